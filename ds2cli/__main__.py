@@ -1,0 +1,6 @@
+"""`python -m ds2cli` is `ds2`."""
+
+from ds2cli.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Run a stage as a filter: rows in, rows out, with progress, a ledger of drops, and the settings saved beside the output."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from ds2cli import __version__, manifest, ui
+from ds2cli.config.base import Config, StageConfig, to_toml
+from ds2cli.drops import Ledger
+from ds2cli.errors import Ds2Error
+from ds2cli.io import open_out
+from ds2cli.manifest import Row
+
+Stage = Callable[[Iterable[Row], Ledger], Iterable[Row]]
+
+
+def filter_rows(
+    name: str,
+    config: StageConfig,
+    source: str,
+    out: str,
+    *,
+    needs: Iterable[str],
+    run: Stage,
+    total: int | None = None,
+) -> Ledger:
+    """Read `source`, pass its rows through the stage `run`, write `out`; return the ledger.
+
+    Exits 1 when more than `config.max_bad` percent are bad: then `out` stays as it was, the dropped rows are written.
+    """
+    ledger = Ledger()
+    rows = manifest.read(source, needs, ledger)
+    total = total if total is not None else count_lines(source)
+    write_rows(name, config, out, ui.progress(run(rows, ledger), name, total), ledger)
+    return ledger
+
+
+def write_rows(name: str, config: StageConfig, out: str, rows: Iterable[Row], ledger: Ledger) -> None:
+    """Write a stage's rows, its drops and its settings; refuse the result when too many are bad."""
+    try:
+        manifest.write(out, _judged(name, config, rows, ledger))
+    finally:
+        dropped = config.dropped or (None if out == "-" else f"{out}.dropped.jsonl")
+        if dropped and (ledger.rows or config.dropped):
+            with open_out(dropped) as f:
+                f.writelines(ledger.lines())
+        elif dropped:
+            _forget(dropped)
+        ui.log(f"{name}: {ledger.summary()}{f', see {dropped}' if dropped and ledger.rows else ''}")
+        if not dropped:
+            for row in ledger.rows[:20]:
+                ui.log(f"{name}: dropped {row['id']}: {row['reason']}: {row['detail']}")
+            if len(ledger.rows) > 20:
+                ui.log(f"{name}: … and {len(ledger.rows) - 20} more (--dropped FILE writes them all)")
+    save_config(config, out, kept=ledger.kept, dropped=ledger.dropped)
+
+
+def save_config(config: Config, out: str, **made: Any) -> None:
+    """Write the resolved settings, the command and the version to `<out>.config.toml` (nowhere for a pipe)."""
+    if out == "-" or out.startswith("/dev/"):
+        return
+    with open_out(f"{out}.config.toml") as f:
+        f.write(to_toml(config, {"ds2cli": __version__, "command": shlex.join(["ds2", *sys.argv[1:]]), **made}))
+
+
+def count_lines(path: str) -> int | None:
+    """How many rows a regular manifest has, for the progress bar; None for a pipe."""
+    from pathlib import Path
+
+    file = Path(path)
+    if path == "-" or path.endswith(".gz") or not file.is_file():
+        return None
+    with file.open("rb") as f:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: f.read(1 << 20), b""))
+
+
+def _judged(name: str, config: StageConfig, rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
+    """Pass rows on and raise at their end when too many were bad, so that the output never appears."""
+    yield from ledger.keep(rows)
+    if ledger.bad_percent > config.max_bad:
+        raise Ds2Error(
+            f"{name}: refused, {ledger.bad} of {ledger.kept + ledger.bad} utterances are bad "
+            f"({ledger.bad_percent:.1f} %, allowed {config.max_bad:g} %; --max-bad raises the limit)"
+        )
+
+
+def _forget(path: str) -> None:
+    """Remove the drops of an earlier run: a stale list would speak of rows that are fine now."""
+    from pathlib import Path
+
+    file = Path(path)
+    if file.is_file():
+        file.unlink()

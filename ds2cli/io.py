@@ -1,0 +1,87 @@
+"""Streams: '-' is stdin or stdout, '.gz' is compressed, and an output file appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+from ds2cli.errors import DataError
+
+
+@contextlib.contextmanager
+def open_in(path: str) -> Iterator[TextIO]:
+    """Open `path` for reading UTF-8 text; '-' is standard input. Undecodable bytes come out as lone surrogates.
+
+    DataError when the file is missing, is a folder, or its gzip stream ends early.
+    """
+    if path == "-":
+        if isinstance(sys.stdin, TextIO) or hasattr(sys.stdin, "reconfigure"):
+            sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")  # type: ignore[union-attr]
+        yield sys.stdin
+        return
+    opener: Any = gzip.open if path.endswith(".gz") else open
+    try:
+        with opener(path, "rt", encoding="utf-8", errors="surrogateescape", newline="\n") as f:
+            yield f
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as e:
+        raise DataError(f"{path}: {(e.strerror or 'cannot be opened').lower()}") from e
+    except (EOFError, gzip.BadGzipFile) as e:
+        raise DataError(f"{path}: the gzip stream is broken ({e}); make the file again") from e
+
+
+@contextlib.contextmanager
+def open_out(path: str) -> Iterator[TextIO]:
+    """Open `path` for writing UTF-8 text; '-' is standard output; a regular file is renamed into place on success."""
+    if path == "-":
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    opener: Any = gzip.open if path.endswith(".gz") else open
+    with _in_place(path) as file, opener(file, "wt", encoding="utf-8", newline="\n") as f:
+        yield f
+
+
+@contextlib.contextmanager
+def open_out_bytes(path: str) -> Iterator[BinaryIO]:
+    """Open `path` for writing bytes, with the same promise as `open_out`."""
+    if path == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    with _in_place(path) as file, file.open("wb") as f:
+        yield f
+
+
+@contextlib.contextmanager
+def _in_place(path: str) -> Iterator[Path]:
+    """The file to write instead of `path`: a sibling that replaces it on success, or a pipe or device itself."""
+    target = Path(path).resolve()
+    if target.is_dir():
+        raise DataError(f"{path}: is a folder, expected a file to write")
+    if target.exists() and not target.is_file():
+        yield target
+        return
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise DataError(f"{path}: its folder cannot be made: {(e.strerror or str(e)).lower()}") from e
+    # keeps the ending, so that a writer that looks at the name (gzip, an audio library) sees the same one
+    part = target.with_name(f".{os.getpid()}.part.{target.name}")
+    try:
+        yield part
+        with part.open("rb") as f:
+            os.fsync(f.fileno())
+        part.replace(target)
+    except OSError as e:
+        if isinstance(e, BrokenPipeError):
+            raise
+        raise DataError(f"{path}: cannot be written: {(e.strerror or str(e)).lower()}") from e
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Transcripts: how text is cleaned, and which symbols the network writes."""

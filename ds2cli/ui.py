@@ -1,0 +1,100 @@
+"""The only file that talks to a person: log lines, progress and tables, on standard error unless it is the result."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+T = TypeVar("T")
+PLAIN_LINE_EVERY_S = 30.0
+
+
+def log(message: str) -> None:
+    """Say one line on standard error."""
+    with contextlib.suppress(BrokenPipeError):
+        sys.stderr.write(message.encode("utf-8", "replace").decode() + "\n")
+        sys.stderr.flush()
+
+
+def warn(message: str) -> None:
+    """Say one line that asks for attention."""
+    log(f"warning: {message}")
+
+
+def say(message: str = "") -> None:
+    """Print one line of a result on standard output."""
+    sys.stdout.write(message + "\n")
+
+
+def progress(items: Iterable[T], label: str, total: int | None = None, unit: str = "utt") -> Iterator[T]:
+    """Pass items through; draw a bar with rate and ETA on a terminal, else a plain line every half a minute."""
+    if sys.stderr.isatty():
+        with bar(unit) as p:
+            task = p.add_task(label, total=total)
+            for item in items:
+                yield item
+                p.advance(task)
+        return
+    start = shown = time.monotonic()
+    done = 0
+    for item in items:
+        yield item
+        done += 1
+        now = time.monotonic()
+        if now - shown >= PLAIN_LINE_EVERY_S:
+            shown = now
+            log(f"{label}: {progress_text(done, total, now - start, unit)}")
+
+
+def progress_text(done: int, total: int | None, seconds: float, unit: str) -> str:
+    """`120/400 utt, 12.0 utt/s, 23 s left`."""
+    rate = done / seconds if seconds > 0 else 0.0
+    text = f"{done}{f'/{total}' if total else ''} {unit}, {rate:.1f} {unit}/s"
+    return f"{text}, {(total - done) / rate:.0f} s left" if total and rate else text
+
+
+def bar(unit: str = "utt") -> Progress:
+    """A rich progress bar on standard error with count, rate and ETA."""
+    from rich import progress as rich_progress
+
+    class Rate(rich_progress.ProgressColumn):
+        def render(self, task: Any) -> Any:
+            from rich.text import Text
+
+            return Text(f"{task.finished_speed or task.speed or 0:.1f} {unit}/s", style="progress.data.speed")
+
+    return rich_progress.Progress(
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        Rate(),
+        rich_progress.TimeRemainingColumn(),
+        rich_progress.TextColumn("{task.fields[note]}") if unit == "step" else rich_progress.TimeElapsedColumn(),
+        console=console(),
+        transient=True,
+    )
+
+
+def console() -> Console:
+    """The rich console on standard error."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, to_stdout: bool = False) -> None:
+    """Print a small aligned table of plain text, so that it survives a pipe and a log file."""
+    cells = [[str(c) for c in row] for row in rows]
+    widths = [max(len(c[i]) for c in [list(columns), *cells]) for i in range(len(columns))]
+    out = say if to_stdout else log
+    if title:
+        out(title)
+    for row in [list(columns), *cells]:
+        out("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
