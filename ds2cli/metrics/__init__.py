@@ -1,0 +1,1 @@
+"""Error rates and the reports made of them."""

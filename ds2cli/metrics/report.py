@@ -1,0 +1,110 @@
+"""What a scored set is told in: Kaldi's summary lines, the worst utterances word by word, the commonest mistakes."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ds2cli.metrics.wer import UNITS, Counts, Step, align, count
+
+RATE_NAMES = {"word": "WER", "char": "CER"}
+NOTHING = "***"
+"""Kaldi's mark for the empty side of an insertion or a deletion."""
+
+
+def rate_line(name: str, counts: Counts) -> str:
+    """Kaldi's `%WER 13.45 [ 2708 / 20138, 358 ins, 330 del, 2020 sub ]`."""
+    edits = f"{counts.ins} ins, {counts.dels} del, {counts.subs} sub"
+    return f"%{name} {counts.rate:.2f} [ {counts.errors} / {counts.total}, {edits} ]"
+
+
+def utterance_lines(name: str, steps: Sequence[Step]) -> list[str]:
+    """Four rows of one alignment as Kaldi's per_utt: ref, hyp, op (C S I D) and their counts."""
+    ref = [NOTHING if r is None else r for r, _ in steps]
+    hyp = [NOTHING if h is None else h for _, h in steps]
+    op = ["I" if r is None else "D" if h is None else "C" if r == h else "S" for r, h in steps]
+    widths = [max(map(len, column)) for column in zip(ref, hyp, op, strict=True)]
+    rows = {
+        kind: "  ".join(unit.ljust(w) for unit, w in zip(units, widths, strict=True)).rstrip()
+        for kind, units in (("ref", ref), ("hyp", hyp), ("op", op))
+    }
+    rows["#csid"] = " ".join(str(op.count(letter)) for letter in "CSID")
+    return [f"{name} {kind:<5} {row}".rstrip() for kind, row in rows.items()]
+
+
+@dataclass
+class Report:
+    """Counts of a whole set; `add` one utterance at a time, then read `lines`.
+
+    units: what to count, of "word" and "char"; the first is the one utterances are ranked and aligned by.
+    worst: how many of the worst utterances to keep.  confusions: how many of the commonest mistakes to show.
+    """
+
+    units: Sequence[str] = ("word", "char")
+    worst: int = 0
+    confusions: int = 0
+    totals: dict[str, Counts] = field(default_factory=dict)
+    groups: dict[str, dict[str, Counts]] = field(default_factory=dict)
+    sentences: int = 0
+    wrong: int = 0
+    missing: int = 0
+    _mistakes: Counter[Step] = field(default_factory=Counter)
+    _worst: list[tuple[int, int, str, str, str]] = field(default_factory=list)
+
+    def add(self, name: str, ref: str, hyp: str | None, group: str | None = None) -> Counts:
+        """Score one utterance; without a hypothesis all of it is deleted. Returns its counts in the first unit."""
+        self.sentences += 1
+        self.missing += hyp is None
+        hyp = hyp or ""
+        counted = {unit: count(UNITS[unit](ref), UNITS[unit](hyp)) for unit in self.units}
+        for unit, counts in counted.items():
+            self.totals[unit] = self.totals.get(unit, Counts()) + counts
+            if group is not None:
+                of_group = self.groups.setdefault(group, {})
+                of_group[unit] = of_group.get(unit, Counts()) + counts
+        first = counted[self.units[0]]
+        self.wrong += first.errors > 0
+        if self.confusions and first.errors:
+            self._mistakes.update(step for step in self._align(ref, hyp) if step[0] != step[1])
+        if self.worst and first.errors:
+            # the count down keeps the earlier of two equals, and no two entries are ever compared by their text
+            heapq.heappush(self._worst, (first.errors, -self.sentences, name, ref, hyp))
+            if len(self._worst) > self.worst:
+                heapq.heappop(self._worst)
+        return first
+
+    def counts(self, unit: str) -> Counts:
+        """The counts of the whole set in `unit`."""
+        return self.totals.get(unit, Counts())
+
+    def summary(self) -> Iterator[str]:
+        """The lines of Kaldi's compute-wer, one rate for each unit."""
+        for unit in self.units:
+            yield rate_line(RATE_NAMES[unit], self.counts(unit))
+        rate = 100.0 * self.wrong / self.sentences if self.sentences else 0.0
+        yield f"%SER {rate:.2f} [ {self.wrong} / {self.sentences} ]"
+        yield f"Scored {self.sentences} sentences, {self.missing} not present in hyp."
+
+    def lines(self) -> Iterator[str]:
+        """The summary, then the groups, the commonest mistakes and the worst utterances that were asked for."""
+        yield from self.summary()
+        for group, totals in sorted(self.groups.items()):
+            for unit in self.units:
+                yield f"{rate_line(RATE_NAMES[unit], totals.get(unit, Counts()))} {group}"
+        if self._mistakes:
+            yield ""
+            for (ref, hyp), times in sorted(self._mistakes.items(), key=lambda m: (-m[1], str(m[0])))[: self.confusions]:
+                yield f"{times:5d}  {_shown(ref)} -> {_shown(hyp)}"
+        for _, _, name, ref, hyp in sorted(self._worst, reverse=True):
+            yield ""
+            yield from utterance_lines(name, self._align(ref, hyp))
+
+    def _align(self, ref: str, hyp: str) -> list[Step]:
+        split = UNITS[self.units[0]]
+        return align(split(ref), split(hyp))
+
+
+def _shown(unit: str | None) -> str:
+    return NOTHING if unit is None else repr(unit) if unit.isspace() else unit

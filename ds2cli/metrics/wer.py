@@ -1,0 +1,77 @@
+"""Error counts over text, and the rate they make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ds2cli.kernels.edit import edit_counts, edit_ops
+
+Step = tuple[str | None, str | None]
+"""One step of an alignment: the unit of the reference and of the hypothesis; None is an insertion or a deletion."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Edit operation counts; they add up over utterances."""
+
+    hits: int = 0
+    subs: int = 0
+    ins: int = 0
+    dels: int = 0
+
+    @property
+    def total(self) -> int:
+        """Reference length, in units."""
+        return self.hits + self.subs + self.dels
+
+    @property
+    def errors(self) -> int:
+        """Substitutions, insertions and deletions."""
+        return self.subs + self.ins + self.dels
+
+    @property
+    def rate(self) -> float:
+        """Error rate in percent; an empty reference gives 0, or infinity when anything was inserted."""
+        if not self.total:
+            return float("inf") if self.errors else 0.0
+        return 100.0 * self.errors / self.total
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.hits + other.hits, self.subs + other.subs, self.ins + other.ins, self.dels + other.dels)
+
+
+def words(text: str) -> list[str]:
+    """The units of a word error rate: what stands between white space."""
+    return text.split()
+
+
+def characters(text: str) -> list[str]:
+    """The units of a character error rate: every character, with one space between words counted as one."""
+    return list(" ".join(text.split()))
+
+
+UNITS = {"word": words, "char": characters}
+
+
+def count(ref: Sequence[str], hyp: Sequence[str]) -> Counts:
+    """Count the edits that turn the units `ref` into the units `hyp`."""
+    return Counts(*(int(n) for n in edit_counts(*_numbered(ref, hyp))))
+
+
+def align(ref: Sequence[str], hyp: Sequence[str]) -> list[Step]:
+    """The alignment that `count` counts, a step a pair of units."""
+    ops = edit_ops(*_numbered(ref, hyp))
+    return [(ref[i] if i >= 0 else None, hyp[j] if j >= 0 else None) for i, j in ops.tolist()]
+
+
+def _numbered(ref: Sequence[str], hyp: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    ids: dict[str, int] = {}
+
+    def encode(units: Sequence[str]) -> NDArray[np.int32]:
+        return np.array([ids.setdefault(unit, len(ids)) for unit in units], dtype=np.int32)
+
+    return encode(ref), encode(hyp)

@@ -1,0 +1,59 @@
+"""The report's lines, letter by letter."""
+
+from __future__ import annotations
+
+from ds2cli.metrics.report import Report, rate_line, utterance_lines
+from ds2cli.metrics.wer import Counts
+
+
+def scored(**options):
+    report = Report(**options)
+    report.add("a", "the cat sat", "the big cat", "s1")
+    report.add("b", "on the mat", "on the mat", "s2")
+    report.add("c", "hello", None, "s2")
+    return report
+
+
+def test_kaldis_line():
+    assert rate_line("WER", Counts(hits=17788, subs=2020, ins=358, dels=330)) == (
+        "%WER 13.45 [ 2708 / 20138, 358 ins, 330 del, 2020 sub ]"
+    )
+
+
+def test_the_summary():
+    assert list(scored().lines()) == [
+        "%WER 42.86 [ 3 / 7, 1 ins, 2 del, 0 sub ]",
+        "%CER 34.62 [ 9 / 26, 0 ins, 5 del, 4 sub ]",
+        "%SER 66.67 [ 2 / 3 ]",
+        "Scored 3 sentences, 1 not present in hyp.",
+        "%WER 66.67 [ 2 / 3, 1 ins, 1 del, 0 sub ] s1",
+        "%CER 36.36 [ 4 / 11, 0 ins, 0 del, 4 sub ] s1",
+        "%WER 25.00 [ 1 / 4, 0 ins, 1 del, 0 sub ] s2",
+        "%CER 33.33 [ 5 / 15, 0 ins, 5 del, 0 sub ] s2",
+    ]
+
+
+def test_the_worst_utterance_and_the_mistakes():
+    lines = list(scored(units=("word",), worst=1, confusions=2).lines())
+    assert lines[-8:] == [
+        "",
+        "    1  hello -> ***",
+        "    1  sat -> ***",
+        "",
+        "a ref   the  ***  cat  sat",
+        "a hyp   the  big  cat  ***",
+        "a op    C    I    C    D",
+        "a #csid 2 0 1 1",
+    ]
+
+
+def test_the_earlier_of_two_equally_bad_utterances_stays():
+    report = Report(units=("word",), worst=1)
+    report.add("x", "a", "b")
+    report.add("y", "a", "c")
+    assert "x ref   a" in list(report.lines())
+
+
+def test_an_empty_set():
+    assert list(Report().lines())[0] == "%WER 0.00 [ 0 / 0, 0 ins, 0 del, 0 sub ]"
+    assert utterance_lines("a", [])[-1] == "a #csid 0 0 0 0"
