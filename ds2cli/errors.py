@@ -27,7 +27,7 @@ class DataError(Ds2Error):
     exit_code = 3
 
 
-class BadUtterance(Exception):  # noqa: N818 - it is caught and counted, not shown as an error
+class BadUtterance(Exception):
     """One utterance is unusable; the stage drops it with this reason and goes on.
 
     reason: a kebab-case code that tables are counted by, as "truncated-audio".

@@ -128,7 +128,7 @@ def read(path: str, needs: Iterable[str] = ("id",), ledger: Ledger | None = None
             if row["id"] < last:
                 raise DataError(f"{where}: id {row['id']!r} comes after {last!r}, expected sorted ids (ds2 data sort)")
             last = row["id"]
-            yield _moved(row, lambda p: os.path.join(folder, p))
+            yield moved_to(row, folder)
 
 
 def write(path: str, rows: Iterable[Row]) -> int:
@@ -144,7 +144,7 @@ def write(path: str, rows: Iterable[Row]) -> int:
                 raise DataError(f"{path}: id {row['id']!r} comes after {last!r}, expected unique sorted ids")
             last = row["id"]
             if folder:
-                row = _moved(row, lambda p: os.path.relpath(p, folder))
+                row = moved(row, lambda p: os.path.relpath(p, folder))
             f.write(dump(row))
             count += 1
     return count
@@ -171,7 +171,14 @@ def join(left: Iterable[Row], right: Iterable[Row]) -> Iterator[tuple[Row | None
             x, y = next(a, None), next(b, None)
 
 
-def _moved(row: Row, move: Callable[[str], str]) -> Row:
+def moved_to(row: Row, folder: str) -> Row:
+    """A row whose relative paths are seen from the current folder instead of from `folder`."""
+    # relative also where the manifest was named by an absolute path, so that what is written from it can be moved
+    return moved(row, lambda p: os.path.relpath(os.path.join(folder, p))) if folder else row
+
+
+def moved(row: Row, move: Callable[[str], str]) -> Row:
+    """A row with `move` applied to its relative paths."""
     changed = {n: move(row[n]) for n in PATHS if isinstance(row.get(n), str) and not os.path.isabs(row[n])}
     return {**row, **changed} if changed else row
 

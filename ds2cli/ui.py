@@ -43,10 +43,8 @@ def progress(items: Iterable[T], label: str, total: int | None = None, unit: str
                 p.advance(task)
         return
     start = shown = time.monotonic()
-    done = 0
-    for item in items:
+    for done, item in enumerate(items, start=1):
         yield item
-        done += 1
         now = time.monotonic()
         if now - shown >= PLAIN_LINE_EVERY_S:
             shown = now

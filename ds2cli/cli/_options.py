@@ -16,7 +16,9 @@ In = Annotated[str, typer.Argument(metavar="IN", help="Manifest to read, - is st
 Out = Annotated[str, typer.Argument(metavar="OUT", help="Manifest to write, - is standard output.")]
 Exp = Annotated[str, typer.Argument(metavar="EXP", help="Experiment folder that `ds2 train` made.")]
 
-_TOML = Annotated[str | None, typer.Option("--config", metavar="FILE", help="TOML file of settings; options win over it.")]
+_TOML = Annotated[
+    str | None, typer.Option("--config", metavar="FILE", help="TOML file of settings; options win over it.")
+]
 _SET = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="Any setting by name, as optim.lr=3e-4.")]
 
 
@@ -65,9 +67,9 @@ def _option(f: Any, hint: Any) -> inspect.Parameter:
     if get_origin(hint) in (Union, types.UnionType):
         hint = next(a for a in get_args(hint) if a is not type(None))
     default = None if f.default is MISSING else f.default
-    shown: Any = False if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+    shown = "" if default is None else f"  [default: {str(default).lower() if isinstance(default, bool) else default}]"
     metavar = "|".join(map(str, get_args(hint))) if get_origin(hint) is Literal else None
-    option = typer.Option(help=f.metadata["help"], show_default=shown, metavar=metavar)
+    option = typer.Option(help=f.metadata["help"] + shown, show_default=False, metavar=metavar)
     return inspect.Parameter(
         f.name,
         inspect.Parameter.KEYWORD_ONLY,

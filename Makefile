@@ -1,0 +1,61 @@
+# make demo   train and decode on 22 minutes of recorded speech     make test   the test suite
+# make check  lint, types and tests: all that CI asks               make help   every target
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-mini test test-slow lint fmt type check native native-sanitize kenlm bench clean
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PATH := $(abspath $(BIN)):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help:            ## this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 18
+
+setup: $(READY)  ## make .venv with the package and its tools
+
+$(READY): pyproject.toml constraints.txt native/CMakeLists.txt $(wildcard native/src/* native/include/*)
+	@utils/check_python.sh $(PYTHON)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m ds2cli.native
+	@touch $(READY)
+
+demo: $(READY)   ## the whole pipeline on telephone prompts: data, features, training, LM, decoding, WER (25 minutes)
+	egs/asterisk/run.sh
+
+demo-mini: $(READY) ## the LibriSpeech recipe on a few real utterances (LIBRISPEECH=folder), in minutes
+	egs/librispeech/run.sh --mini true
+
+test: $(READY)   ## the test suite (under 15 minutes on 2 cores)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(READY) ## what takes longer
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)   ## ruff and the shell scripts
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	for f in $$(git ls-files '*.sh' .ci/run); do bash -n $$f || exit 1; done
+
+fmt: $(READY)    ## format
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+type: $(READY)   ## mypy --strict
+	$(BIN)/mypy
+
+check: lint type test ## all of it: what CI runs and what a commit needs
+
+native: $(READY) ## build the native library again
+	$(BIN)/python -m pip install -q -c constraints.txt -e . && $(BIN)/python -m ds2cli.native
+
+native-sanitize: ## the native tests under AddressSanitizer and UBSan
+	cmake -S native -B build/sanitize -DDS2_SANITIZE=ON && cmake --build build/sanitize -j2 && ctest --test-dir build/sanitize --output-on-failure
+
+kenlm:           ## build lmplz and build_binary for large text (1-3 minutes)
+	utils/install_kenlm.sh
+
+bench: $(READY)  ## what the native kernels are worth beside torch
+	$(BIN)/python native/bench/bench_gru.py
+
+clean:           ## remove what was built (not the data or experiments of egs/)
+	rm -rf build dist $(VENV) ds2cli/_native .pytest_cache .mypy_cache .ruff_cache

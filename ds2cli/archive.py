@@ -1,0 +1,215 @@
+"""Kaldi archives: float matrices read in place from a mapped file, and Kaldi's compressed matrices.
+
+An archive is a sequence of `id SPACE \\0B matrix`; a row points into it as `path:byte`, the byte of the `\\0B`, as in
+Kaldi's scp files. Kaldi, lhotse, ESPnet and kaldi_native_io read what is written here. Letters: T rows, D columns.
+
+Compressed matrices follow Kaldi's src/matrix/compressed-matrix.cc: "CM " a byte an element with four quantiles a column
+(Kaldi's speech-feature format), "CM2 " two bytes an element, "CM3 " one byte an element on one scale.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import struct
+from functools import lru_cache
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ds2cli.errors import BadUtterance
+from ds2cli.io import open_out_bytes
+
+Matrix = NDArray[np.float32]
+QUANTILE_MAX = 65535
+SHORT_ROWS = 8
+"""Up to this many rows Kaldi's automatic choice is the two-byte format: column quantiles would not pay."""
+
+
+class ArkWriter:
+    """Write matrices to an archive that appears whole when the `with` block ends well, or not at all.
+
+    >>> with ArkWriter("feats.1.ark") as ark:
+    ...     row["feats"] = ark.write(row["id"], matrix)
+    """
+
+    def __init__(self, path: str | os.PathLike[str], compress: bool = False) -> None:
+        self.path = os.fspath(path)
+        self.compress = compress
+        self._stack = contextlib.ExitStack()
+        self._at = 0
+
+    def __enter__(self) -> ArkWriter:
+        self._file = self._stack.enter_context(open_out_bytes(self.path))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def write(self, key: str, matrix: NDArray[Any]) -> str:
+        """Append one matrix under `key` (no spaces); return its `path:byte`.
+
+        matrix: (T, D) float32, or float64, which is kept ("DM") and never compressed.
+        """
+        head = key.encode() + b" "
+        body = _encode(matrix, self.compress)
+        at = self._at + len(head)
+        for piece in (head, b"\0B", *body):
+            self._at += self._file.write(piece)
+        return f"{self.path}:{at}"
+
+
+def read_matrix(ref: str, key: str | None = None) -> Matrix:
+    """Read the matrix at `path:byte`.
+
+    ref: "feats/train.1.ark:8421".  key: when given, the id that must stand before the matrix, so that a row that
+    outlived its archive is noticed.
+    Returns (T, D) float32. A float matrix is a read-only view of the mapped file: nothing is copied.
+    BadUtterance "missing-archive", "truncated-archive", "not-a-matrix", "stale-archive".
+    """
+    path, colon, byte = ref.rpartition(":")
+    if not colon or not (byte.isascii() and byte.isdigit()):
+        raise BadUtterance("not-a-matrix", f"expected path:byte, got {ref!r}")
+    data, at = _map(path), int(byte)
+    if key is not None:
+        head = key.encode() + b" "
+        if bytes(data[max(0, at - len(head)) : at]) != head:
+            raise BadUtterance(
+                "stale-archive", f"{ref} does not hold {key!r}: the archive was made again (ds2 featurize)"
+            )
+    try:
+        return _decode(data, at)
+    except _OutOfFileError:
+        raise BadUtterance("truncated-archive", f"{path} ends inside the matrix at byte {at}") from None
+    except _NotAMatrixError as e:
+        raise BadUtterance("not-a-matrix", f"{ref}: {e}") from None
+
+
+class _OutOfFileError(Exception):
+    """The file ends before the matrix does."""
+
+
+class _NotAMatrixError(Exception):
+    """The bytes are not a matrix this module knows."""
+
+
+def _map(path: str) -> memoryview:
+    try:
+        stat = os.stat(path)
+        return _mapped(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    except OSError as e:
+        reason = "missing-archive" if isinstance(e, FileNotFoundError) else "unreadable-archive"
+        raise BadUtterance(reason, f"{path}: {(e.strerror or str(e)).lower()}") from e
+
+
+@lru_cache(maxsize=256)
+def _mapped(path: str, _inode: int, size: int, _mtime_ns: int) -> memoryview:
+    """One map an archive and version of it; views keep their map alive after it leaves the cache."""
+    if size == 0:
+        return memoryview(b"")
+    with open(path, "rb") as f:  # noqa: PTH123 - a map wants a plain descriptor
+        return memoryview(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _array(data: memoryview, kind: str, at: int, count: int) -> NDArray[Any]:
+    if count < 0 or at + count * np.dtype(kind).itemsize > len(data):
+        raise _OutOfFileError
+    return np.frombuffer(data, kind, count, at)
+
+
+def _decode(data: memoryview, at: int) -> Matrix:
+    if at + 5 > len(data):
+        raise _OutOfFileError
+    if data[at : at + 2] != b"\0B":
+        raise _NotAMatrixError("no binary matrix starts there")
+    token = bytes(data[at + 2 : at + 6]).partition(b" ")[0]
+    at += 3 + len(token)
+    if token in (b"FM", b"DM"):
+        sizes = _array(data, "u1", at, 10)
+        if sizes[0] != 4 or sizes[5] != 4:
+            raise _NotAMatrixError("its header does not give the size as two 4-byte integers")
+        rows, columns = int(sizes[1:5].view("<i4")[0]), int(sizes[6:10].view("<i4")[0])
+        kind = "<f4" if token == b"FM" else "<f8"
+        flat = _array(data, kind, at + 10, rows * columns)
+        return flat.reshape(rows, columns).astype(np.float32, copy=False)
+    if token in (b"CM", b"CM2", b"CM3"):
+        return _decompress(data, at, token)
+    raise _NotAMatrixError(f"a Kaldi object of kind {token!r}, expected a matrix")
+
+
+def _decompress(data: memoryview, at: int, token: bytes) -> Matrix:
+    low, span, rows, columns = struct.unpack("<ffii", _array(data, "u1", at, 16).tobytes())
+    at += 16
+    if token == b"CM2":
+        values = _array(data, "<u2", at, rows * columns).reshape(rows, columns)
+        return _as_float(values, low, span, QUANTILE_MAX)
+    if token == b"CM3":
+        return _as_float(_array(data, "u1", at, rows * columns).reshape(rows, columns), low, span, 255)
+    quantiles = _as_float(_array(data, "<u2", at, 4 * columns).reshape(columns, 4), low, span, QUANTILE_MAX)
+    codes = _array(data, "u1", at + 8 * columns, rows * columns).reshape(columns, rows)
+    # each column's 256 values are a piecewise linear table: decoding is one look-up
+    table = np.empty((columns, 256), np.float32)
+    q0, q25, q75, q100 = (quantiles[:, i : i + 1] for i in range(4))
+    steps = np.arange(256, dtype=np.float32)
+    table[:, :65] = q0 + (q25 - q0) * (steps[:65] / 64)
+    table[:, 65:193] = q25 + (q75 - q25) * ((steps[65:193] - 64) / 128)
+    table[:, 193:] = q75 + (q100 - q75) * ((steps[193:] - 192) / 63)
+    offsets = 256 * np.arange(columns, dtype=np.int64)[:, None]
+    return np.ascontiguousarray(np.take(table, codes + offsets).T)
+
+
+def _as_float(values: NDArray[Any], low: float, span: float, top: int) -> Matrix:
+    return (values * np.float32(span / top) + np.float32(low)).astype(np.float32, copy=False)
+
+
+def _encode(matrix: NDArray[Any], compress: bool) -> list[Any]:
+    rows, columns = matrix.shape
+    if compress and matrix.dtype != np.float64 and matrix.size:
+        return _compress(np.asarray(matrix, np.float32))
+    double = matrix.dtype == np.float64
+    body = np.ascontiguousarray(matrix, "<f8" if double else "<f4")
+    return [(b"DM " if double else b"FM ") + struct.pack("<bibi", 4, rows, 4, columns), body.data if body.size else b""]
+
+
+def _compress(matrix: Matrix) -> list[Any]:
+    rows, columns = matrix.shape
+    low, high = np.float32(matrix.min()), np.float32(matrix.max())
+    if high == low:
+        high = low + (1 + abs(low))
+    span = np.float32(high - low)
+    if rows <= SHORT_ROWS:
+        return [b"CM2 " + struct.pack("<ffii", low, span, rows, columns), _to_uint16(matrix, low, span).tobytes()]
+    columnwise = np.ascontiguousarray(matrix.T)
+    quarter = rows // 4
+    marks = np.sort(columnwise, axis=1)[:, [0, quarter, 3 * quarter, rows - 1]].T
+    # the four quantiles of a column must increase strictly, so that no part of its scale is empty
+    q0, q25, q75, q100 = _to_uint16(marks, low, span).astype(np.int64)
+    q0 = np.minimum(q0, QUANTILE_MAX - 3)
+    q25 = np.clip(q25, q0 + 1, QUANTILE_MAX - 2)
+    q75 = np.clip(q75, q25 + 1, QUANTILE_MAX - 1)
+    quantiles = np.stack([q0, q25, q75, np.maximum(q100, q75 + 1)], axis=1).astype("<u2")
+    p0, p25, p75, p100 = _as_float(quantiles, float(low), float(span), QUANTILE_MAX).T[:, :, None]
+    # a value above a segment adds all of that segment's steps, one below it adds none
+    codes = _steps(columnwise, p0, p25, 64)
+    codes += _steps(columnwise, p25, p75, 128)
+    codes += _steps(columnwise, p75, p100, 63)
+    head = b"CM " + struct.pack("<ffii", low, span, rows, columns)
+    return [head, quantiles.tobytes(), codes.tobytes()]
+
+
+def _steps(values: Matrix, low: Matrix, high: Matrix, count: int) -> NDArray[np.uint8]:
+    """How many of `count` equal steps from low to high a value has taken, to the nearest: 0 … count."""
+    scaled = values - low
+    scaled *= np.float32(count) / (high - low)
+    scaled += np.float32(0.5)
+    return scaled.clip(0, count, out=scaled).astype(np.uint8)
+
+
+def _to_uint16(values: Matrix, low: np.float32, span: np.float32) -> NDArray[np.uint16]:
+    scaled = ((values - low) / span).clip(0, 1) * np.float32(QUANTILE_MAX) + np.float32(0.499)
+    return scaled.astype("<u2")

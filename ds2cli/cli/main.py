@@ -1,0 +1,71 @@
+"""Assemble the commands and turn errors into exit statuses.
+
+A command is a file of this folder: `x.py` with a function `x`, or with a Typer `app` for a group. Nothing is registered.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from typing import Annotated
+
+import typer
+
+import ds2cli.cli
+from ds2cli import __version__, ui
+from ds2cli.errors import Ds2Error
+
+PIPELINE = ("prepare", "featurize", "train", "emit", "align", "lm", "decode", "score", "transcribe", "data")
+"""The order of `ds2 --help`; other commands follow by name."""
+
+INTERRUPTED = 130
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        ui.say(f"ds2 {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say it.")] = False,
+) -> None:
+    """Deep Speech 2 in small stages that talk through manifests.
+
+    IN and OUT may be - (standard input and output); rows and results go to standard output, log lines to standard error.
+    Exit status: 0 done, 1 ran and the result is refused, 2 wrong usage, 3 bad data, 130 interrupted.
+    """
+
+
+def _add_commands() -> None:
+    names = {m.name for m in pkgutil.iter_modules(ds2cli.cli.__path__) if not m.name.startswith("_")} - {"main"}
+    rank = {name: i for i, name in enumerate(PIPELINE)}
+    for name in sorted(names, key=lambda n: (rank.get(n, len(rank)), n)):
+        module = importlib.import_module(f"ds2cli.cli.{name}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(name.replace("_", "-"))(getattr(module, name))
+
+
+_add_commands()
+
+
+def main() -> None:
+    """Run `ds2`; a Ds2Error is one line and its exit status, anything else is a bug and keeps its traceback."""
+    try:
+        app(prog_name="ds2")
+    except Ds2Error as e:
+        ui.log(f"ds2: {e}")
+        sys.exit(e.exit_code)
+    except KeyboardInterrupt:
+        ui.log("ds2: interrupted")
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+import subprocess
+import sys
+
+import pytest
+
+
+def test_validate_says_good_or_names_the_line(ds2, jsonl, tmp_path):
+    good = jsonl(tmp_path / "good.jsonl", [{"id": "a", "text": "x"}, {"id": "b", "text": ""}])
+    done = ds2("data", "validate", good, "--needs", "id,text")
+    assert (done.returncode, done.stdout) == (0, "")
+    (tmp_path / "bad.jsonl").write_text('{"id":"a","text":"x"}\n{"id":"b","text":5}\n{"id":"a","text":"x"}\n')
+    done = ds2("data", "validate", tmp_path / "bad.jsonl", "--needs", "id,text")
+    assert done.returncode == 3
+    assert f"{tmp_path}/bad.jsonl:2: field 'text' must be a string, got 5" in done.stderr
+    assert f"{tmp_path}/bad.jsonl:3: id 'a' appears twice" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "args, code",
+    [
+        (["data", "validate", "missing.jsonl"], 3),
+        (["data", "subset", "--first", "x"], 2),
+        (["data", "subset", "--frist", "3"], 2),
+        (["data", "subset", "--first", "-3"], 2),
+        (["data", "subset", "--set", "frist=3"], 2),
+        (["data", "subset", "--config", "missing.toml"], 2),
+        (["data", "split", "a.jsonl", "b.jsonl"], 2),
+        (["nonsense"], 2),
+    ],
+)
+def test_mistakes_have_a_code_and_no_traceback(ds2, tmp_path, args, code):
+    done = ds2(*args, stdin="", cwd=tmp_path)
+    assert done.returncode == code
+    assert done.stderr.strip()
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_filter_between_two_pipes(ds2, tmp_path):
+    rows = "".join(f'{{"id":"u{i}","duration":{i}}}\n' for i in range(5))
+    done = ds2("data", "subset", "--min-duration", "3", "-", "-", stdin=rows)
+    assert done.stdout == '{"id":"u3","duration":3}\n{"id":"u4","duration":4}\n'
+    assert "5 in = 2 kept + 3 dropped (3 duration)" in done.stderr
+
+
+def test_too_many_bad_rows_refuse_the_result(ds2, jsonl, tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id":"a"}\n{"id":\n')
+    out = tmp_path / "out.jsonl"
+    done = ds2("data", "subset", path, out)
+    assert done.returncode == 1
+    assert "refused" in done.stderr
+    assert not out.exists()
+    assert [r["reason"] for r in jsonl(f"{out}.dropped.jsonl")] == ["not-json"]
+    assert ds2("data", "subset", path, out, "--max-bad", "60").returncode == 0
+    assert jsonl(out) == [{"id": "a"}]
+    assert "max_bad = 60.0" in (tmp_path / "out.jsonl.config.toml").read_text()
+
+
+def test_split_and_combine_are_inverse(ds2, jsonl, tmp_path):
+    rows = [{"id": f"u{i:02}", "audio_filepath": f"wav/{i}.wav"} for i in range(10)]
+    path = jsonl(tmp_path / "a.jsonl", rows)
+    assert ds2("data", "split", path, tmp_path / "parts" / "JOB.jsonl", "--parts", "3").returncode == 0
+    parts = [tmp_path / "parts" / f"{i}.jsonl" for i in (1, 2, 3)]
+    assert ds2("data", "combine", *parts, tmp_path / "b.jsonl").returncode == 0
+    assert jsonl(tmp_path / "b.jsonl") == rows
+
+
+def test_show_and_stats(ds2, jsonl, tmp_path):
+    path = jsonl(tmp_path / "a.jsonl", [{"id": "a", "text": "你好", "duration": 2.0}])
+    assert "你好" in ds2("data", "show", path, "a").stdout
+    assert "alphabet  你好" in ds2("data", "stats", path).stdout
+
+
+def test_a_closed_pipe_is_quiet(tmp_path):
+    rows = "".join(f'{{"id":"u{i:06}"}}\n' for i in range(50000))
+    (tmp_path / "a.jsonl").write_text(rows)
+    command = [sys.executable, "-m", "ds2cli", "data", "subset", str(tmp_path / "a.jsonl")]
+    writer = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    writer.stdout.readline()
+    writer.stdout.close()
+    said = writer.stderr.read()
+    writer.stderr.close()
+    assert writer.wait(30) in (1, 141)
+    assert "Traceback" not in said

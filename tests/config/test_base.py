@@ -1,0 +1,78 @@
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+
+from ds2cli.config.base import Config, as_dict, build, parse_set, read_toml, section, setting, to_toml
+from ds2cli.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optim(Config):
+    """The optimiser."""
+
+    lr: float = setting(1e-3, help="Learning rate.", min=0.0)
+    epochs: int = setting(10, help="Epochs.", min=1, max=100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Config):
+    """Settings of a test."""
+
+    kind: Literal["a", "b"] = setting("a", help="Kind.")
+    note: str | None = setting(None, help="Note.")
+    sizes: tuple[int, ...] = setting((1, 2), help="Sizes.")
+    optim: Optim = section(Optim)
+
+
+def test_later_sources_win():
+    file = {"kind": "b", "optim": {"lr": 1, "epochs": 3}}
+    got = build(Settings, ("f.toml", file), ("set", parse_set("optim.lr=3e-4")))
+    assert (got.kind, got.optim.lr, got.optim.epochs) == ("b", 3e-4, 3)
+
+
+def test_what_is_saved_reads_back_the_same(tmp_path):
+    config = build(Settings, ("x", {"note": "é", "sizes": [3], "optim": {"lr": 0.5}}))
+    (tmp_path / "c.toml").write_text(to_toml(config, {"version": "1", "kept": 3}), "utf-8")
+    assert build(Settings, ("c.toml", read_toml(str(tmp_path / "c.toml")))) == config
+    assert as_dict(config)["optim"] == {"lr": 0.5, "epochs": 10}
+
+
+@pytest.mark.parametrize(
+    "values, says",
+    [
+        ({"knd": "a"}, "did you mean 'kind'"),
+        ({"optim": {"lrr": 1}}, "optim: unknown setting 'lrr', did you mean 'lr'"),
+        ({"kind": "c"}, "expected one of a, b"),
+        ({"optim": {"lr": -1}}, "at least 0"),
+        ({"optim": {"epochs": 101}}, "1 to 100"),
+        ({"optim": {"epochs": 1.5}}, "expected int"),
+        ({"optim": {"lr": float("nan")}}, "at least 0"),
+        ({"optim": {"epochs": True}}, "expected int"),
+        ({"optim": 3}, "a table of settings"),
+        ({"sizes": 3}, "expected a list"),
+        ({"sizes": ["x"]}, "expected int"),
+        ({"note": 3}, "expected str"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(values, says):
+    with pytest.raises(UsageError, match=says):
+        build(Settings, ("f.toml", values))
+
+
+@pytest.mark.parametrize("text", ["optim.lr", "=3"])
+def test_set_needs_a_name_and_a_value(text):
+    with pytest.raises(UsageError, match="name=value"):
+        parse_set(text)
+
+
+def test_a_bare_word_is_a_string():
+    assert parse_set("kind=b") == {"kind": "b"}
+
+
+def test_broken_toml_is_one_line(tmp_path):
+    (tmp_path / "c.toml").write_text("lr = = 3")
+    with pytest.raises(UsageError, match=r"c\.toml: not TOML"):
+        read_toml(str(tmp_path / "c.toml"))
+    with pytest.raises(UsageError, match="no such file"):
+        read_toml(str(tmp_path / "missing.toml"))

@@ -1,0 +1,75 @@
+import gzip
+import os
+import threading
+
+import pytest
+
+from ds2cli.errors import DataError
+from ds2cli.io import open_in, open_out, open_out_bytes
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_round_trip(tmp_path, name):
+    path = str(tmp_path / name)
+    with open_out(path) as f:
+        f.write("héllo 你好\r\n")
+    with open_in(path) as f:
+        assert f.read() == "héllo 你好\r\n"
+    assert ((tmp_path / name).read_bytes()[:2] == b"\x1f\x8b") == name.endswith(".gz")
+
+
+@pytest.mark.parametrize("opener", [open_out, open_out_bytes])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, opener):
+    path = tmp_path / "a"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), opener(str(path)) as f:
+        f.write("new" if opener is open_out else b"new")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_pipe_stays_a_pipe(tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    got = []
+    reader = threading.Thread(target=lambda: got.append(fifo.read_text()))
+    reader.start()
+    with open_out(str(fifo)) as f:
+        f.write("x")
+    reader.join(5)
+    assert got == ["x"]
+    assert fifo.is_fifo()
+
+
+def test_a_link_is_followed(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with open_out(str(tmp_path / "link")) as f:
+        f.write("x")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "x"
+
+
+def test_missing_folders_are_made(tmp_path):
+    with open_out(str(tmp_path / "a" / "b" / "c")) as f:
+        f.write("x")
+    assert (tmp_path / "a" / "b" / "c").read_text() == "x"
+
+
+@pytest.mark.parametrize("name", ["missing", "."])
+def test_what_cannot_be_read_is_one_sentence(tmp_path, name):
+    with pytest.raises(DataError, match=str(tmp_path)), open_in(str(tmp_path / name)):
+        pass
+
+
+def test_a_truncated_gzip_is_one_sentence(tmp_path):
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(b"x" * 1000)[:20])
+    with pytest.raises(DataError, match="gzip"), open_in(str(path)) as f:
+        f.read()
+
+
+def test_bytes_that_are_not_utf8_survive_to_be_reported(tmp_path):
+    (tmp_path / "a").write_bytes("é\n".encode("latin-1"))
+    with open_in(str(tmp_path / "a")) as f:
+        assert f.read() == "\udce9\n"

@@ -1,0 +1,109 @@
+import json
+import os
+import random
+
+import pytest
+
+from ds2cli import manifest
+from ds2cli.drops import Ledger
+from ds2cli.errors import BadUtterance, DataError
+
+
+def rows(*ids):
+    return [{"id": i} for i in ids]
+
+
+def test_a_row_comes_back_with_the_fields_nobody_knows(tmp_path):
+    path = str(tmp_path / "a.jsonl")
+    given = [{"id": "é", "text": "你好", "mood": {"x": [1]}}]
+    assert manifest.write(path, given) == 1
+    assert list(manifest.read(path)) == given
+
+
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        ('{"id": "a", "text": "x"}\r\n', "carriage-return"),
+        ('{"id": "a", "text": "caf\udce9"}\n', "not-utf8"),
+        ('{"id": "a", "text": "\\ud800"}\n', "not-utf8"),
+        ('{"id": "a", "text": "x"\n', "not-json"),
+        ("[1]\n", "not-json"),
+        ("\n", "not-json"),
+        ('{"id": "a"}\n', "no-text"),
+        ('{"id": "a", "text": null}\n', "no-text"),
+        ('{"id": "a", "text": 7}\n', "wrong-type"),
+        ('{"id": 7, "text": "x"}\n', "wrong-type"),
+        ('{"id": "a b", "text": "x"}\n', "wrong-type"),
+        ('{"id": "a", "text": "x", "duration": "3"}\n', "wrong-type"),
+        ('{"id": "a", "text": "x", "duration": NaN}\n', "wrong-type"),
+        ('{"id": "a", "text": "x", "duration": true}\n', "wrong-type"),
+        ('{"id": "a", "text": "x", "num_frames": 1.5}\n', "wrong-type"),
+    ],
+)
+def test_what_is_wrong_with_a_line_has_a_name(line, reason):
+    with pytest.raises(BadUtterance) as e:
+        manifest.parse(line, ("id", "text"))
+    assert e.value.reason == reason
+
+
+def test_a_bad_row_costs_one_utterance_and_is_counted(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id":"a"}\n{"id":"b"\n{"id":"c"}\n{"id":"c"}\n{"id":"d","text":1}\n')
+    ledger = Ledger()
+    assert [r["id"] for r in ledger.keep(manifest.read(str(path), ledger=ledger))] == ["a", "c"]
+    assert [(r["id"], r["reason"]) for r in ledger.rows] == [
+        (f"{path}:2", "not-json"),
+        ("c", "duplicate-id"),
+        ("d", "wrong-type"),
+    ]
+    assert ledger.kept + ledger.dropped == 5
+
+
+def test_without_a_ledger_the_line_is_named(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id":"a"}\n{"id":"b"\n')
+    with pytest.raises(DataError, match=r"a\.jsonl:2: "):
+        list(manifest.read(str(path)))
+
+
+@pytest.mark.parametrize("ledger", [None, Ledger()])
+def test_rows_out_of_order_stop_the_run(tmp_path, ledger):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id":"b"}\n{"id":"a"}\n')
+    with pytest.raises(DataError, match="ds2 data sort"):
+        list(manifest.read(str(path), ledger=ledger))
+
+
+def test_order_is_by_code_point():
+    names = ["Z", "a", "é", "你", "\U0001f600"]
+    assert sorted(names) == sorted(names, key=lambda s: s.encode())
+
+
+def test_unsorted_output_never_appears(tmp_path):
+    path = tmp_path / "a.jsonl"
+    with pytest.raises(DataError, match="sorted"):
+        manifest.write(str(path), rows("b", "a"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_can_be_moved_with_its_manifest(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    manifest.write(str(tmp_path / "data" / "a.jsonl"), [{"id": "a", "audio_filepath": str(tmp_path / "x.wav")}])
+    monkeypatch.chdir(tmp_path)
+    manifest.write("data/b.jsonl", [{"id": "a", "audio_filepath": "data/wav/x.wav", "feats": "feats/a.ark:12"}])
+    line = json.loads((tmp_path / "data" / "b.jsonl").read_text())
+    assert line["audio_filepath"] == os.path.join("wav", "x.wav")
+    assert line["feats"] == os.path.join("..", "feats", "a.ark:12")
+    (read,) = manifest.read("data/b.jsonl")
+    assert os.path.normpath(read["audio_filepath"]) == os.path.join("data", "wav", "x.wav")
+    (kept,) = manifest.read("data/a.jsonl")
+    assert kept["audio_filepath"] == str(tmp_path / "x.wav")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_join_is_a_dictionary_join(seed):
+    draw = random.Random(seed)
+    left, right = (sorted(draw.sample("abcdefgh", draw.randint(0, 8))) for _ in range(2))
+    joined = list(manifest.join(rows(*left), rows(*right)))
+    want = [(i if i in left else None, i if i in right else None) for i in sorted({*left, *right})]
+    assert [(a and a["id"], b and b["id"]) for a, b in joined] == want

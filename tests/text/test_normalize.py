@@ -1,0 +1,43 @@
+import pytest
+
+from ds2cli.errors import BadUtterance
+from ds2cli.text.normalize import normalize
+
+
+@pytest.mark.parametrize(
+    "text, clean",
+    [
+        ("", ""),
+        ("   ", ""),
+        ("...!?", ""),
+        ("Hello, World!", "hello world"),
+        ("it’s o’clock", "it's o'clock"),
+        ("'quoted' words", "quoted words"),
+        ("rock 'n' roll", "rock n roll"),
+        ("the boys' room", "the boys' room"),
+        ("to-day\tand\r\nnow", "to day and now"),
+        ("cafe\u0301", "café"),
+        ("ÉTÉ", "été"),
+        ("Привет, МИР", "привет мир"),
+        ("¿Qué?", "qué"),
+        ("你好，世界", "你好 世界"),
+        ("\ufeffbom", "bom"),
+    ],
+)
+def test_by_example(text, clean):
+    assert normalize(text) == clean
+    assert normalize(clean) == clean
+
+
+@pytest.mark.parametrize(
+    "text, reason", [("room 5", "digits"), ("a + b", "symbols"), ("5 €", "digits"), ("x\x00", "symbols")]
+)
+def test_what_cannot_be_kept_is_an_error(text, reason):
+    with pytest.raises(BadUtterance) as e:
+        normalize(text)
+    assert e.value.reason == reason
+
+
+def test_undecodable_bytes_are_named():
+    with pytest.raises(BadUtterance, match="latin1"):
+        normalize("caf\udce9")
