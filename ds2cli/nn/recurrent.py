@@ -1,0 +1,150 @@
+"""The recurrence of a GRU layer over input projections that its directions share.
+
+Letters: D directions, T frames, N utterances sorted longest first, H hidden units.
+
+Deep Speech 2 (section 3, eq. 10) with z as in torch and cuDNN, the complement of the paper's:
+
+    r = σ(x_r + U_r h)    z = σ(x_z + U_z h)    n = tanh(x_n + r ∘ (U_n h))    h' = (1 - z) ∘ n + z ∘ h
+
+The projections x come in ready: the layer's matrix, its bias and its sequence-wise batch norm are products over whole
+utterances, and the paper lets both directions share them. Only what must go frame by frame is here.
+"""
+
+from __future__ import annotations
+
+import ctypes as c
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ds2cli import native
+
+
+def gru(gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
+    """Hidden states of a GRU layer.
+
+    gates: (T, N, 3H) input projections with their biases, in the order r, z, n.
+    recurrent: (D, 3H, H), D = 1 (forward) or 2 (forward, backward from each row's own last frame).
+    lengths: (N,) integers, 0..T, longest first.
+    Returns (D, T, N, H), zero beyond a row's length. Raises ValueError when shapes or lengths do not fit.
+
+    float32 on the CPU runs in the native library, on torch.get_num_threads() threads; the result depends neither on
+    their number nor on the other rows of the batch. Everything else takes `gru_torch`.
+    """
+    check(gates, recurrent, lengths)
+    if gates.device.type == "cpu" and gates.dtype == recurrent.dtype == torch.float32 and native.available():
+        return NativeGru.apply(gates, recurrent, lengths)  # type: ignore[no-untyped-call, no-any-return]
+    return gru_torch(gates, recurrent, lengths)
+
+
+def check(gates: Tensor, recurrent: Tensor, lengths: Tensor) -> None:
+    """Raise ValueError unless the arguments of `gru` fit together."""
+    T, N, gate_width = gates.shape
+    D, rows, H = recurrent.shape
+    if D not in (1, 2) or rows != 3 * H or gate_width != 3 * H:
+        raise ValueError(f"gru: gates {tuple(gates.shape)} do not fit recurrent {tuple(recurrent.shape)} (D, 3H, H)")
+    if lengths.shape != (N,):
+        raise ValueError(f"gru: lengths must be ({N},), got {tuple(lengths.shape)}")
+    values = lengths.tolist()
+    if values != sorted(values, reverse=True) or (values and not 0 <= values[-1] <= values[0] <= T):
+        raise ValueError(f"gru: lengths must be sorted longest first and lie in 0..{T}, got {values}")
+
+
+def gru_ref(gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
+    """`gru` written as the formulas, a row and a frame at a time: what every other way must agree with."""
+    T, N, _ = gates.shape
+    D, _, H = recurrent.shape
+    directions = []
+    for d in range(D):
+        rows = []
+        for n in range(N):
+            length = int(lengths[n])
+            states = [gates.new_zeros(H)] * T
+            h = gates.new_zeros(H)
+            for t in range(length) if d == 0 else reversed(range(length)):
+                h = states[t] = step(gates[t, n], h @ recurrent[d].T, h)
+            rows.append(torch.stack(states))
+        directions.append(torch.stack(rows, dim=1))
+    return torch.stack(directions)
+
+
+def step(x: Tensor, u: Tensor, h: Tensor) -> Tensor:
+    """One frame: x (…, 3H) projections, u (…, 3H) = U h, h (…, H). Returns the next state (…, H)."""
+    x_r, x_z, x_n = x.chunk(3, dim=-1)
+    u_r, u_z, u_n = u.chunk(3, dim=-1)
+    r, z = torch.sigmoid(x_r + u_r), torch.sigmoid(x_z + u_z)
+    n = torch.tanh(x_n + r * u_n)
+    return n + z * (h - n)
+
+
+def gru_torch(gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
+    """`gru` on any device and dtype: all rows and both directions of a frame at once."""
+    T, N, _ = gates.shape
+    D, _, H = recurrent.shape
+    frames = torch.arange(T, device=gates.device)[:, None]
+    lengths = lengths.to(gates.device)
+    valid = (frames < lengths).unsqueeze(-1)
+    own_last_first = torch.where(frames < lengths, lengths - 1 - frames, frames)[:, :, None]
+    inputs = [gates, gates.gather(0, own_last_first.expand_as(gates))][:D]
+    x = torch.stack(inputs, dim=1)
+    h, transposed, states = gates.new_zeros(D, N, H), recurrent.transpose(1, 2), []
+    for t in range(T):
+        h = torch.where(valid[t], step(x[t], torch.bmm(h, transposed), h), 0)
+        states.append(h)
+    out = torch.stack(states, dim=1) if T else gates.new_zeros(D, 0, N, H)
+    if D == 1:
+        return out
+    return torch.stack([out[0], out[1].gather(0, own_last_first.expand_as(out[1]))])
+
+
+class NativeGru(torch.autograd.Function):
+    """`gru` in the native library: float32 on the CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
+        """See `gru`."""
+        gates, recurrent = gates.contiguous(), recurrent.contiguous()
+        lengths = lengths.to(torch.int32).contiguous()
+        (T, N, _), (D, _, H) = gates.shape, recurrent.shape
+        shape, threads = (D, T, N, H), torch.get_num_threads()
+        reserve_bytes, forward_bytes, ctx.backward_bytes = sizes(shape, threads)
+        needs_grad = any(ctx.needs_input_grad)
+        reserve = torch.empty(reserve_bytes // 4 if needs_grad else 0)
+        h, workspace = torch.empty(shape), torch.empty(forward_bytes, dtype=torch.uint8)
+        if h.numel():
+            native.load().ds2_gru_forward(
+                *shape, *map(address, (gates, recurrent, lengths, h)), address(reserve) if needs_grad else None,
+                address(workspace), forward_bytes, threads,
+            )  # fmt: skip
+        ctx.save_for_backward(recurrent, lengths, h, reserve)
+        ctx.threads = threads
+        return h
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, dh: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Gradients of the gates and the recurrent weights."""
+        recurrent, lengths, h, reserve = ctx.saved_tensors
+        D, T, N, H = h.shape
+        dh = dh.contiguous()
+        dgates, drecurrent = torch.empty(T, N, 3 * H), torch.empty_like(recurrent)
+        workspace = torch.empty(ctx.backward_bytes, dtype=torch.uint8)
+        native.load().ds2_gru_backward(
+            D, T, N, H, *map(address, (recurrent, lengths, h, reserve, dh, dgates, drecurrent, workspace)),
+            ctx.backward_bytes, ctx.threads,
+        )  # fmt: skip
+        return dgates, drecurrent, None
+
+
+def address(tensor: Tensor) -> int:
+    """Where the tensor's first element is."""
+    return tensor.data_ptr()
+
+
+def sizes(shape: tuple[int, int, int, int], threads: int) -> tuple[int, int, int]:
+    """Bytes of the reserve, the forward workspace and the backward workspace for (D, T, N, H)."""
+    out = (c.c_size_t(), c.c_size_t(), c.c_size_t())
+    native.load().ds2_gru_sizes(*shape, threads, *map(c.byref, out))
+    return out[0].value, out[1].value, out[2].value

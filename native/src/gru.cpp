@@ -1,0 +1,200 @@
+#include "gru.h"
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+#include "status.h"
+#include "threads.h"
+
+namespace ds2 {
+namespace {
+
+/// The best kernels this processor runs, or the lesser ones that DS2_NATIVE_ISA names.
+const GruKernels &choose_kernels() {
+#if defined(__x86_64__)
+  const char *asked = std::getenv("DS2_NATIVE_ISA");
+  const auto allows = [asked](const char *name) { return !asked || !*asked || std::strcmp(asked, name) == 0; };
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && allows("avx512"))
+    return avx512::gru_kernels();
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && allows("avx2")) return avx2::gru_kernels();
+#endif
+  return base::gru_kernels();
+}
+
+const GruKernels &kernels() {
+  static const GruKernels &chosen = choose_kernels();
+  return chosen;
+}
+
+struct Shape {
+  int32_t D, T, N, H, threads;
+
+  /// Every direction is walked by this many tasks, each with its own rows.
+  int32_t shards() const {
+    const int32_t wanted = threads / D;
+    return wanted < 1 ? 1 : wanted > N ? N : wanted;
+  }
+  size_t state() const { return static_cast<size_t>(T) * N * H; }
+  size_t reserve() const { return static_cast<size_t>(T) * N * 4 * padded(H); }
+  size_t packed() const { return 3 * padded(H) * H; }
+  size_t packed_weights() const { return padded(H) * kWeightRows; }
+  size_t carry() const { return (N + shards() - 1) / shards() * padded(H); }
+  size_t forward_floats() const { return D * shards() * packed(); }
+};
+
+/// Where backward keeps what, in floats from the start of the workspace; every part starts on a cache line.
+struct BackwardPlan {
+  size_t zeros, carry, packed, dcandidate, dgates, total;
+
+  explicit BackwardPlan(const Shape &s) {
+    const size_t tasks = static_cast<size_t>(s.D) * s.shards();
+    const size_t each = s.packed() > s.packed_weights() ? s.packed() : s.packed_weights();
+    zeros = 0;
+    carry = zeros + padded(s.H);
+    packed = carry + tasks * s.carry();
+    dcandidate = packed + tasks * each;
+    dgates = dcandidate + s.D * padded(s.state());
+    total = dgates + (s.D - 1) * padded(3 * s.state());
+  }
+};
+
+constexpr size_t kLine = 64;
+
+size_t bytes_of(size_t floats) { return floats * sizeof(float) + kLine; }
+
+float *line_start(void *p) {
+  return reinterpret_cast<float *>((reinterpret_cast<std::uintptr_t>(p) + kLine - 1) / kLine * kLine);
+}
+
+ds2_status check_shape(const Shape &s) {
+  if (s.D < 1 || s.D > 2 || s.T < 1 || s.N < 1 || s.H < 1 || s.threads < 1)
+    return fail(DS2_INVALID, "need D = 1 or 2 and T, N, H, threads > 0, got D=%d T=%d N=%d H=%d threads=%d", s.D, s.T,
+                s.N, s.H, s.threads);
+  return DS2_OK;
+}
+
+ds2_status check_call(const Shape &s, const int32_t *lengths, bool has_arrays, size_t given_bytes, size_t needed_bytes) {
+  if (const ds2_status status = check_shape(s)) return status;
+  if (!has_arrays || !lengths) return fail(DS2_INVALID, "an array is NULL");
+  for (int32_t n = 0; n < s.N; ++n) {
+    if (lengths[n] < 0 || lengths[n] > s.T)
+      return fail(DS2_INVALID, "need 0 <= lengths <= T=%d, got lengths[%d]=%d", s.T, n, lengths[n]);
+    if (n > 0 && lengths[n] > lengths[n - 1])
+      return fail(DS2_INVALID, "need lengths sorted longest first, got lengths[%d]=%d after %d", n, lengths[n],
+                  lengths[n - 1]);
+  }
+  if (given_bytes < needed_bytes)
+    return fail(DS2_WORKSPACE, "need %zu bytes of workspace, got %zu", needed_bytes, given_bytes);
+  return DS2_OK;
+}
+
+/// Task `index` of a call that walks every direction with shards() tasks.
+void place(GruTask &task, const Shape &s, int index, const float *recurrent, const int32_t *lengths, float *packed) {
+  task.T = s.T, task.N = s.N, task.H = s.H;
+  task.direction = index / s.shards();
+  task.shard = index % s.shards();
+  task.shards = s.shards();
+  task.lengths = lengths;
+  task.recurrent = recurrent + static_cast<size_t>(task.direction) * 3 * s.H * s.H;
+  task.packed = packed;
+}
+
+template <class Task>
+void run_all(const Shape &s, int count, const Task &task) {
+  run_tasks(count, s.threads, [](void *context, int i) { (*static_cast<const Task *>(context))(i); },
+            const_cast<Task *>(&task));
+}
+
+/// dgates += other on the frames of part i of `parts`, which hold the first rows up to their lengths.
+void add_direction(const Shape &s, const int32_t *lengths, float *dgates, const float *other, int i, int parts) {
+  const int64_t begin = static_cast<int64_t>(i) * s.T / parts, end = static_cast<int64_t>(i + 1) * s.T / parts;
+  int32_t active = s.N;
+  for (int64_t t = begin; t < end; ++t) {
+    while (active > 0 && lengths[active - 1] <= t) --active;
+    const size_t start = static_cast<size_t>(t) * s.N * 3 * s.H, count = static_cast<size_t>(active) * 3 * s.H;
+    for (size_t k = start; k < start + count; ++k) dgates[k] += other[k];
+  }
+}
+
+}  // namespace
+}  // namespace ds2
+
+using namespace ds2;
+
+const char *ds2_isa(void) { return kernels().name; }
+
+ds2_status ds2_gru_sizes(int32_t D, int32_t T, int32_t N, int32_t H, int32_t threads, size_t *out_reserve_bytes,
+                         size_t *out_forward_bytes, size_t *out_backward_bytes) {
+  const Shape s{D, T, N, H, threads};
+  if (const ds2_status status = check_shape(s)) return status;
+  if (!out_reserve_bytes || !out_forward_bytes || !out_backward_bytes) return fail(DS2_INVALID, "an output is NULL");
+  *out_reserve_bytes = D * s.reserve() * sizeof(float);
+  *out_forward_bytes = bytes_of(s.forward_floats());
+  *out_backward_bytes = bytes_of(BackwardPlan(s).total);
+  return DS2_OK;
+}
+
+ds2_status ds2_gru_forward(int32_t D, int32_t T, int32_t N, int32_t H, const float *gates, const float *recurrent,
+                           const int32_t *lengths, float *h, void *reserve, void *workspace, size_t workspace_bytes,
+                           int32_t threads) {
+  const Shape s{D, T, N, H, threads};
+  if (const ds2_status status = check_shape(s)) return status;
+  const bool has_arrays = gates && recurrent && h && workspace;
+  if (const ds2_status status = check_call(s, lengths, has_arrays, workspace_bytes, bytes_of(s.forward_floats())))
+    return status;
+  float *packed = line_start(workspace);
+  run_all(s, D * s.shards(), [&](int i) {
+    GruForward f{};
+    place(f, s, i, recurrent, lengths, packed + i * s.packed());
+    f.gates = gates;
+    f.h = h + f.direction * s.state();
+    f.reserve = reserve ? static_cast<float *>(reserve) + f.direction * s.reserve() : nullptr;
+    kernels().forward(f);
+  });
+  return DS2_OK;
+}
+
+ds2_status ds2_gru_backward(int32_t D, int32_t T, int32_t N, int32_t H, const float *recurrent, const int32_t *lengths,
+                            const float *h, const void *reserve, const float *dh, float *dgates, float *drecurrent,
+                            void *workspace, size_t workspace_bytes, int32_t threads) {
+  const Shape s{D, T, N, H, threads};
+  if (const ds2_status status = check_shape(s)) return status;
+  const BackwardPlan plan(s);
+  const bool has_arrays = recurrent && h && reserve && dh && dgates && drecurrent && workspace;
+  if (const ds2_status status = check_call(s, lengths, has_arrays, workspace_bytes, bytes_of(plan.total)))
+    return status;
+  float *const base = line_start(workspace);
+  std::memset(base + plan.zeros, 0, padded(H) * sizeof(float));
+  const size_t each = (plan.dcandidate - plan.packed) / (D * s.shards());
+  const auto dgates_of = [&](int32_t direction) { return direction == 0 ? dgates : base + plan.dgates; };
+  const auto dcandidate_of = [&](int32_t direction) { return base + plan.dcandidate + direction * padded(s.state()); };
+
+  run_all(s, D * s.shards(), [&](int i) {
+    GruBackward b{};
+    place(b, s, i, recurrent, lengths, base + plan.packed + i * each);
+    b.h = h + b.direction * s.state();
+    b.reserve = static_cast<const float *>(reserve) + b.direction * s.reserve();
+    b.dh = dh + b.direction * s.state();
+    b.dgates = dgates_of(b.direction);
+    b.dcandidate = dcandidate_of(b.direction);
+    b.carry = base + plan.carry + i * s.carry();
+    b.zeros = base + plan.zeros;
+    kernels().backward(b);
+  });
+  run_all(s, D * s.shards(), [&](int i) {
+    GruWeights w{};
+    place(w, s, i, recurrent, lengths, base + plan.packed + i * each);
+    w.h = h + w.direction * s.state();
+    w.dgates = dgates_of(w.direction);
+    w.dcandidate = dcandidate_of(w.direction);
+    w.drecurrent = drecurrent + static_cast<size_t>(w.direction) * 3 * H * H;
+    w.row_begin = static_cast<int32_t>(static_cast<int64_t>(w.shard) * 3 * H / w.shards);
+    w.row_end = static_cast<int32_t>(static_cast<int64_t>(w.shard + 1) * 3 * H / w.shards);
+    kernels().weights(w);
+  });
+  if (D == 2)
+    run_all(s, threads, [&](int i) { add_direction(s, lengths, dgates, dgates_of(1), i, threads); });
+  return DS2_OK;
+}

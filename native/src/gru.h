@@ -1,0 +1,56 @@
+// What one task of a GRU call works on, and the kernels an instruction set offers for it.
+// Plain types only: the kernels are compiled for several instruction sets, and nothing inline may be shared between them.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+namespace ds2 {
+
+/// Rows shard, shard + shards, shard + 2 shards … of one direction. Pointers are this direction's.
+struct GruTask {
+  int32_t T, N, H;
+  int32_t direction;      // 0 runs forward in time, 1 backward
+  int32_t shard, shards;  // every shards-th row keeps the rows sorted and the shards equal
+  const int32_t *lengths;
+  const float *recurrent;  // (3H, H)
+  float *packed;           // workspace: gru_packed_floats
+};
+
+struct GruForward : GruTask {
+  const float *gates;  // (T, N, 3H)
+  float *h;            // (T, N, H)
+  float *reserve;      // (T, N, padded 4H) or NULL
+};
+
+struct GruBackward : GruTask {
+  const float *h, *reserve, *dh;
+  float *dgates;      // (T, N, 3H): this direction's gradient of the gates
+  float *dcandidate;  // (T, N, H): the gradient of U_n h, which the reset gate keeps apart from that of x_n
+  float *carry;       // workspace: rows of the shard * padded H
+  const float *zeros;  // H zeros: the state before the first frame
+};
+
+/// Rows [row_begin, row_end) of one direction's drecurrent.
+struct GruWeights : GruTask {
+  const float *h, *dgates, *dcandidate;
+  float *drecurrent;  // (3H, H)
+  int32_t row_begin, row_end;
+};
+
+struct GruKernels {
+  const char *name;
+  void (*forward)(const GruForward &);
+  void (*backward)(const GruBackward &);
+  void (*weights)(const GruWeights &);
+};
+
+constexpr int32_t kWidest = 16;     // floats of the widest vector: what buffers are padded to
+constexpr int32_t kWeightRows = 256;  // (frame, row) pairs multiplied into drecurrent at a time
+
+constexpr size_t padded(size_t n) { return (n + kWidest - 1) / kWidest * kWidest; }
+
+namespace base { const GruKernels &gru_kernels(); }
+namespace avx2 { const GruKernels &gru_kernels(); }
+namespace avx512 { const GruKernels &gru_kernels(); }
+
+}  // namespace ds2

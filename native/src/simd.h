@@ -1,0 +1,117 @@
+// Vectors of DS2_WIDTH floats, the gate functions and the matrix product every kernel here is built on.
+// Included once for each instruction set; all of it has internal linkage, so the copies cannot be mixed up by the linker.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define DS2_INLINE static inline __attribute__((always_inline))
+
+namespace {
+
+constexpr int W = DS2_WIDTH;  // floats of a vector
+constexpr int R = DS2_ROWS;   // rows of a tile; R * 3 accumulators, 3 columns and a broadcast fill the registers
+
+typedef float V __attribute__((vector_size(W * 4)));
+typedef int32_t I __attribute__((vector_size(W * 4)));
+
+DS2_INLINE V load(const float *p) {
+  V v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+
+DS2_INLINE void store(float *p, V v) { memcpy(p, &v, sizeof v); }
+
+/// The first `count` floats at p, zeros after.
+DS2_INLINE V load(const float *p, int count) {
+  if (count >= W) return load(p);
+  V v = {};
+  for (int i = 0; i < count; ++i) v[i] = p[i];
+  return v;
+}
+
+DS2_INLINE void store(float *p, V v, int count) {
+  if (count >= W) return store(p, v);
+  for (int i = 0; i < count; ++i) p[i] = v[i];
+}
+
+/// e^x to 2 ulp for |x| <= 80, clamped beyond; a NaN stays one.
+DS2_INLINE V exp(V x) {
+  const V lowest = V{} - 80.0f, highest = V{} + 80.0f;
+  x = x < lowest ? lowest : x;
+  x = x > highest ? highest : x;
+  const float round = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+  const V shifted = x * 1.44269504f + round;
+  const V k = shifted - round;
+  const V f = (x - k * 0.693359375f) - k * -2.12194440e-4f;
+  V p = f * 1.9875691500e-4f + 1.3981999507e-3f;
+  p = p * f + 8.3334519073e-3f;
+  p = p * f + 4.1665795894e-2f;
+  p = p * f + 1.6666665459e-1f;
+  p = p * f + 5.0000001201e-1f;
+  p = p * (f * f) + (f + 1.0f);
+  I bits;
+  memcpy(&bits, &shifted, sizeof bits);
+  bits = (bits << 23) + 0x3f800000;
+  V scale;
+  memcpy(&scale, &bits, sizeof scale);
+  return p * scale;
+}
+
+DS2_INLINE V sigmoid(V x) { return 1.0f / (1.0f + exp(-x)); }
+
+DS2_INLINE V tanh(V x) { return 1.0f - 2.0f / (1.0f + exp(x + x)); }
+
+/// out[i][c] += sum over k of a[i*row_stride + k*step] * b[k*C + c]: `rows` rows of A against C packed vectors.
+template <int rows, int C>
+__attribute__((noinline)) void multiply(V *out, const float *a, ptrdiff_t row_stride, ptrdiff_t step, const float *b,
+                                        ptrdiff_t depth) {
+  V sum[rows][C];
+#pragma GCC unroll 8
+  for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) sum[i][c] = out[i * C + c];
+  for (ptrdiff_t k = 0; k < depth; ++k, a += step, b += C * W) {
+    V column[C];
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) {
+      column[c] = load(b + c * W);
+      __builtin_prefetch(b + (c + DS2_AHEAD * C) * W);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; ++i) {
+      const float x = a[i * row_stride];
+#pragma GCC unroll 4
+      for (int c = 0; c < C; ++c) sum[i][c] += x * column[c];
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) out[i * C + c] = sum[i][c];
+}
+
+typedef void (*Multiply)(V *, const float *, ptrdiff_t, ptrdiff_t, const float *, ptrdiff_t);
+
+template <int C>
+Multiply multiply_of(int rows) {
+  static const Multiply table[8] = {
+      multiply<1, C>,           multiply<2, C>,           multiply<3, C>,           multiply<4, C>,
+      multiply<R < 5 ? R : 5, C>, multiply<R < 6 ? R : 6, C>, multiply<R < 7 ? R : 7, C>, multiply<R < 8 ? R : 8, C>};
+  return table[rows - 1];
+}
+
+/// The product for a tile of `rows` (1..R) by `columns` (1..3) vectors.
+inline Multiply multiply_for(int rows, int columns) {
+  return columns == 3 ? multiply_of<3>(rows) : columns == 2 ? multiply_of<2>(rows) : multiply_of<1>(rows);
+}
+
+/// Part `i` of `count` things dealt into `parts` nearly equal runs.
+inline int32_t part_begin(int32_t i, int32_t count, int32_t parts) {
+  return static_cast<int32_t>(static_cast<int64_t>(i) * count / parts);
+}
+
+inline int32_t ceil_div(int32_t a, int32_t b) { return (a + b - 1) / b; }
+
+}  // namespace
