@@ -21,7 +21,7 @@ class Ledger:
     bad: int = 0
 
     def drop(self, utterance: str, reason: str, detail: str = "", *, bad: bool = True) -> None:
-        """Leave one utterance out. `bad=False` is for what a rule leaves out on purpose: counted, not held against it."""
+        """Leave one utterance out; `bad=False` is for what a rule leaves out on purpose, and is not held against it."""
         self.rows.append({"id": utterance, "reason": reason, "detail": detail, "bad": bad})
         self.reasons[reason] += 1
         self.bad += bad

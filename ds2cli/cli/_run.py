@@ -1,4 +1,4 @@
-"""Run a stage as a filter: rows in, rows out, with progress, a ledger of drops, and the settings saved beside the output."""
+"""Run a stage as a filter: progress, a ledger of drops, and the settings saved beside the output."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Assemble the commands and turn errors into exit statuses.
 
-A command is a file of this folder: `x.py` with a function `x`, or with a Typer `app` for a group. Nothing is registered.
+A command is a file of this folder: `x.py` with a function `x`, or a Typer `app` for a group. Nothing is registered.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def root(
 ) -> None:
     """Deep Speech 2 in small stages that talk through manifests.
 
-    IN and OUT may be - (standard input and output); rows and results go to standard output, log lines to standard error.
+    IN and OUT may be - (standard input and output); rows and results go to standard output, log lines to standard
+    error.
     Exit status: 0 done, 1 ran and the result is refused, 2 wrong usage, 3 bad data, 130 interrupted.
     """
 

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Deep Speech 2 on LibriSpeech: the paper's network (conf/ds2.toml), or with --mini a small one on a few real utterances.
+set -euo pipefail
+cd "$(dirname "$0")"; root=../..
+stage=0; stop_stage=7; nj=4; nproc=1; mini=false; corpus_dir=${LIBRISPEECH:-}; conf=; exp=; text=; lm=
+train="train-clean-100 train-clean-360 train-other-500"; dev="dev-clean dev-other"; test="test-clean test-other"
+help="usage: egs/librispeech/run.sh --corpus-dir LibriSpeech [--stage 0] [--stop-stage 7] [--nj 4] [--nproc 1] [--conf conf/ds2.toml]
+                               [--exp exp/ds2] [--train 'SUBSET…'] [--dev 'SUBSET…'] [--test 'SUBSET…']
+                               [--text 'FILE…']   (more text for the language model, as librispeech-lm-norm.txt.gz)
+                               [--mini true]      (a small network on a few real utterances, in minutes)
+stages: 0 prepare  1 featurize  2 lm  3 train  4 emit  5 tune  6 decode  7 score"
+. $root/utils/options.sh
+export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+at() { [[ $stage -le $1 && $stop_stage -ge $1 ]] && echo "== stage $1: $2" >&2; }
+name=ds2
+if [[ $mini == true ]]; then
+  name=mini; nj=2; train=train-clean-100; dev=dev-clean; test="test-clean test-other"
+  corpus_dir=${corpus_dir:-$(cd $root && pwd)/../shared/data/LibriSpeech}
+fi
+conf=${conf:-conf/$name.toml}; exp=${exp:-exp/$name}; data=data/$name
+[[ -d $corpus_dir ]] || { echo "egs/librispeech/run.sh: no LibriSpeech at '$corpus_dir' (--corpus-dir FOLDER or LIBRISPEECH=FOLDER)" >&2; exit 2; }
+
+if at 0 "prepare"; then
+  for subset in $train $dev $test; do
+    ds2 prepare librispeech "$corpus_dir" "$data/$subset.jsonl" --part "$subset" --nj "$nj"
+  done
+fi
+if at 1 "featurize"; then
+  for subset in $train $dev $test; do
+    ds2 featurize "$data/$subset.jsonl" "$data/$subset.feats.jsonl" --dir "$data/feats/$subset" --nj "$nj" --compress
+  done
+  for side in train dev; do
+    # shellcheck disable=SC2086
+    ds2 data combine $(for subset in ${!side}; do echo "$data/$subset.feats.jsonl"; done) "$data/$side.feats.jsonl"
+  done
+fi
+if at 2 "language model"; then
+  # shellcheck disable=SC2046,SC2086
+  ds2 lm $(for subset in $train; do echo "$data/$subset.jsonl"; done) $text "$exp/lm.arpa" --dev "$data/${dev%% *}.jsonl" --config conf/lm.toml
+  lm=$exp/lm.arpa
+fi
+lm=${lm:-$exp/lm.arpa}
+if at 3 "train"; then
+  ds2 train "$data/train.feats.jsonl" "$exp" --dev "$data/dev.feats.jsonl" --config "$conf" --nproc "$nproc"
+fi
+if at 4 "emit"; then
+  for subset in dev $test; do
+    ds2 emit "$exp" "$data/$subset.feats.jsonl" "$exp/$subset.emit.jsonl" --dir "$exp/emissions/$subset"
+  done
+fi
+if at 5 "tune alpha and beta on dev"; then
+  ds2 decode "$exp" "$exp/dev.emit.jsonl" --tune --lm "$lm" --nj "$nj"
+fi
+if at 6 "decode"; then
+  for subset in $test; do
+    ds2 decode "$exp" "$exp/$subset.emit.jsonl" "$exp/$subset.greedy.jsonl" --greedy
+    ds2 decode "$exp" "$exp/$subset.emit.jsonl" "$exp/$subset.lm.jsonl" --lm "$lm" --nj "$nj"
+  done
+fi
+if at 7 "score"; then
+  for subset in $test; do
+    for kind in greedy lm; do
+      echo "$subset, $kind:"
+      ds2 score "$exp/$subset.$kind.jsonl" "$exp/$subset.$kind.scored.jsonl" --unit both | tee "$exp/$subset.$kind.wer"
+    done
+  done
+fi
