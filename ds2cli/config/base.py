@@ -38,7 +38,9 @@ class Config:
 class StageConfig(Config):
     """Base of the stages that filter rows and may drop some of them."""
 
-    max_bad: float = setting(1.0, help="Refuse the result when more utterances than this are bad (percent).", min=0, max=100)
+    max_bad: float = setting(
+        1.0, help="Refuse the result when more utterances than this are bad (percent).", min=0, max=100
+    )
     dropped: str | None = setting(None, help="Where to write the dropped utterances [default: OUT.dropped.jsonl].")
 
 
@@ -138,7 +140,7 @@ def _checked(value: Any, kind: Any, limits: Mapping[str, Any], where: str) -> An
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise UsageError(f"{where}: expected {kind.__name__}, got {value!r}")
     low, high = limits.get("min"), limits.get("max")
-    if low is not None and value < low or high is not None and value > high or value != value:
+    if (low is not None and value < low) or (high is not None and value > high) or value != value:
         raise UsageError(f"{where}: expected {_range(low, high)}, got {value!r}")
     return value
 
