@@ -1,7 +1,7 @@
 # make demo   train and decode on 22 minutes of recorded speech     make test   the test suite
 # make check  lint, types and tests: all that CI asks               make help   every target
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-mini test test-slow lint fmt type check native native-sanitize kenlm bench clean
+.PHONY: help setup demo demo-mini test test-slow lint fmt type check docs native native-sanitize kenlm bench clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -44,6 +44,9 @@ type: $(READY)   ## mypy --strict
 	$(BIN)/mypy
 
 check: lint type test ## all of it: what CI runs and what a commit needs
+
+docs: $(READY)   ## make the command reference of the README anew
+	$(BIN)/python -m ds2cli.cli._reference README.md
 
 native: $(READY) ## build the native library again
 	$(BIN)/python -m pip install -q -c constraints.txt -e . && $(BIN)/python -m ds2cli.native
