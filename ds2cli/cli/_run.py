@@ -43,19 +43,24 @@ def write_rows(name: str, config: StageConfig, out: str, rows: Iterable[Row], le
     try:
         manifest.write(out, _judged(name, config, rows, ledger))
     finally:
-        dropped = config.dropped or (None if out == "-" else f"{out}.dropped.jsonl")
-        if dropped and (ledger.rows or config.dropped):
-            with open_out(dropped) as f:
-                f.writelines(ledger.lines())
-        elif dropped:
-            _forget(dropped)
-        ui.log(f"{name}: {ledger.summary()}{f', see {dropped}' if dropped and ledger.rows else ''}")
-        if not dropped:
-            for row in ledger.rows[:20]:
-                ui.log(f"{name}: dropped {row['id']}: {row['reason']}: {row['detail']}")
-            if len(ledger.rows) > 20:
-                ui.log(f"{name}: … and {len(ledger.rows) - 20} more (--dropped FILE writes them all)")
+        report_drops(name, config, out, ledger)
     save_config(config, out, kept=ledger.kept, dropped=ledger.dropped)
+
+
+def report_drops(name: str, config: StageConfig, out: str, ledger: Ledger) -> None:
+    """Write the dropped rows beside `out` and log the counts; for a pipe the first of them are logged instead."""
+    dropped = config.dropped or (None if out == "-" else f"{out}.dropped.jsonl")
+    if dropped and (ledger.rows or config.dropped):
+        with open_out(dropped) as f:
+            f.writelines(ledger.lines())
+    elif dropped:
+        _forget(dropped)
+    ui.log(f"{name}: {ledger.summary()}{f', see {dropped}' if dropped and ledger.rows else ''}")
+    if not dropped:
+        for row in ledger.rows[:20]:
+            ui.log(f"{name}: dropped {row['id']}: {row['reason']}: {row['detail']}")
+        if len(ledger.rows) > 20:
+            ui.log(f"{name}: … and {len(ledger.rows) - 20} more (--dropped FILE writes them all)")
 
 
 def save_config(config: Config, out: str, **made: Any) -> None:
@@ -64,6 +69,15 @@ def save_config(config: Config, out: str, **made: Any) -> None:
         return
     with open_out(f"{out}.config.toml") as f:
         f.write(to_toml(config, {"ds2cli": __version__, "command": shlex.join(["ds2", *sys.argv[1:]]), **made}))
+
+
+def refuse_bad(name: str, config: StageConfig, ledger: Ledger) -> None:
+    """Ds2Error (exit 1) when more than `config.max_bad` percent of the utterances are bad."""
+    if ledger.bad_percent > config.max_bad:
+        raise Ds2Error(
+            f"{name}: refused, {ledger.bad} of {ledger.kept + ledger.bad} utterances are bad "
+            f"({ledger.bad_percent:.1f} %, allowed {config.max_bad:g} %; --max-bad raises the limit)"
+        )
 
 
 def count_lines(path: str) -> int | None:
@@ -80,11 +94,7 @@ def count_lines(path: str) -> int | None:
 def _judged(name: str, config: StageConfig, rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
     """Pass rows on and raise at their end when too many were bad, so that the output never appears."""
     yield from ledger.keep(rows)
-    if ledger.bad_percent > config.max_bad:
-        raise Ds2Error(
-            f"{name}: refused, {ledger.bad} of {ledger.kept + ledger.bad} utterances are bad "
-            f"({ledger.bad_percent:.1f} %, allowed {config.max_bad:g} %; --max-bad raises the limit)"
-        )
+    refuse_bad(name, config, ledger)
 
 
 def _forget(path: str) -> None:
