@@ -1,0 +1,219 @@
+"""The inner loops of reading and writing ARPA files. Letters: B bytes of text, V words, n order of a section, C its n-grams."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ds2cli.kernels._jit import kernel
+from ds2cli.kernels.ngram import add_node, find_node
+
+SHORT_LINE, BAD_NUMBER, POSITIVE, UNKNOWN_WORD, TWICE, NO_CONTEXT = -1, -2, -3, -4, -5, -6
+_TAB, _NEWLINE, _RETURN, _SPACE, _PLUS, _MINUS, _POINT, _ZERO = 9, 10, 13, 32, 43, 45, 46, 48
+_FNV_START, _FNV_PRIME = -3750763034362895579, 1099511628211
+
+
+@kernel
+def parse_number(text, start, end):
+    """The decimal number in text[start:end] as float64, NaN when it is not one. Exact up to 15 digits."""
+    negative = start < end and text[start] == _MINUS
+    i = start + 1 if start < end and (text[start] == _MINUS or text[start] == _PLUS) else start
+    mantissa, scale, digits, seen_point = 0.0, 0, 0, False
+    while i < end and (text[i] == _POINT or _ZERO <= text[i] <= _ZERO + 9):
+        if text[i] == _POINT:
+            if seen_point:
+                return np.nan
+            seen_point = True
+        else:
+            digits += 1
+            if digits <= 18:
+                mantissa = mantissa * 10.0 + (text[i] - _ZERO)
+                scale -= 1 if seen_point else 0
+            elif not seen_point:
+                scale += 1
+        i += 1
+    if digits == 0:
+        return np.nan
+    if i < end:
+        if text[i] != 101 and text[i] != 69:
+            return np.nan
+        i += 1
+        down = i < end and text[i] == _MINUS
+        if i < end and (text[i] == _MINUS or text[i] == _PLUS):
+            i += 1
+        if i >= end:
+            return np.nan
+        exponent = 0
+        while i < end:
+            if not _ZERO <= text[i] <= _ZERO + 9:
+                return np.nan
+            exponent = min(exponent * 10 + (text[i] - _ZERO), 999)
+            i += 1
+        scale += -exponent if down else exponent
+    value = mantissa / 10.0**-scale if scale < 0 else mantissa * 10.0**scale
+    return -value if negative else value
+
+
+@kernel
+def hash_word(text, start, end):
+    """FNV-1a of text[start:end], folded."""
+    h = np.int64(_FNV_START)
+    for i in range(start, end):
+        h = (h ^ np.int64(text[i])) * _FNV_PRIME
+    return h ^ (h >> 32)
+
+
+@kernel
+def find_word(text, start, end, slots, spans):
+    """The slot where the word text[start:end] is, or would go; slots: (S,) word id or -1, spans: (V, 2) bytes in text."""
+    mask = len(slots) - 1
+    slot = hash_word(text, start, end) & mask
+    while slots[slot] >= 0:
+        begin = spans[slots[slot], 0]
+        if spans[slots[slot], 1] - begin == end - start:
+            same = True
+            for k in range(end - start):
+                if text[begin + k] != text[start + k]:
+                    same = False
+                    break
+            if same:
+                return slot
+        slot = (slot + 1) & mask
+    return slot
+
+
+@kernel
+def _field(text, at, stop):
+    """Start and end of the next field in text[at:stop]; equal when there is none."""
+    while at < stop and (text[at] == _SPACE or text[at] == _TAB or text[at] == _RETURN):
+        at += 1
+    start = at
+    while at < stop and text[at] != _SPACE and text[at] != _TAB and text[at] != _RETURN:
+        at += 1
+    return start, at
+
+
+@kernel
+def parse_section(text, at, n, slots, spans, ids, probs, backoffs):
+    """Read the C lines of the section of order n that start at byte `at`.
+
+    Fills ids (C, n) int32, probs (C,) and backoffs (C,) float32 (0 where there is none); order 1 enters its words into
+    slots and spans. Returns the byte after the section and 0, or the byte of a faulty line and what is wrong with it.
+    """
+    for c in range(len(probs)):
+        stop = at
+        while stop < len(text) and text[stop] != _NEWLINE:
+            stop += 1
+        start, end = _field(text, at, stop)
+        if start == end:
+            return at, SHORT_LINE
+        probs[c] = parse_number(text, start, end)
+        if not probs[c] > -np.inf:
+            return at, BAD_NUMBER
+        if probs[c] > 0:
+            return at, POSITIVE
+        for k in range(n):
+            start, end = _field(text, end, stop)
+            if start == end:
+                return at, SHORT_LINE
+            slot = find_word(text, start, end, slots, spans)
+            if n == 1:
+                if slots[slot] >= 0:
+                    return at, TWICE
+                slots[slot] = c
+                spans[c, 0], spans[c, 1] = start, end
+            elif slots[slot] < 0:
+                return at, UNKNOWN_WORD
+            ids[c, k] = slots[slot]
+        start, end = _field(text, end, stop)
+        backoffs[c] = parse_number(text, start, end) if end > start else 0.0
+        if not -np.inf < backoffs[c] < np.inf:
+            return at, BAD_NUMBER
+        at = stop + 1
+    return at, 0
+
+
+@kernel
+def link_section(edges, ids, first, suffix, used):
+    """Hang the C n-grams ids (C, n >= 2) into the trie as nodes first, first + 1, …
+
+    suffix: (nodes,) int32, filled for them with the node of their longest proper suffix that is listed.  used: (nodes,)
+    bool, set for contexts.  Returns 0 and C, or what is wrong and with which n-gram.
+    """
+    n = ids.shape[1]
+    for c in range(ids.shape[0]):
+        context = np.int64(ids[c, 0]) + 1
+        for k in range(1, n - 1):
+            context = find_node(edges, context, ids[c, k])
+            if context < 0:
+                return NO_CONTEXT, c
+        if add_node(edges, context, ids[c, n - 1], first + c) < 0:
+            return TWICE, c
+        used[context] = True
+        shorter = np.int64(-1)
+        while shorter < 0:
+            context = np.int64(suffix[context])
+            shorter = find_node(edges, context, ids[c, n - 1])
+        suffix[first + c] = shorter
+    return 0, ids.shape[0]
+
+
+@kernel
+def minimal_states(suffix, used, backoffs, next_state):
+    """The state each node leaves behind: itself if it can still matter, else that of its longest suffix.
+
+    suffix, next_state: (nodes,) int32.  used: (nodes,) bool.  backoffs: (contexts,) float32, the nodes below the highest order.
+    """
+    next_state[0] = 0
+    for node in range(1, len(suffix)):
+        keeps = node < len(backoffs) and (used[node] or backoffs[node] != 0.0)
+        next_state[node] = node if keeps else next_state[suffix[node]]
+
+
+@kernel
+def _put_number(out, at, value):
+    """Write a float with seven decimals, trailing zeros left out; returns the byte after it."""
+    scaled = np.int64(np.round(np.abs(value) * 1e7))
+    if value < 0 and scaled > 0:
+        out[at] = _MINUS
+        at += 1
+    whole, part = scaled // 10000000, scaled % 10000000
+    width = 1
+    while whole >= 10**width:
+        width += 1
+    for k in range(width):
+        out[at + width - 1 - k] = _ZERO + whole % 10
+        whole //= 10
+    at += width
+    if part == 0:
+        return at
+    out[at] = _POINT
+    end = at + 1
+    for k in range(7):
+        digit = part // 10 ** (6 - k) % 10
+        out[at + 1 + k] = _ZERO + digit
+        if digit != 0:
+            end = at + 2 + k
+    return end
+
+
+@kernel
+def format_section(letters, starts, ids, probs, backoffs, out):
+    """Write n-gram lines: log10 probability, tab, words, and tab, backoff where backoffs (C,) is not empty.
+
+    letters: bytes of all words one after the other.  starts: (V + 1,).  ids: (C, n).  out must have room. Returns its length.
+    """
+    at = 0
+    for c in range(ids.shape[0]):
+        at = _put_number(out, at, probs[c])
+        for k in range(ids.shape[1]):
+            out[at] = _TAB if k == 0 else _SPACE
+            at += 1
+            for b in range(starts[ids[c, k]], starts[ids[c, k] + 1]):
+                out[at] = letters[b]
+                at += 1
+        if len(backoffs) > 0:
+            out[at] = _TAB
+            at = _put_number(out, at + 1, backoffs[c])
+        out[at] = _NEWLINE
+        at += 1
+    return at

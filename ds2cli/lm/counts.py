@@ -1,0 +1,71 @@
+"""N-gram counts by sorting, in suffix order. Letters: P positions, V words, C n-grams of one order.
+
+Suffix order compares last words first. In it an n-gram is its suffix (an n-gram one shorter, given by rank) and a word on
+the left, so that each order is one sort of whole numbers, and lower orders need no second pass over the text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BOS_ID = 1
+
+
+@dataclass(frozen=True)
+class Grams:
+    """The n-grams of one order, in suffix order.
+
+    left: (C,) int32, first word.  suffix: (C,) int32, rank of the rest in the order below.  prefix: (C,) int32, rank of all
+    but the last word in the order below.  count: (C,) int64, occurrences.  For unigrams left is the word, the others are 0.
+    """
+
+    left: NDArray[np.int32]
+    suffix: NDArray[np.int32]
+    prefix: NDArray[np.int32]
+    count: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+
+def count_ngrams(ids: NDArray[np.int32], order: int, words: int) -> list[Grams]:
+    """Count the n-grams of orders 1 … `order` in sentences.
+
+    ids: (P,) int32, each sentence as <s> (1), words, </s> (2).  words: V, all ids are below it.
+    N-grams begin with at most one <s> and never cross sentences. Unigrams are all V words, <unk> and <s> counted 0 times.
+    """
+    at = np.arange(len(ids), dtype=np.int32)
+    depth = at - np.maximum.accumulate(np.where(ids == BOS_ID, at, 0)) if len(ids) else at
+    unigrams = np.bincount(ids, minlength=words)
+    unigrams[BOS_ID] = 0
+    zero = np.zeros(words, dtype=np.int32)
+    grams = [Grams(np.arange(words, dtype=np.int32), zero, zero, unigrams)]
+    rank = ids
+    for n in range(2, order + 1):
+        here = at[depth >= n - 1]
+        key = rank[here].astype(np.int64) * words + ids[here - (n - 1)]
+        by_key = np.argsort(key)
+        key = key[by_key]
+        new = np.empty(len(key), dtype=np.bool_)
+        new[:1] = True
+        np.not_equal(key[1:], key[:-1], out=new[1:])
+        starts = np.flatnonzero(new)
+        suffix, left = np.divmod(key[starts], words)
+        count = np.diff(np.append(starts, len(key)))
+        here = here[by_key]
+        prefix = rank[here[starts] - 1]
+        grams.append(Grams(left.astype(np.int32), suffix.astype(np.int32), prefix, count))
+        rank = np.full(len(ids), -1, dtype=np.int32)
+        rank[here] = np.cumsum(new, dtype=np.int32) - 1
+    return grams
+
+
+def spell(grams: list[Grams]) -> list[NDArray[np.int32]]:
+    """The words of every n-gram: a (C, n) int32 array an order."""
+    spelled: list[NDArray[np.int32]] = []
+    for n, g in enumerate(grams):
+        spelled.append(np.concatenate([g.left[:, None], spelled[-1][g.suffix]], axis=1) if n else g.left[:, None])
+    return spelled

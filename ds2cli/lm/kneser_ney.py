@@ -1,0 +1,142 @@
+"""Interpolated modified Kneser-Ney estimation, as KenLM's lmplz does it (Chen & Goodman 1998; Heafield et al. 2013).
+
+p(w | h) = (a(hw) - D(a(hw))) / sum_v a(hv) + gamma(h) p(w | h'), where a is the count for the highest order and for n-grams
+that begin a sentence, else the number of different words seen on the left; below the unigrams lies 1 / V.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ds2cli.errors import DataError
+from ds2cli.lm.arpa import Arpa, Section
+from ds2cli.lm.counts import BOS_ID, Grams, count_ngrams, spell
+from ds2cli.lm.text import Corpus
+
+FALLBACK = (0.5, 1.0, 1.5)
+"""D1, D2, D3+ where counts of counts are too few to compute them: those of lmplz --discount_fallback."""
+
+
+@dataclass(frozen=True)
+class Discounts:
+    """D1, D2 and D3+ of one order; `why` says why they are the fallback's, empty when they were computed."""
+
+    amounts: tuple[float, float, float]
+    why: str = ""
+
+
+def estimate(
+    corpus: Corpus,
+    order: int,
+    prune: list[int],
+    inside: NDArray[np.bool_] | None = None,
+    *,
+    fallback: bool = True,
+) -> tuple[Arpa, list[Discounts]]:
+    """Estimate a model with every n-gram of the corpus that is not pruned.
+
+    prune: an n-gram of order n seen prune[n - 1] times or less is left out, its mass goes to the backoff; prune[0] is 0.
+    inside: (V,) bool, the vocabulary; n-grams with other words are left out the same way.
+    DataError on an empty corpus, and without `fallback` where an order's discounts cannot be computed.
+    """
+    if not corpus.tokens:
+        raise DataError("the text has no words, nothing to estimate a language model from")
+    grams = count_ngrams(corpus.ids, order, len(corpus.words))
+    adjusted = [_adjusted(g, grams[n + 1]) if n + 1 < order else g.count for n, g in enumerate(grams)]
+    discounts = [discount(*_counts_of_counts(grams, adjusted, n)) for n in range(order)]
+    for n, d in enumerate(discounts, start=1):
+        if d.why and not fallback:
+            raise DataError(f"no Kneser-Ney discounts for {n}-grams: {d.why} (fix: --discount-fallback, or more text)")
+    outside = ~inside if inside is not None else np.zeros(len(corpus.words), dtype=np.bool_)
+    kept, probs, gammas = _interpolate(grams, adjusted, discounts, prune, outside)
+    return _assemble(corpus.words, grams, kept, probs, gammas), discounts
+
+
+def discount(n1: int, n2: int, n3: int, n4: int) -> Discounts:
+    """D1, D2, D3+ from how many n-grams have adjusted count 1, 2, 3 and 4 (Chen & Goodman, equation 26), in float32."""
+    n = (n1, n2, n3, n4)
+    for j in (1, 2, 3):
+        if n[j - 1] == 0:
+            return Discounts(FALLBACK, f"none has adjusted count {j}")
+    y = np.float32(n1) / np.float32(n1 + 2.0 * n2)
+    amounts = [np.float32(j) - np.float32(j + 1) * y * np.float32(n[j]) / np.float32(n[j - 1]) for j in (1, 2, 3)]
+    for j, amount in enumerate(amounts, start=1):
+        if not 0.0 <= amount <= j:
+            return Discounts(FALLBACK, f"the discount of count {j} would be {amount:.3f}")
+    return Discounts((float(amounts[0]), float(amounts[1]), float(amounts[2])))
+
+
+def _adjusted(grams: Grams, longer: Grams) -> NDArray[np.int64]:
+    """Different left neighbours of each n-gram; occurrences where <s> is its first word (nothing stands left of it)."""
+    different = np.bincount(longer.suffix, minlength=len(grams))
+    begins = grams.left == BOS_ID
+    different[begins] = grams.count[begins]
+    return different
+
+
+def _counts_of_counts(grams: list[Grams], adjusted: list[NDArray[np.int64]], n: int) -> tuple[int, int, int, int]:
+    """How many n-grams have adjusted count 1, 2, 3, 4, as lmplz counts them.
+
+    lmplz takes the last n-gram of each lower order with its plain count (adjust_counts.cc, after its loop); it matters in
+    small text only, and discounts equal to its own are worth the oddity.
+    """
+    counts = np.bincount(np.minimum(adjusted[n], 5), minlength=6)
+    if n + 1 < len(grams) and len(grams[n]) and grams[n].left[-1] != BOS_ID:
+        counts[min(adjusted[n][-1], 5)] -= 1
+        counts[min(grams[n].count[-1], 5)] += 1
+    n1, n2, n3, n4 = (int(c) for c in counts[1:5])
+    return n1, n2, n3, n4
+
+
+def _interpolate(
+    grams: list[Grams],
+    adjusted: list[NDArray[np.int64]],
+    discounts: list[Discounts],
+    prune: list[int],
+    outside: NDArray[np.bool_],
+) -> tuple[list[NDArray[np.bool_]], list[NDArray[np.float64]], list[NDArray[np.float64]]]:
+    """For each order: which n-grams stay, their probabilities, and the backoff weights of the order below (its contexts)."""
+    kept: list[NDArray[np.bool_]] = []
+    probs: list[NDArray[np.float64]] = []
+    gammas: list[NDArray[np.float64]] = []
+    barred = outside
+    for n, g in enumerate(grams):
+        barred = outside[g.left] | barred[g.suffix] if n else outside
+        stays = ~barred & (g.count > prune[n]) if n else ~barred
+        contexts = len(grams[n - 1]) if n else 1
+        count = adjusted[n].astype(np.float64)
+        taken = np.array([0.0, *discounts[n].amounts])[np.minimum(adjusted[n], 3)]
+        total = np.bincount(g.prefix, count, contexts)
+        # a context's backoff gets what is discounted from the n-grams that stay, and all of those that do not
+        free = np.bincount(g.prefix, np.where(stays, taken, count), contexts)
+        gamma = np.divide(free, total, out=np.ones(contexts), where=total > 0)
+        if n == 0:
+            uniform = 1.0 / (np.count_nonzero(stays) - 1)
+            p = (count - taken) / total[0] + gamma[0] * uniform
+            p[BOS_ID] = 1.0
+        else:
+            p = (count - taken) / total[g.prefix] + gamma[g.prefix] * probs[-1][g.suffix]
+        kept.append(stays)
+        probs.append(p)
+        gammas.append(gamma)
+    return kept, probs, gammas
+
+
+def _assemble(
+    words: list[str],
+    grams: list[Grams],
+    kept: list[NDArray[np.bool_]],
+    probs: list[NDArray[np.float64]],
+    gammas: list[NDArray[np.float64]],
+) -> Arpa:
+    renumber = np.cumsum(kept[0], dtype=np.int32) - 1
+    sections = []
+    for n, spelled in enumerate(spell(grams)):
+        stays = kept[n]
+        p = np.minimum(np.log10(probs[n][stays]), 0.0)
+        backoff = np.log10(gammas[n + 1][stays]) if n + 1 < len(grams) else np.zeros(len(p))
+        sections.append(Section(renumber[spelled[stays]], p.astype(np.float32), backoff.astype(np.float32)))
+    return Arpa([w for w, stays in zip(words, kept[0], strict=True) if stays], sections)
