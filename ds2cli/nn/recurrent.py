@@ -34,7 +34,8 @@ def gru(gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
     their number nor on the other rows of the batch. Everything else takes `gru_torch`.
     """
     check(gates, recurrent, lengths)
-    if gates.device.type == "cpu" and gates.dtype == recurrent.dtype == torch.float32 and native.available():
+    on_cpu = gates.device.type == "cpu" and gates.dtype == recurrent.dtype == torch.float32
+    if on_cpu and gates.numel() and native.available():
         return NativeGru.apply(gates, recurrent, lengths)  # type: ignore[no-untyped-call, no-any-return]
     return gru_torch(gates, recurrent, lengths)
 
@@ -93,7 +94,7 @@ def gru_torch(gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
     for t in range(T):
         h = torch.where(valid[t], step(x[t], torch.bmm(h, transposed), h), 0)
         states.append(h)
-    out = torch.stack(states, dim=1) if T else gates.new_zeros(D, 0, N, H)
+    out = torch.stack(states, dim=1) if states else gates.new_zeros(D, 0, N, H)
     if D == 1:
         return out
     return torch.stack([out[0], out[1].gather(0, own_last_first.expand_as(out[1]))])
@@ -113,11 +114,10 @@ class NativeGru(torch.autograd.Function):
         needs_grad = any(ctx.needs_input_grad)
         reserve = torch.empty(reserve_bytes // 4 if needs_grad else 0)
         h, workspace = torch.empty(shape), torch.empty(forward_bytes, dtype=torch.uint8)
-        if h.numel():
-            native.load().ds2_gru_forward(
-                *shape, *map(address, (gates, recurrent, lengths, h)), address(reserve) if needs_grad else None,
-                address(workspace), forward_bytes, threads,
-            )  # fmt: skip
+        native.load().ds2_gru_forward(
+            *shape, *map(address, (gates, recurrent, lengths, h)), address(reserve) if needs_grad else None,
+            address(workspace), forward_bytes, threads,
+        )  # fmt: skip
         ctx.save_for_backward(recurrent, lengths, h, reserve)
         ctx.threads = threads
         return h

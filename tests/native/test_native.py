@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ds2cli import native
+from ds2cli.errors import Ds2Error
+
+ROOT = Path(__file__).parents[2]
+SHAPE = (2, 3, 2, 4)  # D, T, N, H
+
+STATES = """
+import sys, torch
+from ds2cli import native
+from ds2cli.nn.recurrent import gru
+torch.manual_seed(0)
+x, u = torch.randn(9, 5, 3 * 37, requires_grad=True), torch.randn(2, 3 * 37, 37, requires_grad=True)
+h = gru(x, u / 6, torch.tensor([9, 9, 6, 4, 1]))
+h.square().sum().backward()
+torch.save([native.load().ds2_isa().decode(), h.detach(), x.grad, u.grad], sys.argv[1])
+"""
+
+pytestmark = pytest.mark.native
+needs_library = pytest.mark.skipif(not native.available(), reason="the native library is not built")
+
+
+@pytest.fixture
+def fresh():
+    """The binding as a new process would find it."""
+    native.load.cache_clear()
+    native.available.cache_clear()
+    yield
+    native.load.cache_clear()
+    native.available.cache_clear()
+
+
+def sizes(D, T, N, H, threads=1):
+    out = [ctypes.c_size_t() for _ in range(3)]
+    native.load().ds2_gru_sizes(D, T, N, H, threads, *map(ctypes.byref, out))
+    return [size.value for size in out]
+
+
+def forward(lengths, workspace_bytes=None, gates=True, shape=SHAPE):
+    D, T, N, H = shape
+    arrays = [np.zeros(T * N * 3 * H, np.float32), np.zeros(D * 3 * H * H, np.float32), np.array(lengths, np.int32)]
+    arrays += [np.zeros(D * T * N * H, np.float32), np.zeros(sizes(*shape)[0], np.uint8)]
+    needed = sizes(*shape)[1]
+    workspace = np.zeros(needed, np.uint8)
+    pointers = [array.ctypes.data for array in [*arrays, workspace]]
+    if not gates:
+        pointers[0] = None
+    native.load().ds2_gru_forward(*shape, *pointers, needed if workspace_bytes is None else workspace_bytes, 1)
+
+
+@needs_library
+def test_sizes_follow_the_formula():
+    reserve, few, many = sizes(2, 10, 4, 16)
+    assert reserve == 2 * 10 * 4 * 4 * 16 * 4
+    assert 2 * 3 * 16 * 16 * 4 <= few < many
+
+
+@needs_library
+@pytest.mark.parametrize(
+    "shape", [(3, 1, 1, 1), (0, 1, 1, 1), (1, 0, 1, 1), (1, 1, 0, 1), (1, 1, 1, 0), (1, 1, 1, 1, 0)]
+)
+def test_an_impossible_shape_is_refused_in_words(shape):
+    with pytest.raises(Ds2Error, match=r"ds2_gru_sizes: need D = 1 or 2 and T, N, H, threads > 0, got D="):
+        sizes(*shape)
+
+
+@needs_library
+def test_a_small_workspace_is_refused():
+    forward([3, 2])
+    with pytest.raises(native.NativeError, match=r"need \d+ bytes of workspace, got 100"):
+        forward([3, 2], workspace_bytes=100)
+
+
+@needs_library
+@pytest.mark.parametrize(("lengths", "message"), [([4, 1], r"lengths\[0\]=4"), ([2, 3], "after 2"), ([3, -1], "=-1")])
+def test_bad_lengths_are_refused(lengths, message):
+    with pytest.raises(native.NativeError, match=message):
+        forward(lengths)
+
+
+@needs_library
+def test_a_missing_array_is_refused():
+    with pytest.raises(native.NativeError, match="an array is NULL"):
+        forward([3, 2], gates=False)
+
+
+@needs_library
+def test_every_instruction_set_agrees(tmp_path):
+    torch = pytest.importorskip("torch")
+    results = {}
+    for isa in ("", "avx2", "base"):
+        file = tmp_path / f"{isa or 'best'}.pt"
+        env = {**os.environ, "DS2_NATIVE_ISA": isa, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        subprocess.run([sys.executable, "-c", STATES, str(file)], check=True, env=env)
+        name, *arrays = torch.load(file)
+        results[name] = arrays
+    assert "base" in results
+    for arrays in results.values():
+        for found, expected in zip(arrays, results["base"], strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-6)
+
+
+def test_a_missing_library_says_how_to_build_it(fresh, monkeypatch):
+    monkeypatch.delenv("DS2_NATIVE_LIB", raising=False)
+    monkeypatch.setattr(native, "NAMES", ())
+    with pytest.raises(Ds2Error, match="make native"):
+        native.load()
+    assert not native.available()
+    assert "torch does its work" in native.describe()
+
+
+def test_a_library_that_cannot_be_loaded_is_named(fresh, monkeypatch, tmp_path):
+    broken = tmp_path / "libds2native.so"
+    broken.write_bytes(b"not a library")
+    monkeypatch.setenv("DS2_NATIVE_LIB", str(broken))
+    with pytest.raises(native.NativeError, match=r"libds2native\.so: cannot be loaded"):
+        native.load()
+
+
+@needs_library
+def test_another_version_is_refused(fresh, monkeypatch):
+    monkeypatch.setattr(native, "ABI_VERSION", 999)
+    with pytest.raises(native.NativeError, match="speaks ABI 1, this package speaks 999"):
+        native.load()
+
+
+@needs_library
+def test_describe_names_the_instruction_set():
+    assert native.describe().endswith((", avx512", ", avx2", ", base"))

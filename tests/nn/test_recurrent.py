@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ds2cli import native
+from ds2cli.nn.recurrent import gru, gru_ref, gru_torch
+
+NATIVE = pytest.mark.skipif(not native.available(), reason="the native library is not built")
+
+# D, T, N, H, lengths: one frame, one row, odd widths, unequal lengths, an empty row, more rows than a tile, no full row
+SHAPES = [
+    (1, 1, 1, 5, [1]),
+    (2, 1, 3, 8, [1, 1, 1]),
+    (2, 7, 4, 33, [7, 5, 5, 1]),
+    (1, 20, 9, 70, [20, 20, 19, 12, 11, 11, 3, 1, 1]),
+    (2, 9, 13, 16, [9, 9, 8, 8, 8, 7, 6, 5, 4, 3, 2, 1, 1]),
+    (2, 20, 19, 64, [20 - n for n in range(19)]),
+    (2, 5, 3, 8, [4, 0, 0]),
+    (2, 12, 16, 48, [12] * 16),
+]
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def make(D, T, N, H, lengths, dtype=torch.float64, scale=1.0):
+    torch.manual_seed(T * N + H)
+    gates = (scale * torch.randn(T, N, 3 * H, dtype=torch.float64)).to(dtype).requires_grad_()
+    recurrent = (torch.randn(D, 3 * H, H, dtype=torch.float64) / H**0.5).to(dtype).requires_grad_()
+    return gates, recurrent, torch.tensor(lengths), torch.randn(D, T, N, H, dtype=torch.float64).to(dtype)
+
+
+def run(function, gates, recurrent, lengths, seed):
+    h = function(gates, recurrent, lengths)
+    return h.detach(), *torch.autograd.grad(h, (gates, recurrent), seed)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_torch_equals_the_formulas(shape):
+    arguments = make(*shape)
+    for ours, theirs in zip(run(gru_torch, *arguments), run(gru_ref, *arguments), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
+
+
+@NATIVE
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_native_equals_the_formulas_in_float64(shape):
+    gates, recurrent, lengths, seed = make(*shape, dtype=torch.float32)
+    found = run(gru, gates, recurrent, lengths, seed)
+    wide = [gates.detach().double().requires_grad_(), recurrent.detach().double().requires_grad_()]
+    expected = run(gru_ref, *wide, lengths, seed.double())
+    assert float((found[0].double() - expected[0]).abs().max()) < 1e-6
+    for ours, theirs in zip(found[1:], expected[1:], strict=True):
+        assert float((ours.double() - theirs).abs().max()) <= 2e-6 * max(1.0, float(theirs.abs().max()))
+
+
+@NATIVE
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_threads_do_not_change_a_bit(shape):
+    results = []
+    for count in (1, 2, 3, 8, 1):
+        torch.set_num_threads(count)
+        results.append(run(gru, *make(*shape, dtype=torch.float32)))
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@NATIVE
+@pytest.mark.parametrize("D", [1, 2])
+def test_a_row_does_not_depend_on_its_batch(D):
+    gates, recurrent, lengths, _ = make(D, 12, 11, 40, [12] * 5 + [9, 8, 8, 5, 2, 1], dtype=torch.float32)
+    together = gru(gates, recurrent, lengths)
+    for n in range(11):
+        alone = gru(gates[: lengths[n], n : n + 1], recurrent, lengths[n : n + 1])
+        assert torch.equal(together[:, : lengths[n], n], alone[:, :, 0])
+        assert not together[:, lengths[n] :, n].any()
+
+
+@pytest.mark.parametrize("function", [gru, gru_torch])
+@pytest.mark.parametrize("D", [1, 2])
+def test_equals_torch_nn_gru_on_full_rows(function, D):
+    torch.manual_seed(1)
+    H, x = 24, torch.randn(15, 5, 10)
+    peer = torch.nn.GRU(10, H, bidirectional=D == 2)
+    with torch.no_grad():
+        peer.bias_hh_l0.zero_()
+        if D == 2:  # the directions share the input projection
+            peer.bias_hh_l0_reverse.zero_()
+            peer.weight_ih_l0_reverse.copy_(peer.weight_ih_l0)
+            peer.bias_ih_l0_reverse.copy_(peer.bias_ih_l0)
+    weights = [peer.weight_hh_l0, peer.weight_hh_l0_reverse][:D] if D == 2 else [peer.weight_hh_l0]
+    gates = torch.nn.functional.linear(x, peer.weight_ih_l0, peer.bias_ih_l0)
+    found = function(gates, torch.stack(weights), torch.full((5,), 15))
+    torch.testing.assert_close(torch.cat(list(found), dim=-1), peer(x)[0], rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("function", [gru_ref, gru_torch])
+def test_gradcheck(function):
+    gates, recurrent, lengths, _ = make(2, 3, 2, 2, [3, 1])
+    assert torch.autograd.gradcheck(lambda x, u: function(x, u, lengths), (gates, recurrent))
+
+
+@pytest.mark.parametrize("function", [gru, gru_torch])
+def test_a_nan_stays_in_its_row(function):
+    gates, recurrent, lengths, seed = make(2, 9, 10, 20, [9] * 4 + [7] * 3 + [3] * 3, dtype=torch.float32)
+    with torch.no_grad():
+        gates[4, 5] = torch.nan
+    h, dgates, drecurrent = run(function, gates, recurrent, lengths, seed)
+    bad = h.isnan().any(dim=3).any(dim=1).any(dim=0)
+    assert bad.tolist() == [n == 5 for n in range(10)]
+    assert h[0, 4:7, 5].isnan().all()
+    assert h[0, :4, 5].isfinite().all()
+    assert dgates.isnan().any(dim=2).any(dim=0).tolist() == [n == 5 for n in range(10)]
+    assert drecurrent.isnan().any()
+
+
+@pytest.mark.parametrize("function", [gru, gru_torch])
+def test_padding_is_neither_read_nor_given_a_gradient(function):
+    gates, recurrent, lengths, seed = make(2, 6, 3, 12, [6, 4, 1], dtype=torch.float32)
+    expected = run(function, gates, recurrent, lengths, seed)
+    padding = torch.arange(6)[:, None] >= lengths
+    with torch.no_grad():
+        gates[padding] = 1e30
+        seed[:, padding] = 1e30
+    found = run(function, gates, recurrent, lengths, seed)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert not found[0][:, padding].any()
+    assert not found[1][padding].any()
+
+
+@pytest.mark.parametrize("function", [gru, gru_torch])
+@pytest.mark.parametrize("value", [50.0, -50.0, 1e4, -1e4, 1e-30])
+def test_extreme_inputs_give_finite_results(function, value):
+    gates, recurrent, lengths, seed = make(2, 8, 3, 17, [8, 8, 2], dtype=torch.float32)
+    with torch.no_grad():
+        gates.copy_(value * gates.sign())
+    for result in run(function, gates, recurrent, lengths, seed):
+        assert result.isfinite().all()
+
+
+@NATIVE
+def test_no_gradient_asked_for_gives_the_same_states():
+    gates, recurrent, lengths, _ = make(2, 8, 3, 17, [8, 8, 2], dtype=torch.float32)
+    expected = gru(gates, recurrent, lengths)
+    with torch.no_grad():
+        assert torch.equal(gru(gates, recurrent, lengths), expected)
+
+
+@NATIVE
+def test_strided_arguments_are_copied_not_misread():
+    gates, recurrent, lengths, seed = make(2, 8, 3, 17, [8, 8, 2], dtype=torch.float32)
+    expected = run(gru, gates, recurrent, lengths, seed)
+    swapped = gates.detach().transpose(0, 1).contiguous().transpose(0, 1).requires_grad_()
+    turned = recurrent.detach().mT.contiguous().mT.requires_grad_()
+    assert not swapped.is_contiguous()
+    found = run(gru, swapped, turned, lengths.to(torch.int64), seed.transpose(0, 1).contiguous().transpose(0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@NATIVE
+def test_float32_without_the_library_agrees(monkeypatch):
+    arguments = make(*SHAPES[4], dtype=torch.float32)
+    expected = run(gru, *arguments)
+    monkeypatch.setattr(native, "available", lambda: False)
+    for ours, theirs in zip(run(gru, *arguments), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("gates", "recurrent", "lengths", "message"),
+    [
+        ((4, 2, 9), (1, 9, 3), [3, 4], "longest first"),
+        ((4, 2, 9), (1, 9, 3), [5, 4], r"0\.\.4"),
+        ((4, 2, 9), (1, 9, 3), [4], r"\(2,\)"),
+        ((4, 2, 9), (3, 9, 3), [4, 4], "do not fit"),
+        ((4, 2, 9), (1, 6, 2), [4, 4], "do not fit"),
+    ],
+)
+def test_what_does_not_fit_is_refused(gates, recurrent, lengths, message):
+    with pytest.raises(ValueError, match=message):
+        gru(torch.zeros(gates), torch.zeros(recurrent), torch.tensor(lengths))
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 6), (4, 0, 6)])
+def test_nothing_in_nothing_out(shape):
+    gates, recurrent = torch.zeros(shape, requires_grad=True), torch.zeros(2, 6, 2, requires_grad=True)
+    h = gru(gates, recurrent, torch.zeros(shape[1], dtype=torch.int64))
+    assert h.shape == (2, *shape[:2], 2)
