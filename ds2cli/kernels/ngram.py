@@ -24,9 +24,10 @@ _MIX = -7046029254386353131
 class NgramTables(NamedTuple):
     """A model as plain arrays, immutable; numba takes it as one argument.
 
-    edges: (S, 2) int64, key `context << 32 | word` (-1 empty) and node; S a power of two.  log10_prob: (M + 1,) float32.
-    next_state: (M + 1,) int32, the state after an n-gram.  log10_backoff: (H,) float32 and lower: (H,) int32, the weight of
-    leaving a context and the state of the next shorter one.  unk, eos: words.  begin: the state after <s>.
+    edges: (S, 2) int64, key `context << 32 | word` (-1 empty) and node; S a power of two.
+    log10_prob: (M + 1,) float32.  next_state: (M + 1,) int32, the state after an n-gram.
+    log10_backoff: (H,) float32, the weight of leaving a context.  lower: (H,) int32, the state of the next shorter one.
+    unk, eos: words.  begin: the state after <s>.
     """
 
     edges: NDArray[np.int64]

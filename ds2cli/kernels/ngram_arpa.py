@@ -1,4 +1,4 @@
-"""The inner loops of reading and writing ARPA files. Letters: B bytes of text, V words, n order of a section, C its n-grams."""
+"""The inner loops of reading and writing ARPA files. Letters: V words, n order of a section, C its n-grams."""
 
 from __future__ import annotations
 
@@ -64,7 +64,10 @@ def hash_word(text, start, end):
 
 @kernel
 def find_word(text, start, end, slots, spans):
-    """The slot where the word text[start:end] is, or would go; slots: (S,) word id or -1, spans: (V, 2) bytes in text."""
+    """The slot where the word text[start:end] is, or would go.
+
+    slots: (S,) word id or -1.  spans: (V, 2), where each word is in text.
+    """
     mask = len(slots) - 1
     slot = hash_word(text, start, end) & mask
     while slots[slot] >= 0:
@@ -161,7 +164,8 @@ def link_section(edges, ids, first, suffix, used):
 def minimal_states(suffix, used, backoffs, next_state):
     """The state each node leaves behind: itself if it can still matter, else that of its longest suffix.
 
-    suffix, next_state: (nodes,) int32.  used: (nodes,) bool.  backoffs: (contexts,) float32, the nodes below the highest order.
+    suffix, next_state: (nodes,) int32.  used: (nodes,) bool.
+    backoffs: (contexts,) float32, of the nodes below the highest order.
     """
     next_state[0] = 0
     for node in range(1, len(suffix)):
@@ -200,7 +204,8 @@ def _put_number(out, at, value):
 def format_section(letters, starts, ids, probs, backoffs, out):
     """Write n-gram lines: log10 probability, tab, words, and tab, backoff where backoffs (C,) is not empty.
 
-    letters: bytes of all words one after the other.  starts: (V + 1,).  ids: (C, n).  out must have room. Returns its length.
+    letters: bytes of all words one after the other.  starts: (V + 1,).  ids: (C, n).  out must have room.
+    Returns how much of it was written.
     """
     at = 0
     for c in range(ids.shape[0]):

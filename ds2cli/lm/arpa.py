@@ -29,7 +29,7 @@ _WRITE_AT_ONCE = 1 << 18
 
 @dataclass(frozen=True)
 class Section:
-    """The n-grams of one order. ids: (C, n) int32.  log10_prob: (C,) float32.  log10_backoff: (C,) float32, 0 = none."""
+    """The n-grams of one order. ids: (C, n) int32.  log10_prob, log10_backoff: (C,) float32; no backoff is 0."""
 
     ids: NDArray[np.int32]
     log10_prob: NDArray[np.float32]
@@ -71,12 +71,20 @@ def read(path: str) -> Arpa:
             raise DataError(f"{path}:{_line_number(raw, at)}: {_FAULTS[fault].format(n=n)}, got {_line(raw, at)!r}")
         sections.append(Section(ids, probs, backoffs))
     if not re.match(rb"\s*\\end\\", raw[at : at + 200]):
-        raise DataError(f"{path}:{_line_number(raw, at)}: expected \\end\\, got {_line(raw, at)!r} (is the file whole?)")
+        raise DataError(
+            f"{path}:{_line_number(raw, at)}: expected \\end\\, got {_line(raw, at)!r} (is the file whole?)"
+        )
     try:
         words = [raw[start:end].decode() for start, end in spans.tolist()]
     except UnicodeDecodeError as e:
         raise DataError(f"{path}: words are not UTF-8 (fix: iconv -f latin1 -t utf-8): {e}") from e
     return Arpa(words, sections)
+
+
+def counts(path: str) -> list[int]:
+    """How many n-grams of each order a plain ARPA file announces."""
+    with Path(path).open("rb") as f:
+        return _header(path, f.read(4096), whole=False)[0]
 
 
 def lines(model: Arpa) -> Iterator[str]:
@@ -109,23 +117,24 @@ def _read_bytes(path: str) -> bytes:
         raise DataError(f"{path}: the gzip stream is broken ({e}); make the file again") from e
 
 
-def _header(path: str, raw: bytes) -> tuple[list[int], int]:
+def _header(path: str, raw: bytes, whole: bool = True) -> tuple[list[int], int]:
     if raw[:5] == b"mmap ":
         raise DataError(f"{path}: a KenLM binary, expected ARPA (fix: ds2 lm TEXT {Path(path).with_suffix('.arpa')})")
     start = re.search(rb"^\\data\\[ \t\r]*$", raw[:100_000], re.MULTILINE)
     if start is None:
         raise DataError(f"{path}:1: not an ARPA file: no line \\data\\, got {_line(raw, 0)!r}")
-    counts, at = [], start.end()
+    announced: list[int] = []
+    at = start.end()
     while found := re.compile(rb"\s*ngram[ \t]+(\d+)[ \t]*=[ \t]*(\d+)[ \t\r]*(?=\n)").match(raw, at):
-        if int(found[1]) != len(counts) + 1:
-            raise DataError(f"{path}:{_line_number(raw, found.start(1))}: expected `ngram {len(counts) + 1}=COUNT`")
-        counts.append(int(found[2]))
+        if int(found[1]) != len(announced) + 1:
+            raise DataError(f"{path}:{_line_number(raw, found.start(1))}: expected `ngram {len(announced) + 1}=COUNT`")
+        announced.append(int(found[2]))
         at = found.end()
-    if not counts or counts[0] == 0:
+    if not announced or announced[0] == 0:
         raise DataError(f"{path}:{_line_number(raw, at)}: expected lines `ngram 1=COUNT` with a count above 0")
-    if sum(counts) > len(raw) // 4:
-        raise DataError(f"{path}: {sum(counts)} n-grams announced in {len(raw)} bytes (is the file whole?)")
-    return counts, at
+    if whole and sum(announced) > len(raw) // 4:
+        raise DataError(f"{path}: {sum(announced)} n-grams announced in {len(raw)} bytes (is the file whole?)")
+    return announced, at
 
 
 def _section_start(path: str, raw: bytes, at: int, n: int) -> int:
@@ -133,7 +142,9 @@ def _section_start(path: str, raw: bytes, at: int, n: int) -> int:
     if found is None or int(found[1]) != n:
         skip = re.compile(rb"\s*").match(raw, at)
         at = skip.end() if skip else at
-        raise DataError(f"{path}:{_line_number(raw, at)}: expected \\{n}-grams:, got {_line(raw, at)!r} (is the file whole?)")
+        raise DataError(
+            f"{path}:{_line_number(raw, at)}: expected \\{n}-grams:, got {_line(raw, at)!r} (is the file whole?)"
+        )
     return found.end()
 
 

@@ -1,7 +1,7 @@
 """N-gram counts by sorting, in suffix order. Letters: P positions, V words, C n-grams of one order.
 
-Suffix order compares last words first. In it an n-gram is its suffix (an n-gram one shorter, given by rank) and a word on
-the left, so that each order is one sort of whole numbers, and lower orders need no second pass over the text.
+Suffix order compares last words first. In it an n-gram is its suffix (an n-gram one shorter, given by rank) and a word
+on the left, so that each order is one sort of whole numbers, and lower orders need no second pass over the text.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ BOS_ID = 1
 class Grams:
     """The n-grams of one order, in suffix order.
 
-    left: (C,) int32, first word.  suffix: (C,) int32, rank of the rest in the order below.  prefix: (C,) int32, rank of all
-    but the last word in the order below.  count: (C,) int64, occurrences.  For unigrams left is the word, the others are 0.
+    left: (C,) int32, first word.  count: (C,) int64, occurrences.
+    suffix, prefix: (C,) int32, rank in the order below of all but the first, and of all but the last word.
+    For unigrams left is the word, suffix and prefix are 0.
     """
 
     left: NDArray[np.int32]
@@ -35,7 +36,7 @@ def count_ngrams(ids: NDArray[np.int32], order: int, words: int) -> list[Grams]:
     """Count the n-grams of orders 1 … `order` in sentences.
 
     ids: (P,) int32, each sentence as <s> (1), words, </s> (2).  words: V, all ids are below it.
-    N-grams begin with at most one <s> and never cross sentences. Unigrams are all V words, <unk> and <s> counted 0 times.
+    N-grams begin with at most one <s> and never cross sentences. Unigrams are all V words, <unk> and <s> count 0.
     """
     at = np.arange(len(ids), dtype=np.int32)
     depth = at - np.maximum.accumulate(np.where(ids == BOS_ID, at, 0)) if len(ids) else at

@@ -1,7 +1,7 @@
 """Interpolated modified Kneser-Ney estimation, as KenLM's lmplz does it (Chen & Goodman 1998; Heafield et al. 2013).
 
-p(w | h) = (a(hw) - D(a(hw))) / sum_v a(hv) + gamma(h) p(w | h'), where a is the count for the highest order and for n-grams
-that begin a sentence, else the number of different words seen on the left; below the unigrams lies 1 / V.
+p(w | h) = (a(hw) - D(a(hw))) / sum_v a(hv) + gamma(h) p(w | h'), where a is the count for the highest order and for
+n-grams that begin a sentence, else the number of different words seen on the left; below the unigrams lies 1 / V.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ds2cli.lm.arpa import Arpa, Section
 from ds2cli.lm.counts import BOS_ID, Grams, count_ngrams, spell
 from ds2cli.lm.text import Corpus
 
+NO_WORDS = "lm: the text has no words, nothing to estimate a language model from"
 FALLBACK = (0.5, 1.0, 1.5)
 """D1, D2, D3+ where counts of counts are too few to compute them: those of lmplz --discount_fallback."""
 
@@ -38,34 +39,35 @@ def estimate(
 ) -> tuple[Arpa, list[Discounts]]:
     """Estimate a model with every n-gram of the corpus that is not pruned.
 
-    prune: an n-gram of order n seen prune[n - 1] times or less is left out, its mass goes to the backoff; prune[0] is 0.
+    prune: an n-gram of order n seen prune[n - 1] times or less is left out, its mass goes to the backoff; first is 0.
     inside: (V,) bool, the vocabulary; n-grams with other words are left out the same way.
     DataError on an empty corpus, and without `fallback` where an order's discounts cannot be computed.
     """
     if not corpus.tokens:
-        raise DataError("the text has no words, nothing to estimate a language model from")
+        raise DataError(NO_WORDS)
     grams = count_ngrams(corpus.ids, order, len(corpus.words))
     adjusted = [_adjusted(g, grams[n + 1]) if n + 1 < order else g.count for n, g in enumerate(grams)]
-    discounts = [discount(*_counts_of_counts(grams, adjusted, n)) for n in range(order)]
-    for n, d in enumerate(discounts, start=1):
-        if d.why and not fallback:
-            raise DataError(f"no Kneser-Ney discounts for {n}-grams: {d.why} (fix: --discount-fallback, or more text)")
+    discounts = [discount(n + 1, *_counts_of_counts(grams, adjusted, n)) for n in range(order)]
+    if not fallback:
+        for d in discounts:
+            if d.why:
+                raise DataError(f"too little text for Kneser-Ney: {d.why} (fix: --discount-fallback, or more text)")
     outside = ~inside if inside is not None else np.zeros(len(corpus.words), dtype=np.bool_)
     kept, probs, gammas = _interpolate(grams, adjusted, discounts, prune, outside)
     return _assemble(corpus.words, grams, kept, probs, gammas), discounts
 
 
-def discount(n1: int, n2: int, n3: int, n4: int) -> Discounts:
+def discount(order: int, n1: int, n2: int, n3: int, n4: int) -> Discounts:
     """D1, D2, D3+ from how many n-grams have adjusted count 1, 2, 3 and 4 (Chen & Goodman, equation 26), in float32."""
     n = (n1, n2, n3, n4)
     for j in (1, 2, 3):
         if n[j - 1] == 0:
-            return Discounts(FALLBACK, f"none has adjusted count {j}")
+            return Discounts(FALLBACK, f"no {order}-gram has adjusted count {j}")
     y = np.float32(n1) / np.float32(n1 + 2.0 * n2)
     amounts = [np.float32(j) - np.float32(j + 1) * y * np.float32(n[j]) / np.float32(n[j - 1]) for j in (1, 2, 3)]
     for j, amount in enumerate(amounts, start=1):
         if not 0.0 <= amount <= j:
-            return Discounts(FALLBACK, f"the discount of count {j} would be {amount:.3f}")
+            return Discounts(FALLBACK, f"D{j} of {order}-grams would be {amount:.3f}")
     return Discounts((float(amounts[0]), float(amounts[1]), float(amounts[2])))
 
 
@@ -80,8 +82,8 @@ def _adjusted(grams: Grams, longer: Grams) -> NDArray[np.int64]:
 def _counts_of_counts(grams: list[Grams], adjusted: list[NDArray[np.int64]], n: int) -> tuple[int, int, int, int]:
     """How many n-grams have adjusted count 1, 2, 3, 4, as lmplz counts them.
 
-    lmplz takes the last n-gram of each lower order with its plain count (adjust_counts.cc, after its loop); it matters in
-    small text only, and discounts equal to its own are worth the oddity.
+    lmplz takes the last n-gram of each lower order with its plain count (adjust_counts.cc, after its loop); it matters
+    in small text only, and discounts equal to its own are worth the oddity.
     """
     counts = np.bincount(np.minimum(adjusted[n], 5), minlength=6)
     if n + 1 < len(grams) and len(grams[n]) and grams[n].left[-1] != BOS_ID:
@@ -98,7 +100,7 @@ def _interpolate(
     prune: list[int],
     outside: NDArray[np.bool_],
 ) -> tuple[list[NDArray[np.bool_]], list[NDArray[np.float64]], list[NDArray[np.float64]]]:
-    """For each order: which n-grams stay, their probabilities, and the backoff weights of the order below (its contexts)."""
+    """For each order: which n-grams stay, their probabilities, and the backoff weights of their contexts."""
     kept: list[NDArray[np.bool_]] = []
     probs: list[NDArray[np.float64]] = []
     gammas: list[NDArray[np.float64]] = []

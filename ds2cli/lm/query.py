@@ -133,5 +133,5 @@ def _tables(words: list[str], ids: dict[str, int], sections: list[arpa.Section])
 
 
 def _slots(edges: int) -> int:
-    """Slots for so many edges: a power of two, at most two thirds full, so that a miss is found after two or three looks."""
+    """Slots for so many edges: a power of two, at most two thirds full, so that few looks find that one is missing."""
     return 1 << (edges * 3 // 2 + 1).bit_length()

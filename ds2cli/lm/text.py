@@ -29,7 +29,7 @@ def tokens(clean: str, unit: Unit) -> list[str]:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Sentences as numbers. ids: (P,) int32, for each sentence <s>, its words, </s>.  words: (V,) in order of appearance."""
+    """Sentences as numbers. ids: (P,) int32, for each sentence <s>, its words, </s>.  words: V, as they appear."""
 
     ids: NDArray[np.int32]
     words: list[str]
@@ -59,7 +59,7 @@ def number(sentences: Iterable[list[str]]) -> Corpus:
 
 
 def most_frequent(corpus: Corpus, size: int) -> NDArray[np.bool_]:
-    """Mask (V,) of the `size` most frequent words, the earlier one of equals; sentence marks and <unk> always belong."""
+    """Mask (V,) of the `size` most frequent words, the earlier one of equals; sentence marks and <unk> always in."""
     counts = np.bincount(corpus.ids, minlength=len(corpus.words))
     counts[:3] = 0
     inside = np.zeros(len(corpus.words), dtype=np.bool_)
