@@ -14,6 +14,7 @@ import mmap
 import os
 import struct
 from functools import lru_cache
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -100,7 +101,7 @@ class _NotAMatrixError(Exception):
 
 def _map(path: str) -> memoryview:
     try:
-        stat = os.stat(path)
+        stat = Path(path).stat()
         return _mapped(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
     except OSError as e:
         reason = "missing-archive" if isinstance(e, FileNotFoundError) else "unreadable-archive"
@@ -112,7 +113,7 @@ def _mapped(path: str, _inode: int, size: int, _mtime_ns: int) -> memoryview:
     """One map an archive and version of it; views keep their map alive after it leaves the cache."""
     if size == 0:
         return memoryview(b"")
-    with open(path, "rb") as f:  # noqa: PTH123 - a map wants a plain descriptor
+    with Path(path).open("rb") as f:
         return memoryview(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ))
 
 
@@ -125,7 +126,7 @@ def _array(data: memoryview, kind: str, at: int, count: int) -> NDArray[Any]:
 def _decode(data: memoryview, at: int) -> Matrix:
     if at + 5 > len(data):
         raise _OutOfFileError
-    if data[at : at + 2] != b"\0B":
+    if bytes(data[at : at + 2]) != b"\0B":
         raise _NotAMatrixError("no binary matrix starts there")
     token = bytes(data[at + 2 : at + 6]).partition(b" ")[0]
     at += 3 + len(token)

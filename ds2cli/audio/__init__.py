@@ -1,0 +1,1 @@
+"""Audio: files in, float32 samples out."""

@@ -1,0 +1,1 @@
+"""Features: arrays of samples in, arrays of frames out."""
