@@ -1,8 +1,8 @@
 """The best CTC path of a known text, and the cost of all its paths. Letters: T steps, V symbols with blank 0, L labels.
 
-The trellis has S = 2L + 1 states: 2j is the blank before label j (2L the blank after the last), 2j + 1 is label j. Blanks
-and labels live in two arrays, so that neither loop gathers or tests for a skip; only states from which the end can still
-be reached are visited. Deep Speech 2, section 5.1, equation 13 (the path) and equation 9 (the cost).
+The trellis has S = 2L + 1 states: 2j is the blank before label j (2L the blank after the last), 2j + 1 is label j.
+Blanks and labels live in two arrays, so that neither loop gathers or tests for a skip; only states from which the end
+can still be reached are visited. Deep Speech 2, section 5.1, equation 13 (the path) and equation 9 (the cost).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.kernels._jit import kernel
+from ds2cli.kernels.logspace import log_add
 
 _NEVER = np.float32(-1e30)
 
@@ -24,10 +25,11 @@ def viterbi_ref(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> ND
     """The states of the most probable path, the plain way.
 
     log_probs: (T, V) float32, log-probabilities.  labels: (L,) int32, none of them blank, T >= steps_needed(labels).
-    Returns (T,) int32 states. Among equals the path that stays in its state is taken, then the one from the state before.
+    Returns (T,) int32 states. Among equals the path that stays in its state is taken, then the one from the state
+    before.
     """
     T, S = len(log_probs), 2 * len(labels) + 1
-    symbol = [labels[s // 2] if s % 2 else 0 for s in range(S)]
+    symbol = [int(labels[s // 2]) if s % 2 else 0 for s in range(S)]
     score = np.full((T, S), -np.inf)
     came = np.zeros((T, S), dtype=np.int64)
     for t in range(T):
@@ -49,7 +51,7 @@ def viterbi_ref(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> ND
 
 
 @kernel
-def _advance(blank, here, after, next_blank, next_label, emitted, skip, from_label, how, emitted_blank):  # type: ignore[no-untyped-def]
+def _advance(blank, here, after, next_blank, next_label, emitted, skip, from_label, how, emitted_blank):
     """One step over a band of n labels. blank[j]: the blank before label j; here[j]: label j - 1; after[j]: label j.
 
     Slices that start at 0, range(n) and selects instead of max(): what lets LLVM vectorise (1-2 ns a cell).
@@ -137,7 +139,7 @@ def ctc_cost_ref(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> f
     Returns nats.
     """
     S = 2 * len(labels) + 1
-    symbol = [labels[s // 2] if s % 2 else 0 for s in range(S)]
+    symbol = [int(labels[s // 2]) if s % 2 else 0 for s in range(S)]
     score = np.full(S, -np.inf)
     score[0] = 0.0  # before the first step: as if a blank had gone before
     for t, row in enumerate(log_probs):
@@ -153,13 +155,6 @@ def ctc_cost_ref(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> f
 
 
 @kernel
-def _log_add(a: float, b: float) -> float:
-    if a < b:
-        a, b = b, a
-    return a if b == -np.inf else a + np.log1p(np.exp(b - a))
-
-
-@kernel
 def ctc_cost(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> float:
     """As `ctc_cost_ref`, in place: states are visited from the last, which needs only the states before it."""
     T, L = len(log_probs), len(labels)
@@ -170,9 +165,9 @@ def ctc_cost(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> float
         row = log_probs[t]
         for j in range(min(L, t + 1), max(0, L - (T - t)) - 1, -1):
             if j < L:
-                total = _log_add(label[j], blank[j])
+                total = log_add(label[j], blank[j])
                 if j > 0 and labels[j] != labels[j - 1]:
-                    total = _log_add(total, label[j - 1])
+                    total = log_add(total, label[j - 1])
                 label[j] = total + row[labels[j]]
-            blank[j] = (_log_add(blank[j], label[j - 1]) if j > 0 else blank[j]) + row[0]
-    return -_log_add(blank[L], label[L - 1] if L > 0 else -np.inf)
+            blank[j] = (log_add(blank[j], label[j - 1]) if j > 0 else blank[j]) + row[0]
+    return -log_add(blank[L], label[L - 1] if L > 0 else -np.inf)

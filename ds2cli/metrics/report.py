@@ -95,7 +95,8 @@ class Report:
                 yield f"{rate_line(RATE_NAMES[unit], totals.get(unit, Counts()))} {group}"
         if self._mistakes:
             yield ""
-            for (ref, hyp), times in sorted(self._mistakes.items(), key=lambda m: (-m[1], str(m[0])))[: self.confusions]:
+            commonest = sorted(self._mistakes.items(), key=lambda m: (-m[1], str(m[0])))[: self.confusions]
+            for (ref, hyp), times in commonest:
                 yield f"{times:5d}  {_shown(ref)} -> {_shown(hyp)}"
         for _, _, name, ref, hyp in sorted(self._worst, reverse=True):
             yield ""

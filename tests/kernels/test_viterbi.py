@@ -35,7 +35,10 @@ def case(seed, longest=30, V=5):
     return emission(rng, max(1, steps_needed(target) + spare), V), target
 
 
-@pytest.mark.parametrize("target", [labels(), labels(1), labels(1, 1), labels(1, 2), labels(2, 1, 2), labels(1, 2, 1, 2)])
+TARGETS = [labels(), labels(1), labels(1, 1), labels(1, 2), labels(2, 1, 2), labels(1, 2, 1, 2)]
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=str)
 @pytest.mark.parametrize("T", [1, 2, 3, 4, 5])
 def test_brute_force_over_every_path(T, target):
     lp = emission(np.random.default_rng(T), T, 3)

@@ -55,5 +55,5 @@ def test_the_earlier_of_two_equally_bad_utterances_stays():
 
 
 def test_an_empty_set():
-    assert list(Report().lines())[0] == "%WER 0.00 [ 0 / 0, 0 ins, 0 del, 0 sub ]"
+    assert next(Report().lines()) == "%WER 0.00 [ 0 / 0, 0 ins, 0 del, 0 sub ]"
     assert utterance_lines("a", [])[-1] == "a #csid 0 0 0 0"

@@ -1,0 +1,1 @@
+"""From emissions to text and times: greedy, prefix beam search, alignment, tuning."""

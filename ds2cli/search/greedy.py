@@ -1,0 +1,29 @@
+"""The best path: the likeliest symbol of every step. Letters: T steps, V symbols with blank 0."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ds2cli.search.hypothesis import Hypothesis
+from ds2cli.text.vocab import Vocab
+
+
+def collapse(path: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The labels a path (T,) spells: repeats merge, then blanks go."""
+    if not len(path):
+        return path
+    first_of_run = np.concatenate([[True], path[1:] != path[:-1]])
+    labels: NDArray[np.int64] = path[(path != 0) & first_of_run]
+    return labels
+
+
+def greedy(log_probs: NDArray[np.float32], vocab: Vocab) -> Hypothesis:
+    """Read off the best path.
+
+    log_probs: (T, V) float32, log-probabilities. The score is that path's log-probability, not the text's.
+    """
+    path = log_probs.argmax(axis=1) if len(log_probs) else np.empty(0, dtype=np.int64)
+    score = float(log_probs.max(axis=1).sum(dtype=np.float64)) if len(log_probs) else 0.0
+    text = " ".join(vocab.decode(collapse(path).tolist()).split())
+    return Hypothesis(text, score, score, 0.0)

@@ -1,0 +1,18 @@
+"""What a search hands back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One text for one utterance; logarithms are natural.
+
+    score: what it was ranked by.  am: log p_ctc(text).  lm: log p_lm(text), unweighted, 0 without a model.
+    """
+
+    text: str
+    score: float
+    am: float
+    lm: float
