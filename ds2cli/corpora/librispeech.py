@@ -1,0 +1,53 @@
+"""LibriSpeech: about 1,000 hours of read English audiobooks at 16 kHz.
+
+Licence    CC-BY 4.0 (Vassil Panayotov, Guoguo Chen, Daniel Povey, Sanjeev Khudanpur; ICASSP 2015).
+Where      OpenSLR 12; SRC is the folder that its archives make, "LibriSpeech".
+Layout     SUBSET/SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac, and beside them SPEAKER-CHAPTER.trans.txt with lines
+           `SPEAKER-CHAPTER-UTTERANCE TEXT`. --part names subsets, as train-clean-100,train-clean-360.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ds2cli import io
+from ds2cli.config.prepare import PrepareConfig
+from ds2cli.drops import Ledger
+from ds2cli.errors import DataError, UsageError
+from ds2cli.manifest import Row
+
+
+def prepare(source: str, config: PrepareConfig, ledger: Ledger) -> Iterator[Row]:
+    """Yield the rows of some subsets, or of all."""
+    lists = sorted(Path(source).rglob("*.trans.txt"))
+    if not lists:
+        raise DataError(f"{source}: no SPEAKER-CHAPTER.trans.txt below it, expected the folder LibriSpeech")
+    found = {_subset(path) for path in lists}
+    wanted = found if config.part == "all" else {name.strip() for name in config.part.split(",")}
+    if missing := wanted - found:
+        raise UsageError(f"--part {','.join(sorted(missing))}: not below {source}, found {', '.join(sorted(found))}")
+    for path in lists:
+        if _subset(path) in wanted:
+            yield from _chapter(path, ledger)
+
+
+def _subset(path: Path) -> str:
+    return path.resolve().parts[-4]
+
+
+def _chapter(path: Path, ledger: Ledger) -> Iterator[Row]:
+    recordings = {p.stem: p for p in path.parent.glob("*.flac")}
+    speaker = path.name.split("-")[0]
+    with io.open_in(str(path)) as f:
+        for number, line in enumerate(f, start=1):
+            name, _, text = line.strip().partition(" ")
+            if not name:
+                continue
+            recording = recordings.pop(name, None)
+            if recording is None:
+                ledger.drop(name, "missing-audio", f"{path}:{number}: no {name}.flac beside it")
+                continue
+            yield {"id": name, "audio_filepath": str(recording), "text": text, "speaker": speaker, "lang": "en"}
+    for name in sorted(recordings):
+        ledger.drop(name, "no-text", f"{recordings[name]} has no line in {path.name}")
