@@ -15,7 +15,7 @@ LAYERS = [
     "config io",
     "kernels native",
     "audio feats text lm search metrics nn",
-    "drops",
+    "drops parallel",
     "manifest archive corpora",
     "stages serve",
     "ui",

@@ -1,0 +1,55 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ds2cli import __version__
+
+COMMANDS = sorted(p.stem for p in (Path(__file__).parents[2] / "ds2cli" / "cli").glob("[a-z]*.py") if p.stem != "main")
+
+
+def test_version(ds2):
+    done = ds2("--version")
+    assert (done.returncode, done.stdout.strip()) == (0, f"ds2 {__version__}")
+
+
+def test_the_version_is_that_of_the_package():
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    assert f'version = "{__version__}"' in text
+
+
+def test_help_names_every_command_in_the_order_of_the_work(ds2):
+    listed = re.findall(r"^  ([a-z-]+)  ", ds2("--help").stdout.split("Commands:")[1], re.MULTILINE)
+    assert sorted(listed) == sorted(COMMANDS)
+    assert listed.index("prepare") < listed.index("train") < listed.index("score")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(ds2, command):
+    done = ds2(command, "--help")
+    assert done.returncode == 0
+    assert "Usage: ds2 " in done.stdout
+
+
+@pytest.mark.parametrize("args", [[], ["--nope"], ["trian"]])
+def test_wrong_usage_exits_2(ds2, args):
+    done = ds2(*args)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_is_one_line_and_130(tmp_path):
+    command = [sys.executable, "-m", "ds2cli", "data", "validate", "-"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdin.write('{"id":"a","text":""}\n')
+    process.stdin.flush()
+    import signal
+    import time
+
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=20)[1]
+    assert process.returncode == 130
+    assert "Traceback" not in said

@@ -1,0 +1,37 @@
+import pytest
+
+from ds2cli import ui
+
+
+@pytest.mark.parametrize(
+    "done, total, seconds, text",
+    [
+        (10, 40, 5.0, "10/40 utt, 2.0 utt/s, 15 s left"),
+        (10, None, 5.0, "10 utt, 2.0 utt/s"),
+        (0, 40, 0.0, "0/40 utt, 0.0 utt/s"),
+    ],
+)
+def test_progress_says_count_rate_and_what_is_left(done, total, seconds, text):
+    assert ui.progress_text(done, total, seconds, "utt") == text
+
+
+def test_progress_passes_items_through():
+    assert list(ui.progress(iter("abc"), "x")) == ["a", "b", "c"]
+
+
+def test_people_read_standard_error(capsys):
+    ui.log("hello é")
+    ui.warn("mind")
+    ui.say("result")
+    out, err = capsys.readouterr()
+    assert (out, err) == ("result\n", "hello é\nwarning: mind\n")
+
+
+def test_a_line_with_broken_bytes_does_not_break_the_log(capsys):
+    ui.log("caf\udce9")
+    assert "caf?" in capsys.readouterr().err
+
+
+def test_a_table_is_aligned(capsys):
+    ui.table("t", ["a", "bb"], [["xxx", 1], ["y", 22]], to_stdout=True)
+    assert capsys.readouterr().out == "t\na    bb\nxxx  1\ny    22\n"
