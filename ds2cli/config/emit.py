@@ -1,0 +1,14 @@
+"""Settings of `ds2 emit`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ds2cli.config.base import StageConfig, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmitConfig(StageConfig):
+    """Compute the log-probabilities of each step."""
+
+    dir: str | None = setting(None, help="Folder for the archive [default: emissions/ beside OUT].")

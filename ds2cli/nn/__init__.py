@@ -1,0 +1,1 @@
+"""The network: layers, models, loss, batches, the training loop and checkpoints (torch)."""

@@ -1,0 +1,98 @@
+"""The two files of an experiment: best.safetensors to use, last.pt to go on training. Loading never runs code."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+
+from ds2cli.config.base import as_dict, build
+from ds2cli.config.train import ModelConfig
+from ds2cli.errors import DataError
+from ds2cli.nn.models.ds2 import DeepSpeech2
+from ds2cli.text.vocab import Vocab
+
+BEST = "best.safetensors"
+LAST = "last.pt"
+KEY = "ds2cli"
+
+
+@dataclass
+class Bundle:
+    """A trained network and what it takes to use it.
+
+    features: the settings its features were made with. step_s: seconds from one emission step to the next.
+    """
+
+    model: DeepSpeech2
+    vocab: Vocab
+    features: dict[str, Any]
+    step_s: float
+    made: dict[str, Any]
+
+    @property
+    def bins(self) -> int:
+        """Bins of a feature frame."""
+        return self.model.mean.shape[0]
+
+
+def dump_model(
+    state: dict[str, Tensor], config: ModelConfig, vocab: Vocab, features: dict[str, Any], made: dict[str, Any]
+) -> bytes:
+    """The bytes of a safetensors file: weights, and as JSON metadata all that rebuilds the network."""
+    about = {"model": as_dict(config), "symbols": list(vocab.symbols), "features": features, "made": made}
+    tensors = {name: value.detach().contiguous() for name, value in state.items()}
+    return to_safetensors(tensors, {KEY: json.dumps(about, ensure_ascii=False)})
+
+
+def load_model(exp: Path | str) -> Bundle:
+    """The network of an experiment folder, or of a .safetensors file, ready to use.
+
+    DataError when there is none or the file is not whole.
+    """
+    path = Path(exp)
+    path = path / BEST if path.is_dir() or path.suffix != ".safetensors" else path
+    if not path.is_file():
+        raise DataError(f"{path}: no trained network there (ds2 train TRAIN {exp} makes it)")
+    try:
+        with safe_open(path, "pt") as f:
+            about = json.loads((f.metadata() or {})[KEY])
+            state = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 - it is no dict
+    except (SafetensorError, KeyError, ValueError, OSError) as e:
+        raise DataError(f"{path}: not a network of ds2 train: {e}") from e
+    vocab = Vocab(tuple(about["symbols"]))
+    model = DeepSpeech2(build(ModelConfig, (str(path), about["model"])), len(vocab), len(state["mean"]))
+    model.load_state_dict(state)
+    model.eval()
+    return Bundle(model, vocab, about["features"], step_seconds(model, about["features"]), about["made"])
+
+
+def step_seconds(model: DeepSpeech2, features: dict[str, Any]) -> float:
+    """Seconds from one emission step to the next."""
+    return float(features["hop_ms"]) / 1000 * model.stride
+
+
+def dump_state(state: dict[str, Any]) -> bytes:
+    """The bytes of last.pt: tensors, numbers, strings, lists and dicts of them."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def load_state(exp: Path | str) -> dict[str, Any] | None:
+    """What `dump_state` saved, or None where there is nothing; DataError when the file is not whole."""
+    path = Path(exp) / LAST
+    if not path.is_file():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError) as e:
+        raise DataError(f"{path}: not a checkpoint: {e} (remove it, or give --fresh)") from e
+    return state

@@ -1,0 +1,24 @@
+"""Error rates of greedy decoding, for a look at a network while it trains."""
+
+from __future__ import annotations
+
+from ds2cli.metrics.wer import Counts, characters, count, words
+from ds2cli.nn.batches import Reader, Utterance
+from ds2cli.nn.checkpoint import Bundle
+from ds2cli.nn.ctc import greedy
+from ds2cli.nn.emit import emissions
+
+CHUNK = 256
+"""Utterances whose emissions are in memory at once."""
+
+
+def error_counts(bundle: Bundle, utterances: list[Utterance], read: Reader) -> tuple[Counts, Counts]:
+    """Word and character errors of greedy decoding."""
+    by_word, by_character = Counts(), Counts()
+    for start in range(0, len(utterances), CHUNK):
+        chunk = utterances[start : start + CHUNK]
+        for utterance, scores in zip(chunk, emissions(bundle, [read(u.feats) for u in chunk]), strict=True):
+            text = bundle.vocab.decode(greedy(scores))
+            by_word += count(words(utterance.text), words(text))
+            by_character += count(characters(utterance.text), characters(text))
+    return by_word, by_character

@@ -1,0 +1,290 @@
+"""The training loop. It reads no options and writes no file: rows and bytes go to whoever runs it.
+
+Every random number follows from (seed, epoch or step, utterance or process), so a run that was killed goes on along the
+same losses, and the data of a step do not depend on the number of processes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ds2cli.config.base import as_dict
+from ds2cli.config.train import TrainConfig
+from ds2cli.errors import Ds2Error
+from ds2cli.nn import optim
+from ds2cli.nn.augment import vary
+from ds2cli.nn.batches import Batch, Reader, Utterance, fingerprint, load, plan
+from ds2cli.nn.checkpoint import BEST, LAST, Bundle, dump_model, dump_state, load_state, step_seconds
+from ds2cli.nn.ctc import ctc_loss
+from ds2cli.nn.evaluate import error_counts
+from ds2cli.nn.models.ds2 import DeepSpeech2
+from ds2cli.nn.workers import Group
+from ds2cli.text.vocab import Vocab
+
+MOST_SKIPPED = 20
+"""Steps in a row that may be skipped for a loss that is not finite; then the network is beyond help."""
+
+Store = Callable[[str, bytes], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained on what. mean, std: (F,), of the training features, which come raw from `read`."""
+
+    config: TrainConfig
+    vocab: Vocab
+    features: dict[str, Any]
+    train: list[Utterance]
+    dev: list[Utterance]
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+    read: Reader
+
+
+@dataclass
+class Position:
+    """How far the training is, and the sums of the epoch it is in."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    elapsed_s: float = 0.0
+    best: float = math.inf
+    loss: float = 0.0
+    labels: int = 0
+    frames: int = 0
+    seconds: float = 0.0
+    skipped: list[str] = field(default_factory=list)
+
+    def next_epoch(self) -> None:
+        """Start the sums anew."""
+        self.epoch += 1
+        self.batch = self.labels = self.frames = 0
+        self.loss = self.seconds = 0.0
+        self.skipped = []
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step was taken. loss: nats a label; progress: share of the whole training; skipped: utterances, if it was."""
+
+    epoch: int
+    batch: int
+    batches: int
+    step: int
+    loss: float
+    progress: float
+    elapsed_s: float
+    skipped: list[str]
+
+
+class Trainer:
+    """A network in training on one process of a group."""
+
+    def __init__(self, job: Job, group: Group, state: dict[str, Any] | None = None) -> None:
+        """Start, or go on from what `dump_state` saved."""
+        torch.manual_seed(job.config.seed)
+        self.job, self.config, self.group = job, job.config, group
+        self.model = DeepSpeech2(job.config.model, len(job.vocab), len(job.mean))
+        self.model.mean.copy_(torch.from_numpy(job.mean))
+        self.model.std.copy_(torch.from_numpy(job.std))
+        self.parameters = list(self.model.parameters())
+        self.optimizer = optim.build(self.model, job.config.optim)
+        self.average = optim.Average(self.model, job.config.optim.ema)
+        self.at = Position()
+        self.failures = 0
+        if state is not None:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.average.load(state["average"])
+            self.at = Position(**state["at"])
+
+    def run(self, store: Store, stopped: Callable[[], bool]) -> Iterator[Step | dict[str, Any]]:
+        """Train to the end, or until `stopped`; yield every step and a row for every epoch.
+
+        store: called with a file name and its bytes, on rank 0 only. Both checkpoints are stored at the end of an
+        epoch, last.pt also in between and when stopped.
+        Ds2Error after MOST_SKIPPED steps without a finite loss.
+        """
+        started, saved = time.monotonic() - self.at.elapsed_s, time.monotonic()
+        while self.at.epoch < self.config.epochs and self._clock() < 1:
+            batches = self._plan()
+            mark = time.monotonic()
+            for batch in self._batches(batches[self.at.batch :]):
+                halt = stopped() and self.group.rank == 0
+                loss, halt = self._step(batch, self._progress(len(batches)), time.monotonic() - started, halt)
+                now = time.monotonic()
+                self.at.seconds, mark = self.at.seconds + now - mark, now
+                yield self._seen(batch, len(batches), loss)
+                if halt or now - saved > 60 * self.config.save_minutes:
+                    saved = now
+                    self._store(store, LAST)
+                if halt:
+                    return
+                if self._progress(len(batches)) >= 1:
+                    break
+            row = self._epoch_row()
+            if self.group.rank == 0:
+                self._judge(row, store)
+            self.at.next_epoch()
+            self._store(store, LAST)
+            saved = time.monotonic()
+            yield row
+
+    def _plan(self) -> list[list[int]]:
+        lengths = [u.num_frames for u in self.job.train]
+        limit = round(self.config.batch_s * 1000 / self.job.features["hop_ms"])
+        first = self.config.sorta_grad and self.at.epoch == 0
+        return plan(lengths, limit, self.config.seed, self.at.epoch, ascending=first)
+
+    def _batches(self, batches: list[list[int]]) -> Iterator[Batch]:
+        """This process's share of each batch, read while the one before is computed."""
+
+        def read(batch: list[int], epoch: int) -> Batch:
+            positions = {self.job.train[i].id: i for i in self.group.share(batch)}
+
+            def varied(x: NDArray[np.float32], utterance: Utterance) -> NDArray[np.float32]:
+                rng = np.random.default_rng((self.config.seed, epoch, positions[utterance.id]))
+                return vary(x, self.job.mean, self.config.augment, rng, utterance.least)
+
+            return load([self.job.train[i] for i in positions.values()], self.job.read, varied)
+
+        with ThreadPoolExecutor(1) as reader:
+            ahead = [reader.submit(read, batch, self.at.epoch) for batch in batches[:1]]
+            for i in range(len(batches)):
+                batch = ahead.pop().result()
+                ahead = [reader.submit(read, batch, self.at.epoch) for batch in batches[i + 1 : i + 2]]
+                yield batch
+
+    def _step(self, batch: Batch, progress: float, elapsed_s: float, halt: bool) -> tuple[float, bool]:
+        """Take one step on all processes; return its loss a label, and whether to halt."""
+        self.at.batch += 1
+        self.at.step += 1
+        seeds = np.random.SeedSequence((self.config.seed, self.at.step, self.group.rank))
+        torch.manual_seed(int(seeds.generate_state(1)[0]))
+        self.model.train()
+        self.optimizer.zero_grad()
+        cost, bad = self._backward(batch)
+        labels = float(batch.target_lengths.sum())
+        lead = self.group.rank == 0
+        frames = float(batch.lengths.sum())
+        tail = torch.tensor([cost, labels, frames, len(bad), halt, elapsed_s if lead else 0.0], dtype=torch.float64)
+        self._sum_gradients(tail)
+        cost, labels, frames, num_bad, halted, self.at.elapsed_s = tail.tolist()
+        self.at.frames += int(frames)
+        torch._foreach_mul_([p.grad for p in self.parameters if p.grad is not None], 1 / max(labels, 1.0))
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.optim.clip or math.inf)
+        if num_bad or not torch.isfinite(norm):
+            self._skip(bad if num_bad else batch.ids)
+            return math.nan, bool(halted)
+        for group in self.optimizer.param_groups:
+            group["lr"] = optim.rate(progress, self.config.optim)
+        self.optimizer.step()
+        self.average.update(self.model, self.at.step)
+        self.failures = 0
+        self.at.loss += cost
+        self.at.labels += int(labels)
+        return cost / max(labels, 1.0), bool(halted)
+
+    def _backward(self, batch: Batch) -> tuple[float, list[str]]:
+        """Gradients of the summed cost; or the ids whose cost is not finite, and no gradient."""
+        self.at.skipped += batch.unusable
+        if not batch.ids:
+            return 0.0, []
+        logits, steps = self.model(batch.feats, batch.lengths)
+        costs = ctc_loss(logits, batch.targets, steps, batch.target_lengths, reduction="none")
+        bad = [name for name, fine in zip(batch.ids, torch.isfinite(costs).tolist(), strict=True) if not fine]
+        if bad:
+            return 0.0, bad
+        costs.sum().backward()  # type: ignore[no-untyped-call]
+        return float(costs.sum().detach()), []
+
+    def _sum_gradients(self, tail: Tensor) -> None:
+        """Add up the gradients and `tail` over the processes, in one message."""
+        if self.group.size == 1:
+            return
+        for p in self.parameters:
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+        grads = [p.grad for p in self.parameters if p.grad is not None]
+        # float32 holds the sums of a step exactly enough, and counts exactly
+        flat = self.group.add(torch.cat([*(g.reshape(-1) for g in grads), tail.float()]))
+        parts = torch.tensor_split(flat, list(itertools.accumulate(g.numel() for g in grads)))
+        torch._foreach_copy_(grads, [part.view_as(g) for part, g in zip(parts, grads, strict=False)])
+        tail.copy_(parts[-1])
+
+    def _skip(self, names: list[str]) -> None:
+        self.at.skipped += self.group.together(names)
+        self.failures += 1
+        if self.failures >= MOST_SKIPPED:
+            raise Ds2Error(
+                f"train: the loss was not finite in {MOST_SKIPPED} steps in a row, last of "
+                f"{', '.join(self.at.skipped[-3:])} (lower optim.lr or optim.clip, then --fresh)"
+            )
+
+    def _progress(self, batches: int) -> float:
+        return max((self.at.epoch + self.at.batch / batches) / self.config.epochs, self._clock())
+
+    def _clock(self) -> float:
+        return self.at.elapsed_s / (60 * self.config.minutes) if self.config.minutes else 0.0
+
+    def _seen(self, batch: Batch, batches: int, loss: float) -> Step:
+        at = self.at
+        skipped = batch.unusable if math.isfinite(loss) else at.skipped[-8:]
+        return Step(at.epoch, at.batch, batches, at.step, loss, self._progress(batches), at.elapsed_s, skipped)
+
+    def _epoch_row(self) -> dict[str, Any]:
+        audio_s = self.at.frames * self.job.features["hop_ms"] / 1000
+        row: dict[str, Any] = {
+            "epoch": self.at.epoch + 1,
+            "step": self.at.step,
+            "loss": round(self.at.loss / max(self.at.labels, 1), 4),
+            "lr": float(f"{self.optimizer.param_groups[0]['lr']:.4g}"),
+            "seconds": round(self.at.seconds, 2),
+            "hours_per_hour": round(audio_s / max(self.at.seconds, 1e-9), 1),
+        }
+        return {**row, "skipped": self.at.skipped} if self.at.skipped else row
+
+    def _judge(self, row: dict[str, Any], store: Store) -> None:
+        """Test on the dev set, add the result to `row`, and keep the weights when they are the best so far."""
+        vocab, features = self.job.vocab, self.job.features
+        state = self.average.state if self.config.optim.ema else self.model.state_dict()
+        tested = DeepSpeech2(self.config.model, len(vocab), len(self.job.mean))
+        tested.load_state_dict(state)
+        rate = -float(self.at.epoch)
+        if self.job.dev:
+            bundle = Bundle(tested.eval(), vocab, features, step_seconds(tested, features), {})
+            by_word, by_character = error_counts(bundle, self.job.dev, self.job.read)
+            row["dev_wer"], row["dev_cer"] = round(by_word.rate, 2), round(by_character.rate, 2)
+            rate = by_character.rate if self.config.keep == "best" else rate
+        if rate <= self.at.best:
+            self.at.best = rate
+            store(BEST, dump_model(state, self.config.model, vocab, features, row))
+
+    def _store(self, store: Store, name: str) -> None:
+        if self.group.rank == 0:
+            state = {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "average": self.average.state,
+                "at": asdict(self.at),
+                "config": as_dict(self.config),
+                "train": fingerprint(self.job.train),
+            }
+            store(name, dump_state(state))
+
+
+def follow(job: Job, exp: str | None, group: Group) -> None:
+    """What a process other than the first does: the same steps from the same checkpoint, and nothing to say."""
+    for _ in Trainer(job, group, load_state(exp) if exp else None).run(lambda _name, _data: None, lambda: False):
+        pass

@@ -1,0 +1,104 @@
+"""Processes that train together: each takes its share of every batch, gradients are summed over all (paper §4.1)."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+from ds2cli.errors import Ds2Error
+
+WAIT = timedelta(minutes=30)
+"""Longest wait for the others: rank 0 tests on the dev set while they do."""
+
+
+@dataclass
+class Group:
+    """This process's place among `size` of them; rank 0 is the one the user started."""
+
+    rank: int = 0
+    size: int = 1
+    _children: list[Any] = field(default_factory=list)
+
+    def share(self, items: list[Any]) -> list[Any]:
+        """Every size-th item: of rows sorted by length each process gets an equal part."""
+        return items[self.rank :: self.size]
+
+    def add(self, flat: Tensor) -> Tensor:
+        """Sum `flat` over the processes, in place. Ds2Error when one of them has gone."""
+        if self.size > 1:
+            try:
+                distributed.all_reduce(flat)
+            except RuntimeError as e:
+                raise Ds2Error(f"train: one of the {self.size} processes ended early, the same command goes on") from e
+        return flat
+
+    def together(self, names: list[str]) -> list[str]:
+        """The names of all processes, in rank order."""
+        if self.size == 1:
+            return names
+        parts: list[list[str]] = [[] for _ in range(self.size)]
+        distributed.all_gather_object(parts, names)
+        return [name for part in parts for name in part]
+
+    def close(self) -> None:
+        """Leave the group and wait for the processes that rank 0 started."""
+        if self.size > 1 and distributed.is_initialized():
+            distributed.destroy_process_group()
+        for child in self._children:
+            child.join(5)
+            if child.is_alive():
+                child.terminate()
+
+
+def start(size: int, work: Callable[..., None], arguments: Iterable[Any]) -> Group:
+    """Start `size - 1` more processes that run `work(*arguments, group)`; return this one's group.
+
+    `work` must be importable. The cores of the machine are divided among the processes.
+    """
+    if size == 1:
+        return Group()
+    threads = max(1, len(os.sched_getaffinity(0)) // size if hasattr(os, "sched_getaffinity") else 1)
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    children = [
+        context.Process(target=_child, args=(rank, size, port, threads, work, tuple(arguments)), daemon=True)
+        for rank in range(1, size)
+    ]
+    for child in children:
+        child.start()
+    torch.set_num_threads(threads)
+    _join(0, size, port)
+    return Group(0, size, children)
+
+
+def _child(
+    rank: int, size: int, port: int, threads: int, work: Callable[..., None], arguments: tuple[Any, ...]
+) -> None:
+    import signal
+
+    # Ctrl-C reaches every process of the terminal: rank 0 decides for all of them
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+    _join(rank, size, port)
+    group = Group(rank, size)
+    try:
+        work(*arguments, group)
+    except Ds2Error:
+        os._exit(1)
+    group.close()
+
+
+def _join(rank: int, size: int, port: int) -> None:
+    distributed.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size, timeout=WAIT
+    )

@@ -1,0 +1,176 @@
+"""Train a network in an experiment folder, and go on where an earlier run of the same command ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ds2cli.archive import read_matrix
+from ds2cli.config.base import as_dict
+from ds2cli.config.train import TrainConfig
+from ds2cli.drops import Ledger
+from ds2cli.errors import BadUtterance, DataError, UsageError
+from ds2cli.feats import cmvn
+from ds2cli.io import open_out, open_out_bytes
+from ds2cli.manifest import Row
+from ds2cli.nn.batches import Utterance, fingerprint
+from ds2cli.nn.checkpoint import LAST, load_state
+from ds2cli.nn.ctc import steps_needed
+from ds2cli.nn.fit import Job, Step, Trainer, follow
+from ds2cli.nn.workers import start
+from ds2cli.text.vocab import Vocab
+
+LOG = "train.jsonl"
+TOKENS = "tokens.txt"
+SAMPLE = 2000
+"""Utterances whose features give the mean and deviation of each bin when no statistics are given."""
+
+MAY_CHANGE = ("epochs", "minutes", "nproc", "save_minutes", "fresh", "max_bad", "dropped")
+"""Settings that a run may go on with although they differ."""
+
+
+def prepare(
+    config: TrainConfig,
+    rows: Iterable[Row],
+    dev: Iterable[Row],
+    exp: str,
+    features: dict[str, Any],
+    ledger: Ledger,
+    stats: str | None = None,
+) -> Job:
+    """Read what is needed from the rows; drop training rows that cannot be learned from, with a reason.
+
+    exp: a checkpoint there has decided on the symbols. features: the settings that `rows` were featurized with.
+    stats: a file of Kaldi's CMVN statistics, else they are taken from the rows.
+    DataError when nothing is left to train on, or sizes do not fit.
+    """
+    rows = list(rows)
+    known = Path(exp) / TOKENS
+    going_on = (Path(exp) / LAST).is_file() and known.is_file() and not config.fresh
+    vocab = Vocab.load(known) if going_on else Vocab.from_texts(row["text"] for row in rows)
+    train = []
+    for row in rows:
+        try:
+            train.append(_utterance(row, vocab, config))
+        except BadUtterance as e:
+            ledger.drop_error(row["id"], e)
+    ledger.kept += len(train)
+    if not train:
+        raise DataError(f"train: no utterance can be used: {ledger.summary()}")
+    mean, std = cmvn.mean_std(_read_stats(stats) if stats else _statistics(train))
+    none = np.zeros(0, np.int32)
+    held_out = [Utterance(row["id"], row["feats"], row["num_frames"], none, row["text"]) for row in dev]
+    for utterance, what in [(train[0], "training"), *((u, "dev") for u in held_out[:1])]:
+        bins = _bins(utterance)
+        if bins != len(mean):
+            raise DataError(f"train: {what} features have {bins} bins, the statistics have {len(mean)}")
+    return Job(config, vocab, features, train, held_out, mean, std, read_matrix)
+
+
+def run(job: Job, exp: str, stopped: Callable[[], bool] = lambda: False) -> Iterator[Step | Row]:
+    """Train; yield every step and a row for every epoch, which EXP/train.jsonl has too.
+
+    stopped: asked after each step; when true the run writes last.pt and ends.
+    UsageError when EXP was trained with other settings or on other utterances.
+    """
+    folder = Path(exp)
+    state = None if job.config.fresh else load_state(folder)
+    _check_same(state, job, exp)
+    job.vocab.save(folder / TOKENS)
+    rows = _kept_rows(folder / LOG, state)
+    group = start(job.config.nproc, follow, (job, None if state is None else exp))
+
+    def store(name: str, data: bytes) -> None:
+        with open_out_bytes(str(folder / name)) as f:
+            f.write(data)
+
+    try:
+        for event in Trainer(job, group, state).run(store, stopped):
+            if isinstance(event, dict):
+                rows.append(event)
+                with open_out(str(folder / LOG)) as f:
+                    f.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            yield event
+    finally:
+        group.close()
+
+
+def _utterance(row: Row, vocab: Vocab, config: TrainConfig) -> Utterance:
+    """BadUtterance "no-text", "unspellable", "label-too-long" or what reading its features says."""
+    if not row["text"].strip():
+        raise BadUtterance("no-text", "the text is empty")
+    labels = np.array(vocab.encode(row["text"]), np.int32)
+    frames = len(read_matrix(row["feats"], row["id"]))
+    stride = int(np.prod(config.model.strides[: len(config.model.channels)]))
+    steps, needed = -(-frames // stride), steps_needed(labels)
+    if needed > steps:
+        raise BadUtterance(
+            "label-too-long", f"{len(labels)} labels need {needed} steps, {frames} frames give {steps} (model.strides)"
+        )
+    return Utterance(row["id"], row["feats"], frames, labels, row["text"], (needed - 1) * stride + 1)
+
+
+def _bins(utterance: Utterance) -> int:
+    try:
+        return int(read_matrix(utterance.feats, utterance.id).shape[1])
+    except BadUtterance as e:
+        raise DataError(f"train: {utterance.id}: {e.detail}") from e
+
+
+def _statistics(train: list[Utterance]) -> NDArray[np.float64]:
+    """CMVN statistics of at most SAMPLE utterances, evenly spread."""
+    chosen = train[:: -(-len(train) // SAMPLE)]
+    stats = cmvn.empty(read_matrix(chosen[0].feats).shape[1])
+    for utterance in chosen:
+        cmvn.accumulate(stats, read_matrix(utterance.feats))
+    return stats
+
+
+def _read_stats(path: str) -> NDArray[np.float64]:
+    """The one matrix of a Kaldi archive, or a bare Kaldi matrix."""
+    try:
+        with Path(path).open("rb") as f:
+            at = f.read(256).find(b"\0B")
+        stats = read_matrix(f"{path}:{max(at, 0)}").astype(np.float64)
+    except OSError as e:
+        raise DataError(f"{path}: {(e.strerror or 'cannot be read').lower()}") from e
+    except BadUtterance as e:
+        raise DataError(f"{path}: no CMVN statistics: {e.detail}") from e
+    if len(stats) != 2:
+        raise DataError(f"{path}: expected statistics (2, bins + 1), got {stats.shape} (ds2 featurize writes them)")
+    return stats
+
+
+def _check_same(state: dict[str, Any] | None, job: Job, exp: str) -> None:
+    if state is None:
+        return
+    before, now = _flat(state["config"]), _flat(as_dict(job.config))
+    changed = [
+        f"{name} was {before.get(name)}, is {now.get(name)}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name) and name.split(".")[0] not in MAY_CHANGE
+    ]
+    if changed:
+        raise UsageError(f"{exp}: was trained with other settings: {'; '.join(changed)} (another folder, or --fresh)")
+    if state["train"] != fingerprint(job.train):
+        raise UsageError(f"{exp}: was trained on other utterances (another folder, or --fresh)")
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for name, value in values.items():
+        out.update(_flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value})
+    return out
+
+
+def _kept_rows(path: Path, state: dict[str, Any] | None) -> list[Row]:
+    """The rows of the epochs that the checkpoint has behind it; a row beyond them will come again."""
+    if state is None or not path.is_file():
+        return []
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return [row for row in rows if row["epoch"] <= state["at"]["epoch"]]
