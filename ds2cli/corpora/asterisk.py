@@ -19,6 +19,7 @@ import gzip
 import hashlib
 import math
 import re
+import shutil
 import subprocess
 import unicodedata
 from collections.abc import Iterator
@@ -145,6 +146,7 @@ def fetch(source: str, lang: str) -> None:
         where = ["-o", f"Dir::State::lists={own / 'lists'}", "-o", f"Dir::Cache={own / 'cache'}"]
         _run(folder, "apt-get", "-q", *where, "update")
         _run(folder, "apt-get", "-q", *where, "download", *packages)
+        shutil.rmtree(own)
     for package in packages:
         for file in sorted(folder.glob(f"{package}_*.deb")):
             _run(folder, "dpkg-deb", "-x", file.name, ".")

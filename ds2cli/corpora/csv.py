@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+import os
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ds2cli import io
 from ds2cli.audio.read import SUFFIXES
@@ -72,7 +74,7 @@ class _Places:
                     # all of a table's files are mostly in one place
                     self.folders.remove(folder)
                     self.folders.insert(0, folder)
-                    return path
+                    return Path(os.path.normpath(path))
         return self.folders[0] / name
 
 
@@ -97,14 +99,15 @@ def _table(
 ) -> tuple[Iterator[tuple[int, Cells | BadUtterance]], dict[str, str | None]]:
     delimiter = next((d for d in "\t|" if d in first), ",")
     # tabs and bars cannot be in a text, so quotes there are the text's own
-    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
     reader = csv.reader(chain([first], lines), delimiter=delimiter, quoting=quoting)
     head = next(reader)
     named = _named(config)
     usual = {name for names in USUAL.values() for name in names}
     numbers = [str(i) for i in range(len(head))]
+    rows: Iterable[list[str]] = reader
     if any(name in named.values() or name in usual for name in head):
-        names, rows, columns = head, iter(reader), named
+        names, columns = head, named
     elif delimiter == "|" and not any(named.values()):
         columns = {**LJSPEECH, "text": str(min(2, len(head) - 1))}
         names, rows = numbers, chain([head], reader)
@@ -137,8 +140,21 @@ def _cell(cells: Cells, columns: dict[str, str | None], kind: str) -> Any:
 
 
 def _id(cells: Cells | BadUtterance, columns: dict[str, str | None]) -> str:
-    found = None if isinstance(cells, BadUtterance) else _cell(cells, columns, "id") or _cell(cells, columns, "audio")
+    if isinstance(cells, BadUtterance):
+        return ""
+    given, audio = _cell(cells, columns, "id"), _cell(cells, columns, "audio")
+    found = given or (name_of(Path(audio)) if isinstance(audio, str) else "")
     return found.encode("utf-8", "replace").decode() if isinstance(found, str) else ""
+
+
+def _seconds(cells: Cells, name: str) -> float:
+    try:
+        seconds = float(cells[name])
+    except (KeyError, TypeError, ValueError):
+        raise BadUtterance("wrong-type", f"the {name} must be seconds, got {cells.get(name)!r}") from None
+    if not 0 <= seconds < math.inf:
+        raise BadUtterance("wrong-type", f"the {name} must be seconds, got {seconds}")
+    return seconds
 
 
 def _row(cells: Cells | BadUtterance, columns: dict[str, str | None], place: _Places, config: PrepareConfig) -> Row:
@@ -165,8 +181,8 @@ def _row(cells: Cells | BadUtterance, columns: dict[str, str | None], place: _Pl
     if values["speaker"] is not None:
         row["speaker"] = values["speaker"]
     row["lang"] = config.lang
-    if "offset" in cells and isinstance(cells["offset"], (int, float)):
-        row.update(offset=cells["offset"], duration=cells.get("duration"))
+    if cells.get("offset") not in (None, ""):
+        row["offset"], row["duration"] = _seconds(cells, "offset"), _seconds(cells, "duration")
         if values["id"] is None:
-            row["id"] += f"-{round(cells['offset'] * 1000):08d}"
+            row["id"] += f"-{round(row['offset'] * 1000):08d}"
     return row
