@@ -7,12 +7,13 @@ help="usage: egs/asterisk/run.sh [--stage 0] [--stop-stage 9] [--nj 2] [--lang e
                             [--exp exp/LANG] [--corpus FOLDER]   (a folder with the recordings: nothing is fetched)
 stages: 0 fetch  1 prepare  2 featurize  3 lm  4 train  5 emit  6 tune  7 decode  8 score  9 align"
 . $root/utils/options.sh
-exp=${exp:-exp/$lang}; data=data/$lang; corpus=${corpus:-corpus/$lang}
-export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+exp=${exp:-exp/$lang}; data=data/$lang
+download=--no-download; [[ -n $corpus ]] || { corpus=corpus/$lang; download=--download; }
+. $root/utils/path.sh
 at() { [[ $stage -le $1 && $stop_stage -ge $1 ]] && echo "== stage $1: $2" >&2; }
 
 if at 0 "fetch the recordings and their texts"; then
-  ds2 prepare asterisk "$corpus" - --lang "$lang" --fetch >/dev/null
+  ds2 prepare asterisk "$corpus" "$data/all.jsonl" --lang "$lang" $download
 fi
 if at 1 "one manifest a part, identical texts on one side"; then
   for part in train dev test; do

@@ -10,7 +10,7 @@ help="usage: egs/librispeech/run.sh --corpus-dir LibriSpeech [--stage 0] [--stop
                                [--mini true]      (a small network on a few real utterances, in minutes)
 stages: 0 prepare  1 featurize  2 lm  3 train  4 emit  5 tune  6 decode  7 score"
 . $root/utils/options.sh
-export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+. $root/utils/path.sh
 at() { [[ $stage -le $1 && $stop_stage -ge $1 ]] && echo "== stage $1: $2" >&2; }
 name=ds2
 if [[ $mini == true ]]; then
