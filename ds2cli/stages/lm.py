@@ -20,7 +20,7 @@ from ds2cli.lm.query import NgramLm
 from ds2cli.lm.text import most_frequent, number, tokens
 from ds2cli.text.normalize import normalize
 
-NOT_SPEECH = ("digits", "symbols", "no-text")
+NOT_SPEECH = ("digits", "symbols", "no-words")
 """Lines that text written to be read is full of; they are left out on purpose and not held against --max-bad."""
 
 
@@ -74,7 +74,7 @@ def sentences(config: LmConfig, sources: Iterable[str], ledger: Ledger) -> Itera
                 try:
                     clean = normalize(manifest.parse(line, ("text",))["text"] if rows else line)
                     if not clean:
-                        raise BadUtterance("no-text", "no words are left of the line")
+                        raise BadUtterance("no-words", "no words are left of the line")
                 except BadUtterance as e:
                     ledger.drop_error(where, e, bad=e.reason not in NOT_SPEECH)
                     continue

@@ -1,0 +1,51 @@
+"""Texts and programs that the language model tests share."""
+
+import gzip
+
+import pytest
+
+from ds2cli.lm import kneser_ney, lmplz
+from ds2cli.lm.text import number
+
+
+@pytest.fixture(scope="session")
+def librispeech(shared_data):
+    """Transcripts as lists of words: (train, dev)."""
+    out = []
+    for name in ("train-clean-100", "dev-clean"):
+        with gzip.open(shared_data / "text" / f"librispeech-{name}.trans.txt.gz", "rt", encoding="utf-8") as f:
+            out.append([line.lower().split()[1:] for line in f])
+    return out
+
+
+@pytest.fixture
+def needs_lmplz():
+    if lmplz.find("lmplz") is None:
+        pytest.skip("no lmplz (utils/install_kenlm.sh builds it)")
+
+
+@pytest.fixture(scope="session")
+def own():
+    """Estimate from lines of text with our estimator; the model only."""
+
+    def estimate(text, order, prune=None, inside=None):
+        corpus = number(line.split() for line in text.splitlines())
+        return kneser_ney.estimate(corpus, order, prune or [0] * order, inside)[0]
+
+    return estimate
+
+
+@pytest.fixture(scope="session")
+def listed():
+    """A model as one dictionary an order: words → (log10 probability, log10 backoff)."""
+
+    def table(model):
+        return [
+            {
+                tuple(model.words[i] for i in ids): (p, b)
+                for ids, p, b in zip(s.ids.tolist(), s.log10_prob.tolist(), s.log10_backoff.tolist(), strict=True)
+            }
+            for s in model.sections
+        ]
+
+    return table

@@ -1,0 +1,139 @@
+import gzip
+import time
+
+import numpy as np
+import pytest
+
+from ds2cli.errors import DataError
+from ds2cli.kernels.ngram_arpa import format_section, parse_number
+from ds2cli.lm import arpa
+from ds2cli.lm.query import NgramLm
+
+GOOD = """\\data\\
+ngram 1=4
+ngram 2=1
+
+\\1-grams:
+-99\t<s>\t-0.5
+-1.25\t</s>
+-2e-1\tüber\t-0.25
+-0.5\t語
+
+\\2-grams:
+-0.125\t<s> über
+
+\\end\\
+"""
+
+
+@pytest.fixture
+def arpa_file(tmp_path):
+    def write(text, name="x.arpa"):
+        path = tmp_path / name
+        path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize("name", ["x.arpa", "x.arpa.gz"])
+@pytest.mark.parametrize(
+    "change", [("", ""), ("\n", "\r\n"), ("\t", " "), ("\n\\2", "\n\n\n\\2"), ("\\data", "# made by\n\n\\data")]
+)
+def test_reads(arpa_file, name, change):
+    model = arpa.read(arpa_file(GOOD.replace(*change) if change[0] else GOOD, name))
+    assert model.words == ["<s>", "</s>", "über", "語"]
+    assert model.counts == [4, 1]
+    np.testing.assert_allclose(model.sections[0].log10_prob, [-99, -1.25, -0.2, -0.5])
+    np.testing.assert_allclose(model.sections[0].log10_backoff, [-0.5, 0, -0.25, 0])
+    assert model.sections[1].ids.tolist() == [[0, 2]]
+
+
+@pytest.mark.parametrize(
+    "old, new, says",
+    [
+        (GOOD, "", r"x.arpa:1: not an ARPA file: no line \\data"),
+        (GOOD, "hello\n", r"x.arpa:1: not an ARPA file"),
+        (GOOD, "mmap lm http://kheafield.com/code format version 5\n\0", r"a KenLM binary, expected ARPA"),
+        ("ngram 1=4\n", "", r"x.arpa:2: expected `ngram 1=COUNT`"),
+        ("ngram 1=4", "ngram 1=0", r"with a count above 0"),
+        ("ngram 1=4", "ngram 1=999999", r"999999\d n-grams announced|1000000 n-grams announced"),
+        ("ngram 1=4", "ngram 1=3", r"x.arpa:9: expected \\2-grams:, got '-0.5.t語'"),
+        ("-0.5\t語", "-0.5", r"x.arpa:9: expected 1 word"),
+        ("-0.5\t語", "minus\t語", r"x.arpa:9: not a finite number, got 'minus"),
+        ("-0.5\t語", "-inf\t語", r"x.arpa:9: not a finite number"),
+        ("-0.5\t語", "0.5\t語", r"x.arpa:9: a positive log10 probability"),
+        ("-0.5\t語", "-0.5\tüber", r"x.arpa:9: an n-gram that was listed before"),
+        ("-0.125\t<s> über", "-0.125\t<s> uber", r"x.arpa:12: a word that is not among the 1-grams"),
+        ("-0.125\t<s> über", "-0.125\t<s>", r"x.arpa:12: expected 2 word"),
+        ("\\2-grams:", "\\3-grams:", r"x.arpa:11: expected \\2-grams:"),
+        ("\n\\end\\\n", "", r"x.arpa:13: expected \\end\\, got '' \(is the file whole"),
+    ],
+)
+def test_faults_name_the_line(arpa_file, old, new, says):
+    assert old in GOOD
+    with pytest.raises(DataError, match=says):
+        arpa.read(arpa_file(GOOD.replace(old, new)))
+
+
+def test_latin_1_words_are_refused(tmp_path):
+    (tmp_path / "x.arpa").write_bytes(GOOD.encode("utf-8").replace("ü".encode(), b"\xfc"))
+    with pytest.raises(DataError, match="words are not UTF-8"):
+        arpa.read(str(tmp_path / "x.arpa"))
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        arpa.read(str(tmp_path / "missing.arpa"))
+    whole = gzip.compress(GOOD.encode())
+    (tmp_path / "cut.arpa.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="gzip stream is broken"):
+        arpa.read(str(tmp_path / "cut.arpa.gz"))
+
+
+def test_round_trip(arpa_file, own):
+    model = own("é b\nb c é\nb\n" * 3 + "a " * 300 + "x" * 300 + "\n", 3, [0, 0, 0])
+    back = arpa.read(arpa_file("".join(arpa.lines(model))))
+    assert back.words == model.words
+    for a, b in zip(model.sections, back.sections, strict=True):
+        np.testing.assert_array_equal(a.ids, b.ids)
+        np.testing.assert_allclose(a.log10_prob, b.log10_prob, rtol=0, atol=1e-7)
+        np.testing.assert_allclose(a.log10_backoff, b.log10_backoff, rtol=0, atol=1e-7)
+
+
+def test_counts_are_read_from_the_head(arpa_file):
+    assert arpa.counts(arpa_file(GOOD)) == [4, 1]
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "-1", "+2.5", "-0.30103", "1e-3", "-1.5E+2", "-98.99999", ".5", "5.", "123456789012345678901"]
+)
+def test_numbers(text):
+    data = np.frombuffer(text.encode(), dtype=np.uint8)
+    assert np.float32(parse_number(data, 0, len(data))) == np.float32(float(text))
+
+
+@pytest.mark.parametrize("text", ["", "-", ".", "1.2.3", "1e", "e5", "nan", "0x1", "1-2"])
+def test_what_is_no_number(text):
+    data = np.frombuffer(text.encode(), dtype=np.uint8)
+    assert np.isnan(parse_number(data, 0, len(data)))
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, -1.0, -0.30103, -1e-8, -99.0, -12.5, 0.25, -123456.125])
+def test_numbers_are_written_short(value):
+    out = np.empty(80, dtype=np.uint8)
+    letters, starts = np.frombuffer(b"a", dtype=np.uint8), np.array([0, 1])
+    ids, none = np.zeros((1, 1), dtype=np.int32), np.empty(0, dtype=np.float32)
+    size = format_section(letters, starts, ids, np.array([value], dtype=np.float32), none, out)
+    text = out[:size].tobytes().decode()
+    assert float(text.split("\t")[0]) == pytest.approx(value, abs=5e-8, rel=1e-7)
+    assert len(text) < 18
+
+
+def test_loading_is_quick(librispeech, own, arpa_file):
+    path = arpa_file("".join(arpa.lines(own("\n".join(" ".join(s) for s in librispeech[0][:12000]), 3, [0, 0, 1]))))
+    NgramLm.load(path)  # compiles
+    start = time.process_time()
+    lm = NgramLm.load(path)
+    assert len(lm.words) > 20_000
+    assert time.process_time() - start < 2.0

@@ -1,0 +1,223 @@
+import random
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+
+from ds2cli.errors import DataError
+from ds2cli.kernels.ngram import ngram_log10
+from ds2cli.lm import arpa, lmplz
+from ds2cli.lm.kneser_ney import FALLBACK, Discounts, discount, estimate
+from ds2cli.lm.query import NgramLm
+from ds2cli.lm.text import most_frequent, number
+
+
+def random_text(seed, lines=60, words=12):
+    rng = random.Random(seed)
+    vocabulary = [f"w{i}" for i in range(words)]
+    weights = [1 / (i + 1) for i in range(words)]
+    return "".join(" ".join(rng.choices(vocabulary, weights, k=rng.randint(1, 9))) + "\n" for _ in range(lines))
+
+
+def test_one_sentence_by_hand(own, listed):
+    """`a b`: all discounts are the fallback's, all adjusted counts 1, so p = 1/2 (1/c + lower order) on every level."""
+    unigrams, bigrams = listed(own("a b\n", 2))
+    uniform = 1 / 4  # <unk> </s> a b
+    p1 = 0.5 / 3 + 0.5 * uniform
+    assert unigrams[("a",)][0] == pytest.approx(np.log10(p1), abs=1e-6)
+    assert unigrams[("<unk>",)][0] == pytest.approx(np.log10(0.5 * uniform), abs=1e-6)
+    assert unigrams[("<s>",)] == (0.0, pytest.approx(np.log10(0.5), abs=1e-6))
+    assert bigrams == {
+        k: (pytest.approx(np.log10(0.5 + 0.5 * p1), abs=1e-6), 0.0) for k in [("<s>", "a"), ("a", "b"), ("b", "</s>")]
+    }
+
+
+def test_what_lmplz_made_of_two_lines(own, listed):
+    """Frozen output of `lmplz --order 3 --discount_fallback` for the lines `a` and `b`."""
+    unigrams, bigrams, trigrams = listed(own("a\nb\n", 3))
+    assert unigrams == {
+        ("<unk>",): (pytest.approx(-0.90309, abs=1e-6), 0.0),
+        ("<s>",): (0.0, pytest.approx(-0.30103, abs=1e-6)),
+        ("</s>",): (pytest.approx(-0.42596874, abs=1e-6), 0.0),
+        ("a",): (pytest.approx(-0.60206, abs=1e-6), pytest.approx(-0.30103, abs=1e-6)),
+        ("b",): (pytest.approx(-0.60206, abs=1e-6), pytest.approx(-0.30103, abs=1e-6)),
+    }
+    assert bigrams[("<s>", "a")] == (pytest.approx(-0.42596874, abs=1e-6), pytest.approx(-0.30103, abs=1e-6))
+    assert bigrams[("a", "</s>")][0] == pytest.approx(-0.1627273, abs=1e-6)
+    assert {k: v[0] for k, v in trigrams.items()} == {
+        ("<s>", x, "</s>"): pytest.approx(-0.073786214, abs=1e-6) for x in "ab"
+    }
+
+
+def reference(text, order, prune):
+    """Modified Kneser-Ney from its definition, dictionaries only: {n-gram: (probability, backoff)}."""
+    sentences = [["<s>", *line.split(), "</s>"] for line in text.splitlines()]
+    counts = [Counter() for _ in range(order + 1)]
+    for s in sentences:
+        for n in range(1, order + 1):
+            counts[n].update(tuple(s[i : i + n]) for i in range(len(s) - n + 1))
+    del counts[1][("<s>",)]
+    adjusted = [Counter() for _ in range(order + 1)]
+    for n in range(1, order + 1):
+        for gram, count in counts[n].items():
+            left = sum(longer[1:] == gram for longer in counts[n + 1]) if n < order else count
+            adjusted[n][gram] = count if gram[0] == "<s>" else left
+    amounts = [(0.0, 0.0, 0.0)]
+    for n in range(1, order + 1):
+        if not adjusted[n]:
+            amounts.append(FALLBACK)
+            continue
+        seen = Counter(adjusted[n].values())
+        amounts.append(discount(n, *_as_lmplz(seen, n, order, text, counts, adjusted)).amounts)
+    kept = [[], *([g for g in counts[n] if n == 1 or counts[n][g] > prune[n - 1]] for n in range(1, order + 1))]
+    vocabulary = [*kept[1], ("<unk>",)]
+    p = {(): 1 / len(vocabulary)}
+    backoff = {}
+    for n in range(1, order + 1):
+        total, free = defaultdict(float), defaultdict(float)
+        for gram, a in adjusted[n].items():
+            d = (0.0, *amounts[n])[min(a, 3)]
+            total[gram[:-1]] += a
+            free[gram[:-1]] += d if n == 1 or counts[n][gram] > prune[n - 1] else a
+        for h in total:
+            backoff[h] = free[h] / total[h]
+        for gram in kept[n] + ([("<unk>",)] if n == 1 else []):
+            a = adjusted[n][gram]
+            d = (0.0, *amounts[n])[min(a, 3)]
+            p[gram] = (a - d) / total[gram[:-1]] + backoff[gram[:-1]] * p[gram[1:]]
+    return {g: (p[g], backoff.get(g, 1.0)) for n in range(1, order + 1) for g in p if len(g) == n}
+
+
+def _as_lmplz(seen, n, order, text, counts, adjusted):
+    """lmplz counts the last n-gram of a lower order, in suffix order, with its plain count."""
+    rank = {w: i for i, w in enumerate(dict.fromkeys(["<s>", "</s>", *text.split()]))}
+    last = max(adjusted[n], key=lambda g: [rank[w] for w in reversed(g)])
+    if n < order and last[0] != "<s>":
+        seen = seen - Counter([adjusted[n][last]]) + Counter([counts[n][last]])
+    return [seen[j] for j in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize("order, prune", [(1, [0]), (2, [0, 0]), (3, [0, 0, 0]), (3, [0, 0, 1]), (4, [0, 1, 1, 2])])
+@pytest.mark.parametrize("seed", range(3))
+def test_equals_the_definition(own, listed, seed, order, prune):
+    text = random_text(seed)
+    want = reference(text, order, prune)
+    got = {g: v for section in listed(own(text, order, prune)) for g, v in section.items() if g != ("<s>",)}
+    assert got.keys() == want.keys()
+    for gram, (p, b) in got.items():
+        assert 10**p == pytest.approx(want[gram][0], rel=1e-5), gram
+        assert 10**b == pytest.approx(want[gram][1], rel=1e-5), gram
+
+
+def total_of(lm, state):
+    words = [i for i, w in enumerate(lm.words) if w != "<s>"]
+    return sum(10.0 ** float(ngram_log10(lm.tables, state, w)[0]) for w in words)
+
+
+@pytest.mark.parametrize("prune", [[0, 0, 0], [0, 0, 1], [0, 2, 2]])
+@pytest.mark.parametrize("limited", [False, True])
+def test_every_context_sums_to_one(own, prune, limited):
+    text = random_text(7, lines=200)
+    inside = most_frequent(number(line.split() for line in text.splitlines()), 5) if limited else None
+    lm = NgramLm.from_arpa(own(text, 3, prune, inside))
+    states = {int(s) for s in lm.tables.next_state}
+    assert len(states) > 5
+    for state in states:
+        assert total_of(lm, state) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_repeated_lines_count(own, listed):
+    once, thrice = own("a b\na c\n", 2), own("a b\na b\na b\na c\n", 2)
+    assert listed(thrice)[1][("a", "b")][0] > listed(once)[1][("a", "b")][0]
+
+
+def test_an_order_above_every_sentence_leaves_it_empty(own):
+    model = own("a\nb\na\n", 5)
+    assert model.counts == [5, 4, 2, 0, 0]
+    assert NgramLm.from_arpa(model).log10("a") < 0
+
+
+def test_a_vocabulary_leaves_its_mass_to_the_others(own, listed):
+    text = random_text(3, lines=200)
+    corpus = number(line.split() for line in text.splitlines())
+    model = own(text, 2, inside=most_frequent(corpus, 4))
+    assert sorted(model.words) == ["</s>", "<s>", "<unk>", "w0", "w1", "w2", "w3"]
+    assert sum(10**p for (w,), (p, _) in listed(model)[0].items() if w != "<s>") == pytest.approx(1.0, abs=1e-5)
+
+
+def test_no_words_is_an_error():
+    for nothing in ([], [[]]):
+        with pytest.raises(DataError, match="no words"):
+            estimate(number(nothing), 3, [0, 0, 0])
+
+
+def test_without_fallback_small_text_is_refused():
+    with pytest.raises(DataError, match=r"no 1-gram has adjusted count 2 .*--discount-fallback"):
+        estimate(number([["a", "b"]]), 2, [0, 0], fallback=False)
+
+
+def test_discounts():
+    assert discount(1, 10, 0, 3, 1) == Discounts(FALLBACK, "no 1-gram has adjusted count 2")
+    assert discount(2, 10, 1, 10, 1) == Discounts(FALLBACK, "D2 of 2-grams would be -23.000")
+    y = 100 / (100 + 2 * 40)
+    assert discount(2, 100, 40, 20, 12).amounts == pytest.approx(
+        (1 - 2 * y * 40 / 100, 2 - 3 * y * 20 / 40, 3 - 4 * y * 12 / 20)
+    )
+
+
+def lmplz_of(tmp_path, sentences, order, prune, vocabulary=None):
+    text = tmp_path / "text"
+    text.write_text("".join(" ".join(s) + "\n" for s in sentences), "utf-8")
+    discounts = lmplz.estimate(text, tmp_path / "x.arpa", order, prune, vocabulary, memory="200M")
+    return arpa.read(str(tmp_path / "x.arpa")), discounts
+
+
+def compare(own_model, kenlm_model):
+    """Largest difference of any log10 probability or backoff; the n-grams must be the same, in the same order."""
+    assert own_model.words == kenlm_model.words
+    worst = 0.0
+    for a, b in zip(own_model.sections, kenlm_model.sections, strict=True):
+        np.testing.assert_array_equal(a.ids, b.ids)
+        for x, y in ((a.log10_prob, b.log10_prob), (a.log10_backoff, b.log10_backoff)):
+            worst = max(worst, float(np.abs(x - y).max(initial=0.0)))
+    return worst
+
+
+TINY = ["a\n", "a b c\n", "a a a a\n", "x y z\n" * 5, "é ü\nñ é ü\n", "a b\na b\na c\nb c d e\n", "语言 模型\n语言\n"]
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 5])
+@pytest.mark.parametrize("text", TINY)
+def test_equals_lmplz_on_tiny_texts(needs_lmplz, tmp_path, own, text, order):
+    theirs, _ = lmplz_of(tmp_path, [line.split() for line in text.splitlines()], order, [0] * order)
+    assert compare(own(text, order), theirs) < 1e-6
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_equals_lmplz_on_random_texts(needs_lmplz, tmp_path, seed):
+    rng = random.Random(seed)
+    sentences = [
+        line.split() for line in random_text(seed, rng.choice([2, 20, 300]), rng.choice([3, 12, 60])).splitlines()
+    ]
+    order = rng.choice([2, 3, 4, 5])
+    prune = sorted([0] + [rng.choice([0, 0, 1, 2]) for _ in range(order - 1)])
+    corpus = number(sentences)
+    inside = most_frequent(corpus, 4) if seed % 2 else None
+    vocabulary = [w for w, i in zip(corpus.words, inside, strict=True) if i] if seed % 2 else None
+    model, discounts = estimate(corpus, order, prune, inside)
+    theirs, their_discounts = lmplz_of(tmp_path, sentences, order, prune, vocabulary)
+    assert compare(model, theirs) < 1e-6
+    for a, b in zip(discounts, their_discounts, strict=True):
+        assert a.amounts == pytest.approx(b.amounts, abs=1e-5)
+        assert bool(a.why) == bool(b.why)
+
+
+@pytest.mark.parametrize("order, prune, size", [(3, [0, 0, 1], None), (5, [0, 0, 1, 1, 2], 5000)])
+def test_equals_lmplz_on_librispeech(needs_lmplz, librispeech, tmp_path, order, prune, size):
+    train = librispeech[0]
+    corpus = number(train)
+    inside = most_frequent(corpus, size) if size else None
+    vocabulary = [w for w, i in zip(corpus.words, inside, strict=True) if i] if size else None
+    model, _ = estimate(corpus, order, prune, inside)
+    theirs, _ = lmplz_of(tmp_path, train, order, prune, vocabulary)
+    assert compare(model, theirs) < 1e-5

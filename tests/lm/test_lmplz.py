@@ -1,0 +1,38 @@
+import os
+
+import pytest
+
+from ds2cli.errors import Ds2Error, UsageError
+from ds2cli.lm import lmplz
+
+
+def program(folder, name, script):
+    file = folder / name
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+
+
+def test_the_path_comes_first(tmp_path, monkeypatch):
+    program(tmp_path, "lmplz", "exit 0")
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert lmplz.find("lmplz") == str(tmp_path / "lmplz")
+
+
+def test_a_folder_can_be_named(tmp_path, monkeypatch):
+    program(tmp_path, "lmplz-of-mine", "exit 0")
+    monkeypatch.setenv("KENLM_BIN", str(tmp_path))
+    assert lmplz.find("lmplz-of-mine") == str(tmp_path / "lmplz-of-mine")
+
+
+def test_a_missing_program_names_its_fix():
+    assert lmplz.find("no-such-program") is None
+    with pytest.raises(UsageError, match=r"x.bin needs KenLM's no-such-program.*utils/install_kenlm.sh"):
+        lmplz.need("no-such-program", "x.bin")
+
+
+def test_a_failure_is_said_in_its_own_words(tmp_path, monkeypatch):
+    program(tmp_path, "lmplz", "echo '=== 1/5 ==='; echo 'disk full' >&2; exit 9")
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    (tmp_path / "text").write_text("a\n")
+    with pytest.raises(Ds2Error, match="lmplz failed with status 9: disk full"):
+        lmplz.estimate(tmp_path / "text", tmp_path / "x.arpa", 2, [0, 0])

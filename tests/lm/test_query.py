@@ -1,0 +1,158 @@
+import random
+
+import numpy as np
+import pytest
+
+from ds2cli.errors import DataError
+from ds2cli.kernels.ngram import LN10, ngram_log10_ref
+from ds2cli.lm import arpa
+from ds2cli.lm.query import NgramLm
+
+MODEL = """\\data\\
+ngram 1=4
+ngram 2=2
+
+\\1-grams:
+-99\t<s>\t-0.25
+-1\t</s>
+-2\ta\t-0.5
+-3\tb\t-0.125
+
+\\2-grams:
+-0.75\t<s> a
+-0.5\ta b
+
+\\end\\
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    def from_text(text):
+        (tmp_path / "x.arpa").write_text(text, "utf-8")
+        return NgramLm.load(str(tmp_path / "x.arpa"))
+
+    return from_text
+
+
+def test_scores_of_a_small_model(load):
+    lm = load(MODEL)
+    assert (lm.order, lm.words, lm.counts) == (2, ["<s>", "</s>", "a", "b", "<unk>"], [5, 2])
+    logp, state = lm.score(lm.begin, lm.id("a"))
+    assert logp == pytest.approx(-0.75 * LN10)
+    assert lm.score(state, lm.id("b"))[0] == pytest.approx(-0.5 * LN10)
+    assert lm.end(lm.score(state, lm.id("b"))[1]) == pytest.approx((-1 - 0.125) * LN10)
+    assert lm.log10("a b") == pytest.approx(-0.75 - 0.5 - 1.125)
+    assert lm.log10("") == pytest.approx(-1.25)
+
+
+def test_a_word_it_does_not_know(load):
+    lm = load(MODEL)
+    assert "a" in lm
+    assert "zebra" not in lm
+    assert "<unk>" not in lm
+    assert lm.score(lm.begin, lm.id("zebra")) == (pytest.approx((-100 - 0.25) * LN10), 0)
+
+
+def test_states_that_cannot_matter_are_merged(load):
+    lm = load(MODEL)
+    after_ab = lm.score(lm.score(lm.begin, lm.id("a"))[1], lm.id("b"))[1]
+    assert after_ab == lm.score(0, lm.id("b"))[1]
+    assert lm.score(0, lm.id("</s>"))[1] == 0
+
+
+def test_no_model_scores_nothing():
+    lm = NgramLm.none()
+    assert lm.score(lm.begin, lm.id("anything")) == (0.0, 0)
+    assert lm.end(0) == 0.0
+
+
+def test_tables_are_immutable(load):
+    with pytest.raises(ValueError, match="read-only"):
+        load(MODEL).tables.log10_prob[0] = 1.0
+
+
+def test_a_model_without_sentence_marks_is_refused(load):
+    with pytest.raises(DataError, match=r"x.arpa: no 1-gram </s>"):
+        load(MODEL.replace("</s>", "c"))
+
+
+def test_a_context_that_is_not_listed_is_refused(load):
+    text = MODEL.replace("ngram 2=2", "ngram 2=2\nngram 3=1").replace("\\end", "\\3-grams:\n-1\tb a b\n\n\\end")
+    with pytest.raises(DataError, match="3-gram 'b a b' is listed, its context of 2 word"):
+        load(text)
+
+
+def test_an_ngram_listed_twice_is_refused(load):
+    with pytest.raises(DataError, match="2-gram 'a b' is listed twice"):
+        load(MODEL.replace("<s> a", "a b"))
+
+
+def test_a_suffix_that_is_not_listed_is_skipped(load):
+    """SRILM prunes so: `<s> a b` without `a b`."""
+    text = MODEL.replace("ngram 2=2", "ngram 2=1\nngram 3=1").replace("-0.5\ta b\n", "")
+    lm = load(text.replace("\\end", "\\3-grams:\n-0.1\t<s> a b\n\n\\end"))
+    assert lm.log10("a b") == pytest.approx(-0.75 - 0.1 - 1.125)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+def test_equals_the_definition(own, order):
+    rng = random.Random(order)
+    words = [f"w{i}" for i in range(8)]
+    text = "".join(" ".join(rng.choices(words, k=rng.randint(1, 6))) + "\n" for _ in range(80))
+    model = own(text, order, [0, 0, 1, 1][:order])
+    lm = NgramLm.from_arpa(model)
+    listed = {
+        tuple(ids): (p, b)
+        for s in model.sections
+        for ids, p, b in zip(s.ids.tolist(), s.log10_prob.tolist(), s.log10_backoff.tolist(), strict=True)
+    }
+    for _ in range(300):
+        sentence = rng.choices([*words, "never"], k=rng.randint(0, 7))
+        ids = [lm.id("<s>"), *map(lm.id, sentence), lm.id("</s>")]
+        want = [ngram_log10_ref(listed, ids[max(0, i - order + 1) : i], ids[i]) for i in range(1, len(ids))]
+        np.testing.assert_allclose(lm.word_log10(sentence), want, rtol=0, atol=1e-5)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("order", [2, 3, 4, 5])
+def test_equals_kenlm_to_the_last_bit(librispeech, own, tmp_path, capfd, order):
+    kenlm = pytest.importorskip("kenlm")
+    train, dev = librispeech
+    model = own("\n".join(" ".join(s) for s in train[:3000]), order, [0, 0, 1, 1, 1][:order])
+    path = tmp_path / "x.arpa"
+    path.write_text("".join(arpa.lines(model)), "utf-8")
+    ours, theirs = NgramLm.load(str(path)), kenlm.Model(str(path))
+    rng = random.Random(order)
+    words = ours.words[3:]
+    sentences = [
+        *dev[:600],
+        *([*rng.choices(words, k=rng.randint(0, 9)), "zzz", rng.choice(words)] for _ in range(600)),
+    ]
+    checked = 0
+    for sentence in sentences:
+        want = list(theirs.full_scores(" ".join(sentence)))
+        got = ours.word_log10(sentence)
+        np.testing.assert_array_equal(got, np.array([p for p, _, _ in want], dtype=np.float32))
+        assert [w not in ours for w in sentence] == [oov for _, _, oov in want[:-1]]
+        checked += len(got)
+    assert checked > 15_000
+
+
+@pytest.mark.peer
+def test_states_merge_exactly_where_kenlm_merges(librispeech, own, tmp_path, capfd):
+    kenlm = pytest.importorskip("kenlm")
+    model = own("\n".join(" ".join(s) for s in librispeech[0][:1500]), 3, [0, 0, 1])
+    path = tmp_path / "x.arpa"
+    path.write_text("".join(arpa.lines(model)), "utf-8")
+    ours, theirs = NgramLm.load(str(path)), kenlm.Model(str(path))
+    pairs = {}
+    for sentence in librispeech[1][:400]:
+        state, mine = kenlm.State(), ours.begin
+        theirs.BeginSentenceWrite(state)
+        for word in sentence:
+            after = kenlm.State()
+            theirs.BaseScore(state, word, after)
+            state, mine = after, ours.score(mine, ours.id(word))[1]
+            assert pairs.setdefault(mine, state) == state
+    assert len(set(pairs.values())) == len(pairs)
