@@ -29,7 +29,7 @@ def viterbi_ref(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> ND
     before.
     """
     T, S = len(log_probs), 2 * len(labels) + 1
-    symbol = [int(labels[s // 2]) if s % 2 else 0 for s in range(S)]
+    symbol: list[int] = [int(labels[s // 2]) if s % 2 else 0 for s in range(S)]
     score = np.full((T, S), -np.inf)
     came = np.zeros((T, S), dtype=np.int64)
     for t in range(T):
@@ -37,7 +37,7 @@ def viterbi_ref(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> ND
             if t == 0:
                 score[t, s] = log_probs[0, symbol[s]] if s < 2 else -np.inf
                 continue
-            before = [s, s - 1] if s else [s]
+            before: list[int] = [s, s - 1] if s else [s]
             if s % 2 and s > 1 and symbol[s] != symbol[s - 2]:
                 before.append(s - 2)
             came[t, s] = max(before, key=lambda p: score[t - 1, p])
@@ -139,7 +139,7 @@ def ctc_cost_ref(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> f
     Returns nats.
     """
     S = 2 * len(labels) + 1
-    symbol = [int(labels[s // 2]) if s % 2 else 0 for s in range(S)]
+    symbol: list[int] = [int(labels[s // 2]) if s % 2 else 0 for s in range(S)]
     score = np.full(S, -np.inf)
     score[0] = 0.0  # before the first step: as if a blank had gone before
     for t, row in enumerate(log_probs):

@@ -1,0 +1,38 @@
+"""`ds2 align EXP IN OUT`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+
+from ds2cli.cli._options import Exp, In, Out, with_config
+from ds2cli.cli._run import filter_rows
+from ds2cli.config.align import AlignConfig
+from ds2cli.drops import Ledger
+from ds2cli.io import open_out
+from ds2cli.manifest import Row
+
+
+@with_config(AlignConfig)
+def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
+    """Find out when each word of IN's texts was said; write OUT's rows with `words`, `align_logprob` and `ctc_cost`.
+
+    Rows that have an `emission` need no network; others are run through that of EXP.
+
+    Example: ds2 align exp/base data/test.emit.jsonl data/test.ali.jsonl --ctm exp/base/test.ctm
+    """
+    from ds2cli.search.align import ctm_line
+    from ds2cli.stages import align as stage
+    from ds2cli.stages.emitted import Network
+
+    network = Network(exp)
+    with ExitStack() as files:
+        ctm = files.enter_context(open_out(config.ctm)) if config.ctm is not None else None
+
+        def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
+            for row in stage.run(config, rows, ledger, network):
+                if ctm is not None:
+                    ctm.writelines(ctm_line(row["id"], word) for word in row["words"])
+                yield row
+
+        filter_rows("align", config, in_, out, needs=("id", "text"), run=run)

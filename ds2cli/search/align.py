@@ -1,0 +1,77 @@
+"""When each word of a known text was said: the best CTC path, read as times. Letters: T steps, V symbols, L labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ds2cli.errors import BadUtterance
+from ds2cli.kernels.viterbi import ctc_cost, steps_needed, viterbi
+from ds2cli.text.vocab import Vocab
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word and when it was said, in seconds; conf is the mean posterior of its symbols where they are emitted."""
+
+    word: str
+    start: float
+    end: float
+    conf: float
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """words in order.  log_prob: of the best path.  cost: -log p_ctc(text), both in nats."""
+
+    words: list[Word]
+    log_prob: float
+    cost: float
+
+
+def align(log_probs: NDArray[np.float32], text: str, vocab: Vocab, step_s: float) -> Alignment:
+    """Align a cleaned transcript (Deep Speech 2, section 5.1).
+
+    log_probs: (T, V) float32, contiguous log-probabilities without NaN.  step_s: seconds from one step to the next.
+    A word lasts from the first step of its first symbol to the last step of its last one.
+    Raises BadUtterance "unspellable", "label-too-long" and "impossible-text".
+    """
+    text = " ".join(text.split())
+    labels = np.array(vocab.encode(text), dtype=np.int32)
+    needed = steps_needed(labels)
+    if needed > len(log_probs):
+        raise BadUtterance(
+            "label-too-long", f"{len(labels)} symbols need {needed} steps or more, the utterance has {len(log_probs)}"
+        )
+    cost = ctc_cost(log_probs, labels)
+    if not np.isfinite(cost):
+        raise BadUtterance("impossible-text", "every path that spells the text has probability 0")
+    states = viterbi(log_probs, labels)
+    spoken = states % 2 == 1
+    label = states // 2  # of a spoken step: which label
+    symbols = np.zeros(len(states), dtype=np.int64)
+    symbols[spoken] = labels[label[spoken]]
+    path = log_probs[np.arange(len(states)), symbols]
+    words, begin = [], 0
+    for word in text.split(" ") if text else []:
+        end = begin + len(vocab.encode(word))
+        steps = np.flatnonzero(spoken & (label >= begin) & (label < end))
+        conf = float(np.exp(path[steps]).mean(dtype=np.float64))
+        words.append(Word(word, float(steps[0]) * step_s, float(steps[-1] + 1) * step_s, conf))
+        begin = end + 1
+    return Alignment(words, float(path.sum(dtype=np.float64)), cost)
+
+
+def as_fields(words: list[Word]) -> list[dict[str, str | float]]:
+    """Words as a row carries them: times to the millisecond."""
+    return [
+        {"word": w.word, "start": round(w.start, 3), "end": round(w.end, 3), "conf": round(w.conf, 4)} for w in words
+    ]
+
+
+def ctm_line(name: str, word: dict[str, str | float]) -> str:
+    """One word as a line of a CTM file: recording, channel, start, duration (s), word, confidence."""
+    start, end = float(word["start"]), float(word["end"])
+    return f"{name} 1 {start:.3f} {end - start:.3f} {word['word']} {float(word['conf']):.4f}\n"

@@ -1,0 +1,30 @@
+"""Put times to the words of known texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ds2cli.config.align import AlignConfig
+from ds2cli.drops import Ledger
+from ds2cli.manifest import Row
+from ds2cli.search.align import align, as_fields
+from ds2cli.stages.emitted import Emitted, Network, emitted, in_threads
+
+
+def run(config: AlignConfig, rows: Iterable[Row], ledger: Ledger, network: Network) -> Iterator[Row]:
+    """Yield each row with `words`, `align_logprob` and `ctc_cost`.
+
+    A text with a symbol that the network lacks, or longer than its emission can spell, is dropped.
+    """
+
+    def work(item: Emitted) -> Row:
+        found = align(item.log_probs, item.row["text"], network.vocab, item.step_s)
+        return {
+            **item.row,
+            "words": as_fields(found.words),
+            "align_logprob": round(found.log_prob, 4),
+            "ctc_cost": round(found.cost, 4),
+        }
+
+    for some in emitted(rows, ledger, network):
+        yield from in_threads(work, some, ledger, config.nj)

@@ -1,0 +1,64 @@
+"""Find alpha and beta for an experiment: one pass of the network, then every point of a grid over its emissions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ds2cli import __version__
+from ds2cli.config.base import MADE_BY
+from ds2cli.config.decode import DecodeConfig
+from ds2cli.drops import Ledger
+from ds2cli.errors import DataError, UsageError
+from ds2cli.io import open_out
+from ds2cli.manifest import Row
+from ds2cli.search.beam import BeamSearch
+from ds2cli.search.tune import Trial, grid
+from ds2cli.stages.decode import TUNED
+from ds2cli.stages.emitted import Network, emitted
+
+TEST_NAME = re.compile(r"(^|[^a-z])test($|[^a-z])")
+
+
+def refuse_test_set(path: str) -> None:
+    """UsageError when the file is named as a test set: rates on a set that was tuned on mean nothing."""
+    if TEST_NAME.search(Path(path).name.lower()):
+        raise UsageError(f"--tune: {path} is named as a test set, its error rate would mean nothing (tune on dev)")
+
+
+def run(
+    config: DecodeConfig, rows: Iterable[Row], ledger: Ledger, network: Network, search: BeamSearch, unit: str
+) -> Iterator[Trial]:
+    """Yield a trial for each point of the grid.
+
+    UsageError when a row says that it belongs to a test set, DataError when there is nothing to tune on.
+    """
+    items = [item for some in emitted(map(_not_of_test, rows), ledger, network, times=False) for item in some]
+    ledger.kept += len(items)
+    if not items:
+        raise DataError("--tune: no utterance with a text and an emission to tune on")
+    with ThreadPoolExecutor(config.nj) as pool:
+
+        def decode(alpha: float, beta: float) -> Iterable[str]:
+            weighed = search.weigh(alpha, beta)
+            return pool.map(lambda item: weighed(item.log_probs)[0].text, items)
+
+        yield from grid(decode, [item.row["text"] for item in items], config.alphas, config.betas, unit)
+
+
+def save(config: DecodeConfig, exp: str, best: Trial, **made: str) -> None:
+    """Keep the weights in EXP/decode.toml, where `ds2 decode` looks for them, and how they came to be."""
+    import tomli_w
+
+    weights = {"alpha": best.alpha, "beta": best.beta, "unknown": config.unknown or 0.0}
+    with open_out(str(Path(exp) / TUNED)) as f:
+        f.write(tomli_w.dumps({**weights, MADE_BY: {"ds2cli": __version__, "lm": config.lm, **made}}))
+
+
+def _not_of_test(row: Row) -> Row:
+    for name in ("part", "split"):
+        if row.get(name) == "test":
+            raise UsageError(f"--tune: {row['id']} has {name} 'test', an error rate on it would mean nothing (use dev)")
+    return row
