@@ -11,13 +11,13 @@ from typing import Any
 
 from ds2cli.errors import Ds2Error
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 NAMES = ("libds2native.so", "libds2native.dylib", "ds2native.dll")
 _SIZE, _INT, _POINTER = c.c_size_t, c.c_int32, c.c_void_p
 SIGNATURES: dict[str, list[Any]] = {
     "ds2_gru_sizes": [_INT] * 5 + [c.POINTER(_SIZE)] * 3,
-    "ds2_gru_forward": [_INT] * 4 + [_POINTER] * 6 + [_SIZE, _INT],
-    "ds2_gru_backward": [_INT] * 4 + [_POINTER] * 8 + [_SIZE, _INT],
+    "ds2_gru_forward": [_INT] * 4 + [_POINTER] * 6 + [_SIZE, _INT, _INT],
+    "ds2_gru_backward": [_INT] * 4 + [_POINTER] * 8 + [_SIZE, _INT, _INT],
 }
 
 

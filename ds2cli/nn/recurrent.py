@@ -31,10 +31,13 @@ def gru(gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
     Returns (D, T, N, H), zero beyond a row's length. Raises ValueError when shapes or lengths do not fit.
 
     float32 on the CPU runs in the native library, on torch.get_num_threads() threads; the result depends neither on
-    their number nor on the other rows of the batch. Everything else takes `gru_torch`.
+    their number nor on the other rows of the batch. Under torch.autocast("cpu") gates may be bfloat16, and the factors
+    of the products are rounded to it where the processor is quicker with them; sums and the result stay float32.
+    Everything else takes `gru_torch`.
     """
     check(gates, recurrent, lengths)
-    on_cpu = gates.device.type == "cpu" and gates.dtype == recurrent.dtype == torch.float32
+    gates = gates.to(recurrent.dtype)
+    on_cpu = gates.device.type == "cpu" and gates.dtype == torch.float32
     if on_cpu and gates.numel() and native.available():
         return NativeGru.apply(gates, recurrent, lengths)  # type: ignore[no-untyped-call, no-any-return]
     return gru_torch(gates, recurrent, lengths)
@@ -110,16 +113,17 @@ class NativeGru(torch.autograd.Function):
         lengths = lengths.to(torch.int32).contiguous()
         (T, N, _), (D, _, H) = gates.shape, recurrent.shape
         shape, threads = (D, T, N, H), torch.get_num_threads()
+        precision = int(torch.is_autocast_enabled("cpu"))
         reserve_bytes, forward_bytes, ctx.backward_bytes = sizes(shape, threads)
         needs_grad = any(ctx.needs_input_grad)
         reserve = torch.empty(reserve_bytes // 4 if needs_grad else 0)
         h, workspace = torch.empty(shape), torch.empty(forward_bytes, dtype=torch.uint8)
         native.load().ds2_gru_forward(
             *shape, *map(address, (gates, recurrent, lengths, h)), address(reserve) if needs_grad else None,
-            address(workspace), forward_bytes, threads,
+            address(workspace), forward_bytes, threads, precision,
         )  # fmt: skip
         ctx.save_for_backward(recurrent, lengths, h, reserve)
-        ctx.threads = threads
+        ctx.how = threads, precision
         return h
 
     @staticmethod
@@ -133,7 +137,7 @@ class NativeGru(torch.autograd.Function):
         workspace = torch.empty(ctx.backward_bytes, dtype=torch.uint8)
         native.load().ds2_gru_backward(
             D, T, N, H, *map(address, (recurrent, lengths, h, reserve, dh, dgates, drecurrent, workspace)),
-            ctx.backward_bytes, ctx.threads,
+            ctx.backward_bytes, *ctx.how,
         )  # fmt: skip
         return dgates, drecurrent, None
 

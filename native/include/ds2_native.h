@@ -21,9 +21,13 @@ extern "C" {
 #define DS2_API __attribute__((visibility("default")))
 #endif
 
-#define DS2_ABI_VERSION 1
+#define DS2_ABI_VERSION 2
 
 typedef enum { DS2_OK = 0, DS2_INVALID = 1, DS2_WORKSPACE = 2 } ds2_status;
+
+/** How the factors of the matrix products are read; sums and everything else are float32 in any case. bfloat16 is twice
+ *  as fast and has 8 bits of mantissa; a processor without such instructions computes in float32 instead. */
+typedef enum { DS2_FLOAT32 = 0, DS2_BFLOAT16 = 1 } ds2_precision;
 
 /** The version this library was built with; a binding refuses any other than its own. */
 DS2_API int32_t ds2_abi_version(void);
@@ -48,7 +52,7 @@ DS2_API ds2_status ds2_gru_sizes(int32_t D, int32_t T, int32_t N, int32_t H, int
  */
 DS2_API ds2_status ds2_gru_forward(int32_t D, int32_t T, int32_t N, int32_t H, const float *gates,
                                    const float *recurrent, const int32_t *lengths, float *h, void *reserve,
-                                   void *workspace, size_t workspace_bytes, int32_t threads);
+                                   void *workspace, size_t workspace_bytes, int32_t threads, int32_t precision);
 
 /** The gradients of ds2_gru_forward.
  *  dh[d][t][n][j]             in, ignored where t >= lengths[n]
@@ -58,7 +62,7 @@ DS2_API ds2_status ds2_gru_forward(int32_t D, int32_t T, int32_t N, int32_t H, c
 DS2_API ds2_status ds2_gru_backward(int32_t D, int32_t T, int32_t N, int32_t H, const float *recurrent,
                                     const int32_t *lengths, const float *h, const void *reserve, const float *dh,
                                     float *dgates, float *drecurrent, void *workspace, size_t workspace_bytes,
-                                    int32_t threads);
+                                    int32_t threads, int32_t precision);
 
 #ifdef __cplusplus
 }

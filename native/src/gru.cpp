@@ -11,21 +11,26 @@ namespace ds2 {
 namespace {
 
 /// The best kernels this processor runs, or the lesser ones that DS2_NATIVE_ISA names.
-const GruKernels &choose_kernels() {
+const GruKernels &choose_kernels(bool bfloat16) {
 #if defined(__x86_64__)
   const char *asked = std::getenv("DS2_NATIVE_ISA");
   const auto allows = [asked](const char *name) { return !asked || !*asked || std::strcmp(asked, name) == 0; };
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && allows("avx512"))
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && allows("avx512")) {
+#if DS2_HAVE_BF16
+    if (bfloat16 && __builtin_cpu_supports("avx512bf16")) return avx512bf16::gru_kernels();
+#endif
     return avx512::gru_kernels();
+  }
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && allows("avx2")) return avx2::gru_kernels();
 #endif
+  (void)bfloat16;
   return base::gru_kernels();
 }
 
-const GruKernels &kernels() {
-  static const GruKernels &chosen = choose_kernels();
-  return chosen;
+const GruKernels &kernels(int32_t precision) {
+  static const GruKernels &exact = choose_kernels(false), &quick = choose_kernels(true);
+  return precision == DS2_BFLOAT16 ? quick : exact;
 }
 
 struct Shape {
@@ -38,23 +43,27 @@ struct Shape {
   }
   size_t state() const { return static_cast<size_t>(T) * N * H; }
   size_t reserve() const { return static_cast<size_t>(T) * N * 4 * padded(H); }
-  size_t packed() const { return 3 * padded(H) * H; }
-  size_t packed_weights() const { return padded(H) * kWeightRows; }
-  size_t carry() const { return (N + shards() - 1) / shards() * padded(H); }
-  size_t forward_floats() const { return D * shards() * packed(); }
+  size_t packed() const { return 3 * padded(H) * padded(H); }
+  size_t packed_states() const { return padded(H) * kWeightTerms; }
+  int32_t most_rows() const { return (N + shards() - 1) / shards(); }
+  size_t operand(int32_t gates) const { return 2 * padded(H) * most_rows() * gates; }
+  size_t carry() const { return padded(H) * most_rows(); }
+  size_t forward_floats() const { return (packed() + operand(1)) * D * shards(); }
 };
 
 /// Where backward keeps what, in floats from the start of the workspace; every part starts on a cache line.
+/// each: floats of one task's `packed`.
 struct BackwardPlan {
-  size_t zeros, carry, packed, dcandidate, dgates, total;
+  size_t each, zeros, carry, packed, operand, dcandidate, dgates, total;
 
   explicit BackwardPlan(const Shape &s) {
     const size_t tasks = static_cast<size_t>(s.D) * s.shards();
-    const size_t each = s.packed() > s.packed_weights() ? s.packed() : s.packed_weights();
+    each = s.packed() > s.packed_states() ? s.packed() : s.packed_states();
     zeros = 0;
     carry = zeros + padded(s.H);
     packed = carry + tasks * s.carry();
-    dcandidate = packed + tasks * each;
+    operand = packed + tasks * each;
+    dcandidate = operand + tasks * s.operand(3);
     dgates = dcandidate + s.D * padded(s.state());
     total = dgates + (s.D - 1) * padded(3 * s.state());
   }
@@ -75,8 +84,10 @@ ds2_status check_shape(const Shape &s) {
   return DS2_OK;
 }
 
-ds2_status check_call(const Shape &s, const int32_t *lengths, bool has_arrays, size_t given_bytes, size_t needed_bytes) {
-  if (const ds2_status status = check_shape(s)) return status;
+ds2_status check_call(const Shape &s, const int32_t *lengths, int32_t precision, bool has_arrays, size_t given_bytes,
+                      size_t needed_bytes) {
+  if (precision != DS2_FLOAT32 && precision != DS2_BFLOAT16)
+    return fail(DS2_INVALID, "need precision = 0 (float32) or 1 (bfloat16), got %d", precision);
   if (!has_arrays || !lengths) return fail(DS2_INVALID, "an array is NULL");
   for (int32_t n = 0; n < s.N; ++n) {
     if (lengths[n] < 0 || lengths[n] > s.T)
@@ -91,14 +102,17 @@ ds2_status check_call(const Shape &s, const int32_t *lengths, bool has_arrays, s
 }
 
 /// Task `index` of a call that walks every direction with shards() tasks.
-void place(GruTask &task, const Shape &s, int index, const float *recurrent, const int32_t *lengths, float *packed) {
+void place(GruTask &task, const Shape &s, int index, const float *recurrent, const int32_t *lengths, float *packed,
+           float *operand) {
   task.T = s.T, task.N = s.N, task.H = s.H;
   task.direction = index / s.shards();
   task.shard = index % s.shards();
   task.shards = s.shards();
+  task.rows = (s.N - task.shard + task.shards - 1) / task.shards;
   task.lengths = lengths;
   task.recurrent = recurrent + static_cast<size_t>(task.direction) * 3 * s.H * s.H;
   task.packed = packed;
+  task.operand = operand;
 }
 
 template <class Task>
@@ -123,7 +137,7 @@ void add_direction(const Shape &s, const int32_t *lengths, float *dgates, const 
 
 using namespace ds2;
 
-const char *ds2_isa(void) { return kernels().name; }
+const char *ds2_isa(void) { return kernels(DS2_FLOAT32).name; }
 
 ds2_status ds2_gru_sizes(int32_t D, int32_t T, int32_t N, int32_t H, int32_t threads, size_t *out_reserve_bytes,
                          size_t *out_forward_bytes, size_t *out_backward_bytes) {
@@ -138,42 +152,46 @@ ds2_status ds2_gru_sizes(int32_t D, int32_t T, int32_t N, int32_t H, int32_t thr
 
 ds2_status ds2_gru_forward(int32_t D, int32_t T, int32_t N, int32_t H, const float *gates, const float *recurrent,
                            const int32_t *lengths, float *h, void *reserve, void *workspace, size_t workspace_bytes,
-                           int32_t threads) {
+                           int32_t threads, int32_t precision) {
   const Shape s{D, T, N, H, threads};
   if (const ds2_status status = check_shape(s)) return status;
   const bool has_arrays = gates && recurrent && h && workspace;
-  if (const ds2_status status = check_call(s, lengths, has_arrays, workspace_bytes, bytes_of(s.forward_floats())))
-    return status;
-  float *packed = line_start(workspace);
+  const size_t needed = bytes_of(s.forward_floats());
+  if (const ds2_status status = check_call(s, lengths, precision, has_arrays, workspace_bytes, needed)) return status;
+  float *const packed = line_start(workspace), *const operand = packed + s.packed() * D * s.shards();
+  const GruKernels &kernels = ds2::kernels(precision);
   run_all(s, D * s.shards(), [&](int i) {
     GruForward f{};
-    place(f, s, i, recurrent, lengths, packed + i * s.packed());
+    place(f, s, i, recurrent, lengths, packed + i * s.packed(), operand + i * s.operand(1));
     f.gates = gates;
     f.h = h + f.direction * s.state();
     f.reserve = reserve ? static_cast<float *>(reserve) + f.direction * s.reserve() : nullptr;
-    kernels().forward(f);
+    kernels.forward(f);
   });
   return DS2_OK;
 }
 
 ds2_status ds2_gru_backward(int32_t D, int32_t T, int32_t N, int32_t H, const float *recurrent, const int32_t *lengths,
                             const float *h, const void *reserve, const float *dh, float *dgates, float *drecurrent,
-                            void *workspace, size_t workspace_bytes, int32_t threads) {
+                            void *workspace, size_t workspace_bytes, int32_t threads, int32_t precision) {
   const Shape s{D, T, N, H, threads};
   if (const ds2_status status = check_shape(s)) return status;
   const BackwardPlan plan(s);
   const bool has_arrays = recurrent && h && reserve && dh && dgates && drecurrent && workspace;
-  if (const ds2_status status = check_call(s, lengths, has_arrays, workspace_bytes, bytes_of(plan.total)))
-    return status;
+  const size_t needed = bytes_of(plan.total);
+  if (const ds2_status status = check_call(s, lengths, precision, has_arrays, workspace_bytes, needed)) return status;
+  const GruKernels &kernels = ds2::kernels(precision);
   float *const base = line_start(workspace);
   std::memset(base + plan.zeros, 0, padded(H) * sizeof(float));
-  const size_t each = (plan.dcandidate - plan.packed) / (D * s.shards());
+  const auto place_task = [&](GruTask &task, int i) {
+    place(task, s, i, recurrent, lengths, base + plan.packed + i * plan.each, base + plan.operand + i * s.operand(3));
+  };
   const auto dgates_of = [&](int32_t direction) { return direction == 0 ? dgates : base + plan.dgates; };
   const auto dcandidate_of = [&](int32_t direction) { return base + plan.dcandidate + direction * padded(s.state()); };
 
   run_all(s, D * s.shards(), [&](int i) {
     GruBackward b{};
-    place(b, s, i, recurrent, lengths, base + plan.packed + i * each);
+    place_task(b, i);
     b.h = h + b.direction * s.state();
     b.reserve = static_cast<const float *>(reserve) + b.direction * s.reserve();
     b.dh = dh + b.direction * s.state();
@@ -181,18 +199,16 @@ ds2_status ds2_gru_backward(int32_t D, int32_t T, int32_t N, int32_t H, const fl
     b.dcandidate = dcandidate_of(b.direction);
     b.carry = base + plan.carry + i * s.carry();
     b.zeros = base + plan.zeros;
-    kernels().backward(b);
+    kernels.backward(b);
   });
   run_all(s, D * s.shards(), [&](int i) {
     GruWeights w{};
-    place(w, s, i, recurrent, lengths, base + plan.packed + i * each);
+    place_task(w, i);
     w.h = h + w.direction * s.state();
     w.dgates = dgates_of(w.direction);
     w.dcandidate = dcandidate_of(w.direction);
     w.drecurrent = drecurrent + static_cast<size_t>(w.direction) * 3 * H * H;
-    w.row_begin = static_cast<int32_t>(static_cast<int64_t>(w.shard) * 3 * H / w.shards);
-    w.row_end = static_cast<int32_t>(static_cast<int64_t>(w.shard + 1) * 3 * H / w.shards);
-    kernels().weights(w);
+    kernels.weights(w);
   });
   if (D == 2)
     run_all(s, threads, [&](int i) { add_direction(s, lengths, dgates, dgates_of(1), i, threads); });

@@ -11,9 +11,11 @@ struct GruTask {
   int32_t T, N, H;
   int32_t direction;      // 0 runs forward in time, 1 backward
   int32_t shard, shards;  // every shards-th row keeps the rows sorted and the shards equal
+  int32_t rows;           // of this shard
   const int32_t *lengths;
   const float *recurrent;  // (3H, H)
-  float *packed;           // workspace: gru_packed_floats
+  float *packed;           // workspace: the weights, or the states of a block of terms, laid out for the product
+  float *operand;          // workspace: what a step leaves for the next, twice
 };
 
 struct GruForward : GruTask {
@@ -26,15 +28,14 @@ struct GruBackward : GruTask {
   const float *h, *reserve, *dh;
   float *dgates;      // (T, N, 3H): this direction's gradient of the gates
   float *dcandidate;  // (T, N, H): the gradient of U_n h, which the reset gate keeps apart from that of x_n
-  float *carry;       // workspace: rows of the shard * padded H
+  float *carry;       // workspace: rows * padded H
   const float *zeros;  // H zeros: the state before the first frame
 };
 
-/// Rows [row_begin, row_end) of one direction's drecurrent.
+/// Part `shard` of one direction's drecurrent, over all its rows.
 struct GruWeights : GruTask {
   const float *h, *dgates, *dcandidate;
   float *drecurrent;  // (3H, H)
-  int32_t row_begin, row_end;
 };
 
 struct GruKernels {
@@ -44,13 +45,14 @@ struct GruKernels {
   void (*weights)(const GruWeights &);
 };
 
-constexpr int32_t kWidest = 16;     // floats of the widest vector: what buffers are padded to
-constexpr int32_t kWeightRows = 256;  // (frame, row) pairs multiplied into drecurrent at a time
+constexpr int32_t kWidest = 16;        // floats of the widest vector: what buffers are padded to
+constexpr int32_t kWeightTerms = 256;  // (frame, row) pairs multiplied into drecurrent at a time
 
 constexpr size_t padded(size_t n) { return (n + kWidest - 1) / kWidest * kWidest; }
 
 namespace base { const GruKernels &gru_kernels(); }
 namespace avx2 { const GruKernels &gru_kernels(); }
 namespace avx512 { const GruKernels &gru_kernels(); }
+namespace avx512bf16 { const GruKernels &gru_kernels(); }
 
 }  // namespace ds2

@@ -1,4 +1,4 @@
-// drecurrent[j][k] = sum over frames and rows of dg[j] * h_before[k]: one long product, kWeightRows terms at a time,
+// drecurrent[j][k] = sum over frames and rows of dg[j] * h_before[k]: one long product, kWeightTerms terms at a time,
 // padding left out.
 #pragma once
 #include "gru.h"
@@ -10,50 +10,54 @@ using namespace ds2;
 
 /// The terms of one block: where each finds its state, its gate gradients and its candidate gradients.
 struct Terms {
-  const float *state[kWeightRows], *dgates[kWeightRows], *dcandidate[kWeightRows];
+  const float *state[kWeightTerms], *dgates[kWeightTerms], *dcandidate[kWeightTerms];
   int32_t count;
 };
 
-/// packed[g][term][unit of group g]; groups lie end to end.
+/// Words of terms m and m + 1, `lanes` units of each from `at` on.
+DS2_INLINE V pair(const Terms &terms, const float *const *source, int32_t m, ptrdiff_t at, int lanes) {
+  return words(load(source[m] + at, lanes), P > 1 && m + 1 < terms.count ? load(source[m + 1] + at, lanes) : V{});
+}
+
+/// packed[g][word of terms][unit of group g]; groups lie end to end.
 void pack_states(const Terms &terms, int32_t H, int32_t panels, int32_t groups, float *out) {
   for (int32_t g = 0; g < groups; ++g) {
     const int32_t begin = part_begin(g, panels, groups), end = part_begin(g + 1, panels, groups);
-    for (int32_t m = 0; m < terms.count; ++m)
-      for (int32_t p = begin; p < end; ++p, out += W) store(out, load(terms.state[m] + p * W, H - p * W));
+    for (int32_t m = 0; m < terms.count; m += P)
+      for (int32_t p = begin; p < end; ++p, out += W) store(out, pair(terms, terms.state, m, p * W, H - p * W));
   }
 }
 
-/// packed[term][R]: gate units j..j+rows, which one of the three gates holds.
-void pack_gates(const Terms &terms, const float *const *source, int32_t j, int32_t rows, float *out) {
-  for (int32_t m = 0; m < terms.count; ++m, out += R)
-    for (int32_t i = 0; i < rows; ++i) out[i] = source[m][j + i];
+/// Add the terms to rows j..j+rows of a gate; `gates` holds their words, W apart.
+void add_tile(const GruWeights &w, const Terms &terms, ptrdiff_t j, int32_t rows, const float *gates, bool first) {
+  const ptrdiff_t H = w.H, depth = words_of(terms.count);
+  const int32_t panels = ceil_div(w.H, W), groups = ceil_div(panels, 3);
+  for (int32_t g = 0; g < groups; ++g) {
+    const int32_t panel = part_begin(g, panels, groups), columns = part_begin(g + 1, panels, groups) - panel;
+    const ptrdiff_t unit = static_cast<ptrdiff_t>(panel) * W;
+    V sums[R * 3] = {};
+    for (int32_t i = 0; i < rows && !first; ++i)
+      for (int32_t c = 0; c < columns; ++c)
+        sums[i * columns + c] = load(w.drecurrent + (j + i) * H + unit + c * W, static_cast<int>(H - unit - c * W));
+    multiply_for(rows, columns)(sums, gates, 1, W, w.packed + unit * depth, depth);
+    for (int32_t i = 0; i < rows; ++i)
+      for (int32_t c = 0; c < columns; ++c)
+        store(w.drecurrent + (j + i) * H + unit + c * W, sums[i * columns + c], static_cast<int>(H - unit - c * W));
+  }
 }
 
 void add_terms(const GruWeights &w, const Terms &terms, bool first) {
-  const int32_t H = w.H, panels = ceil_div(H, W), groups = ceil_div(panels, 3);
-  alignas(64) float gates[kWeightRows * R];
-  pack_states(terms, H, panels, groups, w.packed);
-  for (int32_t j = w.row_begin, rows; j < w.row_end; j += rows) {
-    const int32_t edge = j < 2 * H && w.row_end > 2 * H ? 2 * H : w.row_end;
-    rows = edge - j < R ? edge - j : R;
-    const bool candidate = j >= 2 * H;
-    pack_gates(terms, candidate ? terms.dcandidate : terms.dgates, candidate ? j - 2 * H : j, rows, gates);
-    for (int32_t g = 0; g < groups; ++g) {
-      const int32_t panel = part_begin(g, panels, groups), columns = part_begin(g + 1, panels, groups) - panel;
-      V sums[R * 3];
-      for (int32_t i = 0; i < rows; ++i)
-        for (int32_t c = 0; c < columns; ++c) {
-          const ptrdiff_t unit = static_cast<ptrdiff_t>(panel + c) * W;
-          sums[i * columns + c] = first ? V{} : load(w.drecurrent + static_cast<ptrdiff_t>(j + i) * H + unit, H - unit);
-        }
-      multiply_for(rows, columns)(sums, gates, 1, R, w.packed + static_cast<ptrdiff_t>(panel) * W * terms.count,
-                                  terms.count);
-      for (int32_t i = 0; i < rows; ++i)
-        for (int32_t c = 0; c < columns; ++c) {
-          const ptrdiff_t unit = static_cast<ptrdiff_t>(panel + c) * W;
-          store(w.drecurrent + static_cast<ptrdiff_t>(j + i) * H + unit, sums[i * columns + c], H - unit);
-        }
-    }
+  const int32_t H = w.H, panels = ceil_div(H, W);
+  alignas(64) float gates[kWeightTerms * W];
+  pack_states(terms, H, panels, ceil_div(panels, 3), w.packed);
+  const int32_t end = part_begin(w.shard + 1, 3 * panels, w.shards);
+  for (int32_t block = part_begin(w.shard, 3 * panels, w.shards); block < end; ++block) {
+    const int32_t gate = block / panels, j = block % panels * W, rows = H - j < W ? H - j : W;
+    const float *const *source = gate == 2 ? terms.dcandidate : terms.dgates;
+    const ptrdiff_t at = gate == 1 ? H + j : j;
+    for (int32_t m = 0; m < terms.count; m += P) store(gates + m / P * W, pair(terms, source, m, at, H - j));
+    for (int32_t i = 0; i < rows; i += R)
+      add_tile(w, terms, static_cast<ptrdiff_t>(gate) * H + j + i, rows - i < R ? rows - i : R, gates + i, first);
   }
 }
 
@@ -70,7 +74,7 @@ void weights(const GruWeights &w) {
       terms.state[terms.count] = w.h + (static_cast<ptrdiff_t>(before) * w.N + n) * H;
       terms.dgates[terms.count] = w.dgates + at * 3 * H;
       terms.dcandidate[terms.count] = w.dcandidate + at * H;
-      if (++terms.count < kWeightRows) continue;
+      if (++terms.count < kWeightTerms) continue;
       add_terms(w, terms, first);
       terms.count = 0;
       first = false;

@@ -1,9 +1,15 @@
 // Vectors of DS2_WIDTH floats, the gate functions and the matrix product every kernel here is built on.
 // Included once for each instruction set; all of it has internal linkage, so the copies cannot be mixed up by the linker.
+//
+// A product reads its operands as 32-bit words: a float, or with DS2_BF16 two bfloat16 that follow each other along the
+// sum. Either way the sums are floats, and words are packed and broadcast alike; only `words`, `narrow` and `dot` differ.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#if DS2_BF16
+#include <immintrin.h>
+#endif
 
 #define DS2_INLINE static inline __attribute__((always_inline))
 
@@ -36,6 +42,13 @@ DS2_INLINE void store(float *p, V v, int count) {
   for (int i = 0; i < count; ++i) p[i] = v[i];
 }
 
+/// `count` floats `stride` apart, zeros after.
+DS2_INLINE V load_strided(const float *p, ptrdiff_t stride, int count) {
+  float lanes[W] = {};
+  for (int i = 0; i < count && i < W; ++i) lanes[i] = p[i * stride];
+  return load(lanes);
+}
+
 /// e^x to 2 ulp for |x| <= 80, clamped beyond; a NaN stays one.
 DS2_INLINE V exp(V x) {
   const V lowest = V{} - 80.0f, highest = V{} + 80.0f;
@@ -59,11 +72,50 @@ DS2_INLINE V exp(V x) {
   return p * scale;
 }
 
-DS2_INLINE V sigmoid(V x) { return 1.0f / (1.0f + exp(-x)); }
+/// σ(x) and σ(y) with one division between them.
+DS2_INLINE void sigmoids(V &x, V &y) {
+  const V a = 1.0f + exp(-x), b = 1.0f + exp(-y), inverse = 1.0f / (a * b);
+  x = inverse * b;
+  y = inverse * a;
+}
 
 DS2_INLINE V tanh(V x) { return 1.0f - 2.0f / (1.0f + exp(x + x)); }
 
-/// out[i][c] += sum over k of a[i*row_stride + k*step] * b[k*C + c]: `rows` rows of A against C packed vectors.
+#if DS2_BF16
+constexpr int P = 2;  // terms of a sum that a word holds
+
+/// Write units unit.. of an operand row.
+DS2_INLINE void narrow(float *row, ptrdiff_t unit, V v) {
+  const auto halves = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(v));
+  memcpy(reinterpret_cast<uint16_t *>(row) + unit, &halves, sizeof halves);
+}
+
+DS2_INLINE __m512i rounded(V v) {
+  return _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(reinterpret_cast<__m512>(v))));
+}
+
+/// Words of `first` and `second`, lane by lane.
+DS2_INLINE V words(V first, V second) {
+  return reinterpret_cast<V>(_mm512_or_si512(rounded(first), _mm512_slli_epi32(rounded(second), 16)));
+}
+
+DS2_INLINE V dot(V sum, float x, V column) {
+  return reinterpret_cast<V>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum),
+                                              reinterpret_cast<__m512bh>(_mm512_set1_ps(x)),
+                                              reinterpret_cast<__m512bh>(column)));
+}
+#else
+constexpr int P = 1;
+
+DS2_INLINE V words(V first, V) { return first; }
+DS2_INLINE void narrow(float *row, ptrdiff_t unit, V v) { store(row + unit, v); }
+DS2_INLINE V dot(V sum, float x, V column) { return sum + x * column; }
+#endif
+
+/// Words of a sum of n terms.
+constexpr ptrdiff_t words_of(ptrdiff_t n) { return (n + P - 1) / P; }
+
+/// out[i][c] += sum over k of a[i*row_stride + k*step] . b[k*C + c]: `rows` rows of A against C packed vectors.
 template <int rows, int C>
 __attribute__((noinline)) void multiply(V *out, const float *a, ptrdiff_t row_stride, ptrdiff_t step, const float *b,
                                         ptrdiff_t depth) {
@@ -83,7 +135,7 @@ __attribute__((noinline)) void multiply(V *out, const float *a, ptrdiff_t row_st
     for (int i = 0; i < rows; ++i) {
       const float x = a[i * row_stride];
 #pragma GCC unroll 4
-      for (int c = 0; c < C; ++c) sum[i][c] += x * column[c];
+      for (int c = 0; c < C; ++c) sum[i][c] = dot(sum[i][c], x, column[c]);
     }
   }
 #pragma GCC unroll 8

@@ -52,7 +52,7 @@ struct Run {
   Floats h, reserve, dgates, drecurrent;
 };
 
-Run run(const Problem &p, const Floats &gates, const Floats &recurrent, const Floats &dh, int threads) {
+Run run(const Problem &p, const Floats &gates, const Floats &recurrent, const Floats &dh, int threads, int precision) {
   size_t reserve_bytes = 0, forward_bytes = 0, backward_bytes = 0;
   Run out;
   bool ok = !ds2_gru_sizes(p.D, p.T, p.N, p.H, threads, &reserve_bytes, &forward_bytes, &backward_bytes);
@@ -60,10 +60,10 @@ Run run(const Problem &p, const Floats &gates, const Floats &recurrent, const Fl
   out.dgates.assign(gates.size(), NAN), out.drecurrent.assign(recurrent.size(), NAN);
   std::vector<char> forward(forward_bytes, '\x7f'), backward(backward_bytes, '\x7f');
   ok = ok && !ds2_gru_forward(p.D, p.T, p.N, p.H, gates.data(), recurrent.data(), p.lengths.data(), out.h.data(),
-                              out.reserve.data(), forward.data(), forward_bytes, threads);
+                              out.reserve.data(), forward.data(), forward_bytes, threads, precision);
   ok = ok && !ds2_gru_backward(p.D, p.T, p.N, p.H, recurrent.data(), p.lengths.data(), out.h.data(), out.reserve.data(),
                                dh.data(), out.dgates.data(), out.drecurrent.data(), backward.data(), backward_bytes,
-                               threads);
+                               threads, precision);
   if (!ok) std::printf("refused: %s\n", ds2_last_error());
   return out;
 }
@@ -107,7 +107,7 @@ bool check(const Problem &p) {
   for (float &x : dh) x = normal(random);
   const Doubles wide_gates(gates.begin(), gates.end()), wide_recurrent(recurrent.begin(), recurrent.end());
 
-  const Run one = run(p, gates, recurrent, dh, 1);
+  const Run one = run(p, gates, recurrent, dh, 1, DS2_FLOAT32);
   const Doubles expected = reference(p, wide_gates, wide_recurrent);
   double state = 0;
   for (size_t i = 0; i < expected.size(); ++i) {
@@ -118,9 +118,11 @@ bool check(const Problem &p) {
   const double weight = gradient_error(p, wide_gates, wide_recurrent, dh, false, one.drecurrent);
   bool good = state < 1e-6 && gate < 2e-5 && weight < 1e-4;
   for (const int threads : {2, 3, 5}) {
-    const Run more = run(p, gates, recurrent, dh, threads);
+    const Run more = run(p, gates, recurrent, dh, threads, DS2_FLOAT32);
     good = good && same(one.h, more.h) && same(one.dgates, more.dgates) && same(one.drecurrent, more.drecurrent);
   }
+  const Run quick = run(p, gates, recurrent, dh, 2, DS2_BFLOAT16);
+  for (size_t i = 0; i < expected.size(); ++i) good = good && std::fabs(expected[i] - quick.h[i]) < 0.03;
   std::printf("%s D=%d T=%d N=%d H=%d: state %.1e, gate gradient %.1e, weight gradient %.1e\n", good ? "ok  " : "FAIL",
               p.D, p.T, p.N, p.H, state, gate, weight);
   return good;

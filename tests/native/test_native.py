@@ -46,7 +46,7 @@ def sizes(D, T, N, H, threads=1):
     return [size.value for size in out]
 
 
-def forward(lengths, workspace_bytes=None, gates=True, shape=SHAPE):
+def forward(lengths, workspace_bytes=None, gates=True, shape=SHAPE, precision=0):
     D, T, N, H = shape
     arrays = [np.zeros(T * N * 3 * H, np.float32), np.zeros(D * 3 * H * H, np.float32), np.array(lengths, np.int32)]
     arrays += [np.zeros(D * T * N * H, np.float32), np.zeros(sizes(*shape)[0], np.uint8)]
@@ -55,7 +55,9 @@ def forward(lengths, workspace_bytes=None, gates=True, shape=SHAPE):
     pointers = [array.ctypes.data for array in [*arrays, workspace]]
     if not gates:
         pointers[0] = None
-    native.load().ds2_gru_forward(*shape, *pointers, needed if workspace_bytes is None else workspace_bytes, 1)
+    native.load().ds2_gru_forward(
+        *shape, *pointers, needed if workspace_bytes is None else workspace_bytes, 1, precision
+    )
 
 
 @needs_library
@@ -95,6 +97,12 @@ def test_a_missing_array_is_refused():
 
 
 @needs_library
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(native.NativeError, match="got 2"):
+        forward([3, 2], precision=2)
+
+
+@needs_library
 def test_every_instruction_set_agrees(tmp_path):
     torch = pytest.importorskip("torch")
     results = {}
@@ -130,7 +138,7 @@ def test_a_library_that_cannot_be_loaded_is_named(fresh, monkeypatch, tmp_path):
 @needs_library
 def test_another_version_is_refused(fresh, monkeypatch):
     monkeypatch.setattr(native, "ABI_VERSION", 999)
-    with pytest.raises(native.NativeError, match="speaks ABI 1, this package speaks 999"):
+    with pytest.raises(native.NativeError, match="speaks ABI 2, this package speaks 999"):
         native.load()
 
 

@@ -145,6 +145,33 @@ def test_extreme_inputs_give_finite_results(function, value):
 
 
 @NATIVE
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_autocast_rounds_the_factors_and_nothing_more(shape):
+    arguments = make(*shape, dtype=torch.float32)
+    expected = run(gru, *arguments)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = run(gru, *arguments)
+        torch.set_num_threads(3)
+        again = run(gru, *arguments)
+    assert found[0].dtype == torch.float32
+    assert float((found[0] - expected[0]).abs().max()) < 0.03
+    for ours, theirs, repeated in zip(found, expected, again, strict=True):
+        assert torch.equal(ours, repeated)
+        assert float((ours - theirs).norm()) <= 0.02 * float(theirs.norm())
+
+
+@NATIVE
+def test_bfloat16_gates_are_widened():
+    gates, recurrent, lengths, seed = make(*SHAPES[4], dtype=torch.float32)
+    rounded = gates.detach().bfloat16().requires_grad_()
+    found = run(gru, rounded, recurrent, lengths, seed)
+    expected = run(gru, rounded.detach().float().requires_grad_(), recurrent, lengths, seed)
+    assert found[1].dtype == torch.bfloat16
+    assert torch.equal(found[0], expected[0])
+    torch.testing.assert_close(found[1].float(), expected[1], rtol=1e-2, atol=1e-6)
+
+
+@NATIVE
 def test_no_gradient_asked_for_gives_the_same_states():
     gates, recurrent, lengths, _ = make(2, 8, 3, 17, [8, 8, 2], dtype=torch.float32)
     expected = gru(gates, recurrent, lengths)
