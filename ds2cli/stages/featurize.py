@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ds2cli.archive import ArkWriter
 from ds2cli.audio.perturb import speed, speed_id
-from ds2cli.audio.read import read
+from ds2cli.audio.read import channel_number, read
 from ds2cli.config.featurize import FeaturizeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, UsageError
@@ -67,7 +67,7 @@ def run(
     tally: gets the counts at the end.
     """
     tally = tally if tally is not None else Tally()
-    channel(config)
+    channel_number(config.channel)
     tasks = _chosen(config, _tasks(speeds(config), rows), ledger)
     make: Callable[[int], Job[Task, Done]] = partial(_Featurizer, config, stem)
     for done in spread(make, tasks, config.nj, tally.add):
@@ -88,15 +88,6 @@ def speeds(config: FeaturizeConfig) -> list[float]:
     if not factors or not all(0.5 <= f <= 2 for f in factors):
         raise UsageError(f'--speeds {config.speeds!r}: expected numbers from 0.5 to 2, as "0.9 1.0 1.1"')
     return factors
-
-
-def channel(config: FeaturizeConfig) -> int | None:
-    """The channel asked for, None for the mean of all; UsageError when it is neither a number nor mix."""
-    if config.channel == "mix":
-        return None
-    if not (config.channel.isascii() and config.channel.isdigit()):
-        raise UsageError(f"--channel {config.channel!r}: expected mix or a number from 0")
-    return int(config.channel)
 
 
 def _tasks(factors: list[float], rows: Iterable[Row]) -> Iterator[Task]:
@@ -135,7 +126,7 @@ class _Featurizer:
 
     def __init__(self, config: FeaturizeConfig, stem: str, number: int) -> None:
         self.config = config
-        self.channel = channel(config)
+        self.channel = channel_number(config.channel)
         self.ark = ArkWriter(f"{stem}.{number}.ark", compress=config.compress)
         self.tally = Tally(stats=cmvn.empty(config.num_bins))
 
@@ -183,7 +174,11 @@ class _Featurizer:
         self.tally.seconds += seconds / factor
         duration = (seconds / before if stated is None else stated) / task.factor
         copy = {**row, "id": task.id, "duration": round(duration, 6)}
-        return ({**copy, "speed": factor} if factor != 1.0 else copy), features
+        if round(factor, 9) != 1.0:
+            copy["speed"] = round(factor, 9)
+        else:
+            copy.pop("speed", None)
+        return copy, features
 
 
 def place(config: FeaturizeConfig, out: str) -> str:

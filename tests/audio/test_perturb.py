@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+
+from ds2cli.audio.perturb import speed, speed_id
+
+
+def peak_hz(samples, rate):
+    return np.argmax(np.abs(np.fft.rfft(samples * np.hanning(len(samples))))) * rate / len(samples)
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.0, 1.1, 2.0])
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_faster_is_shorter_and_higher(factor, rate):
+    x = np.sin(2 * np.pi * 500 * np.arange(2 * rate) / rate).astype(np.float32)
+    got = speed(x, factor, rate, 16000)
+    assert len(got) == pytest.approx(2 * 16000 / factor, abs=1)
+    assert peak_hz(got, 16000) == pytest.approx(500 * factor, rel=0.01)
+
+
+def test_speed_one_changes_nothing():
+    x = np.ones(10, np.float32)
+    assert speed(x, 1.0, 16000, 16000) is x
+    assert speed(x, 1.0) is x
+
+
+def test_ids_follow_kaldi():
+    assert speed_id("a", 1.0) == "a"
+    assert speed_id("a", 0.9) == "sp0.9-a"
+    assert speed_id("a", 1.1) == "sp1.1-a"

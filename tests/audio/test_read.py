@@ -1,0 +1,185 @@
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from ds2cli.audio.read import PREROLL_S, find, probe, read
+from ds2cli.errors import BadUtterance
+
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def flac(shared_data):
+    return next((shared_data / "LibriSpeech/dev-clean").rglob("*.flac"))
+
+
+@pytest.fixture(scope="module")
+def speech(flac):
+    return soundfile.read(flac, dtype="float32")[0]
+
+
+def reason(source, **options):
+    with pytest.raises(BadUtterance) as e:
+        read(source, **options)
+    assert "\n" not in e.value.detail
+    return e.value.reason
+
+
+def encoded(path, samples, container, codec, rate=RATE):
+    """A file made by FFmpeg's encoder."""
+    with av.open(str(path), "w", format=container) as out:
+        stream = out.add_stream(codec, rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray((samples * 32767).astype(np.int16)[None], format="s16", layout="mono")
+        frame.sample_rate = rate
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            out.mux(packet)
+    return path
+
+
+def test_real_files_of_every_kind(shared_data):
+    for pattern, rate in [
+        ("LibriSpeech/*/*/*/*.flac", 16000),
+        ("fsdd/recordings/*.wav", 8000),
+        ("LJSpeech-1.1/wavs/*.wav", 22050),
+        ("commonvoice/en/clips/*.mp3", 32000),
+        ("an4/wav/*/*/*.sph", 16000),
+        ("asterisk/g722-raw/*.g722", 16000),
+    ]:
+        path = sorted(shared_data.glob(pattern))[0]
+        samples, got = read(path)
+        assert got == rate, pattern
+        assert samples.dtype == np.float32
+        assert samples.ndim == 1
+        assert 0.01 < np.abs(samples).max() <= 1.5
+        info = probe(path)
+        assert info.duration_s == pytest.approx(len(samples) / rate)
+        assert probe(path, decode=False) == info
+
+
+def test_g722_is_what_the_flac_of_it_holds(shared_data):
+    raw = next((shared_data / "asterisk/g722-raw").glob("*.g722"))
+    ours, _ = read(raw)
+    # 64 kbit/s at 16 kHz: two samples a byte
+    assert len(ours) == 2 * raw.stat().st_size
+    twin = shared_data / "asterisk/en_US_f_Allison" / f"{raw.stem}.flac"
+    if twin.exists():
+        np.testing.assert_array_equal(ours, read(twin)[0])
+
+
+def test_samples_are_those_of_the_file(tmp_path, speech):
+    for subtype in ("PCM_16", "PCM_24", "FLOAT"):
+        soundfile.write(tmp_path / "a.wav", speech, RATE, subtype=subtype)
+        np.testing.assert_array_equal(read(tmp_path / "a.wav")[0], speech)
+
+
+@pytest.mark.parametrize(
+    "name, container, codec", [("a.m4a", "mp4", "aac"), ("a.opus", "ogg", "libopus"), ("a.webm", "webm", "libopus")]
+)
+def test_lossy_formats(tmp_path, speech, name, container, codec):
+    rate = 48000 if codec == "libopus" else RATE
+    path = encoded(tmp_path / name, np.repeat(speech, rate // RATE), container, codec, rate)
+    samples, got = read(path)
+    assert len(samples) / got == pytest.approx(len(speech) / RATE, abs=0.1)
+
+
+def test_segments_of_every_kind_equal_a_slice(shared_data, tmp_path, speech):
+    soundfile.write(tmp_path / "a.wav", speech, RATE)
+    files = [tmp_path / "a.wav"]
+    for pattern in ("asterisk/g722-raw/*.g722", "commonvoice/en/clips/*.mp3", "LibriSpeech/dev-clean/*/*/*.flac"):
+        files.append(sorted(shared_data.glob(pattern))[0])
+    for path in files:
+        whole, rate = read(path)
+        for offset, length in [(0.0, 0.5), (0.3, 0.4), (PREROLL_S + 0.7, 0.5), (2.0, 1.0)]:
+            got, _ = read(path, offset_s=offset, duration_s=length)
+            start = round(offset * rate)
+            np.testing.assert_allclose(got, whole[start : start + round(length * rate)], atol=1e-3)
+
+
+def test_segments_outside(tmp_path, speech):
+    soundfile.write(tmp_path / "a.wav", speech[:RATE], RATE)
+    assert reason(tmp_path / "a.wav", offset_s=2.0) == "bad-segment"
+    assert reason(tmp_path / "a.wav", offset_s=0.5, duration_s=1.0) == "truncated-audio"
+    assert len(read(tmp_path / "a.wav", offset_s=0.5)[0]) == RATE // 2
+
+
+def test_channels(tmp_path, speech):
+    soundfile.write(tmp_path / "a.wav", np.stack([speech, np.zeros_like(speech)], 1), RATE, subtype="FLOAT")
+    np.testing.assert_allclose(read(tmp_path / "a.wav")[0], speech / 2, atol=1e-7)
+    np.testing.assert_array_equal(read(tmp_path / "a.wav", channel=0)[0], speech)
+    assert not read(tmp_path / "a.wav", channel=1)[0].any()
+    assert reason(tmp_path / "a.wav", channel=2) == "no-such-channel"
+    assert probe(tmp_path / "a.wav").channels == 2
+
+
+def test_bytes_as_from_a_pipe(flac, speech):
+    np.testing.assert_array_equal(read(flac.read_bytes())[0], speech)
+    assert reason(b"") == "empty-file"
+    assert reason(b"hello") == "not-audio"
+
+
+def test_a_wav_written_to_a_pipe_has_no_length(tmp_path, speech):
+    soundfile.write(tmp_path / "a.wav", speech, RATE)
+    data = bytearray((tmp_path / "a.wav").read_bytes())
+    data[4:8] = data[40:44] = b"\xff\xff\xff\xff"
+    np.testing.assert_array_equal(read(bytes(data))[0], speech)
+
+
+def test_every_kind_of_rubbish_has_its_reason(tmp_path, flac, speech, shared_data):
+    data = flac.read_bytes()
+    soundfile.write(tmp_path / "good.wav", speech, RATE)
+    wav = (tmp_path / "good.wav").read_bytes()
+    sph = sorted((shared_data / "an4").rglob("*.sph"))[0].read_bytes()
+    hurt = speech.copy()
+    hurt[100] = np.nan
+    files = {
+        "half.flac": data[: len(data) // 2],
+        "almost.flac": data[:-200],
+        "half.wav": wav[: len(wav) // 2],
+        "half.sph": sph[: len(sph) // 2],
+        "zero.wav": b"",
+        "text.wav": b"this is a text, not a recording\n" * 20,
+        "text.mp3": b"this is a text, not a recording\n" * 20,
+        "head.flac": data[:100],
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    soundfile.write(tmp_path / "nan.wav", hurt, RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "inf.wav", np.where(np.isnan(hurt), np.inf, hurt), RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "none.wav", speech[:0], RATE)
+    expected = {
+        "half.flac": "truncated-audio",
+        "almost.flac": "truncated-audio",
+        "half.wav": "truncated-audio",
+        "half.sph": "truncated-audio",
+        "zero.wav": "empty-file",
+        "text.wav": "not-audio",
+        "text.mp3": "unreadable-audio",
+        "head.flac": "unreadable-audio",
+        "nan.wav": "not-a-number",
+        "inf.wav": "not-a-number",
+        "none.wav": "no-samples",
+        "vanished.wav": "missing-audio",
+        "": "unreadable-audio",
+    }
+    assert {name: reason(tmp_path / name) for name in expected} == expected
+    for name, why in expected.items():
+        with pytest.raises(BadUtterance) as e:
+            probe(tmp_path / name)
+        assert e.value.reason == why
+
+
+def test_a_name_may_lie(tmp_path, shared_data):
+    mp3 = sorted(shared_data.glob("commonvoice/en/clips/*.mp3"))[0]
+    for name in ("a.wav", "a"):
+        (tmp_path / name).write_bytes(mp3.read_bytes())
+        np.testing.assert_array_equal(read(tmp_path / name)[0], read(mp3)[0])
+
+
+def test_find_is_sorted_and_takes_audio_only(tmp_path):
+    for name in ("b.WAV", "a/c.flac", "a/c.txt", "d"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [p.relative_to(tmp_path) for p in find(tmp_path)] == [Path("a/c.flac"), Path("b.WAV")]

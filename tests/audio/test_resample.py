@@ -1,0 +1,27 @@
+import numpy as np
+import pytest
+
+from ds2cli.audio.resample import resample
+
+
+@pytest.mark.parametrize("rate, to", [(8000, 16000), (44100, 16000), (22050, 16000), (16000, 8000)])
+def test_a_tone_stays_a_tone(rate, to):
+    def tone(at):
+        return np.sin(2 * np.pi * 440 * np.arange(at) / at).astype(np.float32)
+
+    got = resample(tone(rate), rate, to)
+    assert got.dtype == np.float32
+    assert len(got) == to
+    middle = slice(to // 10, -to // 10)
+    np.testing.assert_allclose(got[middle], tone(to)[middle], atol=1e-3)
+
+
+def test_same_rate_and_nothing_are_left_alone():
+    x = np.ones(5, np.float32)
+    assert resample(x, 8000, 8000) is x
+    assert len(resample(x[:0], 8000, 16000)) == 0
+
+
+def test_nothing_above_half_the_new_rate_is_folded_back():
+    x = np.sin(2 * np.pi * 6000 * np.arange(16000) / 16000).astype(np.float32)
+    assert np.abs(resample(x, 16000, 8000)[1000:-1000]).max() < 1e-3

@@ -1,0 +1,145 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+from ds2cli.archive import read_matrix
+
+
+@pytest.fixture
+def recordings(tmp_path, shared_data):
+    """Three good recordings in a folder, as rows with relative paths."""
+    rows = []
+    for path in sorted((shared_data / "LibriSpeech/dev-clean").rglob("*.flac"))[:3]:
+        shutil.copy(path, tmp_path)
+        seconds = soundfile.info(path).duration
+        rows.append({"id": path.stem, "audio_filepath": path.name, "duration": seconds, "text": "x"})
+    return rows
+
+
+def test_every_bad_row_has_its_reason_and_the_rest_goes_on(ds2, jsonl, recordings, tmp_path):
+    good = recordings[0]
+    data = (tmp_path / good["audio_filepath"]).read_bytes()
+    speech, rate = soundfile.read(tmp_path / good["audio_filepath"], dtype="float32")
+    (tmp_path / "half.flac").write_bytes(data[: len(data) // 2])
+    (tmp_path / "zero.wav").touch()
+    (tmp_path / "text.wav").write_text("words\n" * 99)
+    soundfile.write(tmp_path / "short.wav", speech[:300], rate)
+    speech[5] = np.nan
+    soundfile.write(tmp_path / "nan.wav", speech, rate, subtype="FLOAT")
+    lines = [json.dumps(row).encode() for row in recordings] + [
+        b'{"id":"b1","audio_filepath":"half.flac"}',
+        b'{"id":"b2","audio_filepath":"zero.wav"}',
+        b'{"id":"b3","audio_filepath":"text.wav"}',
+        b'{"id":"b4","audio_filepath":"nan.wav"}',
+        b'{"id":"b5","audio_filepath":"vanished.wav"}',
+        b'{"id":"b6","audio_filepath":"short.wav"}',
+        b'{"id":"b7","text":"no audio"}',
+        b'{"id":"b8","audio_filepath":"zero.wav","duration":"long"}',
+        '{"id":"b9","audio_filepath":"zero.wav","text":"Müller"}'.encode("latin-1"),
+        b'{"id":"c0","audio_filepath":"zero.wav"}\r',
+        b'{"id":"c1",}',
+        json.dumps({**good, "id": "d"}).encode(),
+        json.dumps({**good, "id": "d"}).encode(),
+    ]
+    (tmp_path / "in.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    done = ds2("featurize", tmp_path / "in.jsonl", tmp_path / "out.jsonl", "--max-bad", 100, "--nj", 2)
+    assert done.returncode == 0, done.stderr
+    assert [r["id"] for r in jsonl(tmp_path / "out.jsonl")] == [*(r["id"] for r in recordings), "d"]
+    drops = {r["id"]: r["reason"] for r in jsonl(tmp_path / "out.jsonl.dropped.jsonl")}
+    where = f"{tmp_path / 'in.jsonl'}:"
+    assert drops == {
+        "b1": "truncated-audio",
+        "b2": "empty-file",
+        "b3": "not-audio",
+        "b4": "not-a-number",
+        "b5": "missing-audio",
+        "b6": "too-short",
+        "b7": "no-audio-filepath",
+        "b8": "wrong-type",
+        "b9": "not-utf8",
+        "c0": "carriage-return",
+        f"{where}14": "not-json",
+        "d": "duplicate-id",
+    }
+    assert "16 in = 4 kept + 12 dropped" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_data_folder_can_be_moved(ds2, jsonl, recordings, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    rows = [{**r, "audio_filepath": f"../{r['audio_filepath']}"} for r in recordings]
+    jsonl(data / "in.jsonl", rows)
+    done = ds2("featurize", "data/in.jsonl", "data/out.jsonl", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    out = jsonl(data / "out.jsonl")
+    assert out[0]["feats"].startswith("feats/out.1.ark:")
+    assert out[0]["audio_filepath"] == rows[0]["audio_filepath"]
+    assert (data / "feats/out.cmvn.ark").exists()
+    shutil.move(data, tmp_path / "moved")
+    assert len(read_matrix(str(tmp_path / "moved" / out[0]["feats"]), out[0]["id"])) == out[0]["num_frames"]
+
+
+def test_in_a_pipe_rows_come_when_their_archives_are_there(ds2, recordings, tmp_path):
+    text = "".join(json.dumps(row) + "\n" for row in recordings)
+    done = ds2("featurize", "-", "-", "--dir", "x", "--speeds", "0.9 1.0", "--compress", stdin=text, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rows) == 6
+    assert rows[0]["feats"].startswith("x/feats.1.ark:")
+    for row in rows:
+        assert len(read_matrix(str(tmp_path / row["feats"]), row["id"])) == row["num_frames"]
+    assert "resampled" in done.stderr
+
+
+def test_a_pipe_needs_a_folder(ds2, tmp_path):
+    done = ds2("featurize", stdin="", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "--dir" in done.stderr
+
+
+def test_the_settings_are_saved_and_read_back(ds2, jsonl, recordings, tmp_path):
+    jsonl(tmp_path / "in.jsonl", recordings)
+    done = ds2("featurize", "in.jsonl", "a.jsonl", "--sample-rate", 8000, "--floor", 1e-8, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = ds2("featurize", "in.jsonl", "b.jsonl", "--config", "a.jsonl.config.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    a, b = jsonl(tmp_path / "a.jsonl")[0], jsonl(tmp_path / "b.jsonl")[0]
+    np.testing.assert_array_equal(read_matrix(str(tmp_path / a["feats"])), read_matrix(str(tmp_path / b["feats"])))
+    assert read_matrix(str(tmp_path / a["feats"])).shape[1] == 81
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted_it_leaves_no_half_output_and_no_process(jsonl, recordings, tmp_path, how):
+    rows = [{**recordings[0], "id": f"u{i:05}"} for i in range(5000)]
+    jsonl(tmp_path / "in.jsonl", rows)
+    before = sorted(p.name for p in tmp_path.iterdir())
+    running = subprocess.Popen(
+        [sys.executable, "-m", "ds2cli", "featurize", tmp_path / "in.jsonl", tmp_path / "o.jsonl", "--nj", "2"],
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("feats/.*.ark")) and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(running.pid, how) if how == signal.SIGINT else running.kill()
+    said = running.communicate(timeout=30)[1].decode()
+    assert running.returncode == (130 if how == signal.SIGINT else -9)
+    if how == signal.SIGINT:
+        assert "Traceback" not in said
+    while list(tmp_path.glob("feats/.*.ark")) and time.monotonic() < until:
+        time.sleep(0.05)
+    left = [p.name for p in tmp_path.rglob("*") if p.suffix == ".ark"]
+    assert left == []
+    if how == signal.SIGINT:
+        assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*before, "feats"])

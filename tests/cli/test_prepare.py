@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+import soundfile
+
+
+@pytest.fixture
+def rubbish(tmp_path, shared_data):
+    """A folder of good recordings and of one recording for each way to be broken, each with a text."""
+    flac = next((shared_data / "LibriSpeech/dev-clean").rglob("*.flac"))
+    speech, rate = soundfile.read(flac, dtype="float32")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for i in range(4):
+        soundfile.write(folder / f"good{i}.wav", speech[: rate * 2], rate)
+    (folder / "truncated.flac").write_bytes(flac.read_bytes()[:20000])
+    (folder / "zero.wav").touch()
+    speech[9] = np.nan
+    soundfile.write(folder / "nan.wav", speech, rate, subtype="FLOAT")
+    (folder / "text.wav").write_text("this is no recording\n" * 50)
+    soundfile.write(folder / "latin.wav", np.zeros(rate), rate)
+    for audio in list(folder.iterdir()):
+        audio.with_suffix(".txt").write_text("hello world\r\n")
+    (folder / "latin.txt").write_bytes("Müller".encode("latin-1"))
+    soundfile.write(folder / "mute.wav", np.zeros(rate), rate)
+    return folder
+
+
+BROKEN = {
+    "truncated": "truncated-audio",
+    "zero": "empty-file",
+    "nan": "not-a-number",
+    "text": "not-audio",
+    "latin": "not-utf8",
+    "mute": "no-text",
+}
+
+
+def test_rubbish_costs_itself_only(ds2, jsonl, rubbish, tmp_path):
+    out = tmp_path / "out.jsonl"
+    done = ds2("prepare", "folder", rubbish.name, "out.jsonl", "--max-bad", 100, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [(r["id"], r["text"]) for r in jsonl(out)] == [(f"good{i}", "hello world") for i in range(4)]
+    assert {r["id"]: r["reason"] for r in jsonl(f"{out}.dropped.jsonl")} == BROKEN
+    assert "10 in = 4 kept + 6 dropped" in done.stderr
+    assert jsonl(out)[0]["audio_filepath"] == "in/good0.wav"
+
+
+def test_too_much_rubbish_is_refused(ds2, rubbish, tmp_path):
+    done = ds2("prepare", "folder", rubbish, tmp_path / "out.jsonl")
+    assert done.returncode == 1
+    assert not (tmp_path / "out.jsonl").exists()
+    assert (tmp_path / "out.jsonl.dropped.jsonl").exists()
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words, code, says",
+    [
+        (["libri", "x"], 2, "no corpus 'libri'"),
+        (["folder", "/nowhere"], 3, "no such folder"),
+        (["folder", "x", "--download"], 2, "cannot be downloaded"),
+        (["folder", "x", "--check", "no"], 2, "decode, header"),
+    ],
+)
+def test_mistakes_are_one_line(ds2, words, code, says):
+    done = ds2("prepare", *words)
+    assert done.returncode == code
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_asterisk_of_any_folder(ds2, jsonl, shared_data, tmp_path):
+    """The real prompts in the layout of the tarball: recordings, and the list beside them."""
+    voice = shared_data / "asterisk/en_US_f_Allison"
+    (tmp_path / "sounds").mkdir()
+    (tmp_path / "sounds/en_US_f_Allison").symlink_to(voice)
+    lines = [line.split("\t") for line in (voice / "transcripts.tsv").read_text("utf-8").splitlines()]
+    (tmp_path / "sounds/core-sounds-en.txt").write_text("".join(f"{name}: {text}\n" for name, text in lines), "utf-8")
+    counts = {}
+    for part in ("train", "all"):
+        done = ds2("prepare", "asterisk", tmp_path / "sounds", tmp_path / f"{part}.jsonl", "--part", part)
+        assert done.returncode == 0, done.stderr
+        counts[part] = len(jsonl(tmp_path / f"{part}.jsonl"))
+    assert counts["all"] == len(lines)
+    assert counts["all"] > counts["train"] > counts["all"] / 2

@@ -1,0 +1,176 @@
+import gzip
+import re
+import shutil
+from collections import Counter
+
+import pytest
+
+from ds2cli.config.prepare import PrepareConfig
+from ds2cli.corpora.asterisk import fetch, find, prepare, split, spoken
+from ds2cli.drops import Ledger
+from ds2cli.errors import BadUtterance, DataError, Ds2Error, UsageError
+from ds2cli.stages import prepare as stage
+
+LIST = """; Core Asterisk Sounds in English
+
+agent-pass: Please enter your password followed by the pound key.
+beep: [this is a simple beep tone]
+digits/1: one
+digits/a-m: A.M.
+letters/at: at [@]
+silence/1: (1 second of silence)
+vanished: This recording is not there.
+vm-intro: Please leave your message after the tone. (simple tone sound plays)
+vm-intro: Please leave your message.
+"""
+
+
+@pytest.fixture
+def tree(tmp_path, shared_data):
+    """The layout of the unpacked Debian packages, of one real recording under several names."""
+    raw = next((shared_data / "asterisk/g722-raw").glob("*.g722"))
+    voice = tmp_path / "usr/share/asterisk/sounds/en_US_f_Allison"
+    for name in ("agent-pass", "beep", "digits/1", "digits/a-m", "letters/at", "silence/1", "vm-intro", "untold"):
+        (voice / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(raw, voice / f"{name}.g722")
+    texts = tmp_path / "usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz"
+    texts.parent.mkdir(parents=True)
+    texts.write_bytes(gzip.compress(LIST.encode()))
+    return tmp_path
+
+
+def test_rows_and_drops(tree):
+    ledger = Ledger()
+    rows = list(stage.run("asterisk", str(tree), PrepareConfig(), ledger))
+    assert [(r["id"], r["text"]) for r in rows] == [
+        ("en_US_f_Allison-agent-pass", "please enter your password followed by the pound key"),
+        ("en_US_f_Allison-digits-1", "one"),
+        ("en_US_f_Allison-digits-a-m", "a m"),
+        ("en_US_f_Allison-letters-at", "at"),
+        ("en_US_f_Allison-vm-intro", "please leave your message after the tone"),
+    ]
+    assert {r["id"].removeprefix("en_US_f_Allison-"): r["reason"] for r in ledger.rows} == {
+        "beep": "not-speech",
+        "silence-1": "not-speech",
+        "vanished": "no-recording",
+        "untold": "no-text",
+        "vm-intro": "duplicate-id",
+    }
+    assert ledger.bad == 0
+    row = rows[0]
+    assert row["audio_filepath"].endswith("sounds/en_US_f_Allison/agent-pass.g722")
+    assert row["duration"] == pytest.approx(52562 / 16000)
+    assert (row["speaker"], row["lang"], row["sample_rate"]) == ("en_US_f_Allison", "en", 16000)
+
+
+def test_the_upstream_tarball_has_the_list_beside_the_recordings(tree, tmp_path_factory):
+    flat = tmp_path_factory.mktemp("flat") / "sounds"
+    shutil.copytree(tree / "usr/share/asterisk/sounds/en_US_f_Allison", flat)
+    (flat / "core-sounds-en.txt").write_text("\ufeff" + LIST, "utf-8")
+    rows = list(prepare(str(flat.parent), PrepareConfig(), Ledger()))
+    assert len(rows) == 5
+    assert rows[0]["id"] == "asterisk-en-agent-pass"
+
+
+def test_parts_are_disjoint_and_complete(tree):
+    def ids(part):
+        return [r["id"] for r in prepare(str(tree), PrepareConfig(part=part), Ledger())]
+
+    assert sorted(ids("train") + ids("dev") + ids("test")) == sorted(ids("all"))
+    with pytest.raises(UsageError, match="--part training: expected one of train, dev, test, all"):
+        ids("training")
+
+
+def test_the_split_is_pinned():
+    # a changed rule would move recordings that a model was trained on into the test set
+    assert [split(text) for text in ("one", "please try again", "goodbye", "activated", "hello world")] == [
+        "train",
+        "test",
+        "test",
+        "test",
+        "train",
+    ]
+    shares = Counter(split(f"text {i}") for i in range(5000))
+    assert shares["train"] / 5000 == pytest.approx(0.8, abs=0.03)
+    assert shares["dev"] / 5000 == pytest.approx(0.1, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "name, text, lang, said",
+    [
+        ("x", "Press 2 to exit, or * or #.", "en", "press two to exit or star or pound"),
+        ("x", "extension 1234", "en", "extension one two three four"),
+        ("letters/space", "space [ ]", "en", "space"),
+        ("x", 'IAX (note: does not say "2")', "en", "iax"),
+        ("x", "mute or umute", "en", "mute or unmute"),
+        ("x", "Marque 3. Está ahora", "es", "marque tres esta ahora"),
+        ("x", "Appuyez sur 1 à l'été", "fr", "appuyez sur un à l'été"),
+    ],
+)
+def test_what_is_spoken(name, text, lang, said):
+    assert spoken(name, text, lang) == said
+
+
+@pytest.mark.parametrize(
+    "name, text, reason",
+    [
+        ("x", "", "no-text"),
+        ("x", "...", "no-text"),
+        ("x", "<beep ascending>", "not-speech"),
+        ("x", "[ tono de error ]", "not-speech"),
+        ("x", "Sus saludos [temporales] estan", "unsure-text"),
+        ("x", "marque # ahora", "unsure-text"),
+        ("spy-h323", "H.323", "unsure-text"),
+        ("x", "a € b", "symbols"),
+    ],
+)
+def test_what_is_left_out(name, text, reason):
+    with pytest.raises(BadUtterance) as e:
+        spoken(name, text, "es")
+    assert e.value.reason == reason
+
+
+def test_a_text_that_does_not_fit_its_recording(tree):
+    texts = next(tree.rglob("*.txt.gz"))
+    texts.write_bytes(gzip.compress(f"agent-pass: {'many words ' * 20}\n".encode()))
+    ledger = Ledger()
+    assert not list(prepare(str(tree), PrepareConfig(), ledger))
+    assert ledger.reasons["unsure-text"] == 1
+
+
+def test_missing_things_name_the_fix(tmp_path, tree):
+    with pytest.raises(DataError, match=re.escape("--download")):
+        find(tmp_path / "none", "en")
+    with pytest.raises(DataError, match=r"core-sounds-es.txt\[.gz\]"):
+        find(tree, "es")
+    shutil.rmtree(tree / "usr/share/asterisk")
+    with pytest.raises(DataError, match="no recordings of 'en'"):
+        find(tree, "en")
+
+
+def test_fetch_takes_what_is_there(tree, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    fetch(str(tree), "en")
+
+
+def test_fetch_without_debian_says_what_else_works(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(Ds2Error, match=r"no program apt-get.*pass it as SRC"):
+        fetch(str(tmp_path / "new"), "en")
+
+
+def test_fetch_runs_apt_and_unpacks(tmp_path, tree, monkeypatch):
+    """A stand-in for apt-get fails without package lists, as on a fresh machine, until it is told to update them."""
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    (bin_ / "apt-get").write_text(
+        '#!/bin/sh\ncase "$*" in *update*) exit 0;; *Dir::State*) touch asterisk-core-sounds-en_1.deb '
+        "asterisk-core-sounds-en-g722_1.deb;; *) echo 'E: Unable to locate package' >&2; exit 100;; esac\n"
+    )
+    (bin_ / "dpkg-deb").write_text(f"#!/bin/sh\ncp -r {tree}/usr .\n")
+    for program in bin_.iterdir():
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bin_}:/usr/bin:/bin")
+    fetch(str(tmp_path / "new"), "en")
+    assert find(tmp_path / "new", "en")
+    assert not (tmp_path / "new/apt").exists()

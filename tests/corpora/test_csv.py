@@ -1,0 +1,122 @@
+import gzip
+import json
+
+import pytest
+
+from ds2cli.config.prepare import PrepareConfig
+from ds2cli.corpora.csv import prepare
+from ds2cli.drops import Ledger
+from ds2cli.errors import DataError, UsageError
+from ds2cli.stages import prepare as stage
+
+
+def rows_of(path, **settings):
+    ledger = Ledger()
+    return list(prepare(str(path), PrepareConfig(**settings), ledger)), ledger
+
+
+def reasons(ledger):
+    return {r["id"]: r["reason"] for r in ledger.rows}
+
+
+@pytest.mark.parametrize(
+    "table, count, first, text",
+    [
+        ("LJSpeech-1.1/metadata.csv", 12, "LJ001-0001", "printing in the only sense with which"),
+        ("commonvoice/en/train.tsv", 40, "common_voice_en_41917153", "as players do well the player character's"),
+        ("an4_nemo/an4_val.json", 10, "an4_nemo-test-wav-an392-mjwl-b", ""),
+    ],
+)
+def test_known_tables_need_no_options(shared_data, table, count, first, text):
+    ledger = Ledger()
+    rows = list(stage.run("csv", str(shared_data / table), PrepareConfig(), ledger))
+    assert len(rows) == count
+    assert not ledger.rows
+    assert rows[0]["id"] == first
+    assert rows[0]["text"].startswith(text)
+
+
+def test_columns_by_name_and_by_number(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text('Datei,Wer,Satz\na.wav,anna,"Ja, ""gut"""\n')
+    expected = {"id": "a", "audio_filepath": str(tmp_path / "a.wav"), "text": 'Ja, "gut"', "speaker": "anna"}
+    rows, _ = rows_of(table, audio_column="Datei", text_column="Satz", speaker_column="Wer", lang="de")
+    assert rows == [{**expected, "lang": "de"}]
+    rows, _ = rows_of(table, audio_column="0", text_column="2", id_column="1")
+    assert [r["id"] for r in rows] == ["Wer", "anna"]
+
+
+def test_unknown_columns_are_a_usage_error(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("x,y\n1,2\n")
+    with pytest.raises(UsageError, match="--audio-column"):
+        rows_of(table)
+    with pytest.raises(UsageError, match=r"--audio-column z: .* has x, y"):
+        rows_of(table, audio_column="z", text_column="x")
+    with pytest.raises(DataError, match="empty"):
+        (tmp_path / "e.csv").touch()
+        rows_of(tmp_path / "e.csv")
+    with pytest.raises(DataError, match="no such file"):
+        rows_of(tmp_path / "none.csv")
+
+
+def test_windows_and_gzip(tmp_path):
+    text = "\ufeffpath,sentence\r\na.wav,hello\r\n\r\nb.wav,two\r\n"
+    (tmp_path / "t.csv").write_bytes(text.encode())
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(text.encode()))
+    for name in ("t.csv", "t.csv.gz"):
+        rows, ledger = rows_of(tmp_path / name)
+        assert [(r["id"], r["text"]) for r in rows] == [("a", "hello"), ("b", "two")]
+        assert not ledger.rows
+
+
+def test_bad_lines_cost_themselves_only(tmp_path):
+    table = tmp_path / "t.tsv"
+    good = b"a.wav\thello\n"
+    table.write_bytes(
+        b"path\tsentence\n" + good + "b.wav\tMüller\n".encode("latin-1") + b"c.wav\n\td\ne.wav\t\nz.wav\tx\n"
+    )
+    rows, ledger = rows_of(table)
+    assert [r["id"] for r in rows] == ["a", "z"]
+    assert reasons(ledger) == {
+        "b": "not-utf8",
+        f"{table}:4": "wrong-columns",
+        f"{table}:5": "no-audio-filepath",
+        "e": "no-text",
+    }
+
+
+def test_bad_json_lines(tmp_path):
+    table = tmp_path / "t.jsonl"
+    lines = [
+        {"audio_filepath": "a.wav", "text": "good"},
+        {"audio_filepath": "b.wav", "text": 5},
+        {"audio_filepath": "c.wav"},
+        {"audio_filepath": ["d"], "text": "x"},
+        {"audio_filepath": "e.wav", "text": "x", "offset": "soon", "duration": 1},
+        {"audio_filepath": "f.wav", "text": "x", "offset": 1.5, "duration": 2},
+        {"id": 7, "audio_filepath": "g.wav", "text": "x"},
+    ]
+    table.write_text("\n".join(map(json.dumps, lines)) + "\n[1]\n{oops\n")
+    rows, ledger = rows_of(table)
+    assert [r["id"] for r in rows] == ["a", "f-00001500", "7"]
+    assert (rows[1]["offset"], rows[1]["duration"]) == (1.5, 2.0)
+    assert reasons(ledger) == {
+        "b": "wrong-type",
+        "c": "no-text",
+        f"{table}:4": "wrong-type",
+        "e": "wrong-type",
+        f"{table}:8": "not-json",
+        f"{table}:9": "not-json",
+    }
+    assert len(rows_of(table, text=False)[0]) == 4
+
+
+def test_audio_is_looked_for_near_the_table(tmp_path):
+    for place in ("clips", "elsewhere"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "a.mp3").touch()
+    (tmp_path / "t.csv").write_text("path,text\na,x\n")
+    assert rows_of(tmp_path / "t.csv")[0][0]["audio_filepath"] == str(tmp_path / "clips/a.mp3")
+    rows, _ = rows_of(tmp_path / "t.csv", audio_dir=str(tmp_path / "elsewhere"))
+    assert rows[0]["audio_filepath"] == str(tmp_path / "elsewhere/a.mp3")

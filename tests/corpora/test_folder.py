@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import pytest
+
+from ds2cli.config.prepare import PrepareConfig
+from ds2cli.corpora.folder import name_of, prepare
+from ds2cli.drops import Ledger
+from ds2cli.errors import DataError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("2024/call 7.wav", "2024/b.flac", "a.mp3"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "2024/call 7.txt").write_bytes("\ufeffHello,\r\nworld\r\n".encode())
+    (tmp_path / "a.txt").write_bytes("Müller".encode("latin-1"))
+    return tmp_path
+
+
+def test_texts_stand_beside_their_recordings(folder):
+    ledger = Ledger()
+    rows = list(prepare(str(folder), PrepareConfig(lang="de"), ledger))
+    assert rows == [
+        {
+            "id": "2024-call_7",
+            "audio_filepath": str(folder / "2024/call 7.wav"),
+            "lang": "de",
+            "text": "Hello,\nworld\n",
+        }
+    ]
+    assert {r["id"]: r["reason"] for r in ledger.rows} == {"2024-b": "no-text", "a": "not-utf8"}
+
+
+def test_recordings_alone(folder):
+    rows = list(prepare(str(folder), PrepareConfig(text=False), Ledger()))
+    assert [r["id"] for r in rows] == ["2024-b", "2024-call_7", "a"]
+    assert all("text" not in r for r in rows)
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(DataError, match="no audio file"):
+        list(prepare(str(tmp_path), PrepareConfig(), Ledger()))
+    with pytest.raises(DataError, match="no such folder"):
+        list(prepare(str(tmp_path / "x"), PrepareConfig(), Ledger()))
+
+
+def test_names():
+    assert name_of(Path("a b/c.d.wav")) == "a_b-c.d"
+    assert name_of(Path("/x/../y.wav")) == "x-y"

@@ -1,0 +1,45 @@
+import shutil
+
+import pytest
+
+from ds2cli.config.prepare import PrepareConfig
+from ds2cli.corpora.librispeech import prepare
+from ds2cli.drops import Ledger
+from ds2cli.errors import DataError, UsageError
+from ds2cli.stages import prepare as stage
+
+
+def test_the_published_layout(shared_data):
+    ledger = Ledger()
+    config = PrepareConfig(part="dev-clean,test-clean")
+    rows = list(stage.run("librispeech", str(shared_data / "LibriSpeech"), config, ledger))
+    assert len(rows) == 11
+    assert not ledger.rows
+    assert rows[0]["id"] == "1089-134686-0000"
+    assert rows[0]["speaker"] == "1089"
+    assert rows[0]["text"].startswith("he hoped there would be stew for dinner turnips and carrots")
+    assert sum(r["duration"] for r in rows) == pytest.approx(84.2, abs=0.1)
+
+
+def test_a_subset_alone_is_found_too(shared_data):
+    assert len(list(prepare(str(shared_data / "LibriSpeech/dev-clean"), PrepareConfig(), Ledger()))) == 7
+
+
+def test_what_lacks_its_other_half_is_dropped(shared_data, tmp_path):
+    chapter = next((shared_data / "LibriSpeech/dev-clean").rglob("*.trans.txt")).parent
+    copy = tmp_path / "dev-clean" / chapter.parent.name / chapter.name
+    shutil.copytree(chapter, copy)
+    names = sorted(p.stem for p in copy.glob("*.flac"))
+    (copy / f"{names[0]}.flac").unlink()
+    shutil.copy(copy / f"{names[1]}.flac", copy / "9-9-0009.flac")
+    ledger = Ledger()
+    rows = list(prepare(str(tmp_path), PrepareConfig(), ledger))
+    assert [r["id"] for r in rows] == names[1:]
+    assert {r["id"]: r["reason"] for r in ledger.rows} == {names[0]: "missing-audio", "9-9-0009": "no-text"}
+
+
+def test_wrong_places_and_parts(shared_data, tmp_path):
+    with pytest.raises(DataError, match=r"trans.txt"):
+        list(prepare(str(tmp_path), PrepareConfig(), Ledger()))
+    with pytest.raises(UsageError, match=r"--part dev-dirty: not below .*, found dev-clean"):
+        list(prepare(str(shared_data / "LibriSpeech"), PrepareConfig(part="dev-dirty"), Ledger()))

@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+
+from ds2cli.feats.cmvn import STD_FLOOR, accumulate, empty, mean_std
+
+
+@pytest.mark.parametrize("lengths", [[1], [5, 0, 300], [1000, 257, 256, 255]])
+def test_parts_add_up_to_the_whole(lengths):
+    rng = np.random.default_rng(0)
+    parts = [(3 * rng.normal(size=(t, 7)) - 12).astype(np.float32) for t in lengths]
+    total = empty(7)
+    for part in parts:
+        own = empty(7)
+        accumulate(own, part)
+        total += own
+    everything = np.concatenate(parts).astype(np.float64)
+    mean, std = mean_std(total)
+    assert total.shape == (2, 8)
+    assert total[0, -1] == len(everything)
+    assert total[1, -1] == 0
+    np.testing.assert_allclose(mean, everything.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(std, np.maximum(everything.std(0), STD_FLOOR), rtol=1e-3, atol=2e-3)
+
+
+def test_no_frames_and_a_bin_that_never_changes():
+    mean, std = mean_std(empty(3))
+    assert mean.tolist() == [0, 0, 0]
+    assert std.tolist() == [1, 1, 1]
+    stats = empty(2)
+    accumulate(stats, np.full((500, 2), -32.2, np.float32))
+    assert (mean_std(stats)[1] >= STD_FLOOR).all()

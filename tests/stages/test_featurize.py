@@ -1,0 +1,178 @@
+import re
+
+import numpy as np
+import pytest
+import soundfile
+
+from ds2cli.archive import read_matrix
+from ds2cli.audio.read import read
+from ds2cli.audio.resample import resample
+from ds2cli.config.featurize import FeaturizeConfig
+from ds2cli.drops import Ledger
+from ds2cli.errors import BadUtterance, UsageError
+from ds2cli.feats import cmvn
+from ds2cli.feats.spectrogram import log_power
+from ds2cli.stages.featurize import Tally, place, run, speeds
+
+
+@pytest.fixture
+def rows(shared_data):
+    files = sorted((shared_data / "LibriSpeech/dev-clean").rglob("*.flac"))
+    return [
+        {"id": p.stem, "audio_filepath": str(p), "duration": soundfile.info(p).duration, "text": "x", "mine": [1]}
+        for p in files
+    ]
+
+
+def features(tmp_path, rows, name="train", **settings):
+    ledger, tally = Ledger(), Tally()
+    done = list(run(FeaturizeConfig(**settings), rows, ledger, str(tmp_path / name), tally))
+    return done, {r["id"]: r["reason"] for r in ledger.rows}, tally
+
+
+@pytest.mark.parametrize("nj", [1, 2])
+def test_rows_point_at_the_features_of_their_recording(tmp_path, rows, nj):
+    done, drops, tally = features(tmp_path, rows, nj=nj)
+    assert not drops
+    assert [r["id"] for r in done] == [r["id"] for r in rows]
+    everything = []
+    for before, after in zip(rows, done, strict=True):
+        matrix = read_matrix(after["feats"], after["id"])
+        np.testing.assert_array_equal(matrix, log_power(read(before["audio_filepath"])[0]))
+        assert after["num_frames"] == len(matrix)
+        assert after == {**before, "feats": after["feats"], "num_frames": len(matrix)}
+        everything.append(matrix)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [*(f"train.{n + 1}.ark" for n in range(nj)), "train.cmvn.ark"]
+    mean, std = cmvn.mean_std(tally.stats)
+    np.testing.assert_allclose(mean, np.concatenate(everything).mean(0), rtol=1e-4)
+    np.testing.assert_allclose(std, np.concatenate(everything).std(0), rtol=1e-3)
+    stored = read_matrix(f"{tmp_path / 'train.cmvn.ark'}:7", "global")
+    np.testing.assert_allclose(stored, tally.stats, rtol=1e-6)
+    assert tally.seconds == pytest.approx(sum(r["duration"] for r in rows))
+
+
+def test_compressed_is_close(tmp_path, rows):
+    plain, _, _ = features(tmp_path, rows, "a")
+    small, _, _ = features(tmp_path, rows, "b", compress=True)
+    for a, b in zip(plain, small, strict=True):
+        # 192 steps between a bin's extremes
+        assert np.abs(read_matrix(a["feats"]) - read_matrix(b["feats"])).max() < 0.25
+    assert (tmp_path / "b.1.ark").stat().st_size < 0.26 * (tmp_path / "a.1.ark").stat().st_size
+
+
+@pytest.mark.parametrize("nj", [1, 2])
+def test_copies_at_other_speeds_are_sorted_and_shorter(tmp_path, rows, nj):
+    mixed = [{**rows[0], "id": "a"}, {**rows[1], "id": "sp0.95"}, {**rows[2], "id": "z"}]
+    done, drops, tally = features(tmp_path, mixed, nj=nj, speeds="1.1 0.9, 1.0")
+    ids = [r["id"] for r in done]
+    assert not drops
+    assert ids == sorted(ids)
+    assert len(ids) == 9
+    assert set(ids) == {f"{p}{i}" for p in ("", "sp0.9-", "sp1.1-") for i in ("a", "sp0.95", "z")}
+    by = {r["id"]: r for r in done}
+    for factor in (0.9, 1.1):
+        copy = by[f"sp{factor}-a"]
+        assert copy["speed"] == factor
+        assert copy["duration"] == pytest.approx(rows[0]["duration"] / factor, abs=1e-5)
+        assert copy["num_frames"] == pytest.approx(by["a"]["num_frames"] / factor, abs=2)
+        assert len(read_matrix(copy["feats"], copy["id"])) == copy["num_frames"]
+    assert "speed" not in by["a"]
+    assert tally.files == 9
+
+
+def test_copies_of_copies_keep_their_clock(tmp_path, rows):
+    first, _, _ = features(tmp_path, [{**rows[0], "offset": 1.0, "duration": 2.0}], "a", speeds="0.8")
+    again, drops, _ = features(tmp_path, first, "b", speeds="1.25")
+    assert not drops
+    assert again[0]["duration"] == pytest.approx(2.0)
+    assert again[0]["num_frames"] == 199
+    assert "speed" not in again[0]
+
+
+def test_an_id_that_a_copy_takes(tmp_path, rows):
+    clash = [{**rows[0], "id": "a"}, {**rows[1], "id": "sp0.9-a"}]
+    done, drops, _ = features(tmp_path, clash, speeds="0.9 1.0")
+    assert [r["id"] for r in done] == ["a", "sp0.9-a", "sp0.9-sp0.9-a"]
+    assert drops == {"sp0.9-a": "duplicate-id"}
+
+
+def test_other_rates_are_resampled_or_refused(tmp_path, rows, shared_data):
+    path = sorted((shared_data / "fsdd/recordings").glob("*.wav"))[0]
+    low = {"id": "a", "audio_filepath": str(path)}
+    done, _, tally = features(tmp_path, [low, *rows[:1]])
+    assert tally.resampled == 1
+    samples, rate = read(path)
+    np.testing.assert_array_equal(read_matrix(done[0]["feats"]), log_power(resample(samples, rate, 16000)))
+    assert done[0]["duration"] == pytest.approx(len(samples) / rate, abs=1e-6)
+    done, drops, _ = features(tmp_path, [low, *rows[:1]], resample="no")
+    assert drops == {"a": "wrong-sample-rate"}
+    assert len(done) == 1
+    done, drops, tally = features(tmp_path, [low], sample_rate=8000)
+    assert read_matrix(done[0]["feats"]).shape[1] == 81
+    assert tally.resampled == 0
+
+
+def test_segments_and_channels(tmp_path, rows):
+    samples, rate = read(rows[0]["audio_filepath"])
+    soundfile.write(tmp_path / "two.wav", np.stack([samples, 0 * samples], 1), rate, subtype="FLOAT")
+    row = {"id": "a", "audio_filepath": str(tmp_path / "two.wav"), "offset": 1.0, "duration": 2.0}
+    done, _, _ = features(tmp_path, [row], channel="0")
+    np.testing.assert_allclose(read_matrix(done[0]["feats"]), log_power(samples[16000:48000]), atol=1e-4)
+    assert features(tmp_path, [row], channel="2")[1] == {"a": "no-such-channel"}
+    assert features(tmp_path, [{**row, "offset": 100.0}])[1] == {"a": "bad-segment"}
+
+
+def test_durations_are_filtered_on_purpose(tmp_path, rows):
+    ledger = Ledger()
+    config = FeaturizeConfig(min_duration=8, max_duration=11, speeds="0.9 1.0")
+    done = list(run(config, rows, ledger, str(tmp_path / "x")))
+    assert len(done) + ledger.dropped == 2 * len(rows)
+    assert all(8 <= r["duration"] <= 11 for r in done)
+    assert set(ledger.reasons) == {"shorter-than-min-duration", "longer-than-max-duration"}
+    assert ledger.bad == 0
+
+
+def test_a_file_shorter_than_its_row_says(tmp_path, rows):
+    done, drops, _ = features(tmp_path, [{**rows[0], "duration": 2 * rows[0]["duration"]}, rows[1]])
+    assert drops == {rows[0]["id"]: "truncated-audio"}
+    assert len(done) == 1
+
+
+def test_an_abandoned_run_leaves_nothing_and_a_second_run_replaces_the_first(tmp_path, rows):
+    for nj in (1, 2):
+        running = run(FeaturizeConfig(nj=nj), rows, Ledger(), str(tmp_path / "x"))
+        next(running)
+        running.close()
+        assert list(tmp_path.iterdir()) == []
+    first, _, _ = features(tmp_path, rows[:2])
+    features(tmp_path, rows[2:])
+    with pytest.raises(BadUtterance, match="stale-archive"):
+        read_matrix(first[0]["feats"], first[0]["id"])
+
+
+def test_nothing_in_nothing_out(tmp_path):
+    done, drops, _ = features(tmp_path, [])
+    assert not done
+    assert not drops
+
+
+@pytest.mark.parametrize("wrong", ["", "fast", "0.1", "1.0 nan", "3"])
+def test_wrong_speeds(wrong):
+    with pytest.raises(UsageError, match="--speeds"):
+        speeds(FeaturizeConfig(speeds=wrong))
+
+
+def test_wrong_channel(tmp_path):
+    with pytest.raises(UsageError, match="--channel 'left': expected mix or a number"):
+        features(tmp_path, [], channel="left")
+
+
+def test_where_archives_go(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert place(FeaturizeConfig(), "data/train.jsonl") == "data/feats/train"
+    assert place(FeaturizeConfig(), str(tmp_path / "data/train.feats.jsonl.gz")) == "data/feats/train.feats"
+    assert place(FeaturizeConfig(dir="/x"), "data/train.jsonl") == "/x/train"
+    assert place(FeaturizeConfig(dir="x"), "-") == "x/feats"
+    for pipe in ("-", "/dev/null"):
+        with pytest.raises(UsageError, match=re.escape("--dir")):
+            place(FeaturizeConfig(), pipe)

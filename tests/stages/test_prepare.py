@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+import soundfile
+
+from ds2cli.config.prepare import PrepareConfig
+from ds2cli.drops import Ledger
+from ds2cli.errors import UsageError
+from ds2cli.stages.prepare import corpora, corpus, fetch, run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    noise = 0.1 * np.random.default_rng(0).normal(size=80000)
+
+    def add(name, text, seconds=1.0):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / f"{name}.wav", noise[: round(16000 * seconds)], 16000)
+        if text is not None:
+            (tmp_path / f"{name}.txt").write_bytes(text.encode() if isinstance(text, str) else text)
+
+    add("b", "Hello, World!")
+    add("a", "Fünf")
+    return tmp_path, add
+
+
+def prepared(folder, **settings):
+    ledger = Ledger()
+    rows = list(run("folder", str(folder[0]), PrepareConfig(**settings), ledger))
+    return rows, {r["id"]: r["reason"] for r in ledger.rows}
+
+
+@pytest.mark.parametrize("nj", [1, 3])
+@pytest.mark.parametrize("check", ["decode", "header"])
+def test_rows_are_sorted_timed_and_clean(folder, nj, check):
+    for i in range(300):
+        folder[1](f"u{i:03}", "x", seconds=0.1)
+    rows, drops = prepared(folder, nj=nj, check=check)
+    assert not drops
+    assert [r["id"] for r in rows] == sorted(r["id"] for r in rows)
+    assert len(rows) == 302
+    assert list(rows[0]) == ["id", "audio_filepath", "duration", "text", "lang", "sample_rate"]
+    assert rows[0]["text"] == "fünf"
+    assert (rows[1]["text"], rows[1]["duration"], rows[1]["sample_rate"]) == ("hello world", 1.0, 16000)
+
+
+def test_bad_texts_are_dropped_by_reason(folder):
+    folder[1]("digits", "call 911", seconds=3)
+    folder[1]("none", None)
+    folder[1]("empty", " ,\n")
+    folder[1]("latin", "Müller".encode("latin-1"))
+    folder[1]("long", "much too many words for so short a time", seconds=0.2)
+    folder[1]("crlf", "one\r\ntwo\r\n")
+    rows, drops = prepared(folder)
+    assert drops == {
+        "digits": "digits",
+        "none": "no-text",
+        "empty": "no-text",
+        "latin": "not-utf8",
+        "long": "text-too-long",
+    }
+    assert {r["id"]: r["text"] for r in rows}["crlf"] == "one two"
+    rows, drops = prepared(folder, numbers="spell")
+    assert {r["id"]: r["text"] for r in rows}["digits"] == "call nine hundred and eleven"
+    rows, drops = prepared(folder, text=False)
+    assert len(rows) == 8
+    assert not drops
+
+
+def test_one_id_is_one_row(folder):
+    folder[1]("c-a", "second")
+    folder[1]("c/a", "first")
+    rows, drops = prepared(folder)
+    assert [r["text"] for r in rows if r["id"] == "c-a"] == ["first"]
+    assert drops == {"c-a": "duplicate-id"}
+
+
+def test_unknown_corpora_and_downloads():
+    assert {"asterisk", "librispeech", "folder", "csv"} <= set(corpora())
+    with pytest.raises(UsageError, match=r"no corpus 'libri', expected one of asterisk, csv"):
+        corpus("libri")
+    with pytest.raises(UsageError, match="folder cannot be downloaded"):
+        fetch("folder", "x", PrepareConfig())
+
+
+def test_every_corpus_says_what_it_is():
+    for name in corpora():
+        module = corpus(name)
+        assert callable(module.prepare)
+        assert len(module.__doc__) > 100

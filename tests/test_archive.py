@@ -1,0 +1,162 @@
+import struct
+
+import numpy as np
+import pytest
+
+from ds2cli.archive import ArkWriter, read_matrix
+from ds2cli.errors import BadUtterance
+
+LENGTHS = [1, 2, 5, 8, 9, 10, 31, 32, 33, 100]
+
+
+@pytest.fixture
+def matrices():
+    rng = np.random.default_rng(0)
+    return {f"u{t:03}": (3 * rng.normal(size=(t, 161)) - 10).astype(np.float32) for t in LENGTHS}
+
+
+def written(path, matrices, compress=False):
+    with ArkWriter(path, compress) as ark:
+        return {key: ark.write(key, matrix) for key, matrix in matrices.items()}
+
+
+def test_a_float_matrix_comes_back_as_it_was_and_is_not_copied(tmp_path, matrices):
+    refs = written(tmp_path / "a.ark", matrices)
+    for key, ref in refs.items():
+        got = read_matrix(ref, key)
+        assert got.dtype == np.float32
+        np.testing.assert_array_equal(got, matrices[key])
+        assert not got.flags.owndata
+        assert not got.flags.writeable
+
+
+def test_a_view_outlives_its_file(tmp_path, matrices):
+    refs = written(tmp_path / "a.ark", matrices)
+    got = read_matrix(refs["u100"])
+    (tmp_path / "a.ark").unlink()
+    np.testing.assert_array_equal(got, matrices["u100"])
+
+
+def test_compressed_is_close_and_a_quarter(tmp_path, matrices):
+    refs = written(tmp_path / "a.ark", matrices, compress=True)
+    for key, ref in refs.items():
+        assert np.abs(read_matrix(ref, key) - matrices[key]).max() < 0.2
+    whole = sum(m.nbytes for m in matrices.values())
+    assert (tmp_path / "a.ark").stat().st_size < 0.45 * whole
+
+
+@pytest.mark.parametrize("matrix", [np.zeros((20, 3)), np.full((20, 3), -7.5), np.full((3, 1), 1e30), np.eye(40)])
+def test_compressed_edges(tmp_path, matrix):
+    refs = written(tmp_path / "a.ark", {"a": matrix.astype(np.float32)}, compress=True)
+    got = read_matrix(refs["a"])
+    assert np.isfinite(got).all()
+    np.testing.assert_allclose(got, matrix, atol=1e-2 * max(1, np.ptp(matrix)), rtol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(0, 161), (1, 1), (3, 0)])
+def test_empty_and_tiny(tmp_path, shape):
+    for compress in (False, True):
+        refs = written(tmp_path / "a.ark", {"a": np.ones(shape, np.float32)}, compress)
+        assert read_matrix(refs["a"]).shape == shape
+
+
+def test_a_double_matrix_is_kept_double(tmp_path):
+    refs = written(tmp_path / "a.ark", {"global": np.full((2, 3), 1e100)}, compress=True)
+    assert b"DM " in (tmp_path / "a.ark").read_bytes()
+    small = written(tmp_path / "a.ark", {"global": np.full((2, 3), 0.25)})
+    assert refs == small
+    np.testing.assert_array_equal(read_matrix(small["global"]), np.full((2, 3), 0.25))
+
+
+def test_kaldi_reads_ours(tmp_path, matrices):
+    kaldi = pytest.importorskip("kaldi_native_io")
+    for compress in (False, True):
+        refs = written(tmp_path / "a.ark", matrices, compress)
+        with kaldi.SequentialFloatMatrixReader(f"ark:{tmp_path / 'a.ark'}") as reader:
+            seen = {key: np.array(matrix) for key, matrix in reader}
+        assert seen.keys() == matrices.keys()
+        for key, matrix in seen.items():
+            np.testing.assert_allclose(read_matrix(refs[key], key), matrix, atol=2e-6)
+        for ref in refs.values():
+            kaldi.FloatMatrix.read(ref)
+
+
+def test_we_read_kaldis(tmp_path, matrices):
+    kaldi = pytest.importorskip("kaldi_native_io")
+    method = kaldi.CompressionMethod
+    for kind in (method.kSpeechFeature, method.kTwoByteAuto, method.kOneByteAuto):
+        spec = f"ark,scp:{tmp_path / 'k.ark'},{tmp_path / 'k.scp'}"
+        with kaldi.CompressedMatrixWriter(spec) as writer:
+            for key, matrix in matrices.items():
+                writer.write(key, matrix, kind)
+        with kaldi.SequentialFloatMatrixReader(f"scp:{tmp_path / 'k.scp'}") as reader:
+            theirs = {key: np.array(matrix) for key, matrix in reader}
+        for line in (tmp_path / "k.scp").read_text().splitlines():
+            key, ref = line.split()
+            np.testing.assert_allclose(read_matrix(ref, key), theirs[key], atol=2e-6)
+    with kaldi.DoubleMatrixWriter(f"ark,scp:{tmp_path / 'd.ark'},{tmp_path / 'd.scp'}") as writer:
+        writer.write("a", matrices["u005"].astype(np.float64))
+    np.testing.assert_array_equal(read_matrix(f"{tmp_path / 'd.ark'}:2"), matrices["u005"])
+
+
+def test_compression_is_kaldis_own(tmp_path, matrices):
+    kaldi = pytest.importorskip("kaldi_native_io")
+    written(tmp_path / "ours", matrices, compress=True)
+    with kaldi.CompressedMatrixWriter(f"ark:{tmp_path / 'theirs'}") as writer:
+        for key, matrix in matrices.items():
+            writer.write(key, matrix, kaldi.CompressionMethod.kAutomaticMethod)
+    ours, theirs = (np.frombuffer((tmp_path / name).read_bytes(), np.uint8) for name in ("ours", "theirs"))
+    assert len(ours) == len(theirs)
+    # the last bit of a rounding may differ, nothing else
+    assert (ours != theirs).mean() < 1e-3
+
+
+def test_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.ark"
+    with pytest.raises(RuntimeError), ArkWriter(path) as ark:
+        ark.write("a", np.zeros((2, 2), np.float32))
+        assert not path.exists()
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def reason(ref, key=None):
+    with pytest.raises(BadUtterance) as e:
+        read_matrix(ref, key)
+    return e.value.reason
+
+
+def test_what_is_wrong_is_named(tmp_path, matrices):
+    path = tmp_path / "a.ark"
+    refs = written(path, matrices)
+    assert reason(f"{tmp_path}/none.ark:5") == "missing-archive"
+    assert reason("a.ark") == "not-a-matrix"
+    assert reason(f"{path}:x") == "not-a-matrix"
+    assert reason(f"{path}:0") == "not-a-matrix"
+    assert reason(f"{path}:999999999") == "truncated-archive"
+    assert reason(refs["u008"], "u009") == "stale-archive"
+    whole = path.read_bytes()
+    for keep in (len(whole) - 1, len(whole) - 4 * 161 * 100, 8, 6):
+        path.write_bytes(whole[:keep])
+        ref = refs["u100"] if keep > 100 else refs["u001"]
+        assert reason(ref) == "truncated-archive"
+    path.write_bytes(b"")
+    assert reason(refs["u001"]) == "truncated-archive"
+
+
+def test_an_archive_made_again_is_read_again(tmp_path):
+    path = tmp_path / "a.ark"
+    ref = written(path, {"a": np.zeros((2, 2), np.float32)})["a"]
+    assert read_matrix(ref).sum() == 0
+    written(path, {"a": np.ones((2, 2), np.float32)})
+    assert read_matrix(ref).sum() == 4
+
+
+def test_other_kaldi_objects_are_refused(tmp_path):
+    path = tmp_path / "v.ark"
+    path.write_bytes(b"a \0BFV " + struct.pack("<bi", 4, 2) + b"\0" * 8)
+    assert reason(f"{path}:2") == "not-a-matrix"
+    path.write_bytes(b"a  [\n 1 2 ]\n")
+    assert reason(f"{path}:2") == "not-a-matrix"
+    path.write_bytes(b"a \0BFM " + struct.pack("<bibi", 4, -1, 4, 5) + b"\0" * 80)
+    assert reason(f"{path}:2") == "truncated-archive"

@@ -1,0 +1,112 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from ds2cli.errors import Ds2Error
+from ds2cli.parallel import spread
+
+ROOT = Path(__file__).parents[1]
+
+
+class Doubler:
+    """Writes what it saw to a file of its own, and leaves a mark of how it ended."""
+
+    def __init__(self, folder, number):
+        self.folder, self.number, self.seen = folder, number, []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        (self.folder / f"{self.number}.{'ok' if kind is None else 'gone'}").write_text(repr(self.seen))
+
+    def __call__(self, item):
+        if item == "die":
+            os._exit(9)
+        if item == "raise":
+            raise Ds2Error("no such thing")
+        if item == "slow":
+            time.sleep(0.05)
+            return item
+        self.seen.append(item)
+        return 2 * item
+
+    def result(self):
+        return len(self.seen)
+
+
+@pytest.mark.parametrize("nj", [1, 2, 3])
+@pytest.mark.parametrize("count", [0, 1, 100])
+def test_results_come_in_order(tmp_path, nj, count):
+    ends = []
+    assert list(spread(partial(Doubler, tmp_path), range(count), nj, ends.append)) == [2 * i for i in range(count)]
+    assert len(ends) == nj
+    assert sum(ends) == count
+    assert len(list(tmp_path.glob("*.ok"))) == nj
+
+
+def test_who_does_what_does_not_depend_on_time(tmp_path):
+    for _ in range(2):
+        list(spread(partial(Doubler, tmp_path), range(40), 2, lambda _: None))
+        assert (tmp_path / "1.ok").read_text() == repr([i for i in range(40) if i // 8 % 2 == 0])
+
+
+def test_items_are_taken_as_they_are_needed(tmp_path):
+    taken = []
+
+    def items():
+        for i in range(1000):
+            taken.append(i)
+            yield i
+
+    results = spread(partial(Doubler, tmp_path), items(), 2, lambda _: None)
+    assert next(results) == 0
+    assert len(taken) < 100
+    results.close()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["1.gone", "2.gone"]
+
+
+@pytest.mark.parametrize("nj", [1, 2])
+def test_an_error_in_a_job_is_raised_here(tmp_path, nj):
+    with pytest.raises(Ds2Error, match="no such thing"):
+        list(spread(partial(Doubler, tmp_path), [1, "raise", 2], nj, lambda _: None))
+    assert not list(tmp_path.glob("*.ok"))
+
+
+def test_a_dead_process_is_an_error_of_one_line(tmp_path):
+    with pytest.raises(Ds2Error, match="a worker process died"):
+        list(spread(partial(Doubler, tmp_path), [1, "die", 2], 2, lambda _: None))
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_no_process_outlives_its_parent(tmp_path, how):
+    code = (
+        "from functools import partial; from pathlib import Path; from tests.test_parallel import Doubler\n"
+        "from ds2cli.parallel import spread\n"
+        "if __name__ == '__main__':\n"
+        f"    make = partial(Doubler, Path({str(tmp_path)!r}))\n"
+        "    for r in spread(make, ['slow'] * 10000, 2, print): print(r, flush=True)\n"
+    )
+    (tmp_path / "run.py").write_text(code)
+    parent = subprocess.Popen(
+        [sys.executable, tmp_path / "run.py"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+    )
+    parent.stdout.readline()
+    # Ctrl-C reaches the whole group, SIGKILL only the parent
+    os.killpg(parent.pid, how) if how == signal.SIGINT else parent.kill()
+    parent.wait(20)
+    parent.stdout.close()
+    until = time.monotonic() + 10
+    while len(list(tmp_path.glob("*.gone"))) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert sorted(p.name for p in tmp_path.glob("*.*") if p.suffix != ".py") == ["1.gone", "2.gone"]

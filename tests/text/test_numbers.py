@@ -1,0 +1,31 @@
+import pytest
+
+from ds2cli.errors import BadUtterance
+from ds2cli.text.numbers import spell_numbers
+
+
+@pytest.mark.parametrize(
+    "text, lang, spoken",
+    [
+        ("press 1 now, or 12.", "en", "press one now, or twelve ."),
+        ("dial 500", "en", "dial five hundred"),
+        ("extension 1234", "en", "extension one two three four"),
+        ("room 007", "en", "room zero zero seven"),
+        ("a 28.8 kilobit modem", "en", "a twenty-eight point eight kilobit modem"),
+        ("3D audio", "en", "three D audio"),
+        ("marque 1 o 21", "es", "marque uno o veintiuno"),
+        ("appuyez sur 2", "fr", "appuyez sur deux"),
+        ("premere 9", "it", "premere nove"),
+        ("нажмите 4", "ru", "нажмите четыре"),
+        ("no numbers  here", "en", "no numbers  here"),
+        ("", "en", ""),
+    ],
+)
+def test_numbers_as_they_are_said(text, lang, spoken):
+    assert spell_numbers(text, lang) == spoken
+
+
+def test_a_language_not_known():
+    with pytest.raises(BadUtterance, match="digits"):
+        spell_numbers("9", "xx")
+    assert spell_numbers("none", "xx") == "none"
