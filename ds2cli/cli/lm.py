@@ -26,7 +26,8 @@ def lm(
 ) -> None:
     """Estimate an n-gram language model: interpolated modified Kneser-Ney, the same with KenLM's lmplz and without it.
 
-    Text is cleaned as transcripts are; lines with digits or symbols are counted and left out.
+    Text is cleaned as transcripts are; lines with digits or symbols are counted and left out. `ds2 decode` reads the
+    .arpa, a .bin is for other programs. Work files lie in $TMPDIR.
     Example: ds2 lm data/train.jsonl books.txt.gz exp/3gram.arpa.gz --order 3 --prune "0 0 1" --dev data/dev.jsonl
     """
     from pathlib import Path
