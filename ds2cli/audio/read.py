@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from ds2cli.errors import BadUtterance
+from ds2cli.errors import BadUtterance, UsageError
 
 Samples = NDArray[np.float32]
 Source = str | os.PathLike[str] | bytes
@@ -219,6 +219,15 @@ def _name(source: Source) -> str:
 
 def _reason(e: Exception) -> str:
     return str(getattr(e, "error_string", None) or e).strip().rstrip(".")
+
+
+def channel_number(text: str) -> int | None:
+    """The channel asked for, None for the mean of all; UsageError when it is neither a number nor mix."""
+    if text == "mix":
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(f"--channel {text!r}: expected mix or a number from 0")
+    return int(text)
 
 
 def find(folder: str | os.PathLike[str]) -> Iterator[Path]:
