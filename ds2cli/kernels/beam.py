@@ -4,6 +4,9 @@ Q(y) = log p_ctc(y) + alpha log p_lm(y) + beta word_count(y). A hypothesis is a 
 its last symbol), so equal prefixes are the same number and merge without comparing strings. A run of spaces is one
 space and a leading one is none, so log p_ctc is that of the text, summed over every path the beam kept.
 
+A word is scored when it ends. Until then hypotheses are ranked as if it will be the likeliest word that starts as it
+does (look-ahead in the lexicon's trie), else the beam fills with words that only put off their price.
+
 Letters: T steps, V symbols with blank 0, W beams, N hypotheses asked for. Natural logarithms throughout.
 """
 
@@ -18,6 +21,7 @@ from ds2cli.kernels._jit import kernel
 from ds2cli.kernels.logspace import log_add
 from ds2cli.kernels.ngram import NgramTables, ngram_end, ngram_score
 from ds2cli.kernels.prefix import (
+    AHEAD,
     CHAR_LM,
     CHILD,
     END_LM,
@@ -31,13 +35,16 @@ from ds2cli.kernels.prefix import (
     SLOT,
     STATE,
     SYMBOL,
+    TRIE,
     WEIGHTED,
     WORD_LM,
     BeamOptions,
     Lexicon,
     child,
+    down,
     end_word,
     kth_largest,
+    look_ahead,
     more_nodes,
     pick_symbols,
     prefix_length,
@@ -111,7 +118,7 @@ def beam_search(
     W = options.width
     word_lm, char_lm = lexicon.kind == WORD_LM, lexicon.kind == CHAR_LM
     ints = np.zeros((max(1024, 4 * W), 8), np.int64)
-    logs = np.zeros((len(ints), 4))
+    logs = np.zeros((len(ints), 5))
     ints[ROOT, PARENT], ints[ROOT, CHILD], ints[ROOT, END_STATE] = -1, -1, -1
     ints[ROOT, SYMBOL] = -1 if options.space == NO_SPACE else options.space
     ints[ROOT, STATE] = lm.begin
@@ -120,13 +127,13 @@ def beam_search(
     node, new_node = np.zeros(W, np.int64), np.empty(W, np.int64)
     blank, new_blank = np.full(W, -np.inf), np.empty(W)
     label, new_label = np.full(W, -np.inf), np.empty(W)
-    total = np.empty(W)
+    total, rank = np.empty(W), np.empty(W)
     head, link = np.empty(W, np.int64), np.empty(W, np.int64)
     stay_blank, stay_label = np.empty(W), np.empty(W)
     target = np.full(V, -1, np.int64)
     picked = np.empty(V, np.int64)
-    grown = np.empty((room, 3), np.int64)  # slot of the parent, symbol, state of the language model
-    gained = np.empty((room, 3))  # log p_ctc, log p_lm, weighted
+    grown = np.empty((room, 4), np.int64)  # slot of the parent, symbol, trie node, state of the language model
+    gained = np.empty((room, 4))  # log p_ctc, log p_lm, weighted, ahead
     scores, scratch = np.empty(W + room), np.empty(W + room)
     n: Any = np.int64(1)
     blank[0] = 0.0
@@ -142,7 +149,8 @@ def beam_search(
                 stay_label[i] = total[i] + row[symbol]
             else:
                 stay_label[i] = label[i] + row[symbol] if symbol >= 0 else -np.inf
-            best = max(best, stay_blank[i] + logs[node[i], WEIGHTED], stay_label[i] + logs[node[i], WEIGHTED])
+            rank[i] = logs[node[i], WEIGHTED] + logs[node[i], AHEAD]
+            best = max(best, stay_blank[i] + rank[i], stay_label[i] + rank[i])
             head[i] = -1
         for i in range(1 if node[0] == ROOT else 0, n):
             k = ints[ints[node[i], PARENT], SLOT]
@@ -168,23 +176,27 @@ def beam_search(
                     stay_label[k] = log_add(stay_label[k], am)
                     continue
                 lm_logp, then, state = logs[x, LM], weighted, ints[x, STATE]
+                trie, ahead = ROOT, 0.0
                 if word_lm and c == options.space:
                     end_word(ints, logs, x, lm, lexicon, options)
                     lm_logp += logs[x, END_LM]
                     then += logs[x, END_WEIGHTED]
                     state = ints[x, END_STATE]
+                elif word_lm:
+                    trie = down(lexicon, ints[x, TRIE], c)
+                    ahead = look_ahead(lexicon, trie, options)
                 elif char_lm:
                     logp, state = ngram_score(lm, state, lexicon.unit[c])
                     lm_logp += logp
                     then += options.alpha * logp + options.beta
                     if lexicon.unit[c] == lm.unk:
                         then += options.unknown
-                score = am + then
+                score = am + then + ahead
                 if score == -np.inf or score < best - options.gap:
                     continue
                 best = max(best, score)
-                grown[m, 0], grown[m, 1], grown[m, 2] = i, c, state
-                gained[m, 0], gained[m, 1], gained[m, 2] = am, lm_logp, then
+                grown[m, 0], grown[m, 1], grown[m, 2], grown[m, 3] = i, c, trie, state
+                gained[m, 0], gained[m, 1], gained[m, 2], gained[m, 3] = am, lm_logp, then, ahead
                 scratch[m] = score
                 m += 1
             k = head[i]
@@ -194,7 +206,7 @@ def beam_search(
         for j in range(m):
             scores[n + j] = scratch[j]
         for i in range(n):
-            scores[i] = log_add(stay_blank[i], stay_label[i]) + logs[node[i], WEIGHTED]
+            scores[i] = log_add(stay_blank[i], stay_label[i]) + rank[i]
             best = max(best, scores[i])
             ints[node[i], SLOT] = -1
         bound, worst, ties = best - options.gap, np.inf, W
@@ -217,9 +229,9 @@ def beam_search(
                 new_node[q], new_blank[q], new_label[q] = node[i], stay_blank[i], stay_label[i]
             else:
                 j = i - n
-                x, count = child(ints, logs, count, node[grown[j, 0]], grown[j, 1], lexicon, options)
-                ints[x, STATE] = grown[j, 2]
-                logs[x, LM], logs[x, WEIGHTED] = gained[j, 1], gained[j, 2]
+                x, count = child(ints, count, node[grown[j, 0]], grown[j, 1])
+                ints[x, TRIE], ints[x, STATE] = grown[j, 2], grown[j, 3]
+                logs[x, LM], logs[x, WEIGHTED], logs[x, AHEAD] = gained[j, 1], gained[j, 2], gained[j, 3]
                 new_node[q], new_blank[q], new_label[q] = x, -np.inf, gained[j, 0]
             q += 1
         node, new_node = new_node, node

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.kernels.ngram import NgramTables, ngram_end, ngram_score
-from ds2cli.kernels.prefix import CHAR_LM, NO_LM, OFF_TRIE, WORD_LM, BeamOptions, Lexicon, down
+from ds2cli.kernels.prefix import CHAR_LM, NO_LM, OFF_TRIE, WORD_LM, BeamOptions, Lexicon, down, look_ahead
 
 Prefix = tuple[int, ...]
 
@@ -27,9 +27,11 @@ def lm_score_ref(
 ) -> tuple[float, float]:
     """log p_lm of a prefix, and what equation 12 adds to log p_ctc for it.
 
-    The word that a prefix ends in counts only when it is `finished`; then </s> does too, where the options say so.
+    The word that a prefix ends in counts when it is `finished`; then </s> does too, where the options say so. Before,
+    it adds what the search looks ahead to.
     """
     units: list[int] = []
+    ahead = 0.0
     if lexicon.kind == CHAR_LM:
         units = [int(lexicon.unit[symbol]) for symbol in prefix]
     elif lexicon.kind == WORD_LM:
@@ -39,6 +41,11 @@ def lm_score_ref(
             for symbol in word:
                 node = down(lexicon, node, symbol)
             units.append(lm.unk if node == OFF_TRIE else int(lexicon.word[node]))
+        if words[-1] and not finished:
+            node = 0
+            for symbol in words[-1]:
+                node = down(lexicon, node, symbol)
+            ahead = look_ahead(lexicon, node, options)
     total, state = 0.0, lm.begin
     for unit in units:
         logp, state = ngram_score(lm, state, unit)
@@ -46,7 +53,7 @@ def lm_score_ref(
     bonus = options.beta * len(units) + options.unknown * units.count(lm.unk)
     if finished and options.end and lexicon.kind != NO_LM:
         total += ngram_end(lm, state)
-    return total, options.alpha * total + bonus
+    return total, options.alpha * total + bonus + ahead
 
 
 def symbols_ref(row: NDArray[np.float32], options: BeamOptions) -> list[int]:

@@ -26,6 +26,8 @@ class Lexicon(NamedTuple):
     symbol: (nodes,) int32, the symbol that leads to a node, in ascending order among its siblings.
     word: (nodes,) int64, the word that ends at a node, else the unknown word.
     unit: (V,) int64, the unit of a symbol in a character model.
+    ahead: (nodes,) float64, the best unigram log-probability of the words at and below a node.
+    stranger: that of the unknown word.
     """
 
     kind: int
@@ -33,6 +35,8 @@ class Lexicon(NamedTuple):
     symbol: NDArray[np.int32]
     word: NDArray[np.int64]
     unit: NDArray[np.int64]
+    ahead: NDArray[np.float64]
+    stranger: float
 
 
 class BeamOptions(NamedTuple):
@@ -60,7 +64,7 @@ class BeamOptions(NamedTuple):
 
 # columns of a node: whole numbers, then log scores
 PARENT, SYMBOL, CHILD, SIBLING, SLOT, TRIE, STATE, END_STATE = range(8)
-LM, WEIGHTED, END_LM, END_WEIGHTED = range(4)
+LM, WEIGHTED, END_LM, END_WEIGHTED, AHEAD = range(5)
 OFF_TRIE = -1
 ROOT = 0
 
@@ -168,7 +172,15 @@ def end_word(ints, logs, x, lm, lexicon, options):
 
 
 @kernel
-def child(ints, logs, count, x, symbol, lexicon, options):
+def look_ahead(lexicon, trie, options):
+    """What a word under way is expected to add, so that it does not lead those that have paid for theirs already."""
+    if trie == OFF_TRIE:
+        return options.alpha * lexicon.stranger + options.beta + options.unknown
+    return options.alpha * lexicon.ahead[trie] + options.beta
+
+
+@kernel
+def child(ints, count, x, symbol):
     """The node of prefix x with `symbol` after it, and the number of nodes; made when it was never there."""
     y = ints[x, CHILD]
     while y >= 0:
@@ -183,8 +195,6 @@ def child(ints, logs, count, x, symbol, lexicon, options):
     ints[x, CHILD] = y
     ints[y, SLOT] = -1
     ints[y, END_STATE] = -1
-    if lexicon.kind == WORD_LM:
-        ints[y, TRIE] = ROOT if symbol == options.space else down(lexicon, ints[x, TRIE], symbol)
     return y, count + 1
 
 

@@ -28,12 +28,12 @@ def unit_of(lm: NgramLm) -> Literal["word", "char"]:
 def lexicon_for(vocab: Vocab, lm: NgramLm | None) -> Lexicon:
     """The lexicon that joins `vocab` and `lm`; DataError says why they do not go together."""
     if lm is None:
-        return trie([], [], len(vocab), 0)
+        return trie([], [], [], len(vocab), 0)
     if unit_of(lm) == "char":
         units = np.array([lm.id(SPACE if s == " " else s) for s in vocab.symbols], dtype=np.int64)
         known = int(np.count_nonzero(units[1:] != lm.tables.unk))
         _refuse_strangers(known, len(vocab) - 1, vocab.symbols[1:], set(lm.words))
-        return trie([], [], len(vocab), lm.tables.unk)._replace(kind=CHAR_LM, unit=units)
+        return trie([], [], [], len(vocab), lm.tables.unk)._replace(kind=CHAR_LM, unit=units)
     if " " not in vocab.symbols:
         raise DataError("the alphabet has no space, so no word ends: expected a character model (ds2 lm --unit char)")
     words = [w for w in lm.words if w not in (UNK, BOS, EOS)]
@@ -45,14 +45,18 @@ def lexicon_for(vocab: Vocab, lm: NgramLm | None) -> Lexicon:
             continue
         ids.append(lm.ids[word])
     _refuse_strangers(len(spelled), len(words), words, set("".join(vocab.symbols[1:])))
-    return trie(spelled, ids, len(vocab), lm.tables.unk)._replace(kind=WORD_LM)
+    unigrams = [lm.score(0, i)[0] for i in ids]
+    stranger = lm.score(0, lm.tables.unk)[0]
+    return trie(spelled, ids, unigrams, len(vocab), lm.tables.unk)._replace(kind=WORD_LM, stranger=stranger)
 
 
-def trie(spelled: Sequence[Sequence[int]], ids: Sequence[int], V: int, unknown: int) -> Lexicon:
+def trie(
+    spelled: Sequence[Sequence[int]], ids: Sequence[int], unigrams: Sequence[float], V: int, unknown: int
+) -> Lexicon:
     """A trie of words given as symbols; nodes in breadth-first order, so that siblings lie together.
 
-    spelled: the symbols of each word, none empty.  ids: its number in the model.  V: symbols.  unknown: the model's
-    <unk>.
+    spelled: the symbols of each word, none empty.  ids: its number in the model.  unigrams: its log-probability.
+    V: symbols.  unknown: the number of <unk>.
     """
     lengths = np.array([len(s) for s in spelled], dtype=np.int64)
     flat = np.array([c for s in spelled for c in s], dtype=np.int64)
@@ -71,7 +75,15 @@ def trie(spelled: Sequence[Sequence[int]], ids: Sequence[int], V: int, unknown: 
     word = np.full(nodes, unknown, dtype=np.int64)
     word[at] = np.array(ids, dtype=np.int64)
     symbol = np.concatenate(symbols)
-    return Lexicon(NO_LM, first.astype(np.int32), symbol.astype(np.int32), word, np.zeros(V, dtype=np.int64))
+    ahead = np.full(nodes, -np.inf)
+    np.maximum.at(ahead, at, np.array(unigrams, dtype=np.float64))
+    above = nodes
+    for parent in reversed(parents):
+        above -= len(parent)
+        np.maximum.at(ahead, parent, ahead[above : above + len(parent)])
+    return Lexicon(
+        NO_LM, first.astype(np.int32), symbol.astype(np.int32), word, np.zeros(V, dtype=np.int64), ahead, 0.0
+    )
 
 
 def _refuse_strangers(known: int, total: int, units: Sequence[str], alphabet: set[str]) -> None:

@@ -26,6 +26,7 @@ CHUNK = 64
 """Rows whose arrays are in memory at once."""
 
 R = TypeVar("R")
+FeaturesOf = Callable[[Row, "Network"], NDArray[np.float32]]
 
 
 class Network:
@@ -56,10 +57,31 @@ class Emitted(NamedTuple):
     step_s: float
 
 
-def emitted(rows: Iterable[Row], ledger: Ledger, network: Network, times: bool = True) -> Iterator[list[Emitted]]:
+def stored_features(row: Row, network: Network) -> NDArray[np.float32]:
+    """The features (T, F) that a row points at; BadUtterance when there are none or another network wants them."""
+    if row.get("feats") is None:
+        raise BadUtterance("no-feats", "it has neither `emission` nor `feats` (ds2 featurize)")
+    features = read_matrix(row["feats"], row["id"])
+    if not len(features):
+        raise BadUtterance("too-short", "its features have no frame")
+    if features.shape[1] != network.bundle.bins:
+        raise BadUtterance(
+            "wrong-features", f"{features.shape[1]} bins, the network was trained on {network.bundle.bins}"
+        )
+    return features
+
+
+def emitted(
+    rows: Iterable[Row],
+    ledger: Ledger,
+    network: Network,
+    times: bool = True,
+    features: FeaturesOf = stored_features,
+) -> Iterator[list[Emitted]]:
     """Yield rows in order, some at a time, with their emissions; what has none that can be used is dropped.
 
     times: whether step_s is asked for; a row with an emission but without `step_s` then takes the network's.
+    features: what gives the features of a row without an emission.
     """
     source = iter(rows)
     while chunk := list(islice(source, CHUNK)):
@@ -70,7 +92,7 @@ def emitted(rows: Iterable[Row], ledger: Ledger, network: Network, times: bool =
                 if row.get("emission") is not None:
                     found[row["id"]] = checked(read_matrix(row["emission"], row["id"]), network.vocab)
                 else:
-                    missing.append((row, _features(row, network)))
+                    missing.append((row, features(row, network)))
             except BadUtterance as e:
                 ledger.drop_error(row["id"], e)
         for row, log_probs in _computed(missing, network):
@@ -104,17 +126,6 @@ def in_threads(work: Callable[[Emitted], R], items: Iterable[Emitted], ledger: L
                 yield result
 
 
-def _features(row: Row, network: Network) -> NDArray[np.float32]:
-    if row.get("feats") is None:
-        raise BadUtterance("no-feats", "it has neither `emission` nor `feats` (ds2 featurize)")
-    features = read_matrix(row["feats"], row["id"])
-    if features.shape[1] != network.bundle.bins:
-        raise BadUtterance(
-            "wrong-features", f"{features.shape[1]} bins, the network was trained on {network.bundle.bins}"
-        )
-    return features
-
-
 def _computed(
     missing: list[tuple[Row, NDArray[np.float32]]], network: Network
 ) -> Iterator[tuple[Row, NDArray[np.float32]]]:
@@ -122,7 +133,7 @@ def _computed(
         return
     from ds2cli.nn.emit import emissions
 
-    scores = emissions(network.bundle, [features for _, features in missing])
+    scores = emissions(network.bundle, [x for _, x in missing])
     yield from zip((row for row, _ in missing), scores, strict=True)
 
 

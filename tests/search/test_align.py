@@ -1,0 +1,85 @@
+"""Word times of paths that are known by construction."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ds2cli.errors import BadUtterance
+from ds2cli.search.align import align, as_fields, ctm_line
+from ds2cli.text.vocab import BLANK, Vocab
+
+VOCAB = Vocab((BLANK, " ", "a", "b", "é", "ж"))
+
+
+def emission(path, chance=0.9):
+    lp = np.full((len(path), 6), np.log((1 - chance) / 5), dtype=np.float32)
+    lp[np.arange(len(path)), path] = np.log(chance)
+    return lp
+
+
+def test_times_of_a_known_path():
+    #                 0  1  2  3  4  5  6  7  8  9
+    path = np.array([0, 2, 2, 0, 3, 1, 0, 4, 5, 0])
+    found = align(emission(path), "ab éж", VOCAB, 0.02)
+    assert as_fields(found.words) == [
+        {"word": "ab", "start": 0.02, "end": 0.1, "conf": 0.9},
+        {"word": "éж", "start": 0.14, "end": 0.18, "conf": 0.9},
+    ]
+    assert found.log_prob == pytest.approx(10 * np.log(0.9), abs=1e-5)
+    assert 0 < found.cost <= -found.log_prob
+    assert [ctm_line("u1", w) for w in as_fields(found.words)] == [
+        "u1 1 0.020 0.080 ab 0.9000\n",
+        "u1 1 0.140 0.040 éж 0.9000\n",
+    ]
+
+
+def test_confidence_is_the_mean_posterior_where_the_word_is_emitted():
+    lp = emission(np.array([2, 0, 3]))
+    lp[2] = np.log([0.3, 0.1, 0.1, 0.3, 0.1, 0.1])
+    (word,) = align(lp, "ab", VOCAB, 1.0).words
+    assert word.conf == pytest.approx((0.9 + 0.3) / 2, abs=1e-6)
+
+
+def test_one_step_one_symbol():
+    (word,) = align(emission(np.array([2])), "a", VOCAB, 0.03).words
+    assert (word.word, word.start, word.end) == ("a", 0.0, 0.03)
+
+
+def test_an_empty_text_is_all_blank():
+    found = align(emission(np.array([0, 0])), "", VOCAB, 0.02)
+    assert found.words == []
+    assert found.cost == pytest.approx(-found.log_prob) == pytest.approx(-2 * np.log(0.9), abs=1e-5)
+    assert align(np.empty((0, 6), dtype=np.float32), "", VOCAB, 0.02).words == []
+
+
+@pytest.mark.parametrize(
+    ("text", "steps", "reason"),
+    [("ab", 1, "label-too-long"), ("aa", 2, "label-too-long"), ("a", 0, "label-too-long"), ("ax", 9, "unspellable")],
+)
+def test_texts_that_cannot_be_aligned(text, steps, reason):
+    with pytest.raises(BadUtterance) as e:
+        align(emission(np.zeros(steps, dtype=np.int64)), text, VOCAB, 0.02)
+    assert e.value.reason == reason
+
+
+def test_a_text_of_probability_zero():
+    lp = emission(np.array([2, 3]))
+    lp[:, 5] = -np.inf
+    with pytest.raises(BadUtterance) as e:
+        align(lp, "ж", VOCAB, 0.02)
+    assert e.value.reason == "impossible-text"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_words_are_in_order_and_inside_the_utterance(seed):
+    rng = np.random.default_rng(seed)
+    text = " ".join("".join(rng.choice(list("abéж"), rng.integers(1, 4))) for _ in range(rng.integers(1, 5)))
+    steps = 2 * len(text) + int(rng.integers(0, 20))
+    lp = np.log(rng.dirichlet(np.ones(6), steps)).astype(np.float32)
+    words = align(lp, text, VOCAB, 0.02).words
+    assert [w.word for w in words] == text.split()
+    times = [t for w in words for t in (w.start, w.end)]
+    assert times == sorted(times)
+    assert times[0] >= 0 and times[-1] <= steps * 0.02 + 1e-9
+    assert all(w.end > w.start and 0 < w.conf <= 1 for w in words)

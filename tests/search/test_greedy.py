@@ -1,0 +1,65 @@
+"""The best path, read off by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ds2cli.errors import BadUtterance, DataError
+from ds2cli.search.emission import checked
+from ds2cli.search.greedy import collapse, greedy
+from ds2cli.text.vocab import BLANK, Vocab
+
+VOCAB = Vocab((BLANK, " ", "a", "é", "ж"))
+
+
+def spelled(*path):
+    lp = np.log(np.full((len(path), 5), 0.1, dtype=np.float32))
+    lp[np.arange(len(path)), list(path)] = np.log(0.6)
+    return greedy(lp, VOCAB)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ((), ""),
+        ((0, 0), ""),
+        ((2,), "a"),
+        ((2, 2, 2), "a"),
+        ((2, 0, 2), "aa"),
+        ((3, 4), "éж"),
+        ((1, 2, 1, 0, 1, 4, 1), "a ж"),
+    ],
+)
+def test_paths_collapse(path, text):
+    found = spelled(*path)
+    assert found.text == text
+    assert found.score == pytest.approx(len(path) * np.log(0.6), abs=1e-5)
+
+
+def test_collapse_of_nothing():
+    assert collapse(np.empty(0, dtype=np.int64)).size == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_a_number_is_named(bad):
+    lp = np.zeros((4, 5))
+    lp[2, 3] = bad
+    with pytest.raises(BadUtterance, match="step 2, symbol 3") as e:
+        checked(lp, VOCAB)
+    assert e.value.reason == "not-a-number"
+
+
+def test_minus_infinity_is_a_probability():
+    assert checked(np.full((1, 5), -np.inf), VOCAB).dtype == np.float32
+
+
+def test_an_emission_of_another_alphabet_is_refused():
+    with pytest.raises(DataError, match="expected 5 symbols"):
+        checked(np.zeros((4, 6)), VOCAB)
+
+
+def test_a_mapped_emission_is_copied_so_that_kernels_see_one_type():
+    lp = np.zeros((4, 5), dtype=np.float32)
+    lp.flags.writeable = False
+    assert checked(lp, VOCAB).flags.writeable
