@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import pkgutil
 from typing import Annotated
 
 import typer
 
+import ds2cli.corpora
 from ds2cli import ui
 from ds2cli.cli._options import Out, with_config
 from ds2cli.cli._run import write_rows
 from ds2cli.config.prepare import PrepareConfig
 from ds2cli.drops import Ledger
 
+CORPORA = ", ".join(sorted(module.name for module in pkgutil.iter_modules(ds2cli.corpora.__path__)))
+
 
 @with_config(PrepareConfig)
 def prepare(
     config: PrepareConfig,
-    corpus: Annotated[str, typer.Argument(metavar="CORPUS", help="asterisk, librispeech, folder or csv.")],
+    corpus: Annotated[str, typer.Argument(metavar="CORPUS", help=f"One of {CORPORA}.")],
     src: Annotated[str, typer.Argument(metavar="SRC", help="Folder of the corpus, or the table of csv.")],
     out: Out = "-",
 ) -> None:
@@ -26,7 +30,7 @@ def prepare(
     """
     from ds2cli.stages import prepare as stage
 
-    stage.corpus(corpus)
+    stage.corpus(corpus, config)
     if config.download:
         stage.fetch(corpus, src, config)
     ledger = Ledger()

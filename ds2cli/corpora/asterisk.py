@@ -33,6 +33,7 @@ from ds2cli.manifest import Row
 from ds2cli.text.normalize import normalize
 from ds2cli.text.numbers import spell_numbers
 
+OPTIONS = ("part", "lang", "download")
 PARTS = ("train", "dev", "test", "all")
 # the fastest prompt that says its text has 20, the others of more than this were recorded with another text
 MAX_CHARACTERS_A_SECOND = 22.0

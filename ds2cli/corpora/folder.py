@@ -16,6 +16,8 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError
 from ds2cli.manifest import Row
 
+OPTIONS = ("lang", "text")
+
 
 def prepare(source: str, config: PrepareConfig, ledger: Ledger) -> Iterator[Row]:
     """Yield a row for each recording."""

@@ -17,6 +17,8 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.manifest import Row
 
+OPTIONS = ("part",)
+
 
 def prepare(source: str, config: PrepareConfig, ledger: Ledger) -> Iterator[Row]:
     """Yield the rows of some subsets, or of all."""

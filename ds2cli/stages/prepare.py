@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from typing import Any
 
 import ds2cli.corpora
@@ -17,6 +18,8 @@ from ds2cli.manifest import Row
 from ds2cli.text.normalize import normalize
 from ds2cli.text.numbers import spell_numbers
 
+# settings that every corpus reads; the others are named by its OPTIONS
+EVERY_CORPUS = ("max_bad", "dropped", "nj", "check", "numbers")
 # rows handed to the threads at a time: Ctrl-C waits for no more than these
 BLOCK = 256
 # faster than any reader: then the text is not what is said
@@ -28,19 +31,20 @@ def corpora() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(ds2cli.corpora.__path__))
 
 
-def corpus(name: str) -> Any:
-    """The module of a corpus; UsageError lists the known ones."""
+def corpus(name: str, config: PrepareConfig) -> Any:
+    """The module of a corpus; UsageError lists the known ones, or names a setting that this one does not read."""
     if name not in corpora():
         raise UsageError(f"prepare: no corpus {name!r}, expected one of {', '.join(corpora())}")
-    return importlib.import_module(f"ds2cli.corpora.{name}")
+    module = importlib.import_module(f"ds2cli.corpora.{name}")
+    for f in fields(PrepareConfig):
+        if f.name not in (*EVERY_CORPUS, *module.OPTIONS) and getattr(config, f.name) != f.default:
+            raise UsageError(f"prepare {name}: --{f.name.replace('_', '-')} is not for this corpus")
+    return module
 
 
 def fetch(name: str, source: str, config: PrepareConfig) -> None:
-    """Download a corpus into `source`; UsageError when it is not one that can be."""
-    module = corpus(name)
-    if not hasattr(module, "fetch"):
-        raise UsageError(f"prepare: {name} cannot be downloaded, unpack it and pass its folder (without --download)")
-    module.fetch(source, config.lang)
+    """Download a corpus into `source`, unless it is there; UsageError when it is not one that can be."""
+    corpus(name, config).fetch(source, config.lang)
 
 
 def run(name: str, source: str, config: PrepareConfig, ledger: Ledger) -> Iterator[Row]:
@@ -49,7 +53,7 @@ def run(name: str, source: str, config: PrepareConfig, ledger: Ledger) -> Iterat
     Rows of one id after the first are dropped, as is every recording that cannot be read and every text that cannot be
     written with letters.
     """
-    rows = sorted(corpus(name).prepare(source, config, ledger), key=lambda row: str(row["id"]))
+    rows = sorted(corpus(name, config).prepare(source, config, ledger), key=lambda row: str(row["id"]))
     with ThreadPoolExecutor(config.nj) as pool:
         last = None
         for start in range(0, len(rows), BLOCK):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from ds2cli.audio.read import PREROLL_S, find, probe, read
-from ds2cli.errors import BadUtterance
+from ds2cli.audio.read import PREROLL_S, channel_number, find, probe, read
+from ds2cli.errors import BadUtterance, UsageError
 
 RATE = 16000
 
@@ -112,6 +112,14 @@ def test_channels(tmp_path, speech):
     assert not read(tmp_path / "a.wav", channel=1)[0].any()
     assert reason(tmp_path / "a.wav", channel=2) == "no-such-channel"
     assert probe(tmp_path / "a.wav").channels == 2
+
+
+def test_channel_numbers():
+    assert channel_number("mix") is None
+    assert channel_number("1") == 1
+    for wrong in ("", "left", "-1", "1.0", "²"):
+        with pytest.raises(UsageError, match="--channel"):
+            channel_number(wrong)
 
 
 def test_bytes_as_from_a_pipe(flac, speech):

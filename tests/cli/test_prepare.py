@@ -58,7 +58,7 @@ def test_too_much_rubbish_is_refused(ds2, rubbish, tmp_path):
     [
         (["libri", "x"], 2, "no corpus 'libri'"),
         (["folder", "/nowhere"], 3, "no such folder"),
-        (["folder", "x", "--download"], 2, "cannot be downloaded"),
+        (["folder", "x", "--download"], 2, "--download is not for this corpus"),
         (["folder", "x", "--check", "no"], 2, "decode, header"),
     ],
 )

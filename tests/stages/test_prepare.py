@@ -77,13 +77,15 @@ def test_one_id_is_one_row(folder):
 def test_unknown_corpora_and_downloads():
     assert {"asterisk", "librispeech", "folder", "csv"} <= set(corpora())
     with pytest.raises(UsageError, match=r"no corpus 'libri', expected one of asterisk, csv"):
-        corpus("libri")
-    with pytest.raises(UsageError, match="folder cannot be downloaded"):
-        fetch("folder", "x", PrepareConfig())
+        corpus("libri", PrepareConfig())
+    with pytest.raises(UsageError, match="folder: --download is not for this corpus"):
+        fetch("folder", "x", PrepareConfig(download=True))
+    with pytest.raises(UsageError, match="librispeech: --audio-column is not for this corpus"):
+        corpus("librispeech", PrepareConfig(audio_column="a", part="dev-clean"))
 
 
 def test_every_corpus_says_what_it_is():
     for name in corpora():
-        module = corpus(name)
+        module = corpus(name, PrepareConfig())
         assert callable(module.prepare)
         assert len(module.__doc__) > 100
