@@ -52,7 +52,9 @@ def _argument(argument: Any) -> str:
 
 
 def _default(option: Any) -> str:
-    plain = option.show_default and isinstance(option.default, (int, float, str)) and not isinstance(option.default, bool)
+    plain = (
+        option.show_default and isinstance(option.default, (int, float, str)) and not isinstance(option.default, bool)
+    )
     return f"  [default: {option.default}]" if plain else ""
 
 

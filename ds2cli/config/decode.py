@@ -1,4 +1,4 @@
-"""Settings of `ds2 decode`."""
+"""Settings of `ds2 decode` and `ds2 transcribe`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ds2cli.config.base import StageConfig, setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodeConfig(StageConfig):
+class SearchConfig(StageConfig):
     """Search the text of each utterance: Q = log p_ctc + alpha log p_lm + beta words (Deep Speech 2, equation 12)."""
 
     lm: str | None = setting(None, help="Language model, an ARPA file of words or characters [default: none].")
@@ -27,6 +27,12 @@ class DecodeConfig(StageConfig):
     nbest: int = setting(0, help="Write so many hypotheses as `nbest`: text, score, am, lm (nats).", min=0, max=100000)
     timestamps: bool = setting(False, help="Write when each word was said, as `pred_words`.")
     nj: int = setting(1, help="Threads.", min=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeConfig(SearchConfig):
+    """Search, or tune what the search weighs."""
+
     tune: bool = setting(False, help="Find alpha and beta on IN, which has texts, and keep them in EXP/decode.toml.")
     alphas: tuple[float, ...] = setting((0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0), help="Weights that --tune tries.")
     betas: tuple[float, ...] = setting((-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0), help="Bonuses that --tune tries (nats).")
@@ -34,3 +40,11 @@ class DecodeConfig(StageConfig):
 
 WEIGHTS = {"alpha": 0.8, "beta": 1.0, "unknown": 0.0}
 """What the weights of a language model are when nobody says."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranscribeConfig(SearchConfig):
+    """From recordings to text in one command."""
+
+    json: bool = setting(False, help="Write JSON lines: id, audio_filepath, duration, pred_text, pred_score, …")
+    channel: str = setting("mix", help="Channel of a file with several: mix (their mean) or a number from 0.")

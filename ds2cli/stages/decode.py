@@ -6,18 +6,18 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ds2cli.config.base import build, read_toml
-from ds2cli.config.decode import WEIGHTS, DecodeConfig
+from ds2cli.config.decode import WEIGHTS, DecodeConfig, SearchConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.manifest import Row
 from ds2cli.search.align import align, as_fields
 from ds2cli.search.hypothesis import Hypothesis
-from ds2cli.stages.emitted import Emitted, Network, emitted, in_threads
+from ds2cli.stages.emitted import Emitted, FeaturesOf, Network, emitted, in_threads, stored_features
 
 TUNED = "decode.toml"
 """The file of an experiment that keeps the weights `--tune` found."""
@@ -26,10 +26,21 @@ LEAST_LOG_PROB = -1e4
 """A finite stand-in for impossible: a text found by way of extra spaces may need it to be aligned."""
 
 Search = Callable[[Any, int], list[Hypothesis]]
+S = TypeVar("S", bound=SearchConfig)
 
 
-def run(config: DecodeConfig, rows: Iterable[Row], ledger: Ledger, network: Network, search: Search) -> Iterator[Row]:
-    """Yield each row with `pred_text` and `pred_score`, and with `nbest` and `pred_words` where they are asked for."""
+def run(
+    config: SearchConfig,
+    rows: Iterable[Row],
+    ledger: Ledger,
+    network: Network,
+    search: Search,
+    features: FeaturesOf = stored_features,
+) -> Iterator[Row]:
+    """Yield each row with `pred_text` and `pred_score`, and with `nbest` and `pred_words` where they are asked for.
+
+    features: what gives the features of a row without an emission.
+    """
 
     def work(item: Emitted) -> Row:
         found = search(item.log_probs, max(1, config.nbest))
@@ -43,11 +54,11 @@ def run(config: DecodeConfig, rows: Iterable[Row], ledger: Ledger, network: Netw
             row["pred_words"] = as_fields(align(log_probs, found[0].text, network.vocab, item.step_s).words)
         return row
 
-    for some in emitted(rows, ledger, network, times=config.timestamps):
+    for some in emitted(rows, ledger, network, times=config.timestamps, features=features):
         yield from in_threads(work, some, ledger, config.nj)
 
 
-def resolve(config: DecodeConfig, exp: str) -> DecodeConfig:
+def resolve(config: S, exp: str) -> S:
     """The settings with the weights filled in: option and --config, else EXP/decode.toml, else the default.
 
     UsageError when settings of a language model are given without one.
@@ -70,7 +81,7 @@ def resolve(config: DecodeConfig, exp: str) -> DecodeConfig:
     return replace(config, **filled)
 
 
-def search_for(config: DecodeConfig, network: Network) -> Search:
+def search_for(config: SearchConfig, network: Network) -> Search:
     """The search the settings describe; DataError when the model and the alphabet do not go together."""
     if config.greedy:
         from ds2cli.search.greedy import greedy

@@ -32,7 +32,9 @@ def recordings(shared_data, tmp_path_factory):
     here = tmp_path_factory.mktemp("pipeline")
     folder = here / "wav"
     folder.mkdir()
-    for line in sorted((shared_data / "LibriSpeech" / "test-other").rglob("*.trans.txt"))[0].read_text().splitlines()[:12]:
+    for line in (
+        sorted((shared_data / "LibriSpeech" / "test-other").rglob("*.trans.txt"))[0].read_text().splitlines()[:12]
+    ):
         name, _, text = line.partition(" ")
         source = next((shared_data / "LibriSpeech" / "test-other").rglob(f"{name}.flac"))
         (folder / f"{name}.flac").write_bytes(source.read_bytes())
@@ -51,7 +53,7 @@ def test_from_a_folder_to_an_error_rate_in_one_pipe(recordings):
     assert "Traceback" not in done.stderr
 
 
-def test_emissions_are_decoded_as_features_are(recordings):
+def test_emissions_are_decoded_as_features_are(recordings, jsonl):
     done = pipe(
         "ds2 emit exp train.feats.jsonl emit.jsonl --dir e"
         " && ds2 decode exp emit.jsonl a.jsonl --greedy && ds2 decode exp train.feats.jsonl b.jsonl --greedy"
@@ -59,18 +61,18 @@ def test_emissions_are_decoded_as_features_are(recordings):
         recordings,
     )
     assert done.returncode == 0, done.stderr
-    a, b, ali = ([json.loads(line) for line in (recordings / f).open()] for f in ("a.jsonl", "b.jsonl", "ali.jsonl"))
+    a, b, ali = (jsonl(recordings / name) for name in ("a.jsonl", "b.jsonl", "ali.jsonl"))
     assert [row["pred_text"] for row in a] == [row["pred_text"] for row in b]
     for row in ali:
         assert [w["word"] for w in row["words"]] == row["text"].split()
         times = [t for w in row["words"] for t in (w["start"], w["end"])]
         assert times == sorted(times)
-        assert 0 <= times[0] and times[-1] <= row["duration"] + row["step_s"]
+        assert times[0] >= 0 and times[-1] <= row["duration"] + row["step_s"]
         assert row["ctc_cost"] <= -row["align_logprob"] + 1e-3
     assert len((recordings / "ali.ctm").read_text().splitlines()) == sum(len(row["words"]) for row in ali)
 
 
-def test_a_language_model_and_n_best(recordings):
+def test_a_language_model_and_n_best(recordings, jsonl):
     done = pipe(
         "ds2 lm train.feats.jsonl lm.arpa --order 2 --estimator own"
         " && ds2 decode exp train.feats.jsonl lm.jsonl --lm lm.arpa --alpha 0.5 --beta 1 --nbest 3 --timestamps"
@@ -79,26 +81,26 @@ def test_a_language_model_and_n_best(recordings):
     )
     assert done.returncode == 0, done.stderr
     assert "%WER" in done.stdout and "%CER" in done.stdout
-    for row in (json.loads(line) for line in (recordings / "lm.jsonl").open()):
+    for row in jsonl(recordings / "lm.jsonl"):
         scores = [h["score"] for h in row["nbest"]]
         assert scores == sorted(scores, reverse=True)
         assert row["nbest"][0]["text"] == row["pred_text"]
         assert [w["word"] for w in row["pred_words"]] == row["pred_text"].split()
 
 
-def test_transcribe_takes_files_folders_and_stdin(recordings):
+def test_transcribe_takes_files_folders_and_stdin(recordings, jsonl):
     source = sorted((recordings / "wav").glob("*.flac"))[0]
     samples, rate = soundfile.read(source)
     stereo = np.repeat(samples[::2, None], 2, axis=1)
     soundfile.write(recordings / "phone.wav", stereo, rate // 2)
     done = pipe(f"ds2 transcribe exp wav phone.wav --json > t.jsonl && ds2 transcribe exp - < {source}", recordings)
     assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in (recordings / "t.jsonl").open()]
+    rows = jsonl(recordings / "t.jsonl")
     assert len(rows) == 13
     assert all(isinstance(row["pred_text"], str) and row["duration"] > 0 for row in rows)
 
 
-def test_rubbish_costs_its_own_utterance(recordings):
+def test_rubbish_costs_its_own_utterance(recordings, jsonl):
     bad = recordings / "bad"
     bad.mkdir()
     good = sorted((recordings / "wav").glob("*.flac"))
@@ -121,35 +123,39 @@ def test_rubbish_costs_its_own_utterance(recordings):
     assert not (recordings / "bad.jsonl").exists()
     done = pipe("ds2 prepare folder bad bad.jsonl --max-bad 90 && ds2 data validate bad.jsonl", recordings)
     assert done.returncode == 0, done.stderr
-    kept = [json.loads(line) for line in (recordings / "bad.jsonl").open()]
+    kept = jsonl(recordings / "bad.jsonl")
     assert [Path(row["audio_filepath"]).name for row in kept] == ["good0.flac", "good1.flac", "good2.flac"]
-    drops = [json.loads(line) for line in (recordings / "bad.jsonl.dropped.jsonl").open()]
+    drops = jsonl(recordings / "bad.jsonl.dropped.jsonl")
     assert len(drops) == 7
     assert all(row["reason"] and row["detail"] for row in drops)
     assert len({row["reason"] for row in drops}) >= 6
     (bad / "good1.flac").unlink()
-    done = pipe("ds2 featurize bad.jsonl - --dir f --max-bad 50 --dropped d.jsonl | ds2 decode exp - - --greedy", recordings)
+    done = pipe(
+        "ds2 featurize bad.jsonl - --dir f --max-bad 50 --dropped d.jsonl | ds2 decode exp - - --greedy", recordings
+    )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 2
-    (drop,) = [json.loads(line) for line in (recordings / "d.jsonl").open()]
+    (drop,) = jsonl(recordings / "d.jsonl")
     assert drop["reason"] == "missing-audio"
 
 
-def test_a_killed_training_goes_on_where_it_was(recordings):
+def test_a_killed_training_goes_on_where_it_was(recordings, jsonl):
     """The learning curve after SIGKILL and the same command is that of a training nobody touched."""
     base = [sys.executable, "-m", "ds2cli", "train", "train.feats.jsonl"]
     settings = ["--dev", "train.feats.jsonl", "--epochs", "6", *TINY]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def run(exp):
-        return subprocess.run([*base, exp, *settings], cwd=recordings, env=env, capture_output=True, text=True, timeout=300)
+        return subprocess.run(
+            [*base, exp, *settings], cwd=recordings, env=env, capture_output=True, text=True, timeout=300
+        )
 
     whole = run("whole")
     assert whole.returncode == 0, whole.stderr
     process = subprocess.Popen([*base, "killed", *settings], cwd=recordings, env=env, stderr=subprocess.DEVNULL)
     log = recordings / "killed" / "train.jsonl"
     for _ in range(1200):
-        if log.exists() and sum('"dev_wer"' in line for line in log.open()) >= 2:
+        if log.exists() and log.read_text().count('"dev_wer"') >= 2:
             break
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
@@ -159,7 +165,7 @@ def test_a_killed_training_goes_on_where_it_was(recordings):
     assert done.returncode == 0, done.stderr
 
     def curve(exp):
-        rows = [json.loads(line) for line in (recordings / exp / "train.jsonl").open()]
+        rows = jsonl(recordings / exp / "train.jsonl")
         return [(r["epoch"], r["loss"], r["dev_cer"]) for r in rows if "dev_cer" in r]
 
     assert [e for e, _, _ in curve("killed")] == [e for e, _, _ in curve("whole")]

@@ -1,0 +1,45 @@
+"""`ds2 transcribe EXP AUDIO…`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ds2cli import manifest, ui
+from ds2cli.cli._options import Exp, with_config
+from ds2cli.cli._run import refuse_bad, report_drops
+from ds2cli.config.decode import TranscribeConfig
+from ds2cli.drops import Ledger
+
+
+@with_config(TranscribeConfig)
+def transcribe(
+    config: TranscribeConfig,
+    exp: Exp,
+    audio: Annotated[
+        list[str], typer.Argument(metavar="AUDIO…", help="Files or folders; - reads one file from a pipe.")
+    ],
+) -> None:
+    """Write the text of recordings: one line a file, its name first when there are several.
+
+    Any sample rate and format; several channels are mixed. --lm, --alpha, … are those of `ds2 decode`.
+
+    Example: ds2 transcribe exp/base meeting.mp3 voicemail/ --lm exp/base/lm.arpa --json
+    """
+    from ds2cli.stages import decode
+    from ds2cli.stages import transcribe as stage
+    from ds2cli.stages.emitted import Network
+
+    resolved, network, ledger = decode.resolve(config, exp), Network(exp), Ledger()
+    rows = list(stage.rows_of(audio))
+    search = decode.search_for(resolved, network)
+    found = ledger.keep(stage.run(resolved, rows, ledger, network, search))
+    for row in ui.progress(found, "transcribe", len(rows), "file"):
+        if config.json:
+            ui.say(manifest.dump(row).rstrip("\n"))
+        else:
+            ui.say(row["pred_text"] if len(rows) == 1 else f"{row['audio_filepath']}\t{row['pred_text']}")
+    if ledger.rows or config.dropped:
+        report_drops("transcribe", config, "-", ledger)
+    refuse_bad("transcribe", config, ledger)
