@@ -23,7 +23,7 @@ _SET = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="An
 
 
 def with_config(kind: type[Config]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each plain setting of `kind`, `--config` and `--set`; it gets the built config first."""
+    """Give a command an option for each plain setting of `kind`, `--config` and `--set`, and the config they make."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [p for n, p in inspect.signature(command, eval_str=True).parameters.items() if n != "config"]

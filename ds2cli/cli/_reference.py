@@ -1,4 +1,4 @@
-"""The command reference of the README, made from the commands themselves: `python -m ds2cli.cli._reference README.md`."""
+"""The command reference of the README, made from the commands: `python -m ds2cli.cli._reference README.md`."""
 
 from __future__ import annotations
 

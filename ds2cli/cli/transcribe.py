@@ -17,9 +17,7 @@ from ds2cli.drops import Ledger
 def transcribe(
     config: TranscribeConfig,
     exp: Exp,
-    audio: Annotated[
-        list[str], typer.Argument(metavar="AUDIO…", help="Files or folders; - reads one file from a pipe.")
-    ],
+    audio: Annotated[list[str], typer.Argument(metavar="AUDIO…", help="Files, folders, - for a pipe.")],
 ) -> None:
     """Write the text of recordings: one line a file, its name first when there are several.
 
