@@ -1,0 +1,66 @@
+"""`ds2 score` as a person runs it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+ROWS = [
+    {"id": "a", "text": "the cat sat", "pred_text": "the cat sat"},
+    {"id": "b", "text": "on the mat", "pred_text": "on mat"},
+    {"id": "c", "text": "hello"},
+]
+
+
+def test_the_end_of_a_pipe_prints_the_rate(ds2, jsonl, tmp_path):
+    text = "".join(json.dumps(row) + "\n" for row in ROWS)
+    done = ds2("score", "-", "--worst", 1, stdin=text)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "%WER 28.57 [ 2 / 7, 0 ins, 2 del, 0 sub ]"
+    assert lines[2:4] == ["%SER 66.67 [ 2 / 3 ]", "Scored 3 sentences, 1 not present in hyp."]
+    assert "b hyp   on  ***  mat" in lines
+    assert "1 of 3 utterances have no pred_text" in done.stderr
+
+
+def test_rows_go_to_a_file_and_the_report_to_standard_output(ds2, jsonl, tmp_path):
+    out = tmp_path / "scored.jsonl"
+    done = ds2("score", jsonl(tmp_path / "in.jsonl", ROWS), out)
+    assert done.stdout.startswith("%WER 28.57")
+    assert [row["dels"] for row in jsonl(out)] == [0, 1, 1]
+    done = ds2("score", tmp_path / "in.jsonl", "-")
+    assert len(done.stdout.splitlines()) == 3
+    assert "%WER 28.57" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (["--max-wer", 20], 1, "the word error rate is 28.57 %, allowed 20 %"),
+        (["--unit", "char", "--max-cer", 1], 1, "the char error rate"),
+        (["--unit", "char", "--max-wer", 1], 2, "does not count words"),
+    ],
+)
+def test_thresholds_set_the_status(ds2, jsonl, tmp_path, options, code, says):
+    done = ds2("score", jsonl(tmp_path / "in.jsonl", ROWS), *options)
+    assert done.returncode == code
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_empty_manifest_and_rows_without_a_text(ds2, jsonl, tmp_path):
+    done = ds2("score", jsonl(tmp_path / "none.jsonl", []))
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "%WER 0.00 [ 0 / 0, 0 ins, 0 del, 0 sub ]")
+    done = ds2("score", jsonl(tmp_path / "bad.jsonl", [{"id": "a", "pred_text": "x"}]))
+    assert done.returncode == 1
+    assert "no-text" in done.stderr
+
+
+def test_references_count_what_never_arrived(ds2, jsonl, tmp_path):
+    ref = jsonl(tmp_path / "ref.jsonl", [{"id": r["id"], "text": r["text"]} for r in ROWS])
+    hyp = jsonl(tmp_path / "hyp.jsonl", [{"id": "a", "pred_text": "the cat sat"}])
+    done = ds2("score", hyp, "--ref", ref)
+    assert done.stdout.startswith("%WER 57.14 [ 4 / 7, 0 ins, 4 del, 0 sub ]")
+    hyp = jsonl(tmp_path / "hyp.jsonl", [{"id": "x", "pred_text": "the cat sat"}])
+    assert ds2("score", hyp, "--ref", ref).returncode == 3

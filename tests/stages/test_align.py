@@ -1,0 +1,60 @@
+"""Rows with the times of their words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ds2cli.archive import ArkWriter
+from ds2cli.config.align import AlignConfig
+from ds2cli.drops import Ledger
+from ds2cli.stages import align
+from ds2cli.stages.emitted import Network
+from ds2cli.text.vocab import BLANK, Vocab
+
+VOCAB = Vocab((BLANK, " ", "a", "b"))
+
+
+@pytest.fixture
+def exp(tmp_path):
+    VOCAB.save(tmp_path / "tokens.txt")
+    return str(tmp_path)
+
+
+@pytest.fixture
+def rows(tmp_path):
+    def make(*texts, steps=6):
+        rng = np.random.default_rng(0)
+        with ArkWriter(tmp_path / "e.ark") as ark:
+            arrays = [np.log(rng.dirichlet(np.ones(4), steps)).astype(np.float32) for _ in texts]
+            return [
+                {"id": f"u{i}", "text": text, "emission": ark.write(f"u{i}", lp), "step_s": 0.03}
+                for i, (text, lp) in enumerate(zip(texts, arrays, strict=True))
+            ]
+
+    return make
+
+
+@pytest.mark.parametrize("nj", [1, 2])
+def test_rows_gain_words_and_scores(rows, exp, nj):
+    made = list(align.run(AlignConfig(nj=nj), rows("a b", "ba", ""), Ledger(), Network(exp)))
+    assert [[w["word"] for w in row["words"]] for row in made] == [["a", "b"], ["ba"], []]
+    for row in made:
+        assert 0 < row["ctc_cost"] <= -row["align_logprob"] + 1e-4
+
+
+def test_what_cannot_be_aligned_is_dropped(rows, exp):
+    ledger = Ledger()
+    made = list(align.run(AlignConfig(), rows("a b", "aaaa", "abababa", "xyz"), ledger, Network(exp)))
+    assert [row["id"] for row in made] == ["u0"]
+    assert [r["reason"] for r in ledger.rows] == ["label-too-long", "label-too-long", "unspellable"]
+    assert "need 7 steps or more, the utterance has 6" in ledger.rows[0]["detail"]
+
+
+def test_times_need_the_length_of_a_step(rows, exp):
+    from ds2cli.errors import DataError
+
+    (row,) = rows("a")
+    del row["step_s"]
+    with pytest.raises(DataError, match="no trained network"):
+        list(align.run(AlignConfig(), [row], Ledger(), Network(exp)))

@@ -1,0 +1,45 @@
+"""Scoring of rows, and joining them with references."""
+
+from __future__ import annotations
+
+import pytest
+
+from ds2cli.config.score import ScoreConfig
+from ds2cli.errors import DataError
+from ds2cli.stages import score
+
+
+def test_rows_gain_counts_and_a_missing_text_is_all_deletions():
+    config = ScoreConfig()
+    report = score.report_for(config)
+    rows = [
+        {"id": "a", "text": "x y z", "pred_text": "x q", "extra": 1},
+        {"id": "b", "text": "été ж"},
+        {"id": "c", "text": "", "pred_text": "x"},
+    ]
+    made = list(score.run(config, rows, report))
+    assert [(r["hits"], r["subs"], r["ins"], r["dels"]) for r in made] == [(1, 1, 0, 1), (0, 0, 0, 2), (0, 0, 1, 0)]
+    assert made[0]["extra"] == 1
+    assert next(report.lines()) == "%WER 100.00 [ 5 / 5, 1 ins, 3 del, 1 sub ]"
+    assert report.missing == 1
+
+
+def test_characters_may_be_the_unit():
+    config = ScoreConfig(unit="char", by="lang")
+    report = score.report_for(config)
+    (row,) = score.run(config, [{"id": "a", "text": "ab", "pred_text": "b", "lang": "en"}], report)
+    assert (row["hits"], row["dels"]) == (1, 1)
+    assert list(report.lines())[-1] == "%CER 50.00 [ 1 / 2, 0 ins, 1 del, 0 sub ] lang=en"
+
+
+def test_references_bring_back_what_was_lost_on_the_way():
+    refs = [{"id": "a", "text": "x"}, {"id": "b", "text": "y"}, {"id": "c", "text": "z"}]
+    hyps = [{"id": "a", "pred_text": "x", "text": "other"}, {"id": "c", "pred_text": "q"}]
+    joined = list(score.with_references(hyps, refs))
+    assert [(r["id"], r["text"], r.get("pred_text")) for r in joined] == [
+        ("a", "x", "x"),
+        ("b", "y", None),
+        ("c", "z", "q"),
+    ]
+    with pytest.raises(DataError, match="'d' is not among the references"):
+        list(score.with_references([{"id": "d", "pred_text": ""}], refs))
