@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import queue
 import signal
+import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -124,11 +126,13 @@ def _serve(make: Callable[[int], Job[Any, Any]], number: int, pipe: Connection) 
     """The life of one process: a batch in, its results out, until None asks for the end."""
     # Ctrl-C reaches every process of the terminal; the parent decides what happens to the work
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    threading.Thread(target=_pump, args=(pipe, waiting), daemon=True).start()
     with contextlib.suppress(GoneError, BrokenPipeError, ConnectionResetError):
         try:
             job = make(number)
             with job:
-                while (batch := _next(pipe)) is not None:
+                while (batch := _next(waiting)) is not None:
                     pipe.send((True, [job(item) for item in batch]))
             pipe.send((True, job.result()))
         except (GoneError, BrokenPipeError, ConnectionResetError):
@@ -137,8 +141,17 @@ def _serve(make: Callable[[int], Job[Any, Any]], number: int, pipe: Connection) 
             pipe.send((False, (e, traceback.format_exc())))
 
 
-def _next(pipe: Connection) -> Any:
+def _pump(pipe: Connection, waiting: queue.SimpleQueue[Any]) -> None:
+    """Take batches off the pipe as they come: else both ends could wait for the other to read a long message."""
     try:
-        return pipe.recv()
-    except (EOFError, ConnectionResetError):
-        raise GoneError from None
+        while True:
+            waiting.put(pipe.recv())
+    except (EOFError, OSError):
+        waiting.put(GoneError())
+
+
+def _next(waiting: queue.SimpleQueue[Any]) -> Any:
+    batch = waiting.get()
+    if isinstance(batch, GoneError):
+        raise batch
+    return batch
