@@ -11,13 +11,13 @@ from typing import Any
 
 from ds2cli.errors import Ds2Error
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 NAMES = ("libds2native.so", "libds2native.dylib", "ds2native.dll")
 _SIZE, _INT, _POINTER = c.c_size_t, c.c_int32, c.c_void_p
 SIGNATURES: dict[str, list[Any]] = {
-    "ds2_gru_sizes": [_INT] * 5 + [c.POINTER(_SIZE)] * 3,
-    "ds2_gru_forward": [_INT] * 4 + [_POINTER] * 6 + [_SIZE, _INT, _INT],
-    "ds2_gru_backward": [_INT] * 4 + [_POINTER] * 8 + [_SIZE, _INT, _INT],
+    "ds2_gru_sizes": [_INT] * 6 + [c.POINTER(_SIZE)] * 3,
+    "ds2_gru_forward": [_INT] * 5 + [_POINTER] * 6 + [_SIZE, _INT, _INT],
+    "ds2_gru_backward": [_INT] * 5 + [_POINTER] * 5 + [_INT] + [_POINTER] * 3 + [_SIZE, _INT, _INT],
 }
 
 

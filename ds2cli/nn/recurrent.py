@@ -35,25 +35,49 @@ def gru(gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
     of the products are rounded to it where the processor is quicker with them; sums and the result stay float32.
     Everything else takes `gru_torch`.
     """
-    check(gates, recurrent, lengths)
+    T, N, width = gates.shape
+    check(width, recurrent, lengths)
+    if lengths.shape != (N,) or (N and int(lengths[0]) > T):
+        raise ValueError(f"gru: need {N} lengths in 0..{T}, got {lengths.tolist()}")
     gates = gates.to(recurrent.dtype)
-    on_cpu = gates.device.type == "cpu" and gates.dtype == torch.float32
-    if on_cpu and gates.numel() and native.available():
-        return NativeGru.apply(gates, recurrent, lengths)  # type: ignore[no-untyped-call, no-any-return]
-    return gru_torch(gates, recurrent, lengths)
+    if not suits_native(gates):
+        return gru_torch(gates, recurrent, lengths)
+    states = NativeGru.apply(gates.reshape(T * N, width), recurrent, lengths, T, False)  # type: ignore[no-untyped-call]
+    return states.view(-1, T, N, recurrent.shape[2])  # type: ignore[no-any-return]
 
 
-def check(gates: Tensor, recurrent: Tensor, lengths: Tensor) -> None:
-    """Raise ValueError unless the arguments of `gru` fit together."""
-    T, N, gate_width = gates.shape
+def gru_packed(gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
+    """`gru` without padding, its directions added up.
+
+    gates: (M, 3H), M the sum of lengths: frame after frame, each with the utterances that reach it, longest first.
+    recurrent, lengths: as for `gru`.
+    Returns (M, H) in the same order. Raises ValueError as `gru` does.
+    """
+    check(gates.shape[1], recurrent, lengths)
+    if len(gates) != int(lengths.sum()):
+        raise ValueError(f"gru: need a row of gates for each of {int(lengths.sum())} frames, got {len(gates)}")
+    T = int(lengths[0]) if len(lengths) else 0
+    gates = gates.to(recurrent.dtype)
+    if suits_native(gates):
+        return NativeGru.apply(gates, recurrent, lengths, T, True)  # type: ignore[no-untyped-call, no-any-return]
+    valid = torch.arange(T, device=gates.device)[:, None] < lengths.to(gates.device)
+    padded = gates.new_zeros(*valid.shape, gates.shape[1]).index_put(torch.where(valid), gates)
+    return gru_torch(padded, recurrent, lengths).sum(0)[valid]
+
+
+def check(width: int, recurrent: Tensor, lengths: Tensor) -> None:
+    """Raise ValueError unless gates `width` wide fit the recurrent weights and the lengths are in order."""
     D, rows, H = recurrent.shape
-    if D not in (1, 2) or rows != 3 * H or gate_width != 3 * H:
-        raise ValueError(f"gru: gates {tuple(gates.shape)} do not fit recurrent {tuple(recurrent.shape)} (D, 3H, H)")
-    if lengths.shape != (N,):
-        raise ValueError(f"gru: lengths must be ({N},), got {tuple(lengths.shape)}")
+    if D not in (1, 2) or rows != 3 * H or width != 3 * H:
+        raise ValueError(f"gru: gates of width {width} do not fit recurrent {tuple(recurrent.shape)} (D, 3H, H)")
     values = lengths.tolist()
-    if values != sorted(values, reverse=True) or (values and not 0 <= values[-1] <= values[0] <= T):
-        raise ValueError(f"gru: lengths must be sorted longest first and lie in 0..{T}, got {values}")
+    if values != sorted(values, reverse=True) or (values and values[-1] < 0):
+        raise ValueError(f"gru: lengths must be sorted longest first and not negative, got {values}")
+
+
+def suits_native(gates: Tensor) -> bool:
+    """Whether the native library can take these gates."""
+    return gates.device.type == "cpu" and gates.dtype == torch.float32 and gates.numel() > 0 and native.available()
 
 
 def gru_ref(gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
@@ -104,42 +128,43 @@ def gru_torch(gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
 
 
 class NativeGru(torch.autograd.Function):
-    """`gru` in the native library: float32 on the CPU."""
+    """`gru` in the native library: float32 on the CPU, gates (M, 3H) padded or packed."""
 
     @staticmethod
-    def forward(ctx: Any, gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
-        """See `gru`."""
+    def forward(ctx: Any, gates: Tensor, recurrent: Tensor, lengths: Tensor, T: int, summed: bool) -> Tensor:
+        """Return (D, M, H), or their sum (M, H)."""
         gates, recurrent = gates.contiguous(), recurrent.contiguous()
         lengths = lengths.to(torch.int32).contiguous()
-        (T, N, _), (D, _, H) = gates.shape, recurrent.shape
-        shape, threads = (D, T, N, H), torch.get_num_threads()
-        precision = int(torch.is_autocast_enabled("cpu"))
-        reserve_bytes, forward_bytes, ctx.backward_bytes = sizes(shape, threads)
+        (M, _), (D, _, H), N = gates.shape, recurrent.shape, len(lengths)
+        threads, precision = torch.get_num_threads(), int(torch.is_autocast_enabled("cpu"))
+        shape = D, T, N, M, H
+        reserve_bytes, forward_bytes, backward_bytes = sizes(shape, threads)
         needs_grad = any(ctx.needs_input_grad)
         reserve = torch.empty(reserve_bytes // 4 if needs_grad else 0)
-        h, workspace = torch.empty(shape), torch.empty(forward_bytes, dtype=torch.uint8)
+        h, workspace = torch.empty(D, M, H), torch.empty(forward_bytes, dtype=torch.uint8)
         native.load().ds2_gru_forward(
             *shape, *map(address, (gates, recurrent, lengths, h)), address(reserve) if needs_grad else None,
             address(workspace), forward_bytes, threads, precision,
         )  # fmt: skip
         ctx.save_for_backward(recurrent, lengths, h, reserve)
-        ctx.how = threads, precision
-        return h
+        ctx.call = shape, 1 if summed else D, backward_bytes, threads, precision
+        return h.sum(0) if summed else h
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, dh: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, dh: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the gates and the recurrent weights."""
         recurrent, lengths, h, reserve = ctx.saved_tensors
-        D, T, N, H = h.shape
+        shape, dh_directions, backward_bytes, threads, precision = ctx.call
+        _, M, H = h.shape
         dh = dh.contiguous()
-        dgates, drecurrent = torch.empty(T, N, 3 * H), torch.empty_like(recurrent)
-        workspace = torch.empty(ctx.backward_bytes, dtype=torch.uint8)
+        dgates, drecurrent = torch.empty(M, 3 * H), torch.empty_like(recurrent)
+        workspace = torch.empty(backward_bytes, dtype=torch.uint8)
         native.load().ds2_gru_backward(
-            D, T, N, H, *map(address, (recurrent, lengths, h, reserve, dh, dgates, drecurrent, workspace)),
-            ctx.backward_bytes, *ctx.how,
+            *shape, *map(address, (recurrent, lengths, h, reserve, dh)), dh_directions,
+            *map(address, (dgates, drecurrent, workspace)), backward_bytes, threads, precision,
         )  # fmt: skip
-        return dgates, drecurrent, None
+        return dgates, drecurrent, None, None, None
 
 
 def address(tensor: Tensor) -> int:
@@ -147,8 +172,8 @@ def address(tensor: Tensor) -> int:
     return tensor.data_ptr()
 
 
-def sizes(shape: tuple[int, int, int, int], threads: int) -> tuple[int, int, int]:
-    """Bytes of the reserve, the forward workspace and the backward workspace for (D, T, N, H)."""
+def sizes(shape: tuple[int, int, int, int, int], threads: int) -> tuple[int, int, int]:
+    """Bytes of the reserve, the forward workspace and the backward workspace for (D, T, N, M, H)."""
     out = (c.c_size_t(), c.c_size_t(), c.c_size_t())
     native.load().ds2_gru_sizes(*shape, threads, *map(c.byref, out))
     return out[0].value, out[1].value, out[2].value

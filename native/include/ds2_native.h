@@ -6,7 +6,9 @@
  *   - `threads` counts the calling thread; helpers are started and joined inside the call, 1 starts none;
  *   - a result does not depend on `threads`, nor a row's result on the other rows of its batch.
  *
- *  Letters: D directions, T frames, N rows (utterances), H hidden units. All arrays are float32.
+ *  Letters: D directions, T frames, N utterances, H hidden units, M rows of an array: either T*N, frame after frame with
+ *  N rows each (padded), or the sum of the lengths, each frame with only the utterances that reach it (packed). As these
+ *  are sorted longest first, they are the first ones. All arrays are float32.
  */
 #ifndef DS2_NATIVE_H
 #define DS2_NATIVE_H
@@ -21,7 +23,7 @@ extern "C" {
 #define DS2_API __attribute__((visibility("default")))
 #endif
 
-#define DS2_ABI_VERSION 2
+#define DS2_ABI_VERSION 3
 
 typedef enum { DS2_OK = 0, DS2_INVALID = 1, DS2_WORKSPACE = 2 } ds2_status;
 
@@ -39,30 +41,30 @@ DS2_API const char *ds2_last_error(void);
 DS2_API const char *ds2_isa(void);
 
 /** Bytes of the three opaque buffers of a GRU layer: what forward saves for backward, and the two workspaces. */
-DS2_API ds2_status ds2_gru_sizes(int32_t D, int32_t T, int32_t N, int32_t H, int32_t threads, size_t *out_reserve_bytes,
-                                 size_t *out_forward_bytes, size_t *out_backward_bytes);
+DS2_API ds2_status ds2_gru_sizes(int32_t D, int32_t T, int32_t N, int32_t M, int32_t H, int32_t threads,
+                                 size_t *out_reserve_bytes, size_t *out_forward_bytes, size_t *out_backward_bytes);
 
 /** A GRU layer over input projections that its directions share (Deep Speech 2, eq. 10):
  *      r = sigmoid(x_r + U_r h)   z = sigmoid(x_z + U_z h)   n = tanh(x_n + r * (U_n h))   h' = (1 - z) n + z h
- *  gates[t][n][g*H + j]      T*N*3H   x, gates in the order r, z, n, biases included
+ *  gates[m][g*H + j]         M*3H     x, gates in the order r, z, n, biases included
  *  recurrent[d][g*H + j][k]  D*3H*H   U, unit k of the last step to gate g of unit j
  *  lengths[n]                N        0..T, longest first; direction 1 starts at each row's own last frame
- *  h[d][t][n][j]             D*T*N*H  out, zero where t >= lengths[n]
+ *  h[d][m][j]                D*M*H    out, zero where t >= lengths[n]
  *  reserve                   out, for backward; NULL when no gradient will be asked for
  */
-DS2_API ds2_status ds2_gru_forward(int32_t D, int32_t T, int32_t N, int32_t H, const float *gates,
+DS2_API ds2_status ds2_gru_forward(int32_t D, int32_t T, int32_t N, int32_t M, int32_t H, const float *gates,
                                    const float *recurrent, const int32_t *lengths, float *h, void *reserve,
                                    void *workspace, size_t workspace_bytes, int32_t threads, int32_t precision);
 
 /** The gradients of ds2_gru_forward.
- *  dh[d][t][n][j]             in, ignored where t >= lengths[n]
- *  dgates[t][n][g*H + j]      out, summed over directions, zero where t >= lengths[n]
- *  drecurrent[d][g*H + j][k]  out
+ *  dh[d][m][j]               in, ignored where t >= lengths[n]; with dh_directions = 1 all directions share dh[0]
+ *  dgates[m][g*H + j]        out, summed over directions, zero where t >= lengths[n]
+ *  drecurrent[d][g*H + j][k] out
  */
-DS2_API ds2_status ds2_gru_backward(int32_t D, int32_t T, int32_t N, int32_t H, const float *recurrent,
+DS2_API ds2_status ds2_gru_backward(int32_t D, int32_t T, int32_t N, int32_t M, int32_t H, const float *recurrent,
                                     const int32_t *lengths, const float *h, const void *reserve, const float *dh,
-                                    float *dgates, float *drecurrent, void *workspace, size_t workspace_bytes,
-                                    int32_t threads, int32_t precision);
+                                    int32_t dh_directions, float *dgates, float *drecurrent, void *workspace,
+                                    size_t workspace_bytes, int32_t threads, int32_t precision);
 
 #ifdef __cplusplus
 }

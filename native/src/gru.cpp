@@ -34,38 +34,38 @@ const GruKernels &kernels(int32_t precision) {
 }
 
 struct Shape {
-  int32_t D, T, N, H, threads;
+  int32_t D, T, N, M, H, threads;
 
   /// Every direction is walked by this many tasks, each with its own rows.
   int32_t shards() const {
     const int32_t wanted = threads / D;
     return wanted < 1 ? 1 : wanted > N ? N : wanted;
   }
-  size_t state() const { return static_cast<size_t>(T) * N * H; }
-  size_t reserve() const { return static_cast<size_t>(T) * N * 4 * padded(H); }
-  size_t packed() const { return 3 * padded(H) * padded(H); }
-  size_t packed_states() const { return padded(H) * kWeightTerms; }
+  size_t state() const { return static_cast<size_t>(M) * H; }
+  size_t reserve() const { return static_cast<size_t>(M) * 4 * pad(H); }
+  size_t packed() const { return 3 * pad(H) * pad(H); }
+  size_t packed_states() const { return pad(H) * kWeightTerms; }
   int32_t most_rows() const { return (N + shards() - 1) / shards(); }
-  size_t operand(int32_t gates) const { return 2 * padded(H) * most_rows() * gates; }
-  size_t carry() const { return padded(H) * most_rows(); }
-  size_t forward_floats() const { return (packed() + operand(1)) * D * shards(); }
+  size_t operand(int32_t gates) const { return 2 * pad(H) * most_rows() * gates; }
+  size_t carry() const { return pad(H) * most_rows(); }
+  size_t starts() const { return pad(T); }
+  size_t forward_floats() const { return starts() + (packed() + operand(1)) * D * shards(); }
 };
 
 /// Where backward keeps what, in floats from the start of the workspace; every part starts on a cache line.
 /// each: floats of one task's `packed`.
 struct BackwardPlan {
-  size_t each, zeros, carry, packed, operand, dcandidate, dgates, total;
+  size_t each, carry, packed, operand, dcandidate, dgates, total;
 
   explicit BackwardPlan(const Shape &s) {
     const size_t tasks = static_cast<size_t>(s.D) * s.shards();
     each = s.packed() > s.packed_states() ? s.packed() : s.packed_states();
-    zeros = 0;
-    carry = zeros + padded(s.H);
+    carry = s.starts();
     packed = carry + tasks * s.carry();
     operand = packed + tasks * each;
     dcandidate = operand + tasks * s.operand(3);
-    dgates = dcandidate + s.D * padded(s.state());
-    total = dgates + (s.D - 1) * padded(3 * s.state());
+    dgates = dcandidate + s.D * pad(s.state());
+    total = dgates + (s.D - 1) * pad(3 * s.state());
   }
 };
 
@@ -78,9 +78,9 @@ float *line_start(void *p) {
 }
 
 ds2_status check_shape(const Shape &s) {
-  if (s.D < 1 || s.D > 2 || s.T < 1 || s.N < 1 || s.H < 1 || s.threads < 1)
-    return fail(DS2_INVALID, "need D = 1 or 2 and T, N, H, threads > 0, got D=%d T=%d N=%d H=%d threads=%d", s.D, s.T,
-                s.N, s.H, s.threads);
+  if (s.D < 1 || s.D > 2 || s.T < 1 || s.N < 1 || s.M < 0 || s.H < 1 || s.threads < 1)
+    return fail(DS2_INVALID, "need D = 1 or 2, T, N, H, threads > 0, M >= 0, got D=%d T=%d N=%d M=%d H=%d threads=%d",
+                s.D, s.T, s.N, s.M, s.H, s.threads);
   return DS2_OK;
 }
 
@@ -89,16 +89,34 @@ ds2_status check_call(const Shape &s, const int32_t *lengths, int32_t precision,
   if (precision != DS2_FLOAT32 && precision != DS2_BFLOAT16)
     return fail(DS2_INVALID, "need precision = 0 (float32) or 1 (bfloat16), got %d", precision);
   if (!has_arrays || !lengths) return fail(DS2_INVALID, "an array is NULL");
+  int64_t sum = 0;
   for (int32_t n = 0; n < s.N; ++n) {
     if (lengths[n] < 0 || lengths[n] > s.T)
       return fail(DS2_INVALID, "need 0 <= lengths <= T=%d, got lengths[%d]=%d", s.T, n, lengths[n]);
     if (n > 0 && lengths[n] > lengths[n - 1])
       return fail(DS2_INVALID, "need lengths sorted longest first, got lengths[%d]=%d after %d", n, lengths[n],
                   lengths[n - 1]);
+    sum += lengths[n];
   }
+  const int64_t padded = static_cast<int64_t>(s.T) * s.N;
+  if (s.M != padded && s.M != sum)
+    return fail(DS2_INVALID, "need M = T*N = %lld (padded) or the sum of lengths = %lld (packed), got M=%d",
+                static_cast<long long>(padded), static_cast<long long>(sum), s.M);
   if (given_bytes < needed_bytes)
     return fail(DS2_WORKSPACE, "need %zu bytes of workspace, got %zu", needed_bytes, given_bytes);
   return DS2_OK;
+}
+
+/// Where each frame's rows start; returns whether they are padded to N.
+bool find_starts(const Shape &s, const int32_t *lengths, int32_t *starts) {
+  const bool padded = s.M == static_cast<int64_t>(s.T) * s.N;
+  int32_t active = s.N, row = 0;
+  for (int32_t t = 0; t < s.T; ++t) {
+    while (!padded && active > 0 && lengths[active - 1] <= t) --active;
+    starts[t] = row;
+    row += active;
+  }
+  return padded;
 }
 
 /// Task `index` of a call that walks every direction with shards() tasks.
@@ -121,15 +139,9 @@ void run_all(const Shape &s, int count, const Task &task) {
             const_cast<Task *>(&task));
 }
 
-/// dgates += other on the frames of part i of `parts`, which hold the first rows up to their lengths.
-void add_direction(const Shape &s, const int32_t *lengths, float *dgates, const float *other, int i, int parts) {
-  const int64_t begin = static_cast<int64_t>(i) * s.T / parts, end = static_cast<int64_t>(i + 1) * s.T / parts;
-  int32_t active = s.N;
-  for (int64_t t = begin; t < end; ++t) {
-    while (active > 0 && lengths[active - 1] <= t) --active;
-    const size_t start = static_cast<size_t>(t) * s.N * 3 * s.H, count = static_cast<size_t>(active) * 3 * s.H;
-    for (size_t k = start; k < start + count; ++k) dgates[k] += other[k];
-  }
+/// Part i of `parts` of sum += other.
+void add_part(size_t count, float *sum, const float *other, int i, int parts) {
+  for (size_t k = count * i / parts; k < count * (i + 1) / parts; ++k) sum[k] += other[k];
 }
 
 }  // namespace
@@ -139,9 +151,9 @@ using namespace ds2;
 
 const char *ds2_isa(void) { return kernels(DS2_FLOAT32).name; }
 
-ds2_status ds2_gru_sizes(int32_t D, int32_t T, int32_t N, int32_t H, int32_t threads, size_t *out_reserve_bytes,
-                         size_t *out_forward_bytes, size_t *out_backward_bytes) {
-  const Shape s{D, T, N, H, threads};
+ds2_status ds2_gru_sizes(int32_t D, int32_t T, int32_t N, int32_t M, int32_t H, int32_t threads,
+                         size_t *out_reserve_bytes, size_t *out_forward_bytes, size_t *out_backward_bytes) {
+  const Shape s{D, T, N, M, H, threads};
   if (const ds2_status status = check_shape(s)) return status;
   if (!out_reserve_bytes || !out_forward_bytes || !out_backward_bytes) return fail(DS2_INVALID, "an output is NULL");
   *out_reserve_bytes = D * s.reserve() * sizeof(float);
@@ -150,19 +162,23 @@ ds2_status ds2_gru_sizes(int32_t D, int32_t T, int32_t N, int32_t H, int32_t thr
   return DS2_OK;
 }
 
-ds2_status ds2_gru_forward(int32_t D, int32_t T, int32_t N, int32_t H, const float *gates, const float *recurrent,
-                           const int32_t *lengths, float *h, void *reserve, void *workspace, size_t workspace_bytes,
-                           int32_t threads, int32_t precision) {
-  const Shape s{D, T, N, H, threads};
+ds2_status ds2_gru_forward(int32_t D, int32_t T, int32_t N, int32_t M, int32_t H, const float *gates,
+                           const float *recurrent, const int32_t *lengths, float *h, void *reserve, void *workspace,
+                           size_t workspace_bytes, int32_t threads, int32_t precision) {
+  const Shape s{D, T, N, M, H, threads};
   if (const ds2_status status = check_shape(s)) return status;
   const bool has_arrays = gates && recurrent && h && workspace;
   const size_t needed = bytes_of(s.forward_floats());
   if (const ds2_status status = check_call(s, lengths, precision, has_arrays, workspace_bytes, needed)) return status;
-  float *const packed = line_start(workspace), *const operand = packed + s.packed() * D * s.shards();
+  float *const base = line_start(workspace);
+  float *const packed = base + s.starts(), *const operand = packed + s.packed() * D * s.shards();
+  int32_t *const starts = reinterpret_cast<int32_t *>(base);
+  const bool padded = find_starts(s, lengths, starts);
   const GruKernels &kernels = ds2::kernels(precision);
   run_all(s, D * s.shards(), [&](int i) {
     GruForward f{};
     place(f, s, i, recurrent, lengths, packed + i * s.packed(), operand + i * s.operand(1));
+    f.padded = padded, f.starts = starts;
     f.gates = gates;
     f.h = h + f.direction * s.state();
     f.reserve = reserve ? static_cast<float *>(reserve) + f.direction * s.reserve() : nullptr;
@@ -171,34 +187,38 @@ ds2_status ds2_gru_forward(int32_t D, int32_t T, int32_t N, int32_t H, const flo
   return DS2_OK;
 }
 
-ds2_status ds2_gru_backward(int32_t D, int32_t T, int32_t N, int32_t H, const float *recurrent, const int32_t *lengths,
-                            const float *h, const void *reserve, const float *dh, float *dgates, float *drecurrent,
-                            void *workspace, size_t workspace_bytes, int32_t threads, int32_t precision) {
-  const Shape s{D, T, N, H, threads};
+ds2_status ds2_gru_backward(int32_t D, int32_t T, int32_t N, int32_t M, int32_t H, const float *recurrent,
+                            const int32_t *lengths, const float *h, const void *reserve, const float *dh,
+                            int32_t dh_directions, float *dgates, float *drecurrent, void *workspace,
+                            size_t workspace_bytes, int32_t threads, int32_t precision) {
+  const Shape s{D, T, N, M, H, threads};
   if (const ds2_status status = check_shape(s)) return status;
   const BackwardPlan plan(s);
   const bool has_arrays = recurrent && h && reserve && dh && dgates && drecurrent && workspace;
+  if (dh_directions != 1 && dh_directions != D)
+    return fail(DS2_INVALID, "need dh_directions = 1 or D=%d, got %d", D, dh_directions);
   const size_t needed = bytes_of(plan.total);
   if (const ds2_status status = check_call(s, lengths, precision, has_arrays, workspace_bytes, needed)) return status;
   const GruKernels &kernels = ds2::kernels(precision);
   float *const base = line_start(workspace);
-  std::memset(base + plan.zeros, 0, padded(H) * sizeof(float));
+  int32_t *const starts = reinterpret_cast<int32_t *>(base);
+  const bool padded = find_starts(s, lengths, starts);
   const auto place_task = [&](GruTask &task, int i) {
     place(task, s, i, recurrent, lengths, base + plan.packed + i * plan.each, base + plan.operand + i * s.operand(3));
+    task.padded = padded, task.starts = starts;
   };
   const auto dgates_of = [&](int32_t direction) { return direction == 0 ? dgates : base + plan.dgates; };
-  const auto dcandidate_of = [&](int32_t direction) { return base + plan.dcandidate + direction * padded(s.state()); };
+  const auto dcandidate_of = [&](int32_t direction) { return base + plan.dcandidate + direction * pad(s.state()); };
 
   run_all(s, D * s.shards(), [&](int i) {
     GruBackward b{};
     place_task(b, i);
     b.h = h + b.direction * s.state();
     b.reserve = static_cast<const float *>(reserve) + b.direction * s.reserve();
-    b.dh = dh + b.direction * s.state();
+    b.dh = dh_directions == 1 ? dh : dh + b.direction * s.state();
     b.dgates = dgates_of(b.direction);
     b.dcandidate = dcandidate_of(b.direction);
     b.carry = base + plan.carry + i * s.carry();
-    b.zeros = base + plan.zeros;
     kernels.backward(b);
   });
   run_all(s, D * s.shards(), [&](int i) {
@@ -211,6 +231,6 @@ ds2_status ds2_gru_backward(int32_t D, int32_t T, int32_t N, int32_t H, const fl
     kernels.weights(w);
   });
   if (D == 2)
-    run_all(s, threads, [&](int i) { add_direction(s, lengths, dgates, dgates_of(1), i, threads); });
+    run_all(s, threads, [&](int i) { add_part(3 * s.state(), dgates, dgates_of(1), i, threads); });
   return DS2_OK;
 }

@@ -35,11 +35,11 @@ void add_tile(const GruWeights &w, const Terms &terms, ptrdiff_t j, int32_t rows
   for (int32_t g = 0; g < groups; ++g) {
     const int32_t panel = part_begin(g, panels, groups), columns = part_begin(g + 1, panels, groups) - panel;
     const ptrdiff_t unit = static_cast<ptrdiff_t>(panel) * W;
-    V sums[R * 3] = {};
+    V sums[R * 3];
     for (int32_t i = 0; i < rows && !first; ++i)
       for (int32_t c = 0; c < columns; ++c)
         sums[i * columns + c] = load(w.drecurrent + (j + i) * H + unit + c * W, static_cast<int>(H - unit - c * W));
-    multiply_for(rows, columns)(sums, gates, 1, W, w.packed + unit * depth, depth);
+    multiply_for(rows, columns)(sums, gates, 1, W, w.packed + unit * depth, depth, !first);
     for (int32_t i = 0; i < rows; ++i)
       for (int32_t c = 0; c < columns; ++c)
         store(w.drecurrent + (j + i) * H + unit + c * W, sums[i * columns + c], static_cast<int>(H - unit - c * W));
@@ -70,8 +70,8 @@ void weights(const GruWeights &w) {
     const int32_t t = w.direction == 0 ? step : step - 1;         // the frame whose gates these are
     const int32_t before = w.direction == 0 ? step - 1 : step;    // the frame whose state went into them
     for (int32_t n = 0; n < w.N && w.lengths[n] > step; ++n) {
-      const ptrdiff_t at = static_cast<ptrdiff_t>(t) * w.N + n;
-      terms.state[terms.count] = w.h + (static_cast<ptrdiff_t>(before) * w.N + n) * H;
+      const ptrdiff_t at = static_cast<ptrdiff_t>(w.starts[t]) + n;
+      terms.state[terms.count] = w.h + (static_cast<ptrdiff_t>(w.starts[before]) + n) * H;
       terms.dgates[terms.count] = w.dgates + at * 3 * H;
       terms.dcandidate[terms.count] = w.dcandidate + at * H;
       if (++terms.count < kWeightTerms) continue;

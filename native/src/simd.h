@@ -115,15 +115,16 @@ DS2_INLINE V dot(V sum, float x, V column) { return sum + x * column; }
 /// Words of a sum of n terms.
 constexpr ptrdiff_t words_of(ptrdiff_t n) { return (n + P - 1) / P; }
 
-/// out[i][c] += sum over k of a[i*row_stride + k*step] . b[k*C + c]: `rows` rows of A against C packed vectors.
+/// out[i][c] = sum over k of a[i*row_stride + k*step] . b[k*C + c], plus what out held if `add`: `rows` rows of A against
+/// C packed vectors.
 template <int rows, int C>
 __attribute__((noinline)) void multiply(V *out, const float *a, ptrdiff_t row_stride, ptrdiff_t step, const float *b,
-                                        ptrdiff_t depth) {
+                                        ptrdiff_t depth, bool add) {
   V sum[rows][C];
 #pragma GCC unroll 8
   for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) sum[i][c] = out[i * C + c];
+    for (int c = 0; c < C; ++c) sum[i][c] = add ? out[i * C + c] : V{};
   for (ptrdiff_t k = 0; k < depth; ++k, a += step, b += C * W) {
     V column[C];
 #pragma GCC unroll 4
@@ -144,7 +145,7 @@ __attribute__((noinline)) void multiply(V *out, const float *a, ptrdiff_t row_st
     for (int c = 0; c < C; ++c) out[i * C + c] = sum[i][c];
 }
 
-typedef void (*Multiply)(V *, const float *, ptrdiff_t, ptrdiff_t, const float *, ptrdiff_t);
+typedef void (*Multiply)(V *, const float *, ptrdiff_t, ptrdiff_t, const float *, ptrdiff_t, bool);
 
 template <int C>
 Multiply multiply_of(int rows) {

@@ -47,6 +47,19 @@ Doubles reference(const Problem &p, const Doubles &gates, const Doubles &recurre
   return h;
 }
 
+/// The rows of an array (directions, T, N, width) that lie within the lengths, in order.
+Floats packed(const Problem &p, const Floats &array, int directions) {
+  const size_t width = array.size() / (static_cast<size_t>(directions) * p.T * p.N);
+  Floats out;
+  for (int d = 0; d < directions; ++d)
+    for (int t = 0; t < p.T; ++t)
+      for (int n = 0; n < p.N && p.lengths[n] > t; ++n) {
+        const auto begin = array.begin() + ((static_cast<size_t>(d) * p.T + t) * p.N + n) * width;
+        out.insert(out.end(), begin, begin + width);
+      }
+  return out;
+}
+
 /// Exactly as many bytes as asked for, so that the sanitizer sees one too many.
 struct Run {
   Floats h, reserve, dgates, drecurrent;
@@ -54,15 +67,16 @@ struct Run {
 
 Run run(const Problem &p, const Floats &gates, const Floats &recurrent, const Floats &dh, int threads, int precision) {
   size_t reserve_bytes = 0, forward_bytes = 0, backward_bytes = 0;
+  const int32_t rows = static_cast<int32_t>(gates.size() / (3 * p.H));
   Run out;
-  bool ok = !ds2_gru_sizes(p.D, p.T, p.N, p.H, threads, &reserve_bytes, &forward_bytes, &backward_bytes);
+  bool ok = !ds2_gru_sizes(p.D, p.T, p.N, rows, p.H, threads, &reserve_bytes, &forward_bytes, &backward_bytes);
   out.h.assign(dh.size(), NAN), out.reserve.assign(reserve_bytes / 4, NAN);
   out.dgates.assign(gates.size(), NAN), out.drecurrent.assign(recurrent.size(), NAN);
   std::vector<char> forward(forward_bytes, '\x7f'), backward(backward_bytes, '\x7f');
-  ok = ok && !ds2_gru_forward(p.D, p.T, p.N, p.H, gates.data(), recurrent.data(), p.lengths.data(), out.h.data(),
+  ok = ok && !ds2_gru_forward(p.D, p.T, p.N, rows, p.H, gates.data(), recurrent.data(), p.lengths.data(), out.h.data(),
                               out.reserve.data(), forward.data(), forward_bytes, threads, precision);
-  ok = ok && !ds2_gru_backward(p.D, p.T, p.N, p.H, recurrent.data(), p.lengths.data(), out.h.data(), out.reserve.data(),
-                               dh.data(), out.dgates.data(), out.drecurrent.data(), backward.data(), backward_bytes,
+  ok = ok && !ds2_gru_backward(p.D, p.T, p.N, rows, p.H, recurrent.data(), p.lengths.data(), out.h.data(), out.reserve.data(),
+                               dh.data(), p.D, out.dgates.data(), out.drecurrent.data(), backward.data(), backward_bytes,
                                threads, precision);
   if (!ok) std::printf("refused: %s\n", ds2_last_error());
   return out;
@@ -121,6 +135,11 @@ bool check(const Problem &p) {
     const Run more = run(p, gates, recurrent, dh, threads, DS2_FLOAT32);
     good = good && same(one.h, more.h) && same(one.dgates, more.dgates) && same(one.drecurrent, more.drecurrent);
   }
+  if (p.lengths[0] > 0) {
+    const Run tight = run(p, packed(p, gates, 1), recurrent, packed(p, dh, p.D), 2, DS2_FLOAT32);
+    good = good && same(tight.h, packed(p, one.h, p.D)) && same(tight.dgates, packed(p, one.dgates, 1)) &&
+           same(tight.drecurrent, one.drecurrent);
+  }
   const Run quick = run(p, gates, recurrent, dh, 2, DS2_BFLOAT16);
   for (size_t i = 0; i < expected.size(); ++i) good = good && std::fabs(expected[i] - quick.h[i]) < 0.03;
   std::printf("%s D=%d T=%d N=%d H=%d: state %.1e, gate gradient %.1e, weight gradient %.1e\n", good ? "ok  " : "FAIL",
@@ -130,9 +149,9 @@ bool check(const Problem &p) {
 
 bool check_refusals() {
   size_t bytes = 0;
-  const bool good = ds2_gru_sizes(3, 1, 1, 1, 1, &bytes, &bytes, &bytes) == DS2_INVALID &&
+  const bool good = ds2_gru_sizes(3, 1, 1, 1, 1, 1, &bytes, &bytes, &bytes) == DS2_INVALID &&
                     std::string(ds2_last_error()).find("D=3") != std::string::npos &&
-                    ds2_gru_sizes(1, 1, 1, 1, 1, nullptr, &bytes, &bytes) == DS2_INVALID &&
+                    ds2_gru_sizes(1, 1, 1, 1, 1, 1, nullptr, &bytes, &bytes) == DS2_INVALID &&
                     ds2_abi_version() == DS2_ABI_VERSION;
   std::printf("%s refusals\n", good ? "ok  " : "FAIL");
   return good;

@@ -13,7 +13,7 @@ from ds2cli import native
 from ds2cli.errors import Ds2Error
 
 ROOT = Path(__file__).parents[2]
-SHAPE = (2, 3, 2, 4)  # D, T, N, H
+SHAPE = (2, 3, 2, 6, 4)  # D, T, N, M, H
 
 STATES = """
 import sys, torch
@@ -40,16 +40,16 @@ def fresh():
     native.available.cache_clear()
 
 
-def sizes(D, T, N, H, threads=1):
+def sizes(D, T, N, M, H, threads=1):
     out = [ctypes.c_size_t() for _ in range(3)]
-    native.load().ds2_gru_sizes(D, T, N, H, threads, *map(ctypes.byref, out))
+    native.load().ds2_gru_sizes(D, T, N, M, H, threads, *map(ctypes.byref, out))
     return [size.value for size in out]
 
 
 def forward(lengths, workspace_bytes=None, gates=True, shape=SHAPE, precision=0):
-    D, T, N, H = shape
-    arrays = [np.zeros(T * N * 3 * H, np.float32), np.zeros(D * 3 * H * H, np.float32), np.array(lengths, np.int32)]
-    arrays += [np.zeros(D * T * N * H, np.float32), np.zeros(sizes(*shape)[0], np.uint8)]
+    D, _, _, M, H = shape
+    arrays = [np.zeros(M * 3 * H, np.float32), np.zeros(D * 3 * H * H, np.float32), np.array(lengths, np.int32)]
+    arrays += [np.zeros(D * M * H, np.float32), np.zeros(sizes(*shape)[0], np.uint8)]
     needed = sizes(*shape)[1]
     workspace = np.zeros(needed, np.uint8)
     pointers = [array.ctypes.data for array in [*arrays, workspace]]
@@ -62,17 +62,27 @@ def forward(lengths, workspace_bytes=None, gates=True, shape=SHAPE, precision=0)
 
 @needs_library
 def test_sizes_follow_the_formula():
-    reserve, few, many = sizes(2, 10, 4, 16)
+    reserve, few, many = sizes(2, 10, 4, 40, 16)
     assert reserve == 2 * 10 * 4 * 4 * 16 * 4
     assert 2 * 3 * 16 * 16 * 4 <= few < many
 
 
 @needs_library
 @pytest.mark.parametrize(
-    "shape", [(3, 1, 1, 1), (0, 1, 1, 1), (1, 0, 1, 1), (1, 1, 0, 1), (1, 1, 1, 0), (1, 1, 1, 1, 0)]
+    "shape",
+    [
+        (3, 1, 1, 1, 1),
+        (0, 1, 1, 1, 1),
+        (1, 0, 1, 1, 1),
+        (1, 1, 0, 1, 1),
+        (1, 1, 1, -1, 1),
+        (1, 1, 1, 1, 0),
+        (1,) * 5 + (0,),
+    ],
+    ids=str,
 )
 def test_an_impossible_shape_is_refused_in_words(shape):
-    with pytest.raises(Ds2Error, match=r"ds2_gru_sizes: need D = 1 or 2 and T, N, H, threads > 0, got D="):
+    with pytest.raises(Ds2Error, match=r"ds2_gru_sizes: need D = 1 or 2, T, N, H, threads > 0, M >= 0, got D="):
         sizes(*shape)
 
 
@@ -88,6 +98,13 @@ def test_a_small_workspace_is_refused():
 def test_bad_lengths_are_refused(lengths, message):
     with pytest.raises(native.NativeError, match=message):
         forward(lengths)
+
+
+@needs_library
+def test_rows_are_padded_or_packed_and_nothing_between():
+    forward([3, 2], shape=(2, 3, 2, 5, 4))
+    with pytest.raises(native.NativeError, match=r"6 \(padded\) or the sum of lengths = 4 \(packed\), got M=5"):
+        forward([3, 1], shape=(2, 3, 2, 5, 4))
 
 
 @needs_library
@@ -138,7 +155,7 @@ def test_a_library_that_cannot_be_loaded_is_named(fresh, monkeypatch, tmp_path):
 @needs_library
 def test_another_version_is_refused(fresh, monkeypatch):
     monkeypatch.setattr(native, "ABI_VERSION", 999)
-    with pytest.raises(native.NativeError, match="speaks ABI 2, this package speaks 999"):
+    with pytest.raises(native.NativeError, match="speaks ABI 3, this package speaks 999"):
         native.load()
 
 
