@@ -42,7 +42,7 @@ class SpectrogramConfig(Config):
 class FeaturizeConfig(SpectrogramConfig, StageConfig):
     """Compute log power spectrograms and the statistics that normalise them."""
 
-    dir: str | None = setting(None, help="Folder for the archives [default: OUT without .jsonl, plus .feats].")
+    dir: str | None = setting(None, help="Folder for the archives [default: feats beside OUT].")
     nj: int = setting(1, help="Processes, each with its own archive.", min=1, max=1024)
     compress: bool = setting(False, help="Store a byte a bin (Kaldi's compressed matrices): a quarter of the space.")
     speeds: str = setting("1.0", help='Copies at these speeds, as "0.9 1.0 1.1"; ids of the others start with sp0.9-.')
