@@ -36,6 +36,9 @@ STATES_ITS_LENGTH = frozenset({"nistsphere", "mov,mp4,m4a,3gp,3g2,mj2", "matrosk
 SUFFIXES = FFMPEG_SUFFIXES | {".wav", ".flac", ".aif", ".aiff", ".au", ".snd"}
 """File names that are taken for audio when a folder is searched."""
 
+SLOPPY_HEADER_BYTES = 64
+"""Writers that count their own header wrongly are off by less than this."""
+
 PREROLL_S = 1.0
 """Decoded before a segment and thrown away: G.722 adapts, MP3 and Opus refer to earlier frames."""
 
@@ -132,7 +135,7 @@ def _check_riff(head: bytes, size: int, name: str) -> None:
     """A WAV file that is shorter than it says; libsndfile would return what is left without a word."""
     said = struct.unpack("<I", head[4:8])[0]
     # a WAV written to a pipe says 0 or almost 2 or 4 GiB, as its length was not known
-    if size + 1 < said + 8 < 0x7FFF0000:
+    if size + SLOPPY_HEADER_BYTES < said + 8 < 0x7FFF0000:
         raise BadUtterance("truncated-audio", f"{name} has {size} bytes, its header says {said + 8}")
 
 
