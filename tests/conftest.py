@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# the networks of the tests are small: a second thread would only wait for the first
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("DS2_TEST_DATA", ROOT.parent / "shared" / "data"))
 
@@ -43,3 +46,27 @@ def jsonl():
         return str(path)
 
     return use
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory):
+    """A folder with train.jsonl and dev.jsonl: words of abc whose letters each have a spectrum of their own, 20 bins."""
+    import numpy as np
+
+    from ds2cli import manifest
+    from ds2cli.archive import ArkWriter
+
+    folder = tmp_path_factory.mktemp("toy")
+    rng = np.random.default_rng(1)
+    shapes = {c: rng.normal(size=20) for c in "abc"} | {" ": np.zeros(20)}
+    for name, size in (("train", 48), ("dev", 8)):
+        rows = []
+        with ArkWriter(folder / f"{name}.ark") as ark:
+            for i in range(size):
+                text = " ".join("".join(rng.choice(list("abc"), rng.integers(1, 4))) for _ in range(rng.integers(1, 3)))
+                frames = [np.repeat([[*shapes[c]], [0.0] * 20], [5, 3], axis=0) for c in text]
+                x = (2 * np.concatenate(frames) + 0.1 * rng.normal(size=(8 * len(text), 20)) - 9).astype(np.float32)
+                where = ark.write(f"{name}-{i:02d}", x)
+                rows.append({"id": f"{name}-{i:02d}", "text": text, "feats": where, "num_frames": len(x)})
+        manifest.write(str(folder / f"{name}.jsonl"), rows)
+    return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,7 @@ def load_state(exp: Path | str) -> dict[str, Any] | None:
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError) as e:
-        raise DataError(f"{path}: not a checkpoint: {e} (remove it, or give --fresh)") from e
+    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as e:
+        reason = str(e).partition("\n")[0]
+        raise DataError(f"{path}: not a checkpoint: {reason} (remove it, or give --fresh)") from e
     return state

@@ -183,9 +183,7 @@ class Trainer:
         self._sum_gradients(tail)
         cost, labels, frames, num_bad, halted, self.at.elapsed_s = tail.tolist()
         self.at.frames += int(frames)
-        torch._foreach_mul_([p.grad for p in self.parameters if p.grad is not None], 1 / max(labels, 1.0))
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.optim.clip or math.inf)
-        if num_bad or not torch.isfinite(norm):
+        if num_bad or not math.isfinite(self._clip(1 / max(labels, 1.0))):
             self._skip(bad if num_bad else batch.ids)
             return math.nan, bool(halted)
         for group in self.optimizer.param_groups:
@@ -222,6 +220,14 @@ class Trainer:
         parts = torch.tensor_split(flat, list(itertools.accumulate(g.numel() for g in grads)))
         torch._foreach_copy_(grads, [part.view_as(g) for part, g in zip(parts, grads, strict=False)])
         tail.copy_(parts[-1])
+
+    def _clip(self, scale: float) -> float:
+        """Scale the gradients, cut them to their greatest length; return the length before, NaN when there are none."""
+        grads = [p.grad for p in self.parameters if p.grad is not None]
+        if not grads:
+            return math.nan
+        torch._foreach_mul_(grads, scale)
+        return float(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.optim.clip or math.inf))
 
     def _skip(self, names: list[str]) -> None:
         self.at.skipped += self.group.together(names)

@@ -61,7 +61,8 @@ def prepare(
             ledger.drop_error(row["id"], e)
     ledger.kept += len(train)
     if not train:
-        raise DataError(f"train: no utterance can be used: {ledger.summary()}")
+        first = f", the first: {ledger.rows[0]['detail']}" if ledger.rows else ""
+        raise DataError(f"train: no utterance can be used, {ledger.summary()}{first}")
     mean, std = cmvn.mean_std(_read_stats(stats) if stats else _statistics(train))
     none = np.zeros(0, np.int32)
     held_out = [Utterance(row["id"], row["feats"], row["num_frames"], none, row["text"]) for row in dev]

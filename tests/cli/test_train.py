@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+SMALL = """
+epochs = 2
+batch_s = 10.0
+[model]
+channels = [16]
+kernels = [5]
+strides = [2]
+rnn_layers = 1
+rnn_size = 16
+"""
+
+
+@pytest.fixture
+def conf(tmp_path):
+    (tmp_path / "small.toml").write_text(SMALL)
+    return tmp_path / "small.toml"
+
+
+def test_train_then_emit(ds2, toy, tmp_path, conf, jsonl):
+    exp = tmp_path / "exp"
+    train = ["train", toy / "train.jsonl", exp, "--dev", toy / "dev.jsonl", "--config", conf, "--set", "optim.lr=0.01"]
+    done = ds2(*train)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "" and "48 in = 48 kept + 0 dropped" in done.stderr and "epoch 2/2  loss" in done.stderr
+    saved = tomllib.loads((exp / "config.toml").read_text())
+    assert saved["optim"]["lr"] == 0.01 and saved["made_by"]["command"].startswith("ds2 train")
+    assert {p.name for p in exp.iterdir()} == {
+        "best.safetensors", "config.toml", "dropped.jsonl", "last.pt", "tokens.txt", "train.jsonl",
+    }  # fmt: skip
+    assert ds2("train", toy / "train.jsonl", exp, "--config", exp / "config.toml").returncode == 0
+    again = ds2(*train, "--set", "model.rnn_size=8")
+    assert (
+        again.returncode == 2 and "model.rnn_size was 16, is 8" in again.stderr and len(again.stderr.splitlines()) == 2
+    )
+    made = ds2("emit", exp, toy / "dev.jsonl", "-", "--dir", tmp_path / "e")
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.count('"num_steps"') == 8 and (tmp_path / "e" / "emissions.ark").is_file()
+
+
+def test_ctrl_c_ends_after_the_step_and_the_same_command_goes_on(ds2, toy, tmp_path, conf, jsonl):
+    exp = tmp_path / "exp"
+    arguments = ["train", toy / "train.jsonl", exp, "--config", conf, "--epochs", "100000"]
+    command = [sys.executable, "-m", "ds2cli", *map(str, arguments)]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 120
+    while not (exp / "train.jsonl").is_file() and time.monotonic() < until:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert said.splitlines()[-1] == ("train: interrupted, last.pt is written; the same command goes on from there")
+    before = jsonl(exp / "train.jsonl")
+    done = ds2(*arguments[:-1], str(before[-1]["epoch"] + 1))
+    assert done.returncode == 0, done.stderr
+    assert [r["epoch"] for r in jsonl(exp / "train.jsonl")] == [r["epoch"] for r in before] + [before[-1]["epoch"] + 1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "status", "said"),
+    [
+        ([{"id": "a", "text": "x"}], 3, "the field 'feats' is missing"),
+        ([{"id": "a", "text": "x", "feats": "none.ark:3", "num_frames": 3}], 3, "no utterance can be used"),
+        ([], 3, "no utterance can be used"),
+    ],
+)
+def test_a_mistake_is_one_sentence(ds2, tmp_path, jsonl, rows, status, said):
+    done = ds2("train", jsonl(tmp_path / "rows.jsonl", rows), tmp_path / "exp")
+    assert done.returncode == status and said in done.stderr
+    assert "Traceback" not in done.stderr

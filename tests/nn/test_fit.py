@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ds2cli.config.train import AugmentConfig, ModelConfig, OptimConfig, TrainConfig
+from ds2cli.errors import Ds2Error
+from ds2cli.nn.batches import Utterance
+from ds2cli.nn.checkpoint import BEST, LAST, load_model, load_state
+from ds2cli.nn.fit import MOST_SKIPPED, Job, Step, Trainer
+from ds2cli.nn.workers import Group
+from ds2cli.text.vocab import BLANK, Vocab
+
+VOCAB = Vocab((BLANK, "a", "b"))
+FEATURES = {"hop_ms": 10.0}
+MODEL = ModelConfig(channels=(12,), kernels=(5,), strides=(2,), rnn_layers=1, rnn_size=12)
+
+
+def corpus(size=12):
+    """Utterances of a and b: four frames of one spectrum or the other, four of silence."""
+    rng = np.random.default_rng(0)
+    shapes, arrays, utterances = rng.normal(size=(3, 6)), {}, []
+    shapes[0] = 0
+    for i in range(size):
+        labels = rng.integers(1, 3, rng.integers(1, 6))
+        frames = np.repeat([shapes[s] for label in labels for s in (label, 0)], 4, axis=0)
+        arrays[f"u{i:02d}"] = (frames + 0.05 * rng.normal(size=frames.shape)).astype(np.float32)
+        text = VOCAB.decode(labels.tolist())
+        utterances.append(Utterance(f"u{i:02d}", f"u{i:02d}", len(frames), labels.astype(np.int32), text, 1))
+    return arrays, utterances
+
+
+def job(arrays, utterances, dev=True, **settings):
+    settings = {
+        "epochs": 3, "batch_s": 1.0, "model": MODEL, "optim": OptimConfig(lr=0.02),
+        "augment": AugmentConfig(speed=0.05, time_masks=1, time_width=3), **settings,
+    }  # fmt: skip
+    mean, std = np.zeros(6, np.float32), np.ones(6, np.float32)
+    config = TrainConfig(**settings)
+    return Job(config, VOCAB, FEATURES, utterances, utterances[:4] if dev else [], mean, std, arrays.__getitem__)
+
+
+class Files(dict):
+    """A folder in memory that a trainer stores into."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def __call__(self, name, data):
+        self[name] = self.get(name, 0) + 1
+        (self.path / name).write_bytes(data)
+
+
+def losses(events):
+    return [e.loss for e in events if isinstance(e, Step)]
+
+
+def test_it_learns_to_read_two_letters(tmp_path):
+    arrays, utterances = corpus(24)
+    trainer = Trainer(job(arrays, utterances, epochs=25), Group())
+    rows = [e for e in trainer.run(Files(tmp_path), lambda: False) if isinstance(e, dict)]
+    assert [r["epoch"] for r in rows] == list(range(1, 26))
+    assert rows[-1]["dev_cer"] <= 5.0 and rows[-1]["loss"] < 0.3 < rows[0]["loss"]
+    assert set(rows[0]) == {"epoch", "step", "loss", "lr", "seconds", "hours_per_hour", "dev_wer", "dev_cer"}
+    best = load_model(tmp_path)
+    assert best.made["dev_cer"] == min(r["dev_cer"] for r in rows)
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.9])
+def test_a_run_cut_anywhere_goes_on_along_the_same_losses(tmp_path, memory):
+    arrays, utterances = corpus()
+    settings = {"optim": OptimConfig(lr=0.02, ema=memory), "model": ModelConfig(**{**vars(MODEL), "dropout": 0.3})}
+    whole = Trainer(job(arrays, utterances, **settings), Group())
+    expected = list(whole.run(lambda *_: None, lambda: False))
+    total = len(losses(expected))
+    for cut in (1, total // 2, total):
+        files = Files(tmp_path)
+        first = Trainer(job(arrays, utterances, **settings), Group())
+        asked = iter(range(1, total + 2))
+        before = list(first.run(files, lambda asked=asked, cut=cut: next(asked) >= cut))
+        second = Trainer(job(arrays, utterances, **settings), Group(), load_state(tmp_path))
+        after = list(second.run(files, lambda: False))
+        assert losses(before) + losses(after) == losses(expected)
+        made = [{**e, "seconds": 0, "hours_per_hour": 0} for e in [*before, *after] if isinstance(e, dict)]
+        assert made == [{**e, "seconds": 0, "hours_per_hour": 0} for e in expected if isinstance(e, dict)]
+        for a, b in zip(whole.average.state.values(), second.average.state.values(), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_a_finished_run_has_nothing_left_to_do(tmp_path):
+    arrays, utterances = corpus()
+    files = Files(tmp_path)
+    list(Trainer(job(arrays, utterances), Group()).run(files, lambda: False))
+    assert files == {BEST: files[BEST], LAST: 3}
+    assert list(Trainer(job(arrays, utterances), Group(), load_state(tmp_path)).run(files, lambda: False)) == []
+
+
+def test_features_that_are_not_finite_are_named_and_left_out(tmp_path):
+    arrays, utterances = corpus()
+    arrays["u03"] = np.full_like(arrays["u03"], np.nan)
+    events = list(Trainer(job(arrays, utterances, dev=False), Group()).run(Files(tmp_path), lambda: False))
+    rows = [e for e in events if isinstance(e, dict)]
+    assert [r["skipped"] for r in rows] == [["u03"]] * 3
+    assert all(map(math.isfinite, losses(events)))
+
+
+def test_a_cost_that_is_not_finite_names_its_utterances_and_skips_the_step(tmp_path):
+    arrays, utterances = corpus()
+    long = Utterance("u99", "u00", utterances[0].num_frames, np.ones(200, np.int32), "a" * 200)
+    trainer = Trainer(job(arrays, [*utterances, long], dev=False, epochs=1), Group())
+    events = list(trainer.run(Files(tmp_path), lambda: False))
+    assert [e.skipped for e in events if isinstance(e, Step) and math.isnan(e.loss)] == [["u99"]]
+    assert events[-1]["skipped"] == ["u99"] and math.isfinite(events[-1]["loss"])
+
+
+def test_a_network_beyond_help_ends_the_run(tmp_path):
+    arrays, utterances = corpus()
+    trainer = Trainer(job(arrays, utterances, epochs=MOST_SKIPPED), Group())
+    with torch.no_grad():
+        trainer.model.output.weight.fill_(math.nan)
+    with pytest.raises(Ds2Error, match=f"not finite in {MOST_SKIPPED} steps in a row.*lower optim.lr"):
+        list(trainer.run(Files(tmp_path), lambda: False))
+
+
+def test_the_clock_ends_a_run_that_the_epochs_do_not(tmp_path):
+    arrays, utterances = corpus()
+    events = list(
+        Trainer(job(arrays, utterances, epochs=10**6, minutes=1 / 60), Group()).run(Files(tmp_path), lambda: False)
+    )
+    rows = [e for e in events if isinstance(e, dict)]
+    assert events[-1] == rows[-1] and len(rows) < 10**6
+    shares = [e.progress for e in events if isinstance(e, Step)]
+    assert shares == sorted(shares) and shares[-1] >= 1 > shares[-2]
+
+
+def test_an_utterance_with_an_empty_text_is_learned_from(tmp_path):
+    arrays, utterances = corpus(2)
+    silent = Utterance("u99", "u00", utterances[0].num_frames, np.zeros(0, np.int32), "")
+    events = list(Trainer(job(arrays, [silent], dev=False), Group()).run(Files(tmp_path), lambda: False))
+    assert all(map(math.isfinite, losses(events)))
+
+
+def test_without_a_dev_set_the_last_weights_are_kept(tmp_path):
+    arrays, utterances = corpus()
+    trainer = Trainer(job(arrays, utterances, dev=False), Group())
+    rows = [e for e in trainer.run(Files(tmp_path), lambda: False) if isinstance(e, dict)]
+    assert "dev_wer" not in rows[-1] and load_model(tmp_path).made["epoch"] == 3

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ds2cli import manifest
+from ds2cli.archive import ArkWriter, read_matrix
+from ds2cli.config.emit import EmitConfig
+from ds2cli.config.train import ModelConfig
+from ds2cli.drops import Ledger
+from ds2cli.errors import UsageError
+from ds2cli.nn.checkpoint import BEST, dump_model, load_model
+from ds2cli.nn.models.ds2 import DeepSpeech2
+from ds2cli.stages import emit
+from ds2cli.text.vocab import BLANK, Vocab
+
+MODEL = ModelConfig(channels=(8,), kernels=(5,), strides=(3,), rnn_layers=1, rnn_size=8)
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    torch.manual_seed(0)
+    vocab = Vocab((BLANK, " ", "a", "b", "c"))
+    state = DeepSpeech2(MODEL, 5, 20).state_dict()
+    (tmp_path / BEST).write_bytes(dump_model(state, MODEL, vocab, {"hop_ms": 10.0}, {}))
+    return load_model(tmp_path)
+
+
+def test_rows_get_their_emissions(toy, tmp_path, bundle):
+    rows = list(manifest.read(str(toy / "dev.jsonl")))
+    made = list(emit.run(rows, Ledger(), bundle, str(tmp_path / "e.ark")))
+    assert [r["id"] for r in made] == [r["id"] for r in rows]
+    for row in made:
+        scores = read_matrix(row["emission"], row["id"])
+        assert scores.shape == (row["num_steps"], 5) == (-(-row["num_frames"] // 3), 5)
+        assert row["step_s"] == pytest.approx(0.03) and row["text"]
+        np.testing.assert_allclose(np.exp(scores).sum(1), 1, rtol=1e-5)
+
+
+def test_what_has_no_usable_features_is_dropped(toy, tmp_path, bundle):
+    rows = list(manifest.read(str(toy / "dev.jsonl")))[:4]
+    with ArkWriter(tmp_path / "odd.ark") as ark:
+        rows[0]["feats"] = ark.write(rows[0]["id"], np.zeros((5, 7), np.float32))
+        rows[1]["feats"] = ark.write(rows[1]["id"], np.zeros((0, 0), np.float32))
+    rows[2]["feats"] = str(tmp_path / "gone.ark:3")
+    ledger = Ledger()
+    made = list(emit.run(rows, ledger, bundle, str(tmp_path / "e.ark")))
+    assert [r["id"] for r in made] == [rows[3]["id"]]
+    assert [r["reason"] for r in ledger.rows] == ["wrong-features", "too-short", "missing-archive"]
+
+
+def test_the_archive_stands_beside_the_manifest_unless_told():
+    assert emit.place(EmitConfig(), "data/dev.jsonl.gz") == "data/emissions/dev.ark"
+    assert emit.place(EmitConfig(dir="x"), "data/dev.jsonl") == "x/dev.ark"
+    assert emit.place(EmitConfig(dir="x"), "-") == "x/emissions.ark"
+    with pytest.raises(UsageError, match="--dir"):
+        emit.place(EmitConfig(), "-")

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from ds2cli import manifest
+from ds2cli.archive import ArkWriter
+from ds2cli.config.base import build
+from ds2cli.config.featurize import SpectrogramConfig
+from ds2cli.config.train import TrainConfig
+from ds2cli.drops import Ledger
+from ds2cli.errors import DataError, UsageError
+from ds2cli.nn.checkpoint import load_model
+from ds2cli.stages import train
+
+FEATURES = SpectrogramConfig().features()
+SMALL = {
+    "epochs": 2, "batch_s": 10.0, "optim": {"lr": 0.01},
+    "model": {"channels": [16], "kernels": [5], "strides": [2], "rnn_layers": 1, "rnn_size": 16},
+}  # fmt: skip
+
+
+def config(**changed):
+    return build(TrainConfig, ("test", SMALL), ("changed", changed))
+
+
+def prepared(toy, exp, rows=None, ledger=None, stats=None, **changed):
+    rows = list(manifest.read(str(toy / "train.jsonl"))) if rows is None else rows
+    dev = manifest.read(str(toy / "dev.jsonl"))
+    return train.prepare(config(**changed), rows, dev, str(exp), FEATURES, ledger or Ledger(), stats)
+
+
+def rows_of(job, exp):
+    return [e for e in train.run(job, str(exp)) if isinstance(e, dict)]
+
+
+def untimed(rows):
+    return [{k: v for k, v in row.items() if k not in ("seconds", "hours_per_hour")} for row in rows]
+
+
+def test_the_experiment_folder(toy, tmp_path, jsonl):
+    rows = rows_of(prepared(toy, tmp_path), tmp_path)
+    assert jsonl(tmp_path / "train.jsonl") == rows and [r["epoch"] for r in rows] == [1, 2]
+    assert (tmp_path / "tokens.txt").read_text().splitlines() == ["<blank>", "<space>", "a", "b", "c"]
+    bundle = load_model(tmp_path)
+    assert bundle.features == FEATURES and bundle.step_s == pytest.approx(0.02)
+    assert -10 < float(bundle.model.mean.mean()) < -8, "normalised by the statistics of the raw features"
+
+
+def test_the_same_command_goes_on_and_a_finished_one_does_nothing(toy, tmp_path):
+    expected = untimed(rows_of(prepared(toy, tmp_path / "whole", epochs=3), tmp_path / "whole"))
+    cut = train.run(prepared(toy, tmp_path / "cut", epochs=3), str(tmp_path / "cut"))
+    while not isinstance(next(cut), dict):
+        pass
+    cut.close()
+    assert untimed(rows_of(prepared(toy, tmp_path / "cut", epochs=3), tmp_path / "cut")) == expected[1:]
+    log = (tmp_path / "cut" / "train.jsonl").read_text().splitlines()
+    assert untimed(map(json.loads, log)) == expected
+    assert rows_of(prepared(toy, tmp_path / "cut", epochs=3), tmp_path / "cut") == []
+    assert rows_of(prepared(toy, tmp_path / "cut", epochs=1, fresh=True), tmp_path / "cut")[0]["epoch"] == 1
+
+
+def test_other_settings_or_other_data_are_refused(toy, tmp_path):
+    rows_of(prepared(toy, tmp_path, epochs=1), tmp_path)
+    with pytest.raises(UsageError, match=r"optim.lr was 0.01, is 0.02 .*--fresh"):
+        rows_of(prepared(toy, tmp_path, optim={"lr": 0.02}), tmp_path)
+    some = list(manifest.read(str(toy / "train.jsonl")))[1:]
+    with pytest.raises(UsageError, match="other utterances"):
+        rows_of(prepared(toy, tmp_path, rows=some), tmp_path)
+    assert len(rows_of(prepared(toy, tmp_path, epochs=2), tmp_path)) == 1, "more epochs are welcome"
+
+
+def test_what_cannot_be_learned_from_is_dropped_with_its_reason(toy, tmp_path):
+    rows = list(manifest.read(str(toy / "train.jsonl")))
+    frames = rows[0]["num_frames"]
+    rows[0]["text"] = "ab" * frames
+    rows[1]["text"] = "aa" * (rows[1]["num_frames"] // 4)
+    rows[2]["text"] = " "
+    rows[3]["feats"] = str(tmp_path / "gone.ark:5")
+    ledger = Ledger()
+    job = prepared(toy, tmp_path, rows=rows, ledger=ledger)
+    assert ledger.reasons == {"label-too-long": 2, "no-text": 1, "missing-archive": 1}
+    assert "labels need" in ledger.rows[0]["detail"] and len(job.train) == ledger.kept == len(rows) - 4
+
+
+def test_nothing_left_is_an_error(toy, tmp_path):
+    rows = [{**row, "text": ""} for row in manifest.read(str(toy / "train.jsonl"))]
+    with pytest.raises(DataError, match="no utterance can be used"):
+        prepared(toy, tmp_path, rows=rows)
+
+
+def test_statistics_of_a_file_are_those_of_the_rows(toy, tmp_path):
+    from ds2cli.archive import read_matrix
+    from ds2cli.feats import cmvn
+
+    stats = cmvn.empty(20)
+    for row in manifest.read(str(toy / "train.jsonl")):
+        cmvn.accumulate(stats, read_matrix(row["feats"]))
+    with ArkWriter(tmp_path / "cmvn.ark") as ark:
+        ark.write("global", stats)
+    given, found = prepared(toy, tmp_path, stats=str(tmp_path / "cmvn.ark")), prepared(toy, tmp_path)
+    np.testing.assert_allclose(given.mean, found.mean, rtol=1e-5)
+    np.testing.assert_allclose(given.std, found.std, rtol=1e-4)
+
+
+def test_statistics_that_do_not_fit_are_refused(toy, tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        prepared(toy, tmp_path, stats=str(tmp_path / "none.ark"))
+    with ArkWriter(tmp_path / "narrow.ark") as ark:
+        ark.write("global", np.ones((2, 11)))
+        ark.write("tall", np.ones((3, 21)))
+    with pytest.raises(DataError, match="20 bins, the statistics have 10"):
+        prepared(toy, tmp_path, stats=str(tmp_path / "narrow.ark"))
+
+
+def test_two_processes_learn_as_one(toy, tmp_path):
+    one = rows_of(prepared(toy, tmp_path / "one", epochs=1), tmp_path / "one")
+    two = rows_of(prepared(toy, tmp_path / "two", epochs=1, nproc=2), tmp_path / "two")
+    assert two[0]["step"] == one[0]["step"]
+    # each process norms over its own half of a batch, so the losses are near, not equal
+    assert two[0]["loss"] == pytest.approx(one[0]["loss"], rel=0.2)
+    assert len(rows_of(prepared(toy, tmp_path / "two", epochs=2, nproc=2), tmp_path / "two")) == 1
