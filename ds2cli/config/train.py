@@ -63,6 +63,9 @@ class TrainConfig(StageConfig):
     sorta_grad: bool = setting(True, help="First epoch from short to long utterances (paper §3.3).")
     seed: int = setting(0, help="Everything random follows from it.", min=0)
     nproc: int = setting(1, help="Processes that share each batch; the machine's cores are divided among them.", min=1)
+    precision: Literal["float32", "bfloat16", "auto"] = setting(
+        "float32", help="Of the factors of products while training; auto is bfloat16 where the processor has it."
+    )
     save_minutes: float = setting(10.0, help="Write last.pt also inside an epoch, this often (minutes).", min=0)
     keep: Literal["best", "last"] = setting("best", help="Keep the weights of the best dev CER, or of the last epoch.")
     fresh: bool = setting(False, help="Start anew even where EXP holds a checkpoint.")

@@ -102,6 +102,7 @@ class Trainer:
         self.parameters = list(self.model.parameters())
         self.optimizer = optim.build(self.model, job.config.optim)
         self.average = optim.Average(self.model, job.config.optim.ema)
+        self.half = optim.wants_bfloat16(job.config.precision)
         self.at = Position()
         self.failures = 0
         if state is not None:
@@ -200,7 +201,8 @@ class Trainer:
         self.at.skipped += batch.unusable
         if not batch.ids:
             return 0.0, []
-        logits, steps = self.model(batch.feats, batch.lengths)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+            logits, steps = self.model(batch.feats, batch.lengths)
         costs = ctc_loss(logits, batch.targets, steps, batch.target_lengths, reduction="none")
         bad = [name for name, fine in zip(batch.ids, torch.isfinite(costs).tolist(), strict=True) if not fine]
         if bad:

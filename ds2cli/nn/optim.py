@@ -24,6 +24,11 @@ def rate(progress: float, config: OptimConfig) -> float:
     return float(config.lr * left**config.power)
 
 
+def wants_bfloat16(precision: str) -> bool:
+    """Whether products take bfloat16 factors; sums, norms, the loss and the weights stay float32 in any case."""
+    return precision == "bfloat16" or (precision == "auto" and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 class Average:
     """Exponential moving average of a model's weights and running statistics; they test better than the last step's.
 

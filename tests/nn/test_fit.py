@@ -91,6 +91,15 @@ def test_a_run_cut_anywhere_goes_on_along_the_same_losses(tmp_path, memory):
             assert torch.equal(a, b)
 
 
+def test_bfloat16_factors_change_a_loss_little(tmp_path):
+    arrays, utterances = corpus()
+    runs = [
+        losses(Trainer(job(arrays, utterances, epochs=1, precision=p), Group()).run(Files(tmp_path), lambda: False))
+        for p in ("float32", "bfloat16")
+    ]
+    assert runs[0] != runs[1] and runs[1] == pytest.approx(runs[0], rel=0.05)
+
+
 def test_a_finished_run_has_nothing_left_to_do(tmp_path):
     arrays, utterances = corpus()
     files = Files(tmp_path)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ds2cli.config.train import OptimConfig
-from ds2cli.nn.optim import Average, build, rate
+from ds2cli.nn.optim import Average, build, rate, wants_bfloat16
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,11 @@ def test_no_warm_up_and_a_curved_fall():
     assert rate(0.0, OptimConfig(lr=1.0, warmup=0.0)) == 1.0
     assert rate(0.5, OptimConfig(lr=1.0, warmup=0.0, power=2.0)) == pytest.approx(0.25)
     assert rate(1.0, OptimConfig(lr=1.0, warmup=1.0)) == 1.0
+
+
+def test_precision_is_what_was_asked_for():
+    assert wants_bfloat16("bfloat16") and not wants_bfloat16("float32")
+    assert wants_bfloat16("auto") in (True, False)
 
 
 def test_only_matrices_decay():
