@@ -24,7 +24,7 @@ from ds2cli.io import open_out
 from ds2cli.manifest import Row
 
 if TYPE_CHECKING:
-    from ds2cli.nn.fit import Step
+    from ds2cli.nn.job import Step
 
 INTERRUPTED = 130
 

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -20,73 +20,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ds2cli.config.base import as_dict
-from ds2cli.config.train import TrainConfig
 from ds2cli.errors import Ds2Error
 from ds2cli.nn import optim
 from ds2cli.nn.augment import vary
-from ds2cli.nn.batches import Batch, Reader, Utterance, fingerprint, load, plan
+from ds2cli.nn.batches import Batch, Utterance, fingerprint, load, plan
 from ds2cli.nn.checkpoint import BEST, LAST, Bundle, dump_model, dump_state, load_state, step_seconds
 from ds2cli.nn.ctc import ctc_loss
 from ds2cli.nn.evaluate import error_counts
+from ds2cli.nn.job import Job, Position, Step
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.nn.workers import Group
-from ds2cli.text.vocab import Vocab
 
 MOST_SKIPPED = 20
 """Steps in a row that may be skipped for a loss that is not finite; then the network is beyond help."""
 
 Store = Callable[[str, bytes], None]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is trained on what. mean, std: (F,), of the training features, which come raw from `read`."""
-
-    config: TrainConfig
-    vocab: Vocab
-    features: dict[str, Any]
-    train: list[Utterance]
-    dev: list[Utterance]
-    mean: NDArray[np.float32]
-    std: NDArray[np.float32]
-    read: Reader
-
-
-@dataclass
-class Position:
-    """How far the training is, and the sums of the epoch it is in."""
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    elapsed_s: float = 0.0
-    best: float = math.inf
-    loss: float = 0.0
-    labels: int = 0
-    frames: int = 0
-    seconds: float = 0.0
-    skipped: list[str] = field(default_factory=list)
-
-    def next_epoch(self) -> None:
-        """Start the sums anew."""
-        self.epoch += 1
-        self.batch = self.labels = self.frames = 0
-        self.loss = self.seconds = 0.0
-        self.skipped = []
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step was taken. loss: nats a label; progress: share of the whole training; skipped: utterances, if it was."""
-
-    epoch: int
-    batch: int
-    batches: int
-    step: int
-    loss: float
-    progress: float
-    elapsed_s: float
-    skipped: list[str]
 
 
 class Trainer:
@@ -177,13 +125,13 @@ class Trainer:
         self.model.train()
         self.optimizer.zero_grad()
         cost, bad = self._backward(batch)
-        labels = float(batch.target_lengths.sum())
-        lead = self.group.rank == 0
-        frames = float(batch.lengths.sum())
-        tail = torch.tensor([cost, labels, frames, len(bad), halt, elapsed_s if lead else 0.0], dtype=torch.float64)
+        mine = [cost, batch.target_lengths.sum(), batch.lengths.sum(), len(bad), len(batch.unusable), halt]
+        tail = torch.tensor([*mine, elapsed_s if self.group.rank == 0 else 0.0], dtype=torch.float64)
         self._sum_gradients(tail)
-        cost, labels, frames, num_bad, halted, self.at.elapsed_s = tail.tolist()
+        cost, labels, frames, num_bad, num_unusable, halted, self.at.elapsed_s = tail.tolist()
         self.at.frames += int(frames)
+        if num_unusable:
+            self.at.skipped += self.group.together(batch.unusable)
         if num_bad or not math.isfinite(self._clip(1 / max(labels, 1.0))):
             self._skip(bad if num_bad else batch.ids)
             return math.nan, bool(halted)
@@ -198,8 +146,8 @@ class Trainer:
 
     def _backward(self, batch: Batch) -> tuple[float, list[str]]:
         """Gradients of the summed cost; or the ids whose cost is not finite, and no gradient."""
-        self.at.skipped += batch.unusable
-        if not batch.ids:
+        # the variance that a batch norm divides by needs two steps
+        if not batch.ids or int(self.model.num_steps(batch.lengths).sum()) < 2:
             return 0.0, []
         with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
             logits, steps = self.model(batch.feats, batch.lengths)

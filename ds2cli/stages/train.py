@@ -21,7 +21,8 @@ from ds2cli.manifest import Row
 from ds2cli.nn.batches import Utterance, fingerprint
 from ds2cli.nn.checkpoint import LAST, load_state
 from ds2cli.nn.ctc import steps_needed
-from ds2cli.nn.fit import Job, Step, Trainer, follow
+from ds2cli.nn.fit import Trainer, follow
+from ds2cli.nn.job import Job, Step
 from ds2cli.nn.workers import start
 from ds2cli.text.vocab import Vocab
 

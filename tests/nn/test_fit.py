@@ -10,7 +10,8 @@ from ds2cli.config.train import AugmentConfig, ModelConfig, OptimConfig, TrainCo
 from ds2cli.errors import Ds2Error
 from ds2cli.nn.batches import Utterance
 from ds2cli.nn.checkpoint import BEST, LAST, load_model, load_state
-from ds2cli.nn.fit import MOST_SKIPPED, Job, Step, Trainer
+from ds2cli.nn.fit import MOST_SKIPPED, Trainer
+from ds2cli.nn.job import Job, Step
 from ds2cli.nn.workers import Group
 from ds2cli.text.vocab import BLANK, Vocab
 
@@ -144,6 +145,16 @@ def test_the_clock_ends_a_run_that_the_epochs_do_not(tmp_path):
     assert events[-1] == rows[-1] and len(rows) < 10**6
     shares = [e.progress for e in events if isinstance(e, Step)]
     assert shares == sorted(shares) and shares[-1] >= 1 > shares[-2]
+
+
+def test_a_batch_of_a_single_step_is_passed_over(tmp_path):
+    arrays, utterances = corpus(3)
+    arrays["short"] = np.ones((1, 6), np.float32)
+    short = Utterance("short", "short", 1, np.array([1], np.int32), "a")
+    settings = {"batch_s": 0.01, "augment": AugmentConfig(), "dev": False}
+    events = list(Trainer(job(arrays, [*utterances, short], **settings), Group()).run(Files(tmp_path), lambda: False))
+    assert [e["skipped"] for e in events if isinstance(e, dict)] == [["short"]] * 3
+    assert sum(map(math.isnan, losses(events))) == 3
 
 
 def test_an_utterance_with_an_empty_text_is_learned_from(tmp_path):
