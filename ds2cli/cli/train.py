@@ -52,7 +52,11 @@ def train(
     job = stage.prepare(config, manifest.read(train, needs, ledger), held_out, exp, features_of(train), ledger, cmvn)
     _report(config, ledger, exp)
     with _asking() as asked:
-        done = _show(stage.run(job, exp, lambda: bool(asked)), config)
+        events = stage.run(job, exp, lambda: bool(asked))
+        with open_out(f"{exp}/config.toml") as f:
+            made = {"ds2cli": __version__, "command": shlex.join(["ds2", *sys.argv[1:]]), "kept": ledger.kept}
+            f.write(to_toml(config, made))
+        done = _show(events, config)
     if asked and not done:
         ui.log("train: interrupted, last.pt is written; the same command goes on from there")
         raise typer.Exit(INTERRUPTED)
@@ -69,7 +73,7 @@ def features_of(train: str) -> dict[str, Any]:
 
 
 def _report(config: TrainConfig, ledger: Ledger, exp: str) -> None:
-    """Say what is trained on, save the settings; refuse when too many utterances are bad."""
+    """Say what is trained on; refuse when too many utterances are bad."""
     dropped = config.dropped or f"{exp}/dropped.jsonl"
     with open_out(dropped) as f:
         f.writelines(ledger.lines())
@@ -79,9 +83,6 @@ def _report(config: TrainConfig, ledger: Ledger, exp: str) -> None:
             f"train: refused, {ledger.bad} of {ledger.kept + ledger.bad} utterances are bad "
             f"({ledger.bad_percent:.1f} %, allowed {config.max_bad:g} %; --max-bad raises the limit)"
         )
-    made = {"ds2cli": __version__, "command": shlex.join(["ds2", *sys.argv[1:]]), "kept": ledger.kept}
-    with open_out(f"{exp}/config.toml") as f:
-        f.write(to_toml(config, made))
 
 
 @contextlib.contextmanager
@@ -104,13 +105,14 @@ def _asking() -> Iterator[list[int]]:
 
 
 def _show(events: Iterable[Step | Row], config: TrainConfig) -> bool:
-    """Show the steps as they come and a line an epoch; tell whether the last epoch was reached."""
+    """Show the steps as they come, a line an epoch and what was skipped; tell whether the last epoch was reached."""
     finished = True
     if sys.stderr.isatty():
         with ui.bar("step") as bar:
             task = bar.add_task("train", total=None, note="")
             for event in events:
                 finished = isinstance(event, dict)
+                _warn_of_skips(event)
                 if isinstance(event, dict):
                     bar.console.print(_line(event, config))
                 else:
@@ -120,6 +122,7 @@ def _show(events: Iterable[Step | Row], config: TrainConfig) -> bool:
     shown = time.monotonic()
     for event in events:
         finished = isinstance(event, dict)
+        _warn_of_skips(event)
         if isinstance(event, dict):
             ui.log(_line(event, config))
         elif time.monotonic() - shown > ui.PLAIN_LINE_EVERY_S:
@@ -128,6 +131,12 @@ def _show(events: Iterable[Step | Row], config: TrainConfig) -> bool:
             at = f"epoch {event.epoch + 1}, step {event.step}, loss {event.loss:.3f}"
             ui.log(f"train: {at}, {left / 60:.0f} min left")
     return finished
+
+
+def _warn_of_skips(event: Step | Row) -> None:
+    if not isinstance(event, dict) and event.skipped:
+        why = "the step was skipped" if event.loss != event.loss else "they were left out"
+        ui.warn(f"train: step {event.step}: not finite, {why}: {', '.join(event.skipped)}")
 
 
 def _line(row: Row, config: TrainConfig) -> str:

@@ -75,17 +75,21 @@ def prepare(
 
 
 def run(job: Job, exp: str, stopped: Callable[[], bool] = lambda: False) -> Iterator[Step | Row]:
-    """Train; yield every step and a row for every epoch, which EXP/train.jsonl has too.
+    """Train; the iterator gives every step and a row for every epoch, which EXP/train.jsonl has too.
 
     stopped: asked after each step; when true the run writes last.pt and ends.
-    UsageError when EXP was trained with other settings or on other utterances.
+    UsageError, at once, when EXP was trained with other settings or on other utterances.
     """
     folder = Path(exp)
     state = None if job.config.fresh else load_state(folder)
     _check_same(state, job, exp)
     job.vocab.save(folder / TOKENS)
+    return _events(job, folder, state, stopped)
+
+
+def _events(job: Job, folder: Path, state: dict[str, Any] | None, stopped: Callable[[], bool]) -> Iterator[Step | Row]:
     rows = _kept_rows(folder / LOG, state)
-    group = start(job.config.nproc, follow, (job, None if state is None else exp))
+    group = start(job.config.nproc, follow, (job, None if state is None else str(folder)))
 
     def store(name: str, data: bytes) -> None:
         with open_out_bytes(str(folder / name)) as f:

@@ -44,6 +44,7 @@ def test_train_then_emit(ds2, toy, tmp_path, conf, jsonl):
     assert (
         again.returncode == 2 and "model.rnn_size was 16, is 8" in again.stderr and len(again.stderr.splitlines()) == 2
     )
+    assert tomllib.loads((exp / "config.toml").read_text())["model"]["rnn_size"] == 16
     made = ds2("emit", exp, toy / "dev.jsonl", "-", "--dir", tmp_path / "e")
     assert made.returncode == 0, made.stderr
     assert made.stdout.count('"num_steps"') == 8 and (tmp_path / "e" / "emissions.ark").is_file()
