@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from ds2cli import manifest, ui
 from ds2cli.cli._options import Exp, In, Out, with_config
@@ -56,6 +57,7 @@ def _tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
         "--greedy": config.greedy,
         "--alpha": config.alpha is not None,
         "--beta": config.beta is not None,
+        "--unknown": config.unknown is not None,
         "--nbest": config.nbest > 0,
         "--timestamps": config.timestamps,
     }
@@ -64,8 +66,7 @@ def _tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
             raise UsageError(f"--tune writes {exp}/{stage.TUNED} and no rows: it takes no {name}")
     if config.lm is None:
         raise UsageError("--tune finds the weights of a language model, and there is none (--lm FILE)")
-    if not config.alphas or not config.betas:
-        raise UsageError("--tune: alphas and betas must each have a value to try")
+    grid = tune.grid_of(config)
     tune.refuse_test_set(dev)
     network = Network(exp)
     search = stage.search_for(config, network)
@@ -74,19 +75,26 @@ def _tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
     ledger = Ledger()
     rows = manifest.read(dev, ("id", "text"))
     found = tune.run(config, rows, ledger, network, search, unit)
-    trials = list(ui.progress(found, "tune", len(config.alphas) * len(config.betas), unit="trial"))
+    trials = list(ui.progress(found, "tune", len(grid), unit="trial"))
     report_drops("tune", config, "-", ledger)
     refuse_bad("tune", config, ledger)
-    best = best_of(trials)
-    name = RATE_NAMES[unit]
-    rates = {(t.alpha, t.beta): t.counts.rate for t in trials}
-    table = [
-        [f"{a:g}", *(f"{rates[a, b]:.2f}{'*' if (a, b) == (best.alpha, best.beta) else ''}" for b in config.betas)]
-        for a in config.alphas
-    ]
-    ui.table(f"%{name} on {dev}", ["alpha \\ beta", *(f"{b:g}" for b in config.betas)], table, to_stdout=True)
-    ui.say(f"{rate_line(name, best.counts)} alpha {best.alpha:g} beta {best.beta:g}")
-    for edge in at_the_edge(best, config.alphas, config.betas):
+    best, name = best_of(trials), RATE_NAMES[unit]
+    chosen = best.weights
+    rates = {trial.weights: trial.counts.rate for trial in trials}
+
+    def cell(alpha: float, beta: float) -> str:
+        weights = replace(chosen, alpha=alpha, beta=beta)
+        return f"{rates[weights]:.2f}{'*' if weights == chosen else ''}"
+
+    table = [[f"{alpha:g}", *(cell(alpha, beta) for beta in grid.betas)] for alpha in grid.alphas]
+    title = f"%{name} on {dev} with unknown {chosen.unknown:g}"
+    ui.table(title, ["alpha \\ beta", *(f"{b:g}" for b in grid.betas)], table, to_stdout=True)
+    for unknown in grid.unknowns:
+        of_it = best_of([trial for trial in trials if trial.weights.unknown == unknown])
+        at = of_it.weights
+        line = rate_line(name, of_it.counts)
+        ui.say(f"{line} alpha {at.alpha:g} beta {at.beta:g} unknown {unknown:g}{' *' if of_it is best else ''}")
+    for edge in at_the_edge(chosen, grid):
         ui.warn(f"the best {edge} is the last one tried: --set '{edge}s=[…]' tries others")
     tune.save(config, exp, best, made_on=dev, result=rate_line(name, best.counts))
     ui.log(f"tune: {exp}/{stage.TUNED} keeps them for ds2 decode")

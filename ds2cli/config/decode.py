@@ -15,7 +15,7 @@ class SearchConfig(StageConfig):
     alpha: float | None = setting(None, help="Weight of the model [default: as in EXP/decode.toml, else 0.8].", min=0)
     beta: float | None = setting(None, help="Bonus a word, nats [default: as in EXP/decode.toml, else 1.0].")
     unknown: float | None = setting(
-        None, help="Added for a word the model does not know, nats [default: as in EXP/decode.toml, else 0.0]."
+        None, help="Added for a word the model does not know, nats [default: as in EXP/decode.toml, else -4.0]."
     )
     sentence_end: bool = setting(True, help="Let the model score the end of the sentence.")
     beam: int = setting(64, help="Hypotheses kept a step.", min=1, max=100000)
@@ -33,12 +33,13 @@ class SearchConfig(StageConfig):
 class DecodeConfig(SearchConfig):
     """Search, or tune what the search weighs."""
 
-    tune: bool = setting(False, help="Find alpha and beta on IN, which has texts, and keep them in EXP/decode.toml.")
-    alphas: tuple[float, ...] = setting((0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0), help="Weights that --tune tries.")
-    betas: tuple[float, ...] = setting((-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0), help="Bonuses that --tune tries (nats).")
+    tune: bool = setting(False, help="Find alpha, beta and unknown on IN, which has texts; EXP/decode.toml keeps them.")
+    alphas: tuple[float, ...] = setting((0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6), help="Each alpha that --tune tries.")
+    betas: tuple[float, ...] = setting((-1.0, 0.0, 1.0, 2.0, 3.0, 4.0), help="Each beta that --tune tries.")
+    unknowns: tuple[float, ...] = setting((0.0, -3.0, -6.0, -10.0), help="Each unknown that --tune tries.")
 
 
-WEIGHTS = {"alpha": 0.8, "beta": 1.0, "unknown": 0.0}
+WEIGHTS = {"alpha": 0.8, "beta": 1.0, "unknown": -4.0}
 """What the weights of a language model are when nobody says."""
 
 

@@ -53,9 +53,9 @@ class BeamSearch:
         )  # fmt: skip
         return cls(vocab, (lm or NgramLm.none()).tables, lexicon_for(vocab, lm), options)
 
-    def weigh(self, alpha: float, beta: float) -> BeamSearch:
+    def weigh(self, alpha: float, beta: float, unknown: float) -> BeamSearch:
         """The same search with other weights."""
-        options = self.options._replace(alpha=float(alpha), beta=float(beta))
+        options = self.options._replace(alpha=float(alpha), beta=float(beta), unknown=float(unknown))
         return BeamSearch(self.vocab, self.tables, self.lexicon, options)
 
     def __call__(self, log_probs: NDArray[np.float32], best: int = 1) -> list[Hypothesis]:

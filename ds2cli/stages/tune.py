@@ -1,10 +1,11 @@
-"""Find alpha and beta for an experiment: one pass of the network, then every point of a grid over its emissions."""
+"""Find the weights of a language model for an experiment: one pass of the network, then every point of a grid."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 from ds2cli import __version__
@@ -15,7 +16,7 @@ from ds2cli.errors import DataError, UsageError
 from ds2cli.io import open_out
 from ds2cli.manifest import Row
 from ds2cli.search.beam import BeamSearch
-from ds2cli.search.tune import Trial, grid
+from ds2cli.search.tune import Grid, Trial, Weights, try_all
 from ds2cli.stages.decode import TUNED
 from ds2cli.stages.emitted import Network, emitted
 
@@ -41,20 +42,27 @@ def run(
         raise DataError("--tune: no utterance with a text and an emission to tune on")
     with ThreadPoolExecutor(config.nj) as pool:
 
-        def decode(alpha: float, beta: float) -> Iterable[str]:
-            weighed = search.weigh(alpha, beta)
+        def decode(weights: Weights) -> Iterable[str]:
+            weighed = search.weigh(weights.alpha, weights.beta, weights.unknown)
             return pool.map(lambda item: weighed(item.log_probs)[0].text, items)
 
-        yield from grid(decode, [item.row["text"] for item in items], config.alphas, config.betas, unit)
+        yield from try_all(grid_of(config), decode, [item.row["text"] for item in items], unit)
+
+
+def grid_of(config: DecodeConfig) -> Grid:
+    """The grid of the settings; UsageError when a weight has no value to try."""
+    grid = Grid(config.alphas, config.betas, config.unknowns)
+    if not len(grid):
+        raise UsageError("--tune: alphas, betas and unknowns must each have a value to try")
+    return grid
 
 
 def save(config: DecodeConfig, exp: str, best: Trial, **made: str) -> None:
     """Keep the weights in EXP/decode.toml, where `ds2 decode` looks for them, and how they came to be."""
     import tomli_w
 
-    weights = {"alpha": best.alpha, "beta": best.beta, "unknown": config.unknown or 0.0}
     with open_out(str(Path(exp) / TUNED)) as f:
-        f.write(tomli_w.dumps({**weights, MADE_BY: {"ds2cli": __version__, "lm": config.lm, **made}}))
+        f.write(tomli_w.dumps({**asdict(best.weights), MADE_BY: {"ds2cli": __version__, "lm": config.lm, **made}}))
 
 
 def _not_of_test(row: Row) -> Row:

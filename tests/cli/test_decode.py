@@ -51,14 +51,14 @@ def test_decode_align_and_score(ds2, jsonl, place):
 
 
 def test_tune_keeps_weights_that_decode_uses(ds2, place):
-    grid = ("--set", "alphas=[0.1, 0.5]", "--set", "betas=[0, 1]")
+    grid = ("--set", "alphas=[0.1, 0.5]", "--set", "betas=[0, 1]", "--set", "unknowns=[-2]")
     done = ds2("decode", "--tune", "exp", "dev.jsonl", "--lm", "lm.arpa", *grid, cwd=place)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[:2] == ["%WER on dev.jsonl", "alpha \\ beta  0      1"]
-    assert lines[-1] == "%WER 0.00 [ 0 / 5, 0 ins, 0 del, 0 sub ] alpha 0.1 beta 0"
+    assert lines[:2] == ["%WER on dev.jsonl with unknown -2", "alpha \\ beta  0      1"]
+    assert lines[-1] == "%WER 0.00 [ 0 / 5, 0 ins, 0 del, 0 sub ] alpha 0.1 beta 0 unknown -2 *"
     done = ds2("decode", "exp", "dev.jsonl", "--lm", "lm.arpa", cwd=place)
-    assert "alpha 0.1, beta 0" in done.stderr
+    assert "alpha 0.1, beta 0, unknown -2" in done.stderr
 
 
 @pytest.mark.parametrize(

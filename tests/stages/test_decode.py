@@ -114,7 +114,7 @@ def test_weights_come_from_the_option_then_from_tuning_then_from_the_default(exp
     assert decode.resolve(DecodeConfig(lm=lm), exp).alpha == 0.8
     (tmp_path / "exp" / "decode.toml").write_text("alpha = 0.3\nbeta = 2\n[made_by]\nx = 1\n")
     both = decode.resolve(DecodeConfig(lm=lm), exp)
-    assert (both.alpha, both.beta, both.unknown) == (0.3, 2.0, 0.0)
+    assert (both.alpha, both.beta, both.unknown) == (0.3, 2.0, -4.0)
     assert decode.resolve(DecodeConfig(lm=lm, alpha=1.5), exp).alpha == 1.5
 
 
@@ -148,17 +148,17 @@ def test_a_model_changes_an_uncertain_text(rows, exp, lm):
 
 def tuned(rows, exp, lm, **settings):
     network = Network(exp)
-    config = DecodeConfig(lm=lm, alphas=(0.1, 0.5), betas=(0.0, 1.0, 2.0), **settings)
+    config = DecodeConfig(lm=lm, alphas=(0.1, 0.5), betas=(0.0, 1.0, 2.0), unknowns=(-1.0,), **settings)
     return list(tune.run(config, rows, Ledger(), network, decode.search_for(config, network), "word"))
 
 
 def test_tuning_tries_every_point(rows, exp, lm, tmp_path):
     trials = tuned(rows(["ab ba", "ab"]), exp, lm, nj=2)
-    assert [(t.alpha, t.beta) for t in trials] == [(a, b) for a in (0.1, 0.5) for b in (0.0, 1.0, 2.0)]
+    assert [(t.weights.alpha, t.weights.beta) for t in trials] == [(a, b) for a in (0.1, 0.5) for b in (0.0, 1.0, 2.0)]
     assert all(t.counts.total == 3 for t in trials)
     tune.save(DecodeConfig(lm=lm), exp, trials[4], made_on="dev.jsonl", result="%WER")
     kept = decode.resolve(DecodeConfig(lm=lm), exp)
-    assert (kept.alpha, kept.beta) == (0.5, 1.0)
+    assert (kept.alpha, kept.beta, kept.unknown) == (0.5, 1.0, -1.0)
 
 
 def test_tuning_on_a_test_set_is_refused(rows, exp, lm):
