@@ -7,8 +7,8 @@ Kaldi archive. A relative path means: relative to the folder of the manifest (to
 from __future__ import annotations
 
 import json
-import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -19,6 +19,7 @@ from ds2cli.errors import BadUtterance, DataError
 Row = dict[str, Any]
 
 PATHS = ("audio_filepath", "feats", "emission")
+_LARGEST = sys.float_info.max
 
 
 def _string(value: Any) -> bool:
@@ -30,11 +31,15 @@ def _name(value: Any) -> bool:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
 
 
 def _seconds(value: Any) -> bool:
     return _number(value) and value >= 0
+
+
+def _factor(value: Any) -> bool:
+    return _number(value) and value > 0
 
 
 def _count(value: Any) -> bool:
@@ -61,6 +66,7 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "speaker": _TEXT,
     "lang": _TEXT,
     "sample_rate": _COUNT,
+    "speed": (_factor, "a number > 0"),
     "feats": _TEXT,
     "num_frames": _COUNT,
     "emission": _TEXT,
@@ -81,7 +87,10 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def parse(line: str, needs: Iterable[str] = ("id",)) -> Row:
-    """One line of a manifest as a row, its known fields checked; BadUtterance says what is wrong with it."""
+    """One line of a manifest as a row, its known fields checked; BadUtterance says what is wrong with it.
+
+    A known field that is null is left out: for every stage it is one that is not there.
+    """
     if "\r" in line:
         raise BadUtterance("carriage-return", "the line ends in CRLF, expected LF (fix: ds2 data fix)")
     if not line.isascii() and any("\udc80" <= c <= "\udcff" for c in line):
@@ -90,6 +99,8 @@ def parse(line: str, needs: Iterable[str] = ("id",)) -> Row:
         row = json.loads(line)
     except json.JSONDecodeError as e:
         raise BadUtterance("not-json", f"{e.msg} at column {e.colno}") from e
+    except (ValueError, RecursionError) as e:
+        raise BadUtterance("not-json", str(e)) from e
     if not isinstance(row, dict):
         raise BadUtterance("not-json", f"expected an object {{…}}, got {type(row).__name__}")
     for name in needs:
@@ -97,10 +108,15 @@ def parse(line: str, needs: Iterable[str] = ("id",)) -> Row:
             raise BadUtterance("no-" + name.replace("_", "-"), f"the field {name!r} is missing")
     if "\\ud" in line.lower() and any("\ud800" <= c <= "\udfff" for c in json.dumps(row, ensure_ascii=False)):
         raise BadUtterance("not-utf8", "a string holds half a surrogate pair, expected Unicode text")
+    empty = []
     for name, value in row.items():
         known = FIELDS.get(name)
-        if known and not known[0](value) and not (value is None and name not in needs):
+        if known and value is None:
+            empty.append(name)
+        elif known and not known[0](value):
             raise BadUtterance("wrong-type", f"field {name!r} must be {known[1]}, got {json.dumps(value)[:60]}")
+    for name in empty:
+        del row[name]
     return row
 
 
@@ -186,7 +202,7 @@ def moved(row: Row, move: Callable[[str], str]) -> Row:
 def _id_of(line: str, where: str) -> str:
     try:
         row = json.loads(line.encode("utf-8", "replace").decode())
-    except ValueError:
+    except (ValueError, RecursionError):
         return where
     found = row.get("id") if isinstance(row, dict) else None
     return found if isinstance(found, str) and found else where

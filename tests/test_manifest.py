@@ -38,12 +38,21 @@ def test_a_row_comes_back_with_the_fields_nobody_knows(tmp_path):
         ('{"id": "a", "text": "x", "duration": NaN}\n', "wrong-type"),
         ('{"id": "a", "text": "x", "duration": true}\n', "wrong-type"),
         ('{"id": "a", "text": "x", "num_frames": 1.5}\n', "wrong-type"),
+        ('{"id": "a", "text": "x", "speed": "fast"}\n', "wrong-type"),
+        pytest.param(f'{{"id": "a", "text": "x", "duration": {"1" * 400}}}\n', "wrong-type", id="beyond a float"),
+        pytest.param(f'{{"id": "a", "text": "x", "n": {"1" * 5000}}}\n', "not-json", id="5000 digits"),
+        pytest.param(f'{{"id": "a", "text": "x", "n": {"[" * 200000}}}\n', "not-json", id="deep"),
     ],
 )
 def test_what_is_wrong_with_a_line_has_a_name(line, reason):
     with pytest.raises(BadUtterance) as e:
         manifest.parse(line, ("id", "text"))
     assert e.value.reason == reason
+
+
+def test_a_known_field_that_is_null_is_one_that_is_not_there():
+    line = '{"id":"a","text":null,"duration":null,"offset":null,"feats":null,"speed":null,"mood":null}'
+    assert manifest.parse(line) == {"id": "a", "mood": None}
 
 
 def test_a_bad_row_costs_one_utterance_and_is_counted(tmp_path):
