@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import os
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -28,9 +29,9 @@ def open_in(path: str) -> Iterator[TextIO]:
     try:
         with opener(path, "rt", encoding="utf-8", errors="surrogateescape", newline="\n") as f:
             yield f
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as e:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as e:
         raise DataError(f"{path}: {(e.strerror or 'cannot be opened').lower()}") from e
-    except (EOFError, gzip.BadGzipFile) as e:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as e:
         raise DataError(f"{path}: the gzip stream is broken ({e}); make the file again") from e
 
 

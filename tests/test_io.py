@@ -56,15 +56,17 @@ def test_missing_folders_are_made(tmp_path):
     assert (tmp_path / "a" / "b" / "c").read_text() == "x"
 
 
-@pytest.mark.parametrize("name", ["missing", "."])
+@pytest.mark.parametrize("name", ["missing", ".", "file/x"])
 def test_what_cannot_be_read_is_one_sentence(tmp_path, name):
+    (tmp_path / "file").touch()
     with pytest.raises(DataError, match=str(tmp_path)), open_in(str(tmp_path / name)):
         pass
 
 
-def test_a_truncated_gzip_is_one_sentence(tmp_path):
+@pytest.mark.parametrize("broken", [gzip.compress(b"x" * 1000)[:20], gzip.compress(b"")[:10] + b"\xff" * 20])
+def test_a_broken_gzip_is_one_sentence(tmp_path, broken):
     path = tmp_path / "a.gz"
-    path.write_bytes(gzip.compress(b"x" * 1000)[:20])
+    path.write_bytes(broken)
     with pytest.raises(DataError, match="gzip"), open_in(str(path)) as f:
         f.read()
 
