@@ -118,7 +118,7 @@ def _mapped(path: str, _inode: int, size: int, _mtime_ns: int) -> memoryview:
 
 
 def _array(data: memoryview, kind: str, at: int, count: int) -> NDArray[Any]:
-    if count < 0 or at + count * np.dtype(kind).itemsize > len(data):
+    if at + count * np.dtype(kind).itemsize > len(data):
         raise _OutOfFileError
     return np.frombuffer(data, kind, count, at)
 
@@ -134,7 +134,7 @@ def _decode(data: memoryview, at: int) -> Matrix:
         sizes = _array(data, "u1", at, 10)
         if sizes[0] != 4 or sizes[5] != 4:
             raise _NotAMatrixError("its header does not give the size as two 4-byte integers")
-        rows, columns = int(sizes[1:5].view("<i4")[0]), int(sizes[6:10].view("<i4")[0])
+        rows, columns = _sizes(int(sizes[1:5].view("<i4")[0]), int(sizes[6:10].view("<i4")[0]))
         kind = "<f4" if token == b"FM" else "<f8"
         flat = _array(data, kind, at + 10, rows * columns)
         return flat.reshape(rows, columns).astype(np.float32, copy=False)
@@ -143,8 +143,15 @@ def _decode(data: memoryview, at: int) -> Matrix:
     raise _NotAMatrixError(f"a Kaldi object of kind {token!r}, expected a matrix")
 
 
+def _sizes(rows: int, columns: int) -> tuple[int, int]:
+    if rows < 0 or columns < 0:
+        raise _NotAMatrixError(f"its header says {rows} x {columns}")
+    return rows, columns
+
+
 def _decompress(data: memoryview, at: int, token: bytes) -> Matrix:
-    low, span, rows, columns = struct.unpack("<ffii", _array(data, "u1", at, 16).tobytes())
+    low, span, *sizes = struct.unpack("<ffii", _array(data, "u1", at, 16).tobytes())
+    rows, columns = _sizes(*sizes)
     at += 16
     if token == b"CM2":
         values = _array(data, "<u2", at, rows * columns).reshape(rows, columns)

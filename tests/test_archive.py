@@ -158,5 +158,8 @@ def test_other_kaldi_objects_are_refused(tmp_path):
     assert reason(f"{path}:2") == "not-a-matrix"
     path.write_bytes(b"a  [\n 1 2 ]\n")
     assert reason(f"{path}:2") == "not-a-matrix"
-    path.write_bytes(b"a \0BFM " + struct.pack("<bibi", 4, -1, 4, 5) + b"\0" * 80)
-    assert reason(f"{path}:2") == "truncated-archive"
+    for rows, columns in ((-1, 5), (-2, -3)):
+        path.write_bytes(b"a \0BFM " + struct.pack("<bibi", 4, rows, 4, columns) + b"\0" * 80)
+        assert reason(f"{path}:2") == "not-a-matrix"
+        path.write_bytes(b"a \0BCM3 " + struct.pack("<ffii", 0, 1, rows, columns) + b"\0" * 80)
+        assert reason(f"{path}:2") == "not-a-matrix"
