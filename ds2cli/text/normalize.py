@@ -1,7 +1,7 @@
 """The one rule that cleans text, for transcripts and language models alike.
 
-NFC, lower case, letters and apostrophes kept, any other punctuation a space, one space between words. A digit or a
-letter that cannot be kept is an error of that utterance, never silently removed: a transcript that lost a word
+NFC, lower case, letters and apostrophes kept, any other punctuation a space, one space between words. A digit, or a
+sign that is read as a word, is an error of that utterance, never silently removed: a transcript that lost a word
 teaches the network to skip it.
 """
 
@@ -13,6 +13,9 @@ import unicodedata
 from ds2cli.errors import BadUtterance
 
 APOSTROPHES = "'’ʼ‘`´＇"
+READ_AS_WORDS = "#%&@§‰"
+"""Unicode has them among the punctuation."""
+
 _LATIN = re.compile(r"[a-z' ]*")
 _SPACES = re.compile(r" +")
 _APOSTROPHE = str.maketrans(dict.fromkeys(APOSTROPHES, "'"))
@@ -38,7 +41,7 @@ def _spell_out(text: str) -> str:
         category = unicodedata.category(c)
         if category[0] in "LM" or c == "'":
             out.append(c)
-        elif category[0] in "PZ" or c in "\t\n\r\ufeff\u200b\xad":
+        elif (category[0] in "PZ" and c not in READ_AS_WORDS) or c in "\t\n\r\ufeff\u200b\xad":
             out.append("" if c in "\ufeff\u200b\xad" else " ")
         elif category[0] == "N":
             raise BadUtterance("digits", f"{c!r} in {text[:40]!r}: numbers must be spelled out")

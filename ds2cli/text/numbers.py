@@ -7,7 +7,8 @@ from decimal import Decimal
 
 from ds2cli.errors import BadUtterance
 
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_DECIMAL = re.compile(r"\d+[.,](?:\d{1,2}|\d{4,})")
 _FOUR_DIGITS_AND_MORE = 4
 
 
@@ -15,7 +16,8 @@ def spell_numbers(text: str, lang: str) -> str:
     """Write out the numbers of a text: "dial 20" is "dial twenty".
 
     Up to three digits are a cardinal, as is a decimal; four digits and more, and those with a leading zero, are an
-    extension, a year or a password and are read digit by digit. BadUtterance "digits" for a language not known here.
+    extension, a year or a password and are read digit by digit. BadUtterance "digits" for a language not known here,
+    and for what may be thousands or a decimal, as 1,000, or a date.
 
     >>> spell_numbers("3D, extension 1234", "en")
     'three D, extension one two three four'
@@ -30,6 +32,8 @@ def spell_numbers(text: str, lang: str) -> str:
                 spoken = " ".join(num2words(int(digit), lang=lang) for digit in number)
             elif number.isdigit():
                 spoken = num2words(int(number), lang=lang)
+            elif not _DECIMAL.fullmatch(number):
+                raise BadUtterance("digits", f"{number} in {text[:40]!r} can be read in several ways: spell it out")
             else:
                 spoken = num2words(Decimal(number.replace(",", ".")), lang=lang)
         except NotImplementedError:

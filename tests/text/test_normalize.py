@@ -30,7 +30,9 @@ def test_by_example(text, clean):
 
 
 @pytest.mark.parametrize(
-    "text, reason", [("room 5", "digits"), ("a + b", "symbols"), ("5 €", "digits"), ("x\x00", "symbols")]
+    "text, reason",
+    [("room 5", "digits"), ("a + b", "symbols"), ("5 €", "digits"), ("x\x00", "symbols")]
+    + [(f"rock {sign} roll", "symbols") for sign in "#%&@"],
 )
 def test_what_cannot_be_kept_is_an_error(text, reason):
     with pytest.raises(BadUtterance) as e:

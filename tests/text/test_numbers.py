@@ -29,3 +29,9 @@ def test_a_language_not_known():
     with pytest.raises(BadUtterance, match="digits"):
         spell_numbers("9", "xx")
     assert spell_numbers("none", "xx") == "none"
+
+
+@pytest.mark.parametrize("text", ["1,000 dollars", "1.000 euros", "1,234,567", "12.05.2020"])
+def test_what_can_be_read_in_several_ways_is_refused(text):
+    with pytest.raises(BadUtterance, match="several ways"):
+        spell_numbers(text, "en")
