@@ -58,8 +58,8 @@ def read(
     """Samples (N,) in -1 … 1 and the sample rate of a file or of its bytes.
 
     channel: which one of several, from 0; None takes their mean.  offset_s, duration_s: the segment, else all of it.
-    BadUtterance: missing-audio, empty-file, not-audio, unreadable-audio, truncated-audio, no-samples, not-a-number,
-    no-such-channel, bad-segment.
+    BadUtterance: missing-audio, not-utf8 (its name), empty-file, not-audio, unreadable-audio, truncated-audio,
+    no-samples, not-a-number, no-such-channel, bad-segment.
     """
     name = _name(source)
     samples, rate = _decode(source, offset_s, duration_s)
@@ -111,6 +111,8 @@ def _by_sndfile(source: Source) -> bool:
     name = _name(source)
     if isinstance(source, bytes):
         head, size, suffix = source[:16], len(source), ""
+    elif any("\ud800" <= c <= "\udfff" for c in name):
+        raise BadUtterance("not-utf8", f"the file name {name!r} is not UTF-8 (fix: convmv -f latin1 -t utf-8 --notest)")
     else:
         try:
             with Path(source).open("rb") as f:

@@ -191,3 +191,8 @@ def test_find_is_sorted_and_takes_audio_only(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert [p.relative_to(tmp_path) for p in find(tmp_path)] == [Path("a/c.flac"), Path("b.WAV")]
+
+
+def test_a_file_name_that_is_not_utf8_cannot_stand_in_a_manifest():
+    with pytest.raises(BadUtterance, match="not-utf8"):
+        read("caf\udce9.wav")
