@@ -26,7 +26,11 @@ def rate(progress: float, config: OptimConfig) -> float:
 
 def wants_bfloat16(precision: str) -> bool:
     """Whether products take bfloat16 factors; sums, norms, the loss and the weights stay float32 in any case."""
-    return precision == "bfloat16" or (precision == "auto" and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if precision != "auto":
+        return precision == "bfloat16"
+    # a torch built without oneDNN, as for some ARM machines, does not have the question either
+    one_dnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return bool(one_dnn and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class Average:
