@@ -49,7 +49,7 @@ def write_rows(name: str, config: StageConfig, out: str, rows: Iterable[Row], le
 
 def report_drops(name: str, config: StageConfig, out: str, ledger: Ledger) -> None:
     """Write the dropped rows beside `out` and log the counts; for a pipe the first of them are logged instead."""
-    dropped = config.dropped or (None if out == "-" else f"{out}.dropped.jsonl")
+    dropped = config.dropped or (None if _is_pipe(out) else f"{out}.dropped.jsonl")
     if dropped and (ledger.rows or config.dropped):
         with open_out(dropped) as f:
             f.writelines(ledger.lines())
@@ -65,7 +65,7 @@ def report_drops(name: str, config: StageConfig, out: str, ledger: Ledger) -> No
 
 def save_config(config: Config, out: str, **made: Any) -> None:
     """Write the resolved settings, the command and the version to `<out>.config.toml` (nowhere for a pipe)."""
-    if out == "-" or out.startswith("/dev/"):
+    if _is_pipe(out):
         return
     with open_out(f"{out}.config.toml") as f:
         f.write(to_toml(config, {"ds2cli": __version__, "command": shlex.join(["ds2", *sys.argv[1:]]), **made}))
@@ -95,6 +95,11 @@ def _judged(name: str, config: StageConfig, rows: Iterable[Row], ledger: Ledger)
     """Pass rows on and raise at their end when too many were bad, so that the output never appears."""
     yield from ledger.keep(rows)
     refuse_bad(name, config, ledger)
+
+
+def _is_pipe(out: str) -> bool:
+    """Whether nothing can lie beside OUT: standard output, a device, or bash's >(command)."""
+    return out == "-" or out.startswith("/dev/")
 
 
 def _forget(path: str) -> None:
