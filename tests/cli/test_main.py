@@ -1,4 +1,5 @@
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -43,12 +44,9 @@ def test_wrong_usage_exits_2(ds2, args):
 def test_ctrl_c_is_one_line_and_130(tmp_path):
     command = [sys.executable, "-m", "ds2cli", "data", "validate", "-"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    process.stdin.write('{"id":"a","text":""}\n')
+    # more than a pipe holds: once it is written the command has begun to read
+    process.stdin.write('{"id":"a","text":""}\n' * 20000)
     process.stdin.flush()
-    import signal
-    import time
-
-    time.sleep(1.5)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=20)[1]
     assert process.returncode == 130
