@@ -42,8 +42,7 @@ def gru(gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
     gates = gates.to(recurrent.dtype)
     if not suits_native(gates):
         return gru_torch(gates, recurrent, lengths)
-    states = NativeGru.apply(gates.reshape(T * N, width), recurrent, lengths, T, False)  # type: ignore[no-untyped-call]
-    return states.view(-1, T, N, recurrent.shape[2])  # type: ignore[no-any-return]
+    return gru_native(gates.reshape(T * N, width), recurrent, lengths, T).view(-1, T, N, recurrent.shape[2])
 
 
 def gru_packed(gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
@@ -59,7 +58,7 @@ def gru_packed(gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
     T = int(lengths[0]) if len(lengths) else 0
     gates = gates.to(recurrent.dtype)
     if suits_native(gates):
-        return NativeGru.apply(gates, recurrent, lengths, T, True)  # type: ignore[no-untyped-call, no-any-return]
+        return gru_native(gates, recurrent, lengths, T, summed=True)
     valid = torch.arange(T, device=gates.device)[:, None] < lengths.to(gates.device)
     padded = gates.new_zeros(*valid.shape, gates.shape[1]).index_put(torch.where(valid), gates)
     return gru_torch(padded, recurrent, lengths).sum(0)[valid]
@@ -127,53 +126,70 @@ def gru_torch(gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
     return torch.stack([out[0], out[1].gather(0, own_last_first.expand_as(out[1]))])
 
 
+def gru_native(gates: Tensor, recurrent: Tensor, lengths: Tensor, T: int, *, summed: bool = False) -> Tensor:
+    """`gru` in the native library. gates: (M, 3H), padded or packed. Returns (D, M, H), or their sum (M, H)."""
+    if torch.is_grad_enabled() and (gates.requires_grad or recurrent.requires_grad):
+        return NativeGru.apply(gates, recurrent, lengths, T, summed)  # type: ignore[no-untyped-call, no-any-return]
+    call = Call(gates, recurrent, lengths, T)
+    h = call.forward(gates.contiguous(), recurrent.contiguous(), None)
+    return h.sum(0) if summed else h
+
+
+class Call:
+    """What the forward and the backward call of a layer share. M rows of gates, padded or packed."""
+
+    def __init__(self, gates: Tensor, recurrent: Tensor, lengths: Tensor, T: int) -> None:
+        self.lengths = lengths.to(torch.int32).contiguous()
+        D, _, H = recurrent.shape
+        self.shape = D, T, len(lengths), len(gates), H
+        self.how = torch.get_num_threads(), int(torch.is_autocast_enabled("cpu"))
+        sizes = (c.c_size_t(), c.c_size_t(), c.c_size_t())
+        native.load().ds2_gru_sizes(*self.shape, self.how[0], *map(c.byref, sizes))
+        self.reserve_bytes, self.forward_bytes, self.backward_bytes = (size.value for size in sizes)
+
+    def forward(self, gates: Tensor, recurrent: Tensor, reserve: Tensor | None) -> Tensor:
+        """Return h (D, M, H); fill `reserve` when there is one."""
+        D, _, _, M, H = self.shape
+        h, workspace = torch.empty(D, M, H), torch.empty(self.forward_bytes, dtype=torch.uint8)
+        native.load().ds2_gru_forward(
+            *self.shape, *map(address, (gates, recurrent, self.lengths, h, reserve, workspace)),
+            self.forward_bytes, *self.how,
+        )  # fmt: skip
+        return h
+
+    def backward(self, recurrent: Tensor, h: Tensor, reserve: Tensor, dh: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradients of gates and recurrent; dh: (D, M, H), or (M, H) shared by the directions."""
+        D, _, _, M, H = self.shape
+        dgates, drecurrent = torch.empty(M, 3 * H), torch.empty_like(recurrent)
+        workspace = torch.empty(self.backward_bytes, dtype=torch.uint8)
+        native.load().ds2_gru_backward(
+            *self.shape, *map(address, (recurrent, self.lengths, h, reserve, dh)), 1 if dh.dim() == 2 else D,
+            *map(address, (dgates, drecurrent, workspace)), self.backward_bytes, *self.how,
+        )  # fmt: skip
+        return dgates, drecurrent
+
+
+def address(tensor: Tensor | None) -> int | None:
+    """Where the tensor's first element is."""
+    return None if tensor is None else tensor.data_ptr()
+
+
 class NativeGru(torch.autograd.Function):
-    """`gru` in the native library: float32 on the CPU, gates (M, 3H) padded or packed."""
+    """`gru_native` with its gradient."""
 
     @staticmethod
     def forward(ctx: Any, gates: Tensor, recurrent: Tensor, lengths: Tensor, T: int, summed: bool) -> Tensor:
-        """Return (D, M, H), or their sum (M, H)."""
-        gates, recurrent = gates.contiguous(), recurrent.contiguous()
-        lengths = lengths.to(torch.int32).contiguous()
-        (M, _), (D, _, H), N = gates.shape, recurrent.shape, len(lengths)
-        threads, precision = torch.get_num_threads(), int(torch.is_autocast_enabled("cpu"))
-        shape = D, T, N, M, H
-        reserve_bytes, forward_bytes, backward_bytes = sizes(shape, threads)
-        needs_grad = any(ctx.needs_input_grad)
-        reserve = torch.empty(reserve_bytes // 4 if needs_grad else 0)
-        h, workspace = torch.empty(D, M, H), torch.empty(forward_bytes, dtype=torch.uint8)
-        native.load().ds2_gru_forward(
-            *shape, *map(address, (gates, recurrent, lengths, h)), address(reserve) if needs_grad else None,
-            address(workspace), forward_bytes, threads, precision,
-        )  # fmt: skip
-        ctx.save_for_backward(recurrent, lengths, h, reserve)
-        ctx.call = shape, 1 if summed else D, backward_bytes, threads, precision
+        """See `gru_native`."""
+        recurrent = recurrent.contiguous()
+        call = ctx.call = Call(gates, recurrent, lengths, T)
+        reserve = torch.empty(call.reserve_bytes // 4)
+        h = call.forward(gates.contiguous(), recurrent, reserve)
+        ctx.save_for_backward(recurrent, h, reserve)
         return h.sum(0) if summed else h
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, dh: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the gates and the recurrent weights."""
-        recurrent, lengths, h, reserve = ctx.saved_tensors
-        shape, dh_directions, backward_bytes, threads, precision = ctx.call
-        _, M, H = h.shape
-        dh = dh.contiguous()
-        dgates, drecurrent = torch.empty(M, 3 * H), torch.empty_like(recurrent)
-        workspace = torch.empty(backward_bytes, dtype=torch.uint8)
-        native.load().ds2_gru_backward(
-            *shape, *map(address, (recurrent, lengths, h, reserve, dh)), dh_directions,
-            *map(address, (dgates, drecurrent, workspace)), backward_bytes, threads, precision,
-        )  # fmt: skip
-        return dgates, drecurrent, None, None, None
-
-
-def address(tensor: Tensor) -> int:
-    """Where the tensor's first element is."""
-    return tensor.data_ptr()
-
-
-def sizes(shape: tuple[int, int, int, int, int], threads: int) -> tuple[int, int, int]:
-    """Bytes of the reserve, the forward workspace and the backward workspace for (D, T, N, M, H)."""
-    out = (c.c_size_t(), c.c_size_t(), c.c_size_t())
-    native.load().ds2_gru_sizes(*shape, threads, *map(c.byref, out))
-    return out[0].value, out[1].value, out[2].value
+        recurrent, h, reserve = ctx.saved_tensors
+        return *ctx.call.backward(recurrent, h, reserve, dh.contiguous()), None, None, None
