@@ -66,11 +66,11 @@ def _tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
             raise UsageError(f"--tune writes {exp}/{stage.TUNED} and no rows: it takes no {name}")
     if config.lm is None:
         raise UsageError("--tune finds the weights of a language model, and there is none (--lm FILE)")
-    grid = tune.grid_of(config)
     tune.refuse_test_set(dev)
     network = Network(exp)
     search = stage.search_for(config, network)
     assert isinstance(search, BeamSearch)
+    grid = tune.grid_of(config, search)
     unit = "word" if search.lexicon.kind == WORD_LM else "char"
     ledger = Ledger()
     rows = manifest.read(dev, ("id", "text"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from ds2cli import __version__
@@ -14,6 +14,7 @@ from ds2cli.config.decode import DecodeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.io import open_out
+from ds2cli.kernels.prefix import CHAR_LM
 from ds2cli.manifest import Row
 from ds2cli.search.beam import BeamSearch
 from ds2cli.search.tune import Grid, Trial, Weights, try_all
@@ -46,15 +47,20 @@ def run(
             weighed = search.weigh(weights.alpha, weights.beta, weights.unknown)
             return pool.map(lambda item: weighed(item.log_probs)[0].text, items)
 
-        yield from try_all(grid_of(config), decode, [item.row["text"] for item in items], unit)
+        yield from try_all(grid_of(config, search), decode, [item.row["text"] for item in items], unit)
 
 
-def grid_of(config: DecodeConfig) -> Grid:
-    """The grid of the settings; UsageError when a weight has no value to try."""
+def grid_of(config: DecodeConfig, search: BeamSearch) -> Grid:
+    """The grid of the settings; UsageError when a weight has no value to try.
+
+    A character model that knows every symbol never meets an unknown one: one price for it stands for all.
+    """
     grid = Grid(config.alphas, config.betas, config.unknowns)
     if not len(grid):
         raise UsageError("--tune: alphas, betas and unknowns must each have a value to try")
-    return grid
+    lexicon = search.lexicon
+    knows_all = lexicon.kind == CHAR_LM and search.tables.unk not in lexicon.unit[1:]
+    return replace(grid, unknowns=grid.unknowns[:1]) if knows_all else grid
 
 
 def save(config: DecodeConfig, exp: str, best: Trial, **made: str) -> None:
