@@ -39,6 +39,12 @@ SUFFIXES = FFMPEG_SUFFIXES | {".wav", ".flac", ".aif", ".aiff", ".au", ".snd"}
 SLOPPY_HEADER_BYTES = 64
 """Writers that count their own header wrongly are off by less than this."""
 
+RATES_HZ = range(1000, 768_001)
+"""A header that says another rate is broken, and resampling by what it says could fill the memory."""
+
+LISTS = frozenset({"concat", "hls"})
+"""What FFmpeg would follow to other files."""
+
 PREROLL_S = 1.0
 """Decoded before a segment and thrown away: G.722 adapts, MP3 and Opus refer to earlier frames."""
 
@@ -103,7 +109,10 @@ def probe(source: Source, *, decode: bool = True) -> Info:
 def _decode(source: Source, offset_s: float, duration_s: float | None) -> tuple[Samples, int]:
     """Samples (N, C) of a segment, and the rate."""
     decode = _decode_sndfile if _by_sndfile(source) else _decode_ffmpeg
-    return decode(source, offset_s, duration_s)
+    samples, rate = decode(source, offset_s, duration_s)
+    if len(samples) and rate not in RATES_HZ:
+        raise BadUtterance("unreadable-audio", f"{_name(source)}: its header says {rate} samples a second")
+    return samples, rate
 
 
 def _by_sndfile(source: Source) -> bool:
@@ -160,6 +169,8 @@ def _decode_sndfile(source: Source, offset_s: float, duration_s: float | None) -
             return _decode_ffmpeg(source, offset_s, duration_s)
         broken = "truncated-audio" if "lost sync" in reason or "unexpected" in reason.lower() else "unreadable-audio"
         raise BadUtterance(broken, f"{name}: {reason}") from e
+    except MemoryError:
+        raise BadUtterance("unreadable-audio", f"{name}: its header says {total} samples, too many") from None
     if len(samples) < wanted:
         raise BadUtterance("truncated-audio", f"{name}: {len(samples)} of {wanted} samples could be decoded")
     return samples, rate
@@ -169,7 +180,7 @@ def _decode_ffmpeg(source: Source, offset_s: float, duration_s: float | None) ->
     name = _name(source)
     try:
         with av.open(_open(source)) as container:
-            if not container.streams.audio:
+            if not container.streams.audio or container.format.name in LISTS:
                 raise BadUtterance("not-audio", f"{name}: {container.format.name} without an audio stream")
             stream = container.streams.audio[0]
             first = stream.start_time or 0
@@ -193,6 +204,8 @@ def _decode_ffmpeg(source: Source, offset_s: float, duration_s: float | None) ->
             exact = container.format.name in STATES_ITS_LENGTH
     except av.FFmpegError as e:
         raise BadUtterance("unreadable-audio", f"{name}: {e.strerror or e}") from e
+    if len({part.shape[1] for part in parts}) > 1:
+        raise BadUtterance("unreadable-audio", f"{name}: the number of channels changes within it")
     samples = np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
     if exact and end is None and start + len(samples) < 0.98 * stated * rate:
         seconds = len(samples) / rate
@@ -202,8 +215,11 @@ def _decode_ffmpeg(source: Source, offset_s: float, duration_s: float | None) ->
 
 
 def _float(frame: Any) -> Samples:
-    """One decoded frame as (N, C) float32 in -1 … 1."""
-    data = frame.to_ndarray()
+    """One decoded frame as (N, C) float32 in -1 … 1; BadUtterance for samples that have no numpy type."""
+    try:
+        data = frame.to_ndarray()
+    except ValueError as e:
+        raise BadUtterance("unreadable-audio", str(e)) from e
     if not frame.format.is_planar:
         data = data.reshape(-1, frame.layout.nb_channels).T
     if data.dtype == np.uint8:

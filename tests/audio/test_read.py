@@ -1,3 +1,4 @@
+import struct
 from pathlib import Path
 
 import av
@@ -196,3 +197,29 @@ def test_find_is_sorted_and_takes_audio_only(tmp_path):
 def test_a_file_name_that_is_not_utf8_cannot_stand_in_a_manifest():
     with pytest.raises(BadUtterance, match="not-utf8"):
         read("caf\udce9.wav")
+
+
+@pytest.mark.parametrize("rate", [1, 800_000_000])
+def test_a_rate_that_no_recording_has_is_a_broken_header(tmp_path, rate):
+    samples = np.zeros(100, np.int16).tobytes()
+    head = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 236, b"WAVE", b"fmt ", 16, 1, 1, rate, rate, 2, 16, b"data", 200)
+    (tmp_path / "a.wav").write_bytes(head + samples)
+    with pytest.raises(BadUtterance, match=r"unreadable-audio.*samples a second"):
+        read(tmp_path / "a.wav")
+
+
+def test_a_header_that_promises_more_than_the_memory_holds(tmp_path):
+    path = tmp_path / "a.flac"
+    soundfile.write(path, np.zeros(16000, np.float32), 16000)
+    data = bytearray(path.read_bytes())
+    data[21] |= 0x0F  # the top of FLAC's 36 bits for the number of samples
+    path.write_bytes(data)
+    with pytest.raises(BadUtterance, match=r"unreadable-audio|truncated-audio"):
+        read(path)
+
+
+def test_a_list_of_other_files_is_not_followed(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(16000, np.float32), 16000)
+    (tmp_path / "list.m4a").write_text("ffconcat version 1.0\nfile a.wav\n")
+    with pytest.raises(BadUtterance, match="not-audio"):
+        read(tmp_path / "list.m4a")
