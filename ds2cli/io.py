@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import os
 import sys
 import zlib
@@ -44,8 +45,17 @@ def open_out(path: str) -> Iterator[TextIO]:
         yield sys.stdout
         sys.stdout.flush()
         return
-    opener: Any = gzip.open if path.endswith(".gz") else open
-    with _in_place(path) as file, opener(file, "wt", encoding="utf-8", newline="\n") as f:
+    if not path.endswith(".gz"):
+        with _in_place(path) as file, file.open("w", encoding="utf-8", newline="\n") as f:
+            yield f
+        return
+    with (
+        _in_place(path) as file,
+        file.open("wb") as raw,
+        # no name and no time inside: the same rows make the same file
+        gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed,
+        io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as f,
+    ):
         yield f
 
 

@@ -18,6 +18,16 @@ def test_round_trip(tmp_path, name):
     assert ((tmp_path / name).read_bytes()[:2] == b"\x1f\x8b") == name.endswith(".gz")
 
 
+def test_the_same_rows_make_the_same_gzip(tmp_path, monkeypatch):
+    made = []
+    for now in (1e9, 2e9):
+        monkeypatch.setattr("time.time", lambda now=now: now)
+        with open_out(str(tmp_path / f"{now}.gz")) as f:
+            f.write("x" * 99)
+        made.append((tmp_path / f"{now}.gz").read_bytes())
+    assert made[0] == made[1]
+
+
 @pytest.mark.parametrize("opener", [open_out, open_out_bytes])
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, opener):
     path = tmp_path / "a"
