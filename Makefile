@@ -1,5 +1,5 @@
 # make demo   train and decode on 22 minutes of recorded speech     make test   the test suite
-# make check  lint, types and tests: all that CI asks               make help   every target
+# make check  lint, types and tests: what a commit needs             make help   every target
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-mini test test-slow lint fmt type check docs native native-sanitize kenlm bench clean
 PYTHON ?= python3
@@ -43,7 +43,7 @@ fmt: $(READY)    ## format
 type: $(READY)   ## mypy --strict
 	$(BIN)/mypy
 
-check: lint type test ## all of it: what CI runs and what a commit needs
+check: lint type test ## all of it: what a commit needs
 
 docs: $(READY)   ## make the command reference of the README anew
 	$(BIN)/python -m ds2cli.cli._reference README.md
