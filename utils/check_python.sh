@@ -5,5 +5,11 @@ python=${1:-python3}
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
   { echo "$python: ds2cli needs Python 3.11 or later (make PYTHON=python3.12 …)" >&2; exit 1; }
 "$python" -c 'import venv, ensurepip' 2>/dev/null && exit 0
-[[ $(id -u) -eq 0 ]] || { echo "$python has no venv module: run  sudo apt-get install python3-venv  and try again" >&2; exit 1; }
-apt-get install -qq -y python3-venv >/dev/null
+package=python3-venv
+if ! command -v apt-get >/dev/null; then
+  echo "$python has no venv module: install it with your package manager (Debian's name is $package) and try again" >&2; exit 1
+elif [[ $(id -u) -ne 0 ]]; then
+  echo "$python has no venv module: run  sudo apt-get install $package  and try again" >&2; exit 1
+fi
+# a fresh container has no package lists yet
+apt-get install -qq -y "$package" >/dev/null 2>&1 || { apt-get update -qq && apt-get install -qq -y "$package" >/dev/null; }
