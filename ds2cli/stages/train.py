@@ -44,7 +44,7 @@ def prepare(
     ledger: Ledger,
     stats: str | None = None,
 ) -> Job:
-    """Read what is needed from the rows; drop training rows that cannot be learned from, with a reason.
+    """Read what is needed from the rows; drop those that cannot be learned from or tested on, with a reason.
 
     exp: a checkpoint there has decided on the symbols. features: the settings that `rows` were featurized with.
     stats: a file of Kaldi's CMVN statistics, else they are taken from the rows.
@@ -65,12 +65,10 @@ def prepare(
         first = f", the first: {ledger.rows[0]['detail']}" if ledger.rows else ""
         raise DataError(f"train: no utterance can be used, {ledger.summary()}{first}")
     mean, std = cmvn.mean_std(_read_stats(stats) if stats else _statistics(train))
-    none = np.zeros(0, np.int32)
-    held_out = [Utterance(row["id"], row["feats"], row["num_frames"], none, row["text"]) for row in dev]
-    for utterance, what in [(train[0], "training"), *((u, "dev") for u in held_out[:1])]:
-        bins = _bins(utterance)
-        if bins != len(mean):
-            raise DataError(f"train: {what} features have {bins} bins, the statistics have {len(mean)}")
+    bins = read_matrix(train[0].feats).shape[1]
+    if bins != len(mean):
+        raise DataError(f"train: training features have {bins} bins, the statistics have {len(mean)}")
+    held_out = list(_held_out(dev, bins, ledger))
     return Job(config, vocab, features, train, held_out, mean, std, read_matrix)
 
 
@@ -121,11 +119,23 @@ def _utterance(row: Row, vocab: Vocab, config: TrainConfig) -> Utterance:
     return Utterance(row["id"], row["feats"], frames, labels, row["text"], (needed - 1) * stride + 1)
 
 
-def _bins(utterance: Utterance) -> int:
-    try:
-        return int(read_matrix(utterance.feats, utterance.id).shape[1])
-    except BadUtterance as e:
-        raise DataError(f"train: {utterance.id}: {e.detail}") from e
+def _held_out(rows: Iterable[Row], bins: int, ledger: Ledger) -> Iterator[Utterance]:
+    """The rows that can be tested on; DataError when there are rows and not one of them can."""
+    kept, last = 0, None
+    for row in rows:
+        try:
+            x = read_matrix(row["feats"], row["id"])
+            if x.shape[1] != bins:
+                raise BadUtterance("wrong-features", f"{x.shape[1]} bins, those of the training rows have {bins}")
+        except BadUtterance as e:
+            ledger.drop_error(row["id"], e)
+            last = e
+            continue
+        kept += 1
+        yield Utterance(row["id"], row["feats"], len(x), np.zeros(0, np.int32), row["text"])
+    ledger.kept += kept
+    if last is not None and not kept:
+        raise DataError(f"train: no dev utterance can be used: {last.detail}")
 
 
 def _statistics(train: list[Utterance]) -> NDArray[np.float64]:

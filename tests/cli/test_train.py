@@ -33,7 +33,7 @@ def test_train_then_emit(ds2, toy, tmp_path, conf, jsonl):
     train = ["train", toy / "train.jsonl", exp, "--dev", toy / "dev.jsonl", "--config", conf, "--set", "optim.lr=0.01"]
     done = ds2(*train)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "" and "48 in = 48 kept + 0 dropped" in done.stderr and "epoch 2/2  loss" in done.stderr
+    assert done.stdout == "" and "56 in = 56 kept + 0 dropped" in done.stderr and "epoch 2/2  loss" in done.stderr
     saved = tomllib.loads((exp / "config.toml").read_text())
     assert saved["optim"]["lr"] == 0.01 and saved["made_by"]["command"].startswith("ds2 train")
     assert {p.name for p in exp.iterdir()} == {

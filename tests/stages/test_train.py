@@ -82,7 +82,21 @@ def test_what_cannot_be_learned_from_is_dropped_with_its_reason(toy, tmp_path):
     ledger = Ledger()
     job = prepared(toy, tmp_path, rows=rows, ledger=ledger)
     assert ledger.reasons == {"label-too-long": 2, "no-text": 1, "missing-archive": 1}
-    assert "labels need" in ledger.rows[0]["detail"] and len(job.train) == ledger.kept == len(rows) - 4
+    assert "labels need" in ledger.rows[0]["detail"] and len(job.train) == len(rows) - 4
+    assert ledger.kept == len(job.train) + len(job.dev)
+
+
+def test_a_dev_row_that_cannot_be_read_is_dropped_before_the_training(toy, tmp_path):
+    rows, dev = (list(manifest.read(str(toy / f"{name}.jsonl"))) for name in ("train", "dev"))
+    with ArkWriter(tmp_path / "odd.ark") as ark:
+        dev[0]["feats"] = ark.write(dev[0]["id"], np.zeros((5, 7), np.float32))
+    dev[1]["feats"] = str(tmp_path / "gone.ark:5")
+    ledger = Ledger()
+    job = train.prepare(config(), rows, dev, str(tmp_path), FEATURES, ledger)
+    assert ledger.reasons == {"wrong-features": 1, "missing-archive": 1}
+    assert [u.id for u in job.dev] == [row["id"] for row in dev[2:]]
+    with pytest.raises(DataError, match="no dev utterance can be used"):
+        train.prepare(config(), rows, dev[:2], str(tmp_path), FEATURES, Ledger())
 
 
 def test_nothing_left_is_an_error(toy, tmp_path):
