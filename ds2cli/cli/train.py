@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,7 +56,8 @@ def train(
         events = stage.run(job, exp, lambda: bool(asked))
         with open_out(f"{exp}/config.toml") as f:
             made = {"ds2cli": __version__, "command": shlex.join(["ds2", *sys.argv[1:]]), "kept": ledger.kept}
-            f.write(to_toml(config, made))
+            # a folder's own settings may be given back to go on in it: they must not ask to start anew
+            f.write(to_toml(replace(config, fresh=False), made))
         done = _show(events, config)
     if asked and not done:
         ui.log("train: interrupted, last.pt is written; the same command goes on from there")

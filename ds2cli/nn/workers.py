@@ -55,7 +55,7 @@ class Group:
         for child in self._children:
             child.join(5)
             if child.is_alive():
-                child.terminate()
+                child.kill()
 
 
 def start(size: int, work: Callable[..., None], arguments: Iterable[Any]) -> Group:
@@ -90,6 +90,8 @@ def _child(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
     _join(rank, size, port)
+    # a scheduler asks all of a job's processes to end: rank 0 does, and writes what it takes to go on
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     group = Group(rank, size)
     try:
         work(*arguments, group)

@@ -39,7 +39,9 @@ def test_train_then_emit(ds2, toy, tmp_path, conf, jsonl):
     assert {p.name for p in exp.iterdir()} == {
         "best.safetensors", "config.toml", "dropped.jsonl", "last.pt", "tokens.txt", "train.jsonl",
     }  # fmt: skip
-    assert ds2("train", toy / "train.jsonl", exp, "--config", exp / "config.toml").returncode == 0
+    assert ds2(*train, "--fresh").returncode == 0
+    again = ds2("train", toy / "train.jsonl", exp, "--config", exp / "config.toml")
+    assert again.returncode == 0 and "epoch 1/2" not in again.stderr, "its own settings go on, they do not start anew"
     again = ds2(*train, "--set", "model.rnn_size=8")
     assert (
         again.returncode == 2 and "model.rnn_size was 16, is 8" in again.stderr and len(again.stderr.splitlines()) == 2
@@ -50,16 +52,19 @@ def test_train_then_emit(ds2, toy, tmp_path, conf, jsonl):
     assert made.stdout.count('"num_steps"') == 8 and (tmp_path / "e" / "emissions.ark").is_file()
 
 
-def test_ctrl_c_ends_after_the_step_and_the_same_command_goes_on(ds2, toy, tmp_path, conf, jsonl):
+@pytest.mark.parametrize(("number", "nproc"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
+def test_a_signal_to_all_processes_ends_after_the_step_and_the_same_command_goes_on(
+    ds2, toy, tmp_path, conf, jsonl, number, nproc
+):
     exp = tmp_path / "exp"
-    arguments = ["train", toy / "train.jsonl", exp, "--config", conf, "--epochs", "100000"]
+    arguments = ["train", toy / "train.jsonl", exp, "--config", conf, "--nproc", nproc, "--epochs", "100000"]
     command = [sys.executable, "-m", "ds2cli", *map(str, arguments)]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
     until = time.monotonic() + 120
     while not (exp / "train.jsonl").is_file() and time.monotonic() < until:
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert said.splitlines()[-1] == ("train: interrupted, last.pt is written; the same command goes on from there")

@@ -6,13 +6,6 @@ import torch
 from ds2cli.nn.workers import Group
 
 
-def sum_up(value, group):
-    """What the started processes do in the tests below; spawned, so it is found by its name."""
-    flat = torch.full((3,), float(value + group.rank))
-    group.add(flat)
-    group.together([f"rank {group.rank}"])
-
-
 def test_one_process_is_a_group_of_its_own():
     group = Group()
     flat = torch.ones(2)
