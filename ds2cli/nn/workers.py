@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import socket
+import shutil
+import sys
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -26,6 +28,7 @@ class Group:
     rank: int = 0
     size: int = 1
     _children: list[Any] = field(default_factory=list)
+    _meeting: str | None = None
 
     def share(self, items: list[Any]) -> list[Any]:
         """Every size-th item: of rows sorted by length each process gets an equal part."""
@@ -56,6 +59,8 @@ class Group:
             child.join(5)
             if child.is_alive():
                 child.kill()
+        if self._meeting is not None:
+            shutil.rmtree(self._meeting, ignore_errors=True)
 
 
 def start(size: int, work: Callable[..., None], arguments: Iterable[Any]) -> Group:
@@ -66,30 +71,30 @@ def start(size: int, work: Callable[..., None], arguments: Iterable[Any]) -> Gro
     if size == 1:
         return Group()
     threads = max(1, len(os.sched_getaffinity(0)) // size if hasattr(os, "sched_getaffinity") else 1)
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    # a private folder and the loopback interface: nobody else on the network can join in
+    meeting = tempfile.mkdtemp(prefix="ds2-train-")
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     context = multiprocessing.get_context("spawn")
     children = [
-        context.Process(target=_child, args=(rank, size, port, threads, work, tuple(arguments)), daemon=True)
+        context.Process(target=_child, args=(rank, size, meeting, threads, work, tuple(arguments)), daemon=True)
         for rank in range(1, size)
     ]
     for child in children:
         child.start()
     torch.set_num_threads(threads)
-    _join(0, size, port)
-    return Group(0, size, children)
+    _join(0, size, meeting)
+    return Group(0, size, children, meeting)
 
 
 def _child(
-    rank: int, size: int, port: int, threads: int, work: Callable[..., None], arguments: tuple[Any, ...]
+    rank: int, size: int, meeting: str, threads: int, work: Callable[..., None], arguments: tuple[Any, ...]
 ) -> None:
     import signal
 
     # Ctrl-C reaches every process of the terminal: rank 0 decides for all of them
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
-    _join(rank, size, port)
+    _join(rank, size, meeting)
     # a scheduler asks all of a job's processes to end: rank 0 does, and writes what it takes to go on
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     group = Group(rank, size)
@@ -100,7 +105,6 @@ def _child(
     group.close()
 
 
-def _join(rank: int, size: int, port: int) -> None:
-    distributed.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size, timeout=WAIT
-    )
+def _join(rank: int, size: int, meeting: str) -> None:
+    store = distributed.FileStore(os.path.join(meeting, "store"), size)  # type: ignore[attr-defined]
+    distributed.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=WAIT)
