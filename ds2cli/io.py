@@ -76,8 +76,9 @@ def _in_place(path: str) -> Iterator[Path]:
     target = Path(path).resolve()
     if target.is_dir():
         raise DataError(f"{path}: is a folder, expected a file to write")
-    if target.exists() and not target.is_file():
-        yield target
+    if Path(path).exists() and not Path(path).is_file():
+        # by its own name: that of a pipe, as /dev/stdout often is, cannot be resolved
+        yield Path(path)
         return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
@@ -29,6 +30,8 @@ R = TypeVar("R")
 BATCH = 8
 # batches a process may hold: one to work on and one to start next
 AHEAD = 2
+# Ctrl-C reaches every process of the terminal, SIGTERM all of a job; the parent decides what happens to the work
+LEFT_TO_PARENT = (signal.SIGINT, signal.SIGTERM)
 
 
 class Job(Protocol[T_contra, R_co]):
@@ -51,29 +54,44 @@ class GoneError(Exception):
     """The parent left without asking for the end."""
 
 
-def spread(make: Callable[[int], Job[T, R]], items: Iterable[T], nj: int, at_end: Callable[[Any], None]) -> Iterator[R]:
+def spread(
+    make: Callable[[int], Job[T, R]],
+    items: Iterable[T],
+    nj: int,
+    at_end: Callable[[Any], None],
+    judge: Callable[[], None] = lambda: None,
+) -> Iterator[R]:
     """Yield make(1 … nj)(item) for each item, in their order, with at most a few batches in flight.
 
     make: picklable, makes the job of one process.  at_end: called with each job's result, in order, once all is done.
+    judge: called after the last item and before any job ends; what it raises ends them as an error does.
     With nj = 1 everything happens in this process. Ds2Error when a process dies; an error in a job is raised here.
     """
     if nj == 1:
         job = make(1)
         with job:
             yield from map(job, items)
+            judge()
         at_end(job.result())
         return
     context = multiprocessing.get_context("spawn")
     pipes: list[Connection] = []
     processes = []
     try:
-        for number in range(1, nj + 1):
-            here, there = context.Pipe()
-            process = context.Process(target=_serve, args=(make, number, there), daemon=True)
-            process.start()
-            there.close()
-            pipes.append(here)
-            processes.append(process)
+        # unblocks the signals that it blocks, so it comes before the block below
+        resource_tracker.ensure_running()
+        # what is blocked here stays blocked in a process from its first moment
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, LEFT_TO_PARENT)
+        try:
+            for number in range(1, nj + 1):
+                here, there = context.Pipe()
+                process = context.Process(target=_serve, args=(make, number, there), daemon=True)
+                process.start()
+                there.close()
+                pipes.append(here)
+                processes.append(process)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         waiting: deque[Connection] = deque()
         for index, batch in enumerate(_batches(items)):
             if len(waiting) == AHEAD * nj:
@@ -83,6 +101,7 @@ def spread(make: Callable[[int], Job[T, R]], items: Iterable[T], nj: int, at_end
             waiting.append(pipe)
         while waiting:
             yield from _receive(waiting.popleft())
+        judge()
         for pipe in pipes:
             _send(pipe, None)
         for result in [_receive(pipe) for pipe in pipes]:
@@ -124,8 +143,6 @@ def _receive(pipe: Connection) -> Any:
 
 def _serve(make: Callable[[int], Job[Any, Any]], number: int, pipe: Connection) -> None:
     """The life of one process: a batch in, its results out, until None asks for the end."""
-    # Ctrl-C reaches every process of the terminal; the parent decides what happens to the work
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_pump, args=(pipe, waiting), daemon=True).start()
     with contextlib.suppress(GoneError, BrokenPipeError, ConnectionResetError):

@@ -1,5 +1,7 @@
 import gzip
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -50,6 +52,12 @@ def test_a_pipe_stays_a_pipe(tmp_path):
     reader.join(5)
     assert got == ["x"]
     assert fifo.is_fifo()
+
+
+def test_standard_output_has_a_name_too():
+    command = "from ds2cli.io import open_out\nwith open_out('/dev/stdout') as f: f.write('x')"
+    done = subprocess.run([sys.executable, "-c", command], stdout=subprocess.PIPE, check=True)
+    assert done.stdout == b"x"
 
 
 def test_a_link_is_followed(tmp_path):

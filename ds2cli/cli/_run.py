@@ -10,7 +10,6 @@ from typing import Any
 from ds2cli import __version__, manifest, ui
 from ds2cli.config.base import Config, StageConfig, to_toml
 from ds2cli.drops import Ledger
-from ds2cli.errors import Ds2Error
 from ds2cli.io import open_out
 from ds2cli.manifest import Row
 
@@ -42,8 +41,12 @@ def write_rows(name: str, config: StageConfig, out: str, rows: Iterable[Row], le
     """Write a stage's rows, its drops and its settings; refuse the result when too many are bad."""
     try:
         manifest.write(out, _judged(name, config, rows, ledger))
-    finally:
-        report_drops(name, config, out, ledger)
+    except Exception:
+        # what stopped before its first row has nothing to tell, and the drops of the result that stays are still true
+        if ledger.kept or ledger.rows:
+            report_drops(name, config, out, ledger)
+        raise
+    report_drops(name, config, out, ledger)
     save_config(config, out, kept=ledger.kept, dropped=ledger.dropped)
 
 
@@ -73,11 +76,7 @@ def save_config(config: Config, out: str, **made: Any) -> None:
 
 def refuse_bad(name: str, config: StageConfig, ledger: Ledger) -> None:
     """Ds2Error (exit 1) when more than `config.max_bad` percent of the utterances are bad."""
-    if ledger.bad_percent > config.max_bad:
-        raise Ds2Error(
-            f"{name}: refused, {ledger.bad} of {ledger.kept + ledger.bad} utterances are bad "
-            f"({ledger.bad_percent:.1f} %, allowed {config.max_bad:g} %; --max-bad raises the limit)"
-        )
+    ledger.refuse(name, config.max_bad)
 
 
 def count_lines(path: str) -> int | None:

@@ -5,8 +5,11 @@ A command is a file of this folder: `x.py` with a function `x`, or a Typer `app`
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import pkgutil
+import signal
 import sys
 from typing import Annotated
 
@@ -14,12 +17,14 @@ import typer
 
 import ds2cli.cli
 from ds2cli import __version__, ui
-from ds2cli.errors import Ds2Error
+from ds2cli.errors import DataError, Ds2Error
 
 PIPELINE = ("prepare", "featurize", "train", "emit", "align", "lm", "decode", "score", "transcribe", "data")
 """The order of `ds2 --help`; other commands follow by name."""
 
 INTERRUPTED = 130
+TERMINATED = 143
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -58,14 +63,30 @@ _add_commands()
 
 def main() -> None:
     """Run `ds2`; a Ds2Error is one line and its exit status, anything else is a bug and keeps its traceback."""
+    # as an error does, so that what is half-written is removed; 128 + 15 is what a shell calls it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
-        app(prog_name="ds2")
+        try:
+            app(prog_name="ds2")
+        except SystemExit as e:
+            sys.stdout.flush()
+            # Typer turns Ctrl-C into its own kind of exit
+            if e.__context__ is not None and isinstance(e.__context__.__cause__, KeyboardInterrupt):
+                ui.log("ds2: interrupted")
+            raise
     except Ds2Error as e:
         ui.log(f"ds2: {e}")
         sys.exit(e.exit_code)
     except KeyboardInterrupt:
         ui.log("ds2: interrupted")
         sys.exit(INTERRUPTED)
+    except OSError as e:
+        if e.errno not in FULL:
+            raise
+        ui.log(f"ds2: the output cannot be written: {(e.strerror or str(e)).lower()}")
+        # Python writes out what is left when it ends, and would fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(DataError.exit_code)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def sort(path: str, ledger: Ledger) -> Iterator[Row]:
         for number, line in enumerate(f, start=1):
             where = f"{'<stdin>' if path == '-' else path}:{number}"
             try:
-                row = manifest.parse(line.rstrip("\r\n") + "\n")
+                row = manifest.parse(line.removeprefix("\ufeff").rstrip("\r\n") + "\n")
                 if row["id"] in rows:
                     raise BadUtterance("duplicate-id", f"{where}: id {row['id']!r} was there already")
             except BadUtterance as e:

@@ -90,10 +90,11 @@ def search_for(config: SearchConfig, network: Network) -> Search:
     from ds2cli.lm.query import NgramLm
     from ds2cli.search.beam import BeamSearch
 
+    vocab = network.vocab
     lm = None if config.lm is None else NgramLm.load(config.lm)
     try:
         return BeamSearch.make(
-            network.vocab,
+            vocab,
             lm,
             alpha=config.alpha or 0.0,
             beta=config.beta or 0.0,

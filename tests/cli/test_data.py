@@ -84,3 +84,12 @@ def test_a_closed_pipe_is_quiet(tmp_path):
     writer.stderr.close()
     assert writer.wait(30) in (1, 141)
     assert "Traceback" not in said
+
+
+def test_what_cannot_be_read_leaves_the_earlier_result_and_its_drops(ds2, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"id":"a"}\n{"id":"b"\n')
+    assert ds2("data", "sort", "a.jsonl", "b.jsonl", "--max-bad", 100, cwd=tmp_path).returncode == 0
+    before = sorted(p.name for p in tmp_path.iterdir())
+    done = ds2("data", "sort", "missing.jsonl", "b.jsonl", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (3, "ds2: missing.jsonl: no such file or directory\n")
+    assert sorted(p.name for p in tmp_path.iterdir()) == before

@@ -68,7 +68,7 @@ def test_tune_keeps_weights_that_decode_uses(ds2, place):
         (["exp", "dev.jsonl", "--lm", "none.arpa"], 3, "none.arpa"),
         (["exp", "dev.jsonl", "--lm", "case.arpa"], 3, "the case differs"),
         (["exp", "dev.jsonl", "--beam", 0], 2, "expected 1 to 100000"),
-        (["nothing", "dev.jsonl"], 3, "no trained network"),
+        (["nothing", "dev.jsonl"], 3, "ds2: nothing/best.safetensors: no trained network"),
         (["exp", "gone.jsonl"], 3, "gone.jsonl"),
         (["--tune", "exp", "dev.jsonl"], 2, "--lm FILE"),
         (["--tune", "exp", "test.jsonl", "--lm", "lm.arpa"], 2, "test set"),

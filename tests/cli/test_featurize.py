@@ -118,7 +118,7 @@ def test_the_settings_are_saved_and_read_back(ds2, jsonl, recordings, tmp_path):
     assert read_matrix(str(tmp_path / a["feats"])).shape[1] == 81
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_interrupted_it_leaves_no_half_output_and_no_process(jsonl, recordings, tmp_path, how):
     rows = [{**recordings[0], "id": f"u{i:05}"} for i in range(5000)]
     jsonl(tmp_path / "in.jsonl", rows)
@@ -132,14 +132,14 @@ def test_interrupted_it_leaves_no_half_output_and_no_process(jsonl, recordings, 
     until = time.monotonic() + 60
     while not list(tmp_path.glob("feats/.*.ark")) and time.monotonic() < until:
         time.sleep(0.05)
-    os.killpg(running.pid, how) if how == signal.SIGINT else running.kill()
+    running.kill() if how == signal.SIGKILL else os.killpg(running.pid, how)
     said = running.communicate(timeout=30)[1].decode()
-    assert running.returncode == (130 if how == signal.SIGINT else -9)
-    if how == signal.SIGINT:
+    assert running.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[how]
+    if how != signal.SIGKILL:
         assert "Traceback" not in said
     while list(tmp_path.glob("feats/.*.ark")) and time.monotonic() < until:
         time.sleep(0.05)
     left = [p.name for p in tmp_path.rglob("*") if p.suffix == ".ark"]
     assert left == []
-    if how == signal.SIGINT:
+    if how != signal.SIGKILL:
         assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*before, "feats"])

@@ -50,4 +50,15 @@ def test_ctrl_c_is_one_line_and_130(tmp_path):
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=20)[1]
     assert process.returncode == 130
+    assert said.splitlines()[-1] == "ds2: interrupted"
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("args", ["--version", "data sort", "data show", "data sort - /dev/full"])
+def test_a_full_device_is_one_line(args):
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "ds2cli", *args.split()]
+        done = subprocess.run(command, input='{"id":"a"}\n', stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1] == "ds2: the output cannot be written: no space left on device"
+    assert "Traceback" not in done.stderr

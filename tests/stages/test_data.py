@@ -75,7 +75,7 @@ def test_combine_counts_an_id_that_is_there_twice():
 
 def test_sort_repairs_order_and_line_ends(tmp_path):
     path = tmp_path / "a.jsonl"
-    path.write_bytes(b'{"id":"b"}\r\n{"id":"a"}\n{"id":"b"}\nnot json\n')
+    path.write_bytes(b'\xef\xbb\xbf{"id":"b"}\r\n{"id":"a"}\n{"id":"b"}\nnot json\n')
     ledger = Ledger()
     assert ids(data.sort(str(path), ledger)) == ["a", "b"]
     assert ledger.reasons == {"duplicate-id": 1, "not-json": 1}
