@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from ds2cli import io
@@ -127,7 +128,7 @@ def read(path: str, needs: Iterable[str] = ("id",), ledger: Ledger | None = None
     always raise: the joins of later stages depend on it.
     """
     needs = tuple(needs)
-    folder = "" if path == "-" else os.path.dirname(path)
+    folder = folder_of(path)
     last = ""
     with io.open_in(path) as f:
         for number, line in enumerate(f, start=1):
@@ -152,7 +153,7 @@ def write(path: str, rows: Iterable[Row]) -> int:
 
     DataError when ids are not unique and sorted: then nothing is left at `path`.
     """
-    folder = "" if path == "-" else os.path.dirname(os.path.abspath(path))
+    folder = "" if path == "-" else folder_of(os.path.abspath(path))
     count, last = 0, ""
     with io.open_out(path) as f:
         for row in rows:
@@ -185,6 +186,12 @@ def join(left: Iterable[Row], right: Iterable[Row]) -> Iterator[tuple[Row | None
         else:
             yield x, y
             x, y = next(a, None), next(b, None)
+
+
+def folder_of(path: str) -> str:
+    """The folder that a manifest's relative paths start in: the current one, "", for a pipe or device of any name."""
+    stream = path == "-" or (Path(path).exists() and not Path(path).is_file())
+    return "" if stream else os.path.dirname(path)
 
 
 def moved_to(row: Row, folder: str) -> Row:

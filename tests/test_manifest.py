@@ -116,3 +116,11 @@ def test_join_is_a_dictionary_join(seed):
     joined = list(manifest.join(rows(*left), rows(*right)))
     want = [(i if i in left else None, i if i in right else None) for i in sorted({*left, *right})]
     assert [(a and a["id"], b and b["id"]) for a, b in joined] == want
+
+
+def test_a_pipe_has_no_folder_whatever_its_name(tmp_path):
+    for path, folder in {"-": "", "/dev/null": "", "a.jsonl": "", "/x/a.jsonl": "/x"}.items():
+        assert manifest.folder_of(path) == folder
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert manifest.folder_of(str(pipe)) == ""

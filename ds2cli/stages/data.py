@@ -24,7 +24,7 @@ def faults(config: ValidateConfig, path: str) -> Iterator[str | None]:
     from ds2cli.text.normalize import normalize
 
     needs = [n.strip() for n in config.needs.split(",") if n.strip()]
-    folder = "" if path == "-" else os.path.dirname(path)
+    folder = manifest.folder_of(path)
     last = ""
     with io.open_in(path) as f:
         for number, line in enumerate(f, start=1):
@@ -60,7 +60,7 @@ def _check_files(row: Row, folder: str) -> None:
 
 def sort(path: str, ledger: Ledger) -> Iterator[Row]:
     """The rows of `path` in order of id; rows that are not usable are dropped, of equal ids the first is kept."""
-    folder = "" if path == "-" else os.path.dirname(path)
+    folder = manifest.folder_of(path)
     rows: dict[str, Row] = {}
     with io.open_in(path) as f:
         for number, line in enumerate(f, start=1):
