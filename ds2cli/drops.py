@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ds2cli.errors import BadUtterance
+from ds2cli.errors import BadUtterance, Ds2Error
 
 
 @dataclass
@@ -44,8 +44,20 @@ class Ledger:
     @property
     def bad_percent(self) -> float:
         """The share of bad utterances among all that were not left out on purpose, in percent."""
-        total = self.kept + self.bad
-        return 100.0 * self.bad / total if total else 0.0
+        return _percent(self.bad, self.kept + self.bad)
+
+    def refuse(self, name: str, max_bad: float, kept: int | None = None) -> None:
+        """Ds2Error (exit 1) when more than `max_bad` percent of the utterances are bad.
+
+        name: the stage, for the message.  kept: what a stage has made, where its rows may not have been counted yet.
+        """
+        kept = self.kept if kept is None else kept
+        percent = _percent(self.bad, kept + self.bad)
+        if percent > max_bad:
+            raise Ds2Error(
+                f"{name}: refused, {self.bad} of {kept + self.bad} utterances are bad "
+                f"({percent:.1f} %, allowed {max_bad:g} %; --max-bad raises the limit)"
+            )
 
     def summary(self) -> str:
         """`12 in = 10 kept + 2 dropped (1 no-text, 1 truncated-audio)`."""
@@ -57,3 +69,7 @@ class Ledger:
         """The rows of `<OUT>.dropped.jsonl`."""
         for row in self.rows:
             yield json.dumps(row, ensure_ascii=False).encode("utf-8", "replace").decode() + "\n"
+
+
+def _percent(part: int, total: int) -> float:
+    return 100.0 * part / total if total else 0.0

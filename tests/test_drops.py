@@ -1,7 +1,9 @@
 import json
 
+import pytest
+
 from ds2cli.drops import Ledger
-from ds2cli.errors import BadUtterance
+from ds2cli.errors import BadUtterance, Ds2Error
 
 
 def test_in_is_kept_plus_dropped():
@@ -23,3 +25,14 @@ def test_lines_are_json_even_for_broken_names():
     ledger.drop("caf\udce9", "not-utf8", "é")
     (line,) = ledger.lines()
     assert json.loads(line)["reason"] == "not-utf8"
+
+
+def test_too_many_bad_ones_are_refused():
+    ledger = Ledger()
+    ledger.drop("a", "no-text")
+    ledger.drop("b", "tone", bad=False)
+    ledger.refuse("emit", 25.0, kept=3)
+    with pytest.raises(Ds2Error, match="emit: refused, 1 of 1 utterances are bad"):
+        ledger.refuse("emit", 25.0)
+    with pytest.raises(Ds2Error, match=r"1 of 2 utterances are bad \(50.0 %, allowed 25 %"):
+        ledger.refuse("emit", 25.0, kept=1)

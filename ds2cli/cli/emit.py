@@ -26,7 +26,7 @@ def emit(config: EmitConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
     bundle, ark = load_model(exp), stage.place(config, out)
 
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
-        made = stage.run(rows, ledger, bundle, ark)
+        made = stage.run(rows, ledger, bundle, ark, config.max_bad)
         # whoever reads the pipe opens the archive at once, and it appears with the last row
         return iter(list(ui.progress(made, "emit"))) if out == "-" else made
 

@@ -19,18 +19,22 @@ CHUNK = 64
 """Rows whose features are in memory at once."""
 
 
-def run(rows: Iterable[Row], ledger: Ledger, bundle: Bundle, ark: str) -> Iterator[Row]:
+def run(rows: Iterable[Row], ledger: Ledger, bundle: Bundle, ark: str, max_bad: float = 100.0) -> Iterator[Row]:
     """Yield each row with `emission`, `num_steps` and `step_s`; the archive `ark` appears after the last one.
 
-    An utterance whose features are missing, broken, or of another size than the network's is dropped.
+    An utterance whose features are missing, broken, or of another size than the network's is dropped. When more than
+    `max_bad` percent are (Ds2Error), the archive of an earlier run stays.
     """
+    made = 0
     with ArkWriter(ark) as writer:
         source = iter(rows)
         while chunk := list(islice(source, CHUNK)):
             kept = list(_read(chunk, ledger, bundle))
             for (row, _), scores in zip(kept, emissions(bundle, [x for _, x in kept]), strict=True):
                 place = writer.write(row["id"], scores)
+                made += 1
                 yield {**row, "emission": place, "num_steps": len(scores), "step_s": bundle.step_s}
+        ledger.refuse("emit", max_bad, made)
 
 
 def place(config: EmitConfig, out: str) -> str:

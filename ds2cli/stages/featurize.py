@@ -63,15 +63,18 @@ def run(
     """Yield each row with `feats` and `num_frames`, its copies at other speeds in their sorted place.
 
     stem: "data/feats/train" makes data/feats/train.1.ark … train.NJ.ark and data/feats/train.cmvn.ark. They appear when
-    the last row has been taken, all of them whole, or none if the generator is closed early.
+    the last row has been taken, all of them whole, or none if the generator is closed early or too many rows are bad
+    (Ds2Error): those of an earlier run then stay.
     tally: gets the counts at the end.
     """
     tally = tally if tally is not None else Tally()
     channel_number(config.channel)
     tasks = _chosen(config, _tasks(speeds(config), rows), ledger)
     make: Callable[[int], Job[Task, Done]] = partial(_Featurizer, config, stem)
-    for done in spread(make, tasks, config.nj, tally.add):
+    kept = 0
+    for done in spread(make, tasks, config.nj, tally.add, lambda: ledger.refuse("featurize", config.max_bad, kept)):
         if isinstance(done, dict):
+            kept += 1
             yield done
         else:
             ledger.drop(*done)

@@ -9,7 +9,7 @@ from ds2cli.archive import ArkWriter, read_matrix
 from ds2cli.config.emit import EmitConfig
 from ds2cli.config.train import ModelConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import UsageError
+from ds2cli.errors import Ds2Error, UsageError
 from ds2cli.nn.checkpoint import BEST, dump_model, load_model
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.stages import emit
@@ -56,3 +56,15 @@ def test_the_archive_stands_beside_the_manifest_unless_told():
     assert emit.place(EmitConfig(dir="x"), "-") == "x/emissions.ark"
     with pytest.raises(UsageError, match="--dir"):
         emit.place(EmitConfig(), "-")
+
+
+def test_a_refused_run_leaves_the_archive_of_the_run_before(toy, tmp_path, bundle):
+    rows = list(manifest.read(str(toy / "dev.jsonl")))[:4]
+    ark = tmp_path / "e.ark"
+    list(emit.run(rows, Ledger(), bundle, str(ark)))
+    before = ark.read_bytes()
+    rows[2] = {**rows[2], "feats": str(tmp_path / "gone.ark:3")}
+    with pytest.raises(Ds2Error, match="emit: refused, 1 of 4"):
+        list(emit.run(rows, Ledger(), bundle, str(ark), 24.0))
+    assert ark.read_bytes() == before
+    assert len(list(emit.run(rows, Ledger(), bundle, str(ark), 25.0))) == 3

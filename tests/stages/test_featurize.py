@@ -9,7 +9,7 @@ from ds2cli.audio.read import read
 from ds2cli.audio.resample import resample
 from ds2cli.config.featurize import FeaturizeConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import BadUtterance, UsageError
+from ds2cli.errors import BadUtterance, Ds2Error, UsageError
 from ds2cli.feats import cmvn
 from ds2cli.feats.spectrogram import log_power
 from ds2cli.stages.featurize import Tally, place, run, speeds
@@ -26,6 +26,7 @@ def rows(shared_data):
 
 def features(tmp_path, rows, name="train", **settings):
     ledger, tally = Ledger(), Tally()
+    settings = {"max_bad": 100.0, **settings}
     done = list(run(FeaturizeConfig(**settings), rows, ledger, str(tmp_path / name), tally))
     return done, {r["id"]: r["reason"] for r in ledger.rows}, tally
 
@@ -176,3 +177,22 @@ def test_where_archives_go(tmp_path, monkeypatch):
     for pipe in ("-", "/dev/null"):
         with pytest.raises(UsageError, match=re.escape("--dir")):
             place(FeaturizeConfig(), pipe)
+
+
+@pytest.mark.parametrize("nj", [1, 2])
+def test_a_refused_run_leaves_the_archives_of_the_run_before(tmp_path, nj):
+    speech = np.random.default_rng(0).normal(scale=0.1, size=16000)
+    rows = []
+    for name in "abc":
+        soundfile.write(tmp_path / f"{name}.wav", speech, 16000)
+        rows.append({"id": name, "audio_filepath": str(tmp_path / f"{name}.wav"), "text": "x"})
+    done, _, _ = features(tmp_path, rows, nj=nj)
+    before = {path: path.read_bytes() for path in tmp_path.glob("*.ark")}
+    assert len(before) == nj + 1
+    (tmp_path / "a.wav").unlink()
+    with pytest.raises(Ds2Error, match=r"refused, 1 of 3 utterances are bad \(33.3 %"):
+        features(tmp_path, rows, nj=nj, max_bad=1.0)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.ark")} == before
+    for row in done:
+        assert len(read_matrix(row["feats"], row["id"])) == row["num_frames"]
+    assert len(features(tmp_path, rows, nj=nj, max_bad=34.0)[0]) == 2
