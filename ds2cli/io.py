@@ -92,8 +92,11 @@ def _in_place(path: str) -> Iterator[Path]:
             os.fsync(f.fileno())
         part.replace(target)
     except OSError as e:
-        if isinstance(e, BrokenPipeError):
+        if isinstance(e, ConnectionError):
             raise
-        raise DataError(f"{path}: cannot be written: {(e.strerror or str(e)).lower()}") from e
+        why = (e.strerror or str(e)).lower()
+        # an error that names another file comes from whoever makes what is written
+        theirs = e.filename not in (None, str(part))
+        raise DataError(f"{e.filename}: {why}" if theirs else f"{path}: cannot be written: {why}") from e
     finally:
         part.unlink(missing_ok=True)

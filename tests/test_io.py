@@ -1,3 +1,4 @@
+import errno
 import gzip
 import os
 import subprocess
@@ -93,3 +94,11 @@ def test_bytes_that_are_not_utf8_survive_to_be_reported(tmp_path):
     (tmp_path / "a").write_bytes("é\n".encode("latin-1"))
     with open_in(str(tmp_path / "a")) as f:
         assert f.read() == "\udce9\n"
+
+
+def test_an_error_of_another_file_is_not_blamed_on_the_output(tmp_path):
+    with pytest.raises(DataError, match=r"gone\.wav: no such file or directory$"), open_out(str(tmp_path / "out")):
+        (tmp_path / "gone.wav").open()
+    with pytest.raises(DataError, match=r"out: cannot be written: no space left"), open_out(str(tmp_path / "out")):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert list(tmp_path.iterdir()) == []

@@ -72,7 +72,11 @@ def run(
     tasks = _chosen(config, _tasks(speeds(config), rows), ledger)
     make: Callable[[int], Job[Task, Done]] = partial(_Featurizer, config, stem)
     kept = 0
-    for done in spread(make, tasks, config.nj, tally.add, lambda: ledger.refuse("featurize", config.max_bad, kept)):
+
+    def judge() -> None:
+        ledger.refuse("featurize", config.max_bad, kept)
+
+    for done in spread(make, tasks, config.nj, tally.add, judge):
         if isinstance(done, dict):
             kept += 1
             yield done
