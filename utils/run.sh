@@ -2,6 +2,8 @@
 # Run a command as parallel jobs, a log each: utils/run.sh [--max-jobs N] JOB=1:4 exp/log/x.JOB.log ds2 … JOB …
 # JOB becomes the job's number. Fails when a job fails, and shows the end of its log. Ctrl-C ends all jobs.
 set -euo pipefail
+((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501)) ||
+  { echo "utils/run.sh: needs bash 5.1 or later, this is $BASH_VERSION (fix: run it with a newer bash)" >&2; exit 2; }
 max_jobs=0
 help="usage: $0 [--max-jobs N] [JOB=1:N] LOG COMMAND…"
 . "$(dirname "$0")/options.sh"

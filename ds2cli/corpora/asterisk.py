@@ -38,6 +38,9 @@ PARTS = ("train", "dev", "test", "all")
 # the fastest prompt that says its text has 20, the others of more than this were recorded with another text
 MAX_CHARACTERS_A_SECOND = 22.0
 
+# where packages are unpacked: nothing is looked for there, so that what an interrupted run left is never taken as whole
+_UNFINISHED = ".unpacking"
+
 _NOTE_ONLY = re.compile(r"\s*[\[(<][^\])>]*[\])>]\s*")
 _NOTE_AT_END = re.compile(r"\s*[\[(<][^\])>]*[\])>][\s.]*$")
 
@@ -85,10 +88,14 @@ def find(source: Path, lang: str) -> tuple[Path, list[Path]]:
     if not source.is_dir():
         raise DataError(f"{source}: no such folder (--download fetches the recordings into it)")
     fix = f"(fix: --download, or unpack asterisk-core-sounds-{lang}-g722 and asterisk-core-sounds-{lang} there)"
-    lists = sorted(source.rglob(f"core-sounds-{lang}.txt*"))
+
+    def below(pattern: str) -> list[Path]:
+        return sorted(p for p in source.rglob(pattern) if _UNFINISHED not in p.relative_to(source).parts)
+
+    lists = below(f"core-sounds-{lang}.txt*")
     if not lists:
         raise DataError(f"{source}: no text list core-sounds-{lang}.txt[.gz] below it {fix}")
-    voices = sorted(p for p in source.rglob(f"{lang}_*") if p.is_dir()) or [lists[0].parent]
+    voices = [p for p in below(f"{lang}_*") if p.is_dir()] or [lists[0].parent]
     voices = [v for v in voices if any(p.suffix in SUFFIXES for p in v.rglob("*"))]
     if not voices:
         raise DataError(f"{source}: no recordings of {lang!r} below it {fix}")
@@ -135,8 +142,11 @@ def fetch(source: str, lang: str) -> None:
             pass
         else:
             return
-    folder.mkdir(parents=True, exist_ok=True)
     packages = [f"asterisk-core-sounds-{lang}", f"asterisk-core-sounds-{lang}-g722"]
+    whole, part = folder / packages[0], folder / _UNFINISHED
+    if whole.exists():
+        raise DataError(f"{whole}: is there, but without a text list or recordings (fix: remove it)")
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         _run(folder, "apt-get", "-q", "download", *packages)
     except Ds2Error:
@@ -148,9 +158,12 @@ def fetch(source: str, lang: str) -> None:
         _run(folder, "apt-get", "-q", *where, "update")
         _run(folder, "apt-get", "-q", *where, "download", *packages)
         shutil.rmtree(own)
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
     for package in packages:
         for file in sorted(folder.glob(f"{package}_*.deb")):
-            _run(folder, "dpkg-deb", "-x", file.name, ".")
+            _run(part, "dpkg-deb", "-x", str(file.resolve()), ".")
+    part.rename(whole)
     find(folder, lang)
 
 

@@ -24,7 +24,7 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError, UsageError
 from ds2cli.manifest import Row
 
-OPTIONS = ("lang", "text", "audio_column", "text_column", "id_column", "speaker_column", "audio_dir")
+OPTIONS = ("lang", "text", "numbers", "audio_column", "text_column", "id_column", "speaker_column", "audio_dir")
 
 USUAL = {
     "audio": ("audio_filepath", "path", "audio", "audio_path", "wav_filename", "file_name", "filename", "file", "wav"),

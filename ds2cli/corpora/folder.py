@@ -16,7 +16,7 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError
 from ds2cli.manifest import Row
 
-OPTIONS = ("lang", "text")
+OPTIONS = ("lang", "text", "numbers")
 
 
 def prepare(source: str, config: PrepareConfig, ledger: Ledger) -> Iterator[Row]:

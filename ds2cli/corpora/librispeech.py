@@ -17,7 +17,7 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.manifest import Row
 
-OPTIONS = ("part",)
+OPTIONS = ("part", "numbers")
 
 
 def prepare(source: str, config: PrepareConfig, ledger: Ledger) -> Iterator[Row]:

@@ -19,7 +19,7 @@ from ds2cli.text.normalize import normalize
 from ds2cli.text.numbers import spell_numbers
 
 # settings that every corpus reads; the others are named by its OPTIONS
-EVERY_CORPUS = ("max_bad", "dropped", "nj", "check", "numbers")
+EVERY_CORPUS = ("max_bad", "dropped", "nj", "check")
 # rows handed to the threads at a time: Ctrl-C waits for no more than these
 BLOCK = 256
 # faster than any reader: then the text is not what is said

@@ -171,6 +171,14 @@ def test_fetch_runs_apt_and_unpacks(tmp_path, tree, monkeypatch):
     for program in bin_.iterdir():
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{bin_}:/usr/bin:/bin")
-    fetch(str(tmp_path / "new"), "en")
-    assert find(tmp_path / "new", "en")
-    assert not (tmp_path / "new/apt").exists()
+    new = tmp_path / "new"
+    # as a run leaves it that was killed while it unpacked
+    shutil.copytree(tree / "usr", new / ".unpacking/usr")
+    with pytest.raises(DataError, match="no text list"):
+        find(new, "en")
+    fetch(str(new), "en")
+    assert find(new, "en")[0].is_relative_to(new / "asterisk-core-sounds-en")
+    assert sorted(p.name for p in new.iterdir() if p.suffix != ".deb") == ["asterisk-core-sounds-en"]
+    shutil.rmtree(new / "asterisk-core-sounds-en/usr/share/doc")
+    with pytest.raises(DataError, match=r"asterisk-core-sounds-en: is there, .*fix: remove it"):
+        fetch(str(new), "en")

@@ -82,6 +82,9 @@ def test_unknown_corpora_and_downloads():
         fetch("folder", "x", PrepareConfig(download=True))
     with pytest.raises(UsageError, match="librispeech: --audio-column is not for this corpus"):
         corpus("librispeech", PrepareConfig(audio_column="a", part="dev-clean"))
+    with pytest.raises(UsageError, match="asterisk: --numbers is not for this corpus"):
+        corpus("asterisk", PrepareConfig(numbers="spell"))
+    assert corpus("csv", PrepareConfig(numbers="spell"))
 
 
 def test_every_corpus_says_what_it_is():
