@@ -67,6 +67,7 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "speaker": _TEXT,
     "lang": _TEXT,
     "sample_rate": _COUNT,
+    "split": _TEXT,
     "speed": (_factor, "a number > 0"),
     "feats": _TEXT,
     "num_frames": _COUNT,

@@ -60,10 +60,11 @@ def report_drops(name: str, config: StageConfig, out: str, ledger: Ledger) -> No
         _forget(dropped)
     ui.log(f"{name}: {ledger.summary()}{f', see {dropped}' if dropped and ledger.rows else ''}")
     if not dropped:
-        for row in ledger.rows[:20]:
+        bad = [row for row in ledger.rows if row["bad"]]
+        for row in bad[:20]:
             ui.log(f"{name}: dropped {row['id']}: {row['reason']}: {row['detail']}")
-        if len(ledger.rows) > 20:
-            ui.log(f"{name}: … and {len(ledger.rows) - 20} more (--dropped FILE writes them all)")
+        if len(bad) > 20:
+            ui.log(f"{name}: … and {len(bad) - 20} more (--dropped FILE writes them all)")
 
 
 def save_config(config: Config, out: str, **made: Any) -> None:

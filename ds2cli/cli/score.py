@@ -12,7 +12,7 @@ from ds2cli.cli._options import In, with_config
 from ds2cli.cli._run import count_lines, filter_rows, refuse_bad, report_drops
 from ds2cli.config.score import ScoreConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import Ds2Error, UsageError
+from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.manifest import Row
 
 Rows = Annotated[
@@ -49,11 +49,13 @@ def score(config: ScoreConfig, in_: In = "-", out: Rows = None) -> None:
         for _ in ledger.keep(ui.progress(rows, "score", count_lines(in_))):
             pass
         report_drops("score", config, "-", ledger)
-        _show(report.lines(), ui.say)
-        refuse_bad("score", config, ledger)
     else:
-        filter_rows("score", config, in_, out, needs=needs, run=run)
+        ledger = filter_rows("score", config, in_, out, needs=needs, run=run)
+    if report.sentences:
         _show(report.lines(), ui.log if out == "-" else ui.say)
+    refuse_bad("score", config, ledger)
+    if not report.sentences:
+        raise DataError(f"{'<stdin>' if in_ == '-' else in_}: no utterance to score (did the stage before fail?)")
     if report.missing:
         ui.warn(
             f"{report.missing} of {report.sentences} utterances have no pred_text: all their words count as deleted"

@@ -205,9 +205,10 @@ def _voice(voice: Path, texts: Path, config: PrepareConfig, ledger: Ledger) -> I
         except BadUtterance as e:
             ledger.drop_error(key(name), e, bad=False)
             continue
-        if config.part in ("all", split(clean)):
-            audio = str(recordings[name])
-            yield {"id": key(name), "audio_filepath": audio, "text": clean, "speaker": speaker, "lang": config.lang}
+        part = split(clean)
+        if config.part in ("all", part):
+            row = {"id": key(name), "audio_filepath": str(recordings[name]), "text": clean}
+            yield {**row, "speaker": speaker, "lang": config.lang, "split": part}
     for name in sorted(recordings.keys() - seen):
         ledger.drop(key(name), "no-text", f"{voice} has {name!r}, {texts.name} has not", bad=False)
 

@@ -50,6 +50,7 @@ def _chapter(path: Path, ledger: Ledger) -> Iterator[Row]:
             if recording is None:
                 ledger.drop(name, "missing-audio", f"{path}:{number}: no {name}.flac beside it")
                 continue
-            yield {"id": name, "audio_filepath": str(recording), "text": text, "speaker": speaker, "lang": "en"}
+            row = {"id": name, "audio_filepath": str(recording), "text": text, "speaker": speaker, "lang": "en"}
+            yield {**row, "split": _subset(path)}
     for name in sorted(recordings):
         ledger.drop(name, "no-text", f"{recordings[name]} has no line in {path.name}")

@@ -73,6 +73,6 @@ def save(config: DecodeConfig, exp: str, best: Trial, **made: str) -> None:
 
 def _not_of_test(row: Row) -> Row:
     for name in ("part", "split"):
-        if row.get(name) == "test":
-            raise UsageError(f"--tune: {row['id']} has {name} 'test', an error rate on it would mean nothing (use dev)")
+        if str(row.get(name, "")).startswith("test"):
+            raise UsageError(f"--tune: {row['id']} has {name} {row[name]!r}, an error rate on it would mean nothing (use dev)")
     return row

@@ -51,7 +51,8 @@ def test_thresholds_set_the_status(ds2, jsonl, tmp_path, options, code, says):
 
 def test_an_empty_manifest_and_rows_without_a_text(ds2, jsonl, tmp_path):
     done = ds2("score", jsonl(tmp_path / "none.jsonl", []))
-    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "%WER 0.00 [ 0 / 0, 0 ins, 0 del, 0 sub ]")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "none.jsonl: no utterance to score" in done.stderr
     done = ds2("score", jsonl(tmp_path / "bad.jsonl", [{"id": "a", "pred_text": "x"}]))
     assert done.returncode == 1
     assert "no-text" in done.stderr
