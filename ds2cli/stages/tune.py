@@ -74,5 +74,6 @@ def save(config: DecodeConfig, exp: str, best: Trial, **made: str) -> None:
 def _not_of_test(row: Row) -> Row:
     for name in ("part", "split"):
         if str(row.get(name, "")).startswith("test"):
-            raise UsageError(f"--tune: {row['id']} has {name} {row[name]!r}, an error rate on it would mean nothing (use dev)")
+            what = f"{row['id']} has {name} {row[name]!r}"
+            raise UsageError(f"--tune: {what}, an error rate on it would mean nothing (tune on dev)")
     return row
