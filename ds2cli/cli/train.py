@@ -138,7 +138,7 @@ def _show(events: Iterable[Step | Row], config: TrainConfig) -> bool:
 def _warn_of_skips(event: Step | Row) -> None:
     if not isinstance(event, dict) and event.skipped:
         why = "the step was skipped" if event.loss != event.loss else "they were left out"
-        ui.warn(f"train: step {event.step}: not finite, {why}: {', '.join(event.skipped)}")
+        ui.warn(f"train: step {event.step}: not finite or too short, {why}: {', '.join(event.skipped)}")
 
 
 def _line(row: Row, config: TrainConfig) -> str:

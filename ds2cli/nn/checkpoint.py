@@ -1,4 +1,4 @@
-"""The two files of an experiment: best.safetensors to use, last.pt to go on training. Loading never runs code."""
+"""The files of an experiment: best.safetensors to use, last.pt to go on training. Loading never runs code."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ from torch import Tensor
 
 from ds2cli.config.base import as_dict, build
 from ds2cli.config.train import ModelConfig
-from ds2cli.errors import DataError
+from ds2cli.errors import DataError, Ds2Error
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.text.vocab import Vocab
 
 BEST = "best.safetensors"
 LAST = "last.pt"
+LOG = "train.jsonl"
 KEY = "ds2cli"
+FORMAT = 1
+"""Of both files; counts up when an older ds2 could not use them. A file without a number is of the first format."""
+
+PARTS = {"model", "optimizer", "average", "at", "config", "train"}
+"""What last.pt holds at the least."""
 
 
 @dataclass
@@ -48,7 +54,13 @@ def dump_model(
     state: dict[str, Tensor], config: ModelConfig, vocab: Vocab, features: dict[str, Any], made: dict[str, Any]
 ) -> bytes:
     """The bytes of a safetensors file: weights, and as JSON metadata all that rebuilds the network."""
-    about = {"model": as_dict(config), "symbols": list(vocab.symbols), "features": features, "made": made}
+    about = {
+        "format": FORMAT,
+        "model": as_dict(config),
+        "symbols": list(vocab.symbols),
+        "features": features,
+        "made": made,
+    }
     tensors = {name: value.detach().contiguous() for name, value in state.items()}
     return to_safetensors(tensors, {KEY: json.dumps(about, ensure_ascii=False)})
 
@@ -56,7 +68,7 @@ def dump_model(
 def load_model(exp: Path | str) -> Bundle:
     """The network of an experiment folder, or of a .safetensors file, ready to use.
 
-    DataError when there is none or the file is not whole.
+    DataError when there is none, the file is not whole, or another version made it.
     """
     path = Path(exp)
     path = path / BEST if path.is_dir() or path.suffix != ".safetensors" else path
@@ -66,13 +78,25 @@ def load_model(exp: Path | str) -> Bundle:
         with safe_open(path, "pt") as f:
             about = json.loads((f.metadata() or {})[KEY])
             state = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 - it is no dict
-    except (SafetensorError, KeyError, ValueError, OSError) as e:
-        raise DataError(f"{path}: not a network of ds2 train: {e}") from e
+        number = about.get("format", FORMAT)
+        if number == FORMAT:
+            return _bundle(about, state)
+    except (SafetensorError, Ds2Error, AttributeError, KeyError, RuntimeError, TypeError, ValueError, OSError) as e:
+        raise DataError(f"{path}: not a network of ds2 train: {one_line(e)}") from e
+    raise DataError(f"{path}: made by another version of ds2: format {number}, expected {FORMAT} (train it again)")
+
+
+def _bundle(about: dict[str, Any], state: dict[str, Tensor]) -> Bundle:
     vocab = Vocab(tuple(about["symbols"]))
-    model = DeepSpeech2(build(ModelConfig, (str(path), about["model"])), len(vocab), len(state["mean"]))
+    model = DeepSpeech2(build(ModelConfig, ("its settings", about["model"])), len(vocab), len(state["mean"]))
     model.load_state_dict(state)
     model.eval()
     return Bundle(model, vocab, about["features"], step_seconds(model, about["features"]), about["made"])
+
+
+def one_line(e: Exception) -> str:
+    """What an exception says, as part of a sentence."""
+    return f"{e} is missing" if isinstance(e, KeyError) else " ".join(str(e).split())[:300]
 
 
 def step_seconds(model: DeepSpeech2, features: dict[str, Any]) -> float:
@@ -83,18 +107,26 @@ def step_seconds(model: DeepSpeech2, features: dict[str, Any]) -> float:
 def dump_state(state: dict[str, Any]) -> bytes:
     """The bytes of last.pt: tensors, numbers, strings, lists and dicts of them."""
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save({"format": FORMAT, **state}, buffer)
     return buffer.getvalue()
 
 
 def load_state(exp: Path | str) -> dict[str, Any] | None:
-    """What `dump_state` saved, or None where there is nothing; DataError when the file is not whole."""
+    """What `dump_state` saved, or None where there is nothing.
+
+    DataError when the file is not whole or another version made it.
+    """
     path = Path(exp) / LAST
     if not path.is_file():
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as e:
+        number = state.get("format", FORMAT)
+        if number == FORMAT and (missing := sorted(PARTS - state.keys())):
+            raise ValueError(f"no {', '.join(missing)} in it")
+    except (AttributeError, KeyError, RuntimeError, TypeError, OSError, EOFError, ValueError, pickle.PickleError) as e:
         reason = str(e).partition("\n")[0]
         raise DataError(f"{path}: not a checkpoint: {reason} (remove it, or give --fresh)") from e
+    if number != FORMAT:
+        raise DataError(f"{path}: made by another version of ds2: format {number}, expected {FORMAT} (give --fresh)")
     return state

@@ -7,11 +7,12 @@ same losses, and the data of a step do not depend on the number of processes.
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ds2cli.config.base import as_dict
-from ds2cli.errors import Ds2Error
+from ds2cli.errors import DataError, Ds2Error
 from ds2cli.nn import optim
 from ds2cli.nn.augment import vary
 from ds2cli.nn.batches import Batch, Utterance, fingerprint, load, plan
-from ds2cli.nn.checkpoint import BEST, LAST, Bundle, dump_model, dump_state, load_state, step_seconds
+from ds2cli.nn.checkpoint import BEST, LAST, LOG, Bundle, dump_model, dump_state, load_state, one_line, step_seconds
 from ds2cli.nn.ctc import ctc_loss
 from ds2cli.nn.evaluate import error_counts
 from ds2cli.nn.job import Job, Position, Step
@@ -32,7 +33,7 @@ from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.nn.workers import Group
 
 MOST_SKIPPED = 20
-"""Steps in a row that may be skipped for a loss that is not finite; then the network is beyond help."""
+"""Steps in a row that may be skipped for want of a finite loss; then the network is beyond help."""
 
 Store = Callable[[str, bytes], None]
 
@@ -40,8 +41,13 @@ Store = Callable[[str, bytes], None]
 class Trainer:
     """A network in training on one process of a group."""
 
-    def __init__(self, job: Job, group: Group, state: dict[str, Any] | None = None) -> None:
-        """Start, or go on from what `dump_state` saved."""
+    def __init__(
+        self, job: Job, group: Group, state: dict[str, Any] | None = None, rows: Sequence[dict[str, Any]] = ()
+    ) -> None:
+        """Start, or go on from what `dump_state` saved, with the rows of the epochs before.
+
+        DataError when the state is not one of this network.
+        """
         torch.manual_seed(job.config.seed)
         self.job, self.config, self.group = job, job.config, group
         self.model = DeepSpeech2(job.config.model, len(job.vocab), len(job.mean))
@@ -52,27 +58,31 @@ class Trainer:
         self.average = optim.Average(self.model, job.config.optim.ema)
         self.half = optim.wants_bfloat16(job.config.precision)
         self.at = Position()
+        self.rows = list(rows)
         self.failures = 0
         if state is not None:
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.average.load(state["average"])
-            self.at = Position(**state["at"])
+            try:
+                self._restore(state)
+            except (KeyError, TypeError, ValueError, RuntimeError) as e:
+                raise DataError(f"{LAST}: does not fit this network: {one_line(e)} (another folder, or --fresh)") from e
 
     def run(self, store: Store, stopped: Callable[[], bool]) -> Iterator[Step | dict[str, Any]]:
         """Train to the end, or until `stopped`; yield every step and a row for every epoch.
 
-        store: called with a file name and its bytes, on rank 0 only. Both checkpoints are stored at the end of an
-        epoch, last.pt also in between and when stopped.
+        store: called with a file name and its bytes, on rank 0 only. At the end of an epoch best.safetensors,
+        train.jsonl and then last.pt: what is lost with the last of them comes again. It is stored in between, too.
         Ds2Error after MOST_SKIPPED steps without a finite loss.
         """
         started, saved = time.monotonic() - self.at.elapsed_s, time.monotonic()
-        while self.at.epoch < self.config.epochs and self._clock() < 1:
+        # an epoch that was begun is judged, also when the time ran out as it was cut
+        while self.at.epoch < self.config.epochs and (self.at.batch or self._clock() < 1):
             batches = self._plan()
             mark = time.monotonic()
-            for batch in self._batches(batches[self.at.batch :]):
+            for batch in self._batches(batches[self.at.batch :] if self._clock() < 1 else []):
                 halt = stopped() and self.group.rank == 0
-                loss, halt = self._step(batch, self._progress(len(batches)), time.monotonic() - started, halt)
+                # the rate of the middle of the step: neither the first nor the last one is zero
+                progress = self._progress(len(batches), self.at.batch + 0.5)
+                loss, halt = self._step(batch, progress, time.monotonic() - started, halt)
                 now = time.monotonic()
                 self.at.seconds, mark = self.at.seconds + now - mark, now
                 yield self._seen(batch, len(batches), loss)
@@ -81,11 +91,12 @@ class Trainer:
                     self._store(store, LAST)
                 if halt:
                     return
-                if self._progress(len(batches)) >= 1:
+                if self._progress(len(batches), self.at.batch) >= 1:
                     break
             row = self._epoch_row()
-            if self.group.rank == 0:
-                self._judge(row, store)
+            self._judge(row, store)
+            self.rows.append(row)
+            self._store(store, LOG)
             self.at.next_epoch()
             self._store(store, LAST)
             saved = time.monotonic()
@@ -107,7 +118,11 @@ class Trainer:
                 rng = np.random.default_rng((self.config.seed, epoch, positions[utterance.id]))
                 return vary(x, self.job.mean, self.config.augment, rng, utterance.least)
 
-            return load([self.job.train[i] for i in positions.values()], self.job.read, varied)
+            found = load([self.job.train[i] for i in positions.values()], self.job.read, varied)
+            # the variance that a batch norm divides by needs two steps
+            if int(self.model.num_steps(found.lengths).sum()) >= 2:
+                return found
+            return replace(load([], self.job.read, varied), unusable=[*found.unusable, *found.ids])
 
         with ThreadPoolExecutor(1) as reader:
             ahead = [reader.submit(read, batch, self.at.epoch) for batch in batches[:1]]
@@ -125,14 +140,15 @@ class Trainer:
         self.model.train()
         self.optimizer.zero_grad()
         cost, bad = self._backward(batch)
-        mine = [cost, batch.target_lengths.sum(), batch.lengths.sum(), len(bad), len(batch.unusable), halt]
+        sums = [cost, batch.target_lengths.sum(), batch.lengths.sum()]
+        mine = [*sums, len(batch.ids), len(bad), len(batch.unusable), halt]
         tail = torch.tensor([*mine, elapsed_s if self.group.rank == 0 else 0.0], dtype=torch.float64)
         self._sum_gradients(tail)
-        cost, labels, frames, num_bad, num_unusable, halted, self.at.elapsed_s = tail.tolist()
+        cost, labels, frames, num_ids, num_bad, num_unusable, halted, self.at.elapsed_s = tail.tolist()
         self.at.frames += int(frames)
         if num_unusable:
             self.at.skipped += self.group.together(batch.unusable)
-        if num_bad or not math.isfinite(self._clip(1 / max(labels, 1.0))):
+        if num_bad or not num_ids or not math.isfinite(self._clip(1 / max(labels, 1.0))):
             self._skip(bad if num_bad else batch.ids)
             return math.nan, bool(halted)
         for group in self.optimizer.param_groups:
@@ -146,8 +162,7 @@ class Trainer:
 
     def _backward(self, batch: Batch) -> tuple[float, list[str]]:
         """Gradients of the summed cost; or the ids whose cost is not finite, and no gradient."""
-        # the variance that a batch norm divides by needs two steps
-        if not batch.ids or int(self.model.num_steps(batch.lengths).sum()) < 2:
+        if not batch.ids:
             return 0.0, []
         with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
             logits, steps = self.model(batch.feats, batch.lengths)
@@ -172,11 +187,8 @@ class Trainer:
         tail.copy_(parts[-1])
 
     def _clip(self, scale: float) -> float:
-        """Scale the gradients, cut them to their greatest length; return the length before, NaN when there are none."""
-        grads = [p.grad for p in self.parameters if p.grad is not None]
-        if not grads:
-            return math.nan
-        torch._foreach_mul_(grads, scale)
+        """Scale the gradients, cut them to their greatest length; return the length before."""
+        torch._foreach_mul_([p.grad for p in self.parameters if p.grad is not None], scale)
         return float(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.optim.clip or math.inf))
 
     def _skip(self, names: list[str]) -> None:
@@ -184,12 +196,13 @@ class Trainer:
         self.failures += 1
         if self.failures >= MOST_SKIPPED:
             raise Ds2Error(
-                f"train: the loss was not finite in {MOST_SKIPPED} steps in a row, last of "
+                f"train: no loss was finite in {MOST_SKIPPED} steps in a row, last of "
                 f"{', '.join(self.at.skipped[-3:])} (lower optim.lr or optim.clip, then --fresh)"
             )
 
-    def _progress(self, batches: int) -> float:
-        return max((self.at.epoch + self.at.batch / batches) / self.config.epochs, self._clock())
+    def _progress(self, batches: int, taken: float) -> float:
+        """Share of the training that is over after `taken` of the epoch's batches."""
+        return max((self.at.epoch + taken / batches) / self.config.epochs, self._clock())
 
     def _clock(self) -> float:
         return self.at.elapsed_s / (60 * self.config.minutes) if self.config.minutes else 0.0
@@ -197,7 +210,8 @@ class Trainer:
     def _seen(self, batch: Batch, batches: int, loss: float) -> Step:
         at = self.at
         skipped = batch.unusable if math.isfinite(loss) else at.skipped[-8:]
-        return Step(at.epoch, at.batch, batches, at.step, loss, self._progress(batches), at.elapsed_s, skipped)
+        progress = self._progress(batches, at.batch)
+        return Step(at.epoch, at.batch, batches, at.step, loss, progress, at.elapsed_s, skipped)
 
     def _epoch_row(self) -> dict[str, Any]:
         audio_s = self.at.frames * self.job.features["hop_ms"] / 1000
@@ -214,28 +228,41 @@ class Trainer:
     def _judge(self, row: dict[str, Any], store: Store) -> None:
         """Test on the dev set, add the result to `row`, and keep the weights when they are the best so far."""
         vocab, features = self.job.vocab, self.job.features
-        state = self.average.state if self.config.optim.ema else self.model.state_dict()
+        state = self.average.state or self.model.state_dict()
+        # each process has seen other halves of the batches: its running means and variances are its own
+        self.group.agree(state.values())
         tested = DeepSpeech2(self.config.model, len(vocab), len(self.job.mean))
         tested.load_state_dict(state)
         rate = -float(self.at.epoch)
         if self.job.dev:
             bundle = Bundle(tested.eval(), vocab, features, step_seconds(tested, features), {})
-            by_word, by_character = error_counts(bundle, self.job.dev, self.job.read)
+            by_word, by_character = error_counts(bundle, self.job.dev, self.job.read, self.group)
             row["dev_wer"], row["dev_cer"] = round(by_word.rate, 2), round(by_character.rate, 2)
             rate = by_character.rate if self.config.keep == "best" else rate
         if rate <= self.at.best:
             self.at.best = rate
-            store(BEST, dump_model(state, self.config.model, vocab, features, row))
+            if self.group.rank == 0:
+                store(BEST, dump_model(state, self.config.model, vocab, features, row))
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average.load(state["average"])
+        self.at = Position(**state["at"])
 
     def _store(self, store: Store, name: str) -> None:
-        if self.group.rank == 0:
+        if self.group.rank == 0 and name == LOG:
+            store(name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows).encode())
+        elif self.group.rank == 0:
             state = {
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "average": self.average.state,
                 "at": asdict(self.at),
                 "config": as_dict(self.config),
+                "features": self.job.features,
                 "train": fingerprint(self.job.train),
+                "dev": fingerprint(self.job.dev),
             }
             store(name, dump_state(state))
 

@@ -36,15 +36,18 @@ def wants_bfloat16(precision: str) -> bool:
 class Average:
     """Exponential moving average of a model's weights and running statistics; they test better than the last step's.
 
-    The memory grows with the steps taken, so that the first weights are soon forgotten.
+    The memory grows with the steps taken, so that the first weights are soon forgotten. state: the averaged tensors by
+    name, none of them when the memory is 0.
     """
 
     def __init__(self, model: nn.Module, memory: float) -> None:
         self.memory = memory
-        self.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        self.state = {name: value.detach().clone() for name, value in model.state_dict().items()} if memory else {}
 
     def update(self, model: nn.Module, step: int) -> None:
         """Take in the weights after the step numbered `step` (from 1)."""
+        if not self.memory:
+            return
         now = model.state_dict()
         names = [name for name, value in now.items() if value.is_floating_point()]
         share = 1 - min(self.memory, step / (step + 9))
@@ -52,5 +55,5 @@ class Average:
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Go on from a saved average."""
-        for name, value in state.items():
-            self.state[name].copy_(value)
+        for name, mine in self.state.items():
+            mine.copy_(state[name])

@@ -18,7 +18,7 @@ from torch import Tensor, distributed
 from ds2cli.errors import Ds2Error
 
 WAIT = timedelta(minutes=30)
-"""Longest wait for the others: rank 0 tests on the dev set while they do."""
+"""Longest wait for the others; all have like work to do, so one that takes longer is gone."""
 
 
 @dataclass
@@ -40,8 +40,17 @@ class Group:
             try:
                 distributed.all_reduce(flat)
             except RuntimeError as e:
-                raise Ds2Error(f"train: one of the {self.size} processes ended early, the same command goes on") from e
+                raise self._gone() from e
         return flat
+
+    def agree(self, tensors: Iterable[Tensor]) -> None:
+        """Give every process the values that rank 0 has, in place. Ds2Error when one of them has gone."""
+        if self.size > 1:
+            try:
+                for tensor in tensors:
+                    distributed.broadcast(tensor, 0)
+            except RuntimeError as e:
+                raise self._gone() from e
 
     def together(self, names: list[str]) -> list[str]:
         """The names of all processes, in rank order."""
@@ -50,6 +59,9 @@ class Group:
         parts: list[list[str]] = [[] for _ in range(self.size)]
         distributed.all_gather_object(parts, names)
         return [name for part in parts for name in part]
+
+    def _gone(self) -> Ds2Error:
+        return Ds2Error(f"train: one of the {self.size} processes ended early, the same command goes on")
 
     def close(self) -> None:
         """Leave the group and wait for the processes that rank 0 started."""

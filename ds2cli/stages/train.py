@@ -16,17 +16,16 @@ from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError, UsageError
 from ds2cli.feats import cmvn
-from ds2cli.io import open_out, open_out_bytes
+from ds2cli.io import open_out_bytes
 from ds2cli.manifest import Row
 from ds2cli.nn.batches import Utterance, fingerprint
-from ds2cli.nn.checkpoint import LAST, load_state
+from ds2cli.nn.checkpoint import LAST, LOG, load_state
 from ds2cli.nn.ctc import steps_needed
 from ds2cli.nn.fit import Trainer, follow
 from ds2cli.nn.job import Job, Step
 from ds2cli.nn.workers import start
 from ds2cli.text.vocab import Vocab
 
-LOG = "train.jsonl"
 TOKENS = "tokens.txt"
 SAMPLE = 2000
 """Utterances whose features give the mean and deviation of each bin when no statistics are given."""
@@ -46,8 +45,8 @@ def prepare(
 ) -> Job:
     """Read what is needed from the rows; drop those that cannot be learned from or tested on, with a reason.
 
-    exp: a checkpoint there has decided on the symbols. features: the settings that `rows` were featurized with.
-    stats: a file of Kaldi's CMVN statistics, else they are taken from the rows.
+    exp: a checkpoint there has decided on the symbols and statistics. features: the settings that `rows` were
+    featurized with. stats: a file of Kaldi's CMVN statistics, else they are taken from the rows.
     DataError when nothing is left to train on, or sizes do not fit.
     """
     rows = list(rows)
@@ -64,7 +63,10 @@ def prepare(
     if not train:
         first = f", the first: {ledger.rows[0]['detail']}" if ledger.rows else ""
         raise DataError(f"train: no utterance can be used, {ledger.summary()}{first}")
-    mean, std = cmvn.mean_std(_read_stats(stats) if stats else _statistics(train))
+    if going_on:
+        mean, std = _known_statistics(exp)
+    else:
+        mean, std = cmvn.mean_std(_read_stats(stats) if stats else _statistics(train))
     bins = read_matrix(train[0].feats).shape[1]
     if bins != len(mean):
         raise DataError(f"train: training features have {bins} bins, the statistics have {len(mean)}")
@@ -76,7 +78,7 @@ def run(job: Job, exp: str, stopped: Callable[[], bool] = lambda: False) -> Iter
     """Train; the iterator gives every step and a row for every epoch, which EXP/train.jsonl has too.
 
     stopped: asked after each step; when true the run writes last.pt and ends.
-    UsageError, at once, when EXP was trained with other settings or on other utterances.
+    UsageError, at once, when EXP was trained with other settings, on other features or on other utterances.
     """
     folder = Path(exp)
     state = None if job.config.fresh else load_state(folder)
@@ -86,7 +88,6 @@ def run(job: Job, exp: str, stopped: Callable[[], bool] = lambda: False) -> Iter
 
 
 def _events(job: Job, folder: Path, state: dict[str, Any] | None, stopped: Callable[[], bool]) -> Iterator[Step | Row]:
-    rows = _kept_rows(folder / LOG, state)
     group = start(job.config.nproc, follow, (job, None if state is None else str(folder)))
 
     def store(name: str, data: bytes) -> None:
@@ -94,12 +95,7 @@ def _events(job: Job, folder: Path, state: dict[str, Any] | None, stopped: Calla
             f.write(data)
 
     try:
-        for event in Trainer(job, group, state).run(store, stopped):
-            if isinstance(event, dict):
-                rows.append(event)
-                with open_out(str(folder / LOG)) as f:
-                    f.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            yield event
+        yield from Trainer(job, group, state, _kept_rows(folder / LOG, state)).run(store, stopped)
     finally:
         group.close()
 
@@ -147,6 +143,15 @@ def _statistics(train: list[Utterance]) -> NDArray[np.float64]:
     return stats
 
 
+def _known_statistics(exp: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and deviation (F,) that the checkpoint's network normalises with."""
+    try:
+        model = (load_state(exp) or {})["model"]
+        return model["mean"].numpy(), model["std"].numpy()
+    except (AttributeError, KeyError, TypeError) as e:
+        raise DataError(f"{exp}/{LAST}: not a checkpoint of ds2 train (remove it, or give --fresh)") from e
+
+
 def _read_stats(path: str) -> NDArray[np.float64]:
     """The one matrix of a Kaldi archive, or a bare Kaldi matrix."""
     try:
@@ -173,8 +178,18 @@ def _check_same(state: dict[str, Any] | None, job: Job, exp: str) -> None:
     ]
     if changed:
         raise UsageError(f"{exp}: was trained with other settings: {'; '.join(changed)} (another folder, or --fresh)")
+    made = state.get("features", job.features)
+    changed = [
+        f"{name} was {made.get(name)}, is {job.features.get(name)}"
+        for name in sorted({*made, *job.features})
+        if made.get(name) != job.features.get(name)
+    ]
+    if changed:
+        raise UsageError(f"{exp}: was trained on other features: {'; '.join(changed)} (another folder, or --fresh)")
     if state["train"] != fingerprint(job.train):
         raise UsageError(f"{exp}: was trained on other utterances (another folder, or --fresh)")
+    if state.get("dev", fingerprint(job.dev)) != fingerprint(job.dev):
+        raise UsageError(f"{exp}: was tested on another dev set (give the same --dev, another folder, or --fresh)")
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -40,7 +40,7 @@ def test_train_then_emit(ds2, toy, tmp_path, conf, jsonl):
         "best.safetensors", "config.toml", "dropped.jsonl", "last.pt", "tokens.txt", "train.jsonl",
     }  # fmt: skip
     assert ds2(*train, "--fresh").returncode == 0
-    again = ds2("train", toy / "train.jsonl", exp, "--config", exp / "config.toml")
+    again = ds2(*train[:5], "--config", exp / "config.toml")
     assert again.returncode == 0 and "epoch 1/2" not in again.stderr, "its own settings go on, they do not start anew"
     again = ds2(*train, "--set", "model.rnn_size=8")
     assert (

@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save
 
 from ds2cli.config.train import ModelConfig
 from ds2cli.errors import DataError
-from ds2cli.nn.checkpoint import BEST, LAST, dump_model, dump_state, load_model, load_state
+from ds2cli.nn.checkpoint import BEST, FORMAT, KEY, LAST, PARTS, dump_model, dump_state, load_model, load_state
 from ds2cli.nn.emit import BATCH_FRAMES, emissions
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "é"))
 CONFIG = ModelConfig(channels=(8,), kernels=(5,), strides=(2,), rnn_layers=1, rnn_size=8)
+STATE = dict.fromkeys(PARTS, 1)
 FEATURES = {"sample_rate": 16000, "window_ms": 20.0, "hop_ms": 10.0}
 
 
@@ -59,11 +61,63 @@ def test_what_is_no_network_is_said(exp, tmp_path):
 
 def test_a_state_comes_back_and_never_runs_code(tmp_path):
     assert load_state(tmp_path) is None
-    (tmp_path / LAST).write_bytes(dump_state({"w": torch.ones(2), "at": {"epoch": 3, "skipped": ["a"]}}))
+    (tmp_path / LAST).write_bytes(dump_state({**STATE, "at": {"epoch": 3, "skipped": ["a"]}}))
     assert load_state(tmp_path)["at"] == {"epoch": 3, "skipped": ["a"]}
     torch.save({"x": pytest.raises}, tmp_path / LAST)
     with pytest.raises(DataError, match="not a checkpoint"):
         load_state(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"w": torch.ones(2)}, "no at, average, config, model, optimizer, train in it"),
+        ({**STATE, "format": FORMAT + 1}, f"another version of ds2: format {FORMAT + 1}, expected {FORMAT}"),
+        ({"format": FORMAT + 1}, "another version"),
+    ],
+)
+def test_a_state_of_another_kind_is_one_sentence(tmp_path, state, said):
+    (tmp_path / LAST).write_bytes(dump_state(state))
+    with pytest.raises(DataError, match=said) as e:
+        load_state(tmp_path)
+    assert "\n" not in str(e.value) and "--fresh" in str(e.value)
+
+
+def test_a_file_without_a_number_is_of_the_first_format(exp):
+    torch.save(STATE, exp / LAST)
+    assert load_state(exp) == STATE
+    changed(exp, lambda about, state: about.pop("format"))
+    assert load_model(exp).vocab == VOCAB
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda about, state: about.pop("symbols"), "'symbols' is missing"),
+        (lambda about, state: about["features"].pop("hop_ms"), "'hop_ms' is missing"),
+        (lambda about, state: about.update(features=None), "not a network"),
+        (lambda about, state: about["symbols"].append("z"), "size mismatch for output.weight"),
+        (lambda about, state: state.pop("mean"), "'mean' is missing"),
+        (lambda about, state: state.update(mean=torch.tensor(1.0)), "not a network"),
+        (lambda about, state: state.pop("output.weight"), 'Missing key.*"output.weight"'),
+        (lambda about, state: about["model"].update(heads=8), "unknown setting 'heads'"),
+        (lambda about, state: about["symbols"].reverse(), "expected <blank> first"),
+        (lambda about, state: about.update(format=FORMAT + 1, model=1), f"version of ds2: format {FORMAT + 1}, exp"),
+    ],
+)
+def test_a_network_of_another_kind_is_one_sentence(exp, change, said):
+    changed(exp, change)
+    with pytest.raises(DataError, match=said) as e:
+        load_model(exp)
+    assert "\n" not in str(e.value) and str(e.value).startswith(f"{exp / BEST}: ")
+
+
+def changed(exp, change):
+    with safe_open(exp / BEST, "pt") as f:
+        about = json.loads(f.metadata()[KEY])
+        state = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 - it is no dict
+    change(about, state)
+    (exp / BEST).write_bytes(save(state, {KEY: json.dumps(about)}))
 
 
 def test_a_torn_state_is_said(tmp_path):

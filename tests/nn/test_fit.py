@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -7,9 +8,9 @@ import pytest
 import torch
 
 from ds2cli.config.train import AugmentConfig, ModelConfig, OptimConfig, TrainConfig
-from ds2cli.errors import Ds2Error
-from ds2cli.nn.batches import Utterance
-from ds2cli.nn.checkpoint import BEST, LAST, load_model, load_state
+from ds2cli.errors import DataError, Ds2Error
+from ds2cli.nn.batches import Utterance, load
+from ds2cli.nn.checkpoint import BEST, LAST, LOG, load_model, load_state
 from ds2cli.nn.fit import MOST_SKIPPED, Trainer
 from ds2cli.nn.job import Job, Step
 from ds2cli.nn.workers import Group
@@ -88,8 +89,106 @@ def test_a_run_cut_anywhere_goes_on_along_the_same_losses(tmp_path, memory):
         assert losses(before) + losses(after) == losses(expected)
         made = [{**e, "seconds": 0, "hours_per_hour": 0} for e in [*before, *after] if isinstance(e, dict)]
         assert made == [{**e, "seconds": 0, "hours_per_hour": 0} for e in expected if isinstance(e, dict)]
-        for a, b in zip(whole.average.state.values(), second.average.state.values(), strict=True):
-            assert torch.equal(a, b)
+        for kept in (lambda t: t.model.state_dict(), lambda t: t.average.state):
+            for a, b in zip(kept(whole).values(), kept(second).values(), strict=True):
+                assert torch.equal(a, b)
+
+
+class Killed(Exception):
+    """What ends a run at a point of the test's choice."""
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("name", [BEST, LOG, LAST])
+def test_a_run_killed_at_any_write_loses_no_row(tmp_path, name, after):
+    arrays, utterances = corpus()
+
+    def ran(path, files):
+        state = load_state(path)
+        old = [json.loads(line) for line in (path / LOG).read_text().splitlines()] if (path / LOG).is_file() else []
+        rows = [row for row in old if state and row["epoch"] <= state["at"]["epoch"]]
+        trainer = Trainer(job(arrays, utterances, keep="last"), Group(), state, rows)
+        list(trainer.run(files, lambda: False))
+        return [
+            {**json.loads(line), "seconds": 0, "hours_per_hour": 0} for line in (path / LOG).read_text().splitlines()
+        ]
+
+    def killing(at, data):
+        if at == name and len(seen) == 1 and not after:
+            raise Killed
+        files(at, data)
+        if at == name:
+            seen.append(at)
+            if len(seen) == 2:
+                raise Killed
+
+    for folder in ("whole", "cut"):
+        (tmp_path / folder).mkdir()
+    expected = ran(tmp_path / "whole", Files(tmp_path / "whole"))
+    seen, files = [], Files(tmp_path / "cut")
+    with pytest.raises(Killed):
+        ran(tmp_path / "cut", killing)
+    assert ran(tmp_path / "cut", Files(tmp_path / "cut")) == expected and len(expected) == 3
+    assert load_model(tmp_path / "cut").made["epoch"] == 3
+
+
+def test_a_run_cut_at_the_step_where_the_time_is_out_is_still_judged(tmp_path):
+    arrays, utterances = corpus()
+    settings = {"epochs": 1, "minutes": 1.0, "batch_s": 0.3}
+    first = Trainer(job(arrays, utterances, **settings), Group())
+    assert len(losses(first.run(Files(tmp_path), lambda: True))) == 1 and not (tmp_path / BEST).exists()
+    state = load_state(tmp_path)
+    state["at"]["elapsed_s"] = 61.0
+    events = list(Trainer(job(arrays, utterances, **settings), Group(), state).run(Files(tmp_path), lambda: False))
+    assert [e["step"] for e in events] == [1] and load_model(tmp_path).made["epoch"] == 1
+
+
+def test_the_first_and_the_last_step_have_a_rate(tmp_path):
+    arrays, utterances = corpus()
+    trainer = Trainer(job(arrays, utterances, batch_s=0.3), Group())
+    rates = [
+        trainer.optimizer.param_groups[0]["lr"]
+        for e in trainer.run(Files(tmp_path), lambda: False)
+        if isinstance(e, Step)
+    ]
+    assert rates[0] > 0 and rates[-1] > 0 and max(rates) <= 0.02
+
+
+def test_a_state_of_another_network_is_one_sentence(tmp_path):
+    arrays, utterances = corpus()
+    first = Trainer(job(arrays, utterances), Group())
+    list(first.run(Files(tmp_path), lambda: True))
+    wider = ModelConfig(**{**vars(MODEL), "rnn_size": 13})
+    with pytest.raises(DataError, match=r"^last.pt: does not fit this network: .*size mismatch.* \(another folder"):
+        Trainer(job(arrays, utterances, model=wider), Group(), load_state(tmp_path))
+    with pytest.raises(DataError, match="'at' is missing"):
+        Trainer(job(arrays, utterances), Group(), {k: v for k, v in load_state(tmp_path).items() if k != "at"})
+
+
+class Half(Group):
+    """One of two processes, the other of which adds nothing."""
+
+    def add(self, flat):
+        self.sent = flat.clone()
+        return flat
+
+    def together(self, names):
+        return names
+
+
+def test_a_share_of_a_single_step_adds_no_labels_and_is_named():
+    arrays, utterances = corpus()
+    arrays["short"] = np.ones((1, 6), np.float32)
+    short = Utterance("short", "short", 1, np.array([1], np.int32), "a")
+    group = Half(0, 2)
+    trainer = Trainer(job(arrays, [short, *utterances], augment=AugmentConfig()), group)
+    (batch,) = trainer._batches([[0, 1]])
+    assert batch.ids == [] and batch.unusable == ["short"]
+    assert math.isnan(trainer._step(batch, 0.5, 1.0, False)[0])
+    assert group.sent[-8:].tolist() == [0, 0, 0, 0, 0, 1, 0, 1] and not group.sent[:-8].any()
+    assert trainer.at.skipped == ["short"] and trainer.at.labels == 0
+    loss = trainer._step(load(utterances[:2], arrays.__getitem__, lambda x, _: x), 0.5, 1.0, False)[0]
+    assert math.isfinite(loss) and trainer.failures == 0
 
 
 def test_bfloat16_factors_change_a_loss_little(tmp_path):
@@ -105,7 +204,7 @@ def test_a_finished_run_has_nothing_left_to_do(tmp_path):
     arrays, utterances = corpus()
     files = Files(tmp_path)
     list(Trainer(job(arrays, utterances), Group()).run(files, lambda: False))
-    assert files == {BEST: files[BEST], LAST: 3}
+    assert files == {BEST: files[BEST], LAST: 3, LOG: 3}
     assert list(Trainer(job(arrays, utterances), Group(), load_state(tmp_path)).run(files, lambda: False)) == []
 
 
@@ -132,7 +231,7 @@ def test_a_network_beyond_help_ends_the_run(tmp_path):
     trainer = Trainer(job(arrays, utterances, epochs=MOST_SKIPPED), Group())
     with torch.no_grad():
         trainer.model.output.weight.fill_(math.nan)
-    with pytest.raises(Ds2Error, match=f"not finite in {MOST_SKIPPED} steps in a row.*lower optim.lr"):
+    with pytest.raises(Ds2Error, match=f"no loss was finite in {MOST_SKIPPED} steps in a row.*lower optim.lr"):
         list(trainer.run(Files(tmp_path), lambda: False))
 
 

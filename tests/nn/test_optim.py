@@ -23,7 +23,13 @@ def test_no_warm_up_and_a_curved_fall():
 
 def test_precision_is_what_was_asked_for():
     assert wants_bfloat16("bfloat16") and not wants_bfloat16("float32")
-    assert wants_bfloat16("auto") in (True, False)
+
+
+@pytest.mark.parametrize(("one_dnn", "supported"), [(True, True), (True, False), (False, True)])
+def test_auto_takes_bfloat16_only_where_one_dnn_has_it(monkeypatch, one_dnn, supported):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: one_dnn)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported, raising=False)
+    assert wants_bfloat16("auto") is (one_dnn and supported)
 
 
 def test_only_matrices_decay():
@@ -42,6 +48,14 @@ def test_the_average_starts_quickly_and_then_moves_slowly():
     average.update(model, 1000)
     assert float(average.state["weight"]) == pytest.approx(10 + 0.1 * 1)
     assert int(average.state["num_batches_tracked"]) == 0
+
+
+def test_without_memory_nothing_is_copied():
+    model = nn.Linear(2, 2)
+    average = Average(model, 0.0)
+    average.update(model, 1)
+    average.load(model.state_dict())
+    assert average.state == {}
 
 
 def test_a_loaded_average_goes_on():

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ds2cli import manifest
-from ds2cli.archive import ArkWriter
+from ds2cli.archive import ArkWriter, read_matrix
 from ds2cli.config.base import build
 from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.nn.checkpoint import load_model
+from ds2cli.nn.evaluate import error_counts
 from ds2cli.stages import train
 
 FEATURES = SpectrogramConfig().features()
@@ -55,7 +57,9 @@ def test_the_same_command_goes_on_and_a_finished_one_does_nothing(toy, tmp_path)
     while not isinstance(next(cut), dict):
         pass
     cut.close()
-    assert untimed(rows_of(prepared(toy, tmp_path / "cut", epochs=3), tmp_path / "cut")) == expected[1:]
+    job = prepared(toy, tmp_path / "cut", epochs=3)
+    assert job.mean.tolist() == prepared(toy, tmp_path / "other").mean.tolist(), "the checkpoint's statistics"
+    assert untimed(rows_of(job, tmp_path / "cut")) == expected[1:]
     log = (tmp_path / "cut" / "train.jsonl").read_text().splitlines()
     assert untimed(map(json.loads, log)) == expected
     assert rows_of(prepared(toy, tmp_path / "cut", epochs=3), tmp_path / "cut") == []
@@ -69,7 +73,12 @@ def test_other_settings_or_other_data_are_refused(toy, tmp_path):
     some = list(manifest.read(str(toy / "train.jsonl")))[1:]
     with pytest.raises(UsageError, match="other utterances"):
         rows_of(prepared(toy, tmp_path, rows=some), tmp_path)
-    assert len(rows_of(prepared(toy, tmp_path, epochs=2), tmp_path)) == 1, "more epochs are welcome"
+    job = prepared(toy, tmp_path, epochs=2)
+    with pytest.raises(UsageError, match=r"other features: hop_ms was 10.0, is 5.0 \(.*--fresh"):
+        rows_of(replace(job, features={**job.features, "hop_ms": 5.0}), tmp_path)
+    with pytest.raises(UsageError, match="another dev set"):
+        rows_of(replace(job, dev=job.dev[1:]), tmp_path)
+    assert len(rows_of(job, tmp_path)) == 1, "more epochs are welcome"
 
 
 def test_what_cannot_be_learned_from_is_dropped_with_its_reason(toy, tmp_path):
@@ -106,7 +115,6 @@ def test_nothing_left_is_an_error(toy, tmp_path):
 
 
 def test_statistics_of_a_file_are_those_of_the_rows(toy, tmp_path):
-    from ds2cli.archive import read_matrix
     from ds2cli.feats import cmvn
 
     stats = cmvn.empty(20)
@@ -135,4 +143,7 @@ def test_two_processes_learn_as_one(toy, tmp_path):
     assert two[0]["step"] == one[0]["step"]
     # each process norms over its own half of a batch, so the losses are near, not equal
     assert two[0]["loss"] == pytest.approx(one[0]["loss"], rel=0.2)
+    # they test on the dev set together, to what the stored network gives in one process
+    by_word, by_character = error_counts(load_model(tmp_path / "two"), prepared(toy, tmp_path).dev, read_matrix)
+    assert (two[0]["dev_wer"], two[0]["dev_cer"]) == (round(by_word.rate, 2), round(by_character.rate, 2))
     assert len(rows_of(prepared(toy, tmp_path / "two", epochs=2, nproc=2), tmp_path / "two")) == 1

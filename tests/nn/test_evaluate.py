@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ds2cli.config.train import ModelConfig
+from ds2cli.metrics.wer import Counts
+from ds2cli.nn.batches import Utterance
+from ds2cli.nn.checkpoint import Bundle
+from ds2cli.nn.evaluate import error_counts
+from ds2cli.nn.models.ds2 import DeepSpeech2
+from ds2cli.nn.workers import Group
+from ds2cli.text.vocab import BLANK, Vocab
+
+VOCAB = Vocab((BLANK, " ", "a", "b"))
+CONFIG = ModelConfig(channels=(8,), kernels=(5,), strides=(2,), rnn_layers=1, rnn_size=8)
+
+
+class Alone(Group):
+    """A process of a group that keeps its own counts."""
+
+    def add(self, flat):
+        return flat
+
+
+def test_the_counts_of_the_processes_add_up_to_those_of_one():
+    torch.manual_seed(0)
+    bundle = Bundle(DeepSpeech2(CONFIG, 4, 5).eval(), VOCAB, {"hop_ms": 10.0}, 0.02, {})
+    rng = np.random.default_rng(0)
+    arrays = {f"u{i}": rng.normal(size=(10 + i, 5)).astype(np.float32) for i in range(5)}
+    dev = [Utterance(name, name, len(x), np.zeros(0, np.int32), "a b ab") for name, x in arrays.items()]
+    whole = error_counts(bundle, dev, arrays.__getitem__)
+    assert whole[0].total == 15 and whole[1].total == 30
+    for size in (2, 7):
+        parts = [error_counts(bundle, dev, arrays.__getitem__, Alone(rank, size)) for rank in range(size)]
+        assert (sum((p[0] for p in parts), Counts()), sum((p[1] for p in parts), Counts())) == whole
+    assert error_counts(bundle, [], arrays.__getitem__) == (Counts(), Counts())
