@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 
 from ds2cli.archive import read_matrix
 from ds2cli.drops import Ledger
-from ds2cli.errors import BadUtterance
+from ds2cli.errors import BadUtterance, DataError
 from ds2cli.manifest import Row
 from ds2cli.search.emission import checked
 from ds2cli.text.vocab import Vocab
@@ -37,9 +39,15 @@ class Network:
 
     @cached_property
     def vocab(self) -> Vocab:
-        """The output symbols."""
+        """The output symbols, those of the weights where there are weights."""
         tokens = Path(self.exp) / "tokens.txt"
-        return Vocab.load(tokens) if tokens.is_file() else self.bundle.vocab
+        try:
+            return _stored_vocab(self.exp)
+        except FileNotFoundError:
+            return Vocab.load(tokens) if tokens.is_file() else self.bundle.vocab
+        except (DataError, OSError, SafetensorError, KeyError, TypeError, ValueError):
+            # opening all of it says what is wrong
+            return self.bundle.vocab
 
     @cached_property
     def bundle(self) -> Bundle:
@@ -47,6 +55,13 @@ class Network:
         from ds2cli.nn.checkpoint import load_model
 
         return load_model(self.exp)
+
+
+def _stored_vocab(exp: str) -> Vocab:
+    """The symbols in the head of a network's file: neither the weights nor torch are loaded."""
+    path = Path(exp) if exp.endswith(".safetensors") else Path(exp) / "best.safetensors"
+    with safe_open(path, "np") as f:
+        return Vocab(tuple(json.loads(f.metadata()["ds2cli"])["symbols"]))
 
 
 class Emitted(NamedTuple):
