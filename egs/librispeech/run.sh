@@ -2,10 +2,10 @@
 # Deep Speech 2 on LibriSpeech: the paper's network (conf/ds2.toml), or with --mini a small one on a few real utterances.
 set -euo pipefail
 cd "$(dirname "$0")"; root=../..
-stage=0; stop_stage=7; nj=4; nproc=1; mini=false; corpus_dir=${LIBRISPEECH:-}; conf=; exp=; text=; lm=
+stage=0; stop_stage=7; nj=4; nproc=1; mini=false; corpus_dir=${LIBRISPEECH:-}; conf=; exp=; data=; text=; lm=
 train="train-clean-100 train-clean-360 train-other-500"; dev="dev-clean dev-other"; test="test-clean test-other"
 help="usage: egs/librispeech/run.sh --corpus-dir LibriSpeech [--stage 0] [--stop-stage 7] [--nj 4] [--nproc 1] [--conf conf/ds2.toml]
-                               [--exp exp/ds2] [--train 'SUBSET…'] [--dev 'SUBSET…'] [--test 'SUBSET…']
+                               [--exp exp/ds2] [--data data/ds2] [--train 'SUBSET…'] [--dev 'SUBSET…'] [--test 'SUBSET…']
                                [--text 'FILE…']   (more text for the language model, as librispeech-lm-norm.txt.gz)
                                [--mini true]      (a small network on a few real utterances, in minutes)
 stages: 0 prepare  1 featurize  2 lm  3 train  4 emit  5 tune  6 decode  7 score"
@@ -17,7 +17,7 @@ if [[ $mini == true ]]; then
   name=mini; nj=2; train=train-clean-100; dev=dev-clean; test="test-clean test-other"
   corpus_dir=${corpus_dir:-$(cd $root && pwd)/../shared/data/LibriSpeech}
 fi
-conf=${conf:-conf/$name.toml}; exp=${exp:-exp/$name}; data=data/$name
+conf=${conf:-conf/$name.toml}; exp=${exp:-exp/$name}; data=${data:-data/$name}
 [[ -d $corpus_dir ]] || { echo "egs/librispeech/run.sh: no LibriSpeech at '$corpus_dir' (--corpus-dir FOLDER or LIBRISPEECH=FOLDER)" >&2; exit 2; }
 
 if at 0 "prepare"; then

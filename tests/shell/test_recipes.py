@@ -1,0 +1,82 @@
+"""The recipes from their first stage to their last, as a person runs them: minutes, so only `make test-slow`."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TINY = """
+epochs = 2
+batch_s = 80.0
+[model]
+channels = [64]
+kernels = [11]
+strides = [3]
+rnn_layers = 1
+rnn_size = 32
+"""
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def bash():
+    """Run a command line in which `ds2` is the one under test; it must end well. Returns standard output."""
+
+    def run(*words, timeout=3000):
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run([*map(str, words)], env=env, capture_output=True, text=True, timeout=timeout)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert "Traceback" not in done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def prompts(tmp_path):
+    """The folder of the Spanish prompts: that of the recipe, or a fetched one."""
+    own = ROOT / "egs/asterisk/corpus/es"
+    if own.is_dir():
+        return own
+    if not shutil.which("apt-get"):
+        pytest.skip(f"no prompts at {own}, and no apt-get to fetch them")
+    fetched = tmp_path / "corpus"
+    command = [sys.executable, "-m", "ds2cli", "prepare", "asterisk", fetched, tmp_path / "all.jsonl"]
+    done = subprocess.run([*command, "--lang", "es", "--download"], capture_output=True, text=True, timeout=900)
+    if done.returncode:
+        pytest.skip(f"the prompts cannot be fetched: {done.stderr.strip().splitlines()[-1]}")
+    return fetched
+
+
+def test_librispeech_mini(bash, shared_data, tmp_path):
+    exp = tmp_path / "exp"
+    said = bash(
+        *(ROOT / "egs/librispeech/run.sh", "--mini", "true", "--corpus-dir", shared_data / "LibriSpeech"),
+        *("--exp", exp, "--data", tmp_path / "data"),
+    )
+    titles = [line for line in said.splitlines() if line.startswith("test-")]
+    assert titles == [f"test-{side}, {kind}:" for side in ("clean", "other") for kind in ("greedy", "lm")]
+    assert said.count("%WER ") == 4
+    for name in ("best.safetensors", "last.pt", "lm.arpa", "train.jsonl", "test-clean.lm.scored.jsonl"):
+        assert (exp / name).stat().st_size > 0
+    assert (exp / "test-other.lm.wer").read_text().startswith("%WER ")
+
+
+def test_asterisk_in_another_language(bash, prompts, tmp_path):
+    exp = tmp_path / "exp"
+    conf = tmp_path / "tiny.toml"
+    conf.write_text(TINY)
+    said = bash(
+        *(ROOT / "egs/asterisk/run.sh", "--lang", "es", "--corpus", prompts, "--conf", conf),
+        *("--exp", exp, "--data", tmp_path / "data"),
+    )
+    assert said.count("%WER ") == 2
+    assert (exp / "dev.ctm").stat().st_size > 0
+    prompt = sorted(prompts.rglob("vm-intro.g722"))[0]
+    assert len(bash("ds2", "transcribe", exp, prompt).splitlines()) == 1
