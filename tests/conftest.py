@@ -50,7 +50,7 @@ def jsonl():
 
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory):
-    """A folder with train.jsonl and dev.jsonl: words of abc whose letters each have a spectrum of their own, 20 bins."""
+    """A folder with train.jsonl and dev.jsonl: words of abc whose letters each have their own spectrum, 20 bins."""
     import numpy as np
 
     from ds2cli import manifest
