@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints.txt native/CMakeLists.txt $(wildcard native
 	@$(BIN)/python -m ds2cli.native
 	@touch $(READY)
 
-demo: $(READY)   ## the whole pipeline on telephone prompts: data, features, training, LM, decoding, WER (25 minutes)
+demo: $(READY)   ## the whole pipeline on telephone prompts: data, features, training, LM, decoding, WER
 	egs/asterisk/run.sh
 
 demo-mini: $(READY) ## the LibriSpeech recipe on a few real utterances (LIBRISPEECH=folder), in minutes
