@@ -2,11 +2,16 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+# a shell that runs the suite in the background has Ctrl-C ignored, and so would every command started here
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # the networks of the tests are small: a second thread would only wait for the first
 os.environ.setdefault("OMP_NUM_THREADS", "1")

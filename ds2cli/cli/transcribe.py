@@ -32,7 +32,12 @@ def transcribe(
     resolved, network, ledger = decode.resolve(config, exp), Network(exp), Ledger()
     rows = list(stage.rows_of(audio))
     search = decode.search_for(resolved, network)
-    found = ledger.keep(stage.run(resolved, rows, ledger, network, search))
+
+    def narrow(name: str, rate: int, wanted: int) -> None:
+        lacks = f"nothing above {rate / 2000:g} kHz, the network learned from up to {wanted / 2000:g}"
+        ui.warn(f"{name}: {rate} Hz has {lacks}: expect much worse text")
+
+    found = ledger.keep(stage.run(resolved, rows, ledger, network, search, narrow))
     for row in ui.progress(found, "transcribe", len(rows), "file"):
         if config.json:
             ui.say(manifest.dump(row).rstrip("\n"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -41,9 +41,17 @@ def rows_of(paths: Iterable[str]) -> Iterator[Row]:
 
 
 def run(
-    config: TranscribeConfig, rows: Iterable[Row], ledger: Ledger, network: Network, search: Search
+    config: TranscribeConfig,
+    rows: Iterable[Row],
+    ledger: Ledger,
+    network: Network,
+    search: Search,
+    narrow: Callable[[str, int, int], None],
 ) -> Iterator[Row]:
-    """Yield each row with `duration`, `pred_text` and `pred_score`; a recording that cannot be read is dropped."""
+    """Yield each row with `duration`, `pred_text` and `pred_score`; a recording that cannot be read is dropped.
+
+    narrow: called with the name, its rate and the network's (Hz) for a recording that lacks the higher frequencies.
+    """
     settings = SpectrogramConfig(**network.bundle.features)
     channel = channel_number(config.channel)
 
@@ -51,6 +59,8 @@ def run(
         source = sys.stdin.buffer.read() if row["audio_filepath"] == STDIN else row["audio_filepath"]
         samples, rate = read(source, channel=channel)
         row["duration"] = round(len(samples) / rate, 6)
+        if rate < settings.sample_rate:
+            narrow(row["audio_filepath"], rate, settings.sample_rate)
         return log_power(resample(samples, rate, settings.sample_rate), settings)
 
     return decode(config, rows, ledger, network, search, features)

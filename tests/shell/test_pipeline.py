@@ -95,6 +95,7 @@ def test_transcribe_takes_files_folders_and_stdin(recordings, jsonl):
     assert done.returncode == 0, done.stderr
     rows = jsonl(recordings / "t.jsonl")
     assert len(rows) == len(list((recordings / "wav").glob("*.flac"))) + 1
+    assert "phone.wav: 8000 Hz has nothing above 4 kHz" in done.stderr
     assert all(isinstance(row["pred_text"], str) and row["duration"] > 0 for row in rows)
 
 
