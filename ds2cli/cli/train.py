@@ -20,7 +20,6 @@ from ds2cli.config.base import build, read_toml, to_toml
 from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import Ds2Error
 from ds2cli.io import open_out
 from ds2cli.manifest import Row
 
@@ -80,11 +79,7 @@ def _report(config: TrainConfig, ledger: Ledger, exp: str) -> None:
     with open_out(dropped) as f:
         f.writelines(ledger.lines())
     ui.log(f"train: {ledger.summary()}{f', see {dropped}' if ledger.rows else ''}")
-    if ledger.bad_percent > config.max_bad:
-        raise Ds2Error(
-            f"train: refused, {ledger.bad} of {ledger.kept + ledger.bad} utterances are bad "
-            f"({ledger.bad_percent:.1f} %, allowed {config.max_bad:g} %; --max-bad raises the limit)"
-        )
+    ledger.refuse("train", config.max_bad)
 
 
 @contextlib.contextmanager
