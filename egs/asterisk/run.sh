@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Deep Speech 2 on the telephone prompts of Asterisk: 22 minutes of one speaker, from packages to word error rates.
 set -euo pipefail
-cd "$(dirname "$0")"; root=../..
+caller=$PWD; cd "$(dirname "$0")"; root=../..
 stage=0; stop_stage=9; nj=2; lang=en; conf=conf/train.toml; exp=; data=; corpus=
 help="usage: egs/asterisk/run.sh [--stage 0] [--stop-stage 9] [--nj 2] [--lang en|es|fr|it|ru] [--conf conf/train.toml]
                             [--exp exp/LANG] [--data data/LANG] [--corpus FOLDER]   (a folder with the recordings: nothing is fetched)
 stages: 0 fetch  1 prepare  2 featurize  3 lm  4 train  5 emit  6 tune  7 decode  8 score  9 align"
 . $root/utils/options.sh
 exp=${exp:-exp/$lang}; data=${data:-data/$lang}
+[[ -z $corpus || $corpus == /* ]] || corpus=$caller/$corpus
 download=--no-download; [[ -n $corpus ]] || { corpus=corpus/$lang; download=--download; }
 . $root/utils/path.sh
 at() { [[ $stage -le $1 && $stop_stage -ge $1 ]] && echo "== stage $1: $2" >&2; }

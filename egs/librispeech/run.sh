@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Deep Speech 2 on LibriSpeech: the paper's network (conf/ds2.toml), or with --mini a small one on a few real utterances.
 set -euo pipefail
-cd "$(dirname "$0")"; root=../..
+caller=$PWD; cd "$(dirname "$0")"; root=../..
 stage=0; stop_stage=7; nj=4; nproc=1; mini=false; corpus_dir=${LIBRISPEECH:-}; conf=; exp=; data=; text=; lm=
 train="train-clean-100 train-clean-360 train-other-500"; dev="dev-clean dev-other"; test="test-clean test-other"
 help="usage: egs/librispeech/run.sh --corpus-dir LibriSpeech [--stage 0] [--stop-stage 7] [--nj 4] [--nproc 1] [--conf conf/ds2.toml]
@@ -18,6 +18,7 @@ if [[ $mini == true ]]; then
   corpus_dir=${corpus_dir:-$(cd $root && pwd)/../shared/data/LibriSpeech}
 fi
 conf=${conf:-conf/$name.toml}; exp=${exp:-exp/$name}; data=${data:-data/$name}
+[[ -z $corpus_dir || $corpus_dir == /* ]] || corpus_dir=$caller/$corpus_dir
 [[ -d $corpus_dir ]] || { echo "egs/librispeech/run.sh: no LibriSpeech at '$corpus_dir' (--corpus-dir FOLDER or LIBRISPEECH=FOLDER)" >&2; exit 2; }
 
 if at 0 "prepare"; then
