@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -54,15 +55,18 @@ def prompts(tmp_path):
     return fetched
 
 
+def scored(said):
+    """The titles that a %WER line follows."""
+    return [title for title, line in pairwise(said.splitlines()) if title.endswith(":") and line.startswith("%WER ")]
+
+
 def test_librispeech_mini(bash, shared_data, tmp_path):
     exp = tmp_path / "exp"
     said = bash(
         *(ROOT / "egs/librispeech/run.sh", "--mini", "true", "--corpus-dir", shared_data / "LibriSpeech"),
         *("--exp", exp, "--data", tmp_path / "data"),
     )
-    titles = [line for line in said.splitlines() if line.startswith("test-")]
-    assert titles == [f"test-{side}, {kind}:" for side in ("clean", "other") for kind in ("greedy", "lm")]
-    assert said.count("%WER ") == 4
+    assert scored(said) == [f"test-{side}, {kind}:" for side in ("clean", "other") for kind in ("greedy", "lm")]
     for name in ("best.safetensors", "last.pt", "lm.arpa", "train.jsonl", "test-clean.lm.scored.jsonl"):
         assert (exp / name).stat().st_size > 0
     assert (exp / "test-other.lm.wer").read_text().startswith("%WER ")
@@ -76,7 +80,7 @@ def test_asterisk_in_another_language(bash, prompts, tmp_path):
         *(ROOT / "egs/asterisk/run.sh", "--lang", "es", "--corpus", prompts, "--conf", conf),
         *("--exp", exp, "--data", tmp_path / "data"),
     )
-    assert said.count("%WER ") == 2
+    assert scored(said) == ["test, greedy:", "test, lm:"]
     assert (exp / "dev.ctm").stat().st_size > 0
     prompt = sorted(prompts.rglob("vm-intro.g722"))[0]
     assert len(bash("ds2", "transcribe", exp, prompt).splitlines()) == 1
