@@ -122,6 +122,14 @@ def parse(line: str, needs: Iterable[str] = ("id",)) -> Row:
     return row
 
 
+def lines(path: str) -> Iterator[tuple[str, str]]:
+    """Each line of a manifest behind its place, `path:line`."""
+    name = "<stdin>" if path == "-" else path
+    with io.open_in(path) as f:
+        for number, line in enumerate(f, start=1):
+            yield f"{name}:{number}", line
+
+
 def read(path: str, needs: Iterable[str] = ("id",), ledger: Ledger | None = None) -> Iterator[Row]:
     """Yield the rows of a manifest, relative paths joined to its folder.
 
@@ -131,22 +139,20 @@ def read(path: str, needs: Iterable[str] = ("id",), ledger: Ledger | None = None
     needs = tuple(needs)
     folder = folder_of(path)
     last = ""
-    with io.open_in(path) as f:
-        for number, line in enumerate(f, start=1):
-            where = f"{'<stdin>' if path == '-' else path}:{number}"
-            try:
-                row = parse(line, needs)
-                if "id" in row and row["id"] == last:
-                    raise BadUtterance("duplicate-id", f"id {last!r} appears more than once")
-            except BadUtterance as e:
-                if ledger is None:
-                    raise DataError(f"{where}: {e.detail}") from e
-                ledger.drop(_id_of(line, where), e.reason, f"{where}: {e.detail}")
-                continue
-            if row["id"] < last:
-                raise DataError(f"{where}: id {row['id']!r} comes after {last!r}, expected sorted ids (ds2 data sort)")
-            last = row["id"]
-            yield moved_to(row, folder)
+    for where, line in lines(path):
+        try:
+            row = parse(line, needs)
+            if "id" in row and row["id"] == last:
+                raise BadUtterance("duplicate-id", f"id {last!r} appears more than once")
+        except BadUtterance as e:
+            if ledger is None:
+                raise DataError(f"{where}: {e.detail}") from e
+            ledger.drop(_id_of(line, where), e.reason, f"{where}: {e.detail}")
+            continue
+        if row["id"] < last:
+            raise DataError(f"{where}: id {row['id']!r} comes after {last!r}, expected sorted ids (ds2 data sort)")
+        last = row["id"]
+        yield moved_to(row, folder)
 
 
 def write(path: str, rows: Iterable[Row]) -> int:

@@ -75,11 +75,6 @@ def save_config(config: Config, out: str, **made: Any) -> None:
         f.write(to_toml(config, {"ds2cli": __version__, "command": shlex.join(["ds2", *sys.argv[1:]]), **made}))
 
 
-def refuse_bad(name: str, config: StageConfig, ledger: Ledger) -> None:
-    """Ds2Error (exit 1) when more than `config.max_bad` percent of the utterances are bad."""
-    ledger.refuse(name, config.max_bad)
-
-
 def count_lines(path: str) -> int | None:
     """How many rows a regular manifest has, for the progress bar; None for a pipe."""
     from pathlib import Path
@@ -94,7 +89,7 @@ def count_lines(path: str) -> int | None:
 def _judged(name: str, config: StageConfig, rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
     """Pass rows on and raise at their end when too many were bad, so that the output never appears."""
     yield from ledger.keep(rows)
-    refuse_bad(name, config, ledger)
+    ledger.refuse(name, config.max_bad)
 
 
 def _is_pipe(out: str) -> bool:

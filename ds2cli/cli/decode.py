@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ds2cli import manifest, ui
 from ds2cli.cli._options import Exp, In, Out, with_config
-from ds2cli.cli._run import filter_rows, refuse_bad, report_drops
+from ds2cli.cli._run import filter_rows, report_drops
 from ds2cli.config.decode import DecodeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
@@ -77,7 +77,7 @@ def _tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
     found = tune.run(config, rows, ledger, network, search, unit)
     trials = list(ui.progress(found, "tune", len(grid), unit="trial"))
     report_drops("tune", config, "-", ledger)
-    refuse_bad("tune", config, ledger)
+    ledger.refuse("tune", config.max_bad)
     best, name = best_of(trials), RATE_NAMES[unit]
     chosen = best.weights
     rates = {trial.weights: trial.counts.rate for trial in trials}

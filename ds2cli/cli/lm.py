@@ -8,7 +8,7 @@ import typer
 
 from ds2cli import ui
 from ds2cli.cli._options import with_config
-from ds2cli.cli._run import refuse_bad, report_drops, save_config
+from ds2cli.cli._run import report_drops, save_config
 from ds2cli.config.lm import LmConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
@@ -47,7 +47,7 @@ def lm(
             done = stage.estimate(config, estimator, prune, lines, made)
         finally:
             report_drops("lm", config, out, ledger)
-        refuse_bad("lm", config, ledger)
+        ledger.refuse("lm", config.max_bad)
         dev = stage.measure(config, made) if config.dev else None
         stage.deliver(made, out)
     ui.log(f"lm: {done.words} {config.unit}s in {done.sentences} lines; {estimator}: {stage.listed(done.counts)}")

@@ -9,7 +9,7 @@ import typer
 
 from ds2cli import manifest, ui
 from ds2cli.cli._options import In, with_config
-from ds2cli.cli._run import count_lines, filter_rows, refuse_bad, report_drops
+from ds2cli.cli._run import count_lines, filter_rows, report_drops
 from ds2cli.config.score import ScoreConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, Ds2Error, UsageError
@@ -53,7 +53,7 @@ def score(config: ScoreConfig, in_: In = "-", out: Rows = None) -> None:
         ledger = filter_rows("score", config, in_, out, needs=needs, run=run)
     if report.sentences:
         _show(report.lines(), ui.log if out == "-" else ui.say)
-    refuse_bad("score", config, ledger)
+    ledger.refuse("score", config.max_bad)
     if not report.sentences:
         raise DataError(f"{'<stdin>' if in_ == '-' else in_}: no utterance to score (did the stage before fail?)")
     if report.missing:

@@ -8,7 +8,7 @@ import typer
 
 from ds2cli import manifest, ui
 from ds2cli.cli._options import Exp, with_config
-from ds2cli.cli._run import refuse_bad, report_drops
+from ds2cli.cli._run import report_drops
 from ds2cli.config.decode import TranscribeConfig
 from ds2cli.drops import Ledger
 
@@ -45,4 +45,4 @@ def transcribe(
             ui.say(row["pred_text"] if len(rows) == 1 else f"{row['audio_filepath']}\t{row['pred_text']}")
     if ledger.rows or config.dropped:
         report_drops("transcribe", config, "-", ledger)
-    refuse_bad("transcribe", config, ledger)
+    ledger.refuse("transcribe", config.max_bad)

@@ -26,27 +26,23 @@ def faults(config: ValidateConfig, path: str) -> Iterator[str | None]:
     needs = [n.strip() for n in config.needs.split(",") if n.strip()]
     folder = manifest.folder_of(path)
     last = ""
-    with io.open_in(path) as f:
-        for number, line in enumerate(f, start=1):
-            where = f"{'<stdin>' if path == '-' else path}:{number}"
-            try:
-                row = manifest.parse(line, needs)
-                if "id" in row and row["id"] <= last:
-                    what = "appears twice" if row["id"] == last else f"comes after {last!r} (fix: ds2 data sort)"
-                    raise BadUtterance("order", f"id {row['id']!r} {what}")
-                last = row.get("id", last)
-                if row.get("duration") == 0:
-                    raise BadUtterance("duration", "duration is 0 s")
-                if config.normalized and isinstance(row.get("text"), str) and normalize(row["text"]) != row["text"]:
-                    raise BadUtterance(
-                        "text", f"text {row['text'][:40]!r} is not clean, {normalize(row['text'])[:40]!r}"
-                    )
-                if config.files:
-                    _check_files(row, folder)
-            except BadUtterance as e:
-                yield f"{where}: {e.detail}"
-            else:
-                yield None
+    for where, line in manifest.lines(path):
+        try:
+            row = manifest.parse(line, needs)
+            if "id" in row and row["id"] <= last:
+                what = "appears twice" if row["id"] == last else f"comes after {last!r} (fix: ds2 data sort)"
+                raise BadUtterance("order", f"id {row['id']!r} {what}")
+            last = row.get("id", last)
+            if row.get("duration") == 0:
+                raise BadUtterance("duration", "duration is 0 s")
+            if config.normalized and isinstance(row.get("text"), str) and normalize(row["text"]) != row["text"]:
+                raise BadUtterance("text", f"text {row['text'][:40]!r} is not clean, {normalize(row['text'])[:40]!r}")
+            if config.files:
+                _check_files(row, folder)
+        except BadUtterance as e:
+            yield f"{where}: {e.detail}"
+        else:
+            yield None
 
 
 def _check_files(row: Row, folder: str) -> None:
@@ -62,17 +58,15 @@ def sort(path: str, ledger: Ledger) -> Iterator[Row]:
     """The rows of `path` in order of id; rows that are not usable are dropped, of equal ids the first is kept."""
     folder = manifest.folder_of(path)
     rows: dict[str, Row] = {}
-    with io.open_in(path) as f:
-        for number, line in enumerate(f, start=1):
-            where = f"{'<stdin>' if path == '-' else path}:{number}"
-            try:
-                row = manifest.parse(line.removeprefix("\ufeff").rstrip("\r\n") + "\n")
-                if row["id"] in rows:
-                    raise BadUtterance("duplicate-id", f"{where}: id {row['id']!r} was there already")
-            except BadUtterance as e:
-                ledger.drop(where, e.reason, e.detail)
-                continue
-            rows[row["id"]] = manifest.moved_to(row, folder)
+    for where, line in manifest.lines(path):
+        try:
+            row = manifest.parse(line.removeprefix("\ufeff").rstrip("\r\n") + "\n")
+            if row["id"] in rows:
+                raise BadUtterance("duplicate-id", f"{where}: id {row['id']!r} was there already")
+        except BadUtterance as e:
+            ledger.drop(where, e.reason, e.detail)
+            continue
+        rows[row["id"]] = manifest.moved_to(row, folder)
     yield from (rows[name] for name in sorted(rows))
 
 
