@@ -8,7 +8,11 @@
  *
  *  Letters: D directions, T frames, N utterances, H hidden units, M rows of an array: either T*N, frame after frame with
  *  N rows each (padded), or the sum of the lengths, each frame with only the utterances that reach it (packed). As these
- *  are sorted longest first, they are the first ones. All arrays are float32.
+ *  are sorted longest first, they are the first ones. V symbols, L the longest label, S = 2L + 1 states of a CTC trellis.
+ *  Arrays are float32 unless they say otherwise.
+ *
+ *  The functions with `cuda` in their name are in a library of their own, libds2native_cuda, which has its own
+ *  ds2_abi_version and ds2_last_error; everything else is in libds2native and needs no CUDA.
  */
 #ifndef DS2_NATIVE_H
 #define DS2_NATIVE_H
@@ -23,12 +27,13 @@ extern "C" {
 #define DS2_API __attribute__((visibility("default")))
 #endif
 
-#define DS2_ABI_VERSION 3
+#define DS2_ABI_VERSION 4
 
-typedef enum { DS2_OK = 0, DS2_INVALID = 1, DS2_WORKSPACE = 2 } ds2_status;
+typedef enum { DS2_OK = 0, DS2_INVALID = 1, DS2_WORKSPACE = 2, DS2_DEVICE = 3 } ds2_status;
 
-/** How the factors of the matrix products are read; sums and everything else are float32 in any case. bfloat16 is twice
- *  as fast and has 8 bits of mantissa; a processor without such instructions computes in float32 instead. */
+/** How the factors of the GRU's matrix products are read, and how the logits of CTC and their gradients are stored; sums
+ *  and everything else are float32 in any case. bfloat16 has 8 bits of mantissa; a processor without such instructions
+ *  computes a GRU in float32 instead. */
 typedef enum { DS2_FLOAT32 = 0, DS2_BFLOAT16 = 1 } ds2_precision;
 
 /** The version this library was built with; a binding refuses any other than its own. */
@@ -65,6 +70,65 @@ DS2_API ds2_status ds2_gru_backward(int32_t D, int32_t T, int32_t N, int32_t M, 
                                     const int32_t *lengths, const float *h, const void *reserve, const float *dh,
                                     int32_t dh_directions, float *dgates, float *drecurrent, void *workspace,
                                     size_t workspace_bytes, int32_t threads, int32_t precision);
+
+/** A batch for CTC. logits[t*stride_t + n*stride_n + v], strides in elements: (N*V, V) for frame-major (T, N, V),
+ *  (V, T*V) for utterance-major (N, T, V). No two rows may overlap. */
+typedef struct {
+  int32_t T, N, V, L;  /* L: the width of targets, 0 when every label is empty */
+  int32_t blank;       /* 0..V-1 */
+  int32_t precision;   /* ds2_precision of logits and dlogits */
+  int64_t stride_t, stride_n;
+} ds2_ctc_shape;
+
+/** What became of one utterance. Only DS2_CTC_FINE has a gradient: all others get exactly zero. */
+typedef enum {
+  DS2_CTC_FINE = 0,
+  DS2_CTC_TOO_SHORT = 1,  /* needs a step a label, and one more between equal neighbours: cost +inf */
+  DS2_CTC_IMPOSSIBLE = 2, /* every alignment meets a symbol of probability zero: cost +inf */
+  DS2_CTC_NOT_FINITE = 3, /* a NaN or +inf among the logits, or a frame of nothing but -inf: cost NaN */
+  DS2_CTC_BAD_LABEL = 4,  /* a label outside 0..V-1, or the blank: cost NaN */
+  DS2_CTC_BAD_LENGTH = 5  /* an input length outside 0..T or a target length outside 0..L: cost NaN */
+} ds2_ctc_verdict;
+
+/** Bytes of what forward saves for backward, and of forward's workspace (without and with anything to save). */
+DS2_API ds2_status ds2_ctc_sizes(const ds2_ctc_shape *shape, int32_t threads, size_t *out_saved_bytes,
+                                 size_t *out_cost_bytes, size_t *out_forward_bytes);
+
+/** Connectionist temporal classification (Graves et al. 2006; Deep Speech 2, eq. 9): the cost of each utterance, -ln of the
+ *  probability of its label summed over all alignments, of softmax(logits).
+ *  logits                    in, float32 or bfloat16; nothing is read where t >= input_lengths[n]. -inf is probability
+ *                            zero, and so is what lies more than 22,000 nats below the best of its frame.
+ *  targets[n*L + i]          in, N*L int32; nothing is read where i >= target_lengths[n]; NULL when L = 0
+ *  input_lengths, target_lengths    in, N int32
+ *  costs                     out, N, in nats
+ *  verdicts                  out, N int32, ds2_ctc_verdict
+ *  saved                     out, for backward; NULL when no gradient will be asked for (out_cost_bytes of workspace do)
+ */
+DS2_API ds2_status ds2_ctc_forward(const ds2_ctc_shape *shape, const void *logits, const int32_t *targets,
+                                   const int32_t *input_lengths, const int32_t *target_lengths, float *costs,
+                                   int32_t *verdicts, void *saved, void *workspace, size_t workspace_bytes,
+                                   int32_t threads);
+
+/** The gradient of sum over n of dcosts[n] * costs[n]:
+ *      dlogits[t][n][v] = dcosts[n] * (softmax(logits[t][n])[v] - the share of alignments that are at v in frame t)
+ *  logits, saved             in, forward's
+ *  dcosts                    in, N
+ *  dlogits                   out, of the strides and precision of logits; zero where t >= input_lengths[n]
+ */
+DS2_API ds2_status ds2_ctc_backward(const ds2_ctc_shape *shape, const void *logits, const void *saved,
+                                    const float *dcosts, void *dlogits, int32_t threads);
+
+/** The same on a CUDA device: every pointer but `shape` is device memory, on the device that is current, and the work is
+ *  queued on `stream` (a cudaStream_t) without waiting for it. Bit-identical from run to run. The buffers must live until
+ *  the stream has passed; what is saved is not what the CPU saves. */
+DS2_API ds2_status ds2_ctc_cuda_sizes(const ds2_ctc_shape *shape, size_t *out_saved_bytes, size_t *out_cost_bytes,
+                                      size_t *out_forward_bytes);
+DS2_API ds2_status ds2_ctc_cuda_forward(const ds2_ctc_shape *shape, const void *logits, const int32_t *targets,
+                                        const int32_t *input_lengths, const int32_t *target_lengths, float *costs,
+                                        int32_t *verdicts, void *saved, void *workspace, size_t workspace_bytes,
+                                        void *stream);
+DS2_API ds2_status ds2_ctc_cuda_backward(const ds2_ctc_shape *shape, const void *logits, const void *saved,
+                                         const float *dcosts, void *dlogits, void *stream);
 
 #ifdef __cplusplus
 }
