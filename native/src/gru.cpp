@@ -1,31 +1,25 @@
 #include "gru.h"
 
 #include <cstdint>
-#include <cstdlib>
-#include <cstring>
 
+#include "isa.h"
 #include "status.h"
 #include "threads.h"
 
 namespace ds2 {
 namespace {
 
-/// The best kernels this processor runs, or the lesser ones that DS2_NATIVE_ISA names.
 const GruKernels &choose_kernels(bool bfloat16) {
+  switch (best_isa(bfloat16)) {
 #if defined(__x86_64__)
-  const char *asked = std::getenv("DS2_NATIVE_ISA");
-  const auto allows = [asked](const char *name) { return !asked || !*asked || std::strcmp(asked, name) == 0; };
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && allows("avx512")) {
 #if DS2_HAVE_BF16
-    if (bfloat16 && __builtin_cpu_supports("avx512bf16")) return avx512bf16::gru_kernels();
+    case Isa::avx512bf16: return avx512bf16::gru_kernels();
 #endif
-    return avx512::gru_kernels();
+    case Isa::avx512: return avx512::gru_kernels();
+    case Isa::avx2: return avx2::gru_kernels();
+#endif
+    default: return base::gru_kernels();
   }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && allows("avx2")) return avx2::gru_kernels();
-#endif
-  (void)bfloat16;
-  return base::gru_kernels();
 }
 
 const GruKernels &kernels(int32_t precision) {

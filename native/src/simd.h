@@ -12,6 +12,7 @@
 #endif
 
 #define DS2_INLINE static inline __attribute__((always_inline))
+#define DS2_INLINE_MEMBER inline __attribute__((always_inline))
 
 namespace {
 
@@ -49,27 +50,37 @@ DS2_INLINE V load_strided(const float *p, ptrdiff_t stride, int count) {
   return load(lanes);
 }
 
-/// e^x to 2 ulp for |x| <= 80, clamped beyond; a NaN stays one.
-DS2_INLINE V exp(V x) {
-  const V lowest = V{} - 80.0f, highest = V{} + 80.0f;
-  x = x < lowest ? lowest : x;
-  x = x > highest ? highest : x;
-  const float round = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
-  const V shifted = x * 1.44269504f + round;
-  const V k = shifted - round;
-  const V f = (x - k * 0.693359375f) - k * -2.12194440e-4f;
+/// e^f to 2 ulp for |f| <= ln(2) / 2.
+DS2_INLINE V exp_reduced(V f) {
   V p = f * 1.9875691500e-4f + 1.3981999507e-3f;
   p = p * f + 8.3334519073e-3f;
   p = p * f + 4.1665795894e-2f;
   p = p * f + 1.6666665459e-1f;
   p = p * f + 5.0000001201e-1f;
-  p = p * (f * f) + (f + 1.0f);
-  I bits;
-  memcpy(&bits, &shifted, sizeof bits);
-  bits = (bits << 23) + 0x3f800000;
+  return p * (f * f) + (f + 1.0f);
+}
+
+/// x as k ln(2) + f, |f| <= ln(2) / 2, for |x| < 2^21; k is an integer, by its bits less kRoundBits.
+constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+constexpr int32_t kRoundBits = 0x4b400000;
+
+DS2_INLINE V reduce_argument(V x, I &k_bits) {
+  const V shifted = x * 1.44269504f + kRound, k = shifted - kRound;
+  memcpy(&k_bits, &shifted, sizeof k_bits);
+  return (x - k * 0.693359375f) - k * -2.12194440e-4f;
+}
+
+/// e^x to 2 ulp for |x| <= 80, clamped beyond; a NaN stays one.
+DS2_INLINE V exp(V x) {
+  const V lowest = V{} - 80.0f, highest = V{} + 80.0f;
+  x = x < lowest ? lowest : x;
+  x = x > highest ? highest : x;
+  I k;
+  const V f = reduce_argument(x, k);
+  const I bits = (k << 23) + 0x3f800000;
   V scale;
   memcpy(&scale, &bits, sizeof scale);
-  return p * scale;
+  return exp_reduced(f) * scale;
 }
 
 /// σ(x) and σ(y) with one division between them.

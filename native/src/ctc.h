@@ -1,0 +1,63 @@
+// One utterance of a CTC call, and the kernels an instruction set offers for it. Plain types only, as in gru.h.
+//
+// An utterance is reduced to the U distinct symbols of its label and the blank, which comes first; V is met once a frame.
+// A row of `rows` is a frame: kHead floats, then one for each symbol: its logit, which backward turns into its occupancy.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+namespace ds2 {
+
+constexpr int32_t kHead = 2;         // the best logit m of a frame, and 1 / sum of exp(x - m)
+constexpr int32_t kNone = -(1 << 29);  // the exponent of a probability of zero; sums of two stay in 32 bits
+constexpr int32_t kLanes = 16;       // floats of the widest vector: what buffers are padded to
+
+constexpr size_t padded(size_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
+
+struct CtcUtterance {
+  int32_t T, V, L, U;
+  bool bfloat16;
+  const void *logits;
+  int64_t stride;          // elements from a frame to the next
+  const int32_t *symbols;  // U
+  const int32_t *slots;    // padded(L + 1): which symbol label i is, i = 1..L; 0 elsewhere
+  const int32_t *doors;    // padded(L + 1): -1 where label i + 1 may follow label i without a blank between, else 0
+  float *rows;             // (T, kHead + U), and a vector's width more
+  bool keep_alpha;         // else only the last two frames are kept, and no occupancies can be had
+  float *alpha;            // workspace: keep_alpha ? T + 1 : 2 times trellis_floats(L)
+  float *scratch;          // workspace: scratch_floats(L, U)
+};
+
+/// The cells of a frame: mantissa and exponent of L + 1 labels and L + 1 blanks.
+constexpr size_t trellis_floats(size_t L) { return 4 * padded(L + 1); }
+constexpr size_t scratch_floats(size_t L, size_t U) { return trellis_floats(L) + 3 * padded(L + 1) + 4 * padded(U); }
+
+struct CtcTotal {
+  double normaliser;  // ln of what the probabilities of the trellis must be divided by
+  double mantissa;    // of the label's probability, mantissa * 2^exponent
+  int32_t exponent;
+  bool finite;  // whether the logits were
+};
+
+/// The gradient of one frame.
+struct CtcGradient {
+  int32_t V, U;
+  bool bfloat16;
+  float scale;
+  const void *logits;
+  void *gradient;
+  const int32_t *symbols;
+  const float *row;  // NULL: the gradient is zero
+};
+
+struct CtcKernels {
+  CtcTotal (*forward)(const CtcUtterance &);              // fills rows
+  void (*occupy)(const CtcUtterance &, const CtcTotal &);  // turns the logits of rows into occupancies
+  void (*gradient)(const CtcGradient &);
+};
+
+namespace base { const CtcKernels &ctc_kernels(); }
+namespace avx2 { const CtcKernels &ctc_kernels(); }
+namespace avx512 { const CtcKernels &ctc_kernels(); }
+
+}  // namespace ds2
