@@ -36,7 +36,7 @@ struct Saved {
   size_t most_symbols, label, rows, total;
 
   explicit Saved(const ds2_ctc_shape &s)
-      : most_symbols(std::min<size_t>(s.V, static_cast<size_t>(s.L) + 1)),
+      : most_symbols(s.V <= kSmall ? s.V : std::min<size_t>(s.V, static_cast<size_t>(s.L) + 1)),
         label(2 + most_symbols),
         rows(s.T * (kHead + most_symbols) + kLanes),
         total(s.N * (label + rows)) {}
@@ -102,25 +102,26 @@ ds2_ctc_verdict judge(const ds2_ctc_shape &s, const int32_t *label, int32_t T, i
   return steps_needed(label, L) > T ? DS2_CTC_TOO_SHORT : DS2_CTC_FINE;
 }
 
-/// Number the distinct symbols of a label, the blank first; returns how many. places: V, all -1, and left so.
-int32_t number(const int32_t *label, int32_t L, int32_t blank, int32_t *places, int32_t *symbols, int32_t *slots,
-               int32_t *doors) {
-  int32_t count = 0;
+/// Which symbols an utterance is about, and where its labels are among them. places: V, all -1, and left so.
+void choose_symbols(CtcUtterance &u, const int32_t *label, int32_t blank, int32_t *places, int32_t *symbols,
+                    int32_t *slots, int32_t *doors) {
+  u.symbols = symbols, u.slots = slots, u.doors = doors;
   const auto slot_of = [&](int32_t symbol) {
     if (places[symbol] < 0) {
-      places[symbol] = count;
-      symbols[count++] = symbol;
+      places[symbol] = u.U;
+      symbols[u.U++] = symbol;
     }
     return places[symbol];
   };
-  std::fill(slots, slots + padded(L + 1), slot_of(blank));
-  std::fill(doors, doors + padded(L + 1), 0);
-  for (int32_t i = 1; i <= L; ++i) {
+  for (int32_t v = 0; u.V <= kSmall && v < u.V; ++v) slot_of(v);
+  u.blank = slot_of(blank);
+  std::fill(slots, slots + padded(u.L + 1), 0);
+  std::fill(doors, doors + padded(u.L + 1), 0);
+  for (int32_t i = 1; i <= u.L; ++i) {
     slots[i] = slot_of(label[i - 1]);
-    doors[i] = i < L && label[i] != label[i - 1] ? -1 : 0;
+    doors[i] = i < u.L && label[i] != label[i - 1] ? -1 : 0;
   }
-  for (int32_t i = 0; i < count; ++i) places[symbols[i]] = -1;
-  return count;
+  for (int32_t s = 0; s < u.U; ++s) places[symbols[s]] = -1;
 }
 
 struct Batch {
@@ -156,8 +157,7 @@ void solve(const Batch &b, int32_t n, float *space) {
   u.T = T, u.V = s.V, u.L = L;
   u.bfloat16 = s.precision == DS2_BFLOAT16;
   u.logits = element(s, b.logits, 0, n), u.stride = s.stride_t;
-  u.U = number(label, L, s.blank, ints(work.places), head + 2, ints(work.slots), ints(work.doors));
-  u.symbols = head + 2, u.slots = ints(work.slots), u.doors = ints(work.doors);
+  choose_symbols(u, label, s.blank, ints(work.places), head + 2, ints(work.slots), ints(work.doors));
   u.rows = b.saved ? b.saved + plan.rows_of(s, n) : space + work.rows;
   u.keep_alpha = b.saved != nullptr;
   u.alpha = space + work.alpha, u.scratch = space + work.scratch;

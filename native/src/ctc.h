@@ -1,7 +1,7 @@
 // One utterance of a CTC call, and the kernels an instruction set offers for it. Plain types only, as in gru.h.
 //
-// An utterance is reduced to the U distinct symbols of its label and the blank, which comes first; V is met once a frame.
-// A row of `rows` is a frame: kHead floats, then one for each symbol: its logit, which backward turns into its occupancy.
+// An utterance is reduced to the U distinct symbols of its label and the blank, so V is met once a frame; a small alphabet
+// is kept whole and in order. A row of `rows` is a frame: kHead floats, then one for each symbol: its logit, which backward turns into its occupancy.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -12,15 +12,18 @@ constexpr int32_t kHead = 2;         // the best logit m of a frame, and 1 / sum
 constexpr int32_t kNone = -(1 << 29);  // the exponent of a probability of zero; sums of two stay in 32 bits
 constexpr int32_t kLanes = 16;       // floats of the widest vector: what buffers are padded to
 
+constexpr int32_t kSmall = 64;       // symbols of an alphabet that is kept whole
+
 constexpr size_t padded(size_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
 struct CtcUtterance {
   int32_t T, V, L, U;
+  int32_t blank;  // which of the U
   bool bfloat16;
   const void *logits;
   int64_t stride;          // elements from a frame to the next
-  const int32_t *symbols;  // U
-  const int32_t *slots;    // padded(L + 1): which symbol label i is, i = 1..L; 0 elsewhere
+  const int32_t *symbols;  // U; all V in order where V <= kSmall
+  const int32_t *slots;    // padded(L + 1): which of the U label i is, i = 1..L; 0 elsewhere
   const int32_t *doors;    // padded(L + 1): -1 where label i + 1 may follow label i without a blank between, else 0
   float *rows;             // (T, kHead + U), and a vector's width more
   bool keep_alpha;         // else only the last two frames are kept, and no occupancies can be had

@@ -11,6 +11,7 @@ namespace {
 using ds2::CtcGradient;
 using ds2::CtcUtterance;
 using ds2::kHead;
+using ds2::kSmall;
 
 constexpr float kNegativeInfinity = -__builtin_huge_valf();
 
@@ -94,11 +95,26 @@ double measure(const CtcUtterance &u) {
     float sum;
     soften(logits, u.V, out[0], sum);
     out[1] = 1 / sum;
-    for (int32_t s = 0; s < u.U; ++s) out[kHead + s] = widen(logits[u.symbols[s]]);
+    if (u.V <= kSmall) {
+      for (int32_t v = 0; v < u.V; ++v) out[kHead + v] = widen(logits[v]);
+    } else {
+      for (int32_t s = 0; s < u.U; ++s) out[kHead + s] = widen(logits[u.symbols[s]]);
+    }
     product *= sum;  // at most 2^31 times as much with every frame
     if (t % 32 == 31) logs += log(product), product = 1;
   }
   return logs + log(product);
+}
+
+/// Apply f to p[0..count) by vectors, the last one overlapping the one before or, where there is none, in a copy.
+template <class X, class F>
+DS2_INLINE void for_vectors(X *out, const X *in, int32_t count, const F &f) {
+  int32_t v = 0;
+  for (; v + W <= count; v += W) store_as(out + v, f(load(in + v), v));
+  if (v == count) return;
+  if (v > 0) return store_as(out + count - W, f(load(in + count - W), count - W));
+  const V result = f(load_some(in, count), 0);
+  for (; v < count; ++v) narrow_to(out + v, result[v]);
 }
 
 /// dcost * (softmax - occupancy) of one frame.
@@ -110,24 +126,20 @@ void write_gradient(const CtcGradient &g) {
     return;
   }
   const X *x = static_cast<const X *>(g.logits);
-  const float best = g.row[0], factor = g.scale * g.row[1];
+  const float best = g.row[0], factor = g.scale * g.row[1], *taken = g.row + kHead;
   const auto softmax = [&](V logits) { return exp(logits - best) * factor; };
-  int32_t v = 0;
-  for (; v + W <= g.V; v += W) store_as(out + v, softmax(load(x + v)));
-  if (v < g.V && v > 0) {
-    store_as(out + g.V - W, softmax(load(x + g.V - W)));
-  } else if (v < g.V) {
-    const V p = softmax(load_some(x, g.V));
-    for (; v < g.V; ++v) narrow_to(out + v, p[v]);
+  if (g.V <= kSmall) {
+    for_vectors(out, x, g.V, [&](V logits, int32_t v) {
+      return softmax(logits) - g.scale * (g.V < W ? load(taken, g.V) : load(taken + v));
+    });
+    return;
   }
-  const float *occupancy = g.row + kHead;
+  for_vectors(out, x, g.V, [&](V logits, int32_t) { return softmax(logits); });
   for (int32_t s = 0; s < g.U; s += W) {
     const int32_t count = g.U - s < W ? g.U - s : W;
-    float chosen[W], taken[W] = {};
-    for (int32_t i = 0; i < W; ++i) chosen[i] = i < count ? widen(x[g.symbols[s + i]]) : 0;
-    memcpy(taken, occupancy + s, count * sizeof(float));
-    float gradient[W];
-    store(gradient, softmax(load(chosen)) - g.scale * load(taken));
+    float chosen[W] = {}, gradient[W];
+    for (int32_t i = 0; i < count; ++i) chosen[i] = widen(x[g.symbols[s + i]]);
+    store(gradient, softmax(load(chosen)) - g.scale * load(taken + s, count));
     for (int32_t i = 0; i < count; ++i) narrow_to(out + g.symbols[s + i], gradient[i]);
   }
 }

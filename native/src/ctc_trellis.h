@@ -122,6 +122,12 @@ struct Scratch {
   }
 };
 
+inline Cells emission_of(int32_t symbol, const Scratch &scratch) {
+  int32_t exponent;
+  memcpy(&exponent, scratch.exponents + symbol, sizeof exponent);
+  return {V{} + scratch.mantissas[symbol], I{} + exponent};
+}
+
 inline int32_t blocks_of(int32_t L) { return (L + W) / W; }
 
 inline void clear(float *cells, int32_t blocks) {
@@ -151,7 +157,7 @@ void fill_alpha(const CtcUtterance &u) {
   for (int32_t t = 0; t < u.T; ++t) {
     emit(u.rows + static_cast<size_t>(t) * (kHead + u.U), u.U, scratch.mantissas, scratch.exponents);
     const Emissions<registers> emissions(scratch.mantissas, scratch.exponents, u, scratch.gathered);
-    const Cells blank = {V{} + scratch.mantissas[0], I{} + load_ints(scratch.exponents)[0]};
+    const Cells blank = emission_of(u.blank, scratch);
     const float *last = alpha_at(u, t - 1);
     float *now = alpha_at(u, t);
     Cells entering_before = nothing();
@@ -179,7 +185,7 @@ void fill_occupancies(const CtcUtterance &u, const CtcTotal &total) {
     float *row = u.rows + static_cast<size_t>(t) * (kHead + u.U);
     emit(row, u.U, scratch.mantissas, scratch.exponents);
     const Emissions<registers> emissions(scratch.mantissas, scratch.exponents, u, scratch.gathered);
-    const Cells blank = {V{} + scratch.mantissas[0], I{} + load_ints(scratch.exponents)[0]};
+    const Cells blank = emission_of(u.blank, scratch);
     float *beta = scratch.beta + blocks * 4 * W;
     const float *alpha = alpha_at(u, t) + blocks * 4 * W;
     Cells next_label = nothing();
@@ -202,7 +208,7 @@ void fill_occupancies(const CtcUtterance &u, const CtcTotal &total) {
     const auto sum = [](V a, V b) { return a + b; };
     const float all_blanks = reduce(blanks, sum), scale = 1 / (all_blanks + reduce(labels, sum));
     memset(scratch.even, 0, 2 * padded(u.U) * sizeof(float));
-    scratch.even[0] = all_blanks;
+    scratch.even[u.blank] = all_blanks;
     int32_t i = 1;
     for (; i < u.L; i += 2) {  // two sums, so that equal neighbours do not wait for each other
       scratch.odd[u.slots[i]] += scratch.shares[i];
