@@ -1,4 +1,4 @@
-"""The built native library, bound once: found, version-checked, every function typed, every failing status raised."""
+"""The built native libraries, bound once: found, version-checked, every function typed, every failing status raised."""
 
 from __future__ import annotations
 
@@ -7,79 +7,138 @@ import os
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ds2cli.errors import Ds2Error
 
-ABI_VERSION = 3
-NAMES = ("libds2native.so", "libds2native.dylib", "ds2native.dll")
+ABI_VERSION = 4
 _SIZE, _INT, _POINTER = c.c_size_t, c.c_int32, c.c_void_p
-SIGNATURES: dict[str, list[Any]] = {
-    "ds2_gru_sizes": [_INT] * 6 + [c.POINTER(_SIZE)] * 3,
-    "ds2_gru_forward": [_INT] * 5 + [_POINTER] * 6 + [_SIZE, _INT, _INT],
-    "ds2_gru_backward": [_INT] * 5 + [_POINTER] * 5 + [_INT] + [_POINTER] * 3 + [_SIZE, _INT, _INT],
+
+
+class CtcShape(c.Structure):
+    """A batch for CTC, `ds2_ctc_shape` of the header."""
+
+    _fields_ = (
+        *((name, c.c_int32) for name in ("T", "N", "V", "L", "blank", "precision")),
+        *((name, c.c_int64) for name in ("stride_t", "stride_n")),
+    )
+
+
+_SHAPE = c.POINTER(CtcShape)
+_SIZES = [c.POINTER(_SIZE)] * 3
+
+
+class Part(NamedTuple):
+    """A library: the names of its file, the variable that names another, how to build it, and its functions.
+
+    texts: those that return one. signatures: the arguments of those that return a status.
+    """
+
+    names: tuple[str, ...]
+    variable: str
+    remedy: str
+    texts: tuple[str, ...]
+    signatures: dict[str, list[Any]]
+
+
+PARTS = {
+    "cpu": Part(
+        ("libds2native.so", "libds2native.dylib", "ds2native.dll"),
+        "DS2_NATIVE_LIB",
+        "build it with a C++ compiler: make native",
+        ("ds2_last_error", "ds2_isa"),
+        {
+            "ds2_gru_sizes": [_INT] * 6 + _SIZES,
+            "ds2_gru_forward": [_INT] * 5 + [_POINTER] * 6 + [_SIZE, _INT, _INT],
+            "ds2_gru_backward": [_INT] * 5 + [_POINTER] * 5 + [_INT] + [_POINTER] * 3 + [_SIZE, _INT, _INT],
+            "ds2_ctc_sizes": [_SHAPE, _INT, *_SIZES],
+            "ds2_ctc_forward": [_SHAPE] + [_POINTER] * 8 + [_SIZE, _INT],
+            "ds2_ctc_backward": [_SHAPE] + [_POINTER] * 4 + [_INT],
+        },
+    ),
+    "cuda": Part(
+        ("libds2native_cuda.so", "ds2native_cuda.dll"),
+        "DS2_NATIVE_CUDA_LIB",
+        "build it where nvcc is: make native",
+        ("ds2_last_error",),
+        {
+            "ds2_ctc_cuda_sizes": [_SHAPE, *_SIZES],
+            "ds2_ctc_cuda_forward": [_SHAPE] + [_POINTER] * 8 + [_SIZE, _POINTER],
+            "ds2_ctc_cuda_backward": [_SHAPE] + [_POINTER] * 5,
+        },
+    ),
 }
 
 
 class NativeError(Ds2Error):
-    """The native library is missing or of another version, or a call returned a failing status."""
+    """A native library is missing or of another version, or a call returned a failing status."""
 
 
-def find() -> Path | None:
-    """The library's file: $DS2_NATIVE_LIB, else the one installed beside this package; None when there is neither."""
-    if asked := os.environ.get("DS2_NATIVE_LIB"):
+def find(name: str = "cpu") -> Path | None:
+    """A library's file: the one its variable names, else the one installed beside this package; None without either."""
+    part = PARTS[name]
+    if asked := os.environ.get(part.variable):
         return Path(asked)
     folder = Path(__file__).parent / "_native"
-    return next((file for name in NAMES if (file := folder / name).exists()), None)
+    return next((file for name in part.names if (file := folder / name).exists()), None)
 
 
 @cache
-def load() -> c.CDLL:
-    """Load the library.
+def load(name: str = "cpu") -> c.CDLL:
+    """Load a library.
 
     Raises NativeError when it is missing, cannot be loaded or was built for another version of this package.
     """
-    file = find()
+    part, file = PARTS[name], find(name)
     if file is None:
-        raise NativeError("no native library beside the package (build it with a C++ compiler: make native)")
+        raise NativeError(f"no {part.names[0]} beside the package ({part.remedy})")
     try:
         library = c.CDLL(str(file))
     except OSError as error:
-        raise NativeError(f"{file}: cannot be loaded, {error} (build it again: make native)") from None
+        raise NativeError(f"{file}: cannot be loaded, {error} ({part.remedy})") from None
     if (built := int(library.ds2_abi_version())) != ABI_VERSION:
-        raise NativeError(
-            f"{file}: speaks ABI {built}, this package speaks {ABI_VERSION} (build it again: make native)"
-        )
-    library.ds2_last_error.restype = library.ds2_isa.restype = c.c_char_p
+        raise NativeError(f"{file}: speaks ABI {built}, this package speaks {ABI_VERSION} ({part.remedy})")
 
     def raise_on_status(status: int, function: Any, _arguments: tuple[Any, ...]) -> int:
         if status != 0:
             raise NativeError(f"{function.__name__}: {library.ds2_last_error().decode()}")
         return status
 
-    for name, argtypes in SIGNATURES.items():
-        function = getattr(library, name)
+    for symbol in part.texts:
+        getattr(library, symbol).restype = c.c_char_p
+    for symbol, argtypes in part.signatures.items():
+        function = getattr(library, symbol)
         function.argtypes, function.restype, function.errcheck = argtypes, c.c_int, raise_on_status
     return library
 
 
 @cache
-def available() -> bool:
-    """Whether the library can be used; callers have a slower way when it cannot."""
+def missing(name: str = "cpu") -> str:
+    """Why a library cannot be used, empty when it can; callers have a slower way."""
     try:
-        load()
-    except NativeError:
-        return False
-    return True
+        load(name)
+    except NativeError as error:
+        return str(error)
+    return ""
+
+
+def available(name: str = "cpu") -> bool:
+    """Whether there is a library of this name, and it can be used."""
+    return name in PARTS and not missing(name)
+
+
+def instructions() -> str:
+    """The instruction set that the library for the processor uses: avx512, avx2 or base."""
+    return str(load().ds2_isa().decode())
 
 
 def describe() -> str:
-    """One line for people: the library and its instruction set, or why torch does its work instead."""
-    try:
-        library = load()
-    except NativeError as error:
-        return f"native library: {error}; torch does its work, slower"
-    return f"native library: {find()}, {library.ds2_isa().decode()}"
+    """A line for people on each library: its file and instruction set, or why torch does its work instead."""
+    lines = {
+        "native library": f"{missing()}; torch does its work, slower" if missing() else f"{find()}, {instructions()}",
+        "native library for CUDA": missing("cuda") or str(find("cuda")),
+    }
+    return "\n".join(f"{name}: {line}" for name, line in lines.items())
 
 
 if __name__ == "__main__":

@@ -1,13 +1,30 @@
-"""The CTC loss behind one call (paper eq. 9). T steps, N utterances, V symbols, L labels."""
+"""The CTC loss behind one call (Graves et al. 2006; Deep Speech 2, eq. 9).
+
+T steps, N utterances, V symbols, L labels.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
 from torch import Tensor
-from torch.nn import functional
+
+from ds2cli import native
+from ds2cli.nn import ctc_op
+from ds2cli.nn.ctc_torch import ctc_torch
+from ds2cli.nn.verdict import Verdict
+
+__all__ = ["Costs", "Verdict", "ctc", "ctc_loss"]
+
+Implementation = Literal["native", "torch"]
+
+
+class Costs(NamedTuple):
+    """costs: (N,) nats, float32 unless the logits are float64.  verdicts: (N,) int32, see `Verdict`."""
+
+    costs: Tensor
+    verdicts: Tensor
 
 
 def ctc_loss(
@@ -17,26 +34,76 @@ def ctc_loss(
     target_lengths: Tensor,
     blank: int = 0,
     reduction: Literal["none", "sum", "mean"] = "mean",
+    zero_infinity: bool = False,
+    batch_first: bool = False,
+    implementation: Implementation = "native",
 ) -> Tensor:
-    """Negative log probability of labels, summed over every alignment; in nats.
+    """The cost of `ctc` as a loss.
 
-    logits: (T, N, V) raw scores, normalised here. targets: (N, L) int64, padding ignored.
-    input_lengths, target_lengths: (N,) int64.
     Returns (N,) for "none", their sum, or for "mean" the mean over utterances of cost / max(labels, 1).
-    A label that needs more steps than there are costs infinity; `steps_needed` tells beforehand.
+    zero_infinity: an infinite cost counts as zero; its gradient is zero in any case.
     """
-    return functional.ctc_loss(
-        logits.float().log_softmax(-1), targets, input_lengths, target_lengths, blank=blank, reduction=reduction
-    )
+    costs = ctc(logits, targets, input_lengths, target_lengths, blank, batch_first, implementation).costs
+    if zero_infinity:
+        costs = costs.masked_fill(costs.isinf(), 0)
+    if reduction == "none":
+        return costs
+    if reduction == "sum":
+        return costs.sum()
+    if reduction != "mean":
+        raise ValueError(f"ctc: expected the reduction none, sum or mean, got {reduction!r}")
+    return (costs / target_lengths.to(costs.device).clamp_min(1)).mean()
 
 
-def steps_needed(labels: NDArray[np.int32]) -> int:
-    """The fewest steps that can emit `labels` (L,): one a label, and a blank between two equal ones."""
-    return len(labels) + int((labels[1:] == labels[:-1]).sum())
+def ctc(
+    logits: Tensor,
+    targets: Tensor,
+    input_lengths: Tensor,
+    target_lengths: Tensor,
+    blank: int = 0,
+    batch_first: bool = False,
+    implementation: Implementation = "native",
+) -> Costs:
+    """Negative log-probability of each label, summed over its alignments, and what became of each utterance.
+
+    logits: (T, N, V) raw scores, or (N, T, V) with `batch_first`; normalised here, read where they lie.
+    targets: (N, L) integers, what lies past a row's length is ignored.  input_lengths, target_lengths: (N,) integers.
+    Raises ValueError when the shapes do not fit. What is wrong with one utterance costs that one only: infinity where
+    no alignment can spell its label, NaN where its logits, labels or lengths make no sense, gradients exactly zero.
+
+    float32 and bfloat16 run in the native library of their device (float16 as float32), on the CPU on
+    torch.get_num_threads() threads; a result depends neither on their number nor on the other rows of the batch.
+    Everything else, and everything where the library is missing, takes torch's loss. Gradients of gradients: none.
+    """
+    if batch_first:
+        logits = logits.transpose(0, 1)
+    check(logits, targets, input_lengths, target_lengths, blank)
+    if logits.dtype == torch.float16:
+        logits = logits.float()
+    if implementation != "native" or logits.dtype not in ctc_op.PRECISIONS or not has_library(logits.device.type):
+        wide = logits if logits.dtype == torch.float64 else logits.float()
+        return Costs(*ctc_torch(wide, targets, input_lengths, target_lengths, blank))
+    if not ctc_op.suits(logits):
+        logits = logits.contiguous()
+    save = torch.is_grad_enabled() and logits.requires_grad
+    costs, verdicts, _ = ctc_op.ctc(logits, targets, input_lengths, target_lengths, blank, save)
+    return Costs(costs, verdicts)
 
 
-def greedy(scores: NDArray[np.float32]) -> list[int]:
-    """The best symbol of each step, repeats merged and blanks removed. scores: (T, V), in any monotone unit."""
-    path = scores.argmax(1)
-    starts = np.diff(path, prepend=0) != 0
-    return [int(s) for s in path[starts & (path != 0)]]
+def check(logits: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, blank: int) -> None:
+    """Raise ValueError unless the shapes fit."""
+    N, V = logits.shape[1:] if logits.dim() == 3 else (-1, 0)
+    lengths = (N,)
+    if targets.dim() != 2 or not (len(targets), *input_lengths.shape, *target_lengths.shape) == lengths * 3:
+        raise ValueError(
+            f"ctc: logits (T, N, V), targets (N, L) and two times N lengths do not fit: {tuple(logits.shape)}, "
+            f"{tuple(targets.shape)}, {tuple(input_lengths.shape)} and {tuple(target_lengths.shape)}"
+        )
+    if not 0 <= blank < V:
+        raise ValueError(f"ctc: the blank is one of the {V} symbols, got {blank}")
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def has_library(device: str) -> bool:
+    """Whether there is a native library for tensors on `device`."""
+    return native.available(device)

@@ -1,4 +1,4 @@
-"""The CTC loss and its gradient as the formulas have them, in float64 and the log domain: what every other way must match.
+"""The CTC loss and its gradient as the formulas have them, in float64 and the log domain: what all must match.
 
 T frames, N utterances, V symbols, L labels, S = 2L + 1 states: the label with blanks around each symbol.
 """

@@ -9,9 +9,9 @@ import torch
 from ds2cli.metrics.wer import Counts, characters, count, words
 from ds2cli.nn.batches import Reader, Utterance
 from ds2cli.nn.checkpoint import Bundle
-from ds2cli.nn.ctc import greedy
 from ds2cli.nn.emit import emissions
 from ds2cli.nn.workers import Group
+from ds2cli.search.greedy import collapse
 
 CHUNK = 256
 """Utterances whose emissions are in memory at once."""
@@ -27,7 +27,7 @@ def error_counts(
     for start in range(0, len(utterances), CHUNK):
         chunk = utterances[start : start + CHUNK]
         for utterance, scores in zip(chunk, emissions(bundle, [read(u.feats) for u in chunk]), strict=True):
-            text = bundle.vocab.decode(greedy(scores))
+            text = bundle.vocab.decode(collapse(scores.argmax(1)).tolist())
             by_word += count(words(utterance.text), words(text))
             by_character += count(characters(utterance.text), characters(text))
     sums = group.add(torch.tensor([*astuple(by_word), *astuple(by_character)])).tolist()

@@ -17,10 +17,10 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError, UsageError
 from ds2cli.feats import cmvn
 from ds2cli.io import open_out_bytes
+from ds2cli.kernels.viterbi import steps_needed
 from ds2cli.manifest import Row
 from ds2cli.nn.batches import Utterance, fingerprint
 from ds2cli.nn.checkpoint import LAST, LOG, load_state
-from ds2cli.nn.ctc import steps_needed
 from ds2cli.nn.fit import Trainer, follow
 from ds2cli.nn.job import Job, Step
 from ds2cli.nn.workers import start

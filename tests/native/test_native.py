@@ -34,10 +34,10 @@ needs_library = pytest.mark.skipif(not native.available(), reason="the native li
 def fresh():
     """The binding as a new process would find it."""
     native.load.cache_clear()
-    native.available.cache_clear()
+    native.missing.cache_clear()
     yield
     native.load.cache_clear()
-    native.available.cache_clear()
+    native.missing.cache_clear()
 
 
 def sizes(D, T, N, M, H, threads=1):
@@ -136,29 +136,31 @@ def test_every_instruction_set_agrees(tmp_path):
 
 
 def test_a_missing_library_says_how_to_build_it(fresh, monkeypatch):
-    monkeypatch.delenv("DS2_NATIVE_LIB", raising=False)
-    monkeypatch.setattr(native, "NAMES", ())
-    with pytest.raises(Ds2Error, match="make native"):
-        native.load()
-    assert not native.available()
+    for name, part in native.PARTS.items():
+        monkeypatch.delenv(part.variable, raising=False)
+        monkeypatch.setitem(native.PARTS, name, part._replace(names=("none.so",)))
+        with pytest.raises(Ds2Error, match=r"^no none\.so beside the package .*make native"):
+            native.load(name)
+        assert not native.available(name)
     assert "torch does its work" in native.describe()
 
 
 def test_a_library_that_cannot_be_loaded_is_named(fresh, monkeypatch, tmp_path):
     broken = tmp_path / "libds2native.so"
     broken.write_bytes(b"not a library")
-    monkeypatch.setenv("DS2_NATIVE_LIB", str(broken))
-    with pytest.raises(native.NativeError, match=r"libds2native\.so: cannot be loaded"):
-        native.load()
+    for name, part in native.PARTS.items():
+        monkeypatch.setenv(part.variable, str(broken))
+        with pytest.raises(native.NativeError, match=r"libds2native\.so: cannot be loaded"):
+            native.load(name)
 
 
 @needs_library
 def test_another_version_is_refused(fresh, monkeypatch):
     monkeypatch.setattr(native, "ABI_VERSION", 999)
-    with pytest.raises(native.NativeError, match="speaks ABI 3, this package speaks 999"):
+    with pytest.raises(native.NativeError, match="speaks ABI 4, this package speaks 999"):
         native.load()
 
 
 @needs_library
 def test_describe_names_the_instruction_set():
-    assert native.describe().endswith((", avx512", ", avx2", ", base"))
+    assert native.describe().splitlines()[0].endswith((", avx512", ", avx2", ", base"))
