@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ds2cli import __version__, manifest, ui
+from ds2cli import __version__, manifest, native, ui
 from ds2cli.cli._options import with_config
 from ds2cli.config.base import build, read_toml, to_toml
 from ds2cli.config.featurize import SpectrogramConfig
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ds2cli.nn.job import Step
 
 INTERRUPTED = 130
+SHOWN = 8
+"""Utterances of a step that are named."""
 
 
 @with_config(TrainConfig)
@@ -51,6 +53,8 @@ def train(
     held_out = manifest.read(dev, needs) if dev else iter(())
     job = stage.prepare(config, manifest.read(train, needs, ledger), held_out, exp, features_of(train), ledger, cmvn)
     _report(config, ledger, exp)
+    if config.ctc == "native" and not native.available():
+        ui.warn(f"train: torch's CTC loss is used, slower: {native.missing()}")
     with _asking() as asked:
         events = stage.run(job, exp, lambda: bool(asked))
         with open_out(f"{exp}/config.toml") as f:
@@ -131,9 +135,12 @@ def _show(events: Iterable[Step | Row], config: TrainConfig) -> bool:
 
 
 def _warn_of_skips(event: Step | Row) -> None:
+    """Name the utterances that did not count, and why."""
     if not isinstance(event, dict) and event.skipped:
-        why = "the step was skipped" if event.loss != event.loss else "they were left out"
-        ui.warn(f"train: step {event.step}: not finite or too short, {why}: {', '.join(event.skipped)}")
+        what = "skipped" if event.loss != event.loss else "went on without"
+        names = [f"{name} ({why})" for name, why in event.skipped.items()]
+        rest = [f"{len(names) - SHOWN} more"] if len(names) > SHOWN else []
+        ui.warn(f"train: step {event.step} {what}: {', '.join([*names[:SHOWN], *rest])}")
 
 
 def _line(row: Row, config: TrainConfig) -> str:

@@ -66,6 +66,9 @@ class TrainConfig(StageConfig):
     precision: Literal["float32", "bfloat16", "auto"] = setting(
         "float32", help="Of the factors of products while training; auto is bfloat16 where the processor has it."
     )
+    ctc: Literal["native", "torch"] = setting(
+        "native", help="Whose loss: the native library's, or torch's, which is slower and differs in the last digits."
+    )
     save_minutes: float = setting(10.0, help="Write last.pt also inside an epoch, this often (minutes).", min=0)
     keep: Literal["best", "last"] = setting("best", help="Keep the weights of the best dev CER, or of the last epoch.")
     fresh: bool = setting(False, help="Start anew even where EXP holds a checkpoint.")

@@ -40,14 +40,17 @@ def fingerprint(utterances: Sequence[Utterance]) -> str:
 
 @dataclass
 class Batch:
-    """A padded batch, longest first. feats: (N, T, F); lengths, target_lengths: (N,); targets: (N, L)."""
+    """A padded batch, longest first. feats: (N, T, F); lengths, target_lengths: (N,); targets: (N, L).
+
+    unusable: what was left out of it, and why.
+    """
 
     ids: list[str]
     feats: Tensor
     lengths: Tensor
     targets: Tensor
     target_lengths: Tensor
-    unusable: list[str] = field(default_factory=list)
+    unusable: dict[str, str] = field(default_factory=dict)
 
 
 def plan(lengths: Sequence[int], limit: int, seed: int, epoch: int, *, ascending: bool = False) -> list[list[int]]:
@@ -78,13 +81,13 @@ Vary = Callable[[NDArray[np.float32], Utterance], NDArray[np.float32]]
 
 def load(utterances: Sequence[Utterance], read: Reader, vary: Vary) -> Batch:
     """Read utterances and pad them into a batch; one whose features are not finite is left out and named."""
-    found, unusable = [], []
+    found, unusable = [], {}
     for utterance in utterances:
         x = read(utterance.feats)
         if np.isfinite(x).all():
             found.append((vary(x, utterance), utterance))
         else:
-            unusable.append(utterance.id)
+            unusable[utterance.id] = "features-not-finite"
     found.sort(key=lambda item: -len(item[0]))
     return Batch(
         ids=[u.id for _, u in found],

@@ -26,7 +26,7 @@ from ds2cli.nn import optim
 from ds2cli.nn.augment import vary
 from ds2cli.nn.batches import Batch, Utterance, fingerprint, load, plan
 from ds2cli.nn.checkpoint import BEST, LAST, LOG, Bundle, dump_model, dump_state, load_state, one_line, step_seconds
-from ds2cli.nn.ctc import ctc_loss
+from ds2cli.nn.ctc import Verdict, ctc
 from ds2cli.nn.evaluate import error_counts
 from ds2cli.nn.job import Job, Position, Step
 from ds2cli.nn.models.ds2 import DeepSpeech2
@@ -34,6 +34,9 @@ from ds2cli.nn.workers import Group
 
 MOST_SKIPPED = 20
 """Steps in a row that may be skipped for want of a finite loss; then the network is beyond help."""
+
+OWN_FAULT = (Verdict.TOO_SHORT, Verdict.IMPOSSIBLE)
+"""What costs an utterance only itself. NaN in one comes from all of them: a batch norm mixes the rows of a batch."""
 
 Store = Callable[[str, bytes], None]
 
@@ -82,10 +85,10 @@ class Trainer:
                 halt = stopped() and self.group.rank == 0
                 # the rate of the middle of the step: neither the first nor the last one is zero
                 progress = self._progress(len(batches), self.at.batch + 0.5)
-                loss, halt = self._step(batch, progress, time.monotonic() - started, halt)
+                loss, skipped, halt = self._step(batch, progress, time.monotonic() - started, halt)
                 now = time.monotonic()
                 self.at.seconds, mark = self.at.seconds + now - mark, now
-                yield self._seen(batch, len(batches), loss)
+                yield self._seen(len(batches), loss, skipped)
                 if halt or now - saved > 60 * self.config.save_minutes:
                     saved = now
                     self._store(store, LAST)
@@ -122,7 +125,8 @@ class Trainer:
             # the variance that a batch norm divides by needs two steps
             if int(self.model.num_steps(found.lengths).sum()) >= 2:
                 return found
-            return replace(load([], self.job.read, varied), unusable=[*found.unusable, *found.ids])
+            unusable = found.unusable | dict.fromkeys(found.ids, "single-step")
+            return replace(load([], self.job.read, varied), unusable=unusable)
 
         with ThreadPoolExecutor(1) as reader:
             ahead = [reader.submit(read, batch, self.at.epoch) for batch in batches[:1]]
@@ -131,26 +135,30 @@ class Trainer:
                 ahead = [reader.submit(read, batch, self.at.epoch) for batch in batches[i + 1 : i + 2]]
                 yield batch
 
-    def _step(self, batch: Batch, progress: float, elapsed_s: float, halt: bool) -> tuple[float, bool]:
-        """Take one step on all processes; return its loss a label, and whether to halt."""
+    def _step(self, batch: Batch, progress: float, elapsed_s: float, halt: bool) -> tuple[float, dict[str, str], bool]:
+        """Take one step on all processes; return its loss a label, the utterances it went without, whether to halt."""
         self.at.batch += 1
         self.at.step += 1
         seeds = np.random.SeedSequence((self.config.seed, self.at.step, self.group.rank))
         torch.manual_seed(int(seeds.generate_state(1)[0]))
         self.model.train()
         self.optimizer.zero_grad()
-        cost, bad = self._backward(batch)
-        sums = [cost, batch.target_lengths.sum(), batch.lengths.sum()]
-        mine = [*sums, len(batch.ids), len(bad), len(batch.unusable), halt]
+        cost, labels, odd = self._backward(batch)
+        spoiled = any(verdict not in OWN_FAULT for verdict in odd.values())
+        out = batch.unusable | {name: verdict.code for name, verdict in odd.items()}
+        mine = [cost, labels, batch.lengths.sum(), len(batch.ids) - len(odd), spoiled, len(out), halt]
         tail = torch.tensor([*mine, elapsed_s if self.group.rank == 0 else 0.0], dtype=torch.float64)
         self._sum_gradients(tail)
-        cost, labels, frames, num_ids, num_bad, num_unusable, halted, self.at.elapsed_s = tail.tolist()
+        cost, labels, frames, num_counted, num_spoiled, num_out, halted, self.at.elapsed_s = tail.tolist()
         self.at.frames += int(frames)
-        if num_unusable:
-            self.at.skipped += self.group.together(batch.unusable)
-        if num_bad or not num_ids or not math.isfinite(self._clip(1 / max(labels, 1.0))):
-            self._skip(bad if num_bad else batch.ids)
-            return math.nan, bool(halted)
+        skipped = self.group.together(out) if num_out else {}
+        if num_spoiled or not num_counted or not math.isfinite(self._clip(1 / max(labels, 1.0))):
+            if not num_spoiled:
+                rest = {name: "gradient-not-finite" for name in batch.ids if name not in odd}
+                skipped |= self.group.together(rest)
+            self._skip(skipped)
+            return math.nan, skipped, bool(halted)
+        self.at.skipped |= skipped
         for group in self.optimizer.param_groups:
             group["lr"] = optim.rate(progress, self.config.optim)
         self.optimizer.step()
@@ -158,20 +166,21 @@ class Trainer:
         self.failures = 0
         self.at.loss += cost
         self.at.labels += int(labels)
-        return cost / max(labels, 1.0), bool(halted)
+        return cost / max(labels, 1.0), skipped, bool(halted)
 
-    def _backward(self, batch: Batch) -> tuple[float, list[str]]:
-        """Gradients of the summed cost; or the ids whose cost is not finite, and no gradient."""
+    def _backward(self, batch: Batch) -> tuple[float, int, dict[str, Verdict]]:
+        """Gradients of the summed cost; return it, its labels, and the utterances that are not in it."""
         if not batch.ids:
-            return 0.0, []
+            return 0.0, 0, {}
         with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
             logits, steps = self.model(batch.feats, batch.lengths)
-        costs = ctc_loss(logits, batch.targets, steps, batch.target_lengths, reduction="none")
-        bad = [name for name, fine in zip(batch.ids, torch.isfinite(costs).tolist(), strict=True) if not fine]
-        if bad:
-            return 0.0, bad
-        costs.sum().backward()  # type: ignore[no-untyped-call]
-        return float(costs.sum().detach()), []
+        costs, verdicts = ctc(logits, batch.targets, steps, batch.target_lengths, implementation=self.config.ctc)
+        fine = verdicts == Verdict.FINE
+        odd = {batch.ids[n]: Verdict(int(verdicts[n])) for n in torch.where(~fine)[0].tolist()}
+        cost = costs.where(fine, 0).sum()
+        if all(verdict in OWN_FAULT for verdict in odd.values()):
+            cost.backward()  # type: ignore[no-untyped-call]
+        return float(cost.detach()), int(batch.target_lengths[fine].sum()), odd
 
     def _sum_gradients(self, tail: Tensor) -> None:
         """Add up the gradients and `tail` over the processes, in one message."""
@@ -191,13 +200,13 @@ class Trainer:
         torch._foreach_mul_([p.grad for p in self.parameters if p.grad is not None], scale)
         return float(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.optim.clip or math.inf))
 
-    def _skip(self, names: list[str]) -> None:
-        self.at.skipped += self.group.together(names)
+    def _skip(self, skipped: dict[str, str]) -> None:
+        self.at.skipped |= skipped
         self.failures += 1
         if self.failures >= MOST_SKIPPED:
             raise Ds2Error(
                 f"train: no loss was finite in {MOST_SKIPPED} steps in a row, last of "
-                f"{', '.join(self.at.skipped[-3:])} (lower optim.lr or optim.clip, then --fresh)"
+                f"{', '.join(list(self.at.skipped)[-3:])} (lower optim.lr or optim.clip, then --fresh)"
             )
 
     def _progress(self, batches: int, taken: float) -> float:
@@ -207,9 +216,8 @@ class Trainer:
     def _clock(self) -> float:
         return self.at.elapsed_s / (60 * self.config.minutes) if self.config.minutes else 0.0
 
-    def _seen(self, batch: Batch, batches: int, loss: float) -> Step:
+    def _seen(self, batches: int, loss: float, skipped: dict[str, str]) -> Step:
         at = self.at
-        skipped = batch.unusable if math.isfinite(loss) else at.skipped[-8:]
         progress = self._progress(batches, at.batch)
         return Step(at.epoch, at.batch, batches, at.step, loss, progress, at.elapsed_s, skipped)
 

@@ -30,7 +30,7 @@ class Job:
 
 @dataclass
 class Position:
-    """How far the training is, and the sums of the epoch it is in."""
+    """How far the training is, and the sums of the epoch it is in. skipped: utterances that did not count, and why."""
 
     epoch: int = 0
     batch: int = 0
@@ -41,19 +41,27 @@ class Position:
     labels: int = 0
     frames: int = 0
     seconds: float = 0.0
-    skipped: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Checkpoints of before reasons were kept have a list."""
+        if not isinstance(self.skipped, dict):
+            self.skipped = dict.fromkeys(self.skipped, "unknown")
 
     def next_epoch(self) -> None:
         """Start the sums anew."""
         self.epoch += 1
         self.batch = self.labels = self.frames = 0
         self.loss = self.seconds = 0.0
-        self.skipped = []
+        self.skipped = {}
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step was taken. loss: nats a label; progress: share of the whole training; skipped: utterances, if it was."""
+    """One step was taken, or skipped: then the loss is NaN.
+
+    loss: nats a label.  progress: share of the whole training.  skipped: utterances that did not count, and why.
+    """
 
     epoch: int
     batch: int
@@ -62,4 +70,4 @@ class Step:
     loss: float
     progress: float
     elapsed_s: float
-    skipped: list[str]
+    skipped: dict[str, str]

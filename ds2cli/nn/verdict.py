@@ -21,7 +21,7 @@ class Verdict(IntEnum):
     code: str
     sentence: str
 
-    def __new__(cls, value: int, code: str, sentence: str) -> Verdict:
+    def __new__(cls, value: int, code: str = "", sentence: str = "") -> Verdict:
         """A member is its number; the words hang on it."""
         self = int.__new__(cls, value)
         self._value_, self.code, self.sentence = value, code, sentence

@@ -52,13 +52,13 @@ class Group:
             except RuntimeError as e:
                 raise self._gone() from e
 
-    def together(self, names: list[str]) -> list[str]:
-        """The names of all processes, in rank order."""
+    def together(self, found: dict[str, str]) -> dict[str, str]:
+        """What all processes found, in rank order."""
         if self.size == 1:
-            return names
-        parts: list[list[str]] = [[] for _ in range(self.size)]
-        distributed.all_gather_object(parts, names)
-        return [name for part in parts for name in part]
+            return found
+        parts: list[dict[str, str]] = [{} for _ in range(self.size)]
+        distributed.all_gather_object(parts, found)
+        return {name: why for part in parts for name, why in part.items()}
 
     def _gone(self) -> Ds2Error:
         return Ds2Error(f"train: one of the {self.size} processes ended early, the same command goes on")

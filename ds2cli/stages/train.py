@@ -30,7 +30,7 @@ TOKENS = "tokens.txt"
 SAMPLE = 2000
 """Utterances whose features give the mean and deviation of each bin when no statistics are given."""
 
-MAY_CHANGE = ("epochs", "minutes", "nproc", "save_minutes", "fresh", "max_bad", "dropped")
+MAY_CHANGE = ("epochs", "minutes", "nproc", "ctc", "save_minutes", "fresh", "max_bad", "dropped")
 """Settings that a run may go on with although they differ."""
 
 

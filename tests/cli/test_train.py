@@ -52,6 +52,20 @@ def test_train_then_emit(ds2, toy, tmp_path, conf, jsonl):
     assert made.stdout.count('"num_steps"') == 8 and (tmp_path / "e" / "emissions.ark").is_file()
 
 
+def test_without_the_native_library_torchs_loss_is_used_and_said_so_once(ds2, toy, tmp_path, conf, monkeypatch):
+    monkeypatch.setenv("DS2_NATIVE_LIB", str(tmp_path / "none.so"))
+    exp = tmp_path / "exp"
+    train = ["train", toy / "train.jsonl", exp, "--config", conf, "--epochs", "1"]
+    done = ds2(*train)
+    assert done.returncode == 0, done.stderr
+    (said,) = [line for line in done.stderr.splitlines() if "CTC" in line]
+    assert said.startswith("warning: train: torch's CTC loss is used, slower: ") and "make native" in said
+    done = ds2(*train, "--ctc", "torch", "--epochs", "2")
+    assert done.returncode == 0 and "CTC" not in done.stderr, "another loss is no other training"
+    assert tomllib.loads((exp / "config.toml").read_text())["ctc"] == "torch"
+    assert "expected one of native, torch, got 'warp'" in ds2(*train, "--ctc", "warp").stderr
+
+
 @pytest.mark.parametrize(("number", "nproc"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
 def test_a_signal_to_all_processes_ends_after_the_step_and_the_same_command_goes_on(
     ds2, toy, tmp_path, conf, jsonl, number, nproc

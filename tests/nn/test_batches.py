@@ -62,7 +62,7 @@ def test_a_batch_is_padded_longest_first():
 def test_features_that_are_not_finite_are_left_out_by_name(value):
     arrays = {"a": np.ones((2, 3), np.float32), "b": np.full((4, 3), value, np.float32)}
     batch = load([utterance("a", 2), utterance("b", 4)], arrays.__getitem__, unchanged)
-    assert batch.ids == ["a"] and batch.unusable == ["b"]
+    assert batch.ids == ["a"] and batch.unusable == {"b": "features-not-finite"}
 
 
 def test_an_empty_batch_has_no_rows():

@@ -172,8 +172,8 @@ class Half(Group):
         self.sent = flat.clone()
         return flat
 
-    def together(self, names):
-        return names
+    def together(self, found):
+        return found
 
 
 def test_a_share_of_a_single_step_adds_no_labels_and_is_named():
@@ -183,10 +183,10 @@ def test_a_share_of_a_single_step_adds_no_labels_and_is_named():
     group = Half(0, 2)
     trainer = Trainer(job(arrays, [short, *utterances], augment=AugmentConfig()), group)
     (batch,) = trainer._batches([[0, 1]])
-    assert batch.ids == [] and batch.unusable == ["short"]
+    assert batch.ids == [] and batch.unusable == {"short": "single-step"}
     assert math.isnan(trainer._step(batch, 0.5, 1.0, False)[0])
     assert group.sent[-8:].tolist() == [0, 0, 0, 0, 0, 1, 0, 1] and not group.sent[:-8].any()
-    assert trainer.at.skipped == ["short"] and trainer.at.labels == 0
+    assert trainer.at.skipped == {"short": "single-step"} and trainer.at.labels == 0
     loss = trainer._step(load(utterances[:2], arrays.__getitem__, lambda x, _: x), 0.5, 1.0, False)[0]
     assert math.isfinite(loss) and trainer.failures == 0
 
@@ -213,17 +213,62 @@ def test_features_that_are_not_finite_are_named_and_left_out(tmp_path):
     arrays["u03"] = np.full_like(arrays["u03"], np.nan)
     events = list(Trainer(job(arrays, utterances, dev=False), Group()).run(Files(tmp_path), lambda: False))
     rows = [e for e in events if isinstance(e, dict)]
-    assert [r["skipped"] for r in rows] == [["u03"]] * 3
+    assert [r["skipped"] for r in rows] == [{"u03": "features-not-finite"}] * 3
     assert all(map(math.isfinite, losses(events)))
 
 
-def test_a_cost_that_is_not_finite_names_its_utterances_and_skips_the_step(tmp_path):
+@pytest.mark.parametrize("implementation", ["native", "torch"])
+def test_a_label_that_does_not_fit_costs_its_utterance_only(tmp_path, implementation):
     arrays, utterances = corpus()
     long = Utterance("u99", "u00", utterances[0].num_frames, np.ones(200, np.int32), "a" * 200)
-    trainer = Trainer(job(arrays, [*utterances, long], dev=False, epochs=1), Group())
-    events = list(trainer.run(Files(tmp_path), lambda: False))
-    assert [e.skipped for e in events if isinstance(e, Step) and math.isnan(e.loss)] == [["u99"]]
-    assert events[-1]["skipped"] == ["u99"] and math.isfinite(events[-1]["loss"])
+    given = job(arrays, [*utterances, long], dev=False, epochs=1, ctc=implementation, augment=AugmentConfig())
+    events = list(Trainer(given, Group()).run(Files(tmp_path), lambda: False))
+    assert [e.skipped for e in events if isinstance(e, Step) and e.skipped] == [{"u99": "label-too-long"}]
+    assert all(map(math.isfinite, losses(events))), "the others of its batch are learned from"
+    assert events[-1]["skipped"] == {"u99": "label-too-long"} and events[-1]["step"] == len(losses(events))
+    trainer = Trainer(given, Group())
+    (batch,) = trainer._batches([[0, 1, len(utterances)]])
+    cost, labels, odd = trainer._backward(batch)
+    assert labels == len(utterances[0].labels) + len(utterances[1].labels) and list(odd) == ["u99"] and cost > 0
+    alone = load([long], arrays.__getitem__, lambda x, _: x)
+    assert math.isnan(trainer._step(alone, 0.5, 1.0, False)[0]) and trainer.failures == 1
+
+
+def test_logits_that_are_not_finite_name_their_utterances_and_skip_the_step():
+    arrays, utterances = corpus()
+    trainer = Trainer(job(arrays, utterances, dev=False), Group())
+    before = [p.clone() for p in trainer.parameters]
+
+    def spoil(_module, _given, made):
+        logits, steps = made
+        logits[0, 1] = math.nan
+        return logits, steps
+
+    hook = trainer.model.register_forward_hook(spoil)
+    batch = load(utterances[:4], arrays.__getitem__, lambda x, _: x)
+    loss, skipped, _ = trainer._step(batch, 0.5, 1.0, False)
+    assert math.isnan(loss) and skipped == {batch.ids[1]: "not-finite"} == trainer.at.skipped
+    assert all(map(torch.equal, before, trainer.parameters)) and trainer.failures == 1
+    hook.remove()
+    assert math.isfinite(trainer._step(batch, 0.5, 1.0, False)[0]) and trainer.failures == 0
+
+
+def test_the_two_losses_learn_the_same(tmp_path):
+    arrays, utterances = corpus()
+    runs = [
+        losses(Trainer(job(arrays, utterances, ctc=which), Group()).run(Files(tmp_path), lambda: False))
+        for which in ("native", "torch")
+    ]
+    assert runs[0] == pytest.approx(runs[1], rel=1e-3)
+
+
+def test_a_checkpoint_of_before_reasons_were_kept_goes_on(tmp_path):
+    arrays, utterances = corpus()
+    list(Trainer(job(arrays, utterances), Group()).run(Files(tmp_path), lambda: True))
+    state = load_state(tmp_path)
+    state["at"]["skipped"] = ["u03"]
+    events = list(Trainer(job(arrays, utterances), Group(), state).run(Files(tmp_path), lambda: False))
+    assert [e["skipped"] for e in events if isinstance(e, dict) and "skipped" in e] == [{"u03": "unknown"}]
 
 
 def test_a_network_beyond_help_ends_the_run(tmp_path):
@@ -252,7 +297,7 @@ def test_a_batch_of_a_single_step_is_passed_over(tmp_path):
     short = Utterance("short", "short", 1, np.array([1], np.int32), "a")
     settings = {"batch_s": 0.01, "augment": AugmentConfig(), "dev": False}
     events = list(Trainer(job(arrays, [*utterances, short], **settings), Group()).run(Files(tmp_path), lambda: False))
-    assert [e["skipped"] for e in events if isinstance(e, dict)] == [["short"]] * 3
+    assert [e["skipped"] for e in events if isinstance(e, dict)] == [{"short": "single-step"}] * 3
     assert sum(map(math.isnan, losses(events))) == 3
 
 

@@ -10,7 +10,7 @@ def test_one_process_is_a_group_of_its_own():
     group = Group()
     flat = torch.ones(2)
     assert group.add(flat) is flat and group.share([1, 2, 3]) == [1, 2, 3]
-    assert group.together(["a"]) == ["a"]
+    assert group.together({"a": "why"}) == {"a": "why"}
     group.close()
 
 

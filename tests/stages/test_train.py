@@ -13,7 +13,7 @@ from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
-from ds2cli.nn.checkpoint import load_model
+from ds2cli.nn.checkpoint import LAST, dump_state, load_model, load_state
 from ds2cli.nn.evaluate import error_counts
 from ds2cli.stages import train
 
@@ -79,6 +79,15 @@ def test_other_settings_or_other_data_are_refused(toy, tmp_path):
     with pytest.raises(UsageError, match="another dev set"):
         rows_of(replace(job, dev=job.dev[1:]), tmp_path)
     assert len(rows_of(job, tmp_path)) == 1, "more epochs are welcome"
+
+
+def test_a_checkpoint_of_before_there_was_a_choice_of_loss_goes_on(toy, tmp_path):
+    rows_of(prepared(toy, tmp_path, epochs=1), tmp_path)
+    state = load_state(tmp_path)
+    del state["config"]["ctc"]
+    (tmp_path / LAST).write_bytes(dump_state({k: v for k, v in state.items() if k != "format"}))
+    assert len(rows_of(prepared(toy, tmp_path, epochs=2), tmp_path)) == 1
+    assert len(rows_of(prepared(toy, tmp_path, epochs=3, ctc="torch"), tmp_path)) == 1
 
 
 def test_what_cannot_be_learned_from_is_dropped_with_its_reason(toy, tmp_path):
