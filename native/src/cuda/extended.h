@@ -33,12 +33,15 @@ __device__ __forceinline__ Value settle(Value a) {
   return {__int_as_float((bits & 0x7fffff) | 0x3f800000), max(a.e + (bits >> 23) - 127, kNone)};
 }
 
-/// exp(x) for x <= 0, to float's precision whatever its size; zero below -22,000, and exactly 1 at 0.
-__device__ __forceinline__ Value exponential(float x) {
-  if (!(x >= -22000.0f)) return none();
-  const float k = rintf(x * 1.44269504f);
-  const float r = fmaf(k, 1.90465421e-9f, fmaf(k, -0.693147182f, x));  // ln 2 in two parts
-  float m = fmaf(r, 1.0f / 5040, 1.0f / 720);                          // |r| < 0.35: the series is enough
+/// exp(x - best) for x <= best, to float's precision whatever its size: the difference is taken with what its rounding
+/// lost. Zero below exp(-22,000), and exactly 1 at the best.
+__device__ __forceinline__ Value exponential(float x, float best) {
+  const float y = x - best;
+  if (!(y >= -22000.0f)) return none();
+  const float taken = x - y, lost = (x - (y + taken)) + (taken - best);
+  const float k = rintf(y * 1.44269504f);
+  const float r = fmaf(k, 1.90465421e-9f, fmaf(k, -0.693147182f, y)) + lost;  // ln 2 in two parts
+  float m = fmaf(r, 1.0f / 5040, 1.0f / 720);  // |r| < 0.35: the series is enough
   m = fmaf(m, r, 1.0f / 120);
   m = fmaf(m, r, 1.0f / 24);
   m = fmaf(m, r, 1.0f / 6);

@@ -4,6 +4,7 @@
 #include <ucontext.h>
 
 #include <cstdio>
+#include <deque>
 #include <memory>
 #include <random>
 #include <vector>
@@ -49,7 +50,7 @@ struct Fiber : Place {
 };
 
 Place host;
-std::vector<Fiber> fibers;
+std::deque<Fiber> fibers;  // they stay where they are
 std::vector<Meeting> warps;
 Meeting block;
 Fiber *current;
@@ -57,14 +58,6 @@ void (*kernel)(void *);
 void *context;
 char fault[160];
 int32_t order = 0;
-
-void enter(Place &to) {
-#if !defined(__SANITIZE_ADDRESS__)
-  if (to.started) _longjmp(to.jump, 1);
-#endif
-  to.started = true;
-  setcontext(&to.context);
-}
 
 void change(Place &from, Place &to) {
 #if defined(__SANITIZE_ADDRESS__)
@@ -76,7 +69,10 @@ void change(Place &from, Place &to) {
   swapcontext(&from.context, &to.context);
   __sanitizer_finish_switch_fiber(mine, leaving ? nullptr : &host_stack, leaving ? nullptr : &host_size);
 #else
-  if (_setjmp(from.jump) == 0) enter(to);
+  from.started = true;
+  if (_setjmp(from.jump)) return;
+  if (to.started) _longjmp(to.jump, 1);
+  setcontext(&to.context);
 #endif
 }
 

@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(kRowThreads) softmax(const Batch b) {
     if (walk.lane == 0) b.peaks[r] = {finite ? peak.best : NAN, peak.rest};
     const int32_t *symbols = b.symbols + static_cast<int64_t>(n) * b.U;
     for (int32_t u = walk.lane; u < b.distinct[n]; u += kWarp)
-      b.emissions[r * b.U + u] = finite ? exponential(to_float(row[symbols[u]]) - peak.best) : Value{1, 0};
+      b.emissions[r * b.U + u] = finite ? exponential(to_float(row[symbols[u]]), peak.best) : Value{1, 0};
   }
 }
 
