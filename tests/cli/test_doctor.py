@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from ds2cli import native
+
+
+def test_the_losses_are_compared_on_the_users_own_rows(ds2, toy):
+    done = ds2("doctor", "ctc", toy / "train.jsonl", "--utterances", "8", "--stride", "2")
+    assert done.returncode == 0, done.stderr
+    head, *lines = done.stdout.splitlines()
+    assert head.split()[:3] == ["logits", "precision", "loss"] and "cost error" in head and head.endswith("speed")
+    assert len(lines) == (8 if native.available() else 4)
+    assert all(" yes " in line for line in lines if "native" in line)
+    assert "native library: " in done.stderr and "48 in = 48 kept + 0 dropped" in done.stderr
+    assert "label-too-long, made" in done.stderr and "train-" in done.stderr
+
+
+def test_without_the_library_torchs_loss_is_shown_alone(ds2, toy, monkeypatch, tmp_path):
+    monkeypatch.setenv("DS2_NATIVE_LIB", str(tmp_path / "none.so"))
+    done = ds2("doctor", "ctc", "-", "--utterances", "8", stdin=(toy / "dev.jsonl").read_text(), cwd=toy)
+    assert done.returncode == 0, done.stderr
+    assert "torch does its work, slower" in done.stderr and "native" not in done.stdout
+    assert len(done.stdout.splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["none.jsonl"], 3, "none.jsonl"),
+        (["--vocab", "none"], 3, "no list of symbols"),
+        (["--symbols", "1"], 2, "at least 2"),
+        ([], 3, "no utterance's label fits its frames"),
+    ],
+)
+def test_a_mistake_is_one_sentence(ds2, tmp_path, jsonl, arguments, status, said):
+    empty = jsonl(tmp_path / "rows.jsonl", [{"id": "a", "num_frames": 9, "text": ""}])
+    done = ds2("doctor", "ctc", *(arguments or [empty]), cwd=tmp_path)
+    assert done.returncode == status and said in done.stderr and "Traceback" not in done.stderr

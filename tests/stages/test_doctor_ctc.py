@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ds2cli import native
+from ds2cli.config.doctor import CtcDoctorConfig
+from ds2cli.drops import Ledger
+from ds2cli.nn.ctc import Costs, Verdict, ctc
+from ds2cli.stages import doctor_ctc, worst
+from ds2cli.stages.worst import Case
+
+CASES = worst.with_odd_ones([
+    Case("", "long", 40, np.array([1, 2, 2, 3, 1], np.int32)),
+    Case("", "short", 2, np.array([4], np.int32)),
+])  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(doctor_ctc, "TIMED_S", 1e-9)
+
+
+def test_what_is_right_is_called_right():
+    findings = list(doctor_ctc.examine(CASES, 5, 0, "cpu"))
+    losses = ["native", "torch"] if native.available() else ["torch"]
+    assert [(f.logits, f.precision, f.implementation) for f in findings] == [
+        (kind, precision, loss) for kind in ("random", "peaky") for precision in ("float32", "bfloat16")
+        for loss in losses
+    ]  # fmt: skip
+    assert all(f.agrees for f in findings if f.implementation == "native")
+    assert all(f.cost_error < 1e-6 and f.gradient_error < 5e-3 for f in findings)
+    assert all((f.defined, f.odd) == (2, 2) for f in findings)
+
+
+def spoiled(how):
+    """A loss that is wrong in one way."""
+
+    def loss(logits, *others, **options):
+        costs, verdicts = ctc(logits, *others, **options)
+        fine = verdicts == 0
+        return Costs(*{
+            "cost": lambda: (costs * (1 + 3e-5 * fine), verdicts),
+            "nan": lambda: (torch.where(fine, math.nan * costs, costs), verdicts),
+            "gradient": lambda: (costs + (logits - logits.detach()).nan_to_num(0)[0, 0, 0] * 3e-5, verdicts),
+            "verdict": lambda: (costs, verdicts.masked_fill(~fine, Verdict.IMPOSSIBLE)),
+            "odd gradient": lambda: (costs + torch.where(fine, 0, logits[0, :, 0]), verdicts),
+            "padding": lambda: (costs + (logits - logits.detach())[-1, 1, 0], verdicts),
+        }[how]())  # fmt: skip
+
+    return loss
+
+
+@pytest.mark.parametrize("how", ["cost", "nan", "gradient", "verdict", "odd gradient", "padding"])
+def test_what_is_wrong_is_called_wrong(monkeypatch, how):
+    monkeypatch.setattr(doctor_ctc, "ctc", spoiled(how))
+    findings = [f for f in doctor_ctc.examine(CASES, 5, 0, "cpu") if f.logits == "random" and f.precision == "float32"]
+    assert findings and not any(f.agrees for f in findings)
+
+
+def test_symbols_and_stride_come_from_the_experiment_or_the_options(tmp_path):
+    rows = [{"id": "a", "num_frames": 90, "text": "abba"}]
+    cases, symbols = doctor_ctc.choose(CtcDoctorConfig(), rows, Ledger())
+    assert symbols == 3 and cases[0].steps == 30
+    (tmp_path / "tokens.txt").write_text("<blank>\n<space>\na\nb\nc\n")
+    (tmp_path / "config.toml").write_text("[model]\nchannels = [8, 8]\nkernels = [3, 3]\nstrides = [2, 1]\n")
+    cases, symbols = doctor_ctc.choose(CtcDoctorConfig(vocab=str(tmp_path)), rows, Ledger())
+    assert symbols == 5 and cases[0].steps == 45 and cases[0].labels.tolist() == [2, 3, 3, 2]
+    config = CtcDoctorConfig(vocab=str(tmp_path / "tokens.txt"), stride=4, symbols=50)
+    cases, symbols = doctor_ctc.choose(config, rows, Ledger())
+    assert symbols == 50 and cases[0].steps == 23
+    assert doctor_ctc.choose(CtcDoctorConfig(), None, Ledger())[1] == 29
+    assert doctor_ctc.choose(CtcDoctorConfig(vocab=str(tmp_path)), None, Ledger())[1] == 5
