@@ -52,7 +52,7 @@ def ctc_loss(
         return costs.sum()
     if reduction != "mean":
         raise ValueError(f"ctc: expected the reduction none, sum or mean, got {reduction!r}")
-    return (costs / target_lengths.to(costs.device).clamp_min(1)).mean()
+    return (costs / target_lengths.to(costs.device, non_blocking=True).clamp_min(1)).mean()
 
 
 def ctc(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from ds2cli import native
 from ds2cli.nn import ctc_op
-from ds2cli.nn.ctc import ctc_loss
+from ds2cli.nn.ctc import ctc, ctc_loss
+from ds2cli.nn.ctc_ref import ctc_ref
 
 pytestmark = [
     pytest.mark.native,
@@ -119,3 +124,46 @@ def test_processes_that_share_a_batch_find_the_gradient_of_all_of_it(tmp_path):
     command = [sys.executable, "-c", SHARED]
     running = [subprocess.Popen([*command, str(rank), str(tmp_path / "store")], env=env) for rank in range(2)]
     assert [process.wait(120) for process in running] == [0, 0]
+
+
+def test_the_calls_for_cuda_are_those_of_its_library(tmp_path, monkeypatch):
+    # the kernels compiled for the processor: their memory is its own, and a stream is no matter
+    built = runpy.run_path(str(ROOT / "tests" / "native" / "test_ctc_cuda_host.py"))
+    monkeypatch.setenv("DS2_NATIVE_CUDA_LIB", str(built["compiled"](tmp_path, built["SOURCES"])))
+    monkeypatch.setattr(torch.cuda, "device", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=0))
+    native.load.cache_clear()
+    logits, targets, steps, sizes = batch()
+    shape, device = ctc_op.shape_of(logits, 3, 0), torch.device("cuda")
+    try:
+        saved, _, workspace = (torch.empty(size, dtype=torch.uint8) for size in ctc_op.sizes(shape, device))
+        costs, verdicts, dlogits = torch.empty(3), torch.empty(3, dtype=torch.int32), torch.empty_like(logits)
+        arrays = [logits, *(x.int() for x in (targets, steps, sizes)), costs, verdicts, saved, workspace]
+        ctc_op.call("forward", device, shape, *map(ctc_op.address, arrays), workspace.numel())
+        arrays = [logits, saved, torch.ones(3), dlogits]
+        ctc_op.call("backward", device, shape, *map(ctc_op.address, arrays))
+    finally:
+        native.load.cache_clear()
+    right = ctc_ref(*(x.numpy() for x in (logits, targets, steps, sizes)))
+    np.testing.assert_allclose(costs, right[0], rtol=1e-5)
+    np.testing.assert_allclose(dlogits, right[1], atol=1e-5)
+    assert not verdicts.any()
+
+
+@pytest.mark.skipif(
+    not (torch.cuda.is_available() and native.available("cuda")), reason="no CUDA device, or no library for it"
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_on_a_cuda_device(dtype):
+    logits, *others = batch(T=200, N=5, V=30, L=40, dtype=dtype)
+    others[0][2, 1] = 30
+    found = []
+    for device in ("cpu", "cuda", "cuda"):
+        leaf = logits.to(device).requires_grad_()
+        costs, verdicts = ctc(leaf, *others)
+        costs[costs.isfinite()].sum().backward()
+        found.append([x.detach().cpu() for x in (costs, verdicts, leaf.grad)])
+    assert all(map(torch.equal, found[1][1:], found[2][1:])), "bit-identical from run to run"
+    torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-5, atol=1e-5, equal_nan=True)
+    torch.testing.assert_close(found[1][2], found[0][2], rtol=2**-7 if dtype == torch.bfloat16 else 0, atol=1e-5)
+    assert torch.equal(found[1][1], found[0][1])
