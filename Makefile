@@ -1,7 +1,8 @@
 # make demo   train and decode on 22 minutes of recorded speech     make test   the test suite
 # make check  lint, types and tests: what a commit needs             make help   every target
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-mini test test-slow lint fmt type check docs native native-sanitize kenlm bench clean
+.PHONY: help setup demo demo-mini test test-slow lint fmt type check docs native native-sanitize kenlm \
+	bench bench-gru bench-ctc clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -57,8 +58,15 @@ native-sanitize: ## the native tests under AddressSanitizer and UBSan
 kenlm:           ## build lmplz and build_binary for large text (1-3 minutes)
 	utils/install_kenlm.sh
 
-bench: $(READY)  ## what the native kernels are worth beside torch
+bench: bench-gru bench-ctc ## what the native kernels are worth beside torch
+
+bench-gru: $(READY) ## the native recurrence beside torch's
 	$(BIN)/python native/bench/bench_gru.py
+
+bench-ctc: $(READY) ## the native CTC beside torch's and warp-ctc's (WARP_CTC=libwarpctc.so), and its share of a step
+	$(BIN)/python native/bench/bench_ctc.py $(if $(WARP_CTC),--warp-ctc $(WARP_CTC))
+	$(BIN)/python native/bench/bench_ctc_cuda.py
+	$(BIN)/python native/bench/bench_step.py
 
 clean:           ## remove what was built (not the data or experiments of egs/)
 	rm -rf build dist $(VENV) ds2cli/_native .pytest_cache .mypy_cache .ruff_cache
