@@ -162,6 +162,15 @@ def test_what_is_wrong_with_an_utterance_costs_that_one_only(implementation, dty
     assert torch.equal(alone.costs, costs[:1])
 
 
+@both
+def test_among_finite_logits_what_does_not_count_has_no_gradient(implementation):
+    logits, targets, steps, sizes = batch()
+    steps[1], targets[2, 0], sizes[1:3] = 3, 0, 8
+    _, verdicts, gradients = with_gradient(logits, targets, steps, sizes, implementation=implementation)
+    assert verdicts == [0, Verdict.TOO_SHORT, Verdict.BAD_LABEL, 0, 0, 0]
+    assert not gradients[:, 1:3].any() and not any(gradients[length:, n].any() for n, length in enumerate(steps))
+
+
 def test_every_verdict_has_a_code_and_a_sentence():
     assert [v.value for v in Verdict] == list(range(6)) == list(map(int, Verdict))
     assert len({v.code for v in Verdict}) == len({v.sentence for v in Verdict}) == 6
