@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 
 from ds2cli import native
 from ds2cli.nn import ctc_op
 from ds2cli.nn.ctc import ctc, ctc_loss
-from ds2cli.nn.ctc_ref import ctc_ref
 
 pytestmark = [
     pytest.mark.native,
@@ -124,30 +119,6 @@ def test_processes_that_share_a_batch_find_the_gradient_of_all_of_it(tmp_path):
     command = [sys.executable, "-c", SHARED]
     running = [subprocess.Popen([*command, str(rank), str(tmp_path / "store")], env=env) for rank in range(2)]
     assert [process.wait(120) for process in running] == [0, 0]
-
-
-def test_the_calls_for_cuda_are_those_of_its_library(tmp_path, monkeypatch):
-    # the kernels compiled for the processor: their memory is its own, and a stream is no matter
-    built = runpy.run_path(str(ROOT / "tests" / "native" / "test_ctc_cuda_host.py"))
-    monkeypatch.setenv("DS2_NATIVE_CUDA_LIB", str(built["compiled"](tmp_path, built["SOURCES"])))
-    monkeypatch.setattr(torch.cuda, "device", lambda _: contextlib.nullcontext())
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=0))
-    native.load.cache_clear()
-    logits, targets, steps, sizes = batch()
-    shape, device = ctc_op.shape_of(logits, 3, 0), torch.device("cuda")
-    try:
-        saved, _, workspace = (torch.empty(size, dtype=torch.uint8) for size in ctc_op.sizes(shape, device))
-        costs, verdicts, dlogits = torch.empty(3), torch.empty(3, dtype=torch.int32), torch.empty_like(logits)
-        arrays = [logits, *(x.int() for x in (targets, steps, sizes)), costs, verdicts, saved, workspace]
-        ctc_op.call("forward", device, shape, *map(ctc_op.address, arrays), workspace.numel())
-        arrays = [logits, saved, torch.ones(3), dlogits]
-        ctc_op.call("backward", device, shape, *map(ctc_op.address, arrays))
-    finally:
-        native.load.cache_clear()
-    right = ctc_ref(*(x.numpy() for x in (logits, targets, steps, sizes)))
-    np.testing.assert_allclose(costs, right[0], rtol=1e-5)
-    np.testing.assert_allclose(dlogits, right[1], atol=1e-5)
-    assert not verdicts.any()
 
 
 @pytest.mark.skipif(
