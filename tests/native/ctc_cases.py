@@ -29,7 +29,7 @@ class Case(NamedTuple):
 
 
 def draw(name, lengths, L, V, seed, blank=0, size=1.0, alphabet=None) -> Case:
-    """Random logits and labels. lengths: (frames, labels) of each utterance; alphabet: symbols in use, all by default."""
+    """Random logits and labels. lengths: (frames, labels) of each utterance; alphabet: symbols in use."""
     rng = np.random.default_rng(seed)
     frames, labels = np.array(lengths, np.int32).reshape(-1, 2).T
     symbols = np.delete(np.arange(V), blank)[:alphabet]
@@ -108,6 +108,13 @@ def numbers() -> Iterator[Case]:
     yield case
 
 
+def wide() -> Iterator[Case]:
+    """Short labels in wide targets."""
+    for L in (40, 0, 1):
+        case = draw(f"wide, L={L}", [(2 * L + 9, L), (2 * L + 2, L)], L, 29, 86 + L)
+        yield case._replace(targets=np.pad(case.targets, ((0, 0), (0, 1000 - L)), constant_values=-1))
+
+
 def long() -> Iterator[Case]:
     """Hours, as it were."""
     yield draw("T=3000 L=600", [(3000, 600)], 600, 29, 90, size=10.0)
@@ -115,5 +122,5 @@ def long() -> Iterator[Case]:
 
 def cases() -> Iterator[Case]:
     """All of the above but the longest."""
-    for group in (edges, frames, alphabets, labels, numbers):
+    for group in (edges, frames, alphabets, labels, numbers, wide):
         yield from group()

@@ -55,7 +55,12 @@ class Carver {
   template <class T>
   void take(T *&part, size_t count) {
     part = reinterpret_cast<T *>(at_);
-    at_ = up(at_ + count * sizeof(T));
+    const uintptr_t end = at_ + count * sizeof(T);
+    at_ = up(end);
+#if defined(DS2_HOST_SHIM)
+    at_ += kLine;
+    if (start_) shim_forbid(end, at_ - end);
+#endif
   }
   size_t bytes() const { return at_ - start_ + kLine; }
 

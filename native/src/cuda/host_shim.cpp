@@ -11,6 +11,7 @@
 
 #include "ds2_native.h"
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -116,19 +117,22 @@ const uint64_t *meet(Meeting &meeting, unsigned index, uint64_t brought, int lin
   return place.data();
 }
 
+void make(Fiber &fiber) {
+  fiber.stack.reset(new char[kStack]);
+  getcontext(&fiber.context);
+  fiber.context.uc_stack.ss_sp = fiber.stack.get();
+  fiber.context.uc_stack.ss_size = kStack;
+  fiber.context.uc_link = nullptr;
+  makecontext(&fiber.context, body, 0);
+}
+
 void prepare(unsigned threads) {
   if (fibers.size() < threads) fibers.resize(threads);
+  if (*fault) fibers.clear(), fibers.resize(threads);  // those in the middle of a kernel never come back
+  *fault = 0;
   for (unsigned i = 0; i < threads; ++i) {
-    Fiber &fiber = fibers[i];
-    fiber.done = false, fiber.at = nullptr;
-    if (fiber.started && !*fault) continue;
-    if (!fiber.stack) fiber.stack.reset(new char[kStack]);
-    fiber.started = false;
-    getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = fiber.stack.get();
-    fiber.context.uc_stack.ss_size = kStack;
-    fiber.context.uc_link = nullptr;
-    makecontext(&fiber.context, body, 0);
+    fibers[i].done = false, fibers[i].at = nullptr;
+    if (!fibers[i].stack) make(fibers[i]);
   }
   warps.resize((threads + 31) / 32);
   for (unsigned w = 0; w < warps.size(); ++w) warps[w].begin(min(32u, threads - 32 * w));
@@ -172,6 +176,12 @@ void run_block(std::mt19937 &random) {
 
 }  // namespace
 
+void shim_forbid([[maybe_unused]] uintptr_t start, [[maybe_unused]] size_t bytes) {
+#if defined(__SANITIZE_ADDRESS__)
+  __asan_poison_memory_region(reinterpret_cast<void *>(start), bytes);
+#endif
+}
+
 const uint64_t *shim_meet_warp(unsigned mask, uint64_t brought, int line) {
   if (mask != 0xffffffffu) fail("part of a warp meets at line %d", line);
   return meet(warps[threadIdx.x / 32], threadIdx.x % 32, brought, line);
@@ -186,7 +196,6 @@ const char *shim_run(unsigned blocks, unsigned threads, void (*a_kernel)(void *)
   for (unsigned k = 0; k < blocks; ++k) {
     blockIdx.x = order == 1 ? blocks - 1 - k : k;
     prepare(threads);
-    *fault = 0;
     run_block(random);
     if (*fault) return fault;
   }

@@ -5,6 +5,7 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -43,6 +44,9 @@ To shim_bits(From from) {
   std::memcpy(&to, &from, sizeof(To) < sizeof(From) ? sizeof(To) : sizeof(From));
   return to;
 }
+
+/// Under the address sanitizer, nobody may touch these bytes from now on.
+void shim_forbid(uintptr_t start, size_t bytes);
 
 inline float __int_as_float(int32_t bits) { return shim_bits<float>(bits); }
 inline int32_t __float_as_int(float x) { return shim_bits<int32_t>(x); }
