@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "isa.h"
+#include "pages.h"
 #include "status.h"
 #include "threads.h"
 
@@ -213,6 +214,8 @@ ds2_status ds2_ctc_forward(const ds2_ctc_shape *shape, const void *logits, const
   const auto cells = [&](int32_t n) { return static_cast<int64_t>(input_lengths[n]) * target_lengths[n]; };
   std::sort(order, order + s.N, [&](int32_t a, int32_t b) { return cells(a) != cells(b) ? cells(a) > cells(b) : a < b; });
 
+  prefer_large_pages(workspace, needed);
+  if (saved) prefer_large_pages(saved, Saved(s).total * sizeof(float));
   std::atomic<int32_t> next{0};
   const int32_t tasks = std::min(threads, s.N);
   run_all(tasks, tasks, [&](int task) {
@@ -233,6 +236,7 @@ ds2_status ds2_ctc_backward(const ds2_ctc_shape *shape, const void *logits, cons
   const Saved plan(s);
   const float *const words = static_cast<const float *>(saved);
   const bool frame_major = s.stride_n <= s.stride_t;
+  prefer_large_pages(dlogits, element(s, dlogits, s.T - 1, s.N - 1) - static_cast<const char *>(dlogits));
   const int64_t each = std::max<int64_t>({1, 16384 / s.V, (rows >> 30) + 1});
   run_all(static_cast<int>((rows + each - 1) / each), threads, [&](int task) {
     for (int64_t i = task * each; i < std::min(rows, (task + 1) * each); ++i) {
