@@ -1,5 +1,5 @@
-# The CUDA half: a library of its own, built where there is an nvcc that works. What is wrong with it is a warning and never
-# stops the CPU's, unless DS2_CUDA is ON.
+# The CUDA half: a library of its own, built where there is an nvcc that works. What is wrong with it is a warning and
+# never stops the CPU's, unless DS2_CUDA is ON.
 set(DS2_CUDA AUTO CACHE STRING "Build the CUDA kernels: AUTO (where nvcc works), ON or OFF")
 set_property(CACHE DS2_CUDA PROPERTY STRINGS AUTO ON OFF)
 if(NOT DS2_CUDA)

@@ -50,6 +50,7 @@ __global__ void sound(int *out) {
 
 /// Run a kernel as 64 threads; returns what the shim has to say, or NULL. out: 64.
 extern "C" DS2_API const char *shim_try(int32_t which, int *out) {
-  void (*const kernels[])(int *) = {some_wait, wait_in_two_places, two_shuffles, wait_for_each_other, no_barrier, sound};
+  void (*const kernels[])(int *) = {some_wait,           wait_in_two_places, two_shuffles,
+                                    wait_for_each_other, no_barrier,         sound};
   return launch(kernels[which], 1, 64, nullptr, out);
 }

@@ -116,7 +116,7 @@ def wide() -> Iterator[Case]:
 
 
 def long() -> Iterator[Case]:
-    """Hours, as it were."""
+    """The longest utterance and label that a recipe meets."""
     yield draw("T=3000 L=600", [(3000, 600)], 600, 29, 90, size=10.0)
 
 

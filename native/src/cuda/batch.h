@@ -1,8 +1,8 @@
 // What the kernels of a call share: the caller's arrays, and what lies where in `saved` and in the workspace.
 //
-// Letters: those of ds2_native.h, and U, the most distinct symbols of an utterance: min(V, L + 1), the blank among them;
-// S = 2L + 1 states. A row is a frame of an utterance, t * N + n. The labels of an utterance are known by their place among
-// its distinct symbols, in which the blank is number 0 and the others follow in ascending order.
+// Letters: those of ds2_native.h, and U, the most distinct symbols of an utterance: min(V, L + 1), the blank among
+// them; S = 2L + 1 states. A row is a frame of an utterance, t * N + n. The labels of an utterance are known by their
+// place among its distinct symbols, in which the blank is number 0 and the others follow in ascending order.
 #pragma once
 #include <cstddef>
 
@@ -39,7 +39,7 @@ struct Batch {
   int32_t *scales;   // (N,) the exponent of the label's probability
   Value *emissions;  // (T, N, U) exp(x - best)
   Value *states;     // (2, N, 2, S) the trellis where a direction stopped; the second is for taking turns
-  Value *cells;      // (T, N, S) sums of one direction, then in .m the shares of both; NULL when there is nothing to save
+  Value *cells;      // (T, N, S) sums of one direction, then in .m the shares; NULL when there is nothing to save
 
   __device__ int64_t rows() const { return static_cast<int64_t>(T) * N; }
   __device__ int64_t element(int64_t row) const { return row / N * stride_t + row % N * stride_n; }

@@ -1,7 +1,8 @@
-// One direction through an utterance's trellis. Both are the same recursion (Graves et al. 2006, eqs. 6-10): backward walks the
-// reversed label through the reversed frames. They start at the two ends and meet in the middle, where the label's
-// probability is known; each then goes on through the other's half, where what the other left in each cell makes with its own
-// the share of that cell. So both run at once, each cell is kept once, and a cost alone takes half the steps.
+// One direction through an utterance's trellis. Both are the same recursion (Graves et al. 2006, eqs. 6-10): backward
+// walks the reversed label through the reversed frames. They start at the two ends and meet in the middle, where the
+// label's probability is known; each then goes on through the other's half, where what the other left in each cell
+// makes with its own the share of that cell. So both run at once, each cell is kept once, and a cost alone takes half
+// the steps.
 //
 // A pair is a label and the blank after it, i = 0..L, without a label at 0. In frame t, with emissions q:
 //     blank[i] = (blank[i] + label[i]) q_blank

@@ -1,5 +1,5 @@
-// CTC on a CUDA device: seven kernels, queued one after another on the caller's stream and never waited for. What each does is in
-// its own file; here is the interface, and which kernel serves which size.
+// CTC on a CUDA device: seven kernels, queued one after another on the caller's stream and never waited for. What each
+// does is in its own file; here is the interface, and which kernel serves which size.
 #include "gradient.h"
 #include "long_trellis.h"
 #include "meet.h"
@@ -27,8 +27,8 @@ ds2_status check(const ds2_ctc_shape *s) {
   if (!s) return fail(DS2_INVALID, "the shape is NULL");
   if (s->T < 0 || s->N < 0 || s->V < 1 || s->L < 0)
     return fail(DS2_INVALID, "need T, N, L >= 0, V > 0, got T=%d N=%d V=%d L=%d", s->T, s->N, s->V, s->L);
-  if (s->N > (1 << 30) || s->L > (1 << 29))
-    return fail(DS2_INVALID, "need N <= 2^30 and L <= 2^29, got N=%d L=%d", s->N, s->L);
+  if (s->N >= 1 << 30 || s->L >= 1 << 29)  // 2N blocks, S = 2L + 1
+    return fail(DS2_INVALID, "need N < 2^30 and L < 2^29, got N=%d L=%d", s->N, s->L);
   if (s->blank < 0 || s->blank >= s->V) return fail(DS2_INVALID, "need blank in 0..%d, got %d", s->V - 1, s->blank);
   if (s->precision != DS2_FLOAT32 && s->precision != DS2_BFLOAT16)
     return fail(DS2_INVALID, "need precision = 0 (float32) or 1 (bfloat16), got %d", s->precision);
@@ -106,7 +106,7 @@ ds2_status ds2_ctc_cuda_backward(const ds2_ctc_shape *shape, const void *logits,
   b.logits = logits;
   place_saved(b, const_cast<void *>(saved));
   Queue queue{stream};
-  queue.put(shape->precision == DS2_BFLOAT16 ? gradient<Bfloat16> : gradient<float>, row_blocks(b), kRowThreads, b, dcosts,
-            dlogits);
+  const auto kernel = shape->precision == DS2_BFLOAT16 ? gradient<Bfloat16> : gradient<float>;
+  queue.put(kernel, row_blocks(b), kRowThreads, b, dcosts, dlogits);
   return queue.status();
 }

@@ -6,6 +6,8 @@
 #else
 #include <cuda_runtime.h>
 
+#include <cstdint>
+
 namespace ds2 {
 
 /// Queue a kernel on a stream; returns what is wrong, or NULL.
@@ -17,6 +19,10 @@ const char *launch(void (*kernel)(Parameters...), unsigned blocks, unsigned thre
                                             pointers, 0, static_cast<cudaStream_t>(stream));
   return code == cudaSuccess ? nullptr : cudaGetErrorString(code);
 }
+
+/// Keep a number in a register: else the compiler computes what is simple anew at every use, in every frame.
+__device__ __forceinline__ void hold(uint32_t &x) { asm volatile("" : "+r"(x)); }
+__device__ __forceinline__ void hold(int64_t &x) { asm volatile("" : "+l"(x)); }
 
 }  // namespace ds2
 #endif

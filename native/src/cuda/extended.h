@@ -1,6 +1,6 @@
-// Positive numbers of any size: a float and an exponent beside it. What a trellis needs, without a logarithm and without
-// underflow however long the utterance. Multiplying by a power of two is exact, so when the mantissas are brought back to
-// [1, 2) makes no difference to any result.
+// Positive numbers of any size: a float and an exponent beside it. What a trellis needs, without a logarithm and
+// without underflow however long the utterance. Multiplying by a power of two is exact, so when the mantissas are
+// brought back to [1, 2) makes no difference to any result.
 #pragma once
 #include "device.h"
 
@@ -20,8 +20,8 @@ __device__ __forceinline__ Value none() { return {1.0f, kNone}; }
 __device__ __forceinline__ float power(int32_t e) { return __int_as_float((e + 127) << 23); }
 
 __device__ __forceinline__ Value add(Value a, Value b) {
-  const int32_t e = max(a.e, b.e), least = e - 127;
-  return {a.m * power(max(a.e, least) - e) + b.m * power(max(b.e, least) - e), e};
+  const int32_t e = max(a.e, b.e);
+  return {fmaf(a.m, power(max(a.e - e, -127)), b.m * power(max(b.e - e, -127))), e};
 }
 
 /// e of both in [kNone, -kNone].

@@ -36,9 +36,9 @@ __global__ void __launch_bounds__(kRowThreads) occupy(const Batch b) {
       }
       for (unsigned many = __ballot_sync(kAllLanes, end - start > kShort); many; many &= many - 1) {
         const int whose = __ffs(static_cast<int>(many)) - 1;
-        const int32_t its_end = __shfl_sync(kAllLanes, end, whose);
+        const int32_t its_start = __shfl_sync(kAllLanes, start, whose), its_end = __shfl_sync(kAllLanes, end, whose);
         float sum = 0;
-        for (int32_t i = __shfl_sync(kAllLanes, start, whose) + lane; i < its_end; i += kWarp) sum += labels[sorted[i]].m;
+        for (int32_t i = its_start + lane; i < its_end; i += kWarp) sum += labels[sorted[i]].m;
         sum = warp_sum(sum);
         if (lane == 0) out[from + whose] = sum * scale;
       }

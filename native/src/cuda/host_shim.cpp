@@ -101,7 +101,8 @@ void fail(const char *format, int line, int other = 0) {
 
 const uint64_t *meet(Meeting &meeting, unsigned index, uint64_t brought, int line) {
   if (meeting.gone) fail("a thread waits at line %d for others that have ended", line);
-  if (meeting.arrived && meeting.line != line) fail("threads of one barrier are at lines %d and %d", meeting.line, line);
+  if (meeting.arrived && meeting.line != line)
+    fail("threads of one barrier are at lines %d and %d", meeting.line, line);
   meeting.line = line;
   std::vector<uint64_t> &place = meeting.brought[meeting.turn % 2];
   place[index] = brought;
@@ -204,5 +205,6 @@ const char *shim_run(unsigned blocks, unsigned threads, void (*a_kernel)(void *)
 
 }  // namespace ds2
 
-/// The order in which the threads of later launches run: 0 ascending, 1 descending, any other a seed to shuffle them by.
+/// The order in which the threads of later launches run: 0 ascending, 1 descending, any other a seed to shuffle them
+/// by.
 extern "C" DS2_API void ds2_shim_set_order(int32_t order) { ds2::order = order; }

@@ -1,7 +1,8 @@
-// CUDA's words for a plain C++ compiler, so that the kernels' own source runs where there is no GPU. A block's threads are
-// fibers that change places at barriers and shuffles only; in which order they run is the caller's choice, so that a
-// missing barrier shows as a result that depends on the order. A barrier that some thread never reaches, or that threads
-// of one warp reach at different lines, ends the launch with a sentence. One launch at a time; blocks one after another.
+// CUDA's words for a plain C++ compiler, so that the kernels' own source runs where there is no GPU. A block's threads
+// are fibers that change places at barriers and shuffles only; in which order they run is the caller's choice, so that
+// a missing barrier shows as a result that depends on the order. A barrier that some thread never reaches, or that
+// threads of one warp reach at different lines, ends the launch with a sentence. One launch at a time; blocks one after
+// another.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -48,9 +49,21 @@ To shim_bits(From from) {
 /// Under the address sanitizer, nobody may touch these bytes from now on.
 void shim_forbid(uintptr_t start, size_t bytes);
 
+template <class T>
+void hold(T &) {}
+
 inline float __int_as_float(int32_t bits) { return shim_bits<float>(bits); }
 inline int32_t __float_as_int(float x) { return shim_bits<int32_t>(x); }
 inline float __expf(float x) { return std::exp(x); }
+struct alignas(16) uint4 {
+  uint32_t x, y, z, w;
+};
+inline uint4 __ldg(const uint4 *from) {
+  uint4 line;
+  std::memcpy(&line, from, sizeof line);
+  return line;
+}
+inline void __stwb(uint4 *to, uint4 line) { std::memcpy(to, &line, sizeof line); }
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline int __ffs(int bits) { return __builtin_ffs(bits); }
 

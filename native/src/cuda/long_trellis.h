@@ -1,5 +1,5 @@
-// The trellis of labels too long for registers: the same steps, a block to a direction, from one row of states in memory to
-// another.
+// The trellis of labels too long for registers: the same steps, a block to a direction, from one row of states in
+// memory to another.
 #pragma once
 #include "chain.h"
 
@@ -15,7 +15,8 @@ __global__ void __launch_bounds__(kLongThreads) long_trellis(const Batch b) {
   const int32_t *places = b.places + static_cast<int64_t>(chain.n) * b.L;
   const int32_t scale = kSecond ? b.scales[chain.n] : 0;
   Value *const states = b.stopped(chain.reverse, chain.n);
-  const auto turn = [&](int32_t step) { return states + (chain.end - step) % 2 * b.S; };  // the last step's is the first
+  // the states before each step, in turns such that the last are where the other kernels look for them
+  const auto turn = [&](int32_t step) { return states + (chain.end - step) % 2 * b.S; };
 
   for (int32_t i = threadIdx.x; i <= chain.L; i += kLongThreads) {
     Value *to = turn(chain.begin);

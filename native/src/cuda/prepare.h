@@ -1,5 +1,6 @@
-// What must be known of each utterance before its frames are read: whether it can be solved at all, and its distinct symbols,
-// by one sort of its label (Deep Speech 2, appendix A.2: labels grouped by key, so that each key is summed in a fixed order).
+// What must be known of each utterance before its frames are read: whether it can be solved at all, and its distinct
+// symbols, by one sort of its label (Deep Speech 2, appendix A.2: labels grouped by key, so that each key is summed in
+// a fixed order).
 #pragma once
 #include "batch.h"
 

@@ -1,5 +1,5 @@
-// Reading and writing rows of V logits, a warp to a row, 16 bytes a lane at a time where their addresses allow it. Which lane
-// has which element depends on V alone, so that a row is summed in the same order wherever it lies.
+// Reading and writing rows of V logits, a warp to a row, 16 bytes a lane at a time where their addresses allow it.
+// Which lane has which element depends on V alone, so that a row is summed in the same order wherever it lies.
 #pragma once
 #include "batch.h"
 
@@ -7,10 +7,6 @@ namespace ds2 {
 
 struct Bfloat16 {
   uint16_t bits;
-};
-
-struct alignas(16) Line {
-  uint32_t word[4];
 };
 
 constexpr int kRowThreads = 128;  // four rows a block
@@ -31,32 +27,29 @@ __device__ __forceinline__ uint32_t bfloat16_bits(float x) {
 __device__ __forceinline__ void put(float *to, float x) { *to = x; }
 __device__ __forceinline__ void put(Bfloat16 *to, float x) { to->bits = static_cast<uint16_t>(bfloat16_bits(x)); }
 
-__device__ __forceinline__ void unpack(const Line &line, float (&x)[4]) {
-#pragma unroll
-  for (int j = 0; j < 4; ++j) x[j] = __int_as_float(static_cast<int32_t>(line.word[j]));
+__device__ __forceinline__ float float_of(uint32_t bits) { return __int_as_float(static_cast<int32_t>(bits)); }
+
+__device__ __forceinline__ void unpack(uint4 line, float (&x)[4]) {
+  x[0] = float_of(line.x), x[1] = float_of(line.y), x[2] = float_of(line.z), x[3] = float_of(line.w);
 }
-__device__ __forceinline__ void unpack(const Line &line, float (&x)[8]) {
+__device__ __forceinline__ void unpack(uint4 line, float (&x)[8]) {
+  const uint32_t words[] = {line.x, line.y, line.z, line.w};
 #pragma unroll
-  for (int j = 0; j < 8; ++j) {
-    const uint32_t word = line.word[j / 2];
-    x[j] = __int_as_float(static_cast<int32_t>(j % 2 ? word & 0xffff0000u : word << 16));
-  }
-}
-__device__ __forceinline__ Line pack(const float (&x)[4]) {
-  Line line;
-#pragma unroll
-  for (int j = 0; j < 4; ++j) line.word[j] = static_cast<uint32_t>(__float_as_int(x[j]));
-  return line;
-}
-__device__ __forceinline__ Line pack(const float (&x)[8]) {
-  Line line;
-#pragma unroll
-  for (int j = 0; j < 4; ++j) line.word[j] = bfloat16_bits(x[2 * j]) | bfloat16_bits(x[2 * j + 1]) << 16;
-  return line;
+  for (int j = 0; j < 8; ++j) x[j] = float_of(j % 2 ? words[j / 2] & 0xffff0000u : words[j / 2] << 16);
 }
 
-/// How a lane goes through a row. Its elements come in groups of kWide: side by side where V is a multiple of that, else
-/// a warp apart. aligned: whether a group may be moved as one line.
+__device__ __forceinline__ uint32_t bits_of(float x) { return static_cast<uint32_t>(__float_as_int(x)); }
+__device__ __forceinline__ uint32_t two_bits_of(float a, float b) { return bfloat16_bits(a) | bfloat16_bits(b) << 16; }
+
+__device__ __forceinline__ uint4 pack(const float (&x)[4]) {
+  return {bits_of(x[0]), bits_of(x[1]), bits_of(x[2]), bits_of(x[3])};
+}
+__device__ __forceinline__ uint4 pack(const float (&x)[8]) {
+  return {two_bits_of(x[0], x[1]), two_bits_of(x[2], x[3]), two_bits_of(x[4], x[5]), two_bits_of(x[6], x[7])};
+}
+
+/// How a lane goes through a row. Its elements come in groups of kWide: side by side where V is a multiple of that,
+/// else a warp apart. aligned: whether a group may be moved as one line.
 template <class X>
 struct Walk {
   static constexpr int kStep = kWarp * kWide<X>;
@@ -74,13 +67,13 @@ struct Walk {
   }
   /// The group of the step that begins at `from`; -inf outside the row.
   __device__ void load(const X *row, int32_t from, float (&x)[kWide<X>]) const {
-    if (aligned && at(from, 0) < V) return unpack(*reinterpret_cast<const Line *>(row + at(from, 0)), x);
+    if (aligned && at(from, 0) < V) return unpack(__ldg(reinterpret_cast<const uint4 *>(row + at(from, 0))), x);
 #pragma unroll
     for (int j = 0; j < kWide<X>; ++j) x[j] = at(from, j) < V ? to_float(row[at(from, j)]) : -INFINITY;
   }
   __device__ void store(X *row, int32_t from, const float (&x)[kWide<X>]) const {
     if (aligned) {
-      if (at(from, 0) < V) *reinterpret_cast<Line *>(row + at(from, 0)) = pack(x);
+      if (at(from, 0) < V) __stwb(reinterpret_cast<uint4 *>(row + at(from, 0)), pack(x));
       return;
     }
 #pragma unroll
@@ -90,7 +83,9 @@ struct Walk {
 };
 
 /// The first row of this warp, and from a row of a warp to its next.
-__device__ __forceinline__ int64_t first_row() { return (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / kWarp; }
+__device__ __forceinline__ int64_t first_row() {
+  return (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / kWarp;
+}
 __device__ __forceinline__ int64_t row_stride() { return static_cast<int64_t>(gridDim.x) * blockDim.x / kWarp; }
 
 }  // namespace ds2
