@@ -15,7 +15,7 @@ help:            ## this list
 
 setup: $(READY)  ## make .venv with the package and its tools
 
-$(READY): pyproject.toml constraints.txt native/CMakeLists.txt $(wildcard native/src/* native/include/*)
+$(READY): pyproject.toml constraints.txt native/CMakeLists.txt native/cuda.cmake $(wildcard native/src/* native/src/cuda/* native/include/*)
 	@utils/check_python.sh $(PYTHON)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'

@@ -3,7 +3,7 @@
  *   - every call returns a status; nothing throws, prints or exits; no buffer is allocated inside;
  *   - the caller owns every buffer, the workspace included (ask its size first);
  *   - sizes are in elements unless a name ends in _bytes; layout is row-major, the first letter slowest;
- *   - `threads` counts the calling thread; helpers are started and joined inside the call, 1 starts none;
+ *   - `threads` counts the calling thread; helpers are started and joined inside the call where they are worth it;
  *   - a result does not depend on `threads`, nor a row's result on the other rows of its batch.
  *
  *  Letters: D directions, T frames, N utterances, H hidden units, M rows of an array: either T*N, frame after frame with
@@ -80,7 +80,8 @@ typedef struct {
   int64_t stride_t, stride_n;
 } ds2_ctc_shape;
 
-/** What became of one utterance. Only DS2_CTC_FINE has a gradient: all others get exactly zero. */
+/** What became of one utterance. Only DS2_CTC_FINE has a gradient: all others get exactly zero. Lengths are judged first, then
+ *  labels, then whether they fit, and logits last. */
 typedef enum {
   DS2_CTC_FINE = 0,
   DS2_CTC_TOO_SHORT = 1,  /* needs a step a label, and one more between equal neighbours: cost +inf */
@@ -113,13 +114,14 @@ DS2_API ds2_status ds2_ctc_forward(const ds2_ctc_shape *shape, const void *logit
  *      dlogits[t][n][v] = dcosts[n] * (softmax(logits[t][n])[v] - the share of alignments that are at v in frame t)
  *  logits, saved             in, forward's
  *  dcosts                    in, N
- *  dlogits                   out, of the strides and precision of logits; zero where t >= input_lengths[n]
+ *  dlogits                   out, of the strides and precision of logits, but not logits themselves; zero where
+ *                            t >= input_lengths[n]
  */
 DS2_API ds2_status ds2_ctc_backward(const ds2_ctc_shape *shape, const void *logits, const void *saved,
                                     const float *dcosts, void *dlogits, int32_t threads);
 
 /** The same on a CUDA device: every pointer but `shape` is device memory, on the device that is current, and the work is
- *  queued on `stream` (a cudaStream_t) without waiting for it. Bit-identical from run to run. The buffers must live until
+ *  queued on `stream` (a cudaStream_t) without waiting for it; N < 2^30, L < 2^29. Bit-identical from run to run. The buffers must live until
  *  the stream has passed; what is saved is not what the CPU saves. */
 DS2_API ds2_status ds2_ctc_cuda_sizes(const ds2_ctc_shape *shape, size_t *out_saved_bytes, size_t *out_cost_bytes,
                                       size_t *out_forward_bytes);

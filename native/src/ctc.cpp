@@ -173,6 +173,11 @@ void solve(const Batch &b, int32_t n, float *space) {
   conclude(DS2_CTC_FINE, std::max(0.0, total.normaliser - std::log(total.mantissa) - total.exponent * ln2));
 }
 
+/// Threads that are worth starting: each should have about half a millisecond of work. steps: some nanoseconds each.
+int worthwhile(int32_t threads, int64_t steps) {
+  return static_cast<int>(std::min<int64_t>(threads, 1 + steps / 250000));
+}
+
 template <class Task>
 void run_all(int count, int threads, const Task &task) {
   run_tasks(count, threads, [](void *context, int i) { (*static_cast<const Task *>(context))(i); },
@@ -211,13 +216,15 @@ ds2_status ds2_ctc_forward(const ds2_ctc_shape *shape, const void *logits, const
   float *const spaces = reinterpret_cast<float *>(order + padded(s.N));
   const Workspace work(s, saved != nullptr);
   for (int32_t n = 0; n < s.N; ++n) order[n] = n;
-  const auto cells = [&](int32_t n) { return static_cast<int64_t>(input_lengths[n]) * target_lengths[n]; };
+  const auto cells = [&](int32_t n) { return static_cast<int64_t>(input_lengths[n]) * target_lengths[n]; };  // halved
   std::sort(order, order + s.N, [&](int32_t a, int32_t b) { return cells(a) != cells(b) ? cells(a) > cells(b) : a < b; });
 
   prefer_large_pages(workspace, needed);
   if (saved) prefer_large_pages(saved, Saved(s).total * sizeof(float));
   std::atomic<int32_t> next{0};
-  const int32_t tasks = std::min(threads, s.N);
+  int64_t steps = static_cast<int64_t>(s.T) * s.N * s.V / 8;
+  for (int32_t n = 0; n < s.N; ++n) steps += cells(n);
+  const int32_t tasks = std::min(worthwhile(threads, steps), s.N);
   run_all(tasks, tasks, [&](int task) {
     float *const space = spaces + task * work.total;
     std::fill_n(reinterpret_cast<int32_t *>(space + work.places), s.V, -1);
@@ -238,7 +245,8 @@ ds2_status ds2_ctc_backward(const ds2_ctc_shape *shape, const void *logits, cons
   const bool frame_major = s.stride_n <= s.stride_t;
   prefer_large_pages(dlogits, element(s, dlogits, s.T - 1, s.N - 1) - static_cast<const char *>(dlogits));
   const int64_t each = std::max<int64_t>({1, 16384 / s.V, (rows >> 30) + 1});
-  run_all(static_cast<int>((rows + each - 1) / each), threads, [&](int task) {
+  const int workers = worthwhile(threads, rows * s.V / 4);
+  run_all(static_cast<int>((rows + each - 1) / each), workers, [&](int task) {
     for (int64_t i = task * each; i < std::min(rows, (task + 1) * each); ++i) {
       const int32_t t = static_cast<int32_t>(frame_major ? i / s.N : i % s.T);
       const int32_t n = static_cast<int32_t>(frame_major ? i % s.N : i / s.T);

@@ -36,7 +36,7 @@ constexpr size_t trellis_floats(size_t L) { return 4 * padded(L + 1); }
 constexpr size_t scratch_floats(size_t L, size_t U) { return trellis_floats(L) + 3 * padded(L + 1) + 4 * padded(U); }
 
 struct CtcTotal {
-  double normaliser;  // ln of what the probabilities of the trellis must be divided by
+  double normaliser;  // ln of what the probabilities of the trellis must be divided by: they are relative to the best
   double mantissa;    // of the label's probability, mantissa * 2^exponent
   int32_t exponent;
   bool finite;  // whether the logits were

@@ -68,9 +68,10 @@ DS2_INLINE V load_last(const X *row, int32_t symbols) {
   return lane_numbers() >= W - rest ? v : V{} + kNegativeInfinity;
 }
 
-/// The best logit of a row and the sum of exp(x - best); NaN where a logit is NaN or +inf, or all are -inf.
+/// The best logit of a row, and the sum of exp(x - best) over all the others: the softmax's denominator less one, which may
+/// be tiny and still be all that an utterance costs. NaN where a logit is NaN.
 template <class X>
-DS2_INLINE void soften(const X *row, int32_t symbols, float &best, float &sum) {
+DS2_INLINE void soften(const X *row, int32_t symbols, float &best, float &rest) {
   const int32_t whole = symbols / W * W;
   const V last = symbols % W ? load_last(row, symbols) : V{} + kNegativeInfinity;
   V top[4] = {last, last, last, last};
@@ -80,27 +81,35 @@ DS2_INLINE void soften(const X *row, int32_t symbols, float &best, float &sum) {
     for (int i = 0; i < 4; ++i) top[i] = larger(top[i], load(row + v + i * W));
   for (; v < whole; v += W) top[0] = larger(top[0], load(row + v));
   best = reduce(larger(larger(top[0], top[1]), larger(top[2], top[3])), [](V a, V b) { return larger(a, b); });
-  V total = symbols % W ? exp(last - best) : V{};
-  for (v = 0; v < whole; v += W) total += exp(load(row + v) - best);
-  sum = reduce(total, [](V a, V b) { return a + b; });
+  V others = {}, equals = {};
+  const auto take = [&](V x) {
+    const I equal = x == best;
+    others += equal < 0 ? V{} : exp(x - best);
+    equals -= __builtin_convertvector(equal, V);
+  };
+  if (symbols % W) take(last);
+  for (v = 0; v < whole; v += W) take(load(row + v));
+  const auto sum = [](V a, V b) { return a + b; };
+  rest = reduce(others, sum) + (reduce(equals, sum) - 1);
 }
 
-/// Fill the rows of an utterance; returns ln of the product of softmax denominators, or NaN.
+/// Fill the rows of an utterance; returns ln of the product of softmax denominators relative to the best logits, or NaN.
 template <class X>
 double measure(const CtcUtterance &u) {
   double logs = 0, product = 1;
   const X *logits = static_cast<const X *>(u.logits);
   float *out = u.rows;
   for (int32_t t = 0; t < u.T; ++t, logits += u.stride, out += kHead + u.U) {
-    float sum;
-    soften(logits, u.V, out[0], sum);
-    out[1] = 1 / sum;
+    float rest;
+    soften(logits, u.V, out[0], rest);
+    if (out[0] - out[0] != 0) return out[0] - out[0];
+    out[1] = 1 / (1 + rest);
     if (u.V <= kSmall) {
       for (int32_t v = 0; v < u.V; ++v) out[kHead + v] = widen(logits[v]);
     } else {
       for (int32_t s = 0; s < u.U; ++s) out[kHead + s] = widen(logits[u.symbols[s]]);
     }
-    product *= sum;  // at most 2^31 times as much with every frame
+    product *= 1 + static_cast<double>(rest);  // at most 2^31 times as much with every frame
     if (t % 32 == 31) logs += log(product), product = 1;
   }
   return logs + log(product);

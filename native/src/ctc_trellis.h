@@ -38,34 +38,22 @@ DS2_INLINE Cells normal(Cells c) {
 
 DS2_INLINE Cells times(Cells c, Cells emission) { return {c.m * emission.m, c.e + emission.e}; }
 
-constexpr float kLog2E = 1.44269504f;
-constexpr double kLn2 = 0.693147180559945309;
-constexpr float kFar = 8192;   // logits beyond this are taken relative to their frame's best
-constexpr float kLost = 40000;  // far more than what counts as probability zero
+constexpr float kLost = -40000;  // nats below the best of a frame: far more than what counts as probability zero
 
-/// What the logits of a frame are reckoned from: exp(x) is written as exp(base) 2^exponent times a number of at most 1.
-struct Origin {
-  float base;
-  int32_t exponent;
-
-  explicit Origin(float best) : base(best > kFar || best < -kFar ? best : 0) {
-    exponent = static_cast<int32_t>(__builtin_rintf((best - base) * kLog2E));
-  }
-  double log() const { return base + exponent * kLn2; }
-};
-
-/// Probabilities of the symbols of a frame relative to its origin: mantissas[s] * 2^exponents[s].
+/// Probabilities of the symbols of a frame relative to its best: mantissas[s] * 2^exponents[s], exactly 1 for the best, as
+/// what is lost there is lost in every frame that is like it. x - best is taken with what its rounding lost.
 DS2_INLINE void emit(const float *row, int32_t symbols, float *mantissas, float *exponents) {
-  const Origin origin(row[0]);
+  const V best = V{} + row[0];
   for (int32_t s = 0; s < symbols; s += W) {
-    V x = load(row + kHead + s) - origin.base;
-    x = x > -kLost ? x : V{} - kLost;  // a NaN, too: beyond the row's end there may be anything
-    x = x < kLost ? x : V{} + kLost;
+    const V x = load(row + kHead + s), difference = x - best;
+    const V y = difference > kLost ? difference : V{} + kLost;  // a NaN, too: beyond the row's end there may be anything
+    const V taken = x - y, rounded = (x - (y + taken)) + (taken - best);
     I k;
-    const V f = reduce_argument(x, k);
-    const I exponent = k - (kRoundBits + origin.exponent);
-    store(mantissas + s, exp_reduced(f));
-    store_ints(exponents + s, exponent < -(1 << 15) ? I{} + kNone : exponent);
+    const V f = reduce_argument(y, k) + rounded;
+    k -= kRoundBits;
+    const I lost = k < -(1 << 15);
+    store(mantissas + s, lost < 0 ? V{} + 1.0f : exp_reduced(f));
+    store_ints(exponents + s, lost < 0 ? I{} + kNone : k);
   }
 }
 
@@ -222,10 +210,6 @@ void fill_occupancies(const CtcUtterance &u, const CtcTotal &total) {
 CtcTotal forward(const CtcUtterance &u) {
   CtcTotal total{};
   total.normaliser = u.bfloat16 ? measure<uint16_t>(u) : measure<float>(u);
-  for (int32_t t = 0; t < u.T; ++t) {
-    const float best = u.rows[static_cast<size_t>(t) * (kHead + u.U)];
-    total.normaliser += best - Origin(best).log();
-  }
   total.finite = total.normaliser - total.normaliser == 0;
   if (!total.finite) return total;
   if (u.U <= 2 * kTable) fill_alpha<kTable ? 2 : 0>(u);
