@@ -74,7 +74,7 @@ DS2_API ds2_status ds2_gru_backward(int32_t D, int32_t T, int32_t N, int32_t M, 
 /** A batch for CTC. logits[t*stride_t + n*stride_n + v], strides in elements: (N*V, V) for frame-major (T, N, V),
  *  (V, T*V) for utterance-major (N, T, V). No two rows may overlap. */
 typedef struct {
-  int32_t T, N, V, L;  /* L: the width of targets, 0 when every label is empty */
+  int32_t T, N, V, L;  /* L: the width of targets, 0 when every label is empty; N < 2^30, L < 2^29 */
   int32_t blank;       /* 0..V-1 */
   int32_t precision;   /* ds2_precision of logits and dlogits */
   int64_t stride_t, stride_n;
@@ -121,7 +121,7 @@ DS2_API ds2_status ds2_ctc_backward(const ds2_ctc_shape *shape, const void *logi
                                     const float *dcosts, void *dlogits, int32_t threads);
 
 /** The same on a CUDA device: every pointer but `shape` is device memory, on the device that is current, and the work is
- *  queued on `stream` (a cudaStream_t) without waiting for it; N < 2^30, L < 2^29. Bit-identical from run to run. The buffers must live until
+ *  queued on `stream` (a cudaStream_t) without waiting for it. Bit-identical from run to run. The buffers must live until
  *  the stream has passed; what is saved is not what the CPU saves. */
 DS2_API ds2_status ds2_ctc_cuda_sizes(const ds2_ctc_shape *shape, size_t *out_saved_bytes, size_t *out_cost_bytes,
                                       size_t *out_forward_bytes);

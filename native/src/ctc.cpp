@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <limits>
 
+#include "ctc_shape.h"
 #include "isa.h"
 #include "pages.h"
-#include "status.h"
 #include "threads.h"
 
 namespace ds2 {
@@ -73,15 +73,9 @@ char *line_start(void *p) {
   return reinterpret_cast<char *>((reinterpret_cast<std::uintptr_t>(p) + kLine - 1) / kLine * kLine);
 }
 
-ds2_status check(const ds2_ctc_shape *s, int32_t threads) {
-  if (!s) return fail(DS2_INVALID, "the shape is NULL");
-  if (s->T < 0 || s->N < 0 || s->V < 1 || s->L < 0 || threads < 1)
-    return fail(DS2_INVALID, "need T, N, L >= 0, V, threads > 0, got T=%d N=%d V=%d L=%d threads=%d", s->T, s->N, s->V,
-                s->L, threads);
-  if (s->blank < 0 || s->blank >= s->V) return fail(DS2_INVALID, "need blank in 0..%d, got %d", s->V - 1, s->blank);
-  if (s->precision != DS2_FLOAT32 && s->precision != DS2_BFLOAT16)
-    return fail(DS2_INVALID, "need precision = 0 (float32) or 1 (bfloat16), got %d", s->precision);
-  return DS2_OK;
+ds2_status check(const ds2_ctc_shape *shape, int32_t threads) {
+  if (const ds2_status status = check_shape(shape)) return status;
+  return threads < 1 ? fail(DS2_INVALID, "need threads > 0, got %d", threads) : DS2_OK;
 }
 
 const char *element(const ds2_ctc_shape &s, const void *array, int32_t t, int32_t n) {

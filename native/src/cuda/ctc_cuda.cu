@@ -1,11 +1,11 @@
 // CTC on a CUDA device: seven kernels, queued one after another on the caller's stream and never waited for. What each
 // does is in its own file; here is the interface, and which kernel serves which size.
+#include "ctc_shape.h"
 #include "gradient.h"
 #include "long_trellis.h"
 #include "meet.h"
 #include "prepare.h"
 #include "softmax.h"
-#include "status.h"
 #include "trellis.h"
 
 namespace ds2 {
@@ -22,18 +22,6 @@ struct Queue {
   }
   ds2_status status() const { return wrong ? fail(DS2_DEVICE, "CUDA: %s", wrong) : DS2_OK; }
 };
-
-ds2_status check(const ds2_ctc_shape *s) {
-  if (!s) return fail(DS2_INVALID, "the shape is NULL");
-  if (s->T < 0 || s->N < 0 || s->V < 1 || s->L < 0)
-    return fail(DS2_INVALID, "need T, N, L >= 0, V > 0, got T=%d N=%d V=%d L=%d", s->T, s->N, s->V, s->L);
-  if (s->N >= 1 << 30 || s->L >= 1 << 29)  // 2N blocks, S = 2L + 1
-    return fail(DS2_INVALID, "need N < 2^30 and L < 2^29, got N=%d L=%d", s->N, s->L);
-  if (s->blank < 0 || s->blank >= s->V) return fail(DS2_INVALID, "need blank in 0..%d, got %d", s->V - 1, s->blank);
-  if (s->precision != DS2_FLOAT32 && s->precision != DS2_BFLOAT16)
-    return fail(DS2_INVALID, "need precision = 0 (float32) or 1 (bfloat16), got %d", s->precision);
-  return DS2_OK;
-}
 
 /// Blocks for a kernel that goes through rows, a warp to each.
 int64_t row_blocks(const Batch &b) {
@@ -59,7 +47,7 @@ using namespace ds2;
 
 ds2_status ds2_ctc_cuda_sizes(const ds2_ctc_shape *shape, size_t *out_saved_bytes, size_t *out_cost_bytes,
                               size_t *out_forward_bytes) {
-  if (const ds2_status status = check(shape)) return status;
+  if (const ds2_status status = check_shape(shape)) return status;
   if (!out_saved_bytes || !out_cost_bytes || !out_forward_bytes) return fail(DS2_INVALID, "an output is NULL");
   Batch b = batch_of(*shape);
   *out_saved_bytes = place_saved(b, nullptr);
@@ -71,7 +59,7 @@ ds2_status ds2_ctc_cuda_sizes(const ds2_ctc_shape *shape, size_t *out_saved_byte
 ds2_status ds2_ctc_cuda_forward(const ds2_ctc_shape *shape, const void *logits, const int32_t *targets,
                                 const int32_t *input_lengths, const int32_t *target_lengths, float *costs,
                                 int32_t *verdicts, void *saved, void *workspace, size_t workspace_bytes, void *stream) {
-  if (const ds2_status status = check(shape)) return status;
+  if (const ds2_status status = check_shape(shape)) return status;
   if (shape->N == 0) return DS2_OK;
   if ((!logits && shape->T) || (!targets && shape->L) || !input_lengths || !target_lengths || !costs || !verdicts ||
       !workspace)
@@ -99,7 +87,7 @@ ds2_status ds2_ctc_cuda_forward(const ds2_ctc_shape *shape, const void *logits, 
 
 ds2_status ds2_ctc_cuda_backward(const ds2_ctc_shape *shape, const void *logits, const void *saved,
                                  const float *dcosts, void *dlogits, void *stream) {
-  if (const ds2_status status = check(shape)) return status;
+  if (const ds2_status status = check_shape(shape)) return status;
   if (shape->N == 0 || shape->T == 0) return DS2_OK;
   if (!logits || !saved || !dcosts || !dlogits) return fail(DS2_INVALID, "an array is NULL");
   Batch b = batch_of(*shape);
