@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 
@@ -28,8 +27,6 @@ const CtcKernels &kernels() {
   static const CtcKernels &chosen = choose_kernels();
   return chosen;
 }
-
-constexpr int32_t kLeast = -(1 << 28);  // exponents below count as probability zero
 
 /// Where `saved` keeps what, in 32-bit words: for each utterance its frames (0 unless it is fine), U and the symbols; then
 /// for each its rows.
@@ -158,18 +155,17 @@ void solve(const Batch &b, int32_t n, float *space) {
   u.alpha = space + work.alpha, u.scratch = space + work.scratch;
   const CtcTotal total = kernels().forward(u);
   if (!total.finite) return conclude(DS2_CTC_NOT_FINITE, nan);
-  if (total.exponent < kLeast) return conclude(DS2_CTC_IMPOSSIBLE, infinite);
+  if (total.cost == infinite) return conclude(DS2_CTC_IMPOSSIBLE, infinite);
   if (b.saved) {
     kernels().occupy(u, total);
     head[0] = T, head[1] = u.U;
   }
-  constexpr double ln2 = 0.693147180559945309;
-  conclude(DS2_CTC_FINE, std::max(0.0, total.normaliser - std::log(total.mantissa) - total.exponent * ln2));
+  conclude(DS2_CTC_FINE, std::max(0.0, total.cost));
 }
 
 /// Threads that are worth starting: each should have about half a millisecond of work. steps: some nanoseconds each.
 int worthwhile(int32_t threads, int64_t steps) {
-  return static_cast<int>(std::min<int64_t>(threads, 1 + steps / 250000));
+  return static_cast<int>(std::clamp<int64_t>(1 + steps / 250000, 1, threads));
 }
 
 template <class Task>
@@ -210,7 +206,9 @@ ds2_status ds2_ctc_forward(const ds2_ctc_shape *shape, const void *logits, const
   float *const spaces = reinterpret_cast<float *>(order + padded(s.N));
   const Workspace work(s, saved != nullptr);
   for (int32_t n = 0; n < s.N; ++n) order[n] = n;
-  const auto cells = [&](int32_t n) { return static_cast<int64_t>(input_lengths[n]) * target_lengths[n]; };  // halved
+  const auto cells = [&](int32_t n) {  // half of them; lengths that are wrong are judged later
+    return static_cast<int64_t>(std::clamp(input_lengths[n], 0, s.T)) * std::clamp(target_lengths[n], 0, s.L);
+  };
   std::sort(order, order + s.N, [&](int32_t a, int32_t b) { return cells(a) != cells(b) ? cells(a) > cells(b) : a < b; });
 
   prefer_large_pages(workspace, needed);

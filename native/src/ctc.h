@@ -1,7 +1,8 @@
 // One utterance of a CTC call, and the kernels an instruction set offers for it. Plain types only, as in gru.h.
 //
 // An utterance is reduced to the U distinct symbols of its label and the blank, so V is met once a frame; a small alphabet
-// is kept whole and in order. A row of `rows` is a frame: kHead floats, then one for each symbol: its logit, which backward turns into its occupancy.
+// is kept whole and in order. A row of `rows` is a frame: kHead floats, then one for each symbol: its logit, which `occupy`
+// turns into its occupancy.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -33,13 +34,12 @@ struct CtcUtterance {
 
 /// The cells of a frame: mantissa and exponent of L + 1 labels and L + 1 blanks.
 constexpr size_t trellis_floats(size_t L) { return 4 * padded(L + 1); }
-constexpr size_t scratch_floats(size_t L, size_t U) { return trellis_floats(L) + 3 * padded(L + 1) + 4 * padded(U); }
+constexpr size_t scratch_floats(size_t L, size_t U) { return trellis_floats(L) + 11 * padded(L + 1) + 6 * padded(U); }
 
 struct CtcTotal {
-  double normaliser;  // ln of what the probabilities of the trellis must be divided by: they are relative to the best
-  double mantissa;    // of the label's probability, mantissa * 2^exponent
-  int32_t exponent;
-  bool finite;  // whether the logits were
+  double cost;       // infinite when the label has probability zero, NaN when the logits are not finite
+  int32_t exponent;  // of the label's probability relative to the best symbols
+  bool finite;       // whether the logits were
 };
 
 /// The gradient of one frame.

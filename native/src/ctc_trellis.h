@@ -38,7 +38,7 @@ DS2_INLINE Cells normal(Cells c) {
 
 DS2_INLINE Cells times(Cells c, Cells emission) { return {c.m * emission.m, c.e + emission.e}; }
 
-constexpr float kLost = -40000;  // nats below the best of a frame: far more than what counts as probability zero
+constexpr float kLost = -22000;  // nats below the best of its frame where a symbol's probability counts as zero
 
 /// Probabilities of the symbols of a frame relative to its best: mantissas[s] * 2^exponents[s], exactly 1 for the best, as
 /// what is lost there is lost in every frame that is like it. x - best is taken with what its rounding lost.
@@ -46,12 +46,12 @@ DS2_INLINE void emit(const float *row, int32_t symbols, float *mantissas, float 
   const V best = V{} + row[0];
   for (int32_t s = 0; s < symbols; s += W) {
     const V x = load(row + kHead + s), difference = x - best;
-    const V y = difference > kLost ? difference : V{} + kLost;  // a NaN, too: beyond the row's end there may be anything
+    const I lost = ~(difference >= kLost);  // a NaN, too: beyond the row's end there may be anything
+    const V y = lost < 0 ? V{} : difference;
     const V taken = x - y, rounded = (x - (y + taken)) + (taken - best);
     I k;
     const V f = reduce_argument(y, k) + rounded;
     k -= kRoundBits;
-    const I lost = k < -(1 << 15);
     store(mantissas + s, lost < 0 ? V{} + 1.0f : exp_reduced(f));
     store_ints(exponents + s, lost < 0 ? I{} + kNone : k);
   }
@@ -97,7 +97,7 @@ struct Emissions<0> {
 
 /// The parts of an utterance's scratch.
 struct Scratch {
-  float *beta, *shares, *gathered, *mantissas, *exponents, *even, *odd;
+  float *beta, *shares, *gathered, *mantissas, *exponents, *even, *odd, *exact, *values;
 
   explicit Scratch(const CtcUtterance &u) {
     beta = u.scratch;
@@ -107,6 +107,8 @@ struct Scratch {
     exponents = mantissas + padded(u.U);
     even = exponents + padded(u.U);
     odd = even + padded(u.U);
+    values = odd + padded(u.U);
+    exact = values + 2 * padded(u.U);
   }
 };
 
@@ -206,30 +208,5 @@ void fill_occupancies(const CtcUtterance &u, const CtcTotal &total) {
     for (int32_t s = 0; s < u.U; ++s) row[kHead + s] = (scratch.even[s] + scratch.odd[s]) * scale;
   }
 }
-
-CtcTotal forward(const CtcUtterance &u) {
-  CtcTotal total{};
-  total.normaliser = u.bfloat16 ? measure<uint16_t>(u) : measure<float>(u);
-  total.finite = total.normaliser - total.normaliser == 0;
-  if (!total.finite) return total;
-  if (u.U <= 2 * kTable) fill_alpha<kTable ? 2 : 0>(u);
-  else if (u.U <= 4 * kTable) fill_alpha<kTable ? 4 : 0>(u);
-  else fill_alpha<0>(u);
-  const float *last = alpha_at(u, u.T - 1), *label = label_at(const_cast<float *>(last), u.L), *blank = label + 2 * W;
-  int32_t exponents[2];
-  memcpy(exponents, label + W, sizeof(int32_t));
-  memcpy(exponents + 1, blank + W, sizeof(int32_t));
-  total.exponent = exponents[0] > exponents[1] ? exponents[0] : exponents[1];
-  total.mantissa = ldexp(label[0], exponents[0] - total.exponent) + ldexp(blank[0], exponents[1] - total.exponent);
-  return total;
-}
-
-void occupy(const CtcUtterance &u, const CtcTotal &total) {
-  if (u.U <= 2 * kTable) fill_occupancies<kTable ? 2 : 0>(u, total);
-  else if (u.U <= 4 * kTable) fill_occupancies<kTable ? 4 : 0>(u, total);
-  else fill_occupancies<0>(u, total);
-}
-
-void gradient(const CtcGradient &g) { g.bfloat16 ? write_gradient<uint16_t>(g) : write_gradient<float>(g); }
 
 }  // namespace

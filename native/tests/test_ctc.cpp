@@ -215,6 +215,32 @@ bool check_verdicts() {
          expect("length -1", verdict_of([](Problem &p) { p.target_lengths[1] = -1; }) == DS2_CTC_BAD_LENGTH);
 }
 
+/// Lengths that are no lengths, on any number of threads.
+bool check_wild_lengths() {
+  constexpr int32_t least = std::numeric_limits<int32_t>::min(), most = std::numeric_limits<int32_t>::max();
+  bool good = true;
+  for (const int32_t length : {least, -5, 100000, most})
+    for (const int threads : {1, 2, 8}) {
+      Problem p = make(4, 6, 5, 3, 2, false, false, 0);
+      std::fill(p.input_lengths.begin(), p.input_lengths.end(), length);
+      std::fill(p.target_lengths.begin(), p.target_lengths.end(), length);
+      const auto verdicts = run(p, std::vector<float>(6, 1), threads).verdicts;
+      good = good && verdicts == std::vector<int32_t>(6, DS2_CTC_BAD_LENGTH);
+    }
+  return expect("wild lengths", good);
+}
+
+/// An alignment that is all but certain in every one of many frames: what is left is less than floats keep of 1.
+bool check_certain(float gap) {
+  Problem p = make(3000, 1, 29, 600, 1, false, false, 0);
+  for (int t = 0; t < p.T; ++t)
+    for (int v = 0; v < p.V; ++v) p.logits[p.at(t, 0) + v] = v == (t % 5 == 2 ? p.targets[t / 5] : 0) ? gap : 0;
+  Doubles gradient(p.logits.size(), 0.0);
+  const double expected = reference(p, 0, gradient), found = run(p, {1}, 1).costs[0];
+  std::printf("certain, %g nats: cost %.3e, off by %.1e of it\n", gap, expected, std::fabs(found / expected - 1));
+  return expect("certain", std::fabs(found - expected) < 1e-5 * expected + 1e-9);
+}
+
 bool check_refusals() {
   ds2_ctc_shape shape{4, 2, 5, 3, 0, DS2_FLOAT32, 10, 5};
   size_t a, b, c;
@@ -232,6 +258,7 @@ bool check_refusals() {
          expect("threads", ds2_ctc_sizes(&shape, 0, &a, &b, &c) == DS2_INVALID) &
          expect("NULL", ds2_ctc_forward(&shape, nullptr, i, i, i, x, i, x, x, 1 << 20, 1) == DS2_INVALID) &
          expect("workspace", ds2_ctc_forward(&shape, x, i, i, i, x, i, x, x, 8, 1) == DS2_WORKSPACE) &
+         expect("memory", sizes({2147483647, 9, 5, (1 << 29) - 1, 0, DS2_FLOAT32, 10, 5}) == DS2_INVALID) &
          expect("sizes", sizes(shape) == DS2_OK && a > 0 && b > 0 && c > b);
 }
 
@@ -249,6 +276,8 @@ int main() {
   good = check(make(0, 2, 4, 2, 1, false, false, 0)) && good;
   good = check(make(1200, 2, 29, 300, 50, false, false, 0)) && good;
   good = check_verdicts() && good;
+  good = check_wild_lengths() && good;
+  for (const float gap : {8.0f, 12.0f, 15.0f, 17.0f, 30.0f}) good = check_certain(gap) && good;
   good = check_refusals() && good;
   return good ? 0 : 1;
 }
