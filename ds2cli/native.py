@@ -87,7 +87,7 @@ def find(name: str = "cpu") -> Path | None:
 def load(name: str = "cpu") -> c.CDLL:
     """Load a library.
 
-    Raises NativeError when it is missing, cannot be loaded or was built for another version of this package.
+    Raises NativeError when it is missing, cannot be loaded, is another library or of another version of this package.
     """
     part, file = PARTS[name], find(name)
     if file is None:
@@ -96,19 +96,22 @@ def load(name: str = "cpu") -> c.CDLL:
         library = c.CDLL(str(file))
     except OSError as error:
         raise NativeError(f"{file}: cannot be loaded, {error} ({part.remedy})") from None
-    if (built := int(library.ds2_abi_version())) != ABI_VERSION:
-        raise NativeError(f"{file}: speaks ABI {built}, this package speaks {ABI_VERSION} ({part.remedy})")
 
     def raise_on_status(status: int, function: Any, _arguments: tuple[Any, ...]) -> int:
         if status != 0:
             raise NativeError(f"{function.__name__}: {library.ds2_last_error().decode()}")
         return status
 
-    for symbol in part.texts:
-        getattr(library, symbol).restype = c.c_char_p
-    for symbol, argtypes in part.signatures.items():
-        function = getattr(library, symbol)
-        function.argtypes, function.restype, function.errcheck = argtypes, c.c_int, raise_on_status
+    try:
+        if (built := int(library.ds2_abi_version())) != ABI_VERSION:
+            raise NativeError(f"{file}: speaks ABI {built}, this package speaks {ABI_VERSION} ({part.remedy})")
+        for symbol in part.texts:
+            getattr(library, symbol).restype = c.c_char_p
+        for symbol, argtypes in part.signatures.items():
+            function = getattr(library, symbol)
+            function.argtypes, function.restype, function.errcheck = argtypes, c.c_int, raise_on_status
+    except AttributeError as error:
+        raise NativeError(f"{file}: is not {part.names[0]}, {error} ({part.remedy})") from None
     return library
 
 

@@ -74,6 +74,7 @@ def ctc(
     float32 and bfloat16 run in the native library of their device (float16 as float32), on the CPU on
     torch.get_num_threads() threads; a result depends neither on their number nor on the other rows of the batch.
     Everything else, and everything where the library is missing, takes torch's loss. Gradients of gradients: none.
+    torch.func.grad and its kin: not supported.
     """
     if batch_first:
         logits = logits.transpose(0, 1)
@@ -91,7 +92,7 @@ def ctc(
 
 
 def check(logits: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, blank: int) -> None:
-    """Raise ValueError unless the shapes fit."""
+    """Raise ValueError unless the shapes fit, and the tensors that belong to logits with data have data."""
     N, V = logits.shape[1:] if logits.dim() == 3 else (-1, 0)
     lengths = (N,)
     if targets.dim() != 2 or not (len(targets), *input_lengths.shape, *target_lengths.shape) == lengths * 3:
@@ -101,6 +102,10 @@ def check(logits: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths
         )
     if not 0 <= blank < V:
         raise ValueError(f"ctc: the blank is one of the {V} symbols, got {blank}")
+    others = targets, input_lengths, target_lengths
+    # torch would take the operator that makes up shapes, and its costs are whatever lay in memory
+    if logits.device.type != "meta" and any(x.device.type == "meta" for x in others):
+        raise ValueError(f"ctc: targets or lengths on the meta device have no data, the logits are on {logits.device}")
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]

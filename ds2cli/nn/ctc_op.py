@@ -27,8 +27,10 @@ def ctc(
 
     logits: (T, N, V) float32 or bfloat16, laid out as `suits` says. targets: (N, L) integers.
     input_lengths, target_lengths: (N,) integers. Returns (N,) float32, (N,) int32 and bytes.
-    NativeError when the shapes do not fit.
+    ValueError when the shapes do not fit.
     """
+    rows = logits.shape[1:2]
+    check(logits, targets.dim() == 2 and rows == targets.shape[:1] == input_lengths.shape == target_lengths.shape)
     (T, N, V), L, device = logits.shape, targets.shape[1], logits.device
     shape = shape_of(logits, L, blank)
     saved_bytes, cost_bytes, forward_bytes = sizes(shape, device)
@@ -46,7 +48,11 @@ def ctc(
 
 @torch.library.custom_op("ds2cli::ctc_backward", mutates_args=(), device_types=DEVICES)
 def ctc_backward(logits: Tensor, saved: Tensor, dcosts: Tensor, labels: int, blank: int) -> Tensor:
-    """The gradient of the logits, of their strides and type. dcosts: (N,); labels: the width L of the targets."""
+    """The gradient of the logits, of their strides and type. dcosts: (N,); labels: the width L of the targets.
+
+    saved: what `ctc` returned for these logits, not looked at. ValueError when the shapes do not fit.
+    """
+    check(logits, logits.shape[1:2] == dcosts.shape)
     dlogits = torch.empty_strided(logits.shape, logits.stride(), dtype=logits.dtype, device=logits.device)
     arrays = (logits, saved, dcosts.float().contiguous(), dlogits)
     call("backward", logits.device, shape_of(logits, labels, blank), *map(address, arrays))
@@ -87,6 +93,15 @@ def _backward(ctx: Any, dcosts: Tensor | None, *_: Tensor | None) -> tuple[Tenso
 
 
 ctc.register_autograd(_backward, setup_context=_setup)
+
+
+def check(logits: Tensor, others_fit: bool) -> None:
+    """ValueError unless the library can read the logits, and as much of the other arrays as it will."""
+    if logits.dim() != 3 or logits.dtype not in PRECISIONS or not others_fit or not suits(logits):
+        raise ValueError(
+            "ctc: the operator takes logits (T, N, V) float32 or bfloat16 as `suits` says and N rows of all else, got "
+            f"{tuple(logits.shape)} {logits.dtype} of strides {logits.stride()}"
+        )
 
 
 def suits(logits: Tensor) -> bool:

@@ -31,8 +31,9 @@ def ctc_ref(
 def one(logits: Floats, label: Ints, blank: int) -> tuple[float, Floats]:
     """The cost of one utterance and its gradient (T, V). logits: (T, V); label: (L,)."""
     nothing = np.zeros_like(logits)
-    with np.errstate(invalid="ignore"):
-        log_p = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+    with np.errstate(invalid="ignore", over="ignore"):
+        below = logits - logits.max(axis=1, keepdims=True)  # the best is 0: far from 0 a sum would lose its digits
+        log_p = below - np.logaddexp.reduce(below, axis=1, keepdims=True)
     if np.isnan(log_p).any() or np.isposinf(logits).any():
         return np.nan, nothing
     states = np.full(2 * len(label) + 1, blank)

@@ -44,16 +44,25 @@ WORST: dict[str, Callable[[Case], float]] = {
 MADE = 3
 """What `with_odd_ones` adds at the most."""
 
+MOST_FRAMES = 360_000
+"""Of an utterance: an hour of 10 ms each. The loss has no such limit, the memory of its formulas in float64 has."""
+
+HINTS = {"no-num-frames": "ds2 featurize writes num_frames", "unspellable": "is --vocab right?"}
+"""What to do where rows are dropped for a reason."""
+
 
 def of_rows(rows: Iterable[Row], vocab: Vocab, stride: int, size: int, ledger: Ledger) -> list[Case]:
     """The `size` worst utterances of a manifest with num_frames and text, one too long and one empty among them.
 
-    stride: frames a step. What the vocabulary cannot spell is dropped. DataError when no utterance is left that fits.
+    stride: frames a step. What the vocabulary cannot spell and what is longer than MOST_FRAMES is dropped. DataError
+    when no utterance is left that fits.
     """
     cases = []
     for row in rows:
         try:
             labels = np.array(vocab.encode(row["text"]), np.int32)
+            if row["num_frames"] > MOST_FRAMES:
+                raise BadUtterance("too-long", f"{row['num_frames']} frames, at most {MOST_FRAMES} are tried")
         except BadUtterance as e:
             ledger.drop_error(row["id"], e)
             continue
@@ -61,9 +70,9 @@ def of_rows(rows: Iterable[Row], vocab: Vocab, stride: int, size: int, ledger: L
         cases.append(Case("", row["id"], -(-row["num_frames"] // stride), labels))
     fit = [case for case in cases if case.spare >= 0 and len(case.labels)]
     if not fit:
-        raise DataError(
-            f"doctor: no utterance's label fits its frames, {ledger.summary()} (is --stride {stride} right?)"
-        )
+        hints = [f"is --stride {stride} right?"] if ledger.kept else [HINTS[r] for r in ledger.reasons if r in HINTS]
+        hint = f" ({'; '.join(hints)})" if hints else ""
+        raise DataError(f"doctor: no utterance's label fits its frames, {ledger.summary()}{hint}")
     short = [replace(case, verdict=Verdict.TOO_SHORT) for case in cases if case.spare < 0]
     odd = [replace(c, why=c.verdict.code) for c in sorted(short, key=lambda case: case.spare)[:1]]
     odd += [replace(case, why="empty label") for case in cases if not len(case.labels)][:1]
@@ -103,8 +112,9 @@ def worst(fit: list[Case], size: int) -> list[Case]:
 
 def with_odd_ones(cases: list[Case]) -> list[Case]:
     """The cases, and made of them what is missing: a label that does not fit, an empty one, logits with a NaN."""
-    longest = max(cases, key=lambda case: len(case.labels))
-    shortest = min((case for case in cases if case.verdict is Verdict.FINE), key=lambda case: case.steps)
+    fine = [case for case in cases if case.verdict is Verdict.FINE and case.steps]
+    longest = max(fine, key=lambda case: len(case.labels))
+    shortest = min(fine, key=lambda case: case.steps)
     short, spoiled = Verdict.TOO_SHORT, Verdict.NOT_FINITE
     made = []
     if not any(case.verdict is short for case in cases):

@@ -24,6 +24,23 @@ def test_without_the_library_torchs_loss_is_shown_alone(ds2, toy, monkeypatch, t
     assert len(done.stdout.splitlines()) == 5
 
 
+@pytest.mark.parametrize("frames", [9, 0])
+def test_an_odd_row_is_no_false_alarm(ds2, tmp_path, jsonl, frames):
+    text = "hello world" if frames else ""
+    found = [{"id": "a", "num_frames": 100, "text": "hello"}, {"id": "b", "num_frames": frames, "text": text}]
+    done = ds2("doctor", "ctc", jsonl(tmp_path / "rows.jsonl", found))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("frames", "said"),
+    [({}, "1 no-num-frames) (ds2 featurize writes num_frames)"), ({"num_frames": 9_000_000_000}, "1 too-long)\n")],
+)
+def test_rows_that_were_all_dropped_are_one_sentence(ds2, tmp_path, jsonl, frames, said):
+    done = ds2("doctor", "ctc", jsonl(tmp_path / "rows.jsonl", [{"id": "a", "text": "hello", **frames}]))
+    assert done.returncode == 3 and said in done.stderr and "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [

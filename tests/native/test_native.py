@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ctypes
+import ctypes.util
 import os
 import subprocess
 import sys
@@ -152,6 +153,31 @@ def test_a_library_that_cannot_be_loaded_is_named(fresh, monkeypatch, tmp_path):
         monkeypatch.setenv(part.variable, str(broken))
         with pytest.raises(native.NativeError, match=r"libds2native\.so: cannot be loaded"):
             native.load(name)
+
+
+def test_a_library_that_is_another_one_is_named(fresh, monkeypatch):
+    libm = ctypes.util.find_library("m")
+    if not sys.platform.startswith("linux") or libm is None:
+        pytest.skip("no library that is known to be another")
+    for name, part in native.PARTS.items():
+        monkeypatch.setenv(part.variable, libm)
+        with pytest.raises(native.NativeError, match=rf"is not {part.names[0]}, .*ds2_abi_version.*make native"):
+            native.load(name)
+        assert not native.available(name)
+    assert "torch does its work" in native.describe()
+
+
+@needs_library
+def test_one_library_in_the_place_of_the_other_is_named(fresh, monkeypatch):
+    cpu, cuda = native.find("cpu"), native.find("cuda")
+    monkeypatch.setenv("DS2_NATIVE_CUDA_LIB", str(cpu))
+    with pytest.raises(native.NativeError, match=r"is not libds2native_cuda\.so, .*ds2_ctc_cuda_sizes"):
+        native.load("cuda")
+    if cuda is None:
+        return
+    monkeypatch.setenv("DS2_NATIVE_LIB", str(cuda))
+    with pytest.raises(native.NativeError, match=r"is not libds2native\.so, .*make native"):
+        native.load()
 
 
 @needs_library

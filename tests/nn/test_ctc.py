@@ -327,6 +327,23 @@ def test_shapes_that_do_not_fit_are_refused():
         ctc(logits, targets, steps, sizes, 7)
 
 
+@both
+@pytest.mark.parametrize("i", range(3))
+def test_lengths_without_data_are_refused(implementation, i):
+    logits, *others = batch()
+    others[i] = others[i].to("meta")
+    with pytest.raises(ValueError, match="on the meta device have no data, the logits are on cpu"):
+        ctc(logits, *others, implementation=implementation)
+
+
+@pytest.mark.parametrize("height", [1e30, -1e30])
+def test_the_reference_keeps_its_digits_far_from_zero(height):
+    logits = np.full((4, 2, 3), height)
+    others = np.array([[1, 2], [1, 1]]), np.array([4, 4]), np.array([2, 2])
+    for found, right in zip(ctc_ref(logits, *others), ctc_ref(np.zeros_like(logits), *others), strict=True):
+        np.testing.assert_array_equal(found, right)
+
+
 def test_without_the_library_torch_does_it(monkeypatch):
     given = batch()
     right = ctc(*given, implementation="torch").costs

@@ -87,6 +87,21 @@ def test_no_gradient_is_asked_for_where_none_is_wanted():
     assert not ctc_loss(logits.detach(), *others).requires_grad
 
 
+def test_the_operator_refuses_what_the_library_would_read_beyond_the_end():
+    logits, *others = batch()
+    for i in range(3):
+        few = [x[:2] if i == n else x for n, x in enumerate(others)]
+        with pytest.raises(ValueError, match="N rows of all else"):
+            ctc_op.ctc(logits, *few, 0, False)
+    for bad in (logits[0], logits.double(), logits.transpose(0, 2).contiguous().transpose(0, 2)):
+        with pytest.raises(ValueError, match="float32 or bfloat16 as `suits` says"):
+            ctc_op.ctc(bad, *others, 0, False)
+    saved = ctc_op.ctc(logits, *others, 0, True)[2]
+    assert ctc_op.ctc_backward(logits, saved, torch.ones(3), 3, 0).shape == logits.shape
+    with pytest.raises(ValueError, match="N rows of all else"):
+        ctc_op.ctc_backward(logits, saved, torch.ones(2), 3, 0)
+
+
 def test_gradients_of_gradients_are_refused():
     logits, *others = batch()
     (first,) = torch.autograd.grad(ctc_loss(logits.requires_grad_(), *others), logits, create_graph=True)

@@ -45,6 +45,15 @@ def test_what_a_manifest_lacks_is_made_of_what_it_has():
     ]
 
 
+@pytest.mark.parametrize("odd", [(9, "abcabcabcabc"), (0, "")], ids=["too short", "no steps"])
+def test_what_is_made_is_made_of_what_fits(odd):
+    found = by_reason(of_rows(rows((90, "abb"), odd), VOCAB, 1, 8, Ledger()))
+    cases = found.values()
+    assert all((c.spare < 0) == (c.verdict is Verdict.TOO_SHORT) for c in cases)
+    assert any(c.verdict is Verdict.FINE and not len(c.labels) for c in cases)
+    assert found["not-finite"].verdict is Verdict.NOT_FINITE and found["not-finite"].steps == 90
+
+
 def test_no_more_utterances_than_asked_for_and_always_the_same():
     many = rows(*((50 + i, "abcab"[: i % 6]) for i in range(60)))
     cases = of_rows(many, VOCAB, 2, 10, Ledger())
@@ -56,6 +65,23 @@ def test_no_more_utterances_than_asked_for_and_always_the_same():
 def test_a_manifest_without_a_label_that_fits_is_refused():
     with pytest.raises(DataError, match=r"no utterance's label fits its frames, 1 in = 1 kept.*--stride 9"):
         of_rows(rows((9, "abc")), VOCAB, 9, 8, Ledger())
+
+
+def test_where_all_were_dropped_the_stride_is_not_asked_about():
+    ledger = Ledger()
+    ledger.drop("u", "no-num-frames")
+    with pytest.raises(DataError, match=r"1 no-num-frames\) \(ds2 featurize writes num_frames\)$"):
+        of_rows([], VOCAB, 3, 8, ledger)
+    with pytest.raises(DataError, match=r"1 unspellable\) \(is --vocab right\?\)$"):
+        of_rows(rows((9, "x")), VOCAB, 3, 8, Ledger())
+    with pytest.raises(DataError, match=r"0 in = 0 kept \+ 0 dropped$"):
+        of_rows([], VOCAB, 3, 8, Ledger())
+
+
+def test_an_utterance_too_long_for_the_formulas_is_dropped():
+    ledger = Ledger()
+    cases = of_rows(rows((90, "abb"), (9_000_000_000, "a")), VOCAB, 1, 8, ledger)
+    assert ledger.reasons == {"too-long": 1} and max(case.steps for case in cases) == 90
 
 
 @pytest.mark.parametrize("symbols", [2, 3, 29])
