@@ -237,7 +237,7 @@ ds2_status ds2_ctc_backward(const ds2_ctc_shape *shape, const void *logits, cons
   const bool frame_major = s.stride_n <= s.stride_t;
   prefer_large_pages(dlogits, element(s, dlogits, s.T - 1, s.N - 1) - static_cast<const char *>(dlogits));
   const int64_t each = std::max<int64_t>({1, 16384 / s.V, (rows >> 30) + 1});
-  const int workers = worthwhile(threads, rows * s.V / 4);
+  const int workers = worthwhile(threads, rows * s.V / 2);
   run_all(static_cast<int>((rows + each - 1) / each), workers, [&](int task) {
     for (int64_t i = task * each; i < std::min(rows, (task + 1) * each); ++i) {
       const int32_t t = static_cast<int32_t>(frame_major ? i / s.N : i % s.T);
