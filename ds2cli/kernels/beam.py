@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 
 from ds2cli.kernels._jit import kernel
 from ds2cli.kernels.logspace import log_add
-from ds2cli.kernels.ngram import NgramTables, ngram_end, ngram_score
+from ds2cli.kernels.ngram import NgramTables, ngram_begin, ngram_end, ngram_score
 from ds2cli.kernels.prefix import (
     AHEAD,
     CHAR_LM,
     CHILD,
     END_LM,
-    END_STATE,
     END_WEIGHTED,
     LM,
     NO_LM,
@@ -45,14 +44,14 @@ from ds2cli.kernels.prefix import (
     end_word,
     kth_largest,
     look_ahead,
-    more_nodes,
+    more_rows,
     pick_symbols,
     prefix_length,
 )
 
 
 @kernel
-def _best(ints, logs, node, am, n, lm, lexicon, options, N):
+def _best(ints, logs, history, backoff, node, am, n, lm, lexicon, options, N):
     """Finish the n hypotheses of the last step, merge those of equal text, and trace the N best."""
     last = np.empty(n, np.int64)
     scores = np.empty((n, 3))
@@ -67,14 +66,13 @@ def _best(ints, logs, node, am, n, lm, lexicon, options, N):
             j = ints[x, SLOT]
             scores[j, 1] = log_add(scores[j, 1], am[i])
             continue
-        total, weighted, state = logs[x, LM], logs[x, WEIGHTED], ints[x, STATE]
+        total, weighted = logs[x, LM], logs[x, WEIGHTED]
         if lexicon.kind == WORD_LM and x != ROOT:
-            end_word(ints, logs, x, lm, lexicon, options)
+            end_word(ints, logs, history, backoff, x, lm, lexicon, options)
             total += logs[x, END_LM]
             weighted += logs[x, END_WEIGHTED]
-            state = ints[x, END_STATE]
         if lexicon.kind != NO_LM and options.end:
-            logp = ngram_end(lm, state)
+            logp = ngram_end(lm, history, backoff, x)
             total += logp
             weighted += options.alpha * logp
         ints[x, SLOT] = m
@@ -119,9 +117,11 @@ def beam_search(
     word_lm, char_lm = lexicon.kind == WORD_LM, lexicon.kind == CHAR_LM
     ints = np.zeros((max(1024, 4 * W), 8), np.int64)
     logs = np.zeros((len(ints), 5))
-    ints[ROOT, PARENT], ints[ROOT, CHILD], ints[ROOT, END_STATE] = -1, -1, -1
+    history = np.zeros((len(ints), lm.order - 1), np.int32)
+    backoff = np.zeros(history.shape, np.float32)
+    ngram_begin(lm, history, backoff, ROOT)
+    ints[ROOT, PARENT], ints[ROOT, CHILD] = -1, -1
     ints[ROOT, SYMBOL] = -1 if options.space == NO_SPACE else options.space
-    ints[ROOT, STATE] = lm.begin
     count: Any = np.int64(1)  # a plain 1 would compile `child` once more for the literal
     room = W * min(V, options.top)
     node, new_node = np.zeros(W, np.int64), np.empty(W, np.int64)
@@ -132,7 +132,7 @@ def beam_search(
     stay_blank, stay_label = np.empty(W), np.empty(W)
     target = np.full(V, -1, np.int64)
     picked = np.empty(V, np.int64)
-    grown = np.empty((room, 4), np.int64)  # slot of the parent, symbol, trie node, state of the language model
+    grown = np.empty((room, 4), np.int64)  # slot of the parent, symbol, trie node, row of the state
     gained = np.empty((room, 4))  # log p_ctc, log p_lm, weighted, ahead
     scores, scratch = np.empty(W + room), np.empty(W + room)
     n: Any = np.int64(1)
@@ -178,15 +178,15 @@ def beam_search(
                 lm_logp, then, state = logs[x, LM], weighted, ints[x, STATE]
                 trie, ahead = ROOT, 0.0
                 if word_lm and c == options.space:
-                    end_word(ints, logs, x, lm, lexicon, options)
+                    end_word(ints, logs, history, backoff, x, lm, lexicon, options)
                     lm_logp += logs[x, END_LM]
                     then += logs[x, END_WEIGHTED]
-                    state = ints[x, END_STATE]
+                    state = x
                 elif word_lm:
                     trie = down(lexicon, ints[x, TRIE], c)
                     ahead = look_ahead(lexicon, trie, options)
                 elif char_lm:
-                    logp, state = ngram_score(lm, state, lexicon.unit[c])
+                    logp = ngram_score(lm, history, backoff, x, lexicon.unit[c], -1)
                     lm_logp += logp
                     then += options.alpha * logp + options.beta
                     if lexicon.unit[c] == lm.unk:
@@ -218,7 +218,7 @@ def beam_search(
             for i in range(n + m):
                 ties -= scores[i] > worst
         if count + W > len(ints):
-            ints, logs = more_nodes(ints, logs)
+            ints, logs, history, backoff = more_rows(ints), more_rows(logs), more_rows(history), more_rows(backoff)
         q = 0
         for i in range(n + m):
             if scores[i] < bound or (scores[i] == worst and ties == 0):
@@ -231,6 +231,8 @@ def beam_search(
                 j = i - n
                 x, count = child(ints, count, node[grown[j, 0]], grown[j, 1])
                 ints[x, TRIE], ints[x, STATE] = grown[j, 2], grown[j, 3]
+                if char_lm:
+                    ngram_score(lm, history, backoff, ints[x, PARENT], lexicon.unit[grown[j, 1]], x)
                 logs[x, LM], logs[x, WEIGHTED], logs[x, AHEAD] = gained[j, 1], gained[j, 2], gained[j, 3]
                 new_node[q], new_blank[q], new_label[q] = x, -np.inf, gained[j, 0]
             q += 1
@@ -242,5 +244,7 @@ def beam_search(
             ints[node[i], SLOT] = i
     for i in range(n):
         total[i] = log_add(blank[i], label[i])
-    found: tuple[NDArray[np.int32], NDArray[np.float64]] = _best(ints, logs, node, total, n, lm, lexicon, options, N)
+    found: tuple[NDArray[np.int32], NDArray[np.float64]] = _best(
+        ints, logs, history, backoff, node, total, n, lm, lexicon, options, N
+    )
     return found

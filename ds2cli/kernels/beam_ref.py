@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.kernels.ngram import NgramTables, ngram_end, ngram_score
+from ds2cli.kernels.ngram import NgramTables, ngram_begin, ngram_end, ngram_score
 from ds2cli.kernels.prefix import CHAR_LM, NO_LM, OFF_TRIE, WORD_LM, BeamOptions, Lexicon, down, look_ahead
 
 Prefix = tuple[int, ...]
@@ -46,13 +46,15 @@ def lm_score_ref(
             for symbol in words[-1]:
                 node = down(lexicon, node, symbol)
             ahead = look_ahead(lexicon, node, options)
-    total, state = 0.0, lm.begin
-    for unit in units:
-        logp, state = ngram_score(lm, state, unit)
-        total += logp
+    history = np.empty((len(units) + 1, lm.width), dtype=np.int32)
+    backoff = np.empty(history.shape, dtype=np.float32)
+    ngram_begin(lm, history, backoff, 0)
+    total = 0.0
+    for i, unit in enumerate(units):
+        total += ngram_score(lm, history, backoff, i, unit, i + 1)
     bonus = options.beta * len(units) + options.unknown * units.count(lm.unk)
     if finished and options.end and lexicon.kind != NO_LM:
-        total += ngram_end(lm, state)
+        total += ngram_end(lm, history, backoff, len(units))
     return total, options.alpha * total + bonus + ahead
 
 

@@ -62,8 +62,9 @@ class BeamOptions(NamedTuple):
     floor: float
 
 
-# columns of a node: whole numbers, then log scores
-PARENT, SYMBOL, CHILD, SIBLING, SLOT, TRIE, STATE, END_STATE = range(8)
+# columns of a node: whole numbers, then log scores. STATE is the row of the language model's state before the word
+# under way; the row of the node's own number is the state after its text, in a word model once it was ENDED
+PARENT, SYMBOL, CHILD, SIBLING, SLOT, TRIE, STATE, ENDED = range(8)
 LM, WEIGHTED, END_LM, END_WEIGHTED, AHEAD = range(5)
 OFF_TRIE = -1
 ROOT = 0
@@ -159,14 +160,14 @@ def down(lexicon, node, symbol):
 
 
 @kernel
-def end_word(ints, logs, x, lm, lexicon, options):
-    """Score the word that ends at node x, once a node."""
-    if ints[x, END_STATE] >= 0:
+def end_word(ints, logs, history, backoff, x, lm, lexicon, options):
+    """Score the word that ends at node x, once a node; the state after it goes to row x."""
+    if ints[x, ENDED]:
         return
     trie = ints[x, TRIE]
     word = lm.unk if trie == OFF_TRIE else lexicon.word[trie]
-    logp, state = ngram_score(lm, ints[x, STATE], word)
-    ints[x, END_STATE] = state
+    logp = ngram_score(lm, history, backoff, ints[x, STATE], word, x)
+    ints[x, ENDED] = 1
     logs[x, END_LM] = logp
     logs[x, END_WEIGHTED] = options.alpha * logp + options.beta + (options.unknown if word == lm.unk else 0.0)
 
@@ -194,20 +195,18 @@ def child(ints, count, x, symbol):
     ints[y, SIBLING] = ints[x, CHILD]
     ints[x, CHILD] = y
     ints[y, SLOT] = -1
-    ints[y, END_STATE] = -1
+    ints[y, ENDED] = 0
     return y, count + 1
 
 
 @kernel
-def more_nodes(ints, logs):
-    """The same nodes with room for twice as many."""
-    more_ints, more_logs = np.zeros((2 * len(ints), ints.shape[1]), np.int64), np.zeros((2 * len(ints), logs.shape[1]))
-    for x in range(len(ints)):
-        for column in range(ints.shape[1]):
-            more_ints[x, column] = ints[x, column]
-        for column in range(logs.shape[1]):
-            more_logs[x, column] = logs[x, column]
-    return more_ints, more_logs
+def more_rows(rows):
+    """The same rows of a table with room for twice as many."""
+    more = np.zeros((2 * len(rows), rows.shape[1]), rows.dtype)
+    for x in range(len(rows)):
+        for column in range(rows.shape[1]):
+            more[x, column] = rows[x, column]
+    return more
 
 
 @kernel

@@ -36,18 +36,20 @@ def lexicon_for(vocab: Vocab, lm: NgramLm | None) -> Lexicon:
         return trie([], [], [], len(vocab), lm.tables.unk)._replace(kind=CHAR_LM, unit=units)
     if " " not in vocab.symbols:
         raise DataError("the alphabet has no space, so no word ends: expected a character model (ds2 lm --unit char)")
-    words = [w for w in lm.words if w not in (UNK, BOS, EOS)]
+    words = {i: w for i, w in enumerate(lm.words) if w not in (UNK, BOS, EOS)}
     spelled, ids = [], []
-    for word in words:
+    for i, word in words.items():
         try:
             spelled.append(vocab.encode(word))
         except BadUtterance:
             continue
-        ids.append(lm.ids[word])
-    _refuse_strangers(len(spelled), len(words), words, set("".join(vocab.symbols[1:])))
-    unigrams = [lm.score(0, i)[0] for i in ids]
-    stranger = lm.score(0, lm.tables.unk)[0]
-    return trie(spelled, ids, unigrams, len(vocab), lm.tables.unk)._replace(kind=WORD_LM, stranger=stranger)
+        ids.append(i)
+    _refuse_strangers(len(spelled), len(words), list(words.values()), set("".join(vocab.symbols[1:])))
+    unigrams = lm.unigrams()
+    stranger = float(unigrams[lm.tables.unk])
+    return trie(spelled, ids, unigrams[ids].tolist(), len(vocab), lm.tables.unk)._replace(
+        kind=WORD_LM, stranger=stranger
+    )
 
 
 def trie(
