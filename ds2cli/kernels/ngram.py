@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.kernels._jit import kernel
+from ds2cli.kernels._jit import kernel, leaf
 
 LN10 = math.log(10.0)
 SIGN = 0x80000000
@@ -57,13 +57,13 @@ class NgramTables(NamedTuple):
         return self.order - 1
 
 
-@kernel
+@leaf
 def longer_key(key, word):
     """The key of an n-gram with `word` in front; that of a single word is its number."""
     return (np.uint64(key) * _CONTEXT) ^ (np.uint64(np.int64(word) + 1) * _WORD)
 
 
-@kernel
+@leaf
 def find_entry(data, start, buckets, size, key):
     """Where in data the entry of `key` begins, or -1. Entries take `size` words, key first; an empty bucket has key 0.
 
@@ -82,7 +82,7 @@ def find_entry(data, start, buckets, size, key):
             at = start
 
 
-@kernel
+@leaf
 def ngram_begin(lm, history, backoff, row):
     """Make `row` the state after <s>."""
     for i in range(history.shape[1]):
@@ -92,7 +92,7 @@ def ngram_begin(lm, history, backoff, row):
     backoff[row, 0] = lm.floats[lm.starts[1] + 2 * lm.bos + 1]
 
 
-@kernel
+@leaf
 def ngram_log10(lm, history, backoff, source, word, target):
     """log10 p(word | row `source`) as float32; writes the state after it to row `target`.
 
@@ -142,13 +142,13 @@ def ngram_log10(lm, history, backoff, source, word, target):
     return total
 
 
-@kernel
+@leaf
 def ngram_score(lm, history, backoff, source, word, target):
     """Natural log p(word | row `source`) as float64, and the state after it in row `target`; see `ngram_log10`."""
     return LN10 * np.float64(ngram_log10(lm, history, backoff, source, word, target))
 
 
-@kernel
+@leaf
 def ngram_end(lm, history, backoff, source):
     """Natural log p(</s> | row `source`) as float64: what a sentence pays for ending here."""
     return LN10 * np.float64(ngram_log10(lm, history, backoff, source, lm.eos, -1))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ds2cli.kernels._jit import kernel
+from ds2cli.kernels._jit import kernel, leaf
 from ds2cli.kernels.ngram import VOCABULARY, find_entry
 
 _MIX, _SHIFT, _BYTE = np.uint64(0xC6A4A7935BD1E995), np.uint64(47), np.uint64(8)
@@ -15,7 +15,7 @@ ENTRY = 3
 """Words of 32 bits in an entry: the hash (2) and the number."""
 
 
-@kernel
+@leaf
 def hash_word(text, start, end):
     """MurmurHash64A (Appleby) of the bytes text[start:end] with seed 0, as uint64: KenLM's name of a word."""
     h = np.uint64(end - start) * _MIX
