@@ -86,7 +86,9 @@ def lint(
     if unit != "word" and not any(f.severe for f in found):
         found += _symbols(vocab, weights)
     if references is not None:
-        found += _references(vocab, unit, weights, spells, references)
+        # what a model is refused for, transcripts would only be told again
+        told = {f.kind for f in found if f.severe}
+        found += [f for f in _references(vocab, unit, weights, spells, references) if f.kind not in told]
     return sorted(found, key=lambda f: not f.severe)
 
 
@@ -165,15 +167,19 @@ def _references(
     if unspelled:
         says = f"{unspelled} of {lines} references cannot be spelled with the network's symbols"
         found.append(Finding("references", unspelled >= SEVERE_OTHERS * lines, says, CLEAN_ROWS))
+    unwritten = strays(running, spells)
     of_all = f"of the references' {running.total()} running {unit}s"
     for s in strays(running, known.__contains__):
         most = ", ".join(f"{w!r} ({running[w]})" for w in list(s.words)[:5])
         says = f"{_percent(s.share)} {of_all} are unknown to it, as {most}"
         mended = next(iter(s.words.values()))
-        what = f"the {s.kind} differs: {says} ({mended!r} is known)" if s.kind != _OTHER else says
-        if f := _finding(s, what, MORE_TEXT if s.kind == _OTHER else CLEAN_ROWS, kind="unknown"):
-            found.append(f)
-    for s in strays(running, spells):
+        if s.kind == _OTHER:
+            f = _finding(s, says, MORE_TEXT, kind="unknown")
+        else:
+            what = f"the {s.kind} differs: {says} ({mended!r} is known)"
+            f = _finding(s, what, CLEAN_ROWS if unwritten else CLEAN)
+        found += [f] if f else []
+    for s in unwritten:
         if s.share >= WORTH_SAYING:
             says = f"{_percent(s.share)} {of_all} cannot be spelled by the network, as {_examples(s.words)}"
             found.append(Finding("references", s.share >= SEVERE_OTHERS, says, CLEAN_ROWS))

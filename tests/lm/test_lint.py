@@ -184,6 +184,13 @@ def test_references_in_another_case():
     assert "cannot be spelled by the network, as 'THE', 'ROSE'" in spelled.says
 
 
+def test_references_of_a_model_in_another_case():
+    """The model is at fault, and is told so once."""
+    assert only(ENGLISH, {w.upper(): p for w, p in PROSE.items()}, ["the rose"]).says.endswith("('the' can)")
+    case, *_ = found(ENGLISH, {**PROSE, "YORK": 0.3}, ["the rose of york", "the rose"])
+    assert "16.7 % of the references' 6 running words are unknown to it, as 'york' (1) ('YORK' is known)" in case.says
+
+
 def test_no_references():
     assert found(ENGLISH, PROSE, []) == found(ENGLISH, PROSE, [""]) == []
 
