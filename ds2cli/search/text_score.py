@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ds2cli.errors import BadUtterance
 from ds2cli.kernels.forced import text_log_prob
+from ds2cli.kernels.phrases import close, follow
 from ds2cli.kernels.prefix import CHAR_LM, WORD_LM
 from ds2cli.lm.arpa import BOS, EOS, UNK
 from ds2cli.lm.query import NgramLm
@@ -43,7 +44,7 @@ class TextScore:
         labels = np.array(vocab.encode(text), dtype=np.int32)
         am = float(text_log_prob(log_probs, labels, options.space))
         lm, bonus = self._of_model(text)
-        return Hypothesis(text, am + options.alpha * lm + bonus, am, lm)
+        return Hypothesis(text, am + options.alpha * lm + bonus + self._of_phrases(labels), am, lm)
 
     def spells(self, text: str) -> bool:
         """Whether the alphabet has all characters of the text."""
@@ -64,7 +65,32 @@ class TextScore:
         options, units = self.search.options, self._units(text)
         log10 = self.lm.word_log10(units).astype(np.float64)
         log_p = LN10 * float(log10.sum() if options.end else log10[:-1].sum())
-        return log_p, options.beta * len(units) + options.unknown * units.count(UNK)
+        bonus = options.beta * len(units) + options.unknown * units.count(UNK)
+        if options.unknown_letter and self.search.lexicon.kind == WORD_LM:
+            strangers = (word for word, unit in zip(text.split(), units, strict=True) if unit == UNK)
+            bonus += options.unknown_letter * sum(map(self._odd_letters, strangers))
+        return log_p, bonus
+
+    def _odd_letters(self, word: str) -> int:
+        """The letters of an unknown word from the first that no known word goes on with."""
+        lexicon, node, labels = self.search.lexicon, 0, self.search.vocab.encode(word)
+        for known, symbol in enumerate(labels):
+            begin, end = lexicon.first[node], lexicon.first[node + 1]
+            node = int(begin + np.searchsorted(lexicon.symbol[begin:end], symbol))
+            if node == end or lexicon.symbol[node] != symbol:
+                return len(labels) - known
+        return 0
+
+    def _of_phrases(self, labels: NDArray[np.int32]) -> float:
+        """What the phrases that are wished for add (nats)."""
+        phrases = self.search.task.phrases
+        if len(phrases.lent) == 1:
+            return 0.0
+        state, total = phrases.begin, 0.0
+        for symbol in labels.tolist():
+            state, gain = follow(phrases, state, symbol)
+            total += gain
+        return float(total + close(phrases, state))
 
     def _units(self, text: str) -> list[str]:
         """What the model counts in a text; <unk> for all that it does not know."""

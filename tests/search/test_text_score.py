@@ -111,6 +111,16 @@ def test_a_wide_beam_over_many_steps(models, kind, seed):
         assert (mine.score, mine.am, mine.lm) == pytest.approx((h.score, h.am, h.lm), abs=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["none", "word", "char"])
+def test_phrases_and_letters_of_unknown_words_are_in_it(models, kind):
+    lp = emission(7, 6)
+    hotwords = {"é": 2.0, "éa é": -1.5, "aa": 3.0}
+    search = BeamSearch.make(VOCAB, models[kind], width=10000, unknown_letter=-0.7, hotwords=hotwords, **WEIGHTS)
+    score = TextScore(search, models[kind])
+    for found in search(lp, best=10000):
+        assert score(lp, found.text).score == pytest.approx(found.score, abs=1e-6)
+
+
 def test_the_price_of_words_the_model_does_not_know(models):
     lp = emission(1, 12)
     plain = TextScore(BeamSearch.make(VOCAB, models["word"], alpha=0.7, beta=1.3), models["word"])
