@@ -60,7 +60,7 @@ def leaf(function: Kernel) -> Kernel:
     return _compiled(function, _nrt=False)
 
 
-def _compiled(function: Kernel, **options: bool) -> Kernel:
+def _compiled(function: Kernel, **options: Any) -> Kernel:
     before, _settings.CACHE_DIR = _settings.CACHE_DIR, str(_FOLDER or "")
     try:
         # no fastmath: -inf is a value here (an impossible path), and results must not depend on the compiler's

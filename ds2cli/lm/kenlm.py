@@ -129,8 +129,10 @@ def packed(words: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 def is_binary(path: str) -> bool:
     """Whether a file says it is one of KenLM's, of whatever type. A pipe is not: it cannot be mapped."""
     try:
+        if not Path(path).is_file():
+            return False
         with Path(path).open("rb") as f:
-            return f.seekable() and f.read(len(START)) == START
+            return f.read(len(START)) == START
     except OSError:
         return False
 
@@ -142,6 +144,9 @@ def open_binary(path: str) -> Probing:
             mapped = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as e:
         raise DataError(f"{path}: cannot be mapped ({e})") from e
+    if hasattr(mmap, "MADV_WILLNEED"):
+        # queries jump about: read the file once in its order, in the background, instead of page by page
+        mapped.madvise(mmap.MADV_WILLNEED)
     layout = _read_header(path, mapped)
     if len(mapped) < 4 * layout.end:
         raise DataError(f"{path}: {len(mapped)} bytes, expected {4 * layout.end} or more (is the file whole?)")
@@ -157,20 +162,16 @@ def open_binary(path: str) -> Probing:
 def _read_header(path: str, raw: mmap.mmap) -> Layout:
     rebuild = f"(fix: build_binary probing model.arpa {Path(path).name}, from the ARPA file it was made of)"
     head = raw[: len(_SANITY)]
+    if len(raw) < len(_SANITY) + _PARAMETERS.size:
+        raise DataError(f"{path}: a KenLM binary cut off in its header {rebuild}")
     if head.startswith(_FORMAT) and not head.startswith(_MAGIC):
         version = head[len(_FORMAT) :].split(b"\n")[0].decode(errors="replace")
         raise DataError(f"{path}: a KenLM binary of format version {version}, expected 5 {rebuild}")
-    if head.startswith(START) and not head.startswith(_FORMAT):
+    if not head.startswith(_FORMAT):
         raise DataError(f"{path}: a KenLM binary that was never finished {rebuild}")
     if head != _SANITY:
-        whole = len(raw) >= len(_SANITY)
-        what = "written on a machine of another kind (byte order)" if whole else "cut off in its header"
-        raise DataError(f"{path}: a KenLM binary {what} {rebuild}")
-    try:
-        order, multiplier, kind, has_words, version = _PARAMETERS.unpack_from(raw, len(_SANITY))
-        counts = struct.unpack_from(f"<{order}Q", raw, len(_SANITY) + _PARAMETERS.size)
-    except struct.error:
-        raise DataError(f"{path}: a KenLM binary cut off in its header {rebuild}") from None
+        raise DataError(f"{path}: a KenLM binary of a machine with another byte order {rebuild}")
+    order, multiplier, kind, has_words, version = _PARAMETERS.unpack_from(raw, len(_SANITY))
     if kind != 0:
         name = _TYPES[kind] if kind < len(_TYPES) else f"number {kind}"
         raise DataError(f"{path}: a KenLM binary of type {name}, expected probing {rebuild}")
@@ -178,6 +179,10 @@ def _read_header(path: str, raw: mmap.mmap) -> Layout:
         raise DataError(f"{path}: a KenLM binary with an odd header (order {order}, version {version}) {rebuild}")
     if not has_words:
         raise DataError(f"{path}: a KenLM binary without its words {rebuild}")
+    try:
+        counts = struct.unpack_from(f"<{order}Q", raw, len(_SANITY) + _PARAMETERS.size)
+    except struct.error:
+        raise DataError(f"{path}: a KenLM binary cut off in its header {rebuild}") from None
     if max(counts) >= 1 << 48:
         raise DataError(f"{path}: a KenLM binary of {max(counts)} n-grams (is the file whole?) {rebuild}")
     return Layout.of(counts, multiplier)
