@@ -1,8 +1,8 @@
 """CTC prefix beam search with an n-gram model (Hannun et al. 1408.2873; Deep Speech 2 section 3.8, equation 12).
 
 Q(y) = log p_ctc(y) + alpha log p_lm(y) + beta word_count(y). A hypothesis is a node of a prefix tree, so equal prefixes
-are the same number and merge without comparing strings, and what the model says of a text is asked once. A run of spaces
-is one space and a leading one is none, so log p_ctc is that of the text, summed over every path the beam kept.
+are the same number and merge without comparing strings, and what the model says of a text is asked once. A run of
+spaces is one space and a leading one is none, so log p_ctc is that of the text, summed over every path the beam kept.
 
 A word is scored when it ends. Until then hypotheses are ranked as if it will be the likeliest word that starts as it
 does (look-ahead in the lexicon's trie), else the beam fills with words that only put off their price.
@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from ds2cli.kernels._jit import kernel, leaf
 from ds2cli.kernels.logspace import log_add
+from ds2cli.kernels.phrases import has_phrases
 from ds2cli.kernels.pick import kth_largest, pick_symbols
 from ds2cli.kernels.prefix import (
     AHEAD,
     CHAR_LM,
     PARENT,
-    ROOT,
     SLOT,
     SYMBOL,
     TRIE,
@@ -35,22 +35,24 @@ from ds2cli.kernels.prefix import (
     Task,
     Tree,
     conclude,
-    down,
+    finished,
     keep_ancestors,
-    look_ahead,
+    most_of_a_symbol,
     new_tree,
     place_of,
     prefix_length,
     with_room,
     write_child,
 )
+from ds2cli.kernels.spelling import ROOT, look_ahead
+from ds2cli.kernels.trie import down
 
 
 class Beam(NamedTuple):
     """A search that has come some way.
 
-    tree: the texts.  node: (W,) int64, the hypotheses.  blank, label: (W,) float64, log p_ctc of their paths that end in
-    a blank, in their last symbol.  counts: (2,) int64, nodes and hypotheses in use.
+    tree: the texts.  node: (W,) int64, the hypotheses.  blank, label: (W,) float64, log p_ctc of their paths that end
+    in a blank, in their last symbol.  counts: (2,) int64, nodes and hypotheses in use.
     """
 
     tree: Tree
@@ -137,10 +139,8 @@ def grow(row, tree, beam, made, used, n, tried, best, task):
     """Each hypothesis with each symbol; returns nodes in use, how many grew, and the best score."""
     ints, logs, lexicon, options = tree.ints, tree.logs, task.lexicon, task.options
     # a text that a model or a phrase must be asked about is written down at once, so that it is asked once only
-    always_ask = lexicon.kind == CHAR_LM or task.phrases.most > 0.0
-    # what a symbol can add at best: a model only takes away
-    most = max(options.beta, 0.0) + max(options.unknown, 0.0) + max(options.unknown_letter, 0.0) + task.phrases.most
-    m = 0
+    always_ask = lexicon.kind == CHAR_LM or has_phrases(task.phrases)
+    most, m = most_of_a_symbol(task), 0
     for i in range(n):
         x = beam.node[i]
         last, weighted = ints[x, SYMBOL], logs[x, WEIGHTED]
@@ -165,7 +165,7 @@ def grow(row, tree, beam, made, used, n, tried, best, task):
                 score = am + logs[y, WEIGHTED] + logs[y, AHEAD]
             elif lexicon.kind == WORD_LM:
                 trie = down(lexicon.first, lexicon.symbol, np.int64(ints[x, TRIE]), c)
-                score = am + weighted + look_ahead(trie, lexicon.ahead, lexicon.stranger, options)
+                score = am + weighted + look_ahead(trie, lexicon, options)
             else:
                 score = am + weighted
             if score == -np.inf or score < best - options.gap:
@@ -214,10 +214,42 @@ def choose(tree, beam, made, used, n, m, best, task):
     return used, q
 
 
+@leaf
+def end_texts(tree, beam, last, scores, cut, task):
+    """Write the n texts or fewer that the beam ends with into `last` (n,) and `scores` (n, 3), in the order found;
+    returns how many, and the best Q.
+
+    cut: leave out the last word where it may not be written.
+    """
+    ints, used, m, best = tree.ints, beam.counts[0], 0, -np.inf
+    for i in range(beam.counts[1]):
+        x = beam.node[i]
+        if x != ROOT and ints[x, SYMBOL] == task.options.space:
+            x = np.int64(ints[x, PARENT])
+        if cut:
+            x = finished(tree, x, used, task)
+        j = np.int64(ints[x, SLOT])
+        if j < 0:
+            j = np.int64(m)
+            ints[x, SLOT], last[j], scores[j, 1] = j, x, -np.inf
+            scores[j, 2], scores[j, 0] = conclude(tree, x, used, task)
+            m += 1
+        scores[j, 1] = log_add(scores[j, 1], log_add(beam.blank[i], beam.label[i]))
+    for k in range(m):
+        ints[last[k], SLOT] = -1
+        scores[k, 0] += scores[k, 1]
+        best = max(best, scores[k, 0])
+    return m, best
+
+
 @kernel
 def beam_best(beam: Beam, task: Task, N: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """The N best texts if the utterance ends here, best first; of two equal scores the one found earlier. The search can
-    go on afterwards.
+    """The N best texts if the utterance ends here, best first; of two equal scores the one found earlier.
+
+    The search can go on afterwards.
+
+    Where all of them end in words that may not be written, each is given without its last word, and its log p_ctc is
+    that of all paths that began such a word.
 
     Returns labels (N', L) int32, padded with blanks behind, and scores (N', 3) float64: Q, log p_ctc and log p_lm
     (nats); N' <= N texts, at least one.
@@ -225,47 +257,21 @@ def beam_best(beam: Beam, task: Task, N: int) -> tuple[NDArray[np.int32], NDArra
     tree, used, n = beam.tree, beam.counts[0], beam.counts[1]
     if used == len(tree.ints):
         tree = with_room(tree, used, used + 1)
-    ints = tree.ints
-    last = np.empty(n, np.int64)
-    scores = np.empty((n, 3))
-    m = 0
-    for i in range(n):
-        x = beam.node[i]
-        if x != ROOT and ints[x, SYMBOL] == task.options.space:
-            x = np.int64(ints[x, PARENT])
-        am = log_add(beam.blank[i], beam.label[i])
-        j = np.int64(ints[x, SLOT])
-        if j >= 0:
-            scores[j, 1] = log_add(scores[j, 1], am)
-            continue
-        ints[x, SLOT] = m
-        last[m] = x
-        scores[m, 1] = am
-        scores[m, 2], scores[m, 0] = conclude(tree, x, used, task)
-        m += 1
-    for j in range(m):
-        scores[j, 0] += scores[j, 1]
-        ints[last[j], SLOT] = -1
-    # the best N by selection, each taken from the front among equals
-    N = min(N, m)
-    best = np.empty((N, 3))
-    chosen = np.empty(N, np.int64)
+    last, scores = np.empty(n, np.int64), np.empty((n, 3))
+    m, best = end_texts(tree, beam, last, scores, False, task)
+    if best == -np.inf:
+        m, best = end_texts(tree, beam, last, scores, True, task)
+    order = np.argsort(-scores[:m, 0], kind="mergesort")[:N]
     longest = 0
-    for j in range(N):
-        top = -1
-        for i in range(m):
-            if last[i] >= 0 and (top < 0 or scores[i, 0] > scores[top, 0]):
-                top = i
-        best[j], chosen[j] = scores[top], last[top]
-        last[top] = -1
-        longest = max(longest, prefix_length(ints, chosen[j]))
-    labels = np.zeros((N, longest), np.int32)
-    for j in range(N):
-        x = chosen[j]
-        for length in range(prefix_length(ints, x) - 1, -1, -1):
-            labels[j, length] = ints[x, SYMBOL]
-            x = np.int64(ints[x, PARENT])
-    return labels, best
+    for j in order:
+        longest = max(longest, prefix_length(tree.ints, last[j]))
+    labels = np.zeros((len(order), longest), np.int32)
+    for k, j in enumerate(order):
+        x = last[j]
+        for length in range(prefix_length(tree.ints, x) - 1, -1, -1):
+            labels[k, length] = tree.ints[x, SYMBOL]
+            x = np.int64(tree.ints[x, PARENT])
+    return labels, scores[order]
 
 
 @kernel

@@ -1,7 +1,7 @@
 """Phrases that are wished for: an automaton over symbols that a search asks as it writes (Aho & Corasick 1975).
 
-A phrase earns its weight when it is complete, and a growing share of it on the way, so that pruning sees it coming; what
-was lent is taken back where the text goes on otherwise. Letters: P states, state 0 is the empty match.
+A phrase earns its weight when it is complete, and a growing share of it on the way, so that pruning sees it coming;
+what was lent is taken back where the text goes on otherwise. Letters: P states, state 0 is the empty match.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.kernels._jit import leaf
+from ds2cli.kernels.trie import child_of
 
 
 class Phrases(NamedTuple):
     """The automaton; without phrases it has the state 0 only.
 
-    first: (P + 1,) int32, the children of state p are the states first[p] to first[p + 1].
-    symbol: (P,) int32, the symbol that leads to a state, in ascending order among its siblings.
+    first, symbol: the states as a trie, see kernels/trie.py.
     shorter: (P,) int32, the longest proper suffix of a state that is a state.
     lent: (P,) float64, nats credited while a match is under way.
     earned: (P,) float64, nats of the phrases that end with a state.
     begin: the state before the first symbol.  close: the symbol that ends the last word, or -1.
-    most: the most that one symbol can add.
+    most: no symbol adds more; 0 or more, for a penalty that was lent is given back.
     """
 
     first: NDArray[np.int32]
@@ -37,14 +37,19 @@ class Phrases(NamedTuple):
 
 
 @leaf
+def has_phrases(phrases):
+    """Whether there are any, liked or disliked."""
+    return len(phrases.lent) > 1
+
+
+@leaf
 def follow(phrases, state, symbol):
     """The state after `symbol` and the nats it adds, negative where a match broke off."""
     before = phrases.lent[state]
     while True:
-        low, high = phrases.first[state], phrases.first[state + 1]
-        for child in range(low, high):
-            if phrases.symbol[child] == symbol:
-                return np.int64(child), phrases.earned[child] + phrases.lent[child] - before
+        child = child_of(phrases.first, phrases.symbol, state, symbol)
+        if child >= 0:
+            return child, phrases.earned[child] + phrases.lent[child] - before
         if state == 0:
             return np.int64(0), -before
         state = np.int64(phrases.shorter[state])

@@ -24,7 +24,8 @@ def pick_symbols(row: NDArray[np.float32], options: BeamOptions, picked: NDArray
     top = min(options.top, V)
     floor = options.floor
     if options.mass < 1.0:
-        floor = max(floor, np.log((1.0 - options.mass) / V))
+        # a little lower, as a float32 log-softmax rounds
+        floor = max(floor, np.log((1.0 - options.mass) / V) - 1e-3)
     ordered = options.mass < 1.0 or top < V
     # -inf is never picked: the least float that is no infinity
     least = np.float32(max(floor, -3.4028234663852886e38))

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from ds2cli.kernels._jit import kernel, leaf
 from ds2cli.kernels.ngram import NgramTables, ngram_begin, ngram_end, ngram_score
-from ds2cli.kernels.phrases import Phrases, close, follow
+from ds2cli.kernels.phrases import Phrases, close, follow, has_phrases
+from ds2cli.kernels.spelling import ROOT, look_ahead, word_at, write_in_list
+from ds2cli.kernels.trie import down
 
 NO_LM, WORD_LM, CHAR_LM = 0, 1, 2
 NO_SPACE = -2
@@ -24,12 +26,12 @@ class Lexicon(NamedTuple):
     """How symbols spell the units of the language model.
 
     kind: NO_LM, WORD_LM or CHAR_LM.
-    first: (nodes + 1,) int32, the children of trie node n are the nodes first[n] to first[n + 1].
-    symbol: (nodes,) int32, the symbol that leads to a node, in ascending order among its siblings.
-    word: (nodes,) int64, the word that ends at a node, else the unknown word.
+    first, symbol: the words as a trie, see kernels/trie.py.
+    word: (nodes,) int64, what the model knows the word as that ends at a node, -1 where none does.
     unit: (V,) int64, the unit of a symbol in a character model.
     ahead: (nodes,) float64, the best unigram log-probability of the words at and below a node.
     stranger: that of the unknown word.
+    closed: only words of the trie may be written.
     """
 
     kind: int
@@ -39,13 +41,15 @@ class Lexicon(NamedTuple):
     unit: NDArray[np.int64]
     ahead: NDArray[np.float64]
     stranger: float
+    closed: bool
 
 
 class BeamOptions(NamedTuple):
     """What the search weighs and what it leaves out.
 
     alpha, beta: of equation 12 (beta counts characters in a character model).
-    unknown: nats added for an unknown word.  unknown_letter: and for each of its letters that no known word goes on with.
+    unknown: nats added for an unknown word; -inf forbids it.
+    unknown_letter: and for each of its letters that no known word goes on with.
     end: score the end of the sentence too.
     space: its symbol, or NO_SPACE.  width: beams kept a step.
     gap: beams this far below the best are dropped (nats).
@@ -91,7 +95,6 @@ class Tree(NamedTuple):
 
 PARENT, SYMBOL, SLOT, TRIE, PHRASE = range(5)
 LM, WEIGHTED, AHEAD = range(3)
-ROOT = 0
 
 
 @kernel
@@ -137,42 +140,12 @@ def place_of(places, ints, x, symbol):
 
 
 @leaf
-def down(first, symbols, node, symbol):
-    """The trie node below `node` by `symbol`; -1 for the first letter that no word goes on with, -2 for the second …"""
-    if node < 0:
-        return node - 1
-    low, high = np.int64(first[node]), np.int64(first[node + 1])
-    end = high
-    while low < high:
-        middle = (low + high) >> 1
-        if symbols[middle] < symbol:
-            low = middle + 1
-        else:
-            high = middle
-    return low if low < end and symbols[low] == symbol else np.int64(-1)
-
-
-@leaf
-def strangeness(trie, options):
-    """Nats added for an unknown word that has come to `trie`."""
-    return options.unknown - trie * options.unknown_letter if trie < 0 else options.unknown
-
-
-@leaf
-def word_at(trie, unk, words, options):
-    """The word that ends at a trie node, and what equation 12 adds for it beside alpha log p_lm (nats)."""
-    word = np.int64(unk)
-    if trie >= 0:
-        word = words[trie]
-    return word, options.beta + (strangeness(trie, options) if word == unk else 0.0)
-
-
-@leaf
-def look_ahead(trie, ahead, stranger, options):
-    """What a word under way is expected to add, so that it does not lead those that have paid for theirs already."""
-    if trie < 0:
-        return options.alpha * stranger + options.beta + strangeness(trie, options)
-    return options.alpha * ahead[trie] + options.beta
+def most_of_a_symbol(task):
+    """No symbol adds more than this to the score of a text beside log p_ctc (nats): a model only takes away."""
+    options = task.options
+    if options.alpha < 0.0 or options.unknown_letter > 0.0:
+        return np.inf
+    return max(options.beta, 0.0) + max(options.unknown, 0.0) + task.phrases.most
 
 
 @leaf
@@ -183,13 +156,16 @@ def write_child(tree, y, x, symbol, task):
     tree.places[place_of(tree.places, ints, x, symbol)] = y
     logp, bonus, ahead, trie, unit = 0.0, 0.0, 0.0, np.int64(ROOT), np.int64(-1)
     if lexicon.kind == WORD_LM and symbol == options.space:
-        unit, bonus = word_at(np.int64(ints[x, TRIE]), task.lm.unk, lexicon.word, options)
+        unit, bonus = word_at(np.int64(ints[x, TRIE]), task.lm.unk, lexicon, options)
     elif lexicon.kind == WORD_LM:
         trie = down(lexicon.first, lexicon.symbol, np.int64(ints[x, TRIE]), symbol)
-        ahead = look_ahead(trie, lexicon.ahead, lexicon.stranger, options)
+        ahead = look_ahead(trie, lexicon, options)
     elif lexicon.kind == CHAR_LM:
         unit = lexicon.unit[symbol]
         bonus = options.beta + (options.unknown if unit == task.lm.unk else 0.0)
+        if lexicon.closed:
+            trie, barred = write_in_list(lexicon, options, np.int64(ints[x, TRIE]), symbol)
+            bonus += barred
     if unit >= 0:
         logp = ngram_score(task.lm, tree.history, tree.backoff, x, unit, y)
     else:
@@ -197,7 +173,7 @@ def write_child(tree, y, x, symbol, task):
             tree.history[y, k] = tree.history[x, k]
             tree.backoff[y, k] = tree.backoff[x, k]
     gain = 0.0
-    if task.phrases.most > 0.0:
+    if has_phrases(task.phrases):
         ints[y, PHRASE], gain = follow(task.phrases, np.int64(ints[x, PHRASE]), symbol)
     ints[y, TRIE] = trie
     logs[y, LM] = logs[x, LM] + logp
@@ -211,18 +187,31 @@ def conclude(tree, x, scratch, task):
     total, weighted, last = tree.logs[x, LM], tree.logs[x, WEIGHTED], x
     options = task.options
     if task.lexicon.kind == WORD_LM and x != ROOT and tree.ints[x, SYMBOL] != options.space:
-        word, bonus = word_at(np.int64(tree.ints[x, TRIE]), task.lm.unk, task.lexicon.word, options)
+        word, bonus = word_at(np.int64(tree.ints[x, TRIE]), task.lm.unk, task.lexicon, options)
         logp = ngram_score(task.lm, tree.history, tree.backoff, x, word, scratch)
         total += logp
         weighted += options.alpha * logp + bonus
         last = scratch
+    if task.lexicon.kind == CHAR_LM and task.lexicon.closed and x != ROOT:
+        # the space behind the last word
+        weighted += write_in_list(task.lexicon, options, np.int64(tree.ints[x, TRIE]), options.space)[1]
     if task.lexicon.kind != NO_LM and options.end:
         logp = ngram_end(task.lm, tree.history, tree.backoff, last)
         total += logp
         weighted += options.alpha * logp
-    if task.phrases.most > 0.0 and (x == ROOT or tree.ints[x, SYMBOL] != options.space):
+    if has_phrases(task.phrases) and (x == ROOT or tree.ints[x, SYMBOL] != options.space):
         weighted += close(task.phrases, np.int64(tree.ints[x, PHRASE]))
     return total, weighted
+
+
+@leaf
+def finished(tree, x, scratch, task):
+    """Text x, or where it ends in a word that may not be written, the text before this word."""
+    if conclude(tree, x, scratch, task)[1] > -np.inf:
+        return x
+    while x != ROOT and tree.ints[x, SYMBOL] != task.options.space:
+        x = np.int64(tree.ints[x, PARENT])
+    return np.int64(tree.ints[x, PARENT]) if x != ROOT else x
 
 
 @kernel
@@ -239,7 +228,7 @@ def with_room(tree, used, size):
 
 @kernel
 def keep_ancestors(tree, used, node, n):
-    """Forget every text that none of the n beams `node` goes back to; renumbers nodes and beams, returns how many stay."""
+    """Forget every text that none of the n beams `node` goes back to; returns how many stay, renumbered."""
     ints = tree.ints
     number = np.full(used, -1, np.int32)
     number[ROOT] = ROOT

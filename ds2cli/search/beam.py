@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,10 +45,13 @@ class BeamSearch:
         top: int | None = None,
         floor: float = -math.inf,
         hotwords: Mapping[str, float] | None = None,
+        words: Iterable[str] | None = None,
     ) -> BeamSearch:
-        """Join alphabet and model; DataError when they do not go together.
+        """Join alphabet and model; DataError where that leaves nothing to search. Ask lm/lint.py before.
 
-        hotwords: phrases and the nats that each adds when it is said.
+        hotwords: phrases and the nats that each adds when it is said; see `phrases_for`.
+        words: the only ones that may be written, with a model or without; see `lexicon_for`. `unknown` = -inf allows
+        those of the model only.
         """
         space = vocab.symbols.index(" ") if " " in vocab.symbols else NO_SPACE
         options = BeamOptions(
@@ -56,7 +59,7 @@ class BeamSearch:
             float(mass), len(vocab) if top is None else min(int(top), len(vocab)), float(floor),
         )  # fmt: skip
         phrases = phrases_for(vocab, hotwords or {})
-        return cls(vocab, Task((lm or NgramLm.none()).tables, lexicon_for(vocab, lm), phrases, options))
+        return cls(vocab, Task((lm or NgramLm.none()).tables, lexicon_for(vocab, lm, words), phrases, options))
 
     @property
     def options(self) -> BeamOptions:
@@ -92,7 +95,7 @@ class BeamSearch:
 
 
 class Stream:
-    """One utterance under way: `step` as it comes, `best` whenever a result is wanted. The pieces may be of any length."""
+    """One utterance under way: `step` as it comes, in pieces of any length, `best` whenever a result is wanted."""
 
     def __init__(self, search: BeamSearch) -> None:
         self.search = search

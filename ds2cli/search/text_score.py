@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from ds2cli.errors import BadUtterance
 from ds2cli.kernels.forced import text_log_prob
-from ds2cli.kernels.phrases import close, follow
-from ds2cli.kernels.prefix import CHAR_LM, WORD_LM
+from ds2cli.kernels.phrases import close, follow, has_phrases
+from ds2cli.kernels.prefix import CHAR_LM, NO_LM, WORD_LM
+from ds2cli.kernels.spelling import ROOT, word_at
+from ds2cli.kernels.trie import down
 from ds2cli.lm.arpa import BOS, EOS, UNK
 from ds2cli.lm.query import NgramLm
 from ds2cli.search.beam import BeamSearch
@@ -60,31 +62,35 @@ class TextScore:
 
     def _of_model(self, text: str) -> tuple[float, float]:
         """log p_lm (nats), and the terms of the score that count units."""
-        if self.lm is None:
+        lexicon, options = self.search.lexicon, self.search.options
+        if lexicon.kind == NO_LM:
             return 0.0, 0.0
-        options, units = self.search.options, self._units(text)
-        log10 = self.lm.word_log10(units).astype(np.float64)
-        log_p = LN10 * float(log10.sum() if options.end else log10[:-1].sum())
-        bonus = options.beta * len(units) + options.unknown * units.count(UNK)
-        if options.unknown_letter and self.search.lexicon.kind == WORD_LM:
-            strangers = (word for word, unit in zip(text.split(), units, strict=True) if unit == UNK)
-            bonus += options.unknown_letter * sum(map(self._odd_letters, strangers))
+        units = [] if self.lm is None else self._units(text)
+        log_p = 0.0
+        if self.lm is not None:
+            log10 = self.lm.word_log10(units).astype(np.float64)
+            log_p = LN10 * float(log10.sum() if options.end else log10[:-1].sum())
+        if lexicon.kind == WORD_LM:
+            bonus = sum(self._of_word(word)[1] for word in text.split())
+        else:
+            # no product: minus infinity may be the price of none
+            bonus = options.beta * len(units) + sum(options.unknown for unit in units if unit == UNK)
+            if lexicon.closed and any(self._of_word(word)[0] < 0 for word in text.split()):
+                bonus = -np.inf
         return log_p, bonus
 
-    def _odd_letters(self, word: str) -> int:
-        """The letters of an unknown word from the first that no known word goes on with."""
-        lexicon, node, labels = self.search.lexicon, 0, self.search.vocab.encode(word)
-        for known, symbol in enumerate(labels):
-            begin, end = lexicon.first[node], lexicon.first[node + 1]
-            node = int(begin + np.searchsorted(lexicon.symbol[begin:end], symbol))
-            if node == end or lexicon.symbol[node] != symbol:
-                return len(labels) - known
-        return 0
+    def _of_word(self, word: str) -> tuple[int, float]:
+        """The unit that a word is, -1 or below if it does not, and what it adds beside alpha log p_lm (nats)."""
+        lexicon, node = self.search.lexicon, ROOT
+        for symbol in self.search.vocab.encode(word):
+            node = down(lexicon.first, lexicon.symbol, node, symbol)
+        _, bonus = word_at(node, self.search.task.lm.unk, lexicon, self.search.options)
+        return int(lexicon.word[node] if node >= 0 else node), float(bonus)
 
     def _of_phrases(self, labels: NDArray[np.int32]) -> float:
         """What the phrases that are wished for add (nats)."""
         phrases = self.search.task.phrases
-        if len(phrases.lent) == 1:
+        if not has_phrases(phrases):
             return 0.0
         state, total = phrases.begin, 0.0
         for symbol in labels.tolist():
