@@ -252,7 +252,7 @@ def beam_best(beam: Beam, task: Task, N: int) -> tuple[NDArray[np.int32], NDArra
     that of all paths that began such a word.
 
     Returns labels (N', L) int32, padded with blanks behind, and scores (N', 3) float64: Q, log p_ctc and log p_lm
-    (nats); N' <= N texts, at least one.
+    (nats); N' <= N texts that are possible, else the first found.
     """
     tree, used, n = beam.tree, beam.counts[0], beam.counts[1]
     if used == len(tree.ints):
@@ -261,7 +261,8 @@ def beam_best(beam: Beam, task: Task, N: int) -> tuple[NDArray[np.int32], NDArra
     m, best = end_texts(tree, beam, last, scores, False, task)
     if best == -np.inf:
         m, best = end_texts(tree, beam, last, scores, True, task)
-    order = np.argsort(-scores[:m, 0], kind="mergesort")[:N]
+    possible = max(1, np.sum(scores[:m, 0] > -np.inf))
+    order = np.argsort(-scores[:m, 0], kind="mergesort")[: min(N, possible)]
     longest = 0
     for j in order:
         longest = max(longest, prefix_length(tree.ints, last[j]))

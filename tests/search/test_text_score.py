@@ -121,6 +121,20 @@ def test_phrases_and_letters_of_unknown_words_are_in_it(models, kind):
         assert score(lp, found.text).score == pytest.approx(found.score, abs=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["none", "word", "char"])
+@pytest.mark.parametrize("settings", [{"words": ["éa", "aé", "a"]}, {"unknown": -math.inf}], ids=str)
+def test_words_that_may_not_be_written_have_no_score(models, kind, settings):
+    lp = emission(4, 6)
+    search = BeamSearch.make(VOCAB, models[kind], **{"width": 10000, "unknown_letter": -0.7, **WEIGHTS, **settings})
+    score = TextScore(search, models[kind])
+    found = {h.text: h for h in search(lp, best=10000)}
+    for text in ("".join(t) for t in itertools.product(" aé", repeat=4)):
+        text = " ".join(text.split())
+        mine = score(lp, text)
+        assert mine.score == pytest.approx(found[text].score if text in found else -math.inf, abs=1e-6)
+        assert math.isfinite(mine.lm) and not math.isnan(mine.score)
+
+
 def test_the_price_of_words_the_model_does_not_know(models):
     lp = emission(1, 12)
     plain = TextScore(BeamSearch.make(VOCAB, models["word"], alpha=0.7, beta=1.3), models["word"])
