@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Rows = Annotated[
     str | None, typer.Argument(metavar="[OUT]", help="Rows with `hits`, `subs`, `ins` and `dels`; none by default.")
 ]
-WITH_WHY = ("lm", "alpha", "beta", "unknown")
+WITH_WHY = ("lm", "alpha", "beta", "unknown", "unknown_letter")
 MANY_FAR = 0.25
 """Share of utterances whose scores may differ from their own before it is said."""
 
@@ -87,7 +87,9 @@ def _explainer(config: ScoreConfig, in_: str) -> tuple[ScoreConfig, Explainer | 
     if config.why is None:
         for name in WITH_WHY:
             if getattr(config, name) is not None:
-                raise UsageError(f"--{name} is of the search that --why EXP asks: say why, or leave it out")
+                raise UsageError(
+                    f"--{name.replace('_', '-')} is of the search that --why EXP asks: say why, or leave it out"
+                )
         return config, None
     from ds2cli.stages import why
 
@@ -107,7 +109,7 @@ def _warn(explainer: Explainer) -> None:
     if explainer.far > MANY_FAR * explainer.judged:
         ui.warn(
             f"why: {explainer.far} of {explainer.judged} utterances have another pred_score than these settings give: "
-            "causes are right only with the EXP, --lm, --alpha, --beta and --unknown that they were decoded with"
+            "causes are right only with the EXP, model, weights and word lists that they were decoded with"
         )
 
 

@@ -25,6 +25,7 @@ class ScoreConfig(StageConfig):
     alpha: float | None = setting(None, help="With --why: its weight [default: as IN was decoded].", min=0)
     beta: float | None = setting(None, help="With --why: the bonus a word, nats [default: as IN was decoded].")
     unknown: float | None = setting(None, help="With --why: for an unknown word, nats [default: as IN was decoded].")
+    unknown_letter: float | None = setting(None, help="With --why: for each letter of it [default: as IN was decoded].")
     nj: int = setting(1, help="With --why: threads.", min=1)
     max_wer: float | None = setting(None, help="Exit 1 when the word error rate is above this (percent).", min=0)
     max_cer: float | None = setting(None, help="The same for the character error rate (percent).", min=0)

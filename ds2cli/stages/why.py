@@ -19,10 +19,10 @@ from ds2cli.metrics.wer import UNITS
 from ds2cli.search.attribute import as_fields, attribute, unexplained
 from ds2cli.search.beam import BeamSearch
 from ds2cli.search.text_score import TextScore
-from ds2cli.stages import decode
 from ds2cli.stages.emitted import CHUNK, Emitted, Network, emitted, in_threads
+from ds2cli.stages.search import resolve, search_for
 
-ASKED = ("lm", "alpha", "beta", "unknown")
+ASKED = ("lm", "alpha", "beta", "unknown", "unknown_letter")
 """Settings of a search that may be given again."""
 
 ABOVE, BELOW = 0.01, 1.0
@@ -42,13 +42,13 @@ def settings_of(config: ScoreConfig, rows: str) -> tuple[DecodeConfig, str | Non
         saved = read_toml(path)
         # the settings of other stages lie in files of such names too
         if {f.name for f in fields(DecodeConfig)} >= saved.keys() - {MADE_BY} and "greedy" in saved:
-            return decode.resolve(replace(build(DecodeConfig, (path, saved)), **asked), config.why), path
-    return decode.resolve(DecodeConfig(**asked), config.why), None
+            return resolve(replace(build(DecodeConfig, (path, saved)), **asked), config.why), path
+    return resolve(DecodeConfig(**asked), config.why), None
 
 
 def text_score(settings: DecodeConfig, network: Network) -> TextScore:
     """The score of texts that these settings decode by; DataError when there is no such model."""
-    search = decode.search_for(replace(settings, greedy=False), network)
+    search = search_for(replace(settings, greedy=False), network)
     assert isinstance(search, BeamSearch)
     return TextScore(search, None if settings.lm is None else NgramLm.load(settings.lm))
 
@@ -90,11 +90,11 @@ class Explainer:
                 yield found.get(row["id"]) or {**row, "errors": []}
 
     def _explained(self, rows: Iterable[Row]) -> Iterator[Row]:
-        for some in emitted(self._decoded(rows), self.unexplained, self.network, times=False):
-            for row, far in in_threads(self._explain, some, self.unexplained, self.nj):
-                self.judged += 1
-                self.far += far
-                yield row
+        chunks = emitted(self._decoded(rows), self.unexplained, self.network, times=False)
+        for row, far in in_threads(self._explain, chunks, self.unexplained, self.nj):
+            self.judged += 1
+            self.far += far
+            yield row
 
     def _decoded(self, rows: Iterable[Row]) -> Iterator[Row]:
         for row in rows:

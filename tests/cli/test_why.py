@@ -37,7 +37,7 @@ def test_the_causes_of_what_was_decoded(ds2, jsonl, place):
     assert done.returncode == 0, done.stderr
     done = ds2("score", "hyp.jsonl", "why.jsonl", "--why", "exp", "--worst", 1, cwd=place)
     assert done.returncode == 0, done.stderr
-    assert "why: lm.arpa, alpha 0.5, beta 1, unknown -4 (hyp.jsonl.config.toml)" in done.stderr
+    assert "why: lm.arpa, alpha 0.5, beta 1, unknown -4, unknown_letter -1 (hyp.jsonl.config.toml)" in done.stderr
     assert "warning" not in done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("%WER 60.00 [ 3 / 5,")
@@ -57,7 +57,7 @@ def test_a_pipe_takes_what_decode_would_and_warns_where_it_was_not_that(ds2, jso
     rows = ds2("decode", "exp", "dev.jsonl", "--lm", "lm.arpa", cwd=place).stdout
     done = ds2("score", "-", "--why", "exp", "--lm", "lm.arpa", stdin=rows, cwd=place)
     assert done.returncode == 0, done.stderr
-    assert "lm.arpa, alpha 0.8, beta 1, unknown -4 (as ds2 decode would" in done.stderr
+    assert "lm.arpa, alpha 0.8, beta 1, unknown -4, unknown_letter -1 (as ds2 decode would" in done.stderr
     assert "another pred_score" not in done.stderr
     done = ds2("score", "-", "--why", "exp", stdin=rows, cwd=place)
     assert done.returncode == 0

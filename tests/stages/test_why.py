@@ -13,6 +13,7 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.stages import decode, score, why
 from ds2cli.stages.emitted import CHUNK, Network
+from ds2cli.stages.search import resolve, search_for
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "b", "é"))
@@ -58,8 +59,8 @@ def rows(tmp_path):
 
 
 def decoded(rows, exp, **settings):
-    config, network = decode.resolve(DecodeConfig(**settings), exp), Network(exp)
-    return list(decode.run(config, rows, Ledger(), network, decode.search_for(config, network)))
+    config, network = resolve(DecodeConfig(**settings), exp), Network(exp)
+    return list(decode.run(config, rows, Ledger(), network, search_for(config, network)))
 
 
 def explained(rows, exp, **settings):
@@ -112,11 +113,12 @@ def test_rows_of_other_settings_are_noticed(rows, exp, lm):
 
 def test_the_settings_that_lie_beside_the_rows_are_taken(exp, lm, tmp_path):
     hyp = str(tmp_path / "hyp.jsonl")
-    assert why.settings_of(ScoreConfig(why=exp), hyp) == (DecodeConfig(), None)
+    assert why.settings_of(ScoreConfig(why=exp), hyp) == (resolve(DecodeConfig(), exp), None)
     (tmp_path / "exp" / "decode.toml").write_text("alpha = 0.3\nbeta = 2\n")
     found, source = why.settings_of(ScoreConfig(why=exp, lm=lm), hyp)
-    assert (found.lm, found.alpha, found.beta, found.unknown, source) == (lm, 0.3, 2.0, -4.0, None)
-    saved = DecodeConfig(lm=lm, alpha=1.5, beta=0.5, unknown=-1.0, sentence_end=False)
+    assert (found.lm, found.alpha, found.beta, found.unknown, found.unknown_letter) == (lm, 0.3, 2.0, -4.0, -1.0)
+    assert source is None
+    saved = resolve(DecodeConfig(lm=lm, alpha=1.5, beta=0.5, unknown=-1.0, sentence_end=False, beam=9), exp)
     (tmp_path / "hyp.jsonl.config.toml").write_text(to_toml(saved, {"kept": 3}))
     assert why.settings_of(ScoreConfig(why=exp), hyp) == (saved, f"{hyp}.config.toml")
     found, _ = why.settings_of(ScoreConfig(why=exp, alpha=2.0), hyp)
