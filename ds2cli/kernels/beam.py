@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ds2cli.kernels._jit import kernel, leaf
 from ds2cli.kernels.logspace import log_add
 from ds2cli.kernels.phrases import has_phrases
-from ds2cli.kernels.pick import kth_largest, pick_symbols
+from ds2cli.kernels.pick import best_first, kth_largest, pick_symbols
 from ds2cli.kernels.prefix import (
     AHEAD,
     CHAR_LM,
@@ -258,11 +258,12 @@ def beam_best(beam: Beam, task: Task, N: int) -> tuple[NDArray[np.int32], NDArra
     if used == len(tree.ints):
         tree = with_room(tree, used, used + 1)
     last, scores = np.empty(n, np.int64), np.empty((n, 3))
-    m, best = end_texts(tree, beam, last, scores, False, task)
-    if best == -np.inf:
-        m, best = end_texts(tree, beam, last, scores, True, task)
-    possible = max(1, np.sum(scores[:m, 0] > -np.inf))
-    order = np.argsort(-scores[:m, 0], kind="mergesort")[: min(N, possible)]
+    for cut in (False, True):
+        m, best = end_texts(tree, beam, last, scores, cut, task)
+        if best > -np.inf:
+            break
+    order = np.zeros(max(1, min(N, m)), np.int64)
+    order = order[: max(1, best_first(scores[:, 0], m, order))]
     longest = 0
     for j in order:
         longest = max(longest, prefix_length(tree.ints, last[j]))

@@ -72,6 +72,25 @@ def pick_symbols(row: NDArray[np.float32], options: BeamOptions, picked: NDArray
 
 
 @leaf
+def best_first(values, n, order):
+    """Write into `order` (N,) where the N largest of values[:n] are, the largest first and of equals the first.
+
+    Returns how many there are: minus infinity is none.
+    """
+    found = 0
+    for i in range(n):
+        if values[i] == -np.inf or (found == len(order) and values[i] <= values[order[found - 1]]):
+            continue
+        at = min(found, len(order) - 1)
+        while at > 0 and values[order[at - 1]] < values[i]:
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = i
+        found = min(found + 1, len(order))
+    return found
+
+
+@leaf
 def kth_largest(values, n, k):
     """The k-th largest of values[:n], 1 <= k <= n; reorders them (quickselect, median of three)."""
     low, high, want = 0, n - 1, k - 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ds2cli.kernels.beam_ref import symbols_ref
-from ds2cli.kernels.pick import BLOCK, kth_largest, pick_symbols
+from ds2cli.kernels.pick import BLOCK, best_first, kth_largest, pick_symbols
 from ds2cli.search.beam import BeamSearch
 from ds2cli.text.vocab import Vocab
 
@@ -109,3 +109,16 @@ def test_the_kth_largest(seed):
         assert kth_largest(values.copy(), 17, k) == np.sort(values)[-k]
     for n in (1, 2, 3):
         assert kth_largest(values.copy(), n, 1) == values[:n].max()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_best_come_first_and_of_equals_the_first(seed):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, 5, 17).astype(np.float64)
+    values[rng.integers(0, 17, 3)] = -np.inf
+    wanted = [i for i in np.argsort(-values, kind="stable") if values[i] > -np.inf]
+    for k in (1, 2, 5, 16, 17):
+        order = np.full(k, -1, dtype=np.int64)
+        n = best_first(values, 17, order)
+        assert order[:n].tolist() == wanted[:k] and (order[n:] == -1).all()
+    assert best_first(np.full(3, -np.inf), 3, np.zeros(3, dtype=np.int64)) == 0
