@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 from ds2cli import __version__, manifest, ui
@@ -46,6 +46,10 @@ def write_rows(name: str, config: StageConfig, out: str, rows: Iterable[Row], le
         if ledger.kept or ledger.rows:
             report_drops(name, config, out, ledger)
         raise
+    finally:
+        # threads of a stage that was interrupted would go on until the end of their work
+        if isinstance(rows, Generator):
+            rows.close()
     report_drops(name, config, out, ledger)
     save_config(config, out, kept=ledger.kept, dropped=ledger.dropped)
 

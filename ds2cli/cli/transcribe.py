@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -21,28 +22,32 @@ def transcribe(
 ) -> None:
     """Write the text of recordings: one line a file, its name first when there are several.
 
-    Any sample rate and format; several channels are mixed. --lm, --alpha, … are those of `ds2 decode`.
+    Any sample rate and format; several channels are mixed. --lm, --alpha, … are those of `ds2 decode`. With --partials
+    the text as it grew comes first, a line a change, after the seconds that had been searched.
 
-    Example: ds2 transcribe exp/base meeting.mp3 voicemail/ --lm exp/base/lm.arpa --json
+    Example: ds2 transcribe exp/base meeting.mp3 voicemail/ --lm exp/base/lm.bin --json
     """
-    from ds2cli.stages import decode
     from ds2cli.stages import transcribe as stage
     from ds2cli.stages.emitted import Network
+    from ds2cli.stages.search import resolve, search_for
 
-    resolved, network, ledger = decode.resolve(config, exp), Network(exp), Ledger()
+    resolved, network, ledger = resolve(config, exp), Network(exp), Ledger()
     rows = list(stage.rows_of(audio))
-    search = decode.search_for(resolved, network)
+    search = search_for(resolved, network, ui.warn)
 
     def narrow(name: str, rate: int, wanted: int) -> None:
         lacks = f"nothing above {rate / 2000:g} kHz, the network learned from up to {wanted / 2000:g}"
         ui.warn(f"{name}: {rate} Hz has {lacks}: expect much worse text")
 
-    found = ledger.keep(stage.run(resolved, rows, ledger, network, search, narrow))
-    for row in ui.progress(found, "transcribe", len(rows), "file"):
-        if config.json:
-            ui.say(manifest.dump(row).rstrip("\n"))
-        else:
-            ui.say(row["pred_text"] if len(rows) == 1 else f"{row['audio_filepath']}\t{row['pred_text']}")
+    with closing(stage.run(resolved, rows, ledger, network, search, narrow)) as found:
+        for row in ui.progress(ledger.keep(found), "transcribe", len(rows), "file"):
+            if config.json:
+                ui.say(manifest.dump(row).rstrip("\n"))
+                continue
+            name = "" if len(rows) == 1 else f"{row['audio_filepath']}\t"
+            for partial in row.get("partials", []):
+                ui.say(f"{name}{partial['end']:.2f}\t{partial['text']}")
+            ui.say(f"{name}{row['pred_text']}")
     if ledger.rows or config.dropped:
         report_drops("transcribe", config, "-", ledger)
     ledger.refuse("transcribe", config.max_bad)

@@ -1,246 +1,285 @@
 """CTC prefix beam search with an n-gram model (Hannun et al. 1408.2873; Deep Speech 2 section 3.8, equation 12).
 
-Q(y) = log p_ctc(y) + alpha log p_lm(y) + beta word_count(y). A hypothesis is a node of a prefix tree (its parent and
-its last symbol), so equal prefixes are the same number and merge without comparing strings. A run of spaces is one
-space and a leading one is none, so log p_ctc is that of the text, summed over every path the beam kept.
+Q(y) = log p_ctc(y) + alpha log p_lm(y) + beta word_count(y). A hypothesis is a node of a prefix tree, so equal prefixes
+are the same number and merge without comparing strings, and what the model says of a text is asked once. A run of
+spaces is one space and a leading one is none, so log p_ctc is that of the text, summed over every path the beam kept.
 
 A word is scored when it ends. Until then hypotheses are ranked as if it will be the likeliest word that starts as it
 does (look-ahead in the lexicon's trie), else the beam fills with words that only put off their price.
+
+A search goes on from where it stopped, so an utterance may come in pieces: the result is the same however it is cut.
 
 Letters: T steps, V symbols with blank 0, W beams, N hypotheses asked for. Natural logarithms throughout.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.kernels._jit import kernel
+from ds2cli.kernels._jit import kernel, leaf
 from ds2cli.kernels.logspace import log_add
-from ds2cli.kernels.ngram import NgramTables, ngram_end, ngram_score
+from ds2cli.kernels.phrases import has_phrases
+from ds2cli.kernels.pick import best_first, kth_largest, pick_symbols
 from ds2cli.kernels.prefix import (
     AHEAD,
     CHAR_LM,
-    CHILD,
-    END_LM,
-    END_STATE,
-    END_WEIGHTED,
-    LM,
-    NO_LM,
-    NO_SPACE,
     PARENT,
-    ROOT,
     SLOT,
-    STATE,
     SYMBOL,
     TRIE,
     WEIGHTED,
     WORD_LM,
-    BeamOptions,
-    Lexicon,
-    child,
-    down,
-    end_word,
-    kth_largest,
-    look_ahead,
-    more_nodes,
-    pick_symbols,
+    Task,
+    Tree,
+    conclude,
+    finished,
+    keep_ancestors,
+    most_of_a_symbol,
+    new_tree,
+    place_of,
     prefix_length,
+    with_room,
+    write_child,
 )
+from ds2cli.kernels.spelling import ROOT, look_ahead
+from ds2cli.kernels.trie import down
+
+
+class Beam(NamedTuple):
+    """A search that has come some way.
+
+    tree: the texts.  node: (W,) int64, the hypotheses.  blank, label: (W,) float64, log p_ctc of their paths that end
+    in a blank, in their last symbol.  counts: (2,) int64, nodes and hypotheses in use.
+    """
+
+    tree: Tree
+    node: NDArray[np.int64]
+    blank: NDArray[np.float64]
+    label: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+
+class Candidates(NamedTuple):
+    """What the next beam is chosen from: each hypothesis as it is, and each with one symbol more.
+
+    stay_blank, stay_label, total: (W,) float64, log p_ctc of the hypotheses after the step, and before it.
+    grown: (W * top, 3) int64, their node or -1, its parent, the symbol.  grown_am: log p_ctc.
+    scores, scratch: (W + W * top,) float64, by which they are ranked.  picked: (V,) int64, symbols worth trying.
+    """
+
+    stay_blank: NDArray[np.float64]
+    stay_label: NDArray[np.float64]
+    total: NDArray[np.float64]
+    grown: NDArray[np.int64]
+    grown_am: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    scratch: NDArray[np.float64]
+    picked: NDArray[np.int64]
 
 
 @kernel
-def _best(ints, logs, node, am, n, lm, lexicon, options, N):
-    """Finish the n hypotheses of the last step, merge those of equal text, and trace the N best."""
-    last = np.empty(n, np.int64)
-    scores = np.empty((n, 3))
-    m = 0
-    for i in range(n):
-        ints[node[i], SLOT] = -1
-    for i in range(n):
-        x = node[i]
-        if x != ROOT and ints[x, SYMBOL] == options.space:
-            x = ints[x, PARENT]
-        if ints[x, SLOT] >= 0:
-            j = ints[x, SLOT]
-            scores[j, 1] = log_add(scores[j, 1], am[i])
-            continue
-        total, weighted, state = logs[x, LM], logs[x, WEIGHTED], ints[x, STATE]
-        if lexicon.kind == WORD_LM and x != ROOT:
-            end_word(ints, logs, x, lm, lexicon, options)
-            total += logs[x, END_LM]
-            weighted += logs[x, END_WEIGHTED]
-            state = ints[x, END_STATE]
-        if lexicon.kind != NO_LM and options.end:
-            logp = ngram_end(lm, state)
-            total += logp
-            weighted += options.alpha * logp
-        ints[x, SLOT] = m
-        last[m] = x
-        scores[m, 0], scores[m, 1], scores[m, 2] = weighted, am[i], total
-        m += 1
-    # the best N by selection, each taken from the front among equals
-    N = min(N, m)
-    best = np.empty((N, 3))
-    chosen = np.empty(N, np.int64)
-    longest = 0
-    for j in range(N):
-        top = -1
-        for i in range(m):
-            if last[i] >= 0 and (top < 0 or scores[i, 0] + scores[i, 1] > best[j, 0]):
-                top = i
-                best[j, 0] = scores[i, 0] + scores[i, 1]
-        best[j, 1], best[j, 2] = scores[top, 1], scores[top, 2]
-        chosen[j] = last[top]
-        last[top] = -1
-        longest = max(longest, prefix_length(ints, chosen[j]))
-    labels = np.zeros((N, longest), np.int32)
-    for j in range(N):
-        x = chosen[j]
-        for length in range(prefix_length(ints, x) - 1, -1, -1):
-            labels[j, length] = ints[x, SYMBOL]
-            x = ints[x, PARENT]
-    return labels, best
+def beam_begin(task: Task) -> Beam:
+    """The search before the first step."""
+    W = task.options.width
+    node, blank, label = np.zeros(W, np.int64), np.full(W, -np.inf), np.full(W, -np.inf)
+    blank[0] = 0.0
+    return Beam(new_tree(task, 1024), node, blank, label, np.ones(2, np.int64))
 
 
 @kernel
-def beam_search(
-    log_probs: NDArray[np.float32], lm: NgramTables, lexicon: Lexicon, options: BeamOptions, N: int
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """The N best texts of one emission, best first; of two equal scores the one found earlier.
+def beam_steps(log_probs: NDArray[np.float32], beam: Beam, task: Task) -> Beam:
+    """The search after more steps; `beam` must not be used again.
 
-    log_probs: (T, V) float32, log-probabilities without NaN. Returns labels (N', L) int32, padded with blanks behind,
-    and scores (N', 3) float64: Q, log p_ctc and log p_lm (nats); N' <= N texts, at least one.
+    log_probs: (T, V) float32, contiguous log-probabilities without NaN.
     """
     T, V = log_probs.shape
-    W = options.width
-    word_lm, char_lm = lexicon.kind == WORD_LM, lexicon.kind == CHAR_LM
-    ints = np.zeros((max(1024, 4 * W), 8), np.int64)
-    logs = np.zeros((len(ints), 5))
-    ints[ROOT, PARENT], ints[ROOT, CHILD], ints[ROOT, END_STATE] = -1, -1, -1
-    ints[ROOT, SYMBOL] = -1 if options.space == NO_SPACE else options.space
-    ints[ROOT, STATE] = lm.begin
-    count: Any = np.int64(1)  # a plain 1 would compile `child` once more for the literal
-    room = W * min(V, options.top)
-    node, new_node = np.zeros(W, np.int64), np.empty(W, np.int64)
-    blank, new_blank = np.full(W, -np.inf), np.empty(W)
-    label, new_label = np.full(W, -np.inf), np.empty(W)
-    total, rank = np.empty(W), np.empty(W)
-    head, link = np.empty(W, np.int64), np.empty(W, np.int64)
-    stay_blank, stay_label = np.empty(W), np.empty(W)
-    target = np.full(V, -1, np.int64)
-    picked = np.empty(V, np.int64)
-    grown = np.empty((room, 4), np.int64)  # slot of the parent, symbol, trie node, state of the language model
-    gained = np.empty((room, 4))  # log p_ctc, log p_lm, weighted, ahead
-    scores, scratch = np.empty(W + room), np.empty(W + room)
-    n: Any = np.int64(1)
-    blank[0] = 0.0
+    W = task.options.width
+    room = W * min(V, task.options.top)
+    made = Candidates(
+        np.empty(W), np.empty(W), np.empty(W), np.empty((room, 3), np.int64), np.empty(room), np.empty(W + room),
+        np.empty(W + room), np.empty(V, np.int64),
+    )  # fmt: skip
+    tree, used, n = beam.tree, beam.counts[0], beam.counts[1]
     for t in range(T):
         row = log_probs[t]
-        tried = pick_symbols(row, options, picked)
-        best = -np.inf
-        for i in range(n):
-            total[i] = log_add(blank[i], label[i])
-            symbol = ints[node[i], SYMBOL]
-            stay_blank[i] = total[i] + row[0]
-            if symbol == options.space:
-                stay_label[i] = total[i] + row[symbol]
-            else:
-                stay_label[i] = label[i] + row[symbol] if symbol >= 0 else -np.inf
-            rank[i] = logs[node[i], WEIGHTED] + logs[node[i], AHEAD]
-            best = max(best, stay_blank[i] + rank[i], stay_label[i] + rank[i])
-            head[i] = -1
-        for i in range(1 if node[0] == ROOT else 0, n):
-            k = ints[ints[node[i], PARENT], SLOT]
-            if k >= 0:
-                link[i] = head[k]
-                head[k] = i
-        m = 0
-        for i in range(n):
-            x = node[i]
-            symbol = ints[x, SYMBOL]
-            weighted = logs[x, WEIGHTED]
-            k = head[i]
-            while k >= 0:
-                target[ints[node[k], SYMBOL]] = k
-                k = link[k]
-            for j in range(tried):
-                c = picked[j]
-                if c == symbol and c == options.space:
-                    continue
-                am = (blank[i] if c == symbol else total[i]) + row[c]
-                k = target[c]
-                if k >= 0:
-                    stay_label[k] = log_add(stay_label[k], am)
-                    continue
-                lm_logp, then, state = logs[x, LM], weighted, ints[x, STATE]
-                trie, ahead = ROOT, 0.0
-                if word_lm and c == options.space:
-                    end_word(ints, logs, x, lm, lexicon, options)
-                    lm_logp += logs[x, END_LM]
-                    then += logs[x, END_WEIGHTED]
-                    state = ints[x, END_STATE]
-                elif word_lm:
-                    trie = down(lexicon, ints[x, TRIE], c)
-                    ahead = look_ahead(lexicon, trie, options)
-                elif char_lm:
-                    logp, state = ngram_score(lm, state, lexicon.unit[c])
-                    lm_logp += logp
-                    then += options.alpha * logp + options.beta
-                    if lexicon.unit[c] == lm.unk:
-                        then += options.unknown
-                score = am + then + ahead
-                if score == -np.inf or score < best - options.gap:
-                    continue
-                best = max(best, score)
-                grown[m, 0], grown[m, 1], grown[m, 2], grown[m, 3] = i, c, trie, state
-                gained[m, 0], gained[m, 1], gained[m, 2], gained[m, 3] = am, lm_logp, then, ahead
-                scratch[m] = score
-                m += 1
-            k = head[i]
-            while k >= 0:
-                target[ints[node[k], SYMBOL]] = -1
-                k = link[k]
-        for j in range(m):
-            scores[n + j] = scratch[j]
-        for i in range(n):
-            scores[i] = log_add(stay_blank[i], stay_label[i]) + rank[i]
-            best = max(best, scores[i])
-            ints[node[i], SLOT] = -1
-        bound, worst, ties = best - options.gap, np.inf, W
-        if n + m > W:
-            for i in range(n + m):
-                scratch[i] = scores[i]
-            worst = kth_largest(scratch, n + m, W)
-            bound = max(bound, worst)
-            for i in range(n + m):
-                ties -= scores[i] > worst
-        if count + W > len(ints):
-            ints, logs = more_nodes(ints, logs)
-        q = 0
-        for i in range(n + m):
-            if scores[i] < bound or (scores[i] == worst and ties == 0):
-                continue
-            if scores[i] == worst:
-                ties -= 1
-            if i < n:
-                new_node[q], new_blank[q], new_label[q] = node[i], stay_blank[i], stay_label[i]
-            else:
-                j = i - n
-                x, count = child(ints, count, node[grown[j, 0]], grown[j, 1])
-                ints[x, TRIE], ints[x, STATE] = grown[j, 2], grown[j, 3]
-                logs[x, LM], logs[x, WEIGHTED], logs[x, AHEAD] = gained[j, 1], gained[j, 2], gained[j, 3]
-                new_node[q], new_blank[q], new_label[q] = x, -np.inf, gained[j, 0]
-            q += 1
-        node, new_node = new_node, node
-        blank, new_blank = new_blank, blank
-        label, new_label = new_label, label
-        n = q
-        for i in range(n):
-            ints[node[i], SLOT] = i
+        tried = pick_symbols(row, task.options, made.picked)
+        if used + n * tried >= len(tree.ints):
+            used = keep_ancestors(tree, used, beam.node, n)
+            if 2 * (used + n * tried) > len(tree.ints):
+                tree = with_room(tree, used, 4 * (used + n * tried))
+        best = stay(row, tree, beam, made, n, task)
+        used, m, best = grow(row, tree, beam, made, used, n, tried, best, task)
+        used, n = choose(tree, beam, made, used, n, m, best, task)
+    beam.counts[0], beam.counts[1] = used, n
+    return Beam(tree, beam.node, beam.blank, beam.label, beam.counts)
+
+
+@leaf
+def stay(row, tree, beam, made, n, task):
+    """The n hypotheses as they are after a step, without what merges into them; returns the best score."""
+    ints, logs, best = tree.ints, tree.logs, -np.inf
     for i in range(n):
-        total[i] = log_add(blank[i], label[i])
-    found: tuple[NDArray[np.int32], NDArray[np.float64]] = _best(ints, logs, node, total, n, lm, lexicon, options, N)
+        x = beam.node[i]
+        ints[x, SLOT] = i
+        symbol = ints[x, SYMBOL]
+        total = made.total[i] = log_add(beam.blank[i], beam.label[i])
+        blank, label = total + row[0], -np.inf
+        if symbol >= 0:
+            label = (total if symbol == task.options.space else beam.label[i]) + row[symbol]
+        made.stay_blank[i], made.stay_label[i] = blank, label
+        best = max(best, max(blank, label) + logs[x, WEIGHTED] + logs[x, AHEAD])
+    return best
+
+
+@leaf
+def grow(row, tree, beam, made, used, n, tried, best, task):
+    """Each hypothesis with each symbol; returns nodes in use, how many grew, and the best score."""
+    ints, logs, lexicon, options = tree.ints, tree.logs, task.lexicon, task.options
+    # a text that a model or a phrase must be asked about is written down at once, so that it is asked once only
+    always_ask = lexicon.kind == CHAR_LM or has_phrases(task.phrases)
+    most, m = most_of_a_symbol(task), 0
+    for i in range(n):
+        x = beam.node[i]
+        last, weighted = ints[x, SYMBOL], logs[x, WEIGHTED]
+        for j in range(tried):
+            c = made.picked[j]
+            if c == last and c == options.space:
+                continue
+            am = (beam.blank[i] if c == last else made.total[i]) + row[c]
+            y = np.int64(tree.places[place_of(tree.places, ints, x, c)])
+            if y < 0:
+                if am + weighted + most < best - options.gap:
+                    continue
+                if always_ask or (lexicon.kind == WORD_LM and c == options.space):
+                    y = np.int64(used)
+                    used += 1
+                    write_child(tree, y, x, c, task)
+            if y >= 0:
+                k = ints[y, SLOT]
+                if k >= 0:
+                    made.stay_label[k] = log_add(made.stay_label[k], am)
+                    continue
+                score = am + logs[y, WEIGHTED] + logs[y, AHEAD]
+            elif lexicon.kind == WORD_LM:
+                trie = down(lexicon.first, lexicon.symbol, np.int64(ints[x, TRIE]), c)
+                score = am + weighted + look_ahead(trie, lexicon, options)
+            else:
+                score = am + weighted
+            if score == -np.inf or score < best - options.gap:
+                continue
+            best = max(best, score)
+            made.grown[m, 0], made.grown[m, 1], made.grown[m, 2] = y, x, c
+            made.grown_am[m], made.scratch[m] = am, score
+            m += 1
+    return used, m, best
+
+
+@leaf
+def choose(tree, beam, made, used, n, m, best, task):
+    """Make the best candidates the beam, those found earlier among equals; returns nodes and hypotheses in use."""
+    W, scores = task.options.width, made.scores
+    for j in range(m):
+        scores[n + j] = made.scratch[j]
+    for i in range(n):
+        x = beam.node[i]
+        scores[i] = log_add(made.stay_blank[i], made.stay_label[i]) + (tree.logs[x, WEIGHTED] + tree.logs[x, AHEAD])
+        best = max(best, scores[i])
+        tree.ints[x, SLOT] = -1
+    bound, worst, ties = best - task.options.gap, np.inf, W
+    if n + m > W:
+        for i in range(n + m):
+            made.scratch[i] = scores[i]
+        worst = kth_largest(made.scratch, n + m, W)
+        bound = max(bound, worst)
+        for i in range(n + m):
+            ties -= scores[i] > worst
+    q = 0
+    for i in range(n + m):
+        if scores[i] < bound or (scores[i] == worst and ties == 0):
+            continue
+        ties -= scores[i] == worst
+        if i < n:
+            beam.node[q], beam.blank[q], beam.label[q] = beam.node[i], made.stay_blank[i], made.stay_label[i]
+        else:
+            y = made.grown[i - n, 0]
+            if y < 0:
+                y = np.int64(used)
+                used += 1
+                write_child(tree, y, made.grown[i - n, 1], made.grown[i - n, 2], task)
+            beam.node[q], beam.blank[q], beam.label[q] = y, -np.inf, made.grown_am[i - n]
+        q += 1
+    return used, q
+
+
+@leaf
+def end_texts(tree, beam, last, scores, cut, task):
+    """Write the n texts or fewer that the beam ends with into `last` (n,) and `scores` (n, 3), in the order found;
+    returns how many, and the best Q.
+
+    cut: leave out the last word where it may not be written.
+    """
+    ints, used, m, best = tree.ints, beam.counts[0], 0, -np.inf
+    for i in range(beam.counts[1]):
+        x = beam.node[i]
+        if x != ROOT and ints[x, SYMBOL] == task.options.space:
+            x = np.int64(ints[x, PARENT])
+        if cut:
+            x = finished(tree, x, used, task)
+        j = np.int64(ints[x, SLOT])
+        if j < 0:
+            j = np.int64(m)
+            ints[x, SLOT], last[j], scores[j, 1] = j, x, -np.inf
+            scores[j, 2], scores[j, 0] = conclude(tree, x, used, task)
+            m += 1
+        scores[j, 1] = log_add(scores[j, 1], log_add(beam.blank[i], beam.label[i]))
+    for k in range(m):
+        ints[last[k], SLOT] = -1
+        scores[k, 0] += scores[k, 1]
+        best = max(best, scores[k, 0])
+    return m, best
+
+
+@kernel
+def beam_best(beam: Beam, task: Task, N: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """The N best texts if the utterance ends here, best first; of two equal scores the one found earlier.
+
+    The search can go on afterwards.
+
+    Where all of them end in words that may not be written, each is given without its last word, and its log p_ctc is
+    that of all paths that began such a word.
+
+    Returns labels (N', L) int32, padded with blanks behind, and scores (N', 3) float64: Q, log p_ctc and log p_lm
+    (nats); N' <= N texts that are possible, else the first found.
+    """
+    tree, used, n = beam.tree, beam.counts[0], beam.counts[1]
+    if used == len(tree.ints):
+        tree = with_room(tree, used, used + 1)
+    last, scores = np.empty(n, np.int64), np.empty((n, 3))
+    for cut in (False, True):
+        m, best = end_texts(tree, beam, last, scores, cut, task)
+        if best > -np.inf:
+            break
+    order = np.zeros(max(1, min(N, m)), np.int64)
+    order = order[: max(1, best_first(scores[:, 0], m, order))]
+    longest = 0
+    for j in order:
+        longest = max(longest, prefix_length(tree.ints, last[j]))
+    labels = np.zeros((len(order), longest), np.int32)
+    for k, j in enumerate(order):
+        x = last[j]
+        for length in range(prefix_length(tree.ints, x) - 1, -1, -1):
+            labels[k, length] = tree.ints[x, SYMBOL]
+            x = np.int64(tree.ints[x, PARENT])
+    return labels, scores[order]
+
+
+@kernel
+def beam_search(log_probs: NDArray[np.float32], task: Task, N: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """The N best texts of a whole emission (T, V): see `beam_steps` and `beam_best`."""
+    found: tuple[NDArray[np.int32], NDArray[np.float64]] = beam_best(
+        beam_steps(log_probs, beam_begin(task), task), task, N
+    )
     return found

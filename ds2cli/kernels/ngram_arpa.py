@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ds2cli.kernels._jit import kernel
-from ds2cli.kernels.ngram import add_node, find_node
+from ds2cli.kernels.ngram_words import hash_word
 
-SHORT_LINE, BAD_NUMBER, POSITIVE, UNKNOWN_WORD, TWICE, NO_CONTEXT = -1, -2, -3, -4, -5, -6
+SHORT_LINE, BAD_NUMBER, POSITIVE, UNKNOWN_WORD, TWICE = -1, -2, -3, -4, -5
 _TAB, _NEWLINE, _RETURN, _SPACE, _PLUS, _MINUS, _POINT, _ZERO = 9, 10, 13, 32, 43, 45, 46, 48
-_FNV_START, _FNV_PRIME = -3750763034362895579, 1099511628211
 
 
 @kernel
@@ -54,22 +53,13 @@ def parse_number(text, start, end):
 
 
 @kernel
-def hash_word(text, start, end):
-    """FNV-1a of text[start:end], folded."""
-    h = np.int64(_FNV_START)
-    for i in range(start, end):
-        h = (h ^ np.int64(text[i])) * _FNV_PRIME
-    return h ^ (h >> 32)
-
-
-@kernel
 def find_word(text, start, end, slots, spans):
     """The slot where the word text[start:end] is, or would go.
 
     slots: (S,) word id or -1.  spans: (V, 2), where each word is in text.
     """
     mask = len(slots) - 1
-    slot = hash_word(text, start, end) & mask
+    slot = np.int64(hash_word(text, start, end)) & mask
     while slots[slot] >= 0:
         begin = spans[slots[slot], 0]
         if spans[slots[slot], 1] - begin == end - start:
@@ -133,44 +123,6 @@ def parse_section(text, at, n, slots, spans, ids, probs, backoffs):
             return at, BAD_NUMBER
         at = stop + 1
     return at, 0
-
-
-@kernel
-def link_section(edges, ids, first, suffix, used):
-    """Hang the C n-grams ids (C, n >= 2) into the trie as nodes first, first + 1, …
-
-    suffix: (nodes,) int32, filled for them with the node of their longest proper suffix that is listed.  used: (nodes,)
-    bool, set for contexts.  Returns 0 and C, or what is wrong and with which n-gram.
-    """
-    n = ids.shape[1]
-    for c in range(ids.shape[0]):
-        context = np.int64(ids[c, 0]) + 1
-        for k in range(1, n - 1):
-            context = find_node(edges, context, ids[c, k])
-            if context < 0:
-                return NO_CONTEXT, c
-        if add_node(edges, context, ids[c, n - 1], first + c) < 0:
-            return TWICE, c
-        used[context] = True
-        shorter = np.int64(-1)
-        while shorter < 0:
-            context = np.int64(suffix[context])
-            shorter = find_node(edges, context, ids[c, n - 1])
-        suffix[first + c] = shorter
-    return 0, ids.shape[0]
-
-
-@kernel
-def minimal_states(suffix, used, backoffs, next_state):
-    """The state each node leaves behind: itself if it can still matter, else that of its longest suffix.
-
-    suffix, next_state: (nodes,) int32.  used: (nodes,) bool.
-    backoffs: (contexts,) float32, of the nodes below the highest order.
-    """
-    next_state[0] = 0
-    for node in range(1, len(suffix)):
-        keeps = node < len(backoffs) and (used[node] or backoffs[node] != 0.0)
-        next_state[node] = node if keeps else next_state[suffix[node]]
 
 
 @kernel

@@ -1,6 +1,7 @@
-"""Parts of the prefix beam search: what it is given, the symbols of a step it tries, the nodes of its prefix tree.
+"""The prefix tree of a beam search: what the search is given, and the nodes it writes.
 
-Letters: T steps, V symbols with blank 0, W beams.
+A node is a text: its parent's, and one symbol more. It knows what the language model and the wished-for phrases say of
+it, once and for all, however often paths come back to it. Letters: V symbols with blank 0, W beams, H words of history.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.kernels._jit import kernel
-from ds2cli.kernels.ngram import ngram_score
+from ds2cli.kernels._jit import kernel, leaf
+from ds2cli.kernels.ngram import NgramTables, ngram_begin, ngram_end, ngram_score
+from ds2cli.kernels.phrases import Phrases, close, follow, has_phrases
+from ds2cli.kernels.spelling import ROOT, look_ahead, word_at, write_in_list
+from ds2cli.kernels.trie import down
 
 NO_LM, WORD_LM, CHAR_LM = 0, 1, 2
 NO_SPACE = -2
@@ -22,12 +26,12 @@ class Lexicon(NamedTuple):
     """How symbols spell the units of the language model.
 
     kind: NO_LM, WORD_LM or CHAR_LM.
-    first: (nodes + 1,) int32, the children of trie node n are the nodes first[n] to first[n + 1].
-    symbol: (nodes,) int32, the symbol that leads to a node, in ascending order among its siblings.
-    word: (nodes,) int64, the word that ends at a node, else the unknown word.
+    first, symbol: the words as a trie, see kernels/trie.py.
+    word: (nodes,) int64, what the model knows the word as that ends at a node, -1 where none does.
     unit: (V,) int64, the unit of a symbol in a character model.
     ahead: (nodes,) float64, the best unigram log-probability of the words at and below a node.
     stranger: that of the unknown word.
+    closed: only words of the trie may be written.
     """
 
     kind: int
@@ -37,13 +41,16 @@ class Lexicon(NamedTuple):
     unit: NDArray[np.int64]
     ahead: NDArray[np.float64]
     stranger: float
+    closed: bool
 
 
 class BeamOptions(NamedTuple):
     """What the search weighs and what it leaves out.
 
     alpha, beta: of equation 12 (beta counts characters in a character model).
-    unknown: nats added for an unknown word.  end: score the end of the sentence too.
+    unknown: nats added for an unknown word; -inf forbids it.
+    unknown_letter: and for each of its letters that no known word goes on with.
+    end: score the end of the sentence too.
     space: its symbol, or NO_SPACE.  width: beams kept a step.
     gap: beams this far below the best are dropped (nats).
     mass, top: of a step only the fewest symbols that together have `mass`, and at most `top` of them, are tried
@@ -53,6 +60,7 @@ class BeamOptions(NamedTuple):
     alpha: float
     beta: float
     unknown: float
+    unknown_letter: float
     end: bool
     space: int
     width: int
@@ -62,159 +70,196 @@ class BeamOptions(NamedTuple):
     floor: float
 
 
-# columns of a node: whole numbers, then log scores
-PARENT, SYMBOL, CHILD, SIBLING, SLOT, TRIE, STATE, END_STATE = range(8)
-LM, WEIGHTED, END_LM, END_WEIGHTED, AHEAD = range(5)
-OFF_TRIE = -1
-ROOT = 0
+class Task(NamedTuple):
+    """All that stays the same while a search goes on."""
+
+    lm: NgramTables
+    lexicon: Lexicon
+    phrases: Phrases
+    options: BeamOptions
 
 
-@kernel
-def pick_symbols(row: NDArray[np.float32], options: BeamOptions, picked: NDArray[np.int64]) -> int:
-    """Write the symbols of one step worth trying into `picked` and return how many; the blank takes part but is left
-    out.
+class Tree(NamedTuple):
+    """The nodes, as rows, and how to find them.
 
-    `mass` and `top` hold each on its own and together; the order is by probability where one of them cuts. A symbol
-    below (1 - mass) / V can never be needed: that bounds the sort to a handful of symbols.
+    ints: whole numbers, by the names below.  logs: nats.  history, backoff: states of the model.
+    places: hash table of nodes by parent and symbol, -1 empty; its size is a power of two, twice the nodes or more.
     """
-    V = len(row)
-    top = min(options.top, V)
-    floor = options.floor
-    if options.mass < 1.0:
-        floor = max(floor, np.log((1.0 - options.mass) / V))
-    ordered = options.mass < 1.0 or top < V
-    n = 0
-    for c in range(V):
-        if row[c] < floor or row[c] == -np.inf:
+
+    ints: NDArray[np.int32]
+    logs: NDArray[np.float64]
+    history: NDArray[np.int32]
+    backoff: NDArray[np.float32]
+    places: NDArray[np.int32]
+
+
+PARENT, SYMBOL, SLOT, TRIE, PHRASE = range(5)
+LM, WEIGHTED, AHEAD = range(3)
+
+
+@kernel
+def empty_tree(size, H):
+    """Room for `size` nodes with H words of history."""
+    places = 4
+    while places < 2 * size:
+        places *= 2
+    return Tree(
+        np.empty((size, 5), np.int32),
+        np.empty((size, 3)),
+        np.empty((size, H), np.int32),
+        np.empty((size, H), np.float32),
+        np.full(places, -1, np.int32),
+    )
+
+
+@kernel
+def new_tree(task, size):
+    """A tree of the empty text, with room for `size` nodes."""
+    tree = empty_tree(size, task.lm.order - 1)
+    tree.ints[ROOT, PARENT] = tree.ints[ROOT, SLOT] = -1
+    tree.ints[ROOT, SYMBOL] = -1 if task.options.space == NO_SPACE else task.options.space
+    tree.ints[ROOT, TRIE] = ROOT
+    tree.ints[ROOT, PHRASE] = task.phrases.begin
+    for k in range(3):
+        tree.logs[ROOT, k] = 0.0
+    ngram_begin(task.lm, tree.history, tree.backoff, ROOT)
+    return tree
+
+
+@leaf
+def place_of(places, ints, x, symbol):
+    """Where in `places` the node of text x with `symbol` after it is, or belongs."""
+    mask = len(places) - 1
+    mixed = (x << 20 ^ symbol) * -7046029254386353131
+    at = (mixed ^ (mixed >> 32)) & mask
+    while True:
+        y = places[at]
+        if y < 0 or (ints[y, PARENT] == x and ints[y, SYMBOL] == symbol):
+            return at
+        at = (at + 1) & mask
+
+
+@leaf
+def most_of_a_symbol(task):
+    """No symbol adds more than this to the score of a text beside log p_ctc (nats): a model only takes away."""
+    options = task.options
+    if options.alpha < 0.0 or options.unknown_letter > 0.0:
+        return np.inf
+    return max(options.beta, 0.0) + max(options.unknown, 0.0) + task.phrases.most
+
+
+@leaf
+def write_child(tree, y, x, symbol, task):
+    """Make row y the node of text x with `symbol` after it, and judge it."""
+    ints, logs, lexicon, options = tree.ints, tree.logs, task.lexicon, task.options
+    ints[y, PARENT], ints[y, SYMBOL], ints[y, SLOT], ints[y, PHRASE] = x, symbol, -1, 0
+    tree.places[place_of(tree.places, ints, x, symbol)] = y
+    logp, bonus, ahead, trie, unit = 0.0, 0.0, 0.0, np.int64(ROOT), np.int64(-1)
+    if lexicon.kind == WORD_LM and symbol == options.space:
+        unit, bonus = word_at(np.int64(ints[x, TRIE]), task.lm.unk, lexicon, options)
+    elif lexicon.kind == WORD_LM:
+        trie = down(lexicon.first, lexicon.symbol, np.int64(ints[x, TRIE]), symbol)
+        ahead = look_ahead(trie, lexicon, options)
+    elif lexicon.kind == CHAR_LM:
+        unit = lexicon.unit[symbol]
+        bonus = options.beta + (options.unknown if unit == task.lm.unk else 0.0)
+        if lexicon.closed:
+            trie, barred = write_in_list(lexicon, options, np.int64(ints[x, TRIE]), symbol)
+            bonus += barred
+    if unit >= 0:
+        logp = ngram_score(task.lm, tree.history, tree.backoff, x, unit, y)
+    else:
+        for k in range(tree.history.shape[1]):
+            tree.history[y, k] = tree.history[x, k]
+            tree.backoff[y, k] = tree.backoff[x, k]
+    gain = 0.0
+    if has_phrases(task.phrases):
+        ints[y, PHRASE], gain = follow(task.phrases, np.int64(ints[x, PHRASE]), symbol)
+    ints[y, TRIE] = trie
+    logs[y, LM] = logs[x, LM] + logp
+    logs[y, WEIGHTED] = logs[x, WEIGHTED] + options.alpha * logp + bonus + gain
+    logs[y, AHEAD] = ahead
+
+
+@leaf
+def conclude(tree, x, scratch, task):
+    """log p_lm of text x as a whole, and all that equation 12 adds to log p_ctc for it (nats). scratch: a free row."""
+    total, weighted, last = tree.logs[x, LM], tree.logs[x, WEIGHTED], x
+    options = task.options
+    if task.lexicon.kind == WORD_LM and x != ROOT and tree.ints[x, SYMBOL] != options.space:
+        word, bonus = word_at(np.int64(tree.ints[x, TRIE]), task.lm.unk, task.lexicon, options)
+        logp = ngram_score(task.lm, tree.history, tree.backoff, x, word, scratch)
+        total += logp
+        weighted += options.alpha * logp + bonus
+        last = scratch
+    if task.lexicon.kind == CHAR_LM and task.lexicon.closed and x != ROOT:
+        # the space behind the last word
+        weighted += write_in_list(task.lexicon, options, np.int64(tree.ints[x, TRIE]), options.space)[1]
+    if task.lexicon.kind != NO_LM and options.end:
+        logp = ngram_end(task.lm, tree.history, tree.backoff, last)
+        total += logp
+        weighted += options.alpha * logp
+    if has_phrases(task.phrases) and (x == ROOT or tree.ints[x, SYMBOL] != options.space):
+        weighted += close(task.phrases, np.int64(tree.ints[x, PHRASE]))
+    return total, weighted
+
+
+@leaf
+def finished(tree, x, scratch, task):
+    """Text x, or where it ends in a word that may not be written, the text before this word."""
+    if conclude(tree, x, scratch, task)[1] > -np.inf:
+        return x
+    while x != ROOT and tree.ints[x, SYMBOL] != task.options.space:
+        x = np.int64(tree.ints[x, PARENT])
+    return np.int64(tree.ints[x, PARENT]) if x != ROOT else x
+
+
+@kernel
+def with_room(tree, used, size):
+    """The same tree with room for `size` nodes."""
+    more = empty_tree(size, tree.history.shape[1])
+    for x in range(used):
+        more.ints[x], more.logs[x] = tree.ints[x], tree.logs[x]
+        more.history[x], more.backoff[x] = tree.history[x], tree.backoff[x]
+        if x != ROOT:
+            more.places[place_of(more.places, more.ints, np.int64(more.ints[x, PARENT]), more.ints[x, SYMBOL])] = x
+    return more
+
+
+@kernel
+def keep_ancestors(tree, used, node, n):
+    """Forget every text that none of the n beams `node` goes back to; returns how many stay, renumbered."""
+    ints = tree.ints
+    number = np.full(used, -1, np.int32)
+    number[ROOT] = ROOT
+    for i in range(n):
+        x = node[i]
+        while number[x] < 0:
+            number[x] = 0
+            x = np.int64(ints[x, PARENT])
+    tree.places[:] = -1
+    stay = 0
+    for x in range(used):  # a parent comes before its children
+        if number[x] < 0:
             continue
-        if not ordered:
-            picked[n] = c
-            n += 1
-            continue
-        if n == top:
-            if row[c] <= row[picked[n - 1]]:
-                continue
-            n -= 1
-        j = n
-        while j > 0 and row[picked[j - 1]] < row[c]:
-            picked[j] = picked[j - 1]
-            j -= 1
-        picked[j] = c
-        n += 1
-    if options.mass < 1.0:
-        total = 0.0
-        for j in range(n):
-            total += np.exp(row[picked[j]])
-            if total >= options.mass:
-                n = j + 1
-                break
-    kept = 0
-    for j in range(n):
-        if picked[j] != 0:
-            picked[kept] = picked[j]
-            kept += 1
-    return kept
+        y = number[x] = stay
+        stay += 1
+        if y != x:
+            ints[y], tree.logs[y] = ints[x], tree.logs[x]
+            tree.history[y], tree.backoff[y] = tree.history[x], tree.backoff[x]
+        if x != ROOT:
+            ints[y, PARENT] = number[ints[y, PARENT]]
+            tree.places[place_of(tree.places, ints, np.int64(ints[y, PARENT]), ints[y, SYMBOL])] = y
+    for i in range(n):
+        node[i] = number[node[i]]
+    return stay
 
 
-@kernel
-def kth_largest(values, n, k):
-    """The k-th largest of values[:n], 1 <= k <= n; reorders them (quickselect, median of three)."""
-    low, high, want = 0, n - 1, k - 1
-    while low < high:
-        a, b, c = values[low], values[(low + high) // 2], values[high]
-        pivot = max(min(a, b), min(max(a, b), c))
-        i, j = low, high
-        while i <= j:
-            while values[i] > pivot:
-                i += 1
-            while values[j] < pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if want <= j:
-            high = j
-        elif want >= i:
-            low = i
-        else:
-            break
-    return values[want]
-
-
-@kernel
-def down(lexicon, node, symbol):
-    """The trie node below `node` by `symbol`, or OFF_TRIE."""
-    if node == OFF_TRIE:
-        return OFF_TRIE
-    low, high = np.int64(lexicon.first[node]), np.int64(lexicon.first[node + 1])
-    end = high
-    while low < high:
-        middle = (low + high) >> 1
-        if lexicon.symbol[middle] < symbol:
-            low = middle + 1
-        else:
-            high = middle
-    return low if low < end and lexicon.symbol[low] == symbol else OFF_TRIE
-
-
-@kernel
-def end_word(ints, logs, x, lm, lexicon, options):
-    """Score the word that ends at node x, once a node."""
-    if ints[x, END_STATE] >= 0:
-        return
-    trie = ints[x, TRIE]
-    word = lm.unk if trie == OFF_TRIE else lexicon.word[trie]
-    logp, state = ngram_score(lm, ints[x, STATE], word)
-    ints[x, END_STATE] = state
-    logs[x, END_LM] = logp
-    logs[x, END_WEIGHTED] = options.alpha * logp + options.beta + (options.unknown if word == lm.unk else 0.0)
-
-
-@kernel
-def look_ahead(lexicon, trie, options):
-    """What a word under way is expected to add, so that it does not lead those that have paid for theirs already."""
-    if trie == OFF_TRIE:
-        return options.alpha * lexicon.stranger + options.beta + options.unknown
-    return options.alpha * lexicon.ahead[trie] + options.beta
-
-
-@kernel
-def child(ints, count, x, symbol):
-    """The node of prefix x with `symbol` after it, and the number of nodes; made when it was never there."""
-    y = ints[x, CHILD]
-    while y >= 0:
-        if ints[y, SYMBOL] == symbol:
-            return y, count
-        y = ints[y, SIBLING]
-    y = count
-    ints[y, PARENT] = x
-    ints[y, SYMBOL] = symbol
-    ints[y, CHILD] = -1
-    ints[y, SIBLING] = ints[x, CHILD]
-    ints[x, CHILD] = y
-    ints[y, SLOT] = -1
-    ints[y, END_STATE] = -1
-    return y, count + 1
-
-
-@kernel
-def more_nodes(ints, logs):
-    """The same nodes with room for twice as many."""
-    more_ints, more_logs = np.zeros((2 * len(ints), ints.shape[1]), np.int64), np.zeros((2 * len(ints), logs.shape[1]))
-    for x in range(len(ints)):
-        for column in range(ints.shape[1]):
-            more_ints[x, column] = ints[x, column]
-        for column in range(logs.shape[1]):
-            more_logs[x, column] = logs[x, column]
-    return more_ints, more_logs
-
-
-@kernel
+@leaf
 def prefix_length(ints, x):
-    """How many symbols the prefix x has."""
+    """How many symbols the text x has."""
     length = 0
     while x != ROOT:
         length += 1
-        x = ints[x, PARENT]
+        x = np.int64(ints[x, PARENT])
     return length

@@ -119,7 +119,9 @@ def _read_bytes(path: str) -> bytes:
 
 def _header(path: str, raw: bytes, whole: bool = True) -> tuple[list[int], int]:
     if raw[:5] == b"mmap ":
-        raise DataError(f"{path}: a KenLM binary, expected ARPA (fix: ds2 lm TEXT {Path(path).with_suffix('.arpa')})")
+        raise DataError(
+            f"{path}: a KenLM binary, expected ARPA text (a binary is mapped as it is: uncompressed, no pipe)"
+        )
     start = re.search(rb"^\\data\\[ \t\r]*$", raw[:100_000], re.MULTILINE)
     if start is None:
         raise DataError(f"{path}:1: not an ARPA file: no line \\data\\, got {_line(raw, 0)!r}")

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+import numpy as np
 
 from ds2cli.lm.query import NgramLm
 
 
 @dataclass(frozen=True)
 class Perplexity:
-    """Sums over a text. log10: of all tokens, sentence ends included; log10_oov: the share of the unknown ones."""
+    """Sums over a text. log10: of all tokens, sentence ends included; log10_oov: the share of the unknown ones.
+
+    types: different words.  unknown: how often each unknown word occurs.
+    """
 
     sentences: int
     words: int
     types: int
-    oov: int
-    oov_types: int
+    unknown: Counter[str]
     log10: float
     log10_oov: float
+
+    @property
+    def oov(self) -> int:
+        """How many running words are unknown."""
+        return self.unknown.total()
+
+    @property
+    def oov_types(self) -> int:
+        """How many different words are unknown."""
+        return len(self.unknown)
 
     @property
     def including_oov(self) -> float:
@@ -45,20 +60,20 @@ class Perplexity:
 
 def measure(lm: NgramLm, sentences: Iterable[list[str]]) -> Perplexity:
     """Score every sentence with its beginning and end."""
-    count = words = oov = 0
+    count = words = 0
     total = total_oov = 0.0
     seen: set[str] = set()
+    unknown: Counter[str] = Counter()
     for sentence in sentences:
         scores = lm.word_log10(sentence)
         total += float(scores.sum(dtype="float64"))
         count += 1
         words += len(sentence)
-        for word, score in zip(sentence, scores, strict=False):
-            if word not in lm:
-                oov += 1
-                total_oov += float(score)
+        for k in np.flatnonzero(lm.lookup(sentence) == lm.tables.unk).tolist():
+            unknown[sentence[k]] += 1
+            total_oov += float(scores[k])
         seen.update(sentence)
-    return Perplexity(count, words, len(seen), oov, sum(w not in lm for w in seen), total, total_oov)
+    return Perplexity(count, words, len(seen), unknown, total, total_oov)
 
 
 def _power_of_ten(exponent: float) -> float:

@@ -4,32 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.errors import DataError
-from ds2cli.kernels import ngram_arpa as kernels
-from ds2cli.kernels.ngram import NgramTables, ngram_end, ngram_score, ngram_sentence
-from ds2cli.lm import arpa
+from ds2cli.kernels.ngram import LN10, NgramTables, ngram_begin, ngram_end, ngram_score, ngram_sentence
+from ds2cli.kernels.ngram_words import find_words
+from ds2cli.lm import arpa, kenlm, probing
 from ds2cli.lm.arpa import BOS, EOS, UNK, Arpa
 
-NO_UNK_LOG10 = -100.0
-"""log10 p of a word outside the vocabulary when the model has no <unk>; KenLM's choice."""
+
+class State(NamedTuple):
+    """What of the words before still matters, the last one first, and the backoff weights of 1, 2, … of them (log10).
+
+    The empty context is `State()`. The rows of kernels/ngram.py hold the same.
+    """
+
+    words: tuple[int, ...] = ()
+    backoff: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class NgramLm:
-    """A backoff n-gram model in memory. `tables` goes whole into `ngram_score` and `ngram_end` of kernels/ngram.py."""
+    """A backoff n-gram model, mapped or in memory; read-only, so threads share it.
 
-    tables: NgramTables
-    words: list[str]
-    ids: dict[str, int]
+    `tables` goes whole into the functions of kernels/ngram.py.  counts: n-grams of each order, <unk> included.
+    """
+
+    model: kenlm.Probing
     counts: list[int]
 
     @classmethod
     def load(cls, path: str) -> NgramLm:
-        """Load an ARPA file, .gz or not; DataError when it is not one or lacks <s> or </s>."""
+        """Map a KenLM binary, or read an ARPA file, .gz or not, by content; DataError when it cannot be used."""
+        if kenlm.is_binary(path):
+            binary = kenlm.open_binary(path)
+            return cls(binary, [binary.size, *binary.layout.counts[1:]])
         try:
             return cls.from_arpa(arpa.read(path))
         except DataError as e:
@@ -38,16 +51,8 @@ class NgramLm:
     @classmethod
     def from_arpa(cls, model: Arpa) -> NgramLm:
         """Lay a model out for queries."""
-        words, ids = list(model.words), {word: i for i, word in enumerate(model.words)}
-        for needed in (BOS, EOS):
-            if needed not in ids:
-                raise DataError(f"no 1-gram {needed}, expected a model of whole sentences")
-        sections = list(model.sections)
-        if UNK not in ids:
-            ids[UNK] = len(words)
-            words.append(UNK)
-            sections[0] = _with_unk(sections[0], ids[UNK])
-        return cls(_tables(words, ids, sections), words, ids, [len(s.ids) for s in sections])
+        laid = probing.lay_out(model)
+        return cls(laid, [laid.size, *model.counts[1:]])
 
     @classmethod
     def none(cls) -> NgramLm:
@@ -56,82 +61,80 @@ class NgramLm:
         return cls.from_arpa(Arpa([UNK, BOS, EOS], [section]))
 
     @property
+    def tables(self) -> NgramTables:
+        """What compiled code is given."""
+        return self.model.tables
+
+    @property
     def order(self) -> int:
         """The longest n-gram's length."""
         return len(self.counts)
 
-    @property
-    def begin(self) -> int:
-        """The state after <s>; the empty context is state 0."""
-        return self.tables.begin
+    @cached_property
+    def words(self) -> list[str]:
+        """The words by their ids, <unk> first; spelled out when they are asked for."""
+        return self.model.words()
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """The id of each word."""
+        return {word: i for i, word in enumerate(self.words)}
+
+    def lookup(self, words: Sequence[str]) -> NDArray[np.int32]:
+        """The ids of words, (L,), that of <unk> for those out of vocabulary."""
+        found = np.empty(len(words), dtype=np.int32)
+        find_words(self.tables, *kenlm.packed(words), found)
+        return found
 
     def id(self, word: str) -> int:
         """The id of a word, that of <unk> when it is out of vocabulary."""
-        return self.ids.get(word, self.tables.unk)
+        return int(self.lookup([word])[0])
 
     def __contains__(self, word: str) -> bool:
-        return self.ids.get(word, self.tables.unk) != self.tables.unk
+        return self.id(word) != self.tables.unk
 
-    def score(self, state: int, word: int) -> tuple[float, int]:
+    def rows(self, count: int, *states: State) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """`count` states for compiled code, (count, H) history and backoff: the given ones, then empty contexts."""
+        history = np.full((count, self.tables.order - 1), -1, dtype=np.int32)
+        backoff = np.zeros(history.shape, dtype=np.float32)
+        for row, state in enumerate(states):
+            history[row, : len(state.words)] = state.words
+            backoff[row, : len(state.backoff)] = state.backoff
+        return history, backoff
+
+    @property
+    def begin(self) -> State:
+        """The state after <s>."""
+        rows = self.rows(1)
+        ngram_begin(self.tables, *rows, 0)
+        return _state(*rows, 0)
+
+    def score(self, state: State, word: int) -> tuple[float, State]:
         """Natural log p(word | state) and the state after it."""
-        logp, after = ngram_score(self.tables, state, word)
-        return float(logp), int(after)
+        rows = self.rows(2, state)
+        logp = ngram_score(self.tables, *rows, 0, word, 1)
+        return float(logp), _state(*rows, 1)
 
-    def end(self, state: int) -> float:
+    def end(self, state: State) -> float:
         """Natural log p(</s> | state)."""
-        return float(ngram_end(self.tables, state))
+        return float(ngram_end(self.tables, *self.rows(1, state), 0))
+
+    def unigrams(self) -> NDArray[np.float64]:
+        """Natural log p of every word without a context, (V,)."""
+        start = self.tables.starts[1]
+        return -LN10 * np.abs(self.tables.floats[start : start + 2 * self.model.size : 2]).astype(np.float64)
 
     def word_log10(self, words: Sequence[str]) -> NDArray[np.float32]:
         """log10 p of each word of a sentence and of its end, (L + 1,)."""
         out = np.empty(len(words) + 1, dtype=np.float32)
-        ngram_sentence(self.tables, np.array([self.id(w) for w in words], dtype=np.int64), out)
+        ngram_sentence(self.tables, self.lookup(words), out)
         return out
 
     def log10(self, text: str) -> float:
-        """log10 p of a sentence with its beginning and end, as `kenlm.Model.score`."""
-        return float(self.word_log10(text.split()).sum(dtype=np.float64))
+        """log10 p of a sentence with its beginning and end, summed as `kenlm.Model.score` sums it."""
+        return float(np.cumsum(self.word_log10(text.split()), dtype=np.float32)[-1])
 
 
-def _with_unk(unigrams: arpa.Section, unk: int) -> arpa.Section:
-    return arpa.Section(
-        np.append(unigrams.ids, np.array([[unk]], dtype=np.int32), axis=0),
-        np.append(unigrams.log10_prob, np.float32(NO_UNK_LOG10)),
-        np.append(unigrams.log10_backoff, np.float32(0.0)),
-    )
-
-
-def _tables(words: list[str], ids: dict[str, int], sections: list[arpa.Section]) -> NgramTables:
-    """Nodes in the order of the sections: 0 the empty context, then the unigrams, the bigrams, …"""
-    nodes = 1 + sum(len(s.ids) for s in sections)
-    contexts = nodes - len(sections[-1].ids) if len(sections) > 1 else 1
-    longer = nodes - 1 - len(words)
-    edges = np.full((_slots(longer), 2), -1, dtype=np.int64)
-    suffix, used = np.zeros(nodes, dtype=np.int32), np.zeros(nodes, dtype=np.bool_)
-    used[0] = True
-    first = 1 + len(words)
-    for n, section in enumerate(sections[1:], start=2):
-        fault, where = kernels.link_section(edges, section.ids, first, suffix, used)
-        if fault:
-            gram = " ".join(words[i] for i in section.ids[where])
-            what = "is listed twice" if fault == kernels.TWICE else f"is listed, its context of {n - 1} word(s) is not"
-            raise DataError(f"the {n}-gram {gram!r} {what}")
-        first += len(section.ids)
-    zero = np.zeros(1, dtype=np.float32)
-    backoffs = np.concatenate([zero, *(s.log10_backoff for s in sections)])[:contexts]
-    next_state = np.empty(nodes, dtype=np.int32)
-    kernels.minimal_states(suffix, used, backoffs, next_state)
-    arrays = (
-        edges,
-        np.concatenate([zero, *(s.log10_prob for s in sections)]),
-        next_state,
-        backoffs,
-        next_state[suffix[:contexts]],
-    )
-    for a in arrays:
-        a.flags.writeable = False
-    return NgramTables(*arrays, unk=ids[UNK], eos=ids[EOS], begin=int(next_state[1 + ids[BOS]]))
-
-
-def _slots(edges: int) -> int:
-    """Slots for so many edges: a power of two, at most two thirds full, so that few looks find that one is missing."""
-    return 1 << (edges * 3 // 2 + 1).bit_length()
+def _state(history: NDArray[np.int32], backoff: NDArray[np.float32], row: int) -> State:
+    length = int(np.count_nonzero(history[row] >= 0))
+    return State(tuple(history[row, :length].tolist()), tuple(backoff[row, :length].tolist()))

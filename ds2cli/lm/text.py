@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,19 +12,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.lm.arpa import BOS, EOS, UNK
+from ds2cli.text.vocab import SPACE, Vocab
 
-Unit = Literal["word", "char"]
-SPACE = "<space>"
-"""The token of a space between words in a character model, as in tokens.txt."""
+Unit = Literal["word", "char", "token"]
+MARKS = frozenset((UNK, BOS, EOS))
 
 
-def tokens(clean: str, unit: Unit) -> list[str]:
-    """The tokens of a cleaned line: its words, or its characters with `<space>` between words.
+def tokens(clean: str, unit: Unit, vocab: Vocab | None = None) -> list[str]:
+    """The tokens of a cleaned line: its words, its characters, or the symbols with which `vocab` spells it.
+
+    A space in a character or a symbol is written <space>, as in tokens.txt. BadUtterance when `vocab` cannot spell it.
 
     >>> tokens("so am i", "char")
     ['s', 'o', '<space>', 'a', 'm', '<space>', 'i']
     """
-    return clean.split() if unit == "word" else [SPACE if c == " " else c for c in clean]
+    if unit == "word":
+        return clean.split()
+    if unit == "char":
+        return [token_of(c) for c in clean]
+    if vocab is None:
+        raise ValueError("tokens are the symbols of a network: expected a vocab")
+    return [token_of(vocab.symbols[i]) for i in vocab.encode(clean)]
+
+
+def token_of(symbol: str) -> str:
+    """How a character or a symbol of a network is written in a model.
+
+    >>> token_of(" ")
+    '<space>'
+    """
+    return symbol.replace(" ", SPACE)
+
+
+def unit_of(words: Iterable[str], symbols: Sequence[str] = ()) -> Unit:
+    """What the words of a model are; `symbols`, those of a network, tell tokens of several characters from words."""
+    units = set(words) - MARKS
+    if units and any(len(s) > 1 for s in symbols[1:]) and units <= {token_of(s) for s in symbols}:
+        return "token"
+    if units and all(len(u) == 1 or u == SPACE for u in units):
+        return "char"
+    return "token" if any(SPACE in u or "▁" in u for u in units) else "word"
 
 
 @dataclass(frozen=True)

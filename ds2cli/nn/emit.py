@@ -5,7 +5,7 @@ T frames, F bins, T' steps, V symbols.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -18,14 +18,17 @@ BATCH_FRAMES = 6000
 """Frames in a batch, padding included: a minute of audio keeps both cores busy and fits any cache of activations."""
 
 
-def emissions(bundle: Bundle, feats: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+def emissions(
+    bundle: Bundle, feats: Sequence[NDArray[np.float32]], check: Callable[[], None] = lambda: None
+) -> list[NDArray[np.float32]]:
     """Log-probabilities of each utterance.
 
-    feats: (T, F) float32 log power each, T >= 0.
+    feats: (T, F) float32 log power each, T >= 0.  check: called before each batch, it may raise to end the work.
     Returns (T', V) float32 each, T' = ceil(T / stride), in the order given.
     """
     out: list[NDArray[np.float32]] = [np.zeros((0, len(bundle.vocab)), np.float32)] * len(feats)
     for group in _groups([len(x) for x in feats]):
+        check()
         lengths = torch.tensor([len(feats[i]) for i in group])
         with torch.inference_mode():
             logits, steps = bundle.model(pad([feats[i] for i in group]), lengths)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.kernels.beam import beam_search
-from ds2cli.kernels.ngram import NgramTables
-from ds2cli.kernels.prefix import NO_SPACE, BeamOptions, Lexicon
+from ds2cli.kernels.beam import beam_begin, beam_best, beam_search, beam_steps
+from ds2cli.kernels.prefix import NO_SPACE, BeamOptions, Lexicon, Task
 from ds2cli.lm.query import NgramLm
+from ds2cli.search.hotwords import phrases_for
 from ds2cli.search.hypothesis import Hypothesis
 from ds2cli.search.lexicon import lexicon_for
 from ds2cli.text.vocab import Vocab
@@ -25,9 +26,7 @@ class BeamSearch:
     """
 
     vocab: Vocab
-    tables: NgramTables
-    lexicon: Lexicon
-    options: BeamOptions
+    task: Task
 
     @classmethod
     def make(
@@ -38,33 +37,74 @@ class BeamSearch:
         alpha: float = 0.0,
         beta: float = 0.0,
         unknown: float = 0.0,
+        unknown_letter: float = 0.0,
         end: bool = True,
         width: int = 64,
         gap: float = math.inf,
         mass: float = 1.0,
         top: int | None = None,
         floor: float = -math.inf,
+        hotwords: Mapping[str, float] | None = None,
+        words: Iterable[str] | None = None,
     ) -> BeamSearch:
-        """Join alphabet and model; DataError when they do not go together."""
+        """Join alphabet and model; DataError where that leaves nothing to search. Ask lm/lint.py before.
+
+        hotwords: phrases and the nats that each adds when it is said; see `phrases_for`.
+        words: the only ones that may be written, with a model or without; see `lexicon_for`. `unknown` = -inf allows
+        those of the model only.
+        """
         space = vocab.symbols.index(" ") if " " in vocab.symbols else NO_SPACE
         options = BeamOptions(
-            float(alpha), float(beta), float(unknown), bool(end), space, int(width), float(gap), float(mass),
-            len(vocab) if top is None else min(int(top), len(vocab)), float(floor),
+            float(alpha), float(beta), float(unknown), float(unknown_letter), bool(end), space, int(width), float(gap),
+            float(mass), len(vocab) if top is None else min(int(top), len(vocab)), float(floor),
         )  # fmt: skip
-        return cls(vocab, (lm or NgramLm.none()).tables, lexicon_for(vocab, lm), options)
+        phrases = phrases_for(vocab, hotwords or {})
+        return cls(vocab, Task((lm or NgramLm.none()).tables, lexicon_for(vocab, lm, words), phrases, options))
 
-    def weigh(self, alpha: float, beta: float, unknown: float) -> BeamSearch:
-        """The same search with other weights."""
-        options = self.options._replace(alpha=float(alpha), beta=float(beta), unknown=float(unknown))
-        return BeamSearch(self.vocab, self.tables, self.lexicon, options)
+    @property
+    def options(self) -> BeamOptions:
+        """What the search weighs and leaves out."""
+        return self.task.options
+
+    @property
+    def lexicon(self) -> Lexicon:
+        """How symbols spell the units of the model."""
+        return self.task.lexicon
+
+    def weigh(self, **weights: float) -> BeamSearch:
+        """The same search with other `options`."""
+        options = self.options._replace(**{name: type(getattr(self.options, name))(w) for name, w in weights.items()})
+        return BeamSearch(self.vocab, self.task._replace(options=options))
 
     def __call__(self, log_probs: NDArray[np.float32], best: int = 1) -> list[Hypothesis]:
         """The `best` texts of an emission, best first; fewer when the beam holds fewer.
 
         log_probs: (T, V) float32, contiguous log-probabilities without NaN.
         """
-        labels, scores = beam_search(log_probs, self.tables, self.lexicon, self.options, best)
+        return self._hypotheses(*beam_search(log_probs, self.task, best))
+
+    def stream(self) -> Stream:
+        """A search of one utterance that comes in pieces."""
+        return Stream(self)
+
+    def _hypotheses(self, labels: NDArray[np.int32], scores: NDArray[np.float64]) -> list[Hypothesis]:
         return [
             Hypothesis(self.vocab.decode(row), score, am, lm)
             for row, (score, am, lm) in zip(labels.tolist(), scores.tolist(), strict=True)
         ]
+
+
+class Stream:
+    """One utterance under way: `step` as it comes, in pieces of any length, `best` whenever a result is wanted."""
+
+    def __init__(self, search: BeamSearch) -> None:
+        self.search = search
+        self._beam = beam_begin(search.task)
+
+    def step(self, log_probs: NDArray[np.float32]) -> None:
+        """Take more steps. log_probs: (T, V) float32, contiguous log-probabilities without NaN."""
+        self._beam = beam_steps(log_probs, self._beam, self.search.task)
+
+    def best(self, count: int = 1) -> list[Hypothesis]:
+        """The texts if the utterance ended here, best first: what the search gives for all of it at once."""
+        return self.search._hypotheses(*beam_best(self._beam, self.search.task, count))

@@ -1,62 +1,68 @@
-"""How the symbols of a network spell the words of a language model, as a trie; and whether they can at all."""
+"""How the symbols of a network spell the units of a language model, as a trie; and which words may be written.
+
+Whether a model and a network were made from alike texts is asked by lm/lint.py; here only that a search is possible.
+"""
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Literal
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from ds2cli.errors import BadUtterance, DataError
 from ds2cli.kernels.prefix import CHAR_LM, NO_LM, WORD_LM, Lexicon
-from ds2cli.lm.arpa import BOS, EOS, UNK
 from ds2cli.lm.query import NgramLm
-from ds2cli.text.vocab import SPACE, Vocab
-
-LEAST_SPELLED = 0.5
-"""Of the words of a model; with fewer the model and the network were made from differently cleaned texts."""
+from ds2cli.lm.text import MARKS, token_of, unit_of
+from ds2cli.text.vocab import Vocab
 
 
-def unit_of(lm: NgramLm) -> Literal["word", "char"]:
-    """What the model counts: characters when it knows <space>, or no unit of more than one character."""
-    units = set(lm.words) - {UNK, BOS, EOS}
-    return "char" if SPACE in units or (units and all(len(u) == 1 for u in units)) else "word"
+def lexicon_for(vocab: Vocab, lm: NgramLm | None, words: Iterable[str] | None = None) -> Lexicon:
+    """The lexicon that joins `vocab` and `lm`; DataError where it leaves nothing to search.
 
-
-def lexicon_for(vocab: Vocab, lm: NgramLm | None) -> Lexicon:
-    """The lexicon that joins `vocab` and `lm`; DataError says why they do not go together."""
-    if lm is None:
-        return trie([], [], [], len(vocab), 0)
-    if unit_of(lm) == "char":
-        units = np.array([lm.id(SPACE if s == " " else s) for s in vocab.symbols], dtype=np.int64)
-        known = int(np.count_nonzero(units[1:] != lm.tables.unk))
-        _refuse_strangers(known, len(vocab) - 1, vocab.symbols[1:], set(lm.words))
-        return trie([], [], [], len(vocab), lm.tables.unk)._replace(kind=CHAR_LM, unit=units)
-    if " " not in vocab.symbols:
+    words: the only ones that may be written; None where any may. Those that `vocab` cannot spell never are; those that
+    the model does not know are unknown words to it.
+    """
+    unit = unit_of(lm.words, vocab.symbols) if lm else "word"
+    if words is not None:
+        words = dict.fromkeys(word for some in words for word in some.split())
+        if " " not in vocab.symbols:
+            raise DataError("the alphabet has no space, so no word ends, and no list says which words may be written")
+    if lm is None and words is None:
+        return trie([], [], [], len(vocab))
+    if unit == "word" and " " not in vocab.symbols:
         raise DataError("the alphabet has no space, so no word ends: expected a character model (ds2 lm --unit char)")
-    words = [w for w in lm.words if w not in (UNK, BOS, EOS)]
-    spelled, ids = [], []
+    known = lm or NgramLm.none()
+    if unit != "word":
+        units = known.lookup([token_of(s) for s in vocab.symbols]).astype(np.int64)
+        if (units[1:] == known.tables.unk).all():
+            raise DataError(f"the model knows none of the network's {len(vocab) - 1} symbols")
+        lexicon = trie([], [], [], len(vocab)) if words is None else _of_words(vocab, known, words)
+        return lexicon._replace(kind=CHAR_LM, unit=units, closed=words is not None)
+    lexicon = _of_words(vocab, known, (w for w in known.words if w not in MARKS) if words is None else words)
+    return lexicon._replace(kind=WORD_LM, closed=words is not None)
+
+
+def _of_words(vocab: Vocab, lm: NgramLm, words: Iterable[str]) -> Lexicon:
+    """The trie of those words that can be spelled; DataError when none can."""
+    words, spelled, unspelled = list(words), {}, ""
     for word in words:
         try:
-            spelled.append(vocab.encode(word))
-        except BadUtterance:
-            continue
-        ids.append(lm.ids[word])
-    _refuse_strangers(len(spelled), len(words), words, set("".join(vocab.symbols[1:])))
-    unigrams = [lm.score(0, i)[0] for i in ids]
-    stranger = lm.score(0, lm.tables.unk)[0]
-    return trie(spelled, ids, unigrams, len(vocab), lm.tables.unk)._replace(kind=WORD_LM, stranger=stranger)
+            spelled[word] = vocab.encode(word)
+        except BadUtterance as e:
+            unspelled = unspelled or e.detail
+    if not spelled:
+        raise DataError(f"of {len(words)} words none can be spelled, as {unspelled}" if words else "there are no words")
+    ids = lm.lookup(list(spelled)).tolist()
+    unigrams = lm.unigrams()
+    lexicon = trie(list(spelled.values()), ids, unigrams[ids].tolist(), len(vocab))
+    return lexicon._replace(stranger=float(unigrams[lm.tables.unk]))
 
 
-def trie(
-    spelled: Sequence[Sequence[int]], ids: Sequence[int], unigrams: Sequence[float], V: int, unknown: int
-) -> Lexicon:
+def trie(spelled: Sequence[Sequence[int]], ids: Sequence[int], unigrams: Sequence[float], V: int) -> Lexicon:
     """A trie of words given as symbols; nodes in breadth-first order, so that siblings lie together.
 
-    spelled: the symbols of each word, none empty.  ids: its number in the model.  unigrams: its log-probability.
-    V: symbols.  unknown: the number of <unk>.
+    spelled: the symbols of each word, none empty, no two alike.  ids: its number in the model.  unigrams: its
+    log-probability.  V: symbols.
     """
     lengths = np.array([len(s) for s in spelled], dtype=np.int64)
     flat = np.array([c for s in spelled for c in s], dtype=np.int64)
@@ -72,7 +78,7 @@ def trie(
         nodes += len(keys)
     children = np.bincount(np.concatenate([np.empty(0, dtype=np.int64), *parents]), minlength=nodes)
     first = np.concatenate([[1], 1 + np.cumsum(children)])
-    word = np.full(nodes, unknown, dtype=np.int64)
+    word = np.full(nodes, -1, dtype=np.int64)
     word[at] = np.array(ids, dtype=np.int64)
     symbol = np.concatenate(symbols)
     ahead = np.full(nodes, -np.inf)
@@ -81,27 +87,5 @@ def trie(
     for parent in reversed(parents):
         above -= len(parent)
         np.maximum.at(ahead, parent, ahead[above : above + len(parent)])
-    return Lexicon(
-        NO_LM, first.astype(np.int32), symbol.astype(np.int32), word, np.zeros(V, dtype=np.int64), ahead, 0.0
-    )
-
-
-def _refuse_strangers(known: int, total: int, units: Sequence[str], alphabet: set[str]) -> None:
-    if total and known >= LEAST_SPELLED * total:
-        return
-    if not total:
-        raise DataError("the model has no words")
-    changes: dict[str, Sequence[Callable[[str], str]]] = {
-        "the case differs": (str.lower, str.upper),
-        "the Unicode form differs": (partial(unicodedata.normalize, "NFC"), partial(unicodedata.normalize, "NFD")),
-    }
-
-    def matching(change: Callable[[str], str]) -> int:
-        return sum(change(u) in alphabet or set(change(u)) <= alphabet for u in units)
-
-    why = next((what for what, ways in changes.items() if max(map(matching, ways)) > known), "the alphabets differ")
-    example = next(u for u in units if not (u in alphabet or set(u) <= alphabet))
-    raise DataError(
-        f"only {known} of {total} units of the model and the network match, as {example!r} does not: {why} "
-        "(fix: make the model with ds2 lm from texts cleaned like the transcripts)"
-    )
+    unit = np.zeros(V, dtype=np.int64)
+    return Lexicon(NO_LM, first.astype(np.int32), symbol.astype(np.int32), word, unit, ahead, 0.0, False)

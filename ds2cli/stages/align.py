@@ -26,5 +26,4 @@ def run(config: AlignConfig, rows: Iterable[Row], ledger: Ledger, network: Netwo
             "ctc_cost": round(found.cost, 4),
         }
 
-    for some in emitted(rows, ledger, network):
-        yield from in_threads(work, some, ledger, config.nj)
+    yield from in_threads(work, emitted(rows, ledger, network), ledger, config.nj)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
 
 from ds2cli import io, manifest
 from ds2cli.config.lm import LmConfig
@@ -16,21 +21,31 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError, UsageError
 from ds2cli.lm import arpa, kneser_ney, lmplz, perplexity
 from ds2cli.lm.kneser_ney import Discounts
+from ds2cli.lm.lint import Finding, lint
 from ds2cli.lm.query import NgramLm
-from ds2cli.lm.text import most_frequent, number, tokens
+from ds2cli.lm.text import Unit, most_frequent, number, tokens
+from ds2cli.stages.emitted import Network
 from ds2cli.text.normalize import normalize
+from ds2cli.text.vocab import Vocab
 
-NOT_SPEECH = ("digits", "symbols", "no-words")
+NOT_SPEECH = ("digits", "symbols", "no-words", "unspellable")
 """Lines that text written to be read is full of; they are left out on purpose and not held against --max-bad."""
+
+_MEMORY = re.compile(r"\d+(\.\d+)?[%bKMGT]?")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Estimated:
-    """What was estimated and how. counts: n-grams of each order."""
+    """What was estimated and how. words: running ones; outside: those that --vocab-size leaves out.
+
+    counts: n-grams of each order.
+    """
 
     estimator: str
     sentences: int
     words: int
+    outside: int
     counts: list[int]
     discounts: list[Discounts]
 
@@ -45,14 +60,11 @@ def check(config: LmConfig, out: str) -> tuple[str, list[int]]:
         raise UsageError(f"--prune {config.prune}: expected 0 first (--vocab-size limits the words), then never less")
     if len(prune) > config.order:
         raise UsageError(f"--prune {config.prune}: {len(prune)} numbers for --order {config.order}")
-    if out.endswith(".bin"):
-        lmplz.need("build_binary", f"{out}: a KenLM binary")
-        if config.order == 1:
-            raise UsageError(
-                f"{out}: KenLM binaries hold bigrams at the least, expected --order 2 or more, or an .arpa"
-            )
-    elif out != "-" and not out.startswith("/dev/") and not out.endswith((".arpa", ".arpa.gz")):
-        raise UsageError(f"{out}: expected a name that ends in .arpa, .arpa.gz or .bin")
+    if not _MEMORY.fullmatch(config.memory):
+        raise UsageError(f"--memory {config.memory}: expected a size, as 500M, 2G or 50%")
+    if config.unit == "token" and config.vocab is None:
+        raise UsageError("--unit token: expected the network whose symbols they are (--vocab EXP or tokens.txt)")
+    check_out(out, config.order)
     estimator = config.estimator
     if estimator == "auto":
         estimator = "lmplz" if lmplz.find("lmplz") else "own"
@@ -61,8 +73,32 @@ def check(config: LmConfig, out: str) -> tuple[str, list[int]]:
     return estimator, prune + prune[-1:] * (config.order - len(prune))
 
 
-def sentences(config: LmConfig, sources: Iterable[str], ledger: Ledger) -> Iterator[list[str]]:
-    """The tokens of every usable line of manifests (field `text`) and of plain text; blank lines are no sentences."""
+def check_out(out: str, order: int) -> None:
+    """UsageError when no model of that order can be written under that name."""
+    if out.endswith(".bin"):
+        lmplz.need("build_binary", f"{out}: a KenLM binary")
+        if order == 1:
+            raise UsageError(
+                f"{out}: KenLM binaries hold bigrams at the least, expected --order 2 or more, or an .arpa"
+            )
+    elif out != "-" and not out.startswith("/dev/") and not out.endswith((".arpa", ".arpa.gz")):
+        raise UsageError(f"{out}: expected a name that ends in .arpa, .arpa.gz or .bin")
+
+
+def symbols(source: str | None) -> Vocab | None:
+    """The symbols of --vocab: those of an experiment or of a tokens.txt."""
+    if source is None:
+        return None
+    return Vocab.load(source) if source.endswith(".txt") else Network(source).vocab
+
+
+def splitter(unit: Unit, vocab: Vocab | None) -> Callable[[str], list[str]]:
+    """From a cleaned line to its tokens."""
+    return partial(tokens, unit=unit, vocab=vocab)
+
+
+def sentences(split: Callable[[str], T], sources: Iterable[str], ledger: Ledger) -> Iterator[T]:
+    """`split` every cleaned line of manifests (field `text`) and of plain text; blank lines are no sentences."""
     for source in sources:
         with io.open_in(source) as f:
             first = f.readline()
@@ -75,11 +111,12 @@ def sentences(config: LmConfig, sources: Iterable[str], ledger: Ledger) -> Itera
                     clean = normalize(manifest.parse(line, ("text",))["text"] if rows else line)
                     if not clean:
                         raise BadUtterance("no-words", "no words are left of the line")
+                    made = split(clean)
                 except BadUtterance as e:
                     ledger.drop_error(where, e, bad=e.reason not in NOT_SPEECH)
                     continue
                 ledger.kept += 1
-                yield tokens(clean, config.unit)
+                yield made
 
 
 def estimate(config: LmConfig, estimator: str, prune: list[int], lines: Iterable[list[str]], to: Path) -> Estimated:
@@ -90,7 +127,8 @@ def estimate(config: LmConfig, estimator: str, prune: list[int], lines: Iterable
         model, discounts = kneser_ney.estimate(corpus, config.order, prune, inside, fallback=config.discount_fallback)
         with to.open("w", encoding="utf-8") as f:
             f.writelines(arpa.lines(model))
-        return Estimated("own", corpus.sentences, corpus.tokens, model.counts, discounts)
+        outside = 0 if inside is None else int(np.count_nonzero(~inside[corpus.ids]))
+        return Estimated("own", corpus.sentences, corpus.tokens, outside, model.counts, discounts)
     text, seen, sentences_seen = to.with_suffix(".txt"), Counter[str](), 0
     with text.open("w", encoding="utf-8", newline="\n") as f:
         for line in lines:
@@ -99,12 +137,14 @@ def estimate(config: LmConfig, estimator: str, prune: list[int], lines: Iterable
             seen.update(line)
     if not seen:
         raise DataError(kneser_ney.NO_WORDS)
-    vocabulary = [w for w, _ in seen.most_common(config.vocab_size)] if config.vocab_size else None
+    inside_seen = dict(seen.most_common(config.vocab_size))
+    vocabulary = list(inside_seen) if config.vocab_size else None
     discounts = lmplz.estimate(
         text, to, config.order, prune, vocabulary, memory=config.memory, fallback=config.discount_fallback
     )
     text.unlink()
-    return Estimated("lmplz", sentences_seen, seen.total(), arpa.counts(str(to)), discounts)
+    outside = seen.total() - sum(inside_seen.values())
+    return Estimated("lmplz", sentences_seen, seen.total(), outside, arpa.counts(str(to)), discounts)
 
 
 def deliver(made: Path, out: str) -> None:
@@ -122,14 +162,20 @@ def deliver(made: Path, out: str) -> None:
             shutil.copyfileobj(source, f, 1 << 20)
 
 
-def measure(config: LmConfig, made: Path) -> perplexity.Perplexity:
-    """Perplexity and unknown words of `config.dev` under the ARPA file `made`."""
-    assert config.dev is not None
-    ledger = Ledger()
-    result = perplexity.measure(NgramLm.load(str(made)), sentences(config, [config.dev], ledger))
+def measure(
+    config: LmConfig, made: Path, split: Callable[[str], list[str]]
+) -> tuple[perplexity.Perplexity | None, list[Finding]]:
+    """What the ARPA file `made` is like: perplexity and unknown words of --dev, and what does not fit --vocab."""
+    if config.dev is None and config.vocab is None:
+        return None, []
+    lm, vocab, ledger = NgramLm.load(str(made)), symbols(config.vocab), Ledger()
+    found = lint(vocab, lm.words, lm.unigrams()) if vocab else []
+    if config.dev is None:
+        return None, found
+    result = perplexity.measure(lm, sentences(split, [config.dev], ledger))
     if not result.sentences:
         raise DataError(f"{config.dev}: no usable line in {ledger.dropped}, nothing to measure")
-    return result
+    return result, found
 
 
 def listed(counts: list[int]) -> str:

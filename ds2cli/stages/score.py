@@ -14,17 +14,23 @@ from ds2cli.metrics.report import Report
 def report_for(config: ScoreConfig) -> Report:
     """An empty report of what the settings ask for."""
     units = ("word", "char") if config.unit == "both" else (config.unit,)
-    return Report(units=units, worst=config.worst, confusions=config.confusions)
+    return Report(units=units, worst=config.worst, confusions=config.confusions, why=config.why is not None)
 
 
 def run(config: ScoreConfig, rows: Iterable[Row], report: Report) -> Iterator[Row]:
     """Yield each row with `hits`, `subs`, `ins` and `dels` of the first unit, and add it to the report.
 
-    A row without `pred_text` has all of its text deleted.
+    A row without `pred_text` has all of its text deleted. Where the settings ask why, rows come with their `errors`.
     """
     for row in rows:
-        group = None if config.by is None else f"{config.by}={row.get(config.by)}"
-        counts = report.add(row["id"], row["text"], row.get("pred_text"), group)
+        counts = report.add(
+            row["id"],
+            row["text"],
+            row.get("pred_text"),
+            None if config.by is None else f"{config.by}={row.get(config.by)}",
+            nbest=[h["text"] for h in row.get("nbest", []) if isinstance(h.get("text"), str)],
+            errors=row["errors"] if config.why is not None else None,
+        )
         yield {**row, "hits": counts.hits, "subs": counts.subs, "ins": counts.ins, "dels": counts.dels}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,9 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
 from ds2cli.feats.spectrogram import log_power
 from ds2cli.manifest import Row
-from ds2cli.stages.decode import Search
 from ds2cli.stages.decode import run as decode
 from ds2cli.stages.emitted import Network
+from ds2cli.stages.search import Search
 
 STDIN = "-"
 
@@ -47,7 +47,7 @@ def run(
     network: Network,
     search: Search,
     narrow: Callable[[str, int, int], None],
-) -> Iterator[Row]:
+) -> Generator[Row]:
     """Yield each row with `duration`, `pred_text` and `pred_score`; a recording that cannot be read is dropped.
 
     narrow: called with the name, its rate and the network's (Hz) for a recording that lacks the higher frequencies.

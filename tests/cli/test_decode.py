@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import tomllib
+
 import numpy as np
 import pytest
 
 from ds2cli import manifest
 from ds2cli.archive import ArkWriter
+from ds2cli.lm import lmplz
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "b", "é"))
@@ -50,15 +56,79 @@ def test_decode_align_and_score(ds2, jsonl, place):
     ]
 
 
+GRID = ("--set", "alphas=[0.1, 0.5]", "--set", "betas=[0, 1]", "--set", "unknowns=[-2]")
+
+
 def test_tune_keeps_weights_that_decode_uses(ds2, place):
-    grid = ("--set", "alphas=[0.1, 0.5]", "--set", "betas=[0, 1]", "--set", "unknowns=[-2]")
-    done = ds2("decode", "--tune", "exp", "dev.jsonl", "--lm", "lm.arpa", *grid, cwd=place)
+    done = ds2("decode", "--tune", "exp", "dev.jsonl", "--lm", "lm.arpa", "--nj", 2, *GRID, cwd=place)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[:2] == ["%WER on dev.jsonl with unknown -2", "alpha \\ beta  0      1"]
-    assert lines[-1] == "%WER 0.00 [ 0 / 5, 0 ins, 0 del, 0 sub ] alpha 0.1 beta 0 unknown -2 *"
+    assert lines[0] == "%WER on dev.jsonl" and lines[1].startswith("alpha \\ beta  ")
+    assert any(line.startswith("unknown \\ unknown_letter  ") for line in lines)
+    assert lines[-3].startswith("%WER 0.00 [ 0 / 5, 0 ins, 0 del, 0 sub ] alpha ")
+    assert lines[-2] == "%WER 0.00 to 0.00 in 95 % of 1000 resamplings of the utterances"
+    assert "untuned, worse in" in lines[-1]
+    assert re.search(r"tune: \d+ trials in [\d.]+ s, \d+ a minute", done.stderr)
+    kept = tomllib.loads((place / "exp" / "decode.toml").read_text())
+    assert kept["unknown"] == -2.0 and kept["made_by"]["made_on"] == "dev.jsonl"
     done = ds2("decode", "exp", "dev.jsonl", "--lm", "lm.arpa", cwd=place)
-    assert "alpha 0.1, beta 0, unknown -2" in done.stderr
+    assert f"alpha {kept['alpha']:g}, beta {kept['beta']:g}, unknown -2, unknown_letter" in done.stderr
+    assert "(exp/decode.toml)" in done.stderr
+    again = ds2("decode", "--tune", "exp", "dev.jsonl", "--lm", "lm.arpa", *GRID, cwd=place)
+    assert again.stdout.splitlines() == lines
+    assert tomllib.loads((place / "exp" / "decode.toml").read_text()) == kept
+
+
+def test_tune_draws_and_finds_a_quick_search(ds2, place):
+    pytest.importorskip("matplotlib")
+    options = ("--lm", "lm.arpa", "--closed", "--tune-speed", "--plot", "surface.png", *GRID)
+    done = ds2("decode", "--tune", "exp", "dev.jsonl", *options, cwd=place)
+    assert done.returncode == 0, done.stderr
+    data = (place / "surface.png").read_bytes()
+    assert data.startswith(b"\x89PNG") and data.endswith(b"IEND\xaeB`\x82")
+    assert "us/step" in done.stdout
+    kept = tomllib.loads((place / "exp" / "decode.toml").read_text())
+    assert kept.keys() == {"alpha", "beta", "beam", "beam_gap", "prune_mass", "prune_top", "made_by"}
+    assert kept["beam"] < 64
+    done = ds2("decode", "exp", "dev.jsonl", "hyp.jsonl", "--lm", "lm.arpa", "--closed", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert f"beam = {kept['beam']}\n" in (place / "hyp.jsonl.config.toml").read_text()
+
+
+def test_a_mapped_model_gives_what_the_text_of_it_gives(ds2, place):
+    if not lmplz.find("build_binary"):
+        pytest.skip("no build_binary (utils/install_kenlm.sh)")
+    text = LM.replace("ngram 1=5\n", "ngram 1=5\nngram 2=1\n").replace("\n\\end", "\n\\2-grams:\n-0.1\tbé ab\n\n\\end")
+    (place / "lm2.arpa").write_text(text, "utf-8")
+    subprocess.run([lmplz.find("build_binary"), "lm2.arpa", "lm2.bin"], cwd=place, check=True, capture_output=True)
+    asked = ("decode", "exp", "dev.jsonl", "-", "--nbest", 3, "--lm")
+    of_text, of_binary = (ds2(*asked, name, cwd=place) for name in ("lm2.arpa", "lm2.bin"))
+    assert of_binary.returncode == 0, of_binary.stderr
+    assert of_binary.stdout == of_text.stdout
+
+
+def test_phrases_words_and_pieces(ds2, jsonl, place):
+    (place / "hot.txt").write_text("# names\nbé ab\t3\n", "utf-8")
+    done = ds2("decode", "exp", "dev.jsonl", "hyp.jsonl", "--hotwords", "hot.txt", "--partials", 0.04, cwd=place)
+    assert done.returncode == 0, done.stderr
+    rows = jsonl(place / "hyp.jsonl")
+    assert [row["pred_text"] for row in rows] == TEXTS
+    assert rows[1]["partials"][-1] == {"end": 0.16, "text": "bé ab"}
+    (place / "words.txt").write_text("ab\n", "utf-8")
+    done = ds2("decode", "exp", "dev.jsonl", "--lexicon", "words.txt", cwd=place)
+    assert {w for line in done.stdout.splitlines() for w in json.loads(line)["pred_text"].split()} == {"ab"}
+
+
+def test_lint_refuses_a_strange_model_and_warns_of_an_odd_one(ds2, place):
+    (place / "case.arpa").write_text(LM.replace("ab", "AB").replace("bé", "BÉ"), "utf-8")
+    done = ds2("decode", "exp", "dev.jsonl", "out.jsonl", "--lm", "case.arpa", cwd=place)
+    assert done.returncode == 3
+    assert done.stderr.count("\n") == 1 and "(fix: " in done.stderr
+    assert not (place / "out.jsonl").exists()
+    (place / "odd.arpa").write_text(LM.replace("1=5", "1=6").replace("\n\n\\end", "\n-1\txyz\n\n\\end"), "utf-8")
+    done = ds2("decode", "exp", "dev.jsonl", "out.jsonl", "--lm", "odd.arpa", cwd=place)
+    assert done.returncode == 0
+    assert done.stderr.count("warning: odd.arpa: the alphabets differ") == 1
 
 
 @pytest.mark.parametrize(
@@ -70,7 +140,15 @@ def test_tune_keeps_weights_that_decode_uses(ds2, place):
         (["exp", "dev.jsonl", "--beam", 0], 2, "expected 1 to 100000"),
         (["nothing", "dev.jsonl"], 3, "ds2: nothing/best.safetensors: no trained network"),
         (["exp", "gone.jsonl"], 3, "gone.jsonl"),
+        (["exp", "dev.jsonl", "--hotwords", "hot.txt"], 3, "ds2: hot.txt:2: 'xyz' cannot be written by this network"),
+        (["exp", "dev.jsonl", "--lexicon", "gone.txt"], 3, "gone.txt"),
+        (["exp", "dev.jsonl", "--closed"], 2, "--lm FILE"),
+        (["exp", "dev.jsonl", "--tune-speed"], 2, "--tune-speed is of --tune"),
+        (["exp", "dev.jsonl", "--plot", "a.png"], 2, "--plot is of --tune"),
         (["--tune", "exp", "dev.jsonl"], 2, "--lm FILE"),
+        (["--tune", "exp", "dev.jsonl", "--lm", "lm.arpa", "--alpha", 1], 2, "--set 'alphas=[1]' keeps it at that"),
+        (["--tune", "exp", "dev.jsonl", "--lm", "lm.arpa", "--partials", 1], 2, "it takes no --partials"),
+        (["--tune", "exp", "split.jsonl", "--lm", "lm.arpa"], 2, "u0 has split 'test'"),
         (["--tune", "exp", "test.jsonl", "--lm", "lm.arpa"], 2, "test set"),
         (["--tune", "exp", "dev.jsonl", "out.jsonl", "--lm", "lm.arpa"], 2, "no OUT"),
         (["--tune", "exp", "mute.jsonl", "--lm", "lm.arpa"], 3, "mute.jsonl:1: the field 'text' is missing"),
@@ -79,7 +157,10 @@ def test_tune_keeps_weights_that_decode_uses(ds2, place):
 def test_mistakes_are_one_line_and_a_status(ds2, jsonl, place, arguments, code, says):
     (place / "case.arpa").write_text(LM.replace("ab", "AB").replace("bé", "BÉ"), "utf-8")
     jsonl(place / "mute.jsonl", [{"id": "a", "emission": "e.ark:3"}])
-    (place / "test.jsonl").write_text((place / "dev.jsonl").read_text())
+    (place / "hot.txt").write_text("ab\nxyz\n")
+    rows = jsonl(place / "dev.jsonl")
+    jsonl(place / "test.jsonl", rows)
+    jsonl(place / "split.jsonl", [{**row, "split": "test"} for row in rows])
     done = ds2("decode", *arguments, cwd=place)
     assert done.returncode == code, done.stderr
     assert says in done.stderr

@@ -100,3 +100,153 @@ def test_a_binary_is_what_kenlm_reads(ds2, tmp_path, capfd):
     done = ds2("lm", "-", out, "--estimator", "own", stdin=TEXT)
     assert done.returncode == 0, done.stderr
     assert kenlm.Model(str(out)).score("so are you") < 0
+
+
+TOKENS = "<blank>\n<space>\n" + "\n".join("aeimorsuy") + "\n"
+
+
+def test_estimate_may_be_said(ds2, tmp_path):
+    made = [tmp_path / f"{i}.arpa" for i in (1, 2, 3)]
+    for out, words in zip(made, (["lm"], ["lm", "estimate"], ["lm", "--order", "3"]), strict=True):
+        assert ds2(*words, "-", out, "--estimator", "own", stdin=TEXT).returncode == 0
+    assert len({out.read_bytes() for out in made}) == 1
+
+
+def test_help(ds2):
+    said = ds2("lm", "--help").stdout
+    assert "ds2 lm TEXT… OUT" in said
+    assert all(f"\n  {name} " in said for name in ("estimate", "mix", "info"))
+    assert "--discount-fallback" in ds2("lm", "estimate", "--help").stdout
+
+
+def test_a_file_that_is_called_as_a_command(ds2, tmp_path):
+    (tmp_path / "info").write_text(TEXT)
+    done = ds2("lm", "./info", "x.arpa", "--estimator", "own", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert ds2("lm", "estimate", "info", "y.arpa", "--estimator", "own", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "x.arpa").read_bytes() == (tmp_path / "y.arpa").read_bytes()
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_vocabulary_limit_pruning_and_memory(ds2, tmp_path, estimator):
+    out = tmp_path / "x.arpa"
+    options = ["--vocab-size", "3", "--prune", "0 0 2", "--memory", "50M", "--discount-fallback"]
+    done = ds2("lm", "-", out, "--estimator", estimator, *options, stdin=TEXT * 2)
+    assert done.returncode == 0, done.stderr
+    assert "the 3 most frequent words are 77.78 % of the text" in done.stderr
+    model = arpa.read(str(out))
+    assert set(model.words) == {"<unk>", "<s>", "</s>", "so", "are", "you"}
+    assert model.counts == [6, 7, 0]
+    assert ds2("lm", "-", out, "--estimator", estimator, "--memory", "much", stdin=TEXT).returncode == 2
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_without_fallback_small_text_is_refused(ds2, tmp_path, estimator):
+    done = ds2("lm", "-", tmp_path / "x.arpa", "--estimator", estimator, "--no-discount-fallback", stdin=TEXT)
+    assert done.returncode == 3
+    assert "too little text for Kneser-Ney: no 2-gram has adjusted count 3" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "x.arpa").exists()
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_tokens_of_a_network(ds2, tmp_path, estimator):
+    (tmp_path / "tokens.txt").write_text(TOKENS)
+    out = tmp_path / "x.arpa"
+    options = ["--unit", "token", "--vocab", tmp_path / "tokens.txt", "--estimator", estimator]
+    done = ds2("lm", "-", out, *options, stdin=f"{TEXT}café\n")
+    assert done.returncode == 0, done.stderr
+    assert set(arpa.read(str(out)).words) == {"<unk>", "<s>", "</s>", "<space>", *"aeimorsuy"}
+    assert "4 in = 3 kept + 1 dropped (1 unspellable)" in done.stderr
+    assert ds2("lm", "-", out, "--unit", "token", stdin=TEXT).returncode == 2
+
+
+def test_what_the_network_cannot_spell_is_a_warning(ds2, tmp_path):
+    (tmp_path / "tokens.txt").write_text(TOKENS.replace("y\n", ""))
+    done = ds2("lm", "-", tmp_path / "x.arpa", "--vocab", tmp_path / "tokens.txt", stdin=TEXT)
+    assert done.returncode == 0
+    assert "warning: " in done.stderr and "the network has no 'y'" in done.stderr
+
+
+@pytest.fixture
+def two(ds2, tmp_path):
+    """Two models and a text that is a bit of both."""
+    (tmp_path / "dev").write_text("so you press one\nare they so\n")
+    for name, text in (("a", TEXT), ("b", "press one\nyou press two\npress so\n")):
+        assert ds2("lm", "-", tmp_path / f"{name}.arpa", "--estimator", "own", stdin=text).returncode == 0
+    return tmp_path
+
+
+def test_mix(ds2, two):
+    done = ds2("lm", "mix", "a.arpa", "b.arpa", "x.arpa.gz", "--dev", "dev", cwd=two)
+    assert done.returncode == 0, done.stderr
+    title, columns, *rows = done.stdout.splitlines()
+    assert (title, columns.split()) == ("dev:", ["weight", "perplexity", "unknown", "%", "model"])
+    first, second, both = ([float(x) for x in row.split()[:3]] for row in rows)
+    assert first[0] + second[0] == pytest.approx(1, abs=1e-4)
+    assert both[1] < min(first[1], second[1])
+    assert both[2] <= min(first[2], second[2])
+    weights = tomllib.loads((two / "x.arpa.gz.config.toml").read_text())["made_by"]["weights"]
+    assert weights == {"a.arpa": pytest.approx(first[0], abs=1e-4), "b.arpa": pytest.approx(second[0], abs=1e-4)}
+    said = ds2("lm", "info", "x.arpa.gz", "dev", cwd=two).stdout
+    assert f"mixed from  {weights['a.arpa']:.4f} a.arpa" in said
+    assert f"{both[1]:.2f}" in said.splitlines()[-2]
+
+
+def test_mix_with_given_weights_to_standard_output(ds2, two):
+    done = ds2("lm", "mix", "a.arpa", "b.arpa", "-", "--weights", "0.5 0.5", cwd=two)
+    assert done.returncode == 0, done.stderr
+    (two / "x.arpa").write_text(done.stdout)
+    assert {"am", "press"} < set(arpa.read(str(two / "x.arpa")).words)
+
+
+@pytest.mark.parametrize(
+    "args, code, says",
+    [
+        (["a.arpa", "x.arpa", "--dev", "dev"], 2, "at least two models"),
+        (["a.arpa", "b.arpa", "x.arpa"], 2, "--dev or --weights"),
+        (["a.arpa", "b.arpa", "x.arpa", "--weights", "1"], 2, "expected 2 numbers"),
+        (["a.arpa", "b.arpa", "x.txt", "--dev", "dev"], 2, "ends in .arpa"),
+        (["a.arpa", "dev", "x.arpa", "--dev", "dev"], 3, "dev:1: not an ARPA file"),
+        (["a.arpa", "b.arpa", "x.arpa", "--dev", "missing"], 3, "missing: no such file"),
+    ],
+)
+def test_mistakes_of_mix_are_one_line(ds2, two, args, code, says):
+    done = ds2("lm", "mix", *args, cwd=two)
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr.splitlines()[-1]
+    assert not (two / "x.arpa").exists()
+
+
+def test_info(ds2, two):
+    done = ds2("lm", "info", "a.arpa", "dev", "-", cwd=two, stdin="are you so\n1\n")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    facts = dict(line.strip().split("  ", 1) for line in lines[: lines.index("")])
+    assert facts["order"] == "3"
+    assert facts["n-grams"] == "8 1-grams, 10 2-grams, 9 3-grams"
+    assert sorted(facts["words"].split()) == sorted(["5,", "the", "likeliest:", "so", "am", "i", "are", "you"])
+    assert facts["estimator"] == "own, pruned 0"
+    assert facts["discounts 3"] == "0.500 1.000 1.500 (too little text to compute them)"
+    assert "lm - " in facts["made by"]
+    of_dev, of_stdin, unknown = lines[lines.index("") + 2 :]
+    assert of_dev.split()[:2] == ["2", "7"] and of_dev.split()[4] == "42.86"
+    assert of_stdin.split()[:2] == ["1", "3"] and of_stdin.split()[4] == "0.00"
+    assert unknown == "dev: 3 unknown words: press 1, one 1, they 1"
+    assert "4 in = 3 kept + 1 dropped (1 digits)" in done.stderr
+
+
+def test_info_refuses_what_a_network_cannot_use(ds2, two):
+    (two / "tokens.txt").write_text(TOKENS.upper().replace("<BLANK>", "<blank>").replace("<SPACE>", "<space>"))
+    done = ds2("lm", "info", "a.arpa", "--vocab", "tokens.txt", cwd=two)
+    assert done.returncode == 1
+    assert "ds2: a.arpa: the case differs: 100.0 %" in done.stderr.splitlines()[-1]
+    (two / "tokens.txt").write_text(TOKENS)
+    done = ds2("lm", "info", "a.arpa", "dev", "--vocab", "tokens.txt", cwd=two)
+    assert done.returncode == 0
+    assert "warning: a.arpa: 42.9 % of the references' 7 running words are unknown to it" in done.stderr
+
+
+def test_info_of_what_is_no_model(ds2, two):
+    done = ds2("lm", "info", "dev", cwd=two)
+    assert done.returncode == 3
+    assert done.stderr.splitlines() == ["ds2: dev:1: not an ARPA file: no line \\data\\, got 'so you press one'"]

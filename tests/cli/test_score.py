@@ -65,3 +65,10 @@ def test_references_count_what_never_arrived(ds2, jsonl, tmp_path):
     assert done.stdout.startswith("%WER 57.14 [ 4 / 7, 0 ins, 4 del, 0 sub ]")
     hyp = jsonl(tmp_path / "hyp.jsonl", [{"id": "x", "pred_text": "the cat sat"}])
     assert ds2("score", hyp, "--ref", ref).returncode == 3
+
+
+def test_rows_with_n_best_lists_have_a_line_more(ds2, jsonl, tmp_path):
+    rows = [{**ROWS[0], "nbest": [{"text": "a cat sat"}, {"text": "the cat sat", "score": -3.0}]}, ROWS[1]]
+    done = ds2("score", jsonl(tmp_path / "in.jsonl", rows))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[4:] == ["%WER 16.67 [ 1 / 6, 0 ins, 1 del, 0 sub ] best of 2"]

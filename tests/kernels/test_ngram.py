@@ -1,3 +1,5 @@
+"""The queries, on tables that are small enough to know."""
+
 import math
 
 import numpy as np
@@ -5,15 +7,18 @@ import pytest
 
 from ds2cli.kernels.ngram import (
     LN10,
-    NgramTables,
-    add_node,
-    find_node,
+    find_entry,
+    longer_key,
+    ngram_begin,
     ngram_end,
     ngram_log10,
     ngram_log10_ref,
     ngram_score,
     ngram_sentence,
 )
+from ds2cli.kernels.ngram_words import hash_word
+from ds2cli.lm.arpa import Arpa, Section
+from ds2cli.lm.probing import lay_out
 
 UNK, BOS, EOS, A, B = range(5)
 # p(b | a) is listed, p(a | b) is not; every number is a power of two, so that float32 sums are exact
@@ -31,55 +36,98 @@ LISTED = {
 
 @pytest.fixture(scope="module")
 def tables():
-    """The model above, laid out by hand: nodes 1-5 unigrams, 6 <s> a, 7 a b, 8 <s> a b."""
-    edges = np.full((8, 2), -1, dtype=np.int64)
-    assert add_node(edges, BOS + 1, A, 6) == 6
-    assert add_node(edges, A + 1, B, 7) == 7
-    assert add_node(edges, 6, B, 8) == 8
-    assert add_node(edges, 6, B, 9) == -1
-    f, i = np.float32, np.int32
-    return NgramTables(
-        edges=edges,
-        log10_prob=np.array([0, -4, -99, -1, -2, -3, -0.75, -0.5, -0.25], f),
-        next_state=np.array([0, 0, BOS + 1, 0, A + 1, B + 1, 6, B + 1, B + 1], i),
-        log10_backoff=np.array([0, 0, -0.25, 0, -0.5, -0.125, -0.0625, 0], f),
-        lower=np.array([0, 0, 0, 0, 0, 0, A + 1, B + 1], i),
-        unk=UNK,
-        eos=EOS,
-        begin=BOS + 1,
-    )
+    sections = []
+    for n in (1, 2, 3):
+        grams = [g for g in LISTED if len(g) == n]
+        weights = np.array([LISTED[g] for g in grams], dtype=np.float32)
+        sections.append(Section(np.array(grams, dtype=np.int32), weights[:, 0].copy(), weights[:, 1].copy()))
+    return lay_out(Arpa(["<unk>", "<s>", "</s>", "a", "b"], sections)).tables
 
 
-def test_edges(tables):
-    assert find_node(tables.edges, 0, B) == B + 1
-    assert find_node(tables.edges, A + 1, B) == 7
-    assert find_node(tables.edges, B + 1, A) == -1
+@pytest.fixture
+def rows(tables):
+    """Six states; row 0 is that after <s>, row 1 the empty one."""
+    history, backoff = np.full((6, 2), -1, dtype=np.int32), np.zeros((6, 2), dtype=np.float32)
+    ngram_begin(tables, history, backoff, 0)
+    return history, backoff
 
 
-def test_a_full_table_of_collisions():
-    edges = np.full((1024, 2), -1, dtype=np.int64)
-    for c in range(1, 22):
-        for w in range(32):
-            assert add_node(edges, c * 1000, w, c * 32 + w) == c * 32 + w
-    assert all(find_node(edges, c * 1000, w) == c * 32 + w for c in range(1, 22) for w in range(32))
-    assert find_node(edges, 23000, 0) == -1
+def murmur(text):
+    """MurmurHash64A as its author describes it: seed 0, whole numbers of any size."""
+    mix, mask = 0xC6A4A7935BD1E995, 2**64 - 1
+
+    def stir(x):
+        return x ^ (x >> 47)
+
+    h = len(text) * mix & mask
+    whole = len(text) // 8 * 8
+    for at in range(0, whole, 8):
+        k = stir(int.from_bytes(text[at : at + 8], "little") * mix & mask) * mix & mask
+        h = (h ^ k) * mix & mask
+    if text[whole:]:
+        h = (h ^ int.from_bytes(text[whole:], "little")) * mix & mask
+    return stir(stir(h) * mix & mask)
 
 
-def test_known_scores(tables):
-    assert ngram_log10(tables, tables.begin, A) == (-0.75, 6)
-    assert ngram_log10(tables, 6, B) == (-0.25, B + 1)
-    assert ngram_log10(tables, 6, A) == (-2.0 - 0.5 - 0.0625, A + 1)
-    assert ngram_log10(tables, 6, UNK) == (-4.0 - 0.5 - 0.0625, 0)
-    assert ngram_log10(tables, 0, A) == (-2.0, A + 1)
-    logp, state = ngram_score(tables, tables.begin, A)
-    assert (logp, state) == (pytest.approx(-0.75 * math.log(10)), 6)
-    assert ngram_end(tables, 6) == pytest.approx((-1.0 - 0.5 - 0.0625) * LN10)
+def hashed(text):
+    return int(hash_word(np.frombuffer(b"?" + text + b"?", dtype=np.uint8), 1, 1 + len(text)))
+
+
+def test_hashes_that_stand_in_a_file_of_kenlm():
+    assert hashed(b"<s>") == 0x00758639BD217E70
+    assert hashed(b"</s>") == 0x6BE0737DF1F76C0A
+    assert hashed(b"a") == 0x071717D2D36B6B11
+    assert hashed(b"") == 0
+
+
+@pytest.mark.parametrize("length", [*range(18), 64, 100])
+def test_hash(length):
+    text = np.random.default_rng(length).integers(0, 256, length, dtype=np.uint8).tobytes()
+    assert hashed(text) == murmur(text)
+
+
+def test_keys_are_chained_in_64_bits():
+    assert int(longer_key(5, 7)) == (5 * 8978948897894561157 % 2**64) ^ (8 * 17894857484156487943 % 2**64)
+
+
+def test_a_full_table_wraps_around():
+    data = np.zeros(2 + 5 * 3, dtype=np.uint32)
+    for slot, key in ((4, 9), (0, 14), (1, 4), (2, 5)):
+        data[2 + 3 * slot] = key
+    for key, slot in ((9, 4), (14, 0), (4, 1), (5, 2)):
+        assert find_entry(data, 2, np.uint64(5), 3, np.uint64(key)) == 2 + 3 * slot
+    for key in (19, 10, 3, 2**63 + 1):
+        assert find_entry(data, 2, np.uint64(5), 3, np.uint64(key)) == -1
+
+
+def test_known_scores(tables, rows):
+    history, backoff = rows
+    assert (history[0].tolist(), backoff[0].tolist()) == ([BOS, -1], [-0.25, 0.0])
+    assert ngram_log10(tables, *rows, 0, A, 2) == -0.75
+    assert (history[2].tolist(), backoff[2].tolist()) == ([A, BOS], [-0.5, -0.0625])
+    assert ngram_log10(tables, *rows, 2, B, 3) == -0.25
+    assert (history[3].tolist(), backoff[3].tolist()) == ([B, -1], [-0.125, 0.0])
+    assert ngram_log10(tables, *rows, 2, A, 3) == -2.0 - 0.5 - 0.0625
+    assert (history[3].tolist(), backoff[3].tolist()) == ([A, -1], [-0.5, 0.0])
+    assert ngram_log10(tables, *rows, 2, UNK, 3) == -4.0 - 0.5 - 0.0625
+    assert (history[3].tolist(), backoff[3].tolist()) == ([-1, -1], [0.0, 0.0])
+    assert ngram_log10(tables, *rows, 1, A, 3) == -2.0
+    assert ngram_score(tables, *rows, 0, A, 4) == pytest.approx(-0.75 * math.log(10))
+    assert ngram_end(tables, *rows, 2) == pytest.approx((-1.0 - 0.5 - 0.0625) * LN10)
+
+
+def test_a_score_alone_leaves_every_state(tables, rows):
+    before = [r.copy() for r in rows]
+    assert ngram_log10(tables, *rows, 0, A, -1) == -0.75
+    ngram_end(tables, *rows, 0)
+    for now, then in zip(rows, before, strict=True):
+        np.testing.assert_array_equal(now, then)
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_sentences_equal_the_definition(tables, seed):
     rng = np.random.default_rng(seed)
-    words = rng.choice([UNK, A, B], rng.integers(0, 8))
+    words = rng.choice([UNK, A, B], rng.integers(0, 8)).astype(np.int32)
     out = np.empty(len(words) + 1, dtype=np.float32)
     ngram_sentence(tables, words, out)
     history = [BOS]

@@ -8,7 +8,7 @@ from ds2cli.errors import DataError
 from ds2cli.kernels.ngram import ngram_log10
 from ds2cli.lm import arpa, lmplz
 from ds2cli.lm.kneser_ney import FALLBACK, Discounts, discount, estimate
-from ds2cli.lm.query import NgramLm
+from ds2cli.lm.query import NgramLm, State
 from ds2cli.lm.text import most_frequent, number
 
 
@@ -111,7 +111,8 @@ def test_equals_the_definition(own, listed, seed, order, prune):
 
 def total_of(lm, state):
     words = [i for i, w in enumerate(lm.words) if w != "<s>"]
-    return sum(10.0 ** float(ngram_log10(lm.tables, state, w)[0]) for w in words)
+    rows = lm.rows(1, state)
+    return sum(10.0 ** float(ngram_log10(lm.tables, *rows, 0, w, -1)) for w in words)
 
 
 @pytest.mark.parametrize("prune", [[0, 0, 0], [0, 0, 1], [0, 2, 2]])
@@ -120,7 +121,12 @@ def test_every_context_sums_to_one(own, prune, limited):
     text = random_text(7, lines=200)
     inside = most_frequent(number(line.split() for line in text.splitlines()), 5) if limited else None
     lm = NgramLm.from_arpa(own(text, 3, prune, inside))
-    states = {int(s) for s in lm.tables.next_state}
+    states = {lm.begin, State()}
+    for line in text.splitlines():
+        state = lm.begin
+        for word in line.split():
+            state = lm.score(state, lm.id(word))[1]
+            states.add(state)
     assert len(states) > 5
     for state in states:
         assert total_of(lm, state) == pytest.approx(1.0, abs=1e-5)

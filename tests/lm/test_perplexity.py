@@ -22,6 +22,7 @@ def test_known_words(lm):
 def test_unknown_words(lm):
     p = measure(lm, [["a", "x", "x"]])
     assert (p.oov, p.oov_types, p.types) == (2, 1, 2)
+    assert p.unknown == {"x": 2}
     assert p.oov_percent == pytest.approx(200 / 3)
     assert p.oov_types_percent == 50.0
     scores = lm.word_log10(["a", "x", "x"])

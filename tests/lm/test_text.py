@@ -1,14 +1,59 @@
 import numpy as np
 import pytest
 
+from ds2cli.errors import BadUtterance
 from ds2cli.lm.counts import count_ngrams, spell
-from ds2cli.lm.text import most_frequent, number, tokens
+from ds2cli.lm.text import most_frequent, number, token_of, tokens, unit_of
+from ds2cli.text.vocab import BLANK, Vocab
+
+
+class Pairs(Vocab):
+    """Symbols of two characters, spelled greedily."""
+
+    def encode(self, text):
+        out, at = [], 0
+        while at < len(text):
+            size = 2 if text[at : at + 2] in self.symbols else 1
+            out += super().encode([text[at : at + size]])
+            at += size
+        return out
 
 
 def test_tokens():
     assert tokens("so am i", "word") == ["so", "am", "i"]
     assert tokens("so é", "char") == ["s", "o", "<space>", "é"]
     assert tokens("", "word") == tokens("", "char") == []
+
+
+def test_tokens_of_a_network():
+    letters, pairs = Vocab.from_texts(["os aé"]), Pairs((BLANK, " ", "a", "s", "o", "so", "o "))
+    assert tokens("so a", "token", letters) == tokens("so a", "char")
+    assert tokens("so sa oso a", "token", pairs) == ["so", "<space>", "s", "a", "<space>", "o", "so", "<space>", "a"]
+    assert tokens("soo a", "token", pairs) == ["so", "o<space>", "a"]
+    assert token_of("o ") == "o<space>"
+    with pytest.raises(BadUtterance, match="'x'"):
+        tokens("x", "token", letters)
+    with pytest.raises(ValueError, match="expected a vocab"):
+        tokens("x", "token")
+
+
+@pytest.mark.parametrize(
+    "words, symbols, unit",
+    [
+        (["so", "a"], (), "word"),
+        (["s", "o", "<space>"], (), "char"),
+        (["你", "好"], (), "char"),
+        (["so", "<space>"], (), "token"),
+        (["▁so", "s"], (), "token"),
+        (["so", "s"], (BLANK, "so", "s", "o"), "token"),
+        (["so", "sos"], (BLANK, "so", "s", "o"), "word"),
+        (["s", "o"], (BLANK, "so", "s", "o"), "token"),
+        (["s", "o"], (BLANK, "s", "o"), "char"),
+        ([], (), "word"),
+    ],
+)
+def test_what_the_units_of_a_model_are(words, symbols, unit):
+    assert unit_of(["<unk>", "<s>", "</s>", *words], symbols) == unit
 
 
 def test_numbering():

@@ -57,3 +57,45 @@ def test_the_earlier_of_two_equally_bad_utterances_stays():
 def test_an_empty_set():
     assert next(Report().lines()) == "%WER 0.00 [ 0 / 0, 0 ins, 0 del, 0 sub ]"
     assert utterance_lines("a", [])[-1] == "a #csid 0 0 0 0"
+
+
+def test_causes_stand_below_the_words_they_are_of():
+    report = Report(units=("word",), worst=1, why=True)
+    errors = [
+        {"ref": "b", "hyp": "x", "kind": "sub", "cause": "lm"},
+        {"ref": "d", "hyp": None, "kind": "del", "cause": "acoustic"},
+    ]
+    report.add("u", "a b c d", "a x c", errors=errors)
+    lines = list(report.lines())
+    assert lines[3:6] == [
+        "",
+        "cause     errors   share     sub     ins     del  commonest",
+        "acoustic       1   50.0%       0       0       1  d -> ***",
+    ]
+    assert lines[-3:] == ["u op    C  S   C  D", "u why      lm     acoustic", "u #csid 2 1 0 1"]
+
+
+def test_the_best_of_n_is_one_line_or_a_line_for_several_n():
+    for why, expected in (
+        (False, ["%WER 0.00 [ 0 / 4, 0 ins, 0 del, 0 sub ] best of 3"]),
+        (
+            True,
+            [
+                "%WER 50.00 [ 2 / 4, 0 ins, 0 del, 2 sub ] best of 1",
+                "%WER 50.00 [ 2 / 4, 0 ins, 0 del, 2 sub ] best of 2",
+                "%WER 0.00 [ 0 / 4, 0 ins, 0 del, 0 sub ] best of 3",
+            ],
+        ),
+    ):
+        report = Report(why=why)
+        report.add("u", "a b", "x y", nbest=["x y", "y x", "a b"])
+        report.add("v", "a b", "a b")
+        lines = list(report.lines())
+        assert lines[4:] == expected
+
+
+def test_without_n_best_lists_there_is_no_line_more():
+    report = Report()
+    report.add("u", "a", "a", nbest=["a"])
+    report.add("v", "a", None)
+    assert len(list(report.lines())) == 4

@@ -1,6 +1,8 @@
-"""Decoding and tuning of rows: what they carry away, what is dropped, what is refused."""
+"""Decoding of rows: what they carry away, and what is dropped."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,9 +10,10 @@ import pytest
 from ds2cli.archive import ArkWriter
 from ds2cli.config.decode import DecodeConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import DataError, UsageError
-from ds2cli.stages import decode, tune
+from ds2cli.errors import DataError
+from ds2cli.stages import decode
 from ds2cli.stages.emitted import CHUNK, Network
+from ds2cli.stages.search import resolve, search_for
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "b", "é"))
@@ -49,8 +52,8 @@ def rows(tmp_path):
 
 def run(config, rows, exp):
     ledger, network = Ledger(), Network(exp)
-    resolved = decode.resolve(config, exp)
-    return list(decode.run(resolved, rows, ledger, network, decode.search_for(resolved, network))), ledger
+    resolved = resolve(config, exp)
+    return list(decode.run(resolved, rows, ledger, network, search_for(resolved, network))), ledger
 
 
 @pytest.mark.parametrize("config", [DecodeConfig(greedy=True), DecodeConfig(), DecodeConfig(nj=3, beam=4)], ids=str)
@@ -110,29 +113,6 @@ def lm(tmp_path):
     return str(tmp_path / "lm.arpa")
 
 
-def test_weights_come_from_the_option_then_from_tuning_then_from_the_default(exp, lm, tmp_path):
-    assert decode.resolve(DecodeConfig(lm=lm), exp).alpha == 0.8
-    (tmp_path / "exp" / "decode.toml").write_text("alpha = 0.3\nbeta = 2\n[made_by]\nx = 1\n")
-    both = decode.resolve(DecodeConfig(lm=lm), exp)
-    assert (both.alpha, both.beta, both.unknown) == (0.3, 2.0, -4.0)
-    assert decode.resolve(DecodeConfig(lm=lm, alpha=1.5), exp).alpha == 1.5
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        DecodeConfig(alpha=1.0),
-        DecodeConfig(beta=1.0),
-        DecodeConfig(greedy=True, lm="x"),
-        DecodeConfig(greedy=True, nbest=3),
-    ],
-    ids=str,
-)
-def test_settings_that_would_be_ignored_are_refused(exp, config):
-    with pytest.raises(UsageError):
-        decode.resolve(config, exp)
-
-
 def test_a_model_changes_an_uncertain_text(rows, exp, lm):
     lp = emission("ab")
     lp[3:5, 3] = lp[3:5, 4] = np.log(0.45)  # b or é
@@ -146,32 +126,66 @@ def test_a_model_changes_an_uncertain_text(rows, exp, lm):
     )
 
 
-def tuned(rows, exp, lm, **settings):
-    network = Network(exp)
-    config = DecodeConfig(lm=lm, alphas=(0.1, 0.5), betas=(0.0, 1.0, 2.0), unknowns=(-1.0,), **settings)
-    return list(tune.run(config, rows, Ledger(), network, decode.search_for(config, network), "word"))
+def doubtful(seed, steps, hold=3):
+    """An emission that no text is certain in."""
+    p = np.random.default_rng(seed).dirichlet(np.full(len(VOCAB), 0.4), -(-steps // hold)).repeat(hold, 0)[:steps]
+    return np.log(p + 1e-5).astype(np.float32)
 
 
-def test_tuning_tries_every_point(rows, exp, lm, tmp_path):
-    trials = tuned(rows(["ab ba", "ab"]), exp, lm, nj=2)
-    assert [(t.weights.alpha, t.weights.beta) for t in trials] == [(a, b) for a in (0.1, 0.5) for b in (0.0, 1.0, 2.0)]
-    assert all(t.counts.total == 3 for t in trials)
-    tune.save(DecodeConfig(lm=lm), exp, trials[4], made_on="dev.jsonl", result="%WER")
-    kept = decode.resolve(DecodeConfig(lm=lm), exp)
-    assert (kept.alpha, kept.beta, kept.unknown) == (0.5, 1.0, -1.0)
+def test_threads_give_the_rows_of_one_thread(rows, exp, lm):
+    given = rows([""] * 150, [doubtful(i, 5 + i % 60) for i in range(150)])
+    config = {"lm": lm, "nbest": 3, "timestamps": True, "partials": 0.1, "beam": 8}
+    alone, _ = run(DecodeConfig(**config), given, exp)
+    assert len({row["pred_text"] for row in alone}) > 50
+    for nj in (2, 5):
+        assert run(DecodeConfig(nj=nj, **config), given, exp)[0] == alone
 
 
-def test_tuning_on_a_test_set_is_refused(rows, exp, lm):
-    for name in ("test.jsonl", "data/test-clean.jsonl.gz", "my_test.feats.jsonl", "TEST.jsonl"):
-        with pytest.raises(UsageError, match="test set"):
-            tune.refuse_test_set(name)
-    for name in ("dev.jsonl", "test/dev.jsonl", "latest.jsonl", "contest.jsonl", "-"):
-        tune.refuse_test_set(name)
-    given = [{**row, "part": "test"} for row in rows(["ab"])]
-    with pytest.raises(UsageError, match="part 'test'"):
-        tuned(given, exp, lm)
+@pytest.mark.parametrize("piece_s", [0.02, 0.06, 0.5, 60.0])
+def test_pieces_give_the_text_of_the_whole_and_what_it_was_on_the_way(rows, exp, lm, piece_s):
+    given = rows([""] * 12, [doubtful(i, 10 * i) for i in range(12)])
+    whole, _ = run(DecodeConfig(lm=lm, nbest=4), given, exp)
+    made, _ = run(DecodeConfig(lm=lm, nbest=4, partials=piece_s), given, exp)
+    for row, of_whole in zip(made, whole, strict=True):
+        partials = row.pop("partials")
+        assert row == of_whole
+        ends = [p["end"] for p in partials]
+        assert ends == sorted(set(ends))
+        texts = [p["text"] for p in partials]
+        assert all(a != b for a, b in pairwise(texts))
+        if piece_s == 60.0:
+            assert texts == ([row["pred_text"]] if row["pred_text"] else [])
 
 
-def test_tuning_on_nothing_is_refused(exp, lm):
-    with pytest.raises(DataError, match="no utterance"):
-        tuned([], exp, lm)
+def test_what_a_listener_would_have_seen(rows, exp):
+    (row,), _ = run(DecodeConfig(partials=0.12), rows(["ab a"]), exp)
+    # three steps of 20 ms a letter: two letters a piece
+    assert row["partials"] == [{"end": 0.12, "text": "ab"}, {"end": 0.24, "text": "ab a"}]
+
+
+def test_phrases_are_preferred(rows, exp, tmp_path):
+    lp = emission("ab")
+    lp[3:5, 3], lp[3:5, 4] = np.log(0.40), np.log(0.45)
+    given = rows(["ab"], [lp])
+    assert run(DecodeConfig(), given, exp)[0][0]["pred_text"] == "aé"
+    (tmp_path / "hot.txt").write_text("# names\n\nab\n")
+    hot = str(tmp_path / "hot.txt")
+    assert run(DecodeConfig(hotwords=hot), given, exp)[0][0]["pred_text"] == "ab"
+    assert run(DecodeConfig(hotwords=hot, hotword_weight=0.01), given, exp)[0][0]["pred_text"] == "aé"
+    (tmp_path / "hot.txt").write_text("ab\t0.01\n")
+    assert run(DecodeConfig(hotwords=hot), given, exp)[0][0]["pred_text"] == "aé"
+
+
+def test_only_words_of_the_list_or_of_the_model_are_written(rows, exp, lm, tmp_path):
+    given = rows([""] * 40, [doubtful(i, 60) for i in range(40)])
+
+    def written(**settings):
+        return {w for row in run(DecodeConfig(**settings), given, exp)[0] for w in row["pred_text"].split()}
+
+    assert not written(lm=lm) <= {"ab", "ba"}
+    assert written(lm=lm, closed=True) == {"ab", "ba"}
+    (tmp_path / "words.txt").write_text("éa\nab\n", "utf-8")
+    words = str(tmp_path / "words.txt")
+    assert written(lexicon=words) == {"éa", "ab"}
+    assert written(lm=lm, lexicon=words) <= {"éa", "ab"}
+    assert written(lm=lm, lexicon=words, closed=True) == {"ab"}

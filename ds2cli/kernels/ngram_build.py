@@ -1,0 +1,134 @@
+"""Laying an n-gram model out as KenLM's `probing` tables: the same bytes as its build_binary. Letters as in ngram.py.
+
+C: n-grams of a section.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ds2cli.kernels._jit import kernel
+from ds2cli.kernels.ngram import find_entry, longer_key
+from ds2cli.kernels.ngram_words import ENTRY, hash_word
+
+TWICE, NO_CONTEXT, FULL = -1, -2, -3
+"""Faults: an n-gram is listed again, or without its context; a hash table has no room for what the model implies."""
+_HALF = np.uint64(32)
+
+
+@kernel
+def _insert(data, start, buckets, size, key):
+    """Where in data the new entry of `key` begins; the key must not be there and the table not be full."""
+    at = start + size * np.int64(key % buckets)
+    end = start + size * np.int64(buckets)
+    while data[at] != 0 or data[at + 1] != 0:
+        at += size
+        if at == end:
+            at = start
+    data[at] = np.uint32(key)
+    data[at + 1] = np.uint32(key >> _HALF)
+    return at
+
+
+@kernel
+def fill_vocabulary(data, start, buckets, text, ends):
+    """Enter words as 1, 2, …; text and ends as in `find_words`."""
+    begin = np.int64(0)
+    for i in range(len(ends)):
+        at = _insert(data, start, buckets, ENTRY, hash_word(text, begin, ends[i]))
+        data[at + 2] = i + 1
+        begin = ends[i]
+
+
+@kernel
+def _mark_context(floats, at):
+    """Say of the entry with its weights at `at` that it has a continuation: a backoff of -0.0 becomes 0.0."""
+    if floats[at + 1] == 0.0:
+        floats[at + 1] = 0.0
+
+
+@kernel
+def _mark_suffixes(data, floats, starts, buckets, ids, c, keys, weights, used):
+    """Say of the longest suffix of n-gram c that a longer one ends in it; FULL when there is no room, else 0.
+
+    A model may list an n-gram and not its suffix (SRILM prunes so). The walk from short to long would stop there, so
+    the missing ones get an entry with the probability that backing off gives them.
+    keys: (n - 1,) uint64, those of the suffixes of 2, 3, … words.  weights: (n,) int64, scratch.
+    used: (order + 1,) int64, entries of each table.
+    """
+    n = ids.shape[1]
+    word = np.int64(ids[c, n - 1])
+    missing = 0
+    length = n - 1
+    while length > 1:
+        at = find_entry(data, starts[length], buckets[length], 4, keys[length - 2])
+        if at >= 0:
+            weights[length] = at + 2
+            break
+        if used[length] + 1 >= np.int64(buckets[length]):
+            return FULL
+        used[length] += 1
+        at = _insert(data, starts[length], buckets[length], 4, keys[length - 2])
+        floats[at + 3] = -0.0
+        weights[length] = at + 2
+        missing += 1
+        length -= 1
+    if length == 1:
+        weights[1] = starts[1] + 2 * word
+    if missing > 0:
+        total = -abs(floats[weights[length]])
+        context = np.uint64(ids[c, n - 2])
+        for k in range(2, length + 1):
+            context = longer_key(context, ids[c, n - 1 - k])
+        for longer in range(length + 1, n):
+            if longer == 2:
+                at = starts[1] + 2 * np.int64(ids[c, n - 2])
+            else:
+                at = find_entry(data, starts[longer - 1], buckets[longer - 1], 4, context) + 2
+            if at >= 2:
+                _mark_context(floats, at)
+                total += floats[at + 1]
+            floats[weights[longer]] = total
+            context = longer_key(context, ids[c, n - 1 - longer])
+    for k in range(length, n):
+        floats[weights[k]] = abs(floats[weights[k]])
+    return 0
+
+
+@kernel
+def fill_section(data, floats, starts, buckets, order, ids, probs, backoffs, used):
+    """Enter the C n-grams ids (C, n >= 2) after those of the lower orders. Returns 0 and C, or a fault and its n-gram.
+
+    data, floats, starts, buckets, order: as in NgramTables, writable.  probs, backoffs: (C,) float32.
+    used: (order + 1,) int64, entries of each hash table, kept up to date.
+    """
+    n = ids.shape[1]
+    size = 3 if n == order else 4
+    keys = np.empty(n - 1, np.uint64)
+    weights = np.zeros(n + 1, np.int64)
+    for c in range(ids.shape[0]):
+        key = np.uint64(ids[c, n - 1])
+        for k in range(n - 1):
+            key = longer_key(key, ids[c, n - 2 - k])
+            keys[k] = key
+        if find_entry(data, starts[n], buckets[n], size, key) >= 0:
+            return TWICE, c
+        if used[n] + 1 >= np.int64(buckets[n]):
+            return FULL, c
+        used[n] += 1
+        at = _insert(data, starts[n], buckets[n], size, key)
+        floats[at + 2] = -abs(probs[c])
+        if n < order:
+            floats[at + 3] = backoffs[c] if backoffs[c] != 0.0 else np.float32(-0.0)
+        if _mark_suffixes(data, floats, starts, buckets, ids, c, keys, weights, used) != 0:
+            return FULL, c
+        at = starts[1] + 2 * np.int64(ids[c, 0])
+        if n > 2:
+            context = np.uint64(ids[c, n - 2])
+            for k in range(n - 3, -1, -1):
+                context = longer_key(context, ids[c, k])
+            at = find_entry(data, starts[n - 1], buckets[n - 1], 4, context) + 2
+            if at < 2:
+                return NO_CONTEXT, c
+        _mark_context(floats, at)
+    return 0, ids.shape[0]

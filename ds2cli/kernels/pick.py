@@ -1,0 +1,116 @@
+"""Which symbols of a step, and which hypotheses of a beam, are worth keeping. V symbols with blank 0."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ds2cli.kernels._jit import leaf
+from ds2cli.kernels.prefix import BeamOptions
+
+BLOCK = 64
+"""Symbols that are looked at together: of 6,000 a handful counts, and the rest is passed by without a branch each."""
+
+
+@leaf
+def pick_symbols(row: NDArray[np.float32], options: BeamOptions, picked: NDArray[np.int64]) -> int:
+    """Write the symbols of one step worth trying into `picked` and return how many; the blank takes part but is left
+    out.
+
+    `mass` and `top` hold each on its own and together; the order is by probability where one of them cuts. A symbol
+    below (1 - mass) / V can never be needed: that bounds the sort to a handful of symbols.
+    """
+    V = len(row)
+    top = min(options.top, V)
+    floor = options.floor
+    if options.mass < 1.0:
+        # a little lower, as a float32 log-softmax rounds
+        floor = max(floor, np.log((1.0 - options.mass) / V) - 1e-3)
+    ordered = options.mass < 1.0 or top < V
+    # -inf is never picked: the least float that is no infinity
+    least = np.float32(max(floor, -3.4028234663852886e38))
+    n = 0
+    for begin in range(0, V, BLOCK):
+        block = row[begin : begin + BLOCK]
+        some = 0
+        for c in range(len(block)):
+            some += block[c] >= least
+        if some == 0:
+            continue
+        for c in range(begin, begin + len(block)):
+            if row[c] < least:
+                continue
+            if not ordered:
+                picked[n] = c
+                n += 1
+                continue
+            if n == top:
+                if row[c] <= row[picked[n - 1]]:
+                    continue
+                n -= 1
+            j = n
+            while j > 0 and row[picked[j - 1]] < row[c]:
+                picked[j] = picked[j - 1]
+                j -= 1
+            picked[j] = c
+            n += 1
+        if ordered and n == top and row[picked[n - 1]] > least:
+            least = row[picked[n - 1]]
+    if options.mass < 1.0:
+        total = 0.0
+        for j in range(n):
+            total += np.exp(row[picked[j]])
+            if total >= options.mass:
+                n = j + 1
+                break
+    kept = 0
+    for j in range(n):
+        if picked[j] != 0:
+            picked[kept] = picked[j]
+            kept += 1
+    return kept
+
+
+@leaf
+def best_first(values, n, order):
+    """Write into `order` (N,) where the N largest of values[:n] are, the largest first and of equals the first.
+
+    Returns how many there are: minus infinity is none.
+    """
+    found = 0
+    for i in range(n):
+        if values[i] == -np.inf or (found == len(order) and values[i] <= values[order[found - 1]]):
+            continue
+        at = min(found, len(order) - 1)
+        while at > 0 and values[order[at - 1]] < values[i]:
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = i
+        found = min(found + 1, len(order))
+    return found
+
+
+@leaf
+def kth_largest(values, n, k):
+    """The k-th largest of values[:n], 1 <= k <= n; reorders them (quickselect, median of three)."""
+    low, high, want = 0, n - 1, k - 1
+    while low < high:
+        a, b, c = values[low], values[(low + high) // 2], values[high]
+        pivot = max(min(a, b), min(max(a, b), c))
+        i, j = low, high
+        while i <= j:
+            while values[i] > pivot:
+                i += 1
+            while values[j] < pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if want <= j:
+            high = j
+        elif want >= i:
+            low = i
+        else:
+            break
+    return values[want]

@@ -1,0 +1,217 @@
+"""KenLM's binary files: what is refused, and that a mapped one is shared."""
+
+import gzip
+import json
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ds2cli.errors import DataError
+from ds2cli.kernels.ngram import ngram_sentence
+from ds2cli.lm import arpa, kenlm, lmplz
+from ds2cli.lm.query import NgramLm
+
+ROOT = Path(__file__).parents[2]
+ORDER, MULTIPLIER, TYPE, WORDS, VERSION, COUNTS = 88, 92, 96, 100, 104, 108
+"""Bytes of the header."""
+
+
+@pytest.fixture
+def model(own):
+    return own("ü b c\nb c d\nd e ü b\n" * 2, 3)
+
+
+@pytest.fixture
+def binary(model, tmp_path):
+    """A good file."""
+    path = tmp_path / "x.bin"
+    NgramLm.from_arpa(model).model.write(str(path))
+    return path
+
+
+def test_reads_what_it_writes(model, binary):
+    lm, mapped = NgramLm.from_arpa(model), NgramLm.load(str(binary))
+    assert mapped.words == lm.words == ["<unk>", "<s>", "</s>", "ü", "b", "c", "d", "e"]
+    assert mapped.counts == lm.counts == model.counts
+    assert mapped.order == 3
+    assert mapped.log10("ü b nie") == lm.log10("ü b nie")
+    assert "ü" in mapped
+    assert "ﬁ" not in mapped
+
+
+def test_the_content_decides_and_not_the_name(model, binary, tmp_path):
+    binary.rename(tmp_path / "x.arpa")
+    assert NgramLm.load(str(tmp_path / "x.arpa")).counts == model.counts
+    (tmp_path / "x.bin").write_bytes(gzip.compress("".join(arpa.lines(model)).encode()))
+    assert NgramLm.load(str(tmp_path / "x.bin")).counts == model.counts
+
+
+def test_both_sources_are_one_type_to_the_compiler(model, binary):
+    NgramLm.load(str(binary)).log10("b c")
+    before = len(ngram_sentence.signatures)
+    for lm in (NgramLm.load(str(binary)), NgramLm.from_arpa(model), NgramLm.none()):
+        lm.log10("b c")
+    assert len(ngram_sentence.signatures) == before == 1
+
+
+def test_nobody_writes_to_a_mapped_file(binary):
+    tables = NgramLm.load(str(binary)).tables
+    for array in (tables.data, tables.floats, tables.starts, tables.buckets):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
+
+
+def patch(path, at, value):
+    raw = bytearray(path.read_bytes())
+    raw[at : at + len(value)] = value
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "says"),
+    [
+        (TYPE, b"\1", "of type probing with rest costs, expected probing"),
+        (TYPE, b"\2", "of type trie, expected"),
+        (TYPE, b"\3", "of type quantised trie, expected"),
+        (TYPE, b"\5", "of type quantised trie with compressed pointers, expected"),
+        (TYPE, b"\x63", "of type number 99, expected"),
+        (49, b"4", "of format version 4, expected 5"),
+        (34, b"incomplete\n\0", "never finished"),
+        (56, struct.pack(">3f", 0.0, 1.0, -0.5), "another byte order"),
+        (WORDS, b"\0", "without its words"),
+        (ORDER, b"\1", "odd header .order 1"),
+        (VERSION, b"\1", "odd header .order 3, version 1"),
+        (MULTIPLIER, struct.pack("<f", 0.5), "odd header"),
+        (MULTIPLIER, struct.pack("<f", np.nan), "odd header"),
+        (COUNTS + 8, struct.pack("<Q", 1 << 60), "n-grams .is the file whole"),
+    ],
+)
+def test_other_files_of_kenlm_are_refused_with_what_to_run(binary, at, value, says):
+    patch(binary, at, value)
+    with pytest.raises(
+        DataError, match=rf"x\.bin: a KenLM binary .*{says}.*build_binary probing model\.arpa x\.bin"
+    ) as e:
+        NgramLm.load(str(binary))
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("kind", [["trie"], ["-q", "8", "-b", "8", "trie"], ["-a", "22", "trie"], ["-v", "probing"]])
+def test_what_build_binary_makes_and_we_do_not_read(model, tmp_path, kind):
+    program = lmplz.find("build_binary")
+    if program is None:
+        pytest.skip("no build_binary (utils/install_kenlm.sh builds it)")
+    (tmp_path / "x.arpa").write_text("".join(arpa.lines(model)), "utf-8")
+    command = [program, "-T", f"{tmp_path}/", *kind, str(tmp_path / "x.arpa"), str(tmp_path / "x.bin")]
+    subprocess.run(command, check=True, capture_output=True)
+    with pytest.raises(DataError, match=r"a KenLM binary .*(trie|without its words).*fix: build_binary probing"):
+        NgramLm.load(str(tmp_path / "x.bin"))
+
+
+@pytest.mark.parametrize("keep", [40, 60, 90, 110, 200, 0.5, -12, -1])
+def test_a_file_that_was_cut_off_is_refused(binary, keep):
+    raw = binary.read_bytes()
+    binary.write_bytes(raw[: int(keep * len(raw)) if isinstance(keep, float) else keep])
+    with pytest.raises(DataError, match=r"x\.bin: .*(cut off|is the file whole)"):
+        NgramLm.load(str(binary))
+
+
+def test_a_broken_vocabulary_is_refused(binary):
+    layout = NgramLm.load(str(binary)).model.layout
+    good = binary.read_bytes()
+    patch(binary, 4 * layout.starts[0], bytes(12 * layout.buckets[0]))
+    with pytest.raises(DataError, match=r"x\.bin: no 1-gram <s>"):
+        NgramLm.load(str(binary))
+    binary.write_bytes(good)
+    patch(binary, 4 * layout.starts[0] - 4, struct.pack("<I", 1000))
+    with pytest.raises(DataError, match=r"x\.bin: a broken vocabulary, 1000 words in room for 9"):
+        NgramLm.load(str(binary))
+
+
+def test_a_compressed_binary_is_refused(binary, tmp_path):
+    (tmp_path / "x.bin.gz").write_bytes(gzip.compress(binary.read_bytes()))
+    with pytest.raises(DataError, match=r"a KenLM binary, expected ARPA text .*uncompressed"):
+        NgramLm.load(str(tmp_path / "x.bin.gz"))
+
+
+def test_a_pipe_of_arpa_is_read(model):
+    if not Path("/dev/fd").is_dir():
+        pytest.skip("no /dev/fd")
+    read, write = os.pipe()
+    try:
+        os.write(write, "".join(arpa.lines(model)).encode())
+        os.close(write)
+        assert NgramLm.load(f"/dev/fd/{read}").counts == model.counts
+    finally:
+        os.close(read)
+
+
+def test_both_names_of_the_unknown_word_are_one_too_many(own):
+    model = own("a b <UNK>\n", 2)
+    with pytest.raises(DataError, match="both <unk> and <UNK>"):
+        NgramLm.from_arpa(model)
+
+
+@pytest.mark.parametrize("counts", [(5, 0), (100, 7, 3), (47190, 618303, 263616), (9, 8, 7, 6, 5, 4)])
+@pytest.mark.parametrize("multiplier", [1.5, 1.1, 3.0])
+def test_layout(counts, multiplier):
+    layout = kenlm.Layout.of(counts, multiplier)
+    assert len(layout.header()) % 8 == 0
+    assert 4 * layout.starts[0] == len(layout.header()) + 8
+    ends = [*layout.starts[1:], layout.end]
+    sizes = [(b - a) / n for a, b, n in zip(layout.starts, ends, layout.buckets, strict=True)]
+    assert sizes == [3, 2, *[4] * (len(counts) - 2), 3]
+    tables = (layout.buckets[0], *layout.buckets[2:])
+    assert all(room > n for room, n in zip(tables, counts, strict=True))
+
+
+READER = """
+import json, sys
+from ds2cli.lm.query import NgramLm
+lm = NgramLm.load(sys.argv[1])
+lm.log10("a b")
+print(int(lm.tables.data.astype("uint8").sum()), flush=True)
+sys.stdin.readline()
+found, inside = {}, False
+for line in open("/proc/self/smaps"):
+    name, _, rest = line.partition(" ")
+    if not name.endswith(":"):
+        inside = sys.argv[1] in line
+    elif inside and rest.strip().endswith("kB"):
+        found[name[:-1]] = found.get(name[:-1], 0) + int(rest.split()[0])
+print(json.dumps(found), flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_processes_share_a_mapped_file(tmp_path):
+    if not Path("/proc/self/smaps").exists():
+        pytest.skip("no /proc/self/smaps (Linux has it)")
+    path = tmp_path / "big.bin"
+    V = 300_000
+    unigrams = arpa.Section(np.arange(V, dtype=np.int32)[:, None], *np.full((2, V), -1.0, dtype=np.float32))
+    words = ["<unk>", "<s>", "</s>", *(f"w{i}" for i in range(3, V))]
+    NgramLm.from_arpa(arpa.Arpa(words, [unigrams])).model.write(str(path))
+    mapped = path.stat().st_size / 1024
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", READER, str(path)]
+    workers = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) for _ in range(2)
+    ]
+    assert len({w.stdout.readline() for w in workers}) == 1
+    for worker in workers:
+        worker.stdin.write("\n")
+        worker.stdin.flush()
+    memory = [json.loads(w.stdout.readline()) for w in workers]
+    for worker in workers:
+        worker.communicate("\n")
+        assert worker.returncode == 0
+    for used in memory:
+        # the pages of the tables are there, none of them its own
+        assert used["Rss"] > 0.6 * mapped
+        assert used["Private_Dirty"] == used["Shared_Dirty"] == used["Anonymous"] == 0
+    assert sum(used["Pss"] for used in memory) < 1.1 * mapped

@@ -1,0 +1,207 @@
+"""Models and networks that do not go together, and those that do."""
+
+import itertools
+import subprocess
+import time
+import unicodedata
+
+import numpy as np
+import pytest
+
+from ds2cli.lm.lint import lint, strays
+from ds2cli.text.vocab import BLANK, Vocab
+
+ENGLISH = Vocab.from_texts(["abcdefghijklmnopqrstuvwxyz '"])
+FRENCH = Vocab.from_texts(["abcdefghijklmnopqrstuvwxyz 'éèà"])
+MARKS = {"<unk>": 1e-3, "<s>": 1.0, "</s>": 0.1}
+PROSE = {"the": 6.0, "and": 3.0, "of": 2.5, "it's": 0.4, "rose": 0.1}
+PHRASE = {"été": 1.0, "déjà": 1.0, "la": 2.0, "l'air": 1.0}
+
+
+def found(vocab, weights, references=None):
+    weights = {**MARKS, **weights}
+    return lint(vocab, list(weights), np.log(list(weights.values())), references)
+
+
+def only(vocab, weights, references=None):
+    (one,) = found(vocab, weights, references)
+    return one
+
+
+def nfd(text):
+    return unicodedata.normalize("NFD", text)
+
+
+def test_what_goes_together_is_not_mentioned():
+    assert found(ENGLISH, PROSE, ["the rose", "it's the rose"]) == []
+    assert found(FRENCH, PHRASE, ["la la l'air"]) == []
+
+
+def test_upper_case():
+    one = only(ENGLISH, {w.upper(): p for w, p in PROSE.items()})
+    assert (one.kind, one.severe) == ("case", True)
+    assert "the case differs: 100.0 % of its running words cannot be spelled, as 'THE', 'AND', 'OF' ('the' can)" in str(
+        one
+    )
+
+
+def test_the_fix_of_an_upper_case_model_is_one_that_works(own, tmp_path):
+    from ds2cli.lm import arpa
+    from ds2cli.lm.query import NgramLm
+
+    path = tmp_path / "MODEL.arpa"
+    path.write_text("".join(arpa.lines(own("THE ROSE\nTHE AIR\n", 2))).replace("<unk>", "<UNK>"))
+    lm = NgramLm.load(str(path))
+    (one,) = lint(ENGLISH, lm.words, lm.unigrams())
+    subprocess.run(["bash", "-c", one.fix], cwd=tmp_path, check=True)
+    mended = NgramLm.load(str(tmp_path / "lower.arpa"))
+    assert lint(ENGLISH, mended.words, mended.unigrams()) == []
+    assert mended.log10("the air") == pytest.approx(lm.log10("THE AIR"))
+
+
+def test_words_in_both_cases_cannot_be_mended_in_place():
+    one = only(ENGLISH, {**PROSE, "The": 4.0, "And": 1.0})
+    assert one.severe
+    assert "as 'The', 'And' ('the' can)" in one.says
+    assert one.fix.startswith("ds2 lm TEXT")
+    assert not only(ENGLISH, {**PROSE, "The": 0.5}).severe
+
+
+def test_a_network_in_upper_case():
+    one = only(Vocab.from_texts(["THEANDOFROSI '"]), PROSE)
+    assert (one.kind, one.severe) == ("case", True)
+    assert "('THE' can)" in one.says
+
+
+@pytest.mark.parametrize("composed", [True, False])
+def test_unicode_forms(composed):
+    vocab = FRENCH if composed else Vocab((BLANK, *sorted(set(nfd("".join(FRENCH.symbols[1:]))))))
+    one = only(vocab, {nfd(w) if composed else w: p for w, p in PHRASE.items()})
+    assert (one.kind, one.severe) == ("Unicode form", True)
+    assert "the Unicode form differs: 40.0 %" in one.says
+
+
+def test_curly_apostrophes():
+    weights = {w.replace("'", "’"): p for w, p in PROSE.items()}
+    one = only(ENGLISH, weights)
+    assert (one.kind, one.severe) == ("apostrophe", False)
+    assert "the apostrophe differs: 3.3 % of its running words cannot be spelled, as 'it’s' (\"it's\" can)" in one.says
+    assert one.fix.startswith('sed "s/’/\'/g" MODEL.arpa')
+    assert only(ENGLISH, {**weights, "it's": 0.1}).fix.startswith("ds2 lm")
+    curly = Vocab.from_texts(["abcdefghijklmnopqrstuvwxyz ’"])
+    assert '"s/\'/’/g"' in only(curly, PROSE).fix
+
+
+def test_two_faults_of_one_word_are_told_apart():
+    case, apostrophe = found(ENGLISH, {"THE": 6.0, "IT’S": 1.0, "ROSE": 3.0})
+    assert (case.kind, apostrophe.kind) == ("case", "apostrophe")
+    assert "'THE'" in case.says and "'IT’S' (\"it's\" can)" in apostrophe.says
+
+
+def test_another_alphabet():
+    one = only(ENGLISH, {"роза": 1.0, "мир": 2.0})
+    assert (one.kind, one.severe) == ("other", True)
+    assert "the alphabets differ: 100.0 % of its running words cannot be spelled, as 'мир', 'роза'" in one.says
+    assert "the network has no 'р'" in one.says
+
+
+def test_a_few_foreign_words_are_no_matter():
+    assert found(ENGLISH, {**PROSE, "façade": 0.1}) == []
+    one = only(ENGLISH, {**PROSE, "façade": 1.0})
+    assert not one.severe
+    assert "the network has no 'ç'" in one.says
+
+
+def test_words_of_no_probability_are_still_words():
+    weights = {"<unk>": -230.0, "<s>": 0.0, "xы": -800.0}
+    (one,) = lint(ENGLISH, list(weights), np.array(list(weights.values())))
+    assert one.severe
+
+
+def test_a_model_without_words():
+    assert only(ENGLISH, {}).says == "the model has no words"
+
+
+def test_words_need_a_space_to_end():
+    one = only(Vocab.from_texts(["theandofrosi'"]), PROSE)
+    assert one.severe
+    assert one.fix == "ds2 lm TEXT… OUT --unit char"
+
+
+def letters(text):
+    return dict.fromkeys(["<space>" if c == " " else c for c in text], 1.0)
+
+
+def test_characters():
+    assert found(ENGLISH, letters("abcdefghijklmnopqrstuvwxyz '")) == []
+    assert only(ENGLISH, letters("ABCDEFGHIJKLMNOPQRSTUVWXYZ '")).kind == "case"
+    one = only(ENGLISH, letters("abc"))
+    assert one.severe
+    assert "it knows 3 of the network's 28 symbols, not '<space>'" in one.says
+    no_space = only(ENGLISH, letters("abcdefghijklmnopqrstuvwxyz'"))
+    assert not no_space.severe
+    assert "not '<space>'" in no_space.says
+
+
+class Pairs(Vocab):
+    """Symbols of two characters, spelled greedily."""
+
+    def encode(self, text):
+        out, at = [], 0
+        while at < len(text):
+            size = 2 if text[at : at + 2] in self.symbols else 1
+            out += super().encode([text[at : at + size]])
+            at += size
+        return out
+
+
+def test_tokens_of_several_characters():
+    vocab = Pairs((BLANK, " ", "a", "b", "ab", "b "))
+    model = dict.fromkeys(["<space>", "a", "b", "ab", "b<space>"], 1.0)
+    assert found(vocab, model, ["ab ab", "a"]) == []
+    unknown, symbol = found(vocab, {t: 1.0 for t in model if t != "ab"}, ["ab ab", "a"])
+    assert "it knows 4 of the network's 5 symbols, not 'ab'" in symbol.says
+    assert unknown.says.startswith("50.0 % of the references' 4 running tokens are unknown to it, as 'ab' (2)")
+    (unspelled,) = found(vocab, model, ["ab", "x"])
+    assert "1 of 2 references cannot be spelled" in unspelled.says
+    words = dict.fromkeys(["ab", "abba", "xa"], 1.0)
+    assert "'xa'" in only(vocab, words).says
+
+
+def test_unknown_words_of_the_references():
+    one = only(ENGLISH, PROSE, ["the rose of york", "york and the rose", "of lancaster"])
+    assert (one.kind, one.severe) == ("unknown", False)
+    assert "30.0 % of the references' 10 running words are unknown to it, as 'york' (2), 'lancaster' (1)" in one.says
+    assert only(ENGLISH, PROSE, ["york lancaster the"]).severe
+    assert found(ENGLISH, PROSE, ["the rose " * 20 + "york"]) == []
+
+
+def test_references_in_another_case():
+    case, spelled = found(ENGLISH, PROSE, ["THE ROSE"])
+    assert case.severe and spelled.severe
+    assert "the case differs: 100.0 % of the references' 2 running words are unknown to it" in case.says
+    assert "('the' is known)" in case.says
+    assert "cannot be spelled by the network, as 'THE', 'ROSE'" in spelled.says
+
+
+def test_references_of_a_model_in_another_case():
+    """The model is at fault, and is told so once."""
+    assert only(ENGLISH, {w.upper(): p for w, p in PROSE.items()}, ["the rose"]).says.endswith("('the' can)")
+    case, *_ = found(ENGLISH, {**PROSE, "YORK": 0.3}, ["the rose of york", "the rose"])
+    assert "16.7 % of the references' 6 running words are unknown to it, as 'york' (1) ('YORK' is known)" in case.says
+
+
+def test_no_references():
+    assert found(ENGLISH, PROSE, []) == found(ENGLISH, PROSE, [""]) == []
+
+
+def test_large_models_are_linted_quickly():
+    words = [*MARKS, *map("".join, itertools.product("abcdefghijklm", repeat=5))]
+    assert len(words) > 370_000
+    start = time.process_time()
+    assert lint(ENGLISH, words, np.zeros(len(words))) == []
+    assert time.process_time() - start < 1.5
+
+
+def test_strays_of_nothing():
+    assert strays({}, lambda w: True) == strays({"a": 1.0}, lambda w: True) == []

@@ -1,0 +1,162 @@
+import math
+import random
+
+import numpy as np
+import pytest
+
+from ds2cli.kernels.ngram import ngram_log10_ref
+from ds2cli.lm.arpa import Arpa, Section
+from ds2cli.lm.mix import best_weights, mix, perplexities, shares, token_log10
+from ds2cli.lm.perplexity import measure
+from ds2cli.lm.query import NgramLm
+
+
+def text(seed, words, lines=60):
+    rng = random.Random(seed)
+    weights = [1 / (i + 1) for i in range(len(words))]
+    return "".join(" ".join(rng.choices(words, weights, k=rng.randint(1, 8))) + "\n" for _ in range(lines))
+
+
+@pytest.fixture
+def models(own):
+    """A 3-gram and a 2-gram model whose words overlap."""
+    return [own(text(1, list("abcdef")), 3, [0, 0, 0]), own(text(2, list("fedxyz")), 2, [0, 0])]
+
+
+def table(model):
+    return {
+        tuple(model.words[i] for i in ids): (p, b)
+        for s in model.sections
+        for ids, p, b in zip(s.ids.tolist(), s.log10_prob.tolist(), s.log10_backoff.tolist(), strict=True)
+    }
+
+
+def extended(model, words, share):
+    """log10 p(word | history) of one model over all `words`, by the definition."""
+    listed, known = table(model), set(model.words) - {"<unk>"}
+
+    def p(history, word):
+        history = [w if w in known else "<unk>" for w in history]
+        if word in known:
+            return ngram_log10_ref(listed, history, word)
+        return ngram_log10_ref(listed, history, "<unk>") - math.log10(share)
+
+    return p
+
+
+def sums(model):
+    """For each listed context the sum of p over all words but <s>."""
+    listed = table(model)
+    contexts = {gram for gram in listed if len(gram) < model.order and gram[-1] != "</s>"} | {()}
+    return {h: sum(10 ** ngram_log10_ref(listed, h, w) for w in model.words if w != "<s>") for h in contexts}
+
+
+@pytest.mark.parametrize("weights", [(0.3, 0.7), (1.0, 0.0), (0.0, 1.0), (0.999, 0.001)])
+def test_the_probabilities_after_every_context_sum_to_one(models, weights):
+    mixed = mix(models, np.array(weights))
+    assert mixed.order == 3
+    for context, total in sums(mixed).items():
+        assert total == pytest.approx(1, abs=2e-5), context
+
+
+def test_listed_ngrams_are_the_weighted_mean(models):
+    mixed = mix(models, np.array([0.3, 0.7]))
+    first, second = (
+        extended(m, mixed.words, s) for m, s in zip(models, shares([m.words for m in models]), strict=True)
+    )
+    listed = table(mixed)
+    assert set(listed) == set(table(models[0])) | set(table(models[1]))
+    for *history, word in listed:
+        if word != "<s>":
+            want = 0.3 * 10 ** first(history, word) + 0.7 * 10 ** second(history, word)
+            assert 10 ** listed[(*history, word)][0] == pytest.approx(want, rel=1e-5)
+
+
+def test_one_model_is_left_as_it_is(models):
+    (before, after) = (table(m) for m in (models[0], mix(models[:1], np.ones(1))))
+    assert set(before) == set(after)
+    for gram, (p, b) in before.items():
+        assert after[gram] == (pytest.approx(p, abs=1e-5), pytest.approx(b, abs=2e-4))
+
+
+def test_words_that_one_model_lacks_share_its_unknown_word(models):
+    assert shares([m.words for m in models]) == [4, 4]
+    assert shares([["a", "b", "<unk>"], ["b"]]) == [1, 2]
+    lms = [NgramLm.from_arpa(m) for m in models]
+    scores = token_log10(lms, [["x", "never"]])
+    assert scores.shape == (3, 2)
+    assert scores[0, 0] == pytest.approx(lms[0].word_log10(["x"])[0] - math.log10(4), abs=1e-6)
+    assert scores[0, 1] == pytest.approx(lms[1].word_log10(["x"])[0], abs=1e-6)
+    assert scores[1] == pytest.approx([lm.word_log10(["x", "never"])[1] - math.log10(4) for lm in lms], abs=1e-6)
+
+
+def test_an_ngram_whose_end_is_not_listed(models):
+    """SRILM prunes so: `a b c` without `b c`; the mixture lists both, and still sums to one."""
+    whole = models[0]
+    bigrams, trigrams = whole.sections[1:]
+    gone = trigrams.ids[0, 1:]
+    assert gone[0] != whole.words.index("<s>")
+    keep = ~(bigrams.ids == gone).all(axis=1)
+    # nothing may follow what is not listed
+    follows = ~(trigrams.ids[:, :2] == gone).all(axis=1)
+    assert keep.sum() == len(keep) - 1
+    cut = Arpa(
+        whole.words,
+        [
+            whole.sections[0],
+            Section(*(a[keep] for a in vars(bigrams).values())),
+            Section(*(a[follows] for a in vars(trigrams).values())),
+        ],
+    )
+    mixed = mix([cut, models[1]], np.array([0.5, 0.5]))
+    assert tuple(whole.words[i] for i in gone) in table(mixed)
+    assert all(total == pytest.approx(1, abs=2e-5) for total in sums(mixed).values())
+
+
+def test_a_model_without_an_unknown_word(models):
+    words = ["<s>", "</s>", "a"]
+    zero = np.zeros(3, dtype=np.float32)
+    plain = Arpa(
+        words, [Section(np.arange(3, dtype=np.int32)[:, None], np.log10([1, 0.5, 0.5]).astype(np.float32), zero)]
+    )
+    mixed = mix([plain, models[1]], np.array([0.5, 0.5]))
+    assert table(mixed)[("a",)][0] == pytest.approx(
+        math.log10(0.25 + 0.5 * 10 ** (table(models[1])[("<unk>",)][0]) / 2), abs=1e-5
+    )
+    assert sums(mixed)[()] == pytest.approx(1, abs=1e-5)
+
+
+def test_weights_by_construction():
+    """Tokens that only one model can have said: the weights are how often each did."""
+    log10 = np.log10([[0.5, 1e-30], [0.25, 1e-30], [0.5, 1e-30], [1e-30, 0.125]])
+    np.testing.assert_allclose(best_weights(log10), [0.75, 0.25], atol=1e-6)
+    np.testing.assert_allclose(best_weights(np.log10([[0.2, 0.2]])), [0.5, 0.5])
+    np.testing.assert_allclose(perplexities(log10[:1]), [2, 1e30])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_em_finds_what_a_grid_finds(seed):
+    rng = np.random.default_rng(seed)
+    p = rng.random((50, 2)) ** 3
+    grid = np.linspace(0, 1, 2001)
+    best = grid[np.argmax([np.log(p @ [w, 1 - w]).sum() for w in grid])]
+    assert best_weights(np.log10(p))[0] == pytest.approx(best, abs=1e-3)
+
+
+def test_the_mixture_is_better_than_each(librispeech, own, tmp_path):
+    """Two halves of a text, and a dev text of a bit of both: the static mixture beats each source on it."""
+    train, dev = librispeech
+    halves = [train[:6000], train[-6000:]]
+    sources = [own("\n".join(" ".join(s) for s in half), 3, [0, 0, 0]) for half in halves]
+    lms = [NgramLm.from_arpa(m) for m in sources]
+    log10 = token_log10(lms, dev[:1000])
+    weights = best_weights(log10)
+    assert weights.sum() == pytest.approx(1)
+    mixed = NgramLm.from_arpa(mix(sources, weights))
+    together = measure(mixed, dev[:1000])
+    asked = float(10 ** -np.log10((10.0**log10) @ weights).mean())
+    assert asked < perplexities(log10).min()
+    # what the file says of n-grams that nobody lists is close to the mean of what the sources say
+    assert together.including_oov == pytest.approx(asked, rel=0.03)
+    assert together.including_oov < perplexities(log10).min()
+    assert together.oov <= min(measure(lm, dev[:1000]).oov for lm in lms)

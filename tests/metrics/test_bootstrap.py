@@ -1,0 +1,43 @@
+"""The spread of an error rate over resampled utterances."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ds2cli.metrics.bootstrap import draw_rates, interval, share_better
+
+
+def test_utterances_that_are_all_alike_have_no_spread():
+    rates = draw_rates(np.tile([1, 4], (30, 1)), seed=0)
+    assert len(rates) == 1000
+    assert interval(rates) == (25.0, 25.0)
+
+
+def test_right_and_wrong_words_spread_as_the_binomial_does():
+    n, p = 400, 0.2
+    each = np.array([[i < p * n, 1] for i in range(n)], np.int64)
+    rates = draw_rates(each, seed=3, draws=20000)
+    sigma = 100 * np.sqrt(p * (1 - p) / n)
+    assert rates.mean() == pytest.approx(20.0, abs=0.1)
+    assert rates.std() == pytest.approx(sigma, rel=0.02)
+    assert interval(rates) == pytest.approx((20 - 1.96 * sigma, 20 + 1.96 * sigma), abs=0.3)
+
+
+def test_long_utterances_weigh_as_many_words_as_they_have():
+    each = np.array([[10, 10], [0, 990]])
+    # both drawn: 10 of 1000; one of them twice: all or nothing
+    assert set(draw_rates(each, seed=0).round(6)) == {0.0, 1.0, 100.0}
+
+
+def test_one_seed_one_result_and_the_same_utterances_for_two_systems():
+    rng = np.random.default_rng(0)
+    each = np.stack([rng.integers(0, 5, 5000), np.full(5000, 9)], axis=1)
+    assert (draw_rates(each, 7) == draw_rates(each, 7)).all()
+    assert (draw_rates(each, 7) != draw_rates(each, 8)).any()
+    assert share_better(draw_rates(each, 7), draw_rates(each + np.array([1, 0]), 7)) == 1.0
+    assert share_better(draw_rates(each, 7), draw_rates(each, 7)) == 0.5
+
+
+def test_silence():
+    assert interval(draw_rates(np.zeros((3, 2), np.int64), 0)) == (0.0, 0.0)

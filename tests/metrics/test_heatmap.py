@@ -1,0 +1,36 @@
+"""The picture of error rates: a whole PNG."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from ds2cli.metrics import heatmap
+
+pytest.importorskip("matplotlib")
+
+PANEL = heatmap.Panel("alpha", "beta", [0.5, 1.0], [0.0, 1.0, 2.0], np.arange(6.0).reshape(2, 3), (0, 0))
+
+
+def test_a_whole_png_and_the_same_one_again(tmp_path):
+    heatmap.draw(str(tmp_path / "new" / "a.png"), "%WER", [PANEL, PANEL])
+    data = (tmp_path / "new" / "a.png").read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n") and data.endswith(b"IEND\xaeB`\x82")
+    heatmap.draw(str(tmp_path / "b.png"), "%WER", [PANEL, PANEL])
+    assert (tmp_path / "b.png").read_bytes() == data
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["b.png"]
+
+
+def test_one_point_and_rates_without_end(tmp_path):
+    one = heatmap.Panel("alpha", "beta", [0.5], [0.0], np.zeros((1, 1)), (0, 0))
+    heatmap.draw(str(tmp_path / "a.png"), "t", [one])
+    nothing = heatmap.Panel("alpha", "beta", [0.5], [0.0, 1.0], np.array([[3.0, np.inf]]), (0, 0))
+    heatmap.draw(str(tmp_path / "b.png"), "t", [nothing])
+
+
+def test_without_what_draws(monkeypatch):
+    assert heatmap.can_draw()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert not heatmap.can_draw()

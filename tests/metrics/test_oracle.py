@@ -1,0 +1,28 @@
+"""The best of N hypotheses."""
+
+from __future__ import annotations
+
+from ds2cli.metrics.oracle import Oracle
+from ds2cli.metrics.wer import Counts
+
+
+def test_the_best_of_more_is_never_worse():
+    oracle = Oracle()
+    oracle.add([Counts(subs=3), Counts(subs=2), Counts(dels=2), Counts(hits=3)])
+    oracle.add([Counts(subs=1, hits=1)])
+    found = dict(oracle.rates())
+    assert {n: c.errors for n, c in found.items()} == {1: 4, 2: 3, 4: 1}
+    # of equally good ones the first is taken
+    assert found[2] == Counts(subs=3, hits=1)
+
+
+def test_rungs_above_the_largest_are_left_out():
+    oracle = Oracle()
+    assert list(oracle.rates()) == []
+    oracle.add([Counts(subs=1)])
+    assert list(oracle.rates()) == [(1, Counts(subs=1))]
+    oracle.add([Counts(subs=1)] * 6 + [Counts(hits=1)])
+    assert [n for n, _ in oracle.rates()] == [1, 2, 5, 7]
+    assert dict(oracle.rates())[7] == Counts(hits=1, subs=1)
+    oracle.add([Counts(hits=1)] * 3000)
+    assert [n for n, _ in oracle.rates()] == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 3000]

@@ -1,0 +1,206 @@
+"""The beam search over emissions at its edges; its results are proven in tests/kernels/test_beam.py."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from ds2cli.errors import DataError
+from ds2cli.search.beam import BeamSearch
+from ds2cli.text.vocab import BLANK, Vocab
+
+VOCAB = Vocab((BLANK, " ", "a", "é"))
+DENSE = Vocab((BLANK, "你", "好", "界"))
+
+
+@pytest.fixture
+def models(unigrams):
+    return {"none": None, "word": unigrams(["a", "aé", "éé"]), "char": unigrams(["a", "é", "<space>"])}
+
+
+def emission(seed, T, V=4, sharp=1.0):
+    return np.log(np.random.default_rng(seed).dirichlet(np.full(V, sharp), size=T) + 1e-12).astype(np.float32)
+
+
+def certain(*path, V=4):
+    lp = np.full((len(path), V), -np.inf, dtype=np.float32)
+    lp[np.arange(len(path)), path] = 0.0
+    return lp
+
+
+@pytest.mark.parametrize("kind", ["none", "word", "char"])
+def test_no_steps_give_the_empty_text(models, kind):
+    for hotwords in ({}, {"a": 2.0}):
+        search = BeamSearch.make(VOCAB, models[kind], alpha=1.0, end=False, hotwords=hotwords)
+        (only,) = search(np.empty((0, 4), dtype=np.float32), best=5)
+        assert (only.text, only.am, only.score) == ("", 0.0, 0.0)
+
+
+@pytest.mark.parametrize("kind", ["none", "word", "char"])
+def test_one_step_gives_each_symbol(models, kind):
+    lp = np.log(np.array([[0.1, 0.2, 0.3, 0.4]], dtype=np.float32))
+    found = {h.text: math.exp(h.am) for h in BeamSearch.make(VOCAB, models[kind])(lp, best=9)}
+    assert found == pytest.approx({"": 0.3, "a": 0.3, "é": 0.4})
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ((0, 0, 0), ""),
+        ((2,), "a"),
+        ((2, 2, 2), "a"),
+        ((2, 0, 2), "aa"),
+        ((1,), ""),
+        ((1, 0, 1), ""),
+        ((1, 2, 1, 0, 1, 3, 1), "a é"),
+        ((1, 1, 2, 1, 1, 2), "a a"),
+        ((2, 1, 0, 1, 0, 1, 0), "a"),
+    ],
+)
+def test_certain_paths_spell_themselves(models, path, text):
+    for lm in models.values():
+        for pruning in ({}, {"width": 1}, {"top": 1}, {"mass": 0.5}, {"gap": 0.5}, {"floor": -0.1}):
+            (only,) = BeamSearch.make(VOCAB, lm, **{"width": 4, **pruning})(certain(*path), best=3)
+            assert (only.text, only.am) == (text, 0.0)
+
+
+def test_without_a_space_symbols_stand_side_by_side():
+    search = BeamSearch.make(DENSE, width=4)
+    assert search(certain(1, 2, 2, 0, 2, 3))[0].text == "你好好界"
+    assert search(certain(1, 0, 1))[0].text == "你你"
+
+
+def test_an_alphabet_of_the_blank_and_of_one_symbol():
+    alone = BeamSearch.make(Vocab((BLANK,)))
+    (only,) = alone(np.zeros((3, 1), dtype=np.float32), best=2)
+    assert (only.text, only.am) == ("", 0.0)
+    one = BeamSearch.make(Vocab((BLANK, "ж")), width=8)
+    best = one(np.log(np.full((3, 2), 0.5, dtype=np.float32)), best=8)
+    assert {h.text: round(math.exp(h.am) * 8) for h in best} == {"ж": 6, "": 1, "жж": 1}
+    space = BeamSearch.make(Vocab((BLANK, " ")), width=8)
+    (only,) = space(np.log(np.full((3, 2), 0.5, dtype=np.float32)), best=8)
+    assert only.text == "" and only.am == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["none", "word", "char"])
+@pytest.mark.parametrize("hotwords", [None, {"a é": 2.0, "é": -1.0}], ids=["", "hot"])
+@pytest.mark.parametrize("gap", [math.inf, 5.0, 0.0])
+def test_a_step_where_nothing_is_possible_ends_in_one_text_without_a_number_gone_wrong(models, kind, hotwords, gap):
+    for where in (0, 4, 9):
+        lp = emission(1, 10)
+        lp[where] = -np.inf
+        search = BeamSearch.make(VOCAB, models[kind], alpha=0.5, beta=1.0, width=6, gap=gap, hotwords=hotwords)
+        (only,) = search(lp, best=6)
+        assert only.am == only.score == -math.inf and not math.isnan(only.lm)
+
+
+@pytest.mark.parametrize("kind", ["none", "word", "char"])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_number_goes_wrong_where_much_is_impossible(models, kind, seed):
+    rng = np.random.default_rng(seed)
+    lp = emission(seed, 60)
+    lp[rng.random(lp.shape) < 0.4] = -np.inf
+    lp[:, 0] = np.maximum(lp[:, 0], -20.0)
+    for settings in ({}, {"unknown": -math.inf}, {"words": ["a", "éa"]}, {"gap": 3.0}, {"hotwords": {"a": 1.0}}):
+        for h in BeamSearch.make(VOCAB, models[kind], **{"alpha": 0.5, "width": 10, **settings})(lp, best=10):
+            assert math.isfinite(h.score) and math.isfinite(h.am) and math.isfinite(h.lm)
+
+
+def test_fewer_texts_than_asked_for():
+    lp = emission(2, 20)
+    found = BeamSearch.make(VOCAB, width=3)(lp, best=50)
+    assert 1 <= len(found) <= 3
+    assert BeamSearch.make(VOCAB, width=1)(lp, best=50)[0].am <= found[0].am
+
+
+@pytest.mark.parametrize("kind", ["none", "word", "char"])
+def test_the_first_of_many_is_the_only_one(models, kind):
+    search = BeamSearch.make(VOCAB, models[kind], alpha=0.6, beta=0.4, width=30)
+    lp = emission(6, 50)
+    many = search(lp, best=30)
+    for count in (1, 2, 10):
+        assert search(lp, best=count) == many[:count]
+    assert len({h.text for h in many}) == len(many)
+    assert all(a.score >= b.score for a, b in itertools.pairwise(many))
+
+
+def test_equal_scores_come_in_the_same_order_every_time():
+    lp = np.log(np.full((6, 4), 0.25, dtype=np.float32))
+    search = BeamSearch.make(VOCAB, width=7)
+    first = search(lp, best=7)
+    assert len({round(h.score, 9) for h in first}) < 7
+    with ThreadPoolExecutor(2) as pool:
+        assert all(found == first for found in pool.map(lambda _: search(lp, best=7), range(6)))
+
+
+def test_of_equal_symbols_the_earlier_one_is_kept():
+    lp = np.log(np.array([[0.4, 0.2, 0.2, 0.2]], dtype=np.float32))
+    assert [h.text for h in BeamSearch.make(DENSE, width=2)(lp, best=4)] == ["", "你"]
+    assert [h.text for h in BeamSearch.make(DENSE, width=9, top=3)(lp, best=4)] == ["", "你", "好"]
+
+
+@pytest.mark.parametrize("kind", ["none", "word", "char"])
+def test_other_weights_are_another_search(models, kind):
+    lp = emission(3, 30, sharp=0.3)
+    weights = {"alpha": 0.9, "beta": -0.5, "unknown": -2.0, "unknown_letter": -0.3, "width": 9, "gap": 7}
+    made = BeamSearch.make(VOCAB, models[kind], **weights)
+    assert BeamSearch.make(VOCAB, models[kind]).weigh(**weights)(lp, best=5) == made(lp, best=5)
+    assert made.weigh(width=2.0).options.width == 2
+
+
+def test_letters_of_unknown_words_cost_from_where_no_known_word_goes_on(models):
+    lm = models["word"]
+    lp = certain(2, 3, 2, 0, 1, 3, 2)
+    free = BeamSearch.make(VOCAB, lm, unknown=-1.0)(lp)[0]
+    dear = BeamSearch.make(VOCAB, lm, unknown=-1.0, unknown_letter=-0.25)(lp)[0]
+    # a and é are the letters behind aé and é
+    assert free.text == dear.text == "aéa éa"
+    assert (free.score, dear.score) == pytest.approx((-2.0, -2.5))
+
+
+def test_only_words_of_the_model_where_unknown_ones_are_forbidden(models):
+    lp = emission(5, 40, sharp=0.5)
+    found = BeamSearch.make(VOCAB, models["word"], unknown=-math.inf, width=50)(lp, best=50)
+    assert len(found) > 10
+    assert {w for h in found for w in h.text.split()} <= {"a", "aé", "éé"}
+    assert all(math.isfinite(h.score) for h in found)
+
+
+@pytest.mark.parametrize("kind", ["none", "word", "char"])
+@pytest.mark.parametrize("seed", range(5))
+def test_only_words_of_a_list(models, kind, seed):
+    lp = emission(seed, 40, sharp=0.5)
+    listed = ["é", "aa", "éaé"]
+    found = BeamSearch.make(VOCAB, models[kind], alpha=0.3, width=50, words=listed)(lp, best=50)
+    assert {w for h in found for w in h.text.split()} <= set(listed)
+    assert all(math.isfinite(h.score) for h in found)
+
+
+def test_a_list_corrects_what_was_misheard():
+    lp = np.log(np.full((5, 4), 0.02, dtype=np.float32))
+    for t, chances in enumerate([(0.02, 0.02, 0.9, 0.06), (0.9, 0.02, 0.04, 0.04), (0.02, 0.02, 0.6, 0.36)]):
+        lp[t] = np.log(chances)
+    lp[3:, 0] = np.log(0.94)
+    assert BeamSearch.make(VOCAB)(lp)[0].text == "aa"
+    assert BeamSearch.make(VOCAB, words=["aé", "éa"])(lp)[0].text == "aé"
+
+
+def test_what_does_not_go_together_is_refused(unigrams):
+    with pytest.raises(DataError, match="no space"):
+        BeamSearch.make(DENSE, unigrams(["你好", "好界"]))
+    with pytest.raises(DataError, match="no space"):
+        BeamSearch.make(DENSE, words=["你好"])
+
+
+def test_characters_of_a_language_without_spaces(unigrams):
+    lm = unigrams({"你": 1.0, "好": 8.0, "界": 1.0})
+    lp = np.log(np.array([[0.1, 0.8, 0.05, 0.05], [0.1, 0.05, 0.4, 0.45]], dtype=np.float32))
+    assert BeamSearch.make(DENSE, lm)(lp)[0].text == "你界"
+    best = BeamSearch.make(DENSE, lm, alpha=0.5, beta=2.0)(lp)[0]
+    assert best.text == "你好"
+    # beta counts characters
+    assert best.score == pytest.approx(best.am + 0.5 * best.lm + 4.0)

@@ -1,0 +1,99 @@
+"""An utterance that comes in pieces gives what it gives as a whole, to the last bit."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from ds2cli.search.beam import BeamSearch
+from ds2cli.text.vocab import BLANK, Vocab
+
+VOCAB = Vocab((BLANK, " ", "a", "b", "é"))
+DENSE = Vocab((BLANK, "你", "好", "界", "世"))
+SETTINGS = [
+    {"width": 1},
+    {"width": 7, "mass": 0.95, "top": 3},
+    {"width": 40, "gap": 8.0, "floor": -6.0},
+    {"width": 200},
+    {"width": 30, "unknown_letter": -0.4, "hotwords": {"a b": 2.0, "é": -0.5}},
+    {"width": 30, "unknown": -math.inf},
+    {"width": 30, "words": ["ab", "b", "éa"]},
+]
+
+
+@pytest.fixture
+def models(unigrams):
+    return {"none": None, "word": unigrams(["a", "ab", "éé"]), "char": unigrams(["a", "b", "é", "<space>"])}
+
+
+def emission(seed, T, V=5, sharp=0.4):
+    return np.log(np.random.default_rng(seed).dirichlet(np.full(V, sharp), size=T) + 1e-12).astype(np.float32)
+
+
+def in_pieces(search, lp, cuts, best, look=0):
+    stream = search.stream()
+    for piece in np.split(lp, cuts):
+        stream.step(np.ascontiguousarray(piece))
+        if look:
+            stream.best(look)
+    return stream.best(best)
+
+
+@pytest.mark.parametrize("kind", ["none", "word", "char"])
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_any_cut_gives_the_same(models, kind, settings):
+    T = 160
+    lp = emission(len(str(settings)), T)
+    lp[50, 2] = -np.inf
+    search = BeamSearch.make(VOCAB, models[kind], **{"alpha": 0.6, "beta": 0.8, **settings})
+    wanted = search(lp, best=20)
+    rng = np.random.default_rng(0)
+    for cuts in ([], range(1, T), range(7, T, 7), [0, 0, 80, 80, T, T], np.sort(rng.integers(0, T + 1, 9))):
+        for look in (0, 1, 20):
+            assert in_pieces(search, lp, list(cuts), 20, look) == wanted
+
+
+def test_every_cut_in_two(models):
+    lp = emission(3, 30)
+    search = BeamSearch.make(VOCAB, models["word"], alpha=0.6, beta=0.8, width=12)
+    wanted = search(lp, best=12)
+    assert all(in_pieces(search, lp, [cut], 12, look=3) == wanted for cut in range(31))
+
+
+def test_a_look_is_what_the_search_gives_for_so_much(models):
+    lp = emission(4, 60)
+    for lm in models.values():
+        search = BeamSearch.make(VOCAB, lm, alpha=0.6, beta=0.8, width=12, hotwords={"ab": 1.0})
+        stream = search.stream()
+        for t in range(60):
+            assert stream.best(12) == stream.best(12) == search(lp[:t], best=12)
+            stream.step(lp[t : t + 1])
+
+
+def test_nothing_yet(models):
+    for lm in models.values():
+        stream = BeamSearch.make(VOCAB, lm, alpha=0.6).stream()
+        assert [h.text for h in stream.best(3)] == [""]
+        stream.step(np.empty((0, 5), dtype=np.float32))
+        assert [h.text for h in stream.best(3)] == [""]
+
+
+def test_streams_do_not_meet(models):
+    search = BeamSearch.make(VOCAB, models["word"], alpha=0.6, width=12)
+    first, second = emission(5, 40), emission(6, 40)
+    one, other = search.stream(), search.stream()
+    for t in range(40):
+        one.step(first[t : t + 1])
+        other.step(second[t : t + 1])
+    assert (one.best(5), other.best(5)) == (search(first, best=5), search(second, best=5))
+
+
+def test_characters_without_spaces(unigrams):
+    lm = unigrams(["你", "好", "界", "世"])
+    search = BeamSearch.make(DENSE, lm, alpha=0.6, beta=1.0, width=50, hotwords={"你好": 2.0, "好你": -1.0})
+    lp = emission(7, 300)
+    wanted = search(lp, best=50)
+    for size in (1, 13, 100):
+        assert in_pieces(search, lp, list(range(size, 300, size)), 50, look=1) == wanted

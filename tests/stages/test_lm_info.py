@@ -1,0 +1,87 @@
+import gzip
+
+import pytest
+
+from ds2cli.config.lm import InfoConfig, LmConfig
+from ds2cli.drops import Ledger
+from ds2cli.errors import DataError, UsageError
+from ds2cli.lm import lmplz
+from ds2cli.stages import lm, lm_info
+
+LINES = ["so am i", "so are you", "are you so"]
+
+
+@pytest.fixture
+def model(tmp_path):
+    lm.estimate(LmConfig(), "own", [0, 0, 0], (line.split() for line in LINES), tmp_path / "x.arpa")
+    return str(tmp_path / "x.arpa")
+
+
+def test_facts(model):
+    facts = dict(lm_info.facts(lm_info.load(InfoConfig(), model)))
+    assert facts["file"] == f"{model}, ARPA, 0.0 MB"
+    assert facts["order"] == "3"
+    assert facts["n-grams"] == "8 1-grams, 10 2-grams, 9 3-grams"
+    assert sorted(facts["words"].split()) == sorted(["5,", "the", "likeliest:", "so", "am", "i", "are", "you"])
+    assert "estimator" not in facts and "made by" not in facts
+
+
+def test_what_was_saved_beside_it(model, tmp_path):
+    (tmp_path / "x.arpa.config.toml").write_text(
+        'unit = "word"\nprune = "0 0 1"\nvocab_size = 5\n[made_by]\nds2cli = "9"\ncommand = "ds2 lm a b"\n'
+        'estimator = "own"\ndiscounts = [[0.5, 1.0, 1.5], [0.6, 1.0, 1.5]]\nfallback_orders = [1]\n'
+    )
+    facts = dict(lm_info.facts(lm_info.load(InfoConfig(), model)))
+    assert facts["estimator"] == "own, pruned 0 0 1, the 5 most frequent words"
+    assert facts["discounts 1"] == "0.500 1.000 1.500 (too little text to compute them)"
+    assert facts["discounts 2"] == "0.600 1.000 1.500"
+    assert facts["made by"] == "ds2 lm a b (ds2cli 9)"
+
+
+def test_other_kinds_of_files(model, tmp_path):
+    packed = tmp_path / "x.arpa.gz"
+    packed.write_bytes(gzip.compress((tmp_path / "x.arpa").read_bytes()))
+    assert ", ARPA, compressed, " in dict(lm_info.facts(lm_info.load(InfoConfig(), str(packed))))["file"]
+    (tmp_path / "no.arpa").write_text("hello")
+    with pytest.raises(DataError, match=r"no.arpa:1: not an ARPA file"):
+        lm_info.load(InfoConfig(), str(tmp_path / "no.arpa"))
+
+
+@pytest.mark.skipif(not lmplz.find("build_binary"), reason="no build_binary")
+def test_a_binary(model, tmp_path):
+    lm.deliver(tmp_path / "x.arpa", str(tmp_path / "y.bin"))
+    text, binary = (dict(lm_info.facts(lm_info.load(InfoConfig(), m))) for m in (model, str(tmp_path / "y.bin")))
+    assert ", KenLM binary (probing), " in binary["file"]
+    for name in ("order", "n-grams", "<unk>"):
+        assert binary[name] == text[name]
+
+
+def test_a_text_is_measured(model, tmp_path):
+    (tmp_path / "t").write_text("So, are THEY?\n7\nthey\n")
+    ledger = Ledger()
+    p, lines = lm_info.measure(lm_info.load(InfoConfig(), model), str(tmp_path / "t"), ledger)
+    assert (p.sentences, p.words, p.oov, p.unknown) == (2, 4, 2, {"they": 2})
+    assert lines == ["so are they", "they"]
+    assert ledger.dropped == 1
+
+
+def test_findings(model, tmp_path):
+    (tmp_path / "tokens.txt").write_text("<blank>\n<space>\n" + "\n".join("aeimorsuy") + "\n")
+    loaded = lm_info.load(InfoConfig(vocab=str(tmp_path / "tokens.txt")), model)
+    assert lm_info.findings(loaded, None) == lm_info.findings(loaded, LINES) == []
+    (unknown,) = lm_info.findings(loaded, ["you are sorry"])
+    assert "'sorry' (1)" in unknown.says
+    assert lm_info.findings(lm_info.load(InfoConfig(), model), ["x"]) == []
+
+
+def test_a_model_of_tokens_needs_its_network_for_a_text(tmp_path):
+    lm.estimate(LmConfig(order=2), "own", [0, 0], iter([["a", "b<space>", "b"]]), tmp_path / "x.arpa")
+    (tmp_path / "t").write_text("ab b\nabc\n")
+    with pytest.raises(UsageError, match="--vocab EXP"):
+        lm_info.measure(lm_info.load(InfoConfig(), str(tmp_path / "x.arpa")), str(tmp_path / "t"), Ledger())
+    (tmp_path / "tokens.txt").write_text("<blank>\n<space>\na\nb\n")
+    loaded = lm_info.load(InfoConfig(vocab=str(tmp_path / "tokens.txt")), str(tmp_path / "x.arpa"))
+    ledger = Ledger()
+    p, lines = lm_info.measure(loaded, str(tmp_path / "t"), ledger)
+    assert (p.words, p.unknown, lines) == (4, {"<space>": 1}, ["ab b"])
+    assert ledger.reasons == {"unspellable": 1}

@@ -1,0 +1,93 @@
+import gzip
+import math
+
+import pytest
+
+from ds2cli.config.lm import LmConfig, MixConfig
+from ds2cli.drops import Ledger
+from ds2cli.errors import DataError, UsageError
+from ds2cli.lm import perplexity
+from ds2cli.lm.query import NgramLm
+from ds2cli.stages import lm, lm_mix
+
+FIRST, SECOND = ["so am i", "so are you", "are you so"], ["you press one", "press two", "i press one so"]
+DEV = ["so you press two", "are you one", "never"]
+
+
+@pytest.fixture
+def sources(tmp_path):
+    out = []
+    for name, lines in (("a", FIRST), ("b", SECOND)):
+        lm.estimate(LmConfig(order=2), "own", [0, 0], (line.split() for line in lines), tmp_path / f"{name}.arpa")
+        out.append(str(tmp_path / f"{name}.arpa"))
+    (tmp_path / "dev").write_text("\n".join([*DEV, "1984"]))
+    return out
+
+
+def test_the_best_mixture(sources, tmp_path):
+    ledger, to = Ledger(), tmp_path / "x.arpa"
+    mixed = lm_mix.run(MixConfig(dev=str(tmp_path / "dev")), sources, [], ledger, to)
+    first, second, both = mixed.shares
+    assert [s.name for s in mixed.shares] == [*sources, "mixture"]
+    assert first.weight + second.weight == pytest.approx(1)
+    assert both.perplexity < min(first.perplexity, second.perplexity)
+    assert (first.oov_percent, second.oov_percent, both.oov_percent) == (50.0, 25.0, 12.5)
+    assert (ledger.kept, ledger.dropped, ledger.bad) == (3, 1, 0)
+    made = NgramLm.load(str(to))
+    assert made.counts == mixed.counts
+    assert perplexity.measure(made, [d.split() for d in DEV]).including_oov == pytest.approx(both.perplexity, rel=1e-5)
+    # other weights are worse
+    for w in (0.2, 0.8):
+        other = lm_mix.run(MixConfig(dev=str(tmp_path / "dev")), sources, [w, 1 - w], Ledger(), to)
+        assert other.shares[2].perplexity > both.perplexity
+
+
+def test_given_weights_and_no_text(sources, tmp_path):
+    packed = tmp_path / "c.arpa.gz"
+    packed.write_bytes(gzip.compress((tmp_path / "a.arpa").read_bytes()))
+    mixed = lm_mix.run(MixConfig(weights="1 0"), [str(packed), sources[1]], [1.0, 0.0], Ledger(), tmp_path / "x.arpa")
+    assert math.isnan(mixed.shares[0].perplexity)
+    one, all_ = NgramLm.load(sources[0]), NgramLm.load(str(tmp_path / "x.arpa"))
+    assert all_.log10("so are you") == pytest.approx(one.log10("so are you"), abs=1e-5)
+
+
+@pytest.mark.parametrize("weights", ["0.5", "1 1", "a b", "-1 2", "0.2 0.2 0.6", "nan 1"])
+def test_weights_that_cannot_be(weights):
+    with pytest.raises(UsageError, match="expected 2 numbers, one a model, that sum to 1"):
+        lm_mix.given_weights(MixConfig(weights=weights), ["a", "b"])
+
+
+def test_weights_that_can_be():
+    assert lm_mix.given_weights(MixConfig(weights="0.333, 0.667"), ["a", "b"]) == pytest.approx([0.333, 0.667])
+    assert lm_mix.given_weights(MixConfig(dev="dev"), ["a", "b"]) == []
+    with pytest.raises(UsageError, match="--dev or --weights"):
+        lm_mix.given_weights(MixConfig(), ["a", "b"])
+    with pytest.raises(UsageError, match="at least two models"):
+        lm_mix.given_weights(MixConfig(), ["a"])
+
+
+def test_models_of_different_units(sources, tmp_path):
+    letters = tmp_path / "letters.arpa"
+    lm.estimate(LmConfig(order=2), "own", [0, 0], iter([["a", "<space>", "b"]]), letters)
+    config = MixConfig(dev=str(tmp_path / "dev"))
+    with pytest.raises(DataError, match=r"different units: .*a.arpa of words, .*letters.arpa of chars"):
+        lm_mix.run(config, [sources[0], str(letters)], [], Ledger(), tmp_path / "x.arpa")
+
+
+def test_models_of_tokens(tmp_path):
+    (tmp_path / "tokens.txt").write_text("<blank>\n<space>\na\nb\n")
+    letters = tmp_path / "letters.arpa"
+    lm.estimate(LmConfig(order=2), "own", [0, 0], iter([["a", "b<space>", "b"]]), letters)
+    (tmp_path / "dev").write_text("ab a\n")
+    config = MixConfig(dev=str(tmp_path / "dev"))
+    with pytest.raises(UsageError, match="of a network's symbols"):
+        lm_mix.run(config, [str(letters)] * 2, [], Ledger(), tmp_path / "x.arpa")
+    config = MixConfig(dev=str(tmp_path / "dev"), vocab=str(tmp_path / "tokens.txt"))
+    mixed = lm_mix.run(config, [str(letters)] * 2, [], Ledger(), tmp_path / "x.arpa")
+    assert [s.weight for s in mixed.shares] == pytest.approx([0.5, 0.5, 1.0])
+
+
+def test_a_dev_text_without_words(sources, tmp_path):
+    (tmp_path / "dev").write_text("1984\n")
+    with pytest.raises(DataError, match="dev: no usable line in 1"):
+        lm_mix.run(MixConfig(dev=str(tmp_path / "dev")), sources, [], Ledger(), tmp_path / "x.arpa")

@@ -1,0 +1,175 @@
+"""Tuning on real emissions: the same in any number of threads, worth its while, and never on a test set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ds2cli.archive import ArkWriter
+from ds2cli.config.base import read_toml
+from ds2cli.config.decode import DecodeConfig
+from ds2cli.drops import Ledger
+from ds2cli.errors import DataError, UsageError
+from ds2cli.search.tune import Axis, Tried, Weights, optimise
+from ds2cli.stages import tune
+from ds2cli.stages.emitted import Network
+from ds2cli.stages.search import resolve, search_for
+from ds2cli.text.vocab import BLANK, Vocab
+
+VOCAB = Vocab((BLANK, " ", "a", "b", "é"))
+LM = """\\data\\
+ngram 1=6
+ngram 2=4
+
+\\1-grams:
+-1.5\t<unk>
+0\t<s>\t-0.3
+-1\t</s>
+-0.5\tab\t-0.2
+-0.7\tba\t-0.2
+-0.9\tbé\t-0.2
+
+\\2-grams:
+-0.3\t<s> ab
+-0.2\tab ba
+-0.4\tba ab
+-0.3\tbé ab
+
+\\end\\
+"""
+CHARS = """\\data\\
+ngram 1=7
+
+\\1-grams:
+-2\t<unk>
+0\t<s>
+-1\t</s>
+-0.6\t<space>
+-0.5\ta
+-0.5\tb
+-1\té
+
+\\end\\
+"""
+
+
+@pytest.fixture
+def exp(tmp_path):
+    (tmp_path / "exp").mkdir()
+    VOCAB.save(tmp_path / "exp" / "tokens.txt")
+    (tmp_path / "lm.arpa").write_text(LM, "utf-8")
+    (tmp_path / "chars.arpa").write_text(CHARS, "utf-8")
+    return str(tmp_path / "exp")
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Sentences of known and unknown words, heard with much doubt."""
+    rng = np.random.default_rng(5)
+    out = []
+    with ArkWriter(tmp_path / "e.ark") as ark:
+        for i in range(30):
+            text = " ".join(rng.choice(["ab", "ba", "bé", "ab", "aé"], rng.integers(1, 5)))
+            path = [s for c in text for s in (VOCAB.symbols.index(c), 0)]
+            p = rng.dirichlet(np.full(len(VOCAB), 0.5), len(path)) * 0.65
+            p[np.arange(len(path)), path] += 0.35
+            where = ark.write(f"u{i:02d}", np.log(p + 1e-6).astype(np.float32))
+            out.append({"id": f"u{i:02d}", "text": text, "emission": where, "step_s": 0.02})
+    return out
+
+
+def tuned(rows, exp, tmp_path, model="lm.arpa", **settings):
+    config = resolve(DecodeConfig(lm=str(tmp_path / model), **settings), exp)
+    network, ledger = Network(exp), Ledger()
+    search = search_for(config, network)
+    axes = tune.axes_of(config, search)
+    unit = "word" if model == "lm.arpa" else "char"
+    with tune.trials(rows, ledger, network, search, unit, config.nj) as trials:
+        tried = Tried(trials.weighed)
+        list(optimise(axes, tune.start_of(axes), tried))
+    return tried, axes, ledger
+
+
+def test_tuning_helps_and_gives_the_same_in_any_number_of_threads(rows, exp, tmp_path):
+    one, axes, ledger = tuned(rows, exp, tmp_path)
+    assert ledger.kept == 30
+    best, start = one.best()[0], one[tune.start_of(axes)]
+    assert 0 < best.counts.errors < start.counts.errors
+    assert best.counts.total == sum(len(row["text"].split()) for row in rows)
+    assert best.each.sum(axis=0).tolist() == [best.counts.errors, best.counts.total]
+    for nj in (3, 7):
+        many, _, _ = tuned(rows, exp, tmp_path, nj=nj)
+        assert many.best()[0].weights == best.weights
+        assert len(many) == len(one)
+        assert (many.best()[0].each == best.each).all()
+
+
+def test_a_trial_is_what_decoding_with_these_weights_does(rows, exp, tmp_path):
+    from ds2cli.metrics.wer import count
+    from ds2cli.stages import decode
+
+    tried, _, _ = tuned(rows, exp, tmp_path, nj=2)
+    best = tried.best()[0]
+    config = resolve(DecodeConfig(lm=str(tmp_path / "lm.arpa"), **vars(best.weights)), exp)
+    network = Network(exp)
+    made = decode.run(config, rows, Ledger(), network, search_for(config, network))
+    assert [count(r["text"].split(), r["pred_text"].split()).errors for r in made] == best.each[:, 0].tolist()
+
+
+def names(axes):
+    return [axis.name for axis in axes]
+
+
+def test_only_weights_that_matter_are_tuned(rows, exp, tmp_path):
+    assert names(tuned(rows[:3], exp, tmp_path)[1]) == ["alpha", "beta", "unknown", "unknown_letter"]
+    assert names(tuned(rows[:3], exp, tmp_path, closed=True)[1]) == ["alpha", "beta"]
+    (tmp_path / "words.txt").write_text("ab\naé\n", "utf-8")
+    listed = {"lexicon": str(tmp_path / "words.txt")}
+    assert names(tuned(rows[:3], exp, tmp_path, **listed)[1]) == ["alpha", "beta", "unknown"]
+    assert names(tuned(rows[:3], exp, tmp_path, "chars.arpa")[1]) == ["alpha", "beta"]
+    with pytest.raises(UsageError, match="betas must have a value"):
+        tuned(rows[:3], exp, tmp_path, betas=())
+
+
+def test_a_closed_search_stays_closed(rows, exp, tmp_path):
+    tried, _, _ = tuned(rows, exp, tmp_path, closed=True)
+    unknown = sum(row["text"].split().count("aé") for row in rows)
+    assert tried.best()[0].counts.errors >= unknown > 0
+
+
+def test_it_starts_from_what_decode_would_take(exp, tmp_path):
+    axes = [Axis("alpha", (0.1, 0.2)), Axis("beta", (3.0,)), Axis("unknown", (-9.0, -8.0))]
+    assert tune.start_of(axes) == Weights(0.8, 3.0, -4.0, 0.0)
+
+
+def test_limits_are_measured(rows, exp, tmp_path):
+    config = resolve(DecodeConfig(lm=str(tmp_path / "lm.arpa")), exp)
+    network = Network(exp)
+    with tune.trials(rows, Ledger(), network, search_for(config, network), "word", 2) as trials:
+        weights = {"alpha": 0.5, "beta": 1.0}
+        wide, narrow = trials.limited(weights, [{"beam": 64, "beam_gap": 20.0}, {"beam": 1, "prune_top": 1}])
+    assert wide[0].errors < narrow[0].errors
+    assert wide[1] > 0 and narrow[1] > 0
+
+
+def test_what_was_found_is_found_by_decode(exp, tmp_path):
+    tune.save(exp, {"alpha": 0.5, "beta": 1.25, "beam": 32}, made_on="dev.jsonl", interval=[1.0, 2.0])
+    kept = resolve(DecodeConfig(lm="lm.arpa"), exp)
+    assert (kept.alpha, kept.beta, kept.unknown, kept.beam) == (0.5, 1.25, -4.0, 32)
+    assert read_toml(f"{exp}/decode.toml")["made_by"]["made_on"] == "dev.jsonl"
+
+
+def test_tuning_on_a_test_set_is_refused(rows, exp, tmp_path):
+    for name in ("test.jsonl", "data/test-clean.jsonl.gz", "my_test.feats.jsonl", "TEST.jsonl"):
+        with pytest.raises(UsageError, match="test set"):
+            tune.refuse_test_set(name)
+    for name in ("dev.jsonl", "test/dev.jsonl", "latest.jsonl", "contest.jsonl", "-"):
+        tune.refuse_test_set(name)
+    for name in ("part", "split"):
+        with pytest.raises(UsageError, match=f"u00 has {name} 'test-clean'"):
+            tune.refuse_test_row({**rows[0], name: "test-clean"})
+
+
+def test_tuning_on_nothing_is_refused(exp, tmp_path):
+    with pytest.raises(DataError, match="no utterance"):
+        tuned([], exp, tmp_path)
