@@ -31,8 +31,8 @@ def replaced(readme: str) -> str:
 
 def _sections(name: str, command: Any) -> Iterator[str]:
     if hasattr(command, "commands"):
-        for child, sub in command.commands.items():
-            yield from _sections(f"{name} {child}", sub)
+        for child in command.list_commands(None):
+            yield from _sections(f"{name} {child}", command.commands[child])
         return
     positional = [p for p in command.params if p.param_type_name == "argument"]
     yield f"#### `{' '.join([name, *(_argument(p) for p in positional)])}`"

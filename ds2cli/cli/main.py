@@ -11,9 +11,10 @@ import os
 import pkgutil
 import signal
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import ds2cli.cli
 from ds2cli import __version__, ui
@@ -26,7 +27,17 @@ INTERRUPTED = 130
 TERMINATED = 143
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+class InOrder(TyperGroup):
+    """Commands and groups in the order of the work."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names, those of PIPELINE first."""
+        rank = {name: i for i, name in enumerate(PIPELINE)}
+        return sorted(self.commands, key=lambda n: (rank.get(n, len(rank)), n))
+
+
+app = typer.Typer(cls=InOrder, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 def _show_version(asked: bool) -> None:
@@ -49,8 +60,7 @@ def root(
 
 def _add_commands() -> None:
     names = {m.name for m in pkgutil.iter_modules(ds2cli.cli.__path__) if not m.name.startswith("_")} - {"main"}
-    rank = {name: i for i, name in enumerate(PIPELINE)}
-    for name in sorted(names, key=lambda n: (rank.get(n, len(rank)), n)):
+    for name in sorted(names):
         module = importlib.import_module(f"ds2cli.cli.{name}")
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name)
