@@ -85,6 +85,7 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "subs": _COUNT,
     "ins": _COUNT,
     "dels": _COUNT,
+    "errors": _OBJECTS,
 }
 
 
