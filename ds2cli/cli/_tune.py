@@ -70,7 +70,14 @@ def tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
         ui.say(f"{rate_line(NAMES[unit], tried[first].counts)} untuned, worse in {better:.1f} % of them")
         if config.tune_speed:
             found |= _limits(trials, best.weights, axes, NAMES[unit], resolved)
-    stage.save(exp, found, lm=config.lm, made_on=dev, result=rate_line(NAMES[unit], best.counts), interval=[low, high])
+    stage.save(
+        exp,
+        found,
+        lm=config.lm,
+        made_on=dev,
+        result=rate_line(NAMES[unit], best.counts),
+        interval=[round(low, 2), round(high, 2)],
+    )
     ui.log(f"tune: {exp}/{KEPT} keeps them for ds2 decode")
     picture = config.plot or str(Path(exp) / "decode.png")
     if heatmap.can_draw():

@@ -36,7 +36,7 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
     for name, given in {"--tune-speed": config.tune_speed, "--plot": config.plot is not None}.items():
         if given:
             raise UsageError(f"{name} is of --tune")
-    resolved = resolve(config, exp)
+    resolved = resolve(config, exp, ui.warn)
     network = Network(exp)
     search = search_for(resolved, network, ui.warn)
     if resolved.lm is not None:

@@ -31,7 +31,7 @@ def transcribe(
     from ds2cli.stages.emitted import Network
     from ds2cli.stages.search import resolve, search_for
 
-    resolved, network, ledger = resolve(config, exp), Network(exp), Ledger()
+    resolved, network, ledger = resolve(config, exp, ui.warn), Network(exp), Ledger()
     rows = list(stage.rows_of(audio))
     search = search_for(resolved, network, ui.warn)
 

@@ -26,11 +26,15 @@ Search = Callable[[Any, int], list[Hypothesis]]
 S = TypeVar("S", bound=SearchConfig)
 
 
-def resolve(config: S, exp: str) -> S:
+def _silent(_: str) -> None:
+    pass
+
+
+def resolve(config: S, exp: str, warn: Callable[[str], None] = _silent) -> S:
     """The settings with the weights filled in: option and --config, else EXP/decode.toml, else the default.
 
-    EXP/decode.toml was found with a language model, and holds for a search with one. UsageError when settings
-    contradict each other.
+    EXP/decode.toml was found with a language model, and holds for a search with one; `warn` is called when that was
+    another one. UsageError when settings contradict each other.
     """
     _refuse_contradictions(config)
     defaults: dict[str, Any] = {**LIMITS, **(WEIGHTS if config.lm is not None else {})}
@@ -38,25 +42,40 @@ def resolve(config: S, exp: str) -> S:
     if config.closed:
         defaults = {name: value for name, value in defaults.items() if not name.startswith("unknown")}
     filled: dict[str, Any] = {}
+    taken = False
     for name, default in defaults.items():
         asked, tuned = getattr(config, name), getattr(found, name)
         filled[name] = asked if asked is not None else tuned if tuned is not None else default
+        taken = taken or (asked is None and tuned is not None)
+    if taken and _model_name(found.lm or "") not in ("", _model_name(config.lm or "")):
+        warn(f"{Path(exp) / KEPT} was found with {found.lm}, not {config.lm} (ds2 decode --tune finds what suits it)")
     return replace(config, **filled)
 
 
+def _model_name(path: str) -> str:
+    """The name of a model in whatever format it lies there."""
+    name = Path(path).name
+    for ending in (".gz", ".arpa", ".bin"):
+        name = name.removesuffix(ending)
+    return name
+
+
 def kept(exp: str) -> DecodeConfig:
-    """What EXP/decode.toml says, nothing where there is none; UsageError when it holds anything that is not tuned."""
+    """What EXP/decode.toml says, and the model it was found with; nothing where there is none.
+
+    UsageError when it holds anything that is not tuned.
+    """
     path = Path(exp) / KEPT
     values = read_toml(str(path)) if path.is_file() else {}
     for name in values.keys() - {*TUNED, MADE_BY}:
         raise UsageError(f"{path}: {name!r} is not found by ds2 decode --tune, expected {', '.join(TUNED)}")
-    return build(DecodeConfig, (str(path), values))
+    return replace(build(DecodeConfig, (str(path), values)), lm=values.get(MADE_BY, {}).get("lm"))
 
 
 def search_for(
     config: SearchConfig,
     network: Network,
-    warn: Callable[[str], None] = lambda _: None,
+    warn: Callable[[str], None] = _silent,
     references: Iterable[str] | None = None,
 ) -> Search:
     """The search the resolved settings describe.

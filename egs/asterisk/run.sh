@@ -39,7 +39,7 @@ if at 5 "log-probabilities of the dev and test parts"; then
     ds2 emit "$exp" "$data/$part.feats.jsonl" "$exp/$part.emit.jsonl" --dir "$exp/emissions/$part"
   done
 fi
-if at 6 "alpha and beta on dev"; then
+if at 6 "what the search weighs, on dev"; then
   ds2 decode "$exp" "$exp/dev.emit.jsonl" --tune --lm "$exp/lm.arpa" --nj "$nj"
 fi
 if at 7 "decode the test part without and with the language model"; then

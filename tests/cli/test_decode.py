@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
+import sys
+import time
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +20,7 @@ from ds2cli.archive import ArkWriter
 from ds2cli.lm import lmplz
 from ds2cli.text.vocab import BLANK, Vocab
 
+ROOT = Path(__file__).parents[2]
 VOCAB = Vocab((BLANK, " ", "a", "b", "é"))
 LM = "\\data\\\nngram 1=5\n\n\\1-grams:\n-2\t<unk>\n0\t<s>\n-1\t</s>\n-0.3\tab\n-0.9\tbé\n\n\\end\\\n"
 TEXTS = ["ab", "bé ab", "", "ab ab"]
@@ -184,3 +190,36 @@ def test_no_rows_in_no_rows_out(ds2, jsonl, place):
     for command in (["decode", "exp", "none.jsonl"], ["align", "exp", "none.jsonl"]):
         done = ds2(*command, cwd=place)
         assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_ctrl_c_ends_network_and_search_and_leaves_nothing(place):
+    import torch
+
+    from ds2cli.config.train import ModelConfig
+    from ds2cli.nn.checkpoint import BEST, dump_model
+    from ds2cli.nn.models.ds2 import DeepSpeech2
+
+    torch.manual_seed(0)
+    config = ModelConfig(channels=(8,), kernels=(5,), strides=(2,), rnn_layers=2, rnn_size=64)
+    data = dump_model(DeepSpeech2(config, len(VOCAB), 5).state_dict(), config, VOCAB, {"hop_ms": 10.0}, {})
+    (place / "exp" / BEST).write_bytes(data)
+    # minutes of computing
+    frames, rows = np.zeros((3000, 5), np.float32), []
+    with ArkWriter(place / "f.ark", compress=True) as ark:
+        for i in range(1000):
+            rows.append({"id": f"u{i:04d}", "feats": ark.write(f"u{i:04d}", frames), "num_frames": len(frames)})
+    manifest.write(str(place / "long.jsonl"), rows)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "ds2cli", "decode", "exp", "long.jsonl", "out.jsonl", "--lm", "lm.arpa"]
+    running = subprocess.Popen(command, cwd=place, env=env, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(place.glob(".*.part.out.jsonl")) and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.0)
+    running.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130, said
+    assert time.monotonic() - began < 15
+    assert "interrupted" in said and "Traceback" not in said
+    assert not list(place.glob("*out.jsonl*")) and not list(place.glob(".*part*"))

@@ -44,6 +44,20 @@ def test_weights_come_from_the_option_then_from_tuning_then_from_the_default(exp
     assert (asked.alpha, asked.beta, asked.beam) == (1.5, 2.0, 8)
 
 
+def test_weights_of_another_model_are_told(exp, lm, tmp_path):
+    told = []
+    kept = tmp_path / "exp" / "decode.toml"
+    for model in ("elsewhere/lm.bin", "lm.arpa.gz"):
+        kept.write_text(f'alpha = 0.3\n[made_by]\nlm = "{model}"\n')
+        resolve(DecodeConfig(lm=lm), exp, told.append)
+    assert told == []
+    kept.write_text('alpha = 0.3\n[made_by]\nlm = "chars.bin"\n')
+    resolve(DecodeConfig(lm=lm, alpha=1.0), exp, told.append)
+    assert told == []
+    resolve(DecodeConfig(lm=lm), exp, told.append)
+    assert told == [f"{exp}/decode.toml was found with chars.bin, not {lm} (ds2 decode --tune finds what suits it)"]
+
+
 def test_what_was_tuned_with_a_model_is_not_for_a_search_without_one(exp, tmp_path):
     (tmp_path / "exp" / "decode.toml").write_text("alpha = 0.3\nbeam = 16\n")
     bare = resolve(DecodeConfig(), exp)
