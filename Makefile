@@ -1,7 +1,8 @@
 # make demo   train and decode on 22 minutes of recorded speech     make test   the test suite
 # make check  lint, types and tests: what a commit needs             make help   every target
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-mini test test-slow lint fmt type check docs native native-sanitize kenlm bench clean
+.PHONY: help setup demo demo-mini test test-slow lint fmt type check docs native native-sanitize kenlm \
+	bench bench-decode clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -59,6 +60,14 @@ kenlm:           ## build lmplz and build_binary for large text (1-3 minutes)
 
 bench: $(READY)  ## what the native kernels are worth beside torch
 	$(BIN)/python native/bench/bench_gru.py
+
+bench-decode: $(READY) build/bench-venv/.ready ## our decoder beside others, on emissions and models from DS2_PEERS (../shared/peers)
+	build/bench-venv/bin/python tests/peers/bench_decode.py --python $(BIN)/python $(BENCH)
+
+build/bench-venv/.ready: tests/peers/requirements.txt
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q -r $<
+	@touch $@
 
 clean:           ## remove what was built (not the data or experiments of egs/)
 	rm -rf build dist $(VENV) ds2cli/_native .pytest_cache .mypy_cache .ruff_cache
