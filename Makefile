@@ -2,7 +2,7 @@
 # make check  lint, types and tests: what a commit needs             make help   every target
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-mini test test-slow lint fmt type check docs native native-sanitize kenlm \
-	bench bench-gru bench-ctc clean
+	bench bench-gru bench-ctc bench-decode clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -67,6 +67,14 @@ bench-ctc: $(READY) ## the native CTC beside torch's and warp-ctc's (WARP_CTC=li
 	$(BIN)/python native/bench/bench_ctc.py $(if $(WARP_CTC),--warp-ctc $(WARP_CTC))
 	$(BIN)/python native/bench/bench_ctc_cuda.py
 	$(BIN)/python native/bench/bench_step.py
+
+bench-decode: $(READY) build/bench-venv/.ready ## our decoder beside others, on emissions and models from DS2_PEERS (../shared/peers)
+	build/bench-venv/bin/python tests/peers/bench_decode.py --python $(BIN)/python $(BENCH)
+
+build/bench-venv/.ready: tests/peers/requirements.txt
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q -r $<
+	@touch $@
 
 clean:           ## remove what was built (not the data or experiments of egs/)
 	rm -rf build dist $(VENV) ds2cli/_native .pytest_cache .mypy_cache .ruff_cache
