@@ -10,6 +10,8 @@ from ds2cli.kernels.prefix import BeamOptions
 
 BLOCK = 64
 """Symbols that are looked at together: of 6,000 a handful counts, and the rest is passed by without a branch each."""
+BUCKETS = 1024
+"""Of the scores of a step; the k-th largest is looked for in one of them."""
 
 
 @leaf
@@ -91,8 +93,37 @@ def best_first(values, n, order):
 
 
 @leaf
-def kth_largest(values, n, k):
-    """The k-th largest of values[:n], 1 <= k <= n; reorders them (quickselect, median of three)."""
+def narrow(values, n, k, counts):
+    """Keep in front of values only those of the bucket that the k-th largest of values[:n] is in, by size and
+    rounded; returns how many, and which of them it is. counts: (BUCKETS,) int64, scratch.
+    """
+    least, most = np.inf, -np.inf
+    for i in range(n):
+        least = min(least, values[i])
+        most = max(most, values[i])
+    # all alike but for rounding, or some impossible: there is no scale
+    if not 1e-300 < most - least < np.inf:
+        return n, k
+    scale = (len(counts) - 1) / (most - least)
+    counts[:] = 0
+    for i in range(n):
+        counts[np.int64((most - values[i]) * scale)] += 1
+    bucket = 0
+    while counts[bucket] < k:
+        k -= counts[bucket]
+        bucket += 1
+    m = 0
+    for i in range(n):
+        value = values[i]
+        values[m] = value
+        m += np.int64((most - value) * scale) == bucket
+    return m, k
+
+
+@leaf
+def kth_largest(values, n, k, counts):
+    """The k-th largest of values[:n], 1 <= k <= n; reorders them (quickselect, median of three, in one bucket)."""
+    n, k = narrow(values, n, k, counts)
     low, high, want = 0, n - 1, k - 1
     while low < high:
         a, b, c = values[low], values[(low + high) // 2], values[high]
