@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.config.train import AugmentConfig
+from ds2cli.config.augment import AugmentConfig
 
 Spectrogram = NDArray[np.float32]
 

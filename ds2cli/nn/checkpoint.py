@@ -15,7 +15,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from ds2cli.config.base import as_dict, build
-from ds2cli.config.train import ModelConfig
+from ds2cli.config.model import ModelConfig
 from ds2cli.errors import DataError, Ds2Error
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.text.vocab import Vocab

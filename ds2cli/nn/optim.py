@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ds2cli.config.train import OptimConfig
+from ds2cli.config.optim import OptimConfig
 
 
 def build(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ds2cli.config.base import build, read_toml
 from ds2cli.config.doctor import CtcDoctorConfig
-from ds2cli.config.train import ModelConfig
+from ds2cli.config.model import ModelConfig
 from ds2cli.drops import Ledger
 from ds2cli.manifest import Row
 from ds2cli.nn.ctc import Implementation, ctc, has_library

@@ -195,7 +195,7 @@ def test_no_rows_in_no_rows_out(ds2, jsonl, place):
 def test_ctrl_c_ends_network_and_search_and_leaves_nothing(place):
     import torch
 
-    from ds2cli.config.train import ModelConfig
+    from ds2cli.config.model import ModelConfig
     from ds2cli.nn.checkpoint import BEST, dump_model
     from ds2cli.nn.models.ds2 import DeepSpeech2
 

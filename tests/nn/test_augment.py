@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ds2cli.config.train import AugmentConfig
+from ds2cli.config.augment import AugmentConfig
 from ds2cli.nn.augment import stretched, vary
 
 FILL = np.full(40, 100.0, np.float32)

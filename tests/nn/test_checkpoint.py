@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-from ds2cli.config.train import ModelConfig
+from ds2cli.config.model import ModelConfig
 from ds2cli.errors import DataError
 from ds2cli.nn.checkpoint import BEST, FORMAT, KEY, LAST, PARTS, dump_model, dump_state, load_model, load_state
 from ds2cli.nn.emit import BATCH_FRAMES, emissions

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ds2cli.config.train import ModelConfig
+from ds2cli.config.model import ModelConfig
 from ds2cli.errors import UsageError
 from ds2cli.nn.models.ds2 import DeepSpeech2
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ds2cli.config.train import ModelConfig
+from ds2cli.config.model import ModelConfig
 from ds2cli.metrics.wer import Counts
 from ds2cli.nn.batches import Utterance
 from ds2cli.nn.checkpoint import Bundle

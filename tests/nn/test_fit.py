@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from ds2cli.config.train import AugmentConfig, ModelConfig, OptimConfig, TrainConfig
+from ds2cli.config.augment import AugmentConfig
+from ds2cli.config.model import ModelConfig
+from ds2cli.config.optim import OptimConfig
+from ds2cli.config.train import TrainConfig
 from ds2cli.errors import DataError, Ds2Error
 from ds2cli.nn.batches import Utterance, load
 from ds2cli.nn.checkpoint import BEST, LAST, LOG, load_model, load_state

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ds2cli.config.train import OptimConfig
+from ds2cli.config.optim import OptimConfig
 from ds2cli.nn.optim import Average, build, rate, wants_bfloat16
 
 

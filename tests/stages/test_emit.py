@@ -7,7 +7,7 @@ import torch
 from ds2cli import manifest
 from ds2cli.archive import ArkWriter, read_matrix
 from ds2cli.config.emit import EmitConfig
-from ds2cli.config.train import ModelConfig
+from ds2cli.config.model import ModelConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import Ds2Error, UsageError
 from ds2cli.nn.checkpoint import BEST, dump_model, load_model

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ds2cli.config.train import ModelConfig
+from ds2cli.config.model import ModelConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError
 from ds2cli.nn.checkpoint import BEST, dump_model

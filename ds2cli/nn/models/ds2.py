@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ds2cli.config.train import ModelConfig
+from ds2cli.config.model import ModelConfig
 from ds2cli.errors import UsageError
 from ds2cli.nn.layers import Conv1d, Conv2d, Dense, Frames, Recurrent, strided_length
 
