@@ -9,6 +9,7 @@ from ds2cli.config.augment import AugmentConfig
 from ds2cli.config.base import StageConfig, section, setting
 from ds2cli.config.model import ModelConfig
 from ds2cli.config.optim import OptimConfig
+from ds2cli.config.units import UnitsConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,7 @@ class TrainConfig(StageConfig):
     save_minutes: float = setting(10.0, help="Write last.pt also inside an epoch, this often (minutes).", min=0)
     keep: Literal["best", "last"] = setting("best", help="Keep the weights of the best dev CER, or of the last epoch.")
     fresh: bool = setting(False, help="Start anew even where EXP holds a checkpoint.")
+    units: UnitsConfig = section(UnitsConfig)
     model: ModelConfig = section(ModelConfig)
     optim: OptimConfig = section(OptimConfig)
     augment: AugmentConfig = section(AugmentConfig)

@@ -57,7 +57,7 @@ def dump_model(
     about = {
         "format": FORMAT,
         "model": as_dict(config),
-        "symbols": list(vocab.symbols),
+        **vocab.as_json(),
         "features": features,
         "made": made,
     }
@@ -87,7 +87,7 @@ def load_model(exp: Path | str) -> Bundle:
 
 
 def _bundle(about: dict[str, Any], state: dict[str, Tensor]) -> Bundle:
-    vocab = Vocab(tuple(about["symbols"]))
+    vocab = Vocab.from_json(about)
     model = DeepSpeech2(build(ModelConfig, ("its settings", about["model"])), len(vocab), len(state["mean"]))
     model.load_state_dict(state)
     model.eval()

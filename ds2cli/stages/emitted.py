@@ -76,7 +76,7 @@ def _stored_vocab(exp: str) -> Vocab:
     """The symbols in the head of a network's file: neither the weights nor torch are loaded."""
     path = Path(exp) if exp.endswith(".safetensors") else Path(exp) / "best.safetensors"
     with safe_open(path, "np") as f:
-        return Vocab(tuple(json.loads(f.metadata()["ds2cli"])["symbols"]))
+        return Vocab.from_json(json.loads(f.metadata()["ds2cli"]))
 
 
 class Emitted(NamedTuple):

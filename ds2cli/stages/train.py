@@ -52,7 +52,7 @@ def prepare(
     rows = list(rows)
     known = Path(exp) / TOKENS
     going_on = (Path(exp) / LAST).is_file() and known.is_file() and not config.fresh
-    vocab = Vocab.load(known) if going_on else Vocab.from_texts(row["text"] for row in rows)
+    vocab = Vocab.load(known) if going_on else Vocab.from_texts((row["text"] for row in rows), config.units)
     train = []
     for row in rows:
         try:
@@ -170,7 +170,9 @@ def _read_stats(path: str) -> NDArray[np.float64]:
 def _check_same(state: dict[str, Any] | None, job: Job, exp: str) -> None:
     if state is None:
         return
-    before, now = _flat(state["config"]), _flat(as_dict(job.config))
+    now = _flat(as_dict(job.config))
+    # a setting that an older version did not have was as its default is
+    before = {**_flat(as_dict(TrainConfig())), **_flat(state["config"])}
     changed = [
         f"{name} was {before.get(name)}, is {now.get(name)}"
         for name in sorted({*before, *now})
