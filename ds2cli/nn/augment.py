@@ -11,16 +11,17 @@ Spectrogram = NDArray[np.float32]
 
 
 def vary(x: Spectrogram, fill: Spectrogram, config: AugmentConfig, rng: np.random.Generator, least: int) -> Spectrogram:
-    """Draw a speed, a frequency warp and masks, and apply them to a copy.
+    """Draw a speed, a frequency warp, a level and masks, and apply them to a copy.
 
     x: (T, F) float32, log power. fill: (F,), what a mask leaves. least: frames the label needs; a speed that leaves
     fewer is not applied.
     """
-    speed = 1 + config.speed * rng.uniform(-1, 1)
+    speed = speed_of(config, rng, len(x), least)
     warp = 1 + config.warp * rng.uniform(-1, 1)
-    if round(len(x) / speed) < least:
-        speed = 1.0
-    x = stretched(x, speed, speed * warp)
+    x = x.copy() if speed == warp == 1 else stretched(x, speed, speed * warp)
+    if config.gain_db:
+        # a factor of the samples is a term of their log power, of every bin alike
+        x += np.float32(config.gain_db * rng.uniform(-1, 1) * np.log(10) / 10)
     frames, bins = x.shape
     for _ in range(config.freq_masks):
         width = int(rng.integers(0, min(config.freq_width, bins) + 1))
@@ -31,6 +32,12 @@ def vary(x: Spectrogram, fill: Spectrogram, config: AugmentConfig, rng: np.rando
         start = int(rng.integers(0, frames - width + 1))
         x[start : start + width] = fill
     return x
+
+
+def speed_of(config: AugmentConfig, rng: np.random.Generator, frames: int, least: int) -> float:
+    """The speed that `vary` draws first; 1 where it would leave fewer than `least` of the frames."""
+    speed = 1 + config.speed * rng.uniform(-1, 1)
+    return speed if round(frames / speed) >= least else 1.0
 
 
 def stretched(x: Spectrogram, speed: float, scale: float) -> Spectrogram:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ds2cli.audio.perturb import speed, speed_id
+from ds2cli.audio.perturb import shifted, speed, speed_id
 
 
 def peak_hz(samples, rate):
@@ -27,3 +27,10 @@ def test_ids_follow_kaldi():
     assert speed_id("a", 1.0) == "a"
     assert speed_id("a", 0.9) == "sp0.9-a"
     assert speed_id("a", 1.1) == "sp1.1-a"
+
+
+@pytest.mark.parametrize("by", [-7, -5, -1, 0, 2, 5, 9])
+def test_shifted_keeps_the_length_and_fills_with_zeros(by):
+    x = np.arange(1, 6, dtype=np.float32)
+    want = [x[i - by] if 0 <= i - by < 5 else 0 for i in range(5)]
+    assert shifted(x, by).tolist() == want

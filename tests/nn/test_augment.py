@@ -62,6 +62,29 @@ def test_masks_have_at_most_their_width_and_the_mean():
     assert stretches == set(range(7)), "at most a fifth of 30 frames"
 
 
+def test_gain_moves_all_bins_alike_within_its_range():
+    moved = set()
+    for i in range(50):
+        y = vary(ramp(), FILL, AugmentConfig(gain_db=6), np.random.default_rng(i), 1)
+        assert np.ptp(y - ramp()) < 1e-5
+        moved.add(float((y - ramp())[0, 0]))
+    assert -6 * np.log(10) / 10 <= min(moved) < -1 and 1 < max(moved) <= 6 * np.log(10) / 10
+
+
+def test_gain_is_that_of_the_samples():
+    from dataclasses import replace
+
+    from ds2cli.config.featurize import SpectrogramConfig
+    from ds2cli.feats.spectrogram import log_power
+
+    x = np.random.default_rng(0).standard_normal(4000).astype(np.float32)
+    plain = log_power(x)
+    made = vary(plain, FILL, AugmentConfig(gain_db=6), np.random.default_rng(3), 1)
+    decibels = float((made - plain).mean()) * 10 / np.log(10)
+    louder = log_power(x, replace(SpectrogramConfig(), level_db=-20 + decibels))
+    np.testing.assert_allclose(made, louder, atol=1e-4)
+
+
 def test_one_seed_one_result():
     config = AugmentConfig(speed=0.1, warp=0.1, freq_masks=2, time_masks=2)
     a, b, c = (vary(ramp(), FILL, config, np.random.default_rng(seed), 1) for seed in (3, 3, 4))

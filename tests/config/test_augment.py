@@ -1,0 +1,33 @@
+import pytest
+
+from ds2cli.config.augment import AugmentConfig
+from ds2cli.config.base import build
+from ds2cli.errors import UsageError
+
+
+def test_nothing_is_asked_for_by_default():
+    assert not AugmentConfig().needs_audio
+
+
+@pytest.mark.parametrize("asked", [{"noise": "n.jsonl"}, {"rir": "r.jsonl"}, {"speeds": [0.9, 1.0]}, {"shift_ms": 5}])
+def test_what_needs_the_recording(asked):
+    assert build(AugmentConfig, ("x", asked)).needs_audio
+
+
+def test_what_does_not():
+    assert not AugmentConfig(speed=0.1, warp=0.1, freq_masks=2, time_masks=2, gain_db=6).needs_audio
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"snr_low": 20, "snr_high": 10}, "snr_low 20 is above snr_high 10"),
+        ({"speeds": []}, "speeds is empty"),
+        ({"speeds": [1.0, 3.0]}, "speeds: expected 0.5 to 2, got 3.0"),
+        ({"noise_share": 1.5}, "noise_share: expected 0 to 1"),
+        ({"snr": 10}, "did you mean"),
+    ],
+)
+def test_contradictions_are_one_line(wrong, said):
+    with pytest.raises(UsageError, match=said):
+        build(AugmentConfig, ("conf.toml", wrong))
