@@ -31,7 +31,7 @@ class SearchConfig(StageConfig):
     beta: float | None = setting(None, help=f"Bonus a word, nats {_tuned('beta')}")
     unknown: float | None = setting(None, help=f"Added for a word the model does not know, nats {_tuned('unknown')}")
     unknown_letter: float | None = setting(
-        None, help=f"Added for each letter of it that no known word goes on with, nats {_tuned('unknown_letter')}"
+        None, help=f"Added for each symbol of it that no known word goes on with, nats {_tuned('unknown_letter')}"
     )
     closed: bool = setting(False, help="Write only words that the model knows.")
     lexicon: str | None = setting(None, help="File of words, one a line: write only these [default: any].")

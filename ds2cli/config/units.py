@@ -14,7 +14,8 @@ class UnitsConfig(Config):
     """What the network writes: characters, pairs of them, or pieces of words that sentencepiece learns."""
 
     kind: Literal["char", "bigram", "bpe", "unigram"] = setting(
-        "char", help="Characters, the paper's pairs within words (§3.6), or pieces learned by one of sentencepiece's ways."
+        "char",
+        help="Characters, the paper's pairs within words (§3.6), or pieces learned by one of sentencepiece's ways.",
     )
     size: int | None = setting(
         None, help="Pieces to learn, single letters included; fewer where the texts give no more (bpe, unigram).", min=2

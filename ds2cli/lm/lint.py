@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.errors import BadUtterance
-from ds2cli.lm.text import MARKS, Unit, token_of, tokens, unit_of
+from ds2cli.lm.text import MARKS, Unit, finest_unit, token_of, tokens, unit_of
 from ds2cli.text.normalize import APOSTROPHES
 from ds2cli.text.vocab import SPACE, Vocab
 
@@ -79,8 +79,8 @@ def lint(
     weights = {w: math.exp(p - likeliest) for w, p in logps.items()}
     unit = unit_of(weights, vocab.symbols)
     if unit == "word" and " " not in vocab.symbols:
-        says = "the alphabet has no space, so no word ends: expected a character model"
-        return [Finding("space", True, says, "ds2 lm TEXT… OUT --unit char")]
+        says = "the alphabet has no space, so no word ends: expected a model of its symbols"
+        return [Finding("space", True, says, f"ds2 lm TEXT… OUT {finest_unit(vocab)}")]
     spells = _speller(vocab, unit)
     found = [f for s in strays(weights, spells) if (f := _unspelled(s, weights, vocab, spells))]
     if unit != "word" and not any(f.severe for f in found):
@@ -117,12 +117,14 @@ def _speller(vocab: Vocab, unit: Unit) -> Callable[[str], bool]:
     """Whether the network can write a word, or has a unit of the model among its symbols."""
     if unit != "word":
         return frozenset(map(token_of, vocab.symbols[1:])).__contains__
-    if all(len(s) == 1 for s in vocab.symbols[1:]):
-        return frozenset(vocab.symbols[1:]).issuperset
+    # a unit of several characters is spelled with them where it is no symbol
+    single = frozenset(s for s in vocab.symbols[1:] if len(s) == 1)
+    if vocab.by_character:
+        return single.issuperset
 
     def encodes(word: str) -> bool:
         try:
-            return bool(vocab.encode(word))
+            return single.issuperset(word) or bool(vocab.encode(word))
         except BadUtterance:
             return False
 
@@ -148,7 +150,8 @@ def _symbols(vocab: Vocab, known: Container[str]) -> list[Finding]:
         return []
     some = ", ".join(map(repr, sorted(lacking, key=lambda t: t != SPACE)[:3]))
     says = f"the alphabets differ: it knows {len(vocab) - 1 - len(lacking)} of the network's {len(vocab) - 1} symbols"
-    return [Finding("symbols", share >= SEVERE_OTHERS, f"{says}, not {some}", CLEAN)]
+    fix = CLEAN if vocab.by_character else f"ds2 lm TEXT… OUT {finest_unit(vocab)} makes a model of its symbols"
+    return [Finding("symbols", share >= SEVERE_OTHERS, f"{says}, not {some}", fix)]
 
 
 def _references(

@@ -45,13 +45,23 @@ def token_of(symbol: str) -> str:
 
 
 def unit_of(words: Iterable[str], symbols: Sequence[str] = ()) -> Unit:
-    """What the words of a model are; `symbols`, those of a network, tell tokens of several characters from words."""
+    """What the words of a model are; `symbols`, those of a network, tell tokens of several characters from words.
+
+    A network may have whole words among its symbols, as pieces. Where its space is a symbol, a model of symbols has it
+    too, and one without it is of words.
+    """
     units = set(words) - MARKS
-    if units and any(len(s) > 1 for s in symbols[1:]) and units <= {token_of(s) for s in symbols}:
+    longer = any(len(s) > 1 for s in symbols[1:]) and (" " not in symbols or SPACE in units)
+    if units and longer and units <= {token_of(s) for s in symbols}:
         return "token"
     if units and all(len(u) == 1 or u == SPACE for u in units):
         return "char"
     return "token" if any(SPACE in u or "▁" in u for u in units) else "word"
+
+
+def finest_unit(vocab: Vocab) -> str:
+    """The options of `ds2 lm` that make a model of what a network writes, symbol by symbol."""
+    return "--unit char" if vocab.by_character else "--unit token --vocab EXP"
 
 
 @dataclass(frozen=True)

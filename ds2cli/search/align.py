@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,8 +39,12 @@ def align(log_probs: NDArray[np.float32], text: str, vocab: Vocab, step_s: float
     A word lasts from the first step of its first symbol to the last step of its last one.
     Raises BadUtterance "unspellable", "label-too-long" and "impossible-text".
     """
-    text = " ".join(text.split())
-    labels = np.array(vocab.encode(text), dtype=np.int32)
+    return align_labels(log_probs, vocab.encode(" ".join(text.split())), vocab, step_s)
+
+
+def align_labels(log_probs: NDArray[np.float32], symbols: Sequence[int], vocab: Vocab, step_s: float) -> Alignment:
+    """Align a text that is given as it is spelled: without a space at either end or twice in a row. See `align`."""
+    labels = np.array(symbols, dtype=np.int32)
     needed = steps_needed(labels)
     if needed > len(log_probs):
         raise BadUtterance(
@@ -51,14 +56,15 @@ def align(log_probs: NDArray[np.float32], text: str, vocab: Vocab, step_s: float
     states = viterbi(log_probs, labels)
     spoken = states % 2 == 1
     label = states // 2  # of a spoken step: which label
-    symbols = np.zeros(len(states), dtype=np.int64)
-    symbols[spoken] = labels[label[spoken]]
-    path = log_probs[np.arange(len(states)), symbols]
+    emitted = np.zeros(len(states), dtype=np.int64)
+    emitted[spoken] = labels[label[spoken]]
+    path = log_probs[np.arange(len(states)), emitted]
     words, begin = [], 0
-    for word in text.split(" ") if text else []:
-        end = begin + len(vocab.encode(word))
+    spaces = [i for i, symbol in enumerate(symbols) if vocab.symbols[symbol] == " "]
+    for end in [*spaces, len(symbols)] if len(symbols) else []:
         steps = np.flatnonzero(spoken & (label >= begin) & (label < end))
         conf = float(np.exp(path[steps]).mean(dtype=np.float64))
+        word = vocab.decode(symbols[begin:end])
         words.append(Word(word, float(steps[0]) * step_s, float(steps[-1] + 1) * step_s, conf))
         begin = end + 1
     return Alignment(words, float(path.sum(dtype=np.float64)), cost)

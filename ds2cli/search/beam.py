@@ -79,19 +79,31 @@ class BeamSearch:
     def __call__(self, log_probs: NDArray[np.float32], best: int = 1) -> list[Hypothesis]:
         """The `best` texts of an emission, best first; fewer when the beam holds fewer.
 
+        Symbols of several characters may spell a text in several ways, which are searched as texts of their own; the
+        best one found gives the text its place and its scores.
+
         log_probs: (T, V) float32, contiguous log-probabilities without NaN.
         """
-        return self._hypotheses(*beam_search(log_probs, self.task, best))
+        return self._hypotheses(*beam_search(log_probs, self.task, self._to_ask_for(best)), best)
 
     def stream(self) -> Stream:
         """A search of one utterance that comes in pieces."""
         return Stream(self)
 
-    def _hypotheses(self, labels: NDArray[np.int32], scores: NDArray[np.float64]) -> list[Hypothesis]:
-        return [
-            Hypothesis(self.vocab.decode(row), score, am, lm)
-            for row, (score, am, lm) in zip(labels.tolist(), scores.tolist(), strict=True)
-        ]
+    def _to_ask_for(self, best: int) -> int:
+        """How many spellings have so many texts among them."""
+        return best if best <= 1 or self.vocab.by_character else self.options.width
+
+    def _hypotheses(self, rows: NDArray[np.int32], scores: NDArray[np.float64], best: int) -> list[Hypothesis]:
+        """The texts in their order; of several spellings of a text the best one stands for it."""
+        found: dict[str, Hypothesis] = {}
+        for row, (score, am, lm) in zip(rows.tolist(), scores.tolist(), strict=True):
+            labels = tuple(symbol for symbol in row if symbol != 0)
+            text = self.vocab.decode(labels)
+            found.setdefault(text, Hypothesis(text, score, am, lm, labels))
+            if len(found) >= best:
+                break
+        return list(found.values())
 
 
 class Stream:
@@ -107,4 +119,5 @@ class Stream:
 
     def best(self, count: int = 1) -> list[Hypothesis]:
         """The texts if the utterance ended here, best first: what the search gives for all of it at once."""
-        return self.search._hypotheses(*beam_best(self._beam, self.search.task, count))
+        asked = self.search._to_ask_for(count)
+        return self.search._hypotheses(*beam_best(self._beam, self.search.task, asked), count)

@@ -18,6 +18,19 @@ def collapse(path: NDArray[np.int64]) -> NDArray[np.int64]:
     return labels
 
 
+def squeeze(labels: NDArray[np.int64], space: int) -> NDArray[np.int64]:
+    """Labels with one space between words, and none at the ends.  space: its symbol."""
+    is_space = labels == space
+    spoken = np.flatnonzero(~is_space)
+    if not len(spoken):
+        return labels[:0]
+    kept = ~is_space
+    kept[1:] |= ~is_space[:-1]
+    kept[: spoken[0]] = kept[spoken[-1] + 1 :] = False
+    squeezed: NDArray[np.int64] = labels[kept]
+    return squeezed
+
+
 def greedy(log_probs: NDArray[np.float32], vocab: Vocab) -> Hypothesis:
     """Read off the best path.
 
@@ -25,5 +38,7 @@ def greedy(log_probs: NDArray[np.float32], vocab: Vocab) -> Hypothesis:
     """
     path = log_probs.argmax(axis=1) if len(log_probs) else np.empty(0, dtype=np.int64)
     score = float(log_probs.max(axis=1).sum(dtype=np.float64)) if len(log_probs) else 0.0
-    text = " ".join(vocab.decode(collapse(path).tolist()).split())
-    return Hypothesis(text, score, score, 0.0)
+    labels = collapse(path)
+    if " " in vocab.symbols:
+        labels = squeeze(labels, vocab.symbols.index(" "))
+    return Hypothesis(vocab.decode(labels.tolist()), score, score, 0.0, tuple(labels.tolist()))

@@ -1,5 +1,8 @@
 """How the symbols of a network spell the units of a language model, as a trie; and which words may be written.
 
+A word stands in the trie as `Vocab.encode` spells it. Where symbols have several characters the network may write it in
+others; to the search that is an unknown word of the same letters, or none where unknown words may not be written.
+
 Whether a model and a network were made from alike texts is asked by lm/lint.py; here only that a search is possible.
 """
 
@@ -12,7 +15,7 @@ import numpy as np
 from ds2cli.errors import BadUtterance, DataError
 from ds2cli.kernels.prefix import CHAR_LM, NO_LM, WORD_LM, Lexicon
 from ds2cli.lm.query import NgramLm
-from ds2cli.lm.text import MARKS, token_of, unit_of
+from ds2cli.lm.text import MARKS, finest_unit, token_of, unit_of
 from ds2cli.text.vocab import Vocab
 
 
@@ -30,7 +33,8 @@ def lexicon_for(vocab: Vocab, lm: NgramLm | None, words: Iterable[str] | None = 
     if lm is None and words is None:
         return trie([], [], [], len(vocab))
     if unit == "word" and " " not in vocab.symbols:
-        raise DataError("the alphabet has no space, so no word ends: expected a character model (ds2 lm --unit char)")
+        says = "the alphabet has no space, so no word ends: expected a model of its symbols"
+        raise DataError(f"{says} (ds2 lm {finest_unit(vocab)})")
     known = lm or NgramLm.none()
     if unit != "word":
         units = known.lookup([token_of(s) for s in vocab.symbols]).astype(np.int64)

@@ -18,9 +18,9 @@ from ds2cli.kernels.spelling import ROOT, word_at
 from ds2cli.kernels.trie import down
 from ds2cli.lm.arpa import BOS, EOS, UNK
 from ds2cli.lm.query import NgramLm
+from ds2cli.lm.text import tokens
 from ds2cli.search.beam import BeamSearch
 from ds2cli.search.hypothesis import Hypothesis
-from ds2cli.text.vocab import SPACE
 
 LN10 = float(np.log(10.0))
 
@@ -29,7 +29,8 @@ LN10 = float(np.log(10.0))
 class TextScore:
     """Deep Speech 2, equation 12, of any text; the search that it belongs to gives the weights, `lm` is its model.
 
-    The search's own score of a text is this one, or lower where it pruned some of the text's paths.
+    The text is spelled as `Vocab.encode` spells it. The search's own score of that spelling is this one, or lower where
+    it pruned some of its paths; of symbols of several characters it may have found another spelling.
     """
 
     search: BeamSearch
@@ -46,7 +47,8 @@ class TextScore:
         labels = np.array(vocab.encode(text), dtype=np.int32)
         am = float(text_log_prob(log_probs, labels, options.space))
         lm, bonus = self._of_model(text)
-        return Hypothesis(text, am + options.alpha * lm + bonus + self._of_phrases(labels), am, lm)
+        score = am + options.alpha * lm + bonus + self._of_phrases(labels)
+        return Hypothesis(text, score, am, lm, tuple(labels.tolist()))
 
     def spells(self, text: str) -> bool:
         """Whether the alphabet has all characters of the text."""
@@ -57,7 +59,7 @@ class TextScore:
         return True
 
     def knows(self, text: str) -> bool:
-        """Whether the model knows every word, or in a model of characters every character; without a model all do."""
+        """Whether the model knows every word, or in a model of symbols every symbol; without a model all do."""
         return self.lm is None or all(unit != UNK for unit in self._units(text))
 
     def _of_model(self, text: str) -> tuple[float, float]:
@@ -102,5 +104,5 @@ class TextScore:
         """What the model counts in a text; <unk> for all that it does not know."""
         lm, kind = self.lm, self.search.lexicon.kind
         assert lm is not None and kind in (WORD_LM, CHAR_LM)
-        units = text.split() if kind == WORD_LM else [SPACE if c == " " else c for c in text]
+        units = text.split() if kind == WORD_LM else tokens(text, "token", self.search.vocab)
         return [unit if unit in lm and unit not in (UNK, BOS, EOS) else UNK for unit in units]

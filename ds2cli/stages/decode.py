@@ -10,7 +10,7 @@ import numpy as np
 from ds2cli.config.decode import SearchConfig
 from ds2cli.drops import Ledger
 from ds2cli.manifest import Row
-from ds2cli.search.align import align, as_fields
+from ds2cli.search.align import align_labels, as_fields
 from ds2cli.search.beam import BeamSearch
 from ds2cli.search.hypothesis import Hypothesis
 from ds2cli.stages.emitted import Emitted, FeaturesOf, Network, emitted, in_threads, stored_features
@@ -48,7 +48,7 @@ def run(
             ]
         if config.timestamps:
             log_probs = np.maximum(item.log_probs, np.float32(LEAST_LOG_PROB))
-            row["pred_words"] = as_fields(align(log_probs, found[0].text, network.vocab, item.step_s).words)
+            row["pred_words"] = as_fields(align_labels(log_probs, found[0].labels, network.vocab, item.step_s).words)
         return row
 
     times = config.timestamps or config.partials is not None

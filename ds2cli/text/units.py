@@ -22,7 +22,8 @@ _WRITTEN_SINGLY += "\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 _PARTS = re.compile(f"[ {_WRITTEN_SINGLY}]|[^ {_WRITTEN_SINGLY}]+")
 _RUN = re.compile(f"[^ {_WRITTEN_SINGLY}]+")
 
-_SPACE_OF_SENTENCEPIECE = "\u2581"
+_MARKS_OF_SENTENCEPIECE = frozenset("\u2581\u2585")
+"""A space and an unknown character, in its own writing."""
 
 
 def parts(text: str) -> list[str]:
@@ -56,26 +57,35 @@ def learn_pieces(runs: Mapping[str, int], kind: Literal["bpe", "unigram"], size:
     """A sentencepiece model of runs of letters and how often each is seen; the same bytes from the same counts.
 
     size: pieces, the letters included; fewer where the runs give no more.  UsageError when the letters alone are more,
-    or there are no letters.
+    or there is nothing to learn from.
     """
     import sentencepiece
 
     # what is no letter to sentencepiece stays out, and is spelled by the vocabulary
-    learned = {run: n for run, n in sorted(runs.items()) if run.isprintable() and _SPACE_OF_SENTENCEPIECE not in run}
+    learned = {
+        run: n for run, n in sorted(runs.items()) if run.isprintable() and _MARKS_OF_SENTENCEPIECE.isdisjoint(run)
+    }
     letters = set().union(*learned)
     if not letters:
         raise UsageError(f"units.kind: there are no words in the texts to learn {kind} from")
     if size < len(letters):
-        raise UsageError(f"units.size: the texts have {len(letters)} letters, expected as many pieces or more, got {size}")
+        raise UsageError(
+            f"units.size: the texts have {len(letters)} letters, expected as many pieces or more, got {size}"
+        )
     # in two lines, because a run that stands in one line only is no candidate of unigram, however often it is counted
     lines = [f"{run}\t{count}" for run, n in learned.items() for count in (n - n // 2, n // 2) if count]
     made = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines), input_format="tsv", model_writer=made, model_type=kind, vocab_size=size + 1,
-        hard_vocab_limit=False, character_coverage=1.0, normalization_rule_name="identity", add_dummy_prefix=False,
-        remove_extra_whitespaces=False, split_by_unicode_script=False, split_by_number=False, unk_id=0, bos_id=-1,
-        eos_id=-1, pad_id=-1, shuffle_input_sentence=False, num_threads=1, minloglevel=2,
-    )  # fmt: skip
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(lines), input_format="tsv", model_writer=made, model_type=kind, vocab_size=size + 1,
+            hard_vocab_limit=False, character_coverage=1.0, normalization_rule_name="identity", add_dummy_prefix=False,
+            remove_extra_whitespaces=False, split_by_unicode_script=False, split_by_number=False, unk_id=0, bos_id=-1,
+            eos_id=-1, pad_id=-1, shuffle_input_sentence=False, num_threads=1, minloglevel=2,
+        )  # fmt: skip
+    except RuntimeError as e:
+        raise UsageError(
+            f"units.kind: sentencepiece cannot learn {kind} from the texts: {' '.join(str(e).split())}"
+        ) from e
     return made.getvalue()
 
 

@@ -28,7 +28,7 @@ class Vocab:
     and where no symbol has two characters, in characters.
     A unit that is no symbol is spelled with its characters, so any text of known characters can be spelled. The paper's
     isomorphism between words and bigrams (§3.6) holds on the words of the training texts, all of whose bigrams are
-    symbols unless `min_count` leaves some out; another word still has one spelling, with letters for bigrams never seen.
+    symbols unless `min_count` leaves some out; another word has one spelling too, with letters for bigrams never seen.
     """
 
     symbols: tuple[str, ...]
@@ -74,7 +74,7 @@ class Vocab:
 
     @classmethod
     def load(cls, path: str | Path) -> Vocab:
-        """Read `tokens.txt`: one symbol a line, in index order; and the sentencepiece model beside it, if there is one."""
+        """Read `tokens.txt`, one symbol a line, in index order; and the sentencepiece model beside it, where one is."""
         try:
             lines = Path(path).read_text("utf-8").splitlines()
             model = Path(path).with_name(PIECES)

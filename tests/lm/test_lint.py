@@ -8,6 +8,7 @@ import unicodedata
 import numpy as np
 import pytest
 
+from ds2cli.config.units import UnitsConfig
 from ds2cli.lm.lint import lint, strays
 from ds2cli.text.vocab import BLANK, Vocab
 
@@ -143,29 +144,34 @@ def test_characters():
     assert "not '<space>'" in no_space.says
 
 
-class Pairs(Vocab):
-    """Symbols of two characters, spelled greedily."""
-
-    def encode(self, text):
-        out, at = [], 0
-        while at < len(text):
-            size = 2 if text[at : at + 2] in self.symbols else 1
-            out += super().encode([text[at : at + size]])
-            at += size
-        return out
-
-
 def test_tokens_of_several_characters():
-    vocab = Pairs((BLANK, " ", "a", "b", "ab", "b "))
-    model = dict.fromkeys(["<space>", "a", "b", "ab", "b<space>"], 1.0)
+    vocab = Vocab((BLANK, " ", "a", "b", "ab", "ba"))
+    model = dict.fromkeys(["<space>", "a", "b", "ab", "ba"], 1.0)
     assert found(vocab, model, ["ab ab", "a"]) == []
     unknown, symbol = found(vocab, {t: 1.0 for t in model if t != "ab"}, ["ab ab", "a"])
     assert "it knows 4 of the network's 5 symbols, not 'ab'" in symbol.says
     assert unknown.says.startswith("50.0 % of the references' 4 running tokens are unknown to it, as 'ab' (2)")
     (unspelled,) = found(vocab, model, ["ab", "x"])
     assert "1 of 2 references cannot be spelled" in unspelled.says
-    words = dict.fromkeys(["ab", "abba", "xa"], 1.0)
-    assert "'xa'" in only(vocab, words).says
+    words = dict.fromkeys(["ab", "abba", "aab", "xa"], 1.0)
+    assert "as 'xa'; the network has no 'x'" in only(vocab, words).says
+
+
+def test_a_model_of_letters_for_a_network_of_bigrams_is_to_be_made_of_its_symbols():
+    text = "the quick brown fox jumps over the lazy dog while seven wizards mix jugs of vodka by night and play chess"
+    vocab = Vocab.from_texts([text], UnitsConfig(kind="bigram"))
+    one = only(vocab, letters(text))
+    assert one.severe and "it knows 27 of the network's 60 symbols" in one.says
+    assert one.fix.startswith("ds2 lm TEXT… OUT --unit token --vocab EXP")
+    assert found(vocab, letters(text) | dict.fromkeys(vocab.symbols[2:], 1.0)) == []
+    dense = Vocab.from_texts([text.replace(" ", "")], UnitsConfig(kind="bigram"))
+    assert only(dense, PROSE).fix == "ds2 lm TEXT… OUT --unit token --vocab EXP"
+
+
+def test_words_that_are_pieces_of_the_network_too_are_words():
+    vocab = Vocab.from_texts(["one two", "two one"] * 3, UnitsConfig(kind="unigram", size=10))
+    assert {"one", "two"} <= set(vocab.symbols)
+    assert found(vocab, {"one": 1.0, "two": 1.0}, ["one two"]) == []
 
 
 def test_unknown_words_of_the_references():

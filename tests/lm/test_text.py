@@ -7,18 +7,6 @@ from ds2cli.lm.text import most_frequent, number, token_of, tokens, unit_of
 from ds2cli.text.vocab import BLANK, Vocab
 
 
-class Pairs(Vocab):
-    """Symbols of two characters, spelled greedily."""
-
-    def encode(self, text):
-        out, at = [], 0
-        while at < len(text):
-            size = 2 if text[at : at + 2] in self.symbols else 1
-            out += super().encode([text[at : at + size]])
-            at += size
-        return out
-
-
 def test_tokens():
     assert tokens("so am i", "word") == ["so", "am", "i"]
     assert tokens("so é", "char") == ["s", "o", "<space>", "é"]
@@ -26,10 +14,10 @@ def test_tokens():
 
 
 def test_tokens_of_a_network():
-    letters, pairs = Vocab.from_texts(["os aé"]), Pairs((BLANK, " ", "a", "s", "o", "so", "o "))
+    letters, pairs = Vocab.from_texts(["os aé"]), Vocab((BLANK, " ", "a", "s", "o", "so"))
     assert tokens("so a", "token", letters) == tokens("so a", "char")
-    assert tokens("so sa oso a", "token", pairs) == ["so", "<space>", "s", "a", "<space>", "o", "so", "<space>", "a"]
-    assert tokens("soo a", "token", pairs) == ["so", "o<space>", "a"]
+    assert tokens("so sa osso a", "token", pairs) == ["so", "<space>", *"sa", "<space>", *"os", "so", "<space>", "a"]
+    assert tokens("sosoo a", "token", pairs) == ["so", "so", "o", "<space>", "a"]
     assert token_of("o ") == "o<space>"
     with pytest.raises(BadUtterance, match="'x'"):
         tokens("x", "token", letters)
@@ -49,6 +37,11 @@ def test_tokens_of_a_network():
         (["so", "sos"], (BLANK, "so", "s", "o"), "word"),
         (["s", "o"], (BLANK, "so", "s", "o"), "token"),
         (["s", "o"], (BLANK, "s", "o"), "char"),
+        (["so", "s", "<space>"], (BLANK, " ", "so", "s", "o"), "token"),
+        (["s", "o", "<space>"], (BLANK, " ", "so", "s", "o"), "token"),
+        (["so"], (BLANK, " ", "so", "s", "o"), "word"),
+        (["so", "sos"], (BLANK, " ", "so", "s", "o"), "word"),
+        (["s", "o"], (BLANK, " ", "so", "s", "o"), "char"),
         ([], (), "word"),
     ],
 )
