@@ -3,7 +3,7 @@ import pytest
 
 from ds2cli.audio.noise import power
 from ds2cli.audio.read import read
-from ds2cli.audio.reverb import reverberate
+from ds2cli.audio.reverb import BLOCK, convolved, reverberate
 from ds2cli.errors import BadUtterance
 
 
@@ -27,6 +27,17 @@ def test_beside_a_plain_convolution():
     want = full[direct : direct + 3000]
     want *= np.sqrt(np.square(x, dtype=np.float64).sum() / np.square(want).sum())
     np.testing.assert_allclose(reverberate(x, h), want, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [1, 2, 257, 40000])
+@pytest.mark.parametrize("size", [1, 2, BLOCK - 256, BLOCK - 255, BLOCK, 2 * BLOCK - 512, 3 * BLOCK + 5])
+def test_blocks_beside_scipy(size, length):
+    from scipy.signal import fftconvolve
+
+    x, h = white(size, 1), white(length, 2)
+    got = convolved(x, h)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, fftconvolve(x.astype(np.float64), h.astype(np.float64)), atol=2e-5)
 
 
 def test_real_rooms_keep_length_power_and_place(shared_data):
