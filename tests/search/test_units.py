@@ -1,0 +1,292 @@
+"""Searches whose symbols have several characters: every spelling counted by hand, then the plain reference."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from ds2cli.config.units import UnitsConfig
+from ds2cli.errors import BadUtterance
+from ds2cli.kernels.beam_ref import beam_search_ref
+from ds2cli.kernels.prefix import CHAR_LM, WORD_LM
+from ds2cli.lm.query import NgramLm
+from ds2cli.search.align import align, align_labels
+from ds2cli.search.attribute import OOV, attribute
+from ds2cli.search.beam import BeamSearch
+from ds2cli.search.greedy import greedy
+from ds2cli.search.text_score import TextScore
+from ds2cli.text.vocab import BLANK, Vocab
+
+PAIRS = Vocab((BLANK, " ", "a", "ab", "b"))
+TEXTS = ["the other mother", "then the moth", "don't bother them", "été the ether 你好 the"]
+LEARNED = {
+    kind: Vocab.from_texts(TEXTS, UnitsConfig(kind=kind, size=None if kind == "bigram" else 24))
+    for kind in ("bigram", "bpe", "unigram")
+}
+KNOWN = ("a", "ab", "aba", "bb")
+WORDS = """\\data\\
+ngram 1=7
+ngram 2=4
+
+\\1-grams:
+-1.2\t<unk>\t0
+0\t<s>\t-0.4
+-0.9\t</s>\t0
+-0.6\ta\t-0.3
+-0.8\tab\t-0.2
+-1.1\taba\t-0.1
+-1.3\tbb\t-0.1
+
+\\2-grams:
+-0.3\t<s> a
+-0.5\ta ab
+-0.2\tab </s>
+-0.7\tbb a
+
+\\end\\
+"""
+SYMBOLS = """\\data\\
+ngram 1=6
+ngram 2=3
+
+\\1-grams:
+-1.5\t<unk>\t0
+0\t<s>\t-0.2
+-0.9\t</s>\t0
+-0.5\ta\t-0.3
+-0.7\tab\t-0.2
+-0.6\t<space>\t-0.1
+
+\\2-grams:
+-0.2\t<s> ab
+-0.4\tab a
+-0.3\ta </s>
+
+\\end\\
+"""
+HOT = {"ab a": 2.0, "b": 1.5, "bab": -1.0}
+WEIGHTS = {"alpha": 0.7, "beta": 1.3, "unknown": -0.5}
+VARIANTS = {
+    "plain": {},
+    "letters": {"unknown_letter": -0.9, "end": False},
+    "closed": {"unknown": -math.inf},
+    "hotwords": {"hotwords": HOT},
+    "listed": {"words": ["b", "ab", "aba", "bab"], "hotwords": HOT},
+}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lm")
+    loaded = {"none": None}
+    for name, text in (("word", WORDS), ("token", SYMBOLS)):
+        (folder / name).write_text(text, "utf-8")
+        loaded[name] = NgramLm.load(str(folder / name))
+    return loaded
+
+
+def emission(seed, T, V=5, sharp=1.0):
+    return np.log(np.random.default_rng(seed).dirichlet(np.full(V, sharp), size=T) + 1e-12).astype(np.float32)
+
+
+def certain(*path, V):
+    lp = np.full((len(path), V), -30.0, dtype=np.float32)
+    lp[np.arange(len(path)), path] = 0.0
+    return lp
+
+
+def words_of(labels):
+    """The words of labels, as labels."""
+    return [tuple(run) for is_space, run in itertools.groupby(labels, lambda s: s == 1) if not is_space]
+
+
+def judged(words, lm, kind, alpha=0.0, beta=0.0, unknown=0.0, unknown_letter=0.0, end=True, hotwords=None, listed=None):
+    """log p_lm of spelled words, and what is added to their log p_ctc, from the words of the definition."""
+    own = {tuple(PAIRS.encode(w)): w for w in (KNOWN if lm is not None else ()) or listed or ()}
+    labels = [symbol for i, word in enumerate(words) for symbol in ((1, *word) if i else word)]
+    log_p = added = 0.0
+    if kind == "word":
+        units = [own.get(word, "<unk>") for word in words]
+        trie = {tuple(PAIRS.encode(w)) for w in (listed or KNOWN)}
+        for word in words:
+            if word not in trie:
+                on = max(i for i in range(len(word) + 1) if any(k[:i] == word[:i] for k in trie))
+                added += unknown_letter * (len(word) - on)
+    else:
+        units = ["<space>" if s == 1 else PAIRS.symbols[s] for s in labels]
+    if lm is not None:
+        state = lm.begin
+        for unit in units:
+            logp, state = lm.score(state, lm.id(unit))
+            log_p += logp
+        log_p += lm.end(state) if end else 0.0
+        added += beta * len(units) + sum(unknown for u in units if u not in lm.ids or u == "<unk>")
+    elif listed is not None:
+        added += beta * len(words)
+    if listed is not None and not set(words) <= {tuple(PAIRS.encode(w)) for w in listed}:
+        added = -math.inf
+    closed = [1, *labels, 1]
+    for phrase, weight in (hotwords or {}).items():
+        inner = [1, *PAIRS.encode(phrase), 1]
+        added += weight * sum(closed[i : i + len(inner)] == inner for i in range(len(closed)))
+    return log_p, alpha * log_p + added
+
+
+def every_spelling(lp, lm, kind, words=None, **settings):
+    """Q, log p_ctc and log p_lm of every possible spelling, from all V^T paths."""
+    am = {}
+    for path in itertools.product(range(lp.shape[1]), repeat=len(lp)):
+        spoken = [s for s, _ in itertools.groupby(path) if s]
+        am.setdefault(tuple(words_of(spoken)), []).append(sum(float(lp[t, s]) for t, s in enumerate(path)))
+    scores = {}
+    for spelled, logs in am.items():
+        lm_logp, added = judged(spelled, lm, kind, listed=words, **settings)
+        log_p = float(np.logaddexp.reduce(logs))
+        if added > -math.inf:
+            scores[spelled] = (log_p + added, log_p, lm_logp)
+    return scores
+
+
+@pytest.mark.parametrize("T", [1, 3, 5])
+@pytest.mark.parametrize("kind", ["none", "word", "token"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_an_endless_beam_finds_each_text_in_its_best_spelling(models, kind, T, variant):
+    lp = emission(T, T)
+    settings = {**WEIGHTS, **VARIANTS[variant]}
+    if kind == "none":
+        del settings["unknown"]
+    judge = "word" if kind == "none" and "words" in settings else kind
+    best = {}
+    for spelled, scores in every_spelling(lp, models[kind], judge, **settings).items():
+        text = " ".join(PAIRS.decode(word) for word in spelled)
+        best[text] = max(best.get(text, ((-math.inf,), ())), (scores, spelled))
+    found = BeamSearch.make(PAIRS, models[kind], width=5000, **settings)(lp, best=5000)
+    assert [h.text for h in found] == sorted({h.text for h in found}, key=lambda t: -best[t][0][0])
+    assert {h.text for h in found} == set(best)
+    for h in found:
+        scores, spelled = best[h.text]
+        assert (h.score, h.am, h.lm) == pytest.approx(scores, abs=1e-6)
+        assert tuple(words_of(h.labels)) == spelled and PAIRS.decode(h.labels) == h.text
+
+
+def test_the_spellings_share_all_the_probability_there_is():
+    scores = every_spelling(emission(2, 5), None, "none")
+    assert np.logaddexp.reduce([am for _, am, _ in scores.values()]) == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["none", "word", "token"])
+@pytest.mark.parametrize("units", LEARNED)
+@pytest.mark.parametrize("seed", range(2))
+def test_finite_beams_are_those_of_the_reference(unigrams, kind, units, seed):
+    vocab = LEARNED[units]
+    words = sorted({w for text in TEXTS for w in text.split()})
+    tokens = ["<space>" if s == " " else s for s in vocab.symbols[1:]]
+    lm = None if kind == "none" else unigrams(words if kind == "word" else tokens)
+    settings = {"alpha": 0.5, "beta": 0.8, "width": 8, "mass": 0.99, "hotwords": {"the moth": 2.0}}
+    settings |= {} if kind == "none" else {"unknown": -1.0, "unknown_letter": -0.3 if kind == "word" else 0.0}
+    search = BeamSearch.make(vocab, lm, **settings)
+    assert search.lexicon.kind == {"none": 0, "word": WORD_LM, "token": CHAR_LM}[kind]
+    lp = noisy(vocab, TEXTS[seed], seed)
+    texts = {}
+    for labels, *scores in beam_search_ref(lp, search.task, 8):
+        texts.setdefault(vocab.decode(labels), (labels, scores))
+    found = search(lp, best=8)
+    assert [h.text for h in found] == list(texts)
+    for h in found:
+        labels, scores = texts[h.text]
+        assert h.labels == labels and (h.score, h.am, h.lm) == pytest.approx(scores, abs=1e-4)
+
+
+def noisy(vocab, text, seed, sharp=0.05):
+    """An emission that mostly says the text."""
+    rng = np.random.default_rng(seed)
+    path = [s for symbol in vocab.encode(text) for s in (symbol, 0)]
+    p = rng.dirichlet(np.full(len(vocab), sharp), size=len(path))
+    p[np.arange(len(path)), path] += 1.0
+    return np.log(p / p.sum(axis=1, keepdims=True) + 1e-9).astype(np.float32)
+
+
+@pytest.mark.parametrize("units", LEARNED)
+def test_what_is_certain_is_found_aligned_and_scored_alike(unigrams, units):
+    vocab = LEARNED[units]
+    words = sorted({w for text in TEXTS for w in text.split()})
+    for lm in (None, unigrams(words)):
+        weights = {"alpha": 0.5, "beta": 1.0} if lm else {}
+        search = BeamSearch.make(vocab, lm, width=16, hotwords={"moth": 1.0}, **weights)
+        score = TextScore(search, lm)
+        for text in TEXTS:
+            path = [s for symbol in vocab.encode(text) for s in (symbol, symbol, 0)]
+            lp = certain(*path, V=len(vocab))
+            read, found = greedy(lp, vocab), search(lp, best=3)[0]
+            assert read.text == found.text == text and read.labels == found.labels == tuple(vocab.encode(text))
+            mine = score(lp, text)
+            assert (mine.score, mine.am, mine.lm) == pytest.approx((found.score, found.am, found.lm), abs=1e-5)
+            assert score.spells(text) and score.knows(text)
+            times = align(lp, text, vocab, 0.5)
+            assert align_labels(lp, found.labels, vocab, 0.5) == times
+            assert [w.word for w in times.words] == text.split()
+            starts = list(itertools.accumulate((1.5 * (len(vocab.encode(w)) + 1) for w in text.split()), initial=0.0))
+            assert [w.start for w in times.words] == starts[:-1]
+            assert all(w.end == next_start - 2.0 for w, next_start in zip(times.words, starts[1:], strict=True))
+            # in pieces of any length
+            stream = search.stream()
+            for piece in np.array_split(lp, 5):
+                stream.step(np.ascontiguousarray(piece))
+            assert stream.best(3) == search(lp, best=3)
+
+
+def test_a_known_word_in_another_spelling_is_an_unknown_word(models):
+    search = BeamSearch.make(PAIRS, models["word"], width=50, unknown=-3.0)
+    others = certain(2, 4, V=5)  # a, b
+    (own, *_), (other, *_) = search(certain(3, 0, V=5)), search(others)
+    assert own.text == other.text == "ab" and own.labels == (3,) and other.labels == (2, 4)
+    assert other.score == pytest.approx(-3.0, abs=1e-6) and own.score == pytest.approx(0.0, abs=1e-6)
+    assert other.lm == pytest.approx(math.log(10) * models["word"].log10("qq"), abs=1e-5)
+    closed = BeamSearch.make(PAIRS, models["word"], width=50, unknown=-math.inf)(others, best=50)
+    assert len(closed) > 3 and all(h.labels == tuple(PAIRS.encode(h.text)) for h in closed)
+
+
+def test_a_spelling_longer_than_the_texts_own_is_aligned_as_it_was_found():
+    vocab = Vocab((BLANK, " ", "a", "ab", "b", "ba"))
+    # "abab" is ab ab, which needs three steps; a ba b needs no blank but three steps too
+    lp = certain(2, 5, 4, 1, 2, V=6)
+    found = greedy(lp, vocab)
+    assert found.text == "abab a" and found.labels == (2, 5, 4, 1, 2)
+    words = align_labels(lp, found.labels, vocab, 1.0).words
+    assert [(w.word, w.start, w.end) for w in words] == [("abab", 0.0, 3.0), ("a", 4.0, 5.0)]
+    assert [w.conf for w in words] == [1.0, 1.0]
+    with pytest.raises(BadUtterance, match="label-too-long"):
+        align(certain(2, 4, V=6), "abab", vocab, 1.0)
+
+
+def test_the_spaces_of_the_best_path_are_squeezed():
+    found = greedy(certain(1, 0, 1, 3, 1, 0, 1, 2, 1, V=5), PAIRS)
+    assert (found.text, found.labels) == ("ab a", (3, 1, 2))
+    assert greedy(certain(1, 0, 1, V=5), PAIRS).labels == ()
+
+
+def test_chinese_with_roman_letters_and_a_model_of_symbols(unigrams):
+    vocab = Vocab.from_texts(["我用ipad看书", "看ipod"], UnitsConfig(kind="bigram"))
+    lm = unigrams(["我", "用", "ip", "ad", "od", "看", "书"])
+    search = BeamSearch.make(vocab, lm, alpha=0.3, width=20, hotwords={"ipad": 3.0})
+    text = "我看ipad"
+    lp = certain(*(s for symbol in vocab.encode(text) for s in (symbol, 0)), V=len(vocab))
+    (found, *_) = search(lp)
+    assert found.text == text and found.lm == pytest.approx(TextScore(search, lm)(lp, text).lm)
+    assert found.score == pytest.approx(found.am + 0.3 * found.lm + 3.0, abs=1e-5)
+    assert [w.word for w in align(lp, text, vocab, 1.0).words] == [text]
+
+
+def test_what_a_model_of_symbols_does_not_know_is_unknown_to_its_score(models):
+    score = TextScore(BeamSearch.make(PAIRS, models["token"], width=50, **WEIGHTS), models["token"])
+    assert [score.knows(text) for text in ("ab a", "aba", "b", "bab")] == [True, True, False, False]
+
+
+def test_the_cause_of_an_error_is_found(models):
+    lm = models["word"]
+    score = TextScore(BeamSearch.make(PAIRS, lm, width=50, alpha=0.1), lm)
+    (error,) = attribute(emission(3, 12), "ab bab", "ab a", score).errors
+    assert (error.ref, error.hyp, error.cause) == ("bab", "a", OOV)
