@@ -8,7 +8,7 @@ import typer
 
 from ds2cli import manifest, ui
 from ds2cli.cli._options import In, Out, with_config
-from ds2cli.cli._run import filter_rows, save_config, write_rows
+from ds2cli.cli._run import filter_rows, report_drops, save_config, write_rows
 from ds2cli.config.base import StageConfig
 from ds2cli.config.data import SplitConfig, SubsetConfig, ValidateConfig
 from ds2cli.drops import Ledger
@@ -98,6 +98,42 @@ def combine(
     ledger = Ledger()
     rows = data.combine([manifest.read(source, ledger=ledger) for source in sources], ledger)
     write_rows("combine", config, out, rows, ledger)
+
+
+@app.command()
+def augment(
+    in_: In,
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder for the files, ID.wav.")],
+    config: Annotated[str | None, typer.Option(metavar="FILE", help="Settings of a training (TOML).")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="As in `ds2 train`.")] = None,
+    epoch: Annotated[int, typer.Option(help="Epoch of the training, from 0.", min=0)] = 0,
+    first: Annotated[int, typer.Option(help="How many of IN's recordings.", min=1)] = 5,
+    rate: Annotated[int, typer.Option(help="Sample rate of the features (Hz).", min=1000, max=192000)] = 16000,
+) -> None:
+    """Write recordings as `ds2 train` would hear them in an epoch: other speed, room, noise.
+
+    Only what is done to the recording is heard, not masks and other changes of the spectrogram.
+
+    Example: ds2 data augment train.jsonl heard/ --set augment.noise=noise.jsonl --set augment.noise_share=1
+    """
+    from itertools import islice
+
+    from ds2cli.config.base import build, parse_set, read_toml
+    from ds2cli.config.featurize import SpectrogramConfig
+    from ds2cli.config.train import TrainConfig
+    from ds2cli.stages.augment import hear, listener
+
+    sources = [(config, read_toml(config))] if config else []
+    train = build(TrainConfig, *sources, *((f"--set {s}", parse_set(s)) for s in set_ or []))
+    make, ledger = listener(train.augment, train.seed, SpectrogramConfig(sample_rate=rate)), Ledger()
+    rows = islice(manifest.read(in_, ("id", "audio_filepath"), ledger), first)
+    for name, said in hear(make, epoch, rows, folder, ledger):
+        ui.say(f"{name}\t{said}")
+    for bank in (make.noise, make.rooms):
+        for path, why in bank.failed.items() if bank else ():
+            ui.warn(f"augment: {path} was not used: {why}")
+    report_drops("augment", StageConfig(), "-", ledger)
+    ledger.refuse("augment", train.max_bad)
 
 
 @app.command()

@@ -5,6 +5,7 @@ import pytest
 import soundfile
 
 from ds2cli.audio.bank import LONGEST_RESPONSE_S, open_bank
+from ds2cli.audio.read import read
 from ds2cli.errors import DataError
 
 
@@ -36,6 +37,15 @@ def test_a_segment_is_not_left(tmp_path):
         assert len(got) == 1000
         assert got[0] >= 4000
         assert got[-1] < 12000
+
+
+def test_a_stretch_of_a_compressed_file_is_what_decoding_all_of_it_gives(shared_data):
+    path = shared_data / "noise/kitchen.flac"
+    bank, whole = open_bank([row(path)], "x"), read(path)[0]
+    for at in np.linspace(0, 0.99, 9):
+        got = bank.cut(0, at, 30000, 16000)
+        start = round(at * (len(whole) - 30001))
+        assert any(np.array_equal(got, whole[s : s + 30000]) for s in (start - 1, start, start + 1))
 
 
 def test_the_same_place_whoever_asks(tmp_path):
