@@ -2,7 +2,7 @@
 # make check  lint, types and tests: what a commit needs             make help   every target
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-mini test test-slow lint fmt type check docs native native-sanitize kenlm \
-	bench bench-gru bench-ctc bench-decode clean
+	bench bench-rnn bench-ctc bench-decode clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -58,10 +58,10 @@ native-sanitize: ## the native tests under AddressSanitizer and UBSan
 kenlm:           ## build lmplz and build_binary for large text (1-3 minutes)
 	utils/install_kenlm.sh
 
-bench: bench-gru bench-ctc ## what the native kernels are worth beside torch
+bench: bench-rnn bench-ctc ## what the native kernels are worth beside torch
 
-bench-gru: $(READY) ## the native recurrence beside torch's
-	$(BIN)/python native/bench/bench_gru.py
+bench-rnn: $(READY) ## the native recurrence beside torch's
+	$(BIN)/python native/bench/bench_rnn.py
 
 bench-ctc: $(READY) ## the native CTC beside torch's and warp-ctc's (WARP_CTC=libwarpctc.so), and its share of a step
 	$(BIN)/python native/bench/bench_ctc.py $(if $(WARP_CTC),--warp-ctc $(WARP_CTC))

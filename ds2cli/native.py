@@ -11,8 +11,14 @@ from typing import Any, NamedTuple
 
 from ds2cli.errors import Ds2Error
 
-ABI_VERSION = 4
+ABI_VERSION = 5
 _SIZE, _INT, _POINTER = c.c_size_t, c.c_int32, c.c_void_p
+
+
+class RnnShape(c.Structure):
+    """A recurrent layer, `ds2_rnn_shape` of the header."""
+
+    _fields_ = tuple((name, c.c_int32) for name in ("cell", "D", "T", "N", "M", "H"))
 
 
 class CtcShape(c.Structure):
@@ -24,7 +30,7 @@ class CtcShape(c.Structure):
     )
 
 
-_SHAPE = c.POINTER(CtcShape)
+_LAYER, _SHAPE = c.POINTER(RnnShape), c.POINTER(CtcShape)
 _SIZES = [c.POINTER(_SIZE)] * 3
 
 
@@ -48,9 +54,9 @@ PARTS = {
         "build it with a C++ compiler: make native",
         ("ds2_last_error", "ds2_isa"),
         {
-            "ds2_gru_sizes": [_INT] * 6 + _SIZES,
-            "ds2_gru_forward": [_INT] * 5 + [_POINTER] * 6 + [_SIZE, _INT, _INT],
-            "ds2_gru_backward": [_INT] * 5 + [_POINTER] * 5 + [_INT] + [_POINTER] * 3 + [_SIZE, _INT, _INT],
+            "ds2_rnn_sizes": [_LAYER, _INT, *_SIZES],
+            "ds2_rnn_forward": [_LAYER] + [_POINTER] * 6 + [_SIZE, _INT, _INT],
+            "ds2_rnn_backward": [_LAYER] + [_POINTER] * 5 + [_INT] + [_POINTER] * 3 + [_SIZE, _INT, _INT],
             "ds2_ctc_sizes": [_SHAPE, _INT, *_SIZES],
             "ds2_ctc_forward": [_SHAPE] + [_POINTER] * 8 + [_SIZE, _INT],
             "ds2_ctc_backward": [_SHAPE] + [_POINTER] * 4 + [_INT],

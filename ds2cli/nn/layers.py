@@ -1,26 +1,23 @@
 """Layers of Deep Speech 2 that see valid frames only.
 
 N utterances, T frames, C channels, H units, D directions, M = sum of the lengths. Between layers activations are
-packed: (M, C), utterance after utterance without padding, so batch statistics and products never touch padding.
-`Frames` turns them into padded (N, T, C) for a convolution, or (T, N, C) for a recurrence, and back.
+packed: (M, C), frame after frame, each with the utterances that reach it, so batch statistics and products never touch
+padding and a recurrence walks them as they are. `Frames` turns them into padded (N, T, C) for a convolution, and back.
+Layers are normalised over their valid frames, or have biases instead (norm=False).
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ds2cli.nn.recurrent import gru
-
-CLIP = 20.0
-
-
-def clipped_relu(x: Tensor) -> Tensor:
-    """min(max(x, 0), 20), paper §3.1."""
-    return functional.hardtanh(x, 0.0, CLIP)
+from ds2cli.nn import fused
+from ds2cli.nn.cells import GRU, Cell, clipped_relu
+from ds2cli.nn.recurrent import recur_packed
 
 
 class _Pack(torch.autograd.Function):
@@ -45,19 +42,24 @@ class Frames:
         self.lengths = lengths
         self.rows = len(lengths)
         self.steps = int(lengths.max())
-        valid = torch.arange(self.steps, device=lengths.device) < lengths.unsqueeze(1)
-        row, step = valid.nonzero(as_tuple=True)
+        valid = torch.arange(self.steps, device=lengths.device).unsqueeze(1) < lengths
+        step, row = valid.nonzero(as_tuple=True)
         self._rows_first = row * self.steps + step
         self._steps_first = step * self.rows + row
+
+    @cached_property
+    def active(self) -> Tensor:
+        """Utterances that reach each frame, (T,) int64 on the CPU."""
+        lengths = self.lengths.cpu()
+        return (torch.arange(self.steps).unsqueeze(1) < lengths).sum(1)
 
     def strided(self, stride: int) -> Frames:
         """The frames left by a "same" convolution with this stride: ceil(T / stride)."""
         return self if stride == 1 else Frames(strided_length(self.lengths, stride))
 
-    def pack(self, x: Tensor, *, steps_first: bool = False) -> Tensor:
-        """(N, T, C), or (T, N, C), to (M, C)."""
-        index = self._steps_first if steps_first else self._rows_first
-        return _Pack.apply(x.reshape(self.rows * self.steps, -1), index)  # type: ignore[no-any-return,no-untyped-call]
+    def pack(self, x: Tensor) -> Tensor:
+        """(N, T, C) to (M, C)."""
+        return _Pack.apply(x.reshape(self.rows * self.steps, -1), self._rows_first)  # type: ignore[no-any-return,no-untyped-call]
 
     def unpack(self, x: Tensor, *, steps_first: bool = False) -> Tensor:
         """(M, C) to (N, T, C), or (T, N, C), zero on padding."""
@@ -71,14 +73,19 @@ def strided_length(length: Tensor, stride: int) -> Tensor:
     return (length + stride - 1) // stride
 
 
+def norm_of(width: int, norm: bool) -> nn.Module:
+    """Batch norm of `width` numbers over valid frames (paper eq. 6), or nothing."""
+    return nn.BatchNorm1d(width) if norm else nn.Identity()
+
+
 class Conv1d(nn.Module):
     """Convolution over time with all bins as channels, batch norm, clipped ReLU (paper eq. 1)."""
 
-    def __init__(self, inputs: int, channels: int, kernel: int, stride: int) -> None:
+    def __init__(self, inputs: int, channels: int, kernel: int, stride: int, *, norm: bool = True) -> None:
         super().__init__()
         self.stride = stride
-        self.conv = nn.Conv1d(inputs, channels, kernel, stride, kernel // 2, bias=False)
-        self.norm = nn.BatchNorm1d(channels)
+        self.conv = nn.Conv1d(inputs, channels, kernel, stride, kernel // 2, bias=not norm)
+        self.norm = norm_of(channels, norm)
 
     def forward(self, x: Tensor, frames: Frames) -> tuple[Tensor, Frames]:
         """x: (M, C). Returns (M', channels) and its frames."""
@@ -90,12 +97,21 @@ class Conv1d(nn.Module):
 class Conv2d(nn.Module):
     """Convolution over frequency and time, batch norm a channel, clipped ReLU (paper §3.5)."""
 
-    def __init__(self, maps: int, bins: int, channels: int, kernel: tuple[int, int], stride: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        maps: int,
+        bins: int,
+        channels: int,
+        kernel: tuple[int, int],
+        stride: tuple[int, int],
+        *,
+        norm: bool = True,
+    ) -> None:
         super().__init__()
         self.maps, self.bins, self.channels = maps, bins, channels
         self.stride = stride
-        self.conv = nn.Conv2d(maps, channels, kernel, stride, (kernel[0] // 2, kernel[1] // 2), bias=False)
-        self.norm = nn.BatchNorm1d(channels)
+        self.conv = nn.Conv2d(maps, channels, kernel, stride, (kernel[0] // 2, kernel[1] // 2), bias=not norm)
+        self.norm = norm_of(channels, norm)
         self.bins_out = -(-bins // stride[0])
 
     def forward(self, x: Tensor, frames: Frames) -> tuple[Tensor, Frames]:
@@ -109,16 +125,18 @@ class Conv2d(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """Gated recurrent layer, sequence-wise batch norm on its input, directions summed (paper eq. 3, 8 and 10).
+    """Recurrent layer, sequence-wise batch norm on its input, directions summed (paper eq. 3, 8 and 10).
 
     Both directions share the input projection and its norm; each has its own recurrent matrix and no second bias.
     """
 
-    def __init__(self, inputs: int, size: int, *, bidirectional: bool) -> None:
+    def __init__(self, inputs: int, size: int, *, bidirectional: bool, cell: Cell = GRU, norm: bool = True) -> None:
         super().__init__()
-        self.project = nn.Linear(inputs, 3 * size, bias=False)
-        self.norm = nn.BatchNorm1d(3 * size)
-        self.recurrent = nn.Parameter(torch.empty(2 if bidirectional else 1, 3 * size, size))
+        self.cell = cell
+        width = cell.gates * size
+        self.project = nn.Linear(inputs, width, bias=not norm)
+        self.norm = norm_of(width, norm)
+        self.recurrent = nn.Parameter(torch.empty(2 if bidirectional else 1, width, size))
         for direction in self.recurrent.data:
             for gate in direction.split(size):
                 nn.init.orthogonal_(gate)
@@ -126,17 +144,37 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor, frames: Frames) -> Tensor:
         """x: (M, inputs). Returns (M, size)."""
-        gates = frames.unpack(self.norm(self.project(x)), steps_first=True)
-        return frames.pack(gru(gates, self.recurrent, frames.lengths).sum(0), steps_first=True)
+        if fused.suits(self.cell, x):
+            weight, bias = fused.folded(self.project, self.norm, x)
+            return fused.run(self.cell, x, weight, bias, self.recurrent, frames.active)
+        return recur_packed(self.cell, self.norm(self.project(x)), self.recurrent, frames.lengths)
+
+
+class RowConv(nn.Module):
+    """Row convolution: each unit's weighted sum of this step and the next `ahead` (paper eq. 11), without a bias.
+
+    A forward-only network sees that far and no further; beyond an utterance's end there is nothing, that is zeros.
+    """
+
+    def __init__(self, size: int, ahead: int) -> None:
+        super().__init__()
+        bound = (ahead + 1) ** -0.5
+        self.weight = nn.Parameter(torch.empty(size, ahead + 1).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor, frames: Frames) -> Tensor:
+        """x: (M, size). Returns (M, size)."""
+        size, taps = self.weight.shape
+        padded = functional.pad(frames.unpack(x).transpose(1, 2), (0, taps - 1))
+        return frames.pack(functional.conv1d(padded, self.weight.unsqueeze(1), groups=size).transpose(1, 2))
 
 
 class Dense(nn.Module):
     """Fully connected layer, batch norm, clipped ReLU."""
 
-    def __init__(self, inputs: int, size: int) -> None:
+    def __init__(self, inputs: int, size: int, *, norm: bool = True) -> None:
         super().__init__()
-        self.linear = nn.Linear(inputs, size, bias=False)
-        self.norm = nn.BatchNorm1d(size)
+        self.linear = nn.Linear(inputs, size, bias=not norm)
+        self.norm = norm_of(size, norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (M, inputs). Returns (M, size)."""

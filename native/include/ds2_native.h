@@ -6,7 +6,7 @@
  *   - `threads` counts the calling thread; helpers are started and joined inside the call where they are worth it;
  *   - a result does not depend on `threads`, nor a row's result on the other rows of its batch.
  *
- *  Letters: D directions, T frames, N utterances, H hidden units, M rows of an array: either T*N, frame after frame with
+ *  Letters: D directions, T frames, N utterances, H hidden units, G gates of a cell, M rows of an array: either T*N, frame after frame with
  *  N rows each (padded), or the sum of the lengths, each frame with only the utterances that reach it (packed). As these
  *  are sorted longest first, they are the first ones. V symbols, L the longest label, S = 2L + 1 states of a CTC trellis.
  *  Arrays are float32 unless they say otherwise.
@@ -27,13 +27,13 @@ extern "C" {
 #define DS2_API __attribute__((visibility("default")))
 #endif
 
-#define DS2_ABI_VERSION 4
+#define DS2_ABI_VERSION 5
 
 typedef enum { DS2_OK = 0, DS2_INVALID = 1, DS2_WORKSPACE = 2, DS2_DEVICE = 3 } ds2_status;
 
-/** How the factors of the GRU's matrix products are read, and how the logits of CTC and their gradients are stored; sums
+/** How the factors of a recurrence's matrix products are read, and how the logits of CTC and their gradients are stored; sums
  *  and everything else are float32 in any case. bfloat16 has 8 bits of mantissa; a processor without such instructions
- *  computes a GRU in float32 instead. */
+ *  computes a recurrence in float32 instead. */
 typedef enum { DS2_FLOAT32 = 0, DS2_BFLOAT16 = 1 } ds2_precision;
 
 /** The version this library was built with; a binding refuses any other than its own. */
@@ -45,31 +45,46 @@ DS2_API const char *ds2_last_error(void);
 /** The instruction set in use ("avx512", "avx2" or "base"); the environment's DS2_NATIVE_ISA may ask for a lesser one. */
 DS2_API const char *ds2_isa(void);
 
-/** Bytes of the three opaque buffers of a GRU layer: what forward saves for backward, and the two workspaces. */
-DS2_API ds2_status ds2_gru_sizes(int32_t D, int32_t T, int32_t N, int32_t M, int32_t H, int32_t threads,
-                                 size_t *out_reserve_bytes, size_t *out_forward_bytes, size_t *out_backward_bytes);
+/** The cells of a recurrent layer, with u = U h:
+ *      simple    h' = f(x + u)                                                                     (paper eq. 3)
+ *      GRU       r, z = sigmoid(x + u) of each   n = f(x_n + r * u_n)   h' = (1 - z) n + z h       (paper eq. 10)
+ *      LSTM      i, f, o = sigmoid(x + u) of each   g = tanh(x_g + u_g)   c' = f c + i g   h' = o tanh(c')
+ *  f is tanh, or relu: min(max(x, 0), DS2_CLIP), whose gradient is zero at both ends and beyond. Gates are in the order
+ *  r, z, n (G = 3) and i, f, g, o (G = 4); G = 1 in a simple cell. */
+typedef enum { DS2_GRU_TANH = 0, DS2_GRU_RELU = 1, DS2_RNN_TANH = 2, DS2_RNN_RELU = 3, DS2_LSTM = 4 } ds2_cell;
 
-/** A GRU layer over input projections that its directions share (Deep Speech 2, eq. 10):
- *      r = sigmoid(x_r + U_r h)   z = sigmoid(x_z + U_z h)   n = tanh(x_n + r * (U_n h))   h' = (1 - z) n + z h
- *  gates[m][g*H + j]         M*3H     x, gates in the order r, z, n, biases included
- *  recurrent[d][g*H + j][k]  D*3H*H   U, unit k of the last step to gate g of unit j
+#define DS2_CLIP 20.0f
+
+/** A recurrent layer. */
+typedef struct {
+  int32_t cell; /* ds2_cell */
+  int32_t D, T, N, M, H;
+} ds2_rnn_shape;
+
+/** Bytes of the three opaque buffers of a layer: what forward saves for backward (0: nothing), and the two workspaces. */
+DS2_API ds2_status ds2_rnn_sizes(const ds2_rnn_shape *shape, int32_t threads, size_t *out_reserve_bytes,
+                                 size_t *out_forward_bytes, size_t *out_backward_bytes);
+
+/** A recurrent layer over input projections that its directions share (Deep Speech 2, section 3):
+ *  gates[m][g*H + j]         M*G*H    x, biases included
+ *  recurrent[d][g*H + j][k]  D*G*H*H  U, unit k of the last step to gate g of unit j
  *  lengths[n]                N        0..T, longest first; direction 1 starts at each row's own last frame
  *  h[d][m][j]                D*M*H    out, zero where t >= lengths[n]
- *  reserve                   out, for backward; NULL when no gradient will be asked for
+ *  reserve                   out, for backward; NULL when no gradient will be asked for, or nothing is saved
  */
-DS2_API ds2_status ds2_gru_forward(int32_t D, int32_t T, int32_t N, int32_t M, int32_t H, const float *gates,
-                                   const float *recurrent, const int32_t *lengths, float *h, void *reserve,
-                                   void *workspace, size_t workspace_bytes, int32_t threads, int32_t precision);
+DS2_API ds2_status ds2_rnn_forward(const ds2_rnn_shape *shape, const float *gates, const float *recurrent,
+                                   const int32_t *lengths, float *h, void *reserve, void *workspace,
+                                   size_t workspace_bytes, int32_t threads, int32_t precision);
 
-/** The gradients of ds2_gru_forward.
+/** The gradients of ds2_rnn_forward.
  *  dh[d][m][j]               in, ignored where t >= lengths[n]; with dh_directions = 1 all directions share dh[0]
  *  dgates[m][g*H + j]        out, summed over directions, zero where t >= lengths[n]
  *  drecurrent[d][g*H + j][k] out
  */
-DS2_API ds2_status ds2_gru_backward(int32_t D, int32_t T, int32_t N, int32_t M, int32_t H, const float *recurrent,
-                                    const int32_t *lengths, const float *h, const void *reserve, const float *dh,
-                                    int32_t dh_directions, float *dgates, float *drecurrent, void *workspace,
-                                    size_t workspace_bytes, int32_t threads, int32_t precision);
+DS2_API ds2_status ds2_rnn_backward(const ds2_rnn_shape *shape, const float *recurrent, const int32_t *lengths,
+                                    const float *h, const void *reserve, const float *dh, int32_t dh_directions,
+                                    float *dgates, float *drecurrent, void *workspace, size_t workspace_bytes,
+                                    int32_t threads, int32_t precision);
 
 /** A batch for CTC. logits[t*stride_t + n*stride_n + v], strides in elements: (N*V, V) for frame-major (T, N, V),
  *  (V, T*V) for utterance-major (N, T, V). No two rows may overlap. */

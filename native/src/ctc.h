@@ -1,4 +1,4 @@
-// One utterance of a CTC call, and the kernels an instruction set offers for it. Plain types only, as in gru.h.
+// One utterance of a CTC call, and the kernels an instruction set offers for it. Plain types only, as in rnn.h.
 //
 // An utterance is reduced to the U distinct symbols of its label and the blank, so V is met once a frame; a small alphabet
 // is kept whole and in order. A row of `rows` is a frame: kHead floats, then one for each symbol: its logit, which `occupy`

@@ -15,16 +15,22 @@ from ds2cli.errors import Ds2Error
 
 ROOT = Path(__file__).parents[2]
 SHAPE = (2, 3, 2, 6, 4)  # D, T, N, M, H
+GRU, SIMPLE, LSTM = 0, 3, 4
 
 STATES = """
 import sys, torch
 from ds2cli import native
-from ds2cli.nn.recurrent import gru
-torch.manual_seed(0)
-x, u = torch.randn(9, 5, 3 * 37, requires_grad=True), torch.randn(2, 3 * 37, 37, requires_grad=True)
-h = gru(x, u / 6, torch.tensor([9, 9, 6, 4, 1]))
-h.square().sum().backward()
-torch.save([native.load().ds2_isa().decode(), h.detach(), x.grad, u.grad], sys.argv[1])
+from ds2cli.nn.cells import CELLS
+from ds2cli.nn.recurrent import recur
+arrays = []
+for cell in CELLS.values():
+    torch.manual_seed(0)
+    width = cell.gates * 37
+    x, u = torch.randn(9, 5, width, requires_grad=True), torch.randn(2, width, 37, requires_grad=True)
+    h = recur(cell, x, u / 6, torch.tensor([9, 9, 6, 4, 1]))
+    h.square().sum().backward()
+    arrays += [h.detach(), x.grad, u.grad]
+torch.save([native.load().ds2_isa().decode(), *arrays], sys.argv[1])
 """
 
 pytestmark = pytest.mark.native
@@ -41,9 +47,9 @@ def fresh():
     native.missing.cache_clear()
 
 
-def sizes(D, T, N, M, H, threads=1):
+def sizes(D, T, N, M, H, threads=1, cell=GRU):
     out = [ctypes.c_size_t() for _ in range(3)]
-    native.load().ds2_gru_sizes(D, T, N, M, H, threads, *map(ctypes.byref, out))
+    native.load().ds2_rnn_sizes(native.RnnShape(cell, D, T, N, M, H), threads, *map(ctypes.byref, out))
     return [size.value for size in out]
 
 
@@ -56,8 +62,8 @@ def forward(lengths, workspace_bytes=None, gates=True, shape=SHAPE, precision=0)
     pointers = [array.ctypes.data for array in [*arrays, workspace]]
     if not gates:
         pointers[0] = None
-    native.load().ds2_gru_forward(
-        *shape, *pointers, needed if workspace_bytes is None else workspace_bytes, 1, precision
+    native.load().ds2_rnn_forward(
+        native.RnnShape(GRU, *shape), *pointers, needed if workspace_bytes is None else workspace_bytes, 1, precision
     )
 
 
@@ -66,6 +72,8 @@ def test_sizes_follow_the_formula():
     reserve, few, many = sizes(2, 10, 4, 40, 16)
     assert reserve == 2 * 10 * 4 * 4 * 16 * 4
     assert 2 * 3 * 16 * 16 * 4 <= few < many
+    assert sizes(2, 10, 4, 40, 16, cell=SIMPLE)[0] == 0
+    assert sizes(2, 10, 4, 40, 16, cell=LSTM)[0] == 2 * 10 * 4 * 5 * 16 * 4
 
 
 @needs_library
@@ -83,8 +91,15 @@ def test_sizes_follow_the_formula():
     ids=str,
 )
 def test_an_impossible_shape_is_refused_in_words(shape):
-    with pytest.raises(Ds2Error, match=r"ds2_gru_sizes: need D = 1 or 2, T, N, H, threads > 0, M >= 0, got D="):
+    with pytest.raises(Ds2Error, match=r"ds2_rnn_sizes: need D = 1 or 2, T, N, H, threads > 0, M >= 0, got D="):
         sizes(*shape)
+
+
+@needs_library
+@pytest.mark.parametrize("cell", [-1, 5])
+def test_an_unknown_cell_is_refused(cell):
+    with pytest.raises(native.NativeError, match=f"need cell = 0 to 4, got {cell}"):
+        sizes(*SHAPE, cell=cell)
 
 
 @needs_library
@@ -183,7 +198,7 @@ def test_one_library_in_the_place_of_the_other_is_named(fresh, monkeypatch):
 @needs_library
 def test_another_version_is_refused(fresh, monkeypatch):
     monkeypatch.setattr(native, "ABI_VERSION", 999)
-    with pytest.raises(native.NativeError, match="speaks ABI 4, this package speaks 999"):
+    with pytest.raises(native.NativeError, match="speaks ABI 5, this package speaks 999"):
         native.load()
 
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from ds2cli.config.base import build
 from ds2cli.config.model import ModelConfig
 from ds2cli.errors import UsageError
 from ds2cli.nn.models.ds2 import DeepSpeech2
@@ -12,10 +15,16 @@ ONE_D = ModelConfig(channels=(8, 10), kernels=(5, 3), strides=(2, 2), **SMALL)
 TWO_D = ModelConfig(
     conv="2d", channels=(2, 3), kernels=(5, 3), strides=(2, 1), freq_kernels=(5, 3), freq_strides=(2, 2), **SMALL
 )
+RELU = ModelConfig(channels=(8,), kernels=(5,), strides=(2,), cell="rnn", activation="relu", norm="none", **SMALL)
+LOOKAHEAD = ModelConfig(
+    channels=(8,), kernels=(5,), strides=(2,), bidirectional=False, row_conv=3, fc_layers=1, fc_size=7, **SMALL
+)
+LSTM = ModelConfig(channels=(8,), kernels=(5,), strides=(2,), cell="lstm", **SMALL)
 DENSE = ModelConfig(channels=(8,), kernels=(5,), strides=(3,), fc_layers=2, fc_size=9, rnn_layers=0)
+CONFIGS = {"1d": ONE_D, "2d": TWO_D, "dense": DENSE, "relu": RELU, "lookahead": LOOKAHEAD, "lstm": LSTM}
 
 
-@pytest.mark.parametrize("config", [ONE_D, TWO_D, DENSE], ids=["1d", "2d", "dense"])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_an_utterance_scores_the_same_alone_and_in_a_batch(config):
     torch.manual_seed(0)
     model = DeepSpeech2(config, 6, 20).eval()
@@ -31,7 +40,7 @@ def test_an_utterance_scores_the_same_alone_and_in_a_batch(config):
         assert not together[steps[i] :, i].any()
 
 
-@pytest.mark.parametrize("config", [ONE_D, TWO_D, DENSE], ids=["1d", "2d", "dense"])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_every_parameter_gets_a_gradient(config):
     model = DeepSpeech2(config, 6, 20)
     logits, _ = model(torch.randn(3, 9, 20), torch.tensor([9, 6, 1]))
@@ -49,15 +58,38 @@ def test_the_model_normalises_raw_features():
     torch.testing.assert_close(model(3 * x - 9, lengths)[0], plain, rtol=1e-4, atol=1e-5)
 
 
-def test_forward_only_sees_no_further_than_its_filters():
+@pytest.mark.parametrize("ahead", [0, 3])
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_forward_only_sees_no_further_than_its_filters(cell, ahead):
     torch.manual_seed(0)
-    config = ModelConfig(channels=(8,), kernels=(5,), strides=(1,), bidirectional=False, **SMALL)
+    config = ModelConfig(
+        channels=(8,), kernels=(5,), strides=(2,), cell=cell, bidirectional=False, row_conv=ahead, **SMALL
+    )
     model = DeepSpeech2(config, 6, 20).eval()
-    x, lengths = torch.randn(1, 20, 20), torch.tensor([20])
+    x, lengths = torch.randn(1, 40, 20), torch.tensor([40])
     changed = x.clone()
-    changed[:, 12:] += 1
+    changed[:, 26:] += 1  # a step t reads frames up to 2 (t + ahead) + 2
     before, after = model(x, lengths)[0], model(changed, lengths)[0]
-    assert torch.equal(before[:10], after[:10]) and not torch.equal(before[10], after[10])
+    last = 12 - ahead
+    assert torch.equal(before[:last], after[:last]) and not torch.equal(before[last], after[last])
+
+
+def test_only_valid_frames_make_the_statistics():
+    """Padding is not among them, whatever is in it."""
+    torch.manual_seed(0)
+    model = DeepSpeech2(replace(RELU, norm="batch", dropout=0.0), 6, 20)
+    lengths = torch.tensor([14, 9, 1])
+    x = torch.randn(3, 14, 20)
+    first = model(x, lengths)[0]
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm1d)]
+    statistics = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+    for row, n in zip(x, lengths.tolist(), strict=True):
+        row[n:] = torch.nan
+    assert torch.equal(model(x, lengths)[0], first)
+    for norm, (mean, var) in zip(norms, statistics, strict=True):
+        assert torch.equal(norm.running_mean, mean) and torch.equal(norm.running_var, var)
 
 
 @pytest.mark.parametrize(
@@ -68,11 +100,30 @@ def test_forward_only_sees_no_further_than_its_filters():
         ({"channels": (8, 8), "kernels": (5,)}, "model.kernels: expected 2 values"),
         ({"channels": (8,), "kernels": (4,)}, "odd"),
         ({"conv": "2d", "channels": (8,), "freq_kernels": (4,)}, "model.freq_kernels"),
+        ({"cell": "lstm", "activation": "relu"}, r"model.activation: an LSTM's is tanh.*model.activation=tanh"),
+        ({"row_conv": 3}, r"model.row_conv: is for forward-only.*model.bidirectional=false"),
     ],
 )
 def test_what_does_not_fit_is_said(settings, said):
     with pytest.raises(UsageError, match=said):
-        DeepSpeech2(ModelConfig(**settings), 6, 20)
+        ModelConfig(**settings)
+
+
+def test_settings_of_before_these_networks_make_the_same_one():
+    """What an older checkpoint says of its network, the names of its weights, and its first weights from a seed."""
+    old = {"conv": "1d", "channels": [8], "kernels": [5], "strides": [2], "rnn_layers": 1, "rnn_size": 4}
+    old |= {"bidirectional": True, "fc_layers": 1, "fc_size": 5, "dropout": 0.1, "freq_kernels": [41]}
+    config = build(ModelConfig, ("its settings", old))
+    assert (config.cell, config.activation, config.norm, config.row_conv) == ("gru", "tanh", "batch", 0)
+    norm = [f"norm.{part}" for part in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")]
+    names = ["mean", "std", "convs.0.conv.weight", *(f"convs.0.{n}" for n in norm)]
+    names += ["rnns.0.recurrent", "rnns.0.project.weight", *(f"rnns.0.{n}" for n in norm)]
+    names += ["dense.0.linear.weight", *(f"dense.0.{n}" for n in norm), *norm, "output.weight", "output.bias"]
+    torch.manual_seed(0)
+    state = DeepSpeech2(config, 6, 20).state_dict()
+    assert list(state) == names
+    assert state["rnns.0.recurrent"].shape == (2, 12, 4)
+    assert float(state["output.weight"].double().sum()) == pytest.approx(-4.165524221, abs=1e-6)
 
 
 def test_parameters_of_the_paper_s_sizes():

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from ds2cli.nn.layers import CLIP, Conv1d, Conv2d, Dense, Frames, Recurrent, clipped_relu, strided_length
+from ds2cli.nn import fused
+from ds2cli.nn.cells import CELLS, CLIP, clipped_relu
+from ds2cli.nn.layers import Conv1d, Conv2d, Dense, Frames, Recurrent, RowConv, strided_length
 
 LENGTHS = torch.tensor([9, 7, 7, 1])
 
@@ -14,6 +16,17 @@ def padded(lengths, width, fill=0.0):
     for row, n in zip(x, lengths.tolist(), strict=True):
         row[:n] = torch.randn(n, width)
     return x
+
+
+def walked(rows):
+    """Rows (T, C) of each utterance as Frames packs them: frame after frame."""
+    return torch.stack([row[t] for t in range(max(map(len, rows))) for row in rows if t < len(row)])
+
+
+def alone(packed):
+    """Packed (M, C) as the rows of each utterance: what `walked` undoes."""
+    padded = Frames(LENGTHS).unpack(packed)
+    return [row[:n] for row, n in zip(padded, LENGTHS.tolist(), strict=True)]
 
 
 def test_clipped_relu_is_flat_below_0_and_above_20():
@@ -28,15 +41,15 @@ def test_strided_length_counts_the_frames_of_a_same_convolution(stride):
     assert strided_length(lengths, stride).tolist() == made
 
 
-@pytest.mark.parametrize("steps_first", [False, True])
-def test_pack_and_unpack_are_inverse_and_leave_padding_zero(steps_first):
+def test_packed_is_frame_after_frame_and_padding_is_zero():
     frames, x = Frames(LENGTHS), padded(LENGTHS, 3, fill=7.0)
     packed = frames.pack(x)
-    assert packed.tolist() == [v for row, n in zip(x, LENGTHS.tolist(), strict=True) for v in row[:n].tolist()]
-    back = frames.unpack(packed, steps_first=steps_first)
-    assert torch.equal(frames.pack(back, steps_first=steps_first), packed)
-    back = back.transpose(0, 1) if steps_first else back
+    assert torch.equal(packed, walked([row[:n] for row, n in zip(x, LENGTHS.tolist(), strict=True)]))
+    back = frames.unpack(packed)
     assert torch.equal(back, torch.where(x == 7.0, 0.0, x))
+    assert torch.equal(frames.unpack(packed, steps_first=True), back.transpose(0, 1))
+    assert frames.active.tolist() == [4, 3, 3, 3, 3, 3, 3, 1, 1]
+    assert torch.equal(nn.utils.rnn.pack_padded_sequence(back, LENGTHS, batch_first=True).data, packed)
 
 
 def test_pack_has_the_gradient_of_taking_rows():
@@ -56,14 +69,14 @@ def test_convolutions_never_see_padding(layer, training):
     y, out = layer(x, frames)
     assert out.lengths.tolist() == [5, 4, 4, 1] and len(y) == 14
     # the rule by hand: each utterance alone through the convolution, one batch norm over all that comes out
-    alone = []
-    for piece in x.split(LENGTHS.tolist()):
+    made = []
+    for piece in alone(x):
         if isinstance(layer, Conv1d):
-            alone.append(layer.conv(piece.T.unsqueeze(0))[0].T)
+            made.append(layer.conv(piece.T.unsqueeze(0))[0].T)
         else:
-            made = layer.conv(piece.view(len(piece), 3, 2).permute(2, 1, 0).unsqueeze(0))[0]
-            alone.append(made.permute(2, 1, 0).reshape(made.shape[2], -1))
-    joined = torch.cat(alone).view(-1, layer.norm.num_features)
+            z = layer.conv(piece.view(len(piece), 3, 2).permute(2, 1, 0).unsqueeze(0))[0]
+            made.append(z.permute(2, 1, 0).reshape(z.shape[2], -1))
+    joined = walked(made).view(-1, layer.norm.num_features)
     if training:
         joined = (joined - joined.mean(0)) / (joined.var(0, correction=0) + layer.norm.eps).sqrt()
     else:
@@ -71,29 +84,90 @@ def test_convolutions_never_see_padding(layer, training):
     torch.testing.assert_close(y, joined.clamp(0, 20).view(y.shape), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("bidirectional", [True, False])
-def test_recurrent_is_a_stock_gru_with_the_norm_folded_into_its_weights(bidirectional):
+@pytest.fixture(params=CELLS.values(), ids=["-".join(key) for key in CELLS])
+def cell(request):
+    return request.param
+
+
+def recurrent_layer(cell, inputs, size, *, bidirectional, norm=True):
     torch.manual_seed(0)
-    inputs, size = 7, 6
-    layer = Recurrent(inputs, size, bidirectional=bidirectional)
+    layer = Recurrent(inputs, size, bidirectional=bidirectional, cell=cell, norm=norm)
     with torch.no_grad():
-        layer.norm.weight.uniform_(0.5, 2)
-        layer.norm.bias.normal_()
+        if norm:
+            layer.norm.weight.uniform_(0.5, 2)
+            layer.norm.bias.normal_()
+    return layer
+
+
+@pytest.mark.parametrize("norm", [True, False])
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_recurrent_is_equation_8_an_utterance_and_a_frame_at_a_time(cell, bidirectional, norm):
+    inputs, size = 7, 6
+    layer = recurrent_layer(cell, inputs, size, bidirectional=bidirectional, norm=norm)
     frames = Frames(LENGTHS)
     x = frames.pack(padded(LENGTHS, inputs))
-    # W' = diag(γ/σ) W and b' = β − (γ/σ) W μ, with μ and σ over the valid frames of the whole batch
-    projected = x @ layer.project.weight.T
-    scale = layer.norm.weight / (projected.var(0, correction=0) + layer.norm.eps).sqrt()
-    peer = nn.GRU(inputs, size, bidirectional=bidirectional)
-    with torch.no_grad():
-        for d, suffix in enumerate(["", "_reverse"][: 1 + bidirectional]):
-            getattr(peer, f"weight_ih_l0{suffix}").copy_(scale[:, None] * layer.project.weight)
-            getattr(peer, f"bias_ih_l0{suffix}").copy_(layer.norm.bias - scale * projected.mean(0))
-            getattr(peer, f"weight_hh_l0{suffix}").copy_(layer.recurrent[d])
-            getattr(peer, f"bias_hh_l0{suffix}").zero_()
-    expected = [peer(piece.unsqueeze(1))[0].squeeze(1) for piece in x.split(LENGTHS.tolist())]
-    summed = torch.cat(expected).view(len(x), -1, size).sum(1)
-    torch.testing.assert_close(layer(x, frames), summed, rtol=1e-4, atol=1e-5)
+    y = x @ layer.project.weight.T
+    if norm:  # over the valid frames of the whole batch and nothing else
+        y = (y - y.mean(0)) / (y.var(0, correction=0) + layer.norm.eps).sqrt() * layer.norm.weight + layer.norm.bias
+    else:
+        y = y + layer.project.bias
+    expected = []
+    for piece in alone(y):
+        out = torch.zeros(len(piece), size)
+        for d, matrix in enumerate(layer.recurrent):
+            state = (torch.zeros(size),) * cell.states
+            for t in range(len(piece))[:: -1 if d else 1]:
+                state = cell.step(piece[t], matrix @ state[0], state)
+                out[t] += state[0]
+        expected.append(out)
+    torch.testing.assert_close(layer(x, frames), walked(expected), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("norm", [True, False])
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("key", [key for key, cell in CELLS.items() if cell.fused], ids="-".join)
+def test_a_fused_layer_is_the_same_layer(key, bidirectional, norm, training, monkeypatch):
+    """torch's fused kernels, here those of the processor, with the norm folded into the weights."""
+    layer = recurrent_layer(CELLS[key], 7, 6, bidirectional=bidirectional, norm=norm).double().train(training)
+    frames = Frames(LENGTHS)
+    x = frames.pack(padded(LENGTHS, 7)).double().requires_grad_()
+    seed = torch.randn(len(x), 6, dtype=torch.float64)
+    results = []
+    for suits in (False, True):
+        if norm:
+            layer.norm.reset_running_stats()
+            layer.norm.running_mean.fill_(0.3)
+        monkeypatch.setattr(fused, "suits", lambda *_, suits=suits: suits)
+        y = layer(x, frames)
+        state = [b.clone() for b in layer.buffers()]
+        results.append([y, *torch.autograd.grad(y, [x, *layer.parameters()], seed), *state])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
+
+
+def test_row_convolution_is_equation_11_as_loops():
+    torch.manual_seed(0)
+    size, ahead = 5, 3
+    layer, frames = RowConv(size, ahead), Frames(LENGTHS)
+    x = frames.pack(padded(LENGTHS, size))
+    expected = []
+    for h in alone(x):
+        r = torch.zeros_like(h)
+        for t in range(len(h)):
+            for i in range(size):
+                for j in range(1, ahead + 2):
+                    if t + j - 1 < len(h):  # an utterance's own end, not that of the batch
+                        r[t, i] += layer.weight[i, j - 1] * h[t + j - 1, i]
+        expected.append(r)
+    torch.testing.assert_close(layer(x, frames), walked(expected), rtol=1e-5, atol=1e-6)
+    assert sum(p.numel() for p in layer.parameters()) == size * (ahead + 1)
+
+
+def test_row_convolution_has_its_gradient():
+    layer, frames = RowConv(3, 2).double(), Frames(torch.tensor([4, 1]))
+    x = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, _: layer(x, frames), (x, layer.weight))
 
 
 def test_dense_keeps_to_the_clip():

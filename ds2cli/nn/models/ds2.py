@@ -1,15 +1,13 @@
-"""Deep Speech 2: convolutions, recurrent layers, fully connected layers, one score a symbol and step (paper §3.1)."""
+"""Deep Speech 2: convolutions, recurrent layers, row convolution, fully connected layers, scores (paper §3.1)."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor, nn
 
 from ds2cli.config.model import ModelConfig
-from ds2cli.errors import UsageError
-from ds2cli.nn.layers import Conv1d, Conv2d, Dense, Frames, Recurrent, strided_length
+from ds2cli.nn.cells import cell_of
+from ds2cli.nn.layers import Conv1d, Conv2d, Dense, Frames, Recurrent, RowConv, norm_of, strided_length
 
 
 class DeepSpeech2(nn.Module):
@@ -22,12 +20,10 @@ class DeepSpeech2(nn.Module):
     std: Tensor
 
     def __init__(self, config: ModelConfig, symbols: int, bins: int) -> None:
-        """UsageError when the lists of the convolutions differ in length or a filter length is even."""
         super().__init__()
-        layers = len(config.channels)
-        _check(config, layers)
+        layers, norm = len(config.channels), config.norm == "batch"
         self.strides = config.strides[:layers]
-        self.stride = math.prod(self.strides)
+        self.stride = config.stride
         self.register_buffer("mean", torch.zeros(bins))
         self.register_buffer("std", torch.ones(bins))
         self.convs = nn.ModuleList()
@@ -35,23 +31,27 @@ class DeepSpeech2(nn.Module):
         for i in range(layers):
             channels, kernel, stride = config.channels[i], config.kernels[i], config.strides[i]
             if config.conv == "1d":
-                self.convs.append(Conv1d(width, channels, kernel, stride))
+                self.convs.append(Conv1d(width, channels, kernel, stride, norm=norm))
                 width = channels
             else:
                 shape, step = (config.freq_kernels[i], kernel), (config.freq_strides[i], stride)
-                conv = Conv2d(maps, bins, channels, shape, step)
+                conv = Conv2d(maps, bins, channels, shape, step, norm=norm)
                 self.convs.append(conv)
                 maps, bins = channels, conv.bins_out
                 width = maps * bins
         self.rnns = nn.ModuleList()
         for _ in range(config.rnn_layers):
-            self.rnns.append(Recurrent(width, config.rnn_size, bidirectional=config.bidirectional))
+            made = Recurrent(
+                width, config.rnn_size, bidirectional=config.bidirectional, cell=cell_of(config), norm=norm
+            )
+            self.rnns.append(made)
             width = config.rnn_size
+        self.row_conv = RowConv(width, config.row_conv) if config.row_conv else None
         self.dense = nn.ModuleList()
         for _ in range(config.fc_layers):
-            self.dense.append(Dense(width, config.fc_size))
+            self.dense.append(Dense(width, config.fc_size, norm=norm))
             width = config.fc_size
-        self.norm = nn.BatchNorm1d(width)
+        self.norm = norm_of(width, norm)
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(width, symbols)
 
@@ -75,17 +75,8 @@ class DeepSpeech2(nn.Module):
             x = self.dropout(x)
         for rnn in self.rnns:
             x = self.dropout(rnn(x, frames))
+        if self.row_conv is not None:
+            x = self.row_conv(x, frames)
         for dense in self.dense:
             x = self.dropout(dense(x))
         return frames.unpack(self.output(self.norm(x)), steps_first=True), frames.lengths
-
-
-def _check(config: ModelConfig, layers: int) -> None:
-    if not 1 <= layers <= 3:
-        raise UsageError(f"model.channels: expected 1 to 3 convolutions, got {layers}")
-    two_d = {"freq_kernels": config.freq_kernels, "freq_strides": config.freq_strides} if config.conv == "2d" else {}
-    for name, values in {"kernels": config.kernels, "strides": config.strides, **two_d}.items():
-        if len(values) < layers:
-            raise UsageError(f"model.{name}: expected {layers} values, one a convolution, got {len(values)}")
-        if name.endswith("kernels") and any(k % 2 == 0 for k in values):
-            raise UsageError(f"model.{name}: filter lengths are odd, got {list(values)}")

@@ -1,4 +1,4 @@
-// The GRU against its formulas, frame by frame in double precision, and against numerical gradients. Run under the
+// The recurrent cells against their formulas, frame by frame in double precision, and against numerical gradients. Run under the
 // sanitizers this also proves that no call reads or writes outside the buffers of the documented sizes.
 #include <algorithm>
 #include <cmath>
@@ -16,30 +16,45 @@ using Floats = std::vector<float>;
 using Doubles = std::vector<double>;
 
 struct Problem {
-  int32_t D, T, N, H;
+  int32_t cell, D, T, N, H;
   std::vector<int32_t> lengths;
+
+  int32_t gates() const { return cell == DS2_LSTM ? 4 : cell == DS2_RNN_TANH || cell == DS2_RNN_RELU ? 1 : 3; }
+  bool relu() const { return cell == DS2_RNN_RELU || cell == DS2_GRU_RELU; }
 };
 
+const char *const kNames[] = {"gru-tanh", "gru-relu", "rnn-tanh", "rnn-relu", "lstm"};
+
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+double clip(double x) { return x < 0 ? 0 : x > DS2_CLIP ? DS2_CLIP : x; }
 
 /// h (D, T, N, H) of the formulas.
 Doubles reference(const Problem &p, const Doubles &gates, const Doubles &recurrent) {
-  Doubles h(static_cast<size_t>(p.D) * p.T * p.N * p.H, 0.0);
-  const auto at = [&](int d, int t, int n) { return ((static_cast<size_t>(d) * p.T + t) * p.N + n) * p.H; };
+  const int G = p.gates(), H = p.H;
+  Doubles h(static_cast<size_t>(p.D) * p.T * p.N * H, 0.0);
+  const auto at = [&](int d, int t, int n) { return ((static_cast<size_t>(d) * p.T + t) * p.N + n) * H; };
+  const auto f = [&](double x) { return p.relu() ? clip(x) : std::tanh(x); };
   for (int d = 0; d < p.D; ++d)
     for (int n = 0; n < p.N; ++n) {
-      Doubles state(p.H, 0.0), u(3 * p.H);
+      Doubles state(H, 0.0), c(H, 0.0), u(G * H);
       for (int step = 0; step < p.lengths[n]; ++step) {
         const int t = d == 0 ? step : p.lengths[n] - 1 - step;
-        for (int j = 0; j < 3 * p.H; ++j) {
+        for (int j = 0; j < G * H; ++j) {
           u[j] = 0;
-          for (int k = 0; k < p.H; ++k) u[j] += recurrent[(static_cast<size_t>(d) * 3 * p.H + j) * p.H + k] * state[k];
+          for (int k = 0; k < H; ++k) u[j] += recurrent[(static_cast<size_t>(d) * G * H + j) * H + k] * state[k];
         }
-        const double *x = &gates[(static_cast<size_t>(t) * p.N + n) * 3 * p.H];
-        for (int j = 0; j < p.H; ++j) {
-          const double r = sigmoid(x[j] + u[j]), z = sigmoid(x[p.H + j] + u[p.H + j]);
-          const double c = std::tanh(x[2 * p.H + j] + r * u[2 * p.H + j]);
-          state[j] = (1 - z) * c + z * state[j];
+        const double *x = &gates[(static_cast<size_t>(t) * p.N + n) * G * H];
+        for (int j = 0; j < H; ++j) {
+          const auto gate = [&](int g) { return x[g * H + j] + u[g * H + j]; };
+          if (G == 1) {
+            state[j] = f(gate(0));
+          } else if (G == 3) {
+            const double z = sigmoid(gate(1)), candidate = f(x[2 * H + j] + sigmoid(gate(0)) * u[2 * H + j]);
+            state[j] = (1 - z) * candidate + z * state[j];
+          } else {
+            c[j] = sigmoid(gate(1)) * c[j] + sigmoid(gate(0)) * std::tanh(gate(2));
+            state[j] = sigmoid(gate(3)) * std::tanh(c[j]);
+          }
         }
         std::copy(state.begin(), state.end(), h.begin() + at(d, t, n));
       }
@@ -60,6 +75,10 @@ Floats packed(const Problem &p, const Floats &array, int directions) {
   return out;
 }
 
+bool same(const Floats &a, const Floats &b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
 /// Exactly as many bytes as asked for, so that the sanitizer sees one too many.
 struct Run {
   Floats h, reserve, dgates, drecurrent;
@@ -67,18 +86,23 @@ struct Run {
 
 Run run(const Problem &p, const Floats &gates, const Floats &recurrent, const Floats &dh, int threads, int precision) {
   size_t reserve_bytes = 0, forward_bytes = 0, backward_bytes = 0;
-  const int32_t rows = static_cast<int32_t>(gates.size() / (3 * p.H));
+  const int32_t rows = static_cast<int32_t>(gates.size() / (p.gates() * p.H));
+  const ds2_rnn_shape shape{p.cell, p.D, p.T, p.N, rows, p.H};
   Run out;
-  bool ok = !ds2_gru_sizes(p.D, p.T, p.N, rows, p.H, threads, &reserve_bytes, &forward_bytes, &backward_bytes);
+  bool ok = !ds2_rnn_sizes(&shape, threads, &reserve_bytes, &forward_bytes, &backward_bytes);
   out.h.assign(dh.size(), NAN), out.reserve.assign(reserve_bytes / 4, NAN);
   out.dgates.assign(gates.size(), NAN), out.drecurrent.assign(recurrent.size(), NAN);
   std::vector<char> forward(forward_bytes, '\x7f'), backward(backward_bytes, '\x7f');
-  ok = ok && !ds2_gru_forward(p.D, p.T, p.N, rows, p.H, gates.data(), recurrent.data(), p.lengths.data(), out.h.data(),
-                              out.reserve.data(), forward.data(), forward_bytes, threads, precision);
-  ok = ok && !ds2_gru_backward(p.D, p.T, p.N, rows, p.H, recurrent.data(), p.lengths.data(), out.h.data(), out.reserve.data(),
-                               dh.data(), p.D, out.dgates.data(), out.drecurrent.data(), backward.data(), backward_bytes,
-                               threads, precision);
-  if (!ok) std::printf("refused: %s\n", ds2_last_error());
+  ok = ok && !ds2_rnn_forward(&shape, gates.data(), recurrent.data(), p.lengths.data(), out.h.data(), out.reserve.data(),
+                              forward.data(), forward_bytes, threads, precision);
+  ok = ok && !ds2_rnn_backward(&shape, recurrent.data(), p.lengths.data(), out.h.data(), out.reserve.data(), dh.data(),
+                               p.D, out.dgates.data(), out.drecurrent.data(), backward.data(), backward_bytes, threads,
+                               precision);
+  Floats unsaved(dh.size(), NAN);  // without a reserve, as when no gradient is asked for
+  ok = ok && !ds2_rnn_forward(&shape, gates.data(), recurrent.data(), p.lengths.data(), unsaved.data(), nullptr,
+                              forward.data(), forward_bytes, threads, precision);
+  ok = ok && same(unsaved, out.h);
+  if (!ok) std::printf("refused or different: %s\n", ds2_last_error());
   return out;
 }
 
@@ -107,30 +131,29 @@ double gradient_error(const Problem &p, Doubles gates, Doubles recurrent, const 
   return worst;
 }
 
-bool same(const Floats &a, const Floats &b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
 bool check(const Problem &p) {
   std::mt19937 random(p.T * 100 + p.N);
   std::normal_distribution<float> normal;
-  Floats gates(static_cast<size_t>(p.T) * p.N * 3 * p.H), recurrent(static_cast<size_t>(p.D) * 3 * p.H * p.H);
+  const int32_t G = p.gates();
+  Floats gates(static_cast<size_t>(p.T) * p.N * G * p.H), recurrent(static_cast<size_t>(p.D) * G * p.H * p.H);
   Floats dh(static_cast<size_t>(p.D) * p.T * p.N * p.H);
-  for (float &x : gates) x = normal(random);
+  // a ReLU also meets its upper end
+  for (float &x : gates) x = normal(random) * (p.relu() ? 8 : 1);
   for (float &x : recurrent) x = normal(random) / std::sqrt(static_cast<float>(p.H));
   for (float &x : dh) x = normal(random);
   const Doubles wide_gates(gates.begin(), gates.end()), wide_recurrent(recurrent.begin(), recurrent.end());
 
   const Run one = run(p, gates, recurrent, dh, 1, DS2_FLOAT32);
   const Doubles expected = reference(p, wide_gates, wide_recurrent);
-  double state = 0;
+  double state = 0, largest = 1;
   for (size_t i = 0; i < expected.size(); ++i) {
     const double error = std::fabs(expected[i] - one.h[i]);
+    largest = std::max(largest, std::fabs(expected[i]));
     state = error <= state ? state : error;
   }
   const double gate = gradient_error(p, wide_gates, wide_recurrent, dh, true, one.dgates);
   const double weight = gradient_error(p, wide_gates, wide_recurrent, dh, false, one.drecurrent);
-  bool good = state < 1e-6 && gate < 2e-5 && weight < 1e-4;
+  bool good = state < (p.relu() ? 3e-6 : 1e-6) * largest && gate < 2e-5 && weight < 1e-4 * largest;
   for (const int threads : {2, 3, 5}) {
     const Run more = run(p, gates, recurrent, dh, threads, DS2_FLOAT32);
     good = good && same(one.h, more.h) && same(one.dgates, more.dgates) && same(one.drecurrent, more.drecurrent);
@@ -141,17 +164,23 @@ bool check(const Problem &p) {
            same(tight.drecurrent, one.drecurrent);
   }
   const Run quick = run(p, gates, recurrent, dh, 2, DS2_BFLOAT16);
-  for (size_t i = 0; i < expected.size(); ++i) good = good && std::fabs(expected[i] - quick.h[i]) < 0.03;
-  std::printf("%s D=%d T=%d N=%d H=%d: state %.1e, gate gradient %.1e, weight gradient %.1e\n", good ? "ok  " : "FAIL",
-              p.D, p.T, p.N, p.H, state, gate, weight);
+  for (size_t i = 0; i < expected.size(); ++i) good = good && std::fabs(expected[i] - quick.h[i]) < 0.03 * largest;
+  std::printf("%s %s D=%d T=%d N=%d H=%d: state %.1e, gate gradient %.1e, weight gradient %.1e\n", good ? "ok  " : "FAIL",
+              kNames[p.cell], p.D, p.T, p.N, p.H, state, gate, weight);
   return good;
 }
 
 bool check_refusals() {
   size_t bytes = 0;
-  const bool good = ds2_gru_sizes(3, 1, 1, 1, 1, 1, &bytes, &bytes, &bytes) == DS2_INVALID &&
-                    std::string(ds2_last_error()).find("D=3") != std::string::npos &&
-                    ds2_gru_sizes(1, 1, 1, 1, 1, 1, nullptr, &bytes, &bytes) == DS2_INVALID &&
+  const auto refuses = [&](ds2_rnn_shape shape, const char *word) {
+    return ds2_rnn_sizes(&shape, 1, &bytes, &bytes, &bytes) == DS2_INVALID &&
+           std::string(ds2_last_error()).find(word) != std::string::npos;
+  };
+  const ds2_rnn_shape fine{DS2_LSTM, 1, 1, 1, 1, 1};
+  const bool good = refuses({DS2_LSTM, 3, 1, 1, 1, 1}, "D=3") && refuses({5, 1, 1, 1, 1, 1}, "got 5") &&
+                    refuses({-1, 1, 1, 1, 1, 1}, "got -1") &&
+                    ds2_rnn_sizes(nullptr, 1, &bytes, &bytes, &bytes) == DS2_INVALID &&
+                    ds2_rnn_sizes(&fine, 1, nullptr, &bytes, &bytes) == DS2_INVALID &&
                     ds2_abi_version() == DS2_ABI_VERSION;
   std::printf("%s refusals\n", good ? "ok  " : "FAIL");
   return good;
@@ -162,9 +191,12 @@ bool check_refusals() {
 int main() {
   std::printf("instruction set: %s\n", ds2_isa());
   bool good = check_refusals();
-  for (const Problem &p : {Problem{1, 1, 1, 1, {1}}, Problem{2, 3, 2, 5, {3, 1}}, Problem{1, 6, 9, 33, {6, 6, 6, 5, 5, 3, 2, 1, 0}},
-                           Problem{2, 5, 3, 16, {4, 4, 2}}, Problem{2, 20, 17, 20, std::vector<int32_t>(17, 20)},
-                           Problem{2, 2, 3, 50, {0, 0, 0}}})
-    good = check(p) && good;
+  for (int32_t cell = DS2_GRU_TANH; cell <= DS2_LSTM; ++cell)
+    for (const Problem &p : {Problem{cell, 1, 1, 1, 1, {1}}, Problem{cell, 2, 3, 2, 5, {3, 1}},
+                             Problem{cell, 1, 6, 9, 33, {6, 6, 6, 5, 5, 3, 2, 1, 0}},
+                             Problem{cell, 2, 5, 3, 16, {4, 4, 2}},
+                             Problem{cell, 2, 20, 17, 20, std::vector<int32_t>(17, 20)},
+                             Problem{cell, 1, 3, 5, 130, {3, 3, 2, 2, 1}}, Problem{cell, 2, 2, 3, 50, {0, 0, 0}}})
+      good = check(p) && good;
   return good ? 0 : 1;
 }

@@ -1,16 +1,16 @@
 // drecurrent[j][k] = sum over frames and rows of dg[j] * h_before[k]: one long product, kWeightTerms terms at a time,
 // padding left out.
 #pragma once
-#include "gru.h"
+#include "rnn.h"
 #include "simd.h"
 
 namespace {
 
 using namespace ds2;
 
-/// The terms of one block: where each finds its state, its gate gradients and its candidate gradients.
+/// The terms of one block: where each finds its state, its gate gradients and those that are kept apart.
 struct Terms {
-  const float *state[kWeightTerms], *dgates[kWeightTerms], *dcandidate[kWeightTerms];
+  const float *state[kWeightTerms], *dgates[kWeightTerms], *dapart[kWeightTerms];
   int32_t count;
 };
 
@@ -29,7 +29,7 @@ void pack_states(const Terms &terms, int32_t H, int32_t panels, int32_t groups, 
 }
 
 /// Add the terms to rows j..j+rows of a gate; `gates` holds their words, W apart.
-void add_tile(const GruWeights &w, const Terms &terms, ptrdiff_t j, int32_t rows, const float *gates, bool first) {
+void add_tile(const RnnWeights &w, const Terms &terms, ptrdiff_t j, int32_t rows, const float *gates, bool first) {
   const ptrdiff_t H = w.H, depth = words_of(terms.count);
   const int32_t panels = ceil_div(w.H, W), groups = ceil_div(panels, 3);
   for (int32_t g = 0; g < groups; ++g) {
@@ -46,22 +46,25 @@ void add_tile(const GruWeights &w, const Terms &terms, ptrdiff_t j, int32_t rows
   }
 }
 
-void add_terms(const GruWeights &w, const Terms &terms, bool first) {
+template <class Cell>
+void add_terms(const RnnWeights &w, const Terms &terms, bool first) {
   const int32_t H = w.H, panels = ceil_div(H, W);
   alignas(64) float gates[kWeightTerms * W];
   pack_states(terms, H, panels, ceil_div(panels, 3), w.packed);
-  const int32_t end = part_begin(w.shard + 1, 3 * panels, w.shards);
-  for (int32_t block = part_begin(w.shard, 3 * panels, w.shards); block < end; ++block) {
+  const int32_t end = part_begin(w.shard + 1, Cell::gates * panels, w.shards);
+  for (int32_t block = part_begin(w.shard, Cell::gates * panels, w.shards); block < end; ++block) {
     const int32_t gate = block / panels, j = block % panels * W, rows = H - j < W ? H - j : W;
-    const float *const *source = gate == 2 ? terms.dcandidate : terms.dgates;
-    const ptrdiff_t at = gate == 1 ? H + j : j;
+    const bool apart = Cell::apart && gate == Cell::gates - 1;
+    const float *const *source = apart ? terms.dapart : terms.dgates;
+    const ptrdiff_t at = apart ? j : static_cast<ptrdiff_t>(gate) * H + j;
     for (int32_t m = 0; m < terms.count; m += P) store(gates + m / P * W, pair(terms, source, m, at, H - j));
     for (int32_t i = 0; i < rows; i += R)
       add_tile(w, terms, static_cast<ptrdiff_t>(gate) * H + j + i, rows - i < R ? rows - i : R, gates + i, first);
   }
 }
 
-void weights(const GruWeights &w) {
+template <class Cell>
+void weights(const RnnWeights &w) {
   const ptrdiff_t H = w.H;
   Terms terms;
   terms.count = 0;
@@ -72,15 +75,15 @@ void weights(const GruWeights &w) {
     for (int32_t n = 0; n < w.N && w.lengths[n] > step; ++n) {
       const ptrdiff_t at = static_cast<ptrdiff_t>(w.starts[t]) + n;
       terms.state[terms.count] = w.h + (static_cast<ptrdiff_t>(w.starts[before]) + n) * H;
-      terms.dgates[terms.count] = w.dgates + at * 3 * H;
-      terms.dcandidate[terms.count] = w.dcandidate + at * H;
+      terms.dgates[terms.count] = w.dgates + at * Cell::gates * H;
+      if (Cell::apart) terms.dapart[terms.count] = w.dapart + at * H;
       if (++terms.count < kWeightTerms) continue;
-      add_terms(w, terms, first);
+      add_terms<Cell>(w, terms, first);
       terms.count = 0;
       first = false;
     }
   }
-  if (first || terms.count > 0) add_terms(w, terms, first);
+  if (first || terms.count > 0) add_terms<Cell>(w, terms, first);
 }
 
 }  // namespace
