@@ -146,7 +146,9 @@ def _symbols(vocab: Vocab, known: Container[str]) -> list[Finding]:
     """The symbols a model of characters or tokens does not know."""
     lacking = [t for t in map(token_of, vocab.symbols[1:]) if t not in known]
     share = len(lacking) / max(1, len(vocab) - 1)
-    if not lacking or (share < WORTH_SAYING_OTHERS and SPACE not in lacking):
+    # of letters that stand for bigrams never seen, and of steps on the way to longer pieces, many are in no text
+    worth_saying = WORTH_SAYING_OTHERS if vocab.by_character else SEVERE_OTHERS
+    if not lacking or (share < worth_saying and SPACE not in lacking):
         return []
     some = ", ".join(map(repr, sorted(lacking, key=lambda t: t != SPACE)[:3]))
     says = f"the alphabets differ: it knows {len(vocab) - 1 - len(lacking)} of the network's {len(vocab) - 1} symbols"

@@ -148,9 +148,10 @@ def test_tokens_of_several_characters():
     vocab = Vocab((BLANK, " ", "a", "b", "ab", "ba"))
     model = dict.fromkeys(["<space>", "a", "b", "ab", "ba"], 1.0)
     assert found(vocab, model, ["ab ab", "a"]) == []
-    unknown, symbol = found(vocab, {t: 1.0 for t in model if t != "ab"}, ["ab ab", "a"])
-    assert "it knows 4 of the network's 5 symbols, not 'ab'" in symbol.says
+    unknown = only(vocab, {t: 1.0 for t in model if t != "ab"}, ["ab ab", "a"])
     assert unknown.says.startswith("50.0 % of the references' 4 running tokens are unknown to it, as 'ab' (2)")
+    symbols, _ = found(vocab, {t: 1.0 for t in model if t not in ("ab", "ba", "b")}, ["ab ab", "a"])
+    assert "it knows 2 of the network's 5 symbols, not 'b', 'ab', 'ba'" in symbols.says
     (unspelled,) = found(vocab, model, ["ab", "x"])
     assert "1 of 2 references cannot be spelled" in unspelled.says
     words = dict.fromkeys(["ab", "abba", "aab", "xa"], 1.0)

@@ -1,0 +1,126 @@
+"""Bigrams and pieces from recordings to words: trained, kept, decoded with models of words and of symbols, aligned."""
+
+from __future__ import annotations
+
+import pytest
+
+from ds2cli import manifest
+from ds2cli.archive import ArkWriter, read_matrix
+from ds2cli.audio.read import read
+from ds2cli.config.align import AlignConfig
+from ds2cli.config.base import build
+from ds2cli.config.decode import DecodeConfig
+from ds2cli.config.featurize import SpectrogramConfig
+from ds2cli.config.train import TrainConfig
+from ds2cli.drops import Ledger
+from ds2cli.errors import UsageError
+from ds2cli.feats.spectrogram import log_power
+from ds2cli.lm import arpa, kneser_ney
+from ds2cli.lm.text import number
+from ds2cli.nn.checkpoint import load_model
+from ds2cli.nn.evaluate import error_counts
+from ds2cli.stages import align, decode, train
+from ds2cli.stages.emitted import Network
+from ds2cli.stages.lm import splitter, symbols
+from ds2cli.stages.search import resolve, search_for
+from ds2cli.text.normalize import normalize
+from ds2cli.text.vocab import PIECES, Vocab
+
+SMALL = {
+    "epochs": 2, "batch_s": 8.0, "optim": {"lr": 0.01},
+    "model": {"channels": [16], "kernels": [5], "strides": [2], "rnn_layers": 1, "rnn_size": 16},
+}  # fmt: skip
+UNITS = {"bigram": {"kind": "bigram"}, "bpe": {"kind": "bpe", "size": 60}}
+
+
+@pytest.fixture(scope="module")
+def rows(shared_data, tmp_path_factory):
+    """Ten telephone prompts with their features."""
+    folder = tmp_path_factory.mktemp("prompts")
+    source = shared_data / "asterisk" / "en_US_f_Allison"
+    found = []
+    with ArkWriter(folder / "feats.ark") as ark:
+        for line in sorted((source / "transcripts.tsv").read_text("utf-8").splitlines())[:10]:
+            name, _, text = line.partition("\t")
+            x = log_power(read(next(source.rglob(f"{name}.flac")))[0])
+            found.append({"id": name, "text": normalize(text), "feats": ark.write(name, x), "num_frames": len(x)})
+    return found
+
+
+def trained(rows, dev, exp, units, **changed):
+    config = build(TrainConfig, ("test", SMALL), ("units", {"units": units}), ("changed", changed))
+    job = train.prepare(config, rows, dev, str(exp), SpectrogramConfig().features(), Ledger())
+    return job, [e for e in train.run(job, str(exp)) if isinstance(e, dict)]
+
+
+def model_of(lines, path):
+    made, _ = kneser_ney.estimate(number(lines), 2, [0, 0], fallback=True)
+    path.write_text("".join(arpa.lines(made)), "utf-8")
+    return str(path)
+
+
+def decoded(rows, exp, lm):
+    config, network, ledger = DecodeConfig(lm=lm, beam=20, nbest=5, timestamps=True), Network(str(exp)), Ledger()
+    resolved, warned = resolve(config, str(exp)), []
+    texts = [row["text"] for row in rows]
+    found = list(decode.run(resolved, rows, ledger, network, search_for(resolved, network, warned.append, texts)))
+    assert warned == [] and not ledger.rows and len(found) == len(rows)
+    return found
+
+
+@pytest.mark.parametrize("kind", UNITS)
+def test_from_recordings_to_words(rows, tmp_path, kind):
+    exp = tmp_path / "exp"
+    job, epochs = trained(rows, rows[:4], exp, UNITS[kind])
+    assert len(epochs) == 2 and epochs[1]["loss"] < epochs[0]["loss"] and "dev_cer" in epochs[1]
+    vocab = job.vocab
+    assert (exp / PIECES).is_file() == (kind == "bpe")
+    assert max(len(s) for s in vocab.symbols[1:]) > 1
+    labels = {u.id: u.labels.tolist() for u in job.train}
+    for row in rows:
+        assert vocab.decode(labels[row["id"]]) == row["text"] and len(labels[row["id"]]) < len(row["text"])
+
+    # the weights know how texts are spelled, without the files beside them
+    (exp / "tokens.txt").unlink()
+    (exp / PIECES).unlink(missing_ok=True)
+    network = Network(str(exp))
+    assert load_model(exp).vocab == network.vocab == symbols(str(exp)) == vocab
+
+    texts = [row["text"] for row in rows]
+    by_word = model_of([text.split() for text in texts], tmp_path / "word.arpa")
+    split = splitter("token", vocab)
+    by_symbol = model_of(map(split, texts), tmp_path / "token.arpa")
+    for lm in (by_word, by_symbol):
+        for row in decoded(rows, exp, lm):
+            assert [w["word"] for w in row["pred_words"]] == row["pred_text"].split()
+            times = [t for w in row["pred_words"] for t in (w["start"], w["end"])]
+            assert times == sorted(times)
+            found = [h["text"] for h in row["nbest"]]
+            assert found[0] == row["pred_text"] and len(set(found)) == len(found)
+    ledger = Ledger()
+    for row in align.run(AlignConfig(), rows, ledger, network):
+        assert [w["word"] for w in row["words"]] == row["text"].split()
+    assert not ledger.rows
+
+
+def test_other_units_are_another_experiment(toy, tmp_path):
+    rows = list(manifest.read(str(toy / "train.jsonl")))
+    trained(rows, [], tmp_path, {"kind": "bpe", "size": 9}, epochs=1)
+    with pytest.raises(UsageError, match=r"units.kind was bpe, is bigram; units.size was 9, is None .*--fresh"):
+        trained(rows, [], tmp_path, {"kind": "bigram"}, epochs=1)
+    with pytest.raises(UsageError, match=r"units.size: bpe needs the number"):
+        trained(rows, [], tmp_path / "new", {"kind": "bpe"}, epochs=1)
+    _, epochs = trained(rows, [], tmp_path, {"kind": "bpe", "size": 9}, epochs=2)
+    assert [row["epoch"] for row in epochs] == [2], "the same goes on"
+    trained(rows, [], tmp_path, {"kind": "bigram"}, epochs=1, fresh=True)
+    assert not (tmp_path / PIECES).exists() and Vocab.load(tmp_path / "tokens.txt") == load_model(tmp_path).vocab
+
+
+@pytest.mark.parametrize("kind", ["bigram", "unigram"])
+def test_a_network_learns_to_write_them(toy, tmp_path, kind):
+    rows, dev = (list(manifest.read(str(toy / f"{name}.jsonl"))) for name in ("train", "dev"))
+    units = {"kind": kind} | ({"size": 12} if kind == "unigram" else {})
+    job, _ = trained(rows, dev, tmp_path, units, epochs=40, batch_s=2.0, model={"rnn_size": 48})
+    assert any(len(s) > 1 for s in job.vocab.symbols[1:])
+    _, by_character = error_counts(load_model(tmp_path), job.train, read_matrix)
+    assert by_character.rate < 15
