@@ -1,7 +1,7 @@
 """Utterances as they are seen in one epoch. Letters: N samples, T frames, F bins.
 
 Recording -> speed -> shift -> room -> noise -> one level -> log power -> `vary`, which bends and masks the spectrogram.
-What needs no recording starts from stored features where there are some, and so does an utterance that is lucky.
+Stored features, where there are some, serve what needs no recording, and the utterances that draw nothing that does.
 
 Every choice follows from (seed, epoch, id of the utterance) alone: not from its place in the manifest, the batch, the
 process or the thread, nor from what was drawn for others. So a run that is resumed, or has more workers or ranks, sees
@@ -86,7 +86,7 @@ class Draw:
 
 def draw(config: AugmentConfig, seed: int, epoch: int, utterance: str) -> Draw:
     """What follows from (seed, epoch, utterance); a setting that changes leaves what the others draw as it was."""
-    # a hash is a generator already, and a hundred times as quick to make as numpy's: a plan asks for every utterance
+    # a hash is a generator already, and ten times as quick to make as numpy's: a plan asks for every utterance
     words = struct.unpack("<8Q", hashlib.blake2b(f"{seed} {epoch} {utterance}".encode()).digest())
     which, shift, has_room, room, has_noise, snr = ((word >> 11) / (1 << 53) for word in words[:6])
     return Draw(
@@ -117,6 +117,10 @@ class Augmenter:
     noise: Bank | None = None
     rooms: Bank | None = None
     channel: int | None = None
+
+    def __post_init__(self) -> None:
+        assert self.noise or not self.config.noise, "config.noise needs its bank"
+        assert self.rooms or not self.config.rir, "config.rir needs its bank"
 
     def __call__(self, utterance: Example, epoch: int) -> Features:
         """The features (T, F) float32 of an utterance in that epoch, a writable copy.
@@ -160,10 +164,12 @@ class Augmenter:
         x = samples(_recording(utterance), rate, self._speed(utterance, drawn), self.channel)
         if drawn.shift_s:
             x = shifted(x, round(drawn.shift_s * rate))
-        if drawn.room is not None and self.rooms is not None:
+        if drawn.room is not None:
+            assert self.rooms is not None
             response = self.rooms.response(int(drawn.room * len(self.rooms)), rate)
             x = x if response is None else reverberate(x, response)
-        if drawn.snr_db is not None and self.noise is not None:
+        if drawn.snr_db is not None:
+            assert self.noise is not None
             noise = noise_for(self.noise, len(x), rate, drawn.pieces())
             x = x if noise is None else mix(x, noise, drawn.snr_db)
         return x

@@ -248,7 +248,7 @@ def test_a_broken_noise_costs_no_utterance(tmp_path, rows, shared_data):
     soundfile.write(path, np.ones(16000), 16000)
     bank = open_bank([{"id": "n", "audio_filepath": str(path)}], "noise")
     path.unlink()
-    make = replace(augmenter(AugmentConfig(noise="n", noise_share=1)), noise=bank)
+    make = replace(augmenter(AugmentConfig()), config=AugmentConfig(noise="n", noise_share=1), noise=bank)
     one = utterance(rows[0])
     np.testing.assert_array_equal(make(one, 0), make.plain(one))
     make(one, 1)
