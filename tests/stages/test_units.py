@@ -17,7 +17,7 @@ from ds2cli.errors import UsageError
 from ds2cli.feats.spectrogram import log_power
 from ds2cli.lm import arpa, kneser_ney
 from ds2cli.lm.text import number
-from ds2cli.nn.checkpoint import load_model
+from ds2cli.nn.checkpoint import LAST, dump_state, load_model, load_state
 from ds2cli.nn.evaluate import error_counts
 from ds2cli.stages import align, decode, train
 from ds2cli.stages.emitted import Network
@@ -114,6 +114,18 @@ def test_other_units_are_another_experiment(toy, tmp_path):
     assert [row["epoch"] for row in epochs] == [2], "the same goes on"
     trained(rows, [], tmp_path, {"kind": "bigram"}, epochs=1, fresh=True)
     assert not (tmp_path / PIECES).exists() and Vocab.load(tmp_path / "tokens.txt") == load_model(tmp_path).vocab
+
+
+def test_an_experiment_of_before_there_was_a_choice_goes_on_with_characters(toy, tmp_path):
+    rows = list(manifest.read(str(toy / "train.jsonl")))
+    trained(rows, [], tmp_path, {}, epochs=1)
+    state = load_state(tmp_path)
+    del state["config"]["units"]
+    (tmp_path / LAST).write_bytes(dump_state({k: v for k, v in state.items() if k != "format"}))
+    with pytest.raises(UsageError, match=r"units.kind was char, is bigram"):
+        trained(rows, [], tmp_path, {"kind": "bigram"}, epochs=2)
+    _, epochs = trained(rows, [], tmp_path, {}, epochs=2)
+    assert [row["epoch"] for row in epochs] == [2]
 
 
 @pytest.mark.parametrize("kind", ["bigram", "unigram"])
