@@ -7,7 +7,7 @@ import pytest
 
 from ds2cli.errors import BadUtterance, DataError
 from ds2cli.search.emission import checked
-from ds2cli.search.greedy import collapse, greedy
+from ds2cli.search.greedy import collapse, greedy, squeeze
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "é", "ж"))
@@ -39,6 +39,14 @@ def test_paths_collapse(path, text):
 
 def test_collapse_of_nothing():
     assert collapse(np.empty(0, dtype=np.int64)).size == 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_one_space_between_words_and_none_at_the_ends(seed):
+    labels = np.random.default_rng(seed).integers(1, 4, seed)
+    text = "".join(" ab"[i - 1] for i in labels)
+    assert "".join(" ab"[i - 1] for i in squeeze(labels, 1)) == " ".join(text.split())
+    assert squeeze(labels, 9).tolist() == labels.tolist()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ds2cli import manifest
-from ds2cli.archive import ArkWriter, read_matrix
+from ds2cli.archive import ArkWriter
 from ds2cli.audio.read import read
 from ds2cli.config.align import AlignConfig
 from ds2cli.config.base import build
@@ -17,9 +17,9 @@ from ds2cli.errors import UsageError
 from ds2cli.feats.spectrogram import log_power
 from ds2cli.lm import arpa, kneser_ney
 from ds2cli.lm.text import number
+from ds2cli.metrics.wer import Counts, count
 from ds2cli.nn.checkpoint import LAST, dump_state, load_model, load_state
-from ds2cli.nn.evaluate import error_counts
-from ds2cli.stages import align, decode, train
+from ds2cli.stages import align, decode, train, train_data
 from ds2cli.stages.emitted import Network
 from ds2cli.stages.lm import splitter, symbols
 from ds2cli.stages.search import resolve, search_for
@@ -49,7 +49,7 @@ def rows(shared_data, tmp_path_factory):
 
 def trained(rows, dev, exp, units, **changed):
     config = build(TrainConfig, ("test", SMALL), ("units", {"units": units}), ("changed", changed))
-    job = train.prepare(config, rows, dev, str(exp), SpectrogramConfig().features(), Ledger())
+    job = train_data.prepare(config, rows, dev, str(exp), SpectrogramConfig().features(), Ledger())
     return job, [e for e in train.run(job, str(exp)) if isinstance(e, dict)]
 
 
@@ -134,5 +134,8 @@ def test_a_network_learns_to_write_them(toy, tmp_path, kind):
     units = {"kind": kind} | ({"size": 12} if kind == "unigram" else {})
     job, _ = trained(rows, dev, tmp_path, units, epochs=40, batch_s=2.0, model={"rnn_size": 48})
     assert any(len(s) > 1 for s in job.vocab.symbols[1:])
-    _, by_character = error_counts(load_model(tmp_path), job.train, read_matrix)
-    assert by_character.rate < 15
+    network = Network(str(tmp_path))
+    config = resolve(DecodeConfig(greedy=True), str(tmp_path))
+    found = decode.run(config, rows, Ledger(), network, search_for(config, network))
+    errors = sum((count(row["text"], row["pred_text"]) for row in found), Counts())
+    assert errors.total == sum(len(row["text"]) for row in rows) and errors.rate < 15
