@@ -15,6 +15,9 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from ds2cli.errors import UsageError
 
+PRESETS = Path(__file__).parents[1] / "presets"
+"""The settings that come with the package: the paper's networks by name."""
+
 MADE_BY = "made_by"
 """The table of a saved config that says which command and version made it; ignored when the file is read back."""
 
@@ -79,13 +82,33 @@ def build(kind: type[C], *sources: tuple[str, Mapping[str, Any]]) -> C:
 
 
 def read_toml(path: str) -> dict[str, Any]:
-    """The nested values of a TOML file; UsageError with the line when it is not TOML."""
+    """The nested values of a TOML file, or of a preset by its name where there is no such file.
+
+    UsageError, with the line, when it is not TOML; with the nearest preset when it is neither.
+    """
+    file = Path(path)
+    if not file.exists() and path in (names := presets()):
+        file = names[path]
     try:
-        return tomllib.loads(Path(path).read_text("utf-8"))
+        return tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError as e:
+        near = difflib.get_close_matches(path, presets(), 1)
+        hint = f", did you mean {near[0]!r}?" if near else " (ds2 model list names the networks that need none)"
+        raise UsageError(f"{path}: no such file{hint}") from e
     except OSError as e:
         raise UsageError(f"{path}: {(e.strerror or 'cannot be read').lower()}") from e
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise UsageError(f"{path}: not TOML: {e}") from e
+
+
+def presets() -> dict[str, Path]:
+    """The files of settings that come with the package, by name."""
+    return {file.stem: file for file in sorted(PRESETS.glob("*.toml"))}
+
+
+def titles() -> dict[str, str]:
+    """What each preset says of itself in its first line, by name."""
+    return {name: file.read_text("utf-8").partition("\n")[0].lstrip("# ") for name, file in presets().items()}
 
 
 def parse_set(text: str) -> dict[str, Any]:

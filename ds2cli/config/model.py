@@ -66,3 +66,17 @@ class ModelConfig(Config):
         for s in self.strides[: len(self.channels)]:
             stride *= s
         return stride
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowConfig(Config):
+    """Show a network."""
+
+    symbols: int | None = setting(
+        None, help="Output symbols with the blank [default: those of EXP, 29 of a config].", min=2
+    )
+    bins: int | None = setting(None, help="Bins of a feature frame [default: those of EXP, 161 of a config].", min=1)
+    hop_ms: float | None = setting(
+        None, help="Time from frame to frame (ms) [default: that of EXP, 10 of a config].", min=0.1
+    )
+    json: bool = setting(False, help="Print one JSON object instead.")

@@ -3,7 +3,18 @@ from typing import Literal
 
 import pytest
 
-from ds2cli.config.base import Config, as_dict, build, parse_set, read_toml, section, setting, to_toml
+from ds2cli.config.base import (
+    PRESETS,
+    Config,
+    as_dict,
+    build,
+    parse_set,
+    presets,
+    read_toml,
+    section,
+    setting,
+    to_toml,
+)
 from ds2cli.errors import UsageError
 
 
@@ -76,3 +87,16 @@ def test_broken_toml_is_one_line(tmp_path):
         read_toml(str(tmp_path / "c.toml"))
     with pytest.raises(UsageError, match="no such file"):
         read_toml(str(tmp_path / "missing.toml"))
+
+
+def test_a_preset_is_found_by_name_where_there_is_no_such_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = "38m-rnn-7x1280"
+    assert presets()[name] == PRESETS / f"{name}.toml"
+    assert read_toml(name)["model"]["rnn_size"] == 1280
+    (tmp_path / name).write_text("x = 1")
+    assert read_toml(name) == {"x": 1}
+    with pytest.raises(UsageError, match=r"^38m-rnn-7x1281: no such file, did you mean '38m-rnn-7x1280'\?$"):
+        read_toml("38m-rnn-7x1281")
+    with pytest.raises(UsageError, match=r"^conf/x\.toml: no such file \(ds2 model list"):
+        read_toml("conf/x.toml")

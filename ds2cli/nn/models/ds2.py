@@ -21,6 +21,7 @@ class DeepSpeech2(nn.Module):
 
     def __init__(self, config: ModelConfig, symbols: int, bins: int) -> None:
         super().__init__()
+        self.config = config
         layers, norm = len(config.channels), config.norm == "batch"
         self.strides = config.strides[:layers]
         self.stride = config.stride

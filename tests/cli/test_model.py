@@ -1,0 +1,40 @@
+import json
+
+from typer.testing import CliRunner
+
+from ds2cli.cli.main import app
+
+
+def run(*args):
+    return CliRunner().invoke(app, ["model", *args])
+
+
+def test_show_prints_a_table_of_layers_and_the_totals():
+    lines = run("show", "mandarin-deployed", "--symbols", "6000").stdout.splitlines()
+    assert lines[0].split() == ["layer", "output", "step", "ms", "parameters", "M", "mult-adds/s"]
+    assert [line.split()[0] for line in lines[1:12]] == [
+        "input", "conv1", "conv2", "rnn1", "rnn2", "rnn3", "rnn4", "rnn5", "row_conv", "fc1", "output",
+    ]  # fmt: skip
+    assert lines[4].split() == ["rnn1", "rnn,", "relu,", "forward", "2560", "40", "9,917,440", "247.8"]
+    assert lines[12].split() == ["total", "84,598,864", "2,408.6"]
+    assert lines[13:] == ["time stride 40 ms (4 frames)", "look-ahead 910 ms"]
+
+
+def test_show_as_json_has_the_same():
+    found = json.loads(run("show", "38m-gru-7x768", "--json", "--hop-ms", "20").stdout)
+    assert found["parameters"] == sum(layer["parameters"] for layer in found["layers"]) == 39168029
+    assert found["mult_adds_per_s"] == sum(layer["mult_adds"] for layer in found["layers"])
+    assert found["look_ahead_ms"] is None and found["step_ms"] == 40
+    assert [layer["name"] for layer in found["layers"]][-2:] == ["fc1", "output"]
+
+
+def test_list_names_what_config_knows():
+    lines = run("list").stdout.splitlines()
+    assert len(lines) > 15 and lines[0].split() == ["name", "network"]
+    assert any(line.startswith("english-icml ") and "ICML" in line for line in lines)
+
+
+def test_an_unknown_name_is_one_line(ds2):
+    done = ds2("model", "show", "38m-gru-7x769")
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == "ds2: 38m-gru-7x769: no such file, did you mean '38m-gru-7x768'?\n"
