@@ -77,12 +77,7 @@ def read_matrix(ref: str, key: str | None = None) -> Matrix:
     if not colon or not (byte.isascii() and byte.isdigit()):
         raise BadUtterance("not-a-matrix", f"expected path:byte, got {ref!r}")
     data, at = _map(path), int(byte)
-    if key is not None:
-        head = key.encode() + b" "
-        if bytes(data[max(0, at - len(head)) : at]) != head:
-            raise BadUtterance(
-                "stale-archive", f"{ref} does not hold {key!r}: the archive was made again (ds2 featurize)"
-            )
+    _check_key(ref, key, data, at)
     try:
         return _decode(data, at)
     except _OutOfFileError:
@@ -91,12 +86,39 @@ def read_matrix(ref: str, key: str | None = None) -> Matrix:
         raise BadUtterance("not-a-matrix", f"{ref}: {e}") from None
 
 
+def matrix_shape(ref: str, key: str | None = None) -> tuple[int, int]:
+    """Rows and columns of the matrix at `path:byte`, as `read_matrix` gives it, without decompressing it.
+
+    BadUtterance as there.
+    """
+    path, _, byte = ref.rpartition(":")
+    if byte.isdecimal():
+        data, at = _map(path), int(byte)
+        token = bytes(data[at + 2 : at + 6]).partition(b" ")[0]
+        if token in (b"CM", b"CM2", b"CM3") and bytes(data[at : at + 2]) == b"\0B":
+            _check_key(ref, key, data, at)
+            try:
+                return _compressed_shape(data, at + 3 + len(token), token)
+            except (_OutOfFileError, _NotAMatrixError):
+                pass
+    rows, columns = read_matrix(ref, key).shape
+    return rows, columns
+
+
 class _OutOfFileError(Exception):
     """The file ends before the matrix does."""
 
 
 class _NotAMatrixError(Exception):
     """The bytes are not a matrix this module knows."""
+
+
+def _check_key(ref: str, key: str | None, data: memoryview, at: int) -> None:
+    if key is None:
+        return
+    head = key.encode() + b" "
+    if bytes(data[max(0, at - len(head)) : at]) != head:
+        raise BadUtterance("stale-archive", f"{ref} does not hold {key!r}: the archive was made again (ds2 featurize)")
 
 
 def _map(path: str) -> memoryview:
@@ -146,6 +168,13 @@ def _decode(data: memoryview, at: int) -> Matrix:
 def _sizes(rows: int, columns: int) -> tuple[int, int]:
     if rows < 0 or columns < 0:
         raise _NotAMatrixError(f"its header says {rows} x {columns}")
+    return rows, columns
+
+
+def _compressed_shape(data: memoryview, at: int, token: bytes) -> tuple[int, int]:
+    rows, columns = _sizes(*struct.unpack("<8xii", _array(data, "u1", at, 16).tobytes()))
+    size = {b"CM": 8 * columns + rows * columns, b"CM2": 2 * rows * columns, b"CM3": rows * columns}[token]
+    _array(data, "u1", at + 16, size)
     return rows, columns
 
 

@@ -61,7 +61,7 @@ def dump_model(
         "features": features,
         "made": made,
     }
-    tensors = {name: value.detach().contiguous() for name, value in state.items()}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     return to_safetensors(tensors, {KEY: json.dumps(about, ensure_ascii=False)})
 
 
@@ -102,6 +102,30 @@ def one_line(e: Exception) -> str:
 def step_seconds(model: DeepSpeech2, features: dict[str, Any]) -> float:
     """Seconds from one emission step to the next."""
     return float(features["hop_ms"]) / 1000 * model.stride
+
+
+def take_over(model: DeepSpeech2, vocab: Vocab, other: Bundle) -> list[str]:
+    """Give a model the weights of another network where name and shape are the same, of its output those of the symbols
+    that both have; returns the names of the weights that it keeps, in whole or in part.
+
+    Its statistics of the features stay its own.
+    """
+    own, theirs = model.state_dict(), other.model.state_dict()
+    ids = {symbol: i for i, symbol in enumerate(other.vocab.symbols)}
+    both = [(i, ids[symbol]) for i, symbol in enumerate(vocab.symbols) if symbol in ids]
+    kept = []
+    for name, value in own.items():
+        if name in ("mean", "std"):
+            continue
+        if name.startswith("output.") and value.shape[1:] == theirs[name].shape[1:]:
+            mine, old = map(list, zip(*both, strict=True))
+            value[mine] = theirs[name][old]
+            kept += [name] if len(both) < len(vocab) else []
+        elif name in theirs and theirs[name].shape == value.shape:
+            value.copy_(theirs[name])
+        else:
+            kept.append(name)
+    return kept
 
 
 def dump_state(state: dict[str, Any]) -> bytes:

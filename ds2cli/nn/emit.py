@@ -31,8 +31,8 @@ def emissions(
         check()
         lengths = torch.tensor([len(feats[i]) for i in group])
         with torch.inference_mode():
-            logits, steps = bundle.model(pad([feats[i] for i in group]), lengths)
-            scores = logits.log_softmax(-1).transpose(0, 1).numpy()
+            logits, steps = bundle.model(pad([feats[i] for i in group]).to(bundle.model.mean.device), lengths)
+            scores = logits.log_softmax(-1).transpose(0, 1).cpu().numpy()
         for i, row, count in zip(group, scores, steps.tolist(), strict=True):
             out[i] = row[:count].copy()
     return out

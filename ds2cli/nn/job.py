@@ -10,13 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.config.train import TrainConfig
-from ds2cli.nn.batches import Reader, Utterance
+from ds2cli.nn.checkpoint import Bundle
+from ds2cli.nn.examples import Plain, See, Utterance
 from ds2cli.text.vocab import Vocab
+
+GO_ON, SAVE, HALT = 0, 1, 2
+"""What is asked for after a step: nothing, a checkpoint, or a checkpoint and the end."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is trained on what. mean, std: (F,), of the training features, which come raw from `read`."""
+    """What is trained on what. mean, std: (F,), of the training features.
+
+    see: gives a training utterance as it is seen in an epoch; plain: gives an utterance of the dev set.
+    init: a network to start from.
+    """
 
     config: TrainConfig
     vocab: Vocab
@@ -25,22 +33,39 @@ class Job:
     dev: list[Utterance]
     mean: NDArray[np.float32]
     std: NDArray[np.float32]
-    read: Reader
+    see: See
+    plain: Plain
+    init: Bundle | None = None
 
 
 @dataclass
 class Position:
-    """How far the training is, and the sums of the epoch it is in. skipped: utterances that did not count, and why."""
+    """How far the training is, and the sums of the epoch it is in.
+
+    batch: steps taken in this epoch.  best: lowest dev rate.  stale: epochs since.  divisions: of the rate, by a
+    plateau.  kept: rates and files of the networks that were best.  scale, steady: of the cost in float16, and the
+    steps since it last changed.  padding: frames of it.  waited: for readers (s).  cut: batches computed in pieces.
+    skipped: utterances that did not count, and why.
+    """
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
     elapsed_s: float = 0.0
     best: float = math.inf
+    stale: int = 0
+    divisions: int = 0
+    kept: list[Any] = field(default_factory=list)
+    scale: float = 65536.0
+    steady: int = 0
     loss: float = 0.0
     labels: int = 0
+    counted: int = 0
     frames: int = 0
+    padding: int = 0
     seconds: float = 0.0
+    waited: float = 0.0
+    cut: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -48,11 +73,28 @@ class Position:
         if not isinstance(self.skipped, dict):
             self.skipped = dict.fromkeys(self.skipped, "unknown")
 
+    def row(self, hop_ms: float, lr: float) -> dict[str, Any]:
+        """What train.jsonl says of the epoch: loss in nats a label, padding and waiting in per cent."""
+        audio_s = self.frames * hop_ms / 1000
+        row: dict[str, Any] = {
+            "epoch": self.epoch + 1,
+            "step": self.step,
+            "loss": round(self.loss / max(self.labels, 1), 4),
+            "lr": float(f"{lr:.4g}"),
+            "seconds": round(self.seconds, 2),
+            "hours_per_hour": round(audio_s / max(self.seconds, 1e-9), 1),
+            "padding": round(100 * self.padding / max(self.frames + self.padding, 1), 1),
+            "waiting": round(100 * self.waited / max(self.seconds, 1e-9), 1),
+        }
+        if self.cut:
+            row["cut"] = self.cut
+        return {**row, "skipped": self.skipped} if self.skipped else row
+
     def next_epoch(self) -> None:
         """Start the sums anew."""
         self.epoch += 1
-        self.batch = self.labels = self.frames = 0
-        self.loss = self.seconds = 0.0
+        self.batch = self.labels = self.counted = self.frames = self.padding = self.cut = 0
+        self.loss = self.seconds = self.waited = 0.0
         self.skipped = {}
 
 
@@ -71,3 +113,36 @@ class Step:
     progress: float
     elapsed_s: float
     skipped: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """The longest batch was tried before the first step. frames: with padding; pieces: 1 where memory holds it whole.
+
+    steps: of the epoch that follows, with `audio_frames` frames in all.
+    """
+
+    utterances: int
+    frames: int
+    seconds: float
+    pieces: int
+    steps: int
+    audio_frames: int
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint was written, or not: then why."""
+
+    failed: str = ""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A process ended early; all start anew from the last checkpoint."""
+
+    why: str
+
+
+Event = Step | Rehearsal | Saved | Lost | dict[str, Any]
+"""What a training tells; a dict is the row of an epoch."""

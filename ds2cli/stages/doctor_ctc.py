@@ -20,7 +20,7 @@ from ds2cli.manifest import Row
 from ds2cli.nn.ctc import Implementation, ctc, has_library
 from ds2cli.nn.ctc_ref import one
 from ds2cli.nn.verdict import Verdict
-from ds2cli.stages.train import TOKENS
+from ds2cli.stages.train_data import TOKENS
 from ds2cli.stages.worst import Case, made_up, of_rows
 from ds2cli.text.vocab import Vocab
 

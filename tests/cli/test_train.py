@@ -91,7 +91,7 @@ def test_a_signal_to_all_processes_ends_after_the_step_and_the_same_command_goes
 @pytest.mark.parametrize(
     ("rows", "status", "said"),
     [
-        ([{"id": "a", "text": "x"}], 3, "the field 'feats' is missing"),
+        ([{"id": "a", "text": "x"}], 3, "neither feats nor audio_filepath"),
         ([{"id": "a", "text": "x", "feats": "none.ark:3", "num_frames": 3}], 3, "no utterance can be used"),
         ([], 3, "no utterance can be used"),
     ],

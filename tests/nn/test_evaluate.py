@@ -5,9 +5,9 @@ import torch
 
 from ds2cli.config.model import ModelConfig
 from ds2cli.metrics.wer import Counts
-from ds2cli.nn.batches import Utterance
 from ds2cli.nn.checkpoint import Bundle
 from ds2cli.nn.evaluate import error_counts
+from ds2cli.nn.examples import Utterance
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.nn.workers import Group
 from ds2cli.text.vocab import BLANK, Vocab
@@ -29,9 +29,14 @@ def test_the_counts_of_the_processes_add_up_to_those_of_one():
     rng = np.random.default_rng(0)
     arrays = {f"u{i}": rng.normal(size=(10 + i, 5)).astype(np.float32) for i in range(5)}
     dev = [Utterance(name, name, len(x), np.zeros(0, np.int32), "a b ab") for name, x in arrays.items()]
-    whole = error_counts(bundle, dev, arrays.__getitem__)
+
+    def plain(utterance):
+        return arrays[utterance.feats]
+
+    *whole, texts = error_counts(bundle, dev, plain)
     assert whole[0].total == 15 and whole[1].total == 30
     for size in (2, 7):
-        parts = [error_counts(bundle, dev, arrays.__getitem__, Alone(rank, size)) for rank in range(size)]
-        assert (sum((p[0] for p in parts), Counts()), sum((p[1] for p in parts), Counts())) == whole
-    assert error_counts(bundle, [], arrays.__getitem__) == (Counts(), Counts())
+        parts = [error_counts(bundle, dev, plain, Alone(rank, size)) for rank in range(size)]
+        assert [sum((p[i] for p in parts), Counts()) for i in (0, 1)] == whole
+        assert {k: v for *_, part in parts for k, v in part.items()} == texts and set(texts) == set(arrays)
+    assert error_counts(bundle, [], plain) == (Counts(), Counts(), {})

@@ -8,14 +8,18 @@ import pytest
 import torch
 
 from ds2cli.config.augment import AugmentConfig
+from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.config.model import ModelConfig
 from ds2cli.config.optim import OptimConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.errors import DataError, Ds2Error
-from ds2cli.nn.batches import Utterance, load
+from ds2cli.nn.augmenter import Augmenter
+from ds2cli.nn.batches import load
 from ds2cli.nn.checkpoint import BEST, LAST, LOG, load_model, load_state
+from ds2cli.nn.examples import Utterance
 from ds2cli.nn.fit import MOST_SKIPPED, Trainer
-from ds2cli.nn.job import Job, Step
+from ds2cli.nn.job import HALT, Job, Step
+from ds2cli.nn.loader import Loader
 from ds2cli.nn.workers import Group
 from ds2cli.text.vocab import BLANK, Vocab
 
@@ -45,7 +49,23 @@ def job(arrays, utterances, dev=True, **settings):
     }  # fmt: skip
     mean, std = np.zeros(6, np.float32), np.ones(6, np.float32)
     config = TrainConfig(**settings)
-    return Job(config, VOCAB, FEATURES, utterances, utterances[:4] if dev else [], mean, std, arrays.__getitem__)
+    see = Augmenter(config.augment, SpectrogramConfig(), config.seed, mean, arrays.__getitem__)
+    return Job(config, VOCAB, FEATURES, utterances, utterances[:4] if dev else [], mean, std, see, see.plain)
+
+
+def untimed(rows):
+    return [{k: v for k, v in row.items() if k not in ("seconds", "hours_per_hour", "waiting")} for row in rows]
+
+
+def step_of(trainer, batch, want=0):
+    """One step with one batch."""
+    return trainer._step([batch], 0.5, 1.0, want)
+
+
+def batch_of(trainer, positions):
+    """A batch of the training set as the trainer takes it."""
+    ((batch,),) = trainer._batches([[positions]], Loader(trainer.job.see, 0))
+    return batch
 
 
 class Files(dict):
@@ -70,7 +90,12 @@ def test_it_learns_to_read_two_letters(tmp_path):
     rows = [e for e in trainer.run(Files(tmp_path), lambda: False) if isinstance(e, dict)]
     assert [r["epoch"] for r in rows] == list(range(1, 26))
     assert rows[-1]["dev_cer"] <= 5.0 and rows[-1]["loss"] < 0.3 < rows[0]["loss"]
-    assert set(rows[0]) == {"epoch", "step", "loss", "lr", "seconds", "hours_per_hour", "dev_wer", "dev_cer"}
+    assert list(rows[0]) == [
+        "epoch", "step", "loss", "lr", "seconds", "hours_per_hour", "padding", "waiting", "dev_wer", "dev_cer",
+        "samples",
+    ]  # fmt: skip
+    assert [s["text"] for s in rows[-1]["samples"]] == [u.text for u in utterances[:3]]
+    assert sum(s["text"] == s["pred_text"] for s in rows[-1]["samples"]) >= 2
     best = load_model(tmp_path)
     assert best.made["dev_cer"] == min(r["dev_cer"] for r in rows)
 
@@ -86,12 +111,12 @@ def test_a_run_cut_anywhere_goes_on_along_the_same_losses(tmp_path, memory):
         files = Files(tmp_path)
         first = Trainer(job(arrays, utterances, **settings), Group())
         asked = iter(range(1, total + 2))
-        before = list(first.run(files, lambda asked=asked, cut=cut: next(asked) >= cut))
+        before = list(first.run(files, lambda asked=asked, cut=cut: HALT * (next(asked) >= cut)))
         second = Trainer(job(arrays, utterances, **settings), Group(), load_state(tmp_path))
         after = list(second.run(files, lambda: False))
         assert losses(before) + losses(after) == losses(expected)
-        made = [{**e, "seconds": 0, "hours_per_hour": 0} for e in [*before, *after] if isinstance(e, dict)]
-        assert made == [{**e, "seconds": 0, "hours_per_hour": 0} for e in expected if isinstance(e, dict)]
+        made = untimed(e for e in [*before, *after] if isinstance(e, dict))
+        assert made == untimed(e for e in expected if isinstance(e, dict))
         for kept in (lambda t: t.model.state_dict(), lambda t: t.average.state):
             for a, b in zip(kept(whole).values(), kept(second).values(), strict=True):
                 assert torch.equal(a, b)
@@ -112,9 +137,7 @@ def test_a_run_killed_at_any_write_loses_no_row(tmp_path, name, after):
         rows = [row for row in old if state and row["epoch"] <= state["at"]["epoch"]]
         trainer = Trainer(job(arrays, utterances, keep="last"), Group(), state, rows)
         list(trainer.run(files, lambda: False))
-        return [
-            {**json.loads(line), "seconds": 0, "hours_per_hour": 0} for line in (path / LOG).read_text().splitlines()
-        ]
+        return untimed(json.loads(line) for line in (path / LOG).read_text().splitlines())
 
     def killing(at, data):
         if at == name and len(seen) == 1 and not after:
@@ -139,11 +162,12 @@ def test_a_run_cut_at_the_step_where_the_time_is_out_is_still_judged(tmp_path):
     arrays, utterances = corpus()
     settings = {"epochs": 1, "minutes": 1.0, "batch_s": 0.3}
     first = Trainer(job(arrays, utterances, **settings), Group())
-    assert len(losses(first.run(Files(tmp_path), lambda: True))) == 1 and not (tmp_path / BEST).exists()
+    assert len(losses(first.run(Files(tmp_path), lambda: HALT))) == 1 and not (tmp_path / BEST).exists()
     state = load_state(tmp_path)
     state["at"]["elapsed_s"] = 61.0
     events = list(Trainer(job(arrays, utterances, **settings), Group(), state).run(Files(tmp_path), lambda: False))
-    assert [e["step"] for e in events] == [1] and load_model(tmp_path).made["epoch"] == 1
+    assert [e["step"] for e in events if isinstance(e, dict)] == [1] and not losses(events)
+    assert load_model(tmp_path).made["epoch"] == 1
 
 
 def test_the_first_and_the_last_step_have_a_rate(tmp_path):
@@ -160,7 +184,7 @@ def test_the_first_and_the_last_step_have_a_rate(tmp_path):
 def test_a_state_of_another_network_is_one_sentence(tmp_path):
     arrays, utterances = corpus()
     first = Trainer(job(arrays, utterances), Group())
-    list(first.run(Files(tmp_path), lambda: True))
+    list(first.run(Files(tmp_path), lambda: HALT))
     wider = ModelConfig(**{**vars(MODEL), "rnn_size": 13})
     with pytest.raises(DataError, match=r"^last.pt: does not fit this network: .*size mismatch.* \(another folder"):
         Trainer(job(arrays, utterances, model=wider), Group(), load_state(tmp_path))
@@ -171,9 +195,11 @@ def test_a_state_of_another_network_is_one_sentence(tmp_path):
 class Half(Group):
     """One of two processes, the other of which adds nothing."""
 
-    def add(self, flat):
-        self.sent = flat.clone()
-        return flat
+    def add_later(self, flat):
+        self.sent.append(flat.clone())
+
+    def wait(self, work):
+        pass
 
     def together(self, found):
         return found
@@ -184,13 +210,15 @@ def test_a_share_of_a_single_step_adds_no_labels_and_is_named():
     arrays["short"] = np.ones((1, 6), np.float32)
     short = Utterance("short", "short", 1, np.array([1], np.int32), "a")
     group = Half(0, 2)
+    group.sent = []
     trainer = Trainer(job(arrays, [short, *utterances], augment=AugmentConfig()), group)
-    (batch,) = trainer._batches([[0, 1]])
+    batch = batch_of(trainer, [0, 1])
     assert batch.ids == [] and batch.unusable == {"short": "single-step"}
-    assert math.isnan(trainer._step(batch, 0.5, 1.0, False)[0])
-    assert group.sent[-8:].tolist() == [0, 0, 0, 0, 0, 1, 0, 1] and not group.sent[:-8].any()
+    assert math.isnan(step_of(trainer, batch)[0])
+    *gradients, numbers = group.sent
+    assert numbers.tolist() == [0, 0, 0, 1, 0, -0, 0, 0, 0, 1] and not any(map(torch.any, gradients))
     assert trainer.at.skipped == {"short": "single-step"} and trainer.at.labels == 0
-    loss = trainer._step(load(utterances[:2], arrays.__getitem__, lambda x, _: x), 0.5, 1.0, False)[0]
+    loss = step_of(trainer, load(utterances[:2], trainer.job.see))[0]
     assert math.isfinite(loss) and trainer.failures == 0
 
 
@@ -230,11 +258,11 @@ def test_a_label_that_does_not_fit_costs_its_utterance_only(tmp_path, implementa
     assert all(map(math.isfinite, losses(events))), "the others of its batch are learned from"
     assert events[-1]["skipped"] == {"u99": "label-too-long"} and events[-1]["step"] == len(losses(events))
     trainer = Trainer(given, Group())
-    (batch,) = trainer._batches([[0, 1, len(utterances)]])
-    cost, labels, odd = trainer._backward(batch)
-    assert labels == len(utterances[0].labels) + len(utterances[1].labels) and list(odd) == ["u99"] and cost > 0
-    alone = load([long], arrays.__getitem__, lambda x, _: x)
-    assert math.isnan(trainer._step(alone, 0.5, 1.0, False)[0]) and trainer.failures == 1
+    costs = trainer.backward([batch_of(trainer, [0, 1, len(utterances)])], seed=0)
+    assert costs.labels == len(utterances[0].labels) + len(utterances[1].labels) and costs.counted == 2
+    assert list(costs.out) == ["u99"] and costs.cost > 0 and not costs.spoiled
+    alone = load([long], given.see)
+    assert math.isnan(step_of(trainer, alone)[0]) and trainer.failures == 1
 
 
 def test_logits_that_are_not_finite_name_their_utterances_and_skip_the_step():
@@ -248,12 +276,12 @@ def test_logits_that_are_not_finite_name_their_utterances_and_skip_the_step():
         return logits, steps
 
     hook = trainer.model.register_forward_hook(spoil)
-    batch = load(utterances[:4], arrays.__getitem__, lambda x, _: x)
-    loss, skipped, _ = trainer._step(batch, 0.5, 1.0, False)
+    batch = load(utterances[:4], trainer.job.see)
+    loss, skipped, _ = step_of(trainer, batch)
     assert math.isnan(loss) and skipped == {batch.ids[1]: "not-finite"} == trainer.at.skipped
     assert all(map(torch.equal, before, trainer.parameters)) and trainer.failures == 1
     hook.remove()
-    assert math.isfinite(trainer._step(batch, 0.5, 1.0, False)[0]) and trainer.failures == 0
+    assert math.isfinite(step_of(trainer, batch)[0]) and trainer.failures == 0
 
 
 def test_the_two_losses_learn_the_same(tmp_path):
@@ -267,7 +295,7 @@ def test_the_two_losses_learn_the_same(tmp_path):
 
 def test_a_checkpoint_of_before_reasons_were_kept_goes_on(tmp_path):
     arrays, utterances = corpus()
-    list(Trainer(job(arrays, utterances), Group()).run(Files(tmp_path), lambda: True))
+    list(Trainer(job(arrays, utterances), Group()).run(Files(tmp_path), lambda: HALT))
     state = load_state(tmp_path)
     state["at"]["skipped"] = ["u03"]
     events = list(Trainer(job(arrays, utterances), Group(), state).run(Files(tmp_path), lambda: False))

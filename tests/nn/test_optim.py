@@ -5,31 +5,65 @@ import torch
 from torch import nn
 
 from ds2cli.config.optim import OptimConfig
-from ds2cli.nn.optim import Average, build, rate, wants_bfloat16
+from ds2cli.nn.optim import Average, build, precision, rate, step
+
+
+def at(progress, epoch=0, divisions=0, **settings):
+    return rate(progress, epoch, divisions, OptimConfig(**{"lr": 1.0, "warmup": 0.0, **settings}))
 
 
 @pytest.mark.parametrize(
     ("progress", "expected"), [(0.0, 0.0), (0.05, 0.5), (0.1, 1.0), (0.55, 0.5), (1.0, 0.0), (1.2, 0.0)]
 )
 def test_the_rate_rises_and_falls_to_zero(progress, expected):
-    assert rate(progress, OptimConfig(lr=1.0, warmup=0.1)) == pytest.approx(expected)
+    assert at(progress, warmup=0.1) == pytest.approx(expected)
 
 
 def test_no_warm_up_and_a_curved_fall():
-    assert rate(0.0, OptimConfig(lr=1.0, warmup=0.0)) == 1.0
-    assert rate(0.5, OptimConfig(lr=1.0, warmup=0.0, power=2.0)) == pytest.approx(0.25)
-    assert rate(1.0, OptimConfig(lr=1.0, warmup=1.0)) == 1.0
+    assert at(0.0) == 1.0
+    assert at(0.5, power=2.0) == pytest.approx(0.25)
+    assert at(1.0, warmup=1.0) == 1.0
+
+
+def test_the_papers_rate_is_divided_each_epoch():
+    rates = [at(0.5, epoch, schedule="epoch", lr=6e-4) for epoch in range(20)]
+    assert rates == pytest.approx([6e-4 / 1.2**epoch for epoch in range(20)])
+    assert at(0.05, 1, schedule="epoch", warmup=0.1) == pytest.approx(0.5), "the warm-up comes first"
+
+
+def test_half_a_cosine_a_plateau_and_no_change():
+    assert [at(p, schedule="cosine") for p in (0.0, 0.5, 1.0)] == pytest.approx([1.0, 0.5, 0.0])
+    assert at(0.2, schedule="cosine", warmup=0.2) == pytest.approx(1.0)
+    assert at(0.9, 7, 3, schedule="plateau", lr_divisor=2.0) == 1 / 8
+    assert at(0.9, 7, 3, schedule="constant") == 1.0
+
+
+def test_nesterovs_momentum_as_in_its_formula():
+    """v <- mu v + g; w <- w - rate (g + mu v), and decay that does not go through v."""
+    weight = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(weight.weight, 1.0)
+    optimizer = build(weight, OptimConfig(method="sgd", momentum=0.9, weight_decay=0.1))
+    w, v = 1.0, 0.0
+    for gradient, lr in [(1.0, 0.1), (-2.0, 0.1), (0.5, 0.05)]:
+        weight.weight.grad = torch.full((1, 1), gradient)
+        step(optimizer, lr)
+        v = 0.9 * v + gradient
+        w = w * (1 - lr * 0.1) - lr * (gradient + 0.9 * v)
+        assert float(weight.weight.detach()) == pytest.approx(w, rel=1e-5)
+
+
+CPU = torch.device("cpu")
 
 
 def test_precision_is_what_was_asked_for():
-    assert wants_bfloat16("bfloat16") and not wants_bfloat16("float32")
+    assert precision("bfloat16", CPU) == torch.bfloat16 and precision("float32", CPU) == torch.float32
 
 
 @pytest.mark.parametrize(("one_dnn", "supported"), [(True, True), (True, False), (False, True)])
 def test_auto_takes_bfloat16_only_where_one_dnn_has_it(monkeypatch, one_dnn, supported):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: one_dnn)
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported, raising=False)
-    assert wants_bfloat16("auto") is (one_dnn and supported)
+    assert (precision("auto", CPU) == torch.bfloat16) is (one_dnn and supported)
 
 
 def test_only_matrices_decay():

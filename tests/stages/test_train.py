@@ -15,7 +15,7 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.nn.checkpoint import LAST, dump_state, load_model, load_state
 from ds2cli.nn.evaluate import error_counts
-from ds2cli.stages import train
+from ds2cli.stages import train, train_data
 
 FEATURES = SpectrogramConfig().features()
 SMALL = {
@@ -31,7 +31,7 @@ def config(**changed):
 def prepared(toy, exp, rows=None, ledger=None, stats=None, **changed):
     rows = list(manifest.read(str(toy / "train.jsonl"))) if rows is None else rows
     dev = manifest.read(str(toy / "dev.jsonl"))
-    return train.prepare(config(**changed), rows, dev, str(exp), FEATURES, ledger or Ledger(), stats)
+    return train_data.prepare(config(**changed), rows, dev, str(exp), FEATURES, ledger or Ledger(), stats)
 
 
 def rows_of(job, exp):
@@ -39,7 +39,7 @@ def rows_of(job, exp):
 
 
 def untimed(rows):
-    return [{k: v for k, v in row.items() if k not in ("seconds", "hours_per_hour")} for row in rows]
+    return [{k: v for k, v in row.items() if k not in ("seconds", "hours_per_hour", "waiting")} for row in rows]
 
 
 def test_the_experiment_folder(toy, tmp_path, jsonl):
@@ -110,11 +110,11 @@ def test_a_dev_row_that_cannot_be_read_is_dropped_before_the_training(toy, tmp_p
         dev[0]["feats"] = ark.write(dev[0]["id"], np.zeros((5, 7), np.float32))
     dev[1]["feats"] = str(tmp_path / "gone.ark:5")
     ledger = Ledger()
-    job = train.prepare(config(), rows, dev, str(tmp_path), FEATURES, ledger)
+    job = train_data.prepare(config(), rows, dev, str(tmp_path), FEATURES, ledger)
     assert ledger.reasons == {"wrong-features": 1, "missing-archive": 1}
     assert [u.id for u in job.dev] == [row["id"] for row in dev[2:]]
     with pytest.raises(DataError, match="no dev utterance can be used"):
-        train.prepare(config(), rows, dev[:2], str(tmp_path), FEATURES, Ledger())
+        train_data.prepare(config(), rows, dev[:2], str(tmp_path), FEATURES, Ledger())
 
 
 def test_nothing_left_is_an_error(toy, tmp_path):
@@ -153,6 +153,7 @@ def test_two_processes_learn_as_one(toy, tmp_path):
     # each process norms over its own half of a batch, so the losses are near, not equal
     assert two[0]["loss"] == pytest.approx(one[0]["loss"], rel=0.2)
     # they test on the dev set together, to what the stored network gives in one process
-    by_word, by_character = error_counts(load_model(tmp_path / "two"), prepared(toy, tmp_path).dev, read_matrix)
+    job = prepared(toy, tmp_path)
+    by_word, by_character, _ = error_counts(load_model(tmp_path / "two"), job.dev, job.plain)
     assert (two[0]["dev_wer"], two[0]["dev_cer"]) == (round(by_word.rate, 2), round(by_character.rate, 2))
     assert len(rows_of(prepared(toy, tmp_path / "two", epochs=2, nproc=2), tmp_path / "two")) == 1

@@ -1,0 +1,128 @@
+"""Gradients of a step's batches, also where memory does not reach for a batch as it is."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ds2cli.nn.batches import Batch, halves
+from ds2cli.nn.ctc import Implementation, Verdict, ctc
+from ds2cli.nn.models.ds2 import DeepSpeech2
+from ds2cli.nn.reduce import Reducer
+
+OWN_FAULT = (Verdict.TOO_SHORT, Verdict.IMPOSSIBLE)
+"""What costs an utterance only itself. NaN in one comes from all of them: a batch norm mixes the rows of a batch."""
+
+OUT_OF_MEMORY = "out-of-memory"
+"""Why an utterance is left out for which alone there is not enough memory."""
+
+
+@dataclass
+class Costs:
+    """The summed cost of a step's utterances (nats), their labels and number, and what is not in it and why.
+
+    spoiled: a loss was not finite, so the gradients are worth nothing.  pieces: into how many a batch was cut.
+    """
+
+    cost: float = 0.0
+    labels: int = 0
+    counted: int = 0
+    out: dict[str, str] = field(default_factory=dict)
+    spoiled: bool = False
+    pieces: int = 0
+
+    def __iadd__(self, other: Costs) -> Costs:
+        self.cost += other.cost
+        self.labels += other.labels
+        self.counted += other.counted
+        self.out |= other.out
+        self.spoiled |= other.spoiled
+        return self
+
+
+class Backward:
+    """Fills the gradients of a model with those of the summed cost of batches."""
+
+    def __init__(
+        self, model: DeepSpeech2, reducer: Reducer, precision: torch.dtype, implementation: Implementation
+    ) -> None:
+        self.model, self.reducer = model, reducer
+        self.precision, self.implementation = precision, implementation
+        self.device = model.mean.device
+        self.scale = 1.0
+        """Of the cost, so that float16 gradients do not vanish."""
+
+    def __call__(self, batches: Sequence[Batch], seed: int) -> Costs:
+        """Compute the gradients of the summed cost. seed: of the dropout.
+
+        A batch that memory does not hold is cut in two, and all is computed anew with it in pieces: they have batch
+        statistics of their own. An utterance that does not fit alone is left out.
+        """
+        pieces, lost = list(batches), {name: why for batch in batches for name, why in batch.unusable.items()}
+        while True:
+            costs = Costs(out=dict(lost), pieces=len(pieces))
+            failed = self._all(pieces, seed, costs)
+            if failed is None:
+                return costs
+            batch = pieces.pop(failed)
+            if len(batch.ids) == 1:
+                lost[batch.ids[0]] = OUT_OF_MEMORY
+            else:
+                pieces[failed:failed] = halves(batch)
+
+    def _all(self, pieces: Sequence[Batch], seed: int, costs: Costs) -> int | None:
+        """Add up the costs of pieces; the index of one that memory does not hold."""
+        torch.manual_seed(seed)
+        self.model.train()
+        self.reducer.start()
+        for p in self.model.parameters():
+            p.grad = None
+        for i, piece in enumerate(pieces):
+            self.reducer.armed = i == len(pieces) - 1
+            try:
+                costs += self._one(piece)
+            except (MemoryError, RuntimeError) as e:
+                if not lacks_memory(e):
+                    raise
+            else:
+                continue
+            # what the failed pass still holds is freed here, after its traceback
+            gc.collect()
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            return i
+        return None
+
+    def _one(self, batch: Batch) -> Costs:
+        if not batch.ids:
+            return Costs()
+        logits, steps = self._forward(batch)
+        costs, verdicts = ctc(logits, batch.targets, steps, batch.target_lengths, implementation=self.implementation)
+        fine = verdicts == Verdict.FINE
+        odd = {batch.ids[n]: Verdict(int(verdicts[n])) for n in torch.where(~fine)[0].tolist()}
+        cost = costs.where(fine, 0).sum()
+        spoiled = any(verdict not in OWN_FAULT for verdict in odd.values())
+        if not spoiled:
+            (self.scale * cost).backward()  # type: ignore[no-untyped-call]
+        labels = int(batch.target_lengths[fine.cpu()].sum())
+        codes = {name: verdict.code for name, verdict in odd.items()}
+        return Costs(float(cost.detach()), labels, len(batch.ids) - len(odd), codes, spoiled)
+
+    def _forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        feats = batch.feats.to(self.device, non_blocking=True)
+        half = self.precision != torch.float32
+        with torch.autocast(self.device.type, self.precision if half else None, enabled=half):
+            logits, steps = self.model(feats, batch.lengths)
+        return logits, steps
+
+
+def lacks_memory(e: BaseException) -> bool:
+    """Whether an error says that there was not enough memory."""
+    text = str(e)
+    return isinstance(e, (MemoryError, torch.OutOfMemoryError)) or any(
+        words in text for words in ("can't allocate memory", "not enough memory", "out of memory")
+    )

@@ -1,0 +1,59 @@
+"""Sequence-wise batch norm (paper §3.2, eq. 8): statistics over all valid frames of a batch. M frames, C channels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from ds2cli.nn.workers import Group
+
+
+class SequenceNorm(nn.BatchNorm1d):
+    """torch's batch norm over packed frames; in training with a group, over the frames of all its processes."""
+
+    group: Group | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (M, C); with a group M may be 0, as the others need this process's part all the same."""
+        if not self.training or self.group is None or self.group.size == 1:
+            return super().forward(x)
+        y, mean, variance, count = _Together.apply(x, self.weight, self.bias, self.eps, self.group)  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            share = self.momentum or 0.1
+            self.running_mean.lerp_(mean, share)  # type: ignore[union-attr, operator]
+            self.running_var.lerp_(variance * (count / (count - 1).clamp_min(1)), share)  # type: ignore[union-attr, operator]
+            self.num_batches_tracked.add_(1)  # type: ignore[union-attr, operator]
+        return y  # type: ignore[no-any-return]
+
+
+class _Together(torch.autograd.Function):
+    """Normalise by the mean and variance of all processes' frames."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, group: Group
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        wide = x.double()
+        sums = group.add(torch.cat([wide.sum(0), wide.square().sum(0), wide.new_tensor([len(x)])]))
+        total, squares = sums[:-1].chunk(2)
+        count = sums[-1].clamp_min(1)
+        mean = total / count
+        variance = (squares / count - mean.square()).clamp_min(0)
+        scale = (variance + eps).rsqrt().to(weight.dtype)
+        normal = (x - mean.to(weight.dtype)) * scale
+        ctx.save_for_backward(normal, weight, scale, count)
+        ctx.group = group
+        ctx.mark_non_differentiable(mean := mean.to(weight.dtype), variance := variance.to(weight.dtype), count)
+        return torch.addcmul(bias, normal, weight), mean, variance, count
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, dy: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        normal, weight, scale, count = ctx.saved_tensors
+        dbias, dweight = dy.sum(0), (dy * normal).sum(0)
+        mean_dy, mean_dot = (ctx.group.add(torch.cat([dbias, dweight])) / count).to(dy.dtype).chunk(2)
+        dx = (dy - mean_dy - normal * mean_dot) * (weight * scale)
+        return dx, dweight, dbias, None, None
