@@ -16,7 +16,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ds2cli import native
-from ds2cli.nn.cells import Cell
+from ds2cli.nn.cells import CELLS, Cell
+from ds2cli.nn.recurrent_simple import recur_simple
+
+CLIPPED = CELLS["rnn", "relu"]
 
 
 def recur(cell: Cell, gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
@@ -104,13 +107,16 @@ def recur_torch(cell: Cell, gates: Tensor, recurrent: Tensor, lengths: Tensor) -
     own_last_first = torch.where(frames < lengths, lengths - 1 - frames, frames)[:, :, None]
     inputs = [gates, gates.gather(0, own_last_first.expand_as(gates))][:D]
     x = torch.stack(inputs, dim=1)
-    transposed, states = recurrent.transpose(1, 2), []
-    state = (gates.new_zeros(D, N, H),) * cell.states
-    for t in range(T):
-        new = cell.step(x[t], torch.bmm(state[0], transposed), state)
-        state = tuple(torch.where(valid[t], part, 0) for part in new)
-        states.append(state[0])
-    out = torch.stack(states, dim=1) if states else gates.new_zeros(D, 0, N, H)
+    if cell.gates == 1:
+        out = recur_simple(x, recurrent, valid.sum((1, 2)).tolist(), cell is CLIPPED).transpose(0, 1)
+    else:
+        transposed, states = recurrent.transpose(1, 2), []
+        state = (gates.new_zeros(D, N, H),) * cell.states
+        for t in range(T):
+            new = cell.step(x[t], torch.bmm(state[0], transposed), state)
+            state = tuple(torch.where(valid[t], part, 0) for part in new)
+            states.append(state[0])
+        out = torch.stack(states, dim=1) if states else gates.new_zeros(D, 0, N, H)
     if D == 1:
         return out
     return torch.stack([out[0], out[1].gather(0, own_last_first.expand_as(out[1]))])

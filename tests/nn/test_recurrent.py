@@ -199,6 +199,19 @@ def test_autocast_rounds_the_factors_and_nothing_more(cell, shape):
         assert float((ours - theirs).norm()) <= (0.1 if relu else 0.02) * float(theirs.norm())
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_simple_cell_without_the_library_computes_in_autocast_s_type(shape):
+    for key in (("rnn", "tanh"), ("rnn", "relu")):
+        arguments = make(CELLS[key], *shape, dtype=torch.float32)
+        expected = run(recur_torch, *arguments)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = run(recur_torch, *arguments)
+        assert [x.dtype for x in found] == [torch.float32] * 3
+        assert torch.equal(found[0], found[0].bfloat16().float())
+        for ours, theirs in zip(found, expected, strict=True):
+            assert float((ours - theirs).norm()) <= 0.15 * float(theirs.norm())
+
+
 @NATIVE
 def test_bfloat16_gates_are_widened(cell):
     _, gates, recurrent, lengths, seed = make(cell, *SHAPES[4], dtype=torch.float32)
