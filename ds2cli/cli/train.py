@@ -42,6 +42,7 @@ def train(
     from ds2cli.nn.workers import launched
     from ds2cli.stages import train as stage
     from ds2cli.stages.train_data import prepare
+    from ds2cli.stages.watch import watched
 
     ledger, first = Ledger(), (launched() or (0, 1))[0] == 0
     held_out = manifest.read(dev, NEEDS) if dev else iter(())
@@ -60,7 +61,7 @@ def train(
             made = {"ds2cli": __version__, "command": shlex.join(["ds2", *sys.argv[1:]]), "kept": ledger.kept}
             # a folder's own settings may be given back to go on in it: they must not ask to start anew
             f.write(to_toml(replace(config, fresh=False), made))
-        done = show(events, config)
+        done = show(watched(events, exp, tensorboard=config.tensorboard), config)
     if asked.end and not done:
         ui.log("train: interrupted, last.pt is written; the same command goes on from there")
         raise typer.Exit(INTERRUPTED)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import resource
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ds2cli.config.train import TrainConfig
@@ -86,6 +89,7 @@ class Position:
             "padding": round(100 * self.padding / max(self.frames + self.padding, 1), 1),
             "waiting": round(100 * self.waited / max(self.seconds, 1e-9), 1),
         }
+        row["memory_mb"] = peak_memory_mb()
         if self.cut:
             row["cut"] = self.cut
         return {**row, "skipped": self.skipped} if self.skipped else row
@@ -96,6 +100,15 @@ class Position:
         self.batch = self.labels = self.counted = self.frames = self.padding = self.cut = 0
         self.loss = self.seconds = self.waited = 0.0
         self.skipped = {}
+
+
+def peak_memory_mb() -> int:
+    """The most memory that this process has had, that of its GPU if it has one."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() >> 20
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # kilobytes, on macOS bytes
+    return most >> 20 if sys.platform == "darwin" else most >> 10
 
 
 @dataclass(frozen=True)

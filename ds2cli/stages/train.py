@@ -24,7 +24,7 @@ from ds2cli.stages.train_data import TOKENS
 
 MAY_CHANGE = (
     "epochs", "minutes", "device", "nproc", "readers", "restarts", "ctc", "save_minutes", "keep_best", "early_stop",
-    "fresh", "max_bad", "dropped",
+    "tensorboard", "fresh", "max_bad", "dropped",
 )  # fmt: skip
 """Settings that a run may go on with although they differ."""
 

@@ -39,7 +39,7 @@ def rows_of(job, exp):
 
 
 def untimed(rows):
-    return [{k: v for k, v in row.items() if k not in ("seconds", "hours_per_hour", "waiting")} for row in rows]
+    return [{k: v for k, v in row.items() if k not in ("seconds", "hours_per_hour", "waiting", "memory_mb")} for row in rows]
 
 
 def test_the_experiment_folder(toy, tmp_path, jsonl):

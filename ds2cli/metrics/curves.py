@@ -1,0 +1,40 @@
+"""How a training went, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ds2cli.io import open_out_bytes
+
+Row = Mapping[str, Any]
+
+PANELS = (("loss", "loss (nats a label)"), ("dev", "dev error rate (%)"), ("lr", "learning rate"))
+
+
+def draw(path: str, title: str, rows: Sequence[Row]) -> None:
+    """Write loss, dev error rates and learning rate over the epochs to a PNG, whole or not at all.
+
+    rows: those of train.jsonl. matplotlib must be installed (`metrics.heatmap.can_draw`).
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(15.0, 4.2), layout="constrained")
+    figure.suptitle(title)
+    epochs = [row["epoch"] for row in rows]
+    for axes, (name, label) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
+        lines = {"dev_wer": "WER", "dev_cer": "CER"} if name == "dev" else {name: ""}
+        for field, of in lines.items():
+            axes.plot(epochs, [row.get(field, float("nan")) for row in rows], marker=".", label=of)
+        if name == "dev":
+            axes.legend(frameon=False)
+            axes.set_ylim(bottom=0)
+        if name == "loss" and all(row["loss"] > 0 for row in rows):
+            axes.set_yscale("log")
+        axes.set_ylabel(label)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    with open_out_bytes(path) as f:
+        figure.savefig(f, format="png", dpi=110, metadata={"Software": None})
