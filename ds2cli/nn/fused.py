@@ -13,11 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from ds2cli.nn.cells import Cell
+from ds2cli.nn.norm import SequenceNorm
 
 
-def suits(cell: Cell, x: Tensor) -> bool:
-    """Whether a layer is quicker this way: on a GPU, where torch has the cell."""
-    return x.is_cuda and cell.fused is not None
+def suits(cell: Cell, norm: nn.Module, x: Tensor) -> bool:
+    """Whether a layer is to run this way: on a GPU, where torch has the cell, and x has all that the norm is over."""
+    alone = not isinstance(norm, SequenceNorm) or not norm.training or norm.group is None or norm.group.size == 1
+    return x.is_cuda and cell.fused is not None and alone
 
 
 def folded(project: nn.Linear, norm: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -26,7 +28,7 @@ def folded(project: nn.Linear, norm: nn.Module, x: Tensor) -> tuple[Tensor, Tens
     A norm in training takes the statistics of x, and its running averages move as they do when it is called.
     """
     weight = project.weight
-    if not isinstance(norm, nn.BatchNorm1d):
+    if not isinstance(norm, SequenceNorm):
         return weight, project.bias
     assert norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None
     mean, var = norm.running_mean, norm.running_var

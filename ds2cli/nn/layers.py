@@ -8,7 +8,6 @@ Layers are normalised over their valid frames, or have biases instead (norm=Fals
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from torch.nn import functional
 
 from ds2cli.nn import fused
 from ds2cli.nn.cells import GRU, Cell, clipped_relu
+from ds2cli.nn.norm import SequenceNorm
 from ds2cli.nn.recurrent import recur_packed
 
 
@@ -36,26 +36,25 @@ class _Pack(torch.autograd.Function):
 
 
 class Frames:
-    """Where the valid frames of a padded batch are. lengths: (N,) int64, longest first."""
+    """Where the valid frames of a padded batch on `device` are.
 
-    def __init__(self, lengths: Tensor) -> None:
-        self.lengths = lengths
+    lengths: (N,) int64, longest first; they stay on the CPU, so that nothing waits for a GPU.
+    """
+
+    def __init__(self, lengths: Tensor, device: torch.device | None = None) -> None:
+        self.lengths = lengths.cpu()
+        self.device = device or lengths.device
         self.rows = len(lengths)
-        self.steps = int(lengths.max())
-        valid = torch.arange(self.steps, device=lengths.device).unsqueeze(1) < lengths
+        self.steps = int(self.lengths.max())
+        valid = torch.arange(self.steps).unsqueeze(1) < self.lengths
+        self.active = valid.sum(1)  # (T,) int64, utterances that reach each frame
         step, row = valid.nonzero(as_tuple=True)
-        self._rows_first = row * self.steps + step
-        self._steps_first = step * self.rows + row
-
-    @cached_property
-    def active(self) -> Tensor:
-        """Utterances that reach each frame, (T,) int64 on the CPU."""
-        lengths = self.lengths.cpu()
-        return (torch.arange(self.steps).unsqueeze(1) < lengths).sum(1)
+        self._rows_first = (row * self.steps + step).to(self.device, non_blocking=True)
+        self._steps_first = (step * self.rows + row).to(self.device, non_blocking=True)
 
     def strided(self, stride: int) -> Frames:
         """The frames left by a "same" convolution with this stride: ceil(T / stride)."""
-        return self if stride == 1 else Frames(strided_length(self.lengths, stride))
+        return self if stride == 1 else Frames(strided_length(self.lengths, stride), self.device)
 
     def pack(self, x: Tensor) -> Tensor:
         """(N, T, C) to (M, C)."""
@@ -75,7 +74,7 @@ def strided_length(length: Tensor, stride: int) -> Tensor:
 
 def norm_of(width: int, norm: bool) -> nn.Module:
     """Batch norm of `width` numbers over valid frames (paper eq. 6), or nothing."""
-    return nn.BatchNorm1d(width) if norm else nn.Identity()
+    return SequenceNorm(width) if norm else nn.Identity()
 
 
 class Conv1d(nn.Module):
@@ -144,7 +143,7 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor, frames: Frames) -> Tensor:
         """x: (M, inputs). Returns (M, size)."""
-        if fused.suits(self.cell, x):
+        if fused.suits(self.cell, self.norm, x):
             weight, bias = fused.folded(self.project, self.norm, x)
             return fused.run(self.cell, x, weight, bias, self.recurrent, frames.active)
         return recur_packed(self.cell, self.norm(self.project(x)), self.recurrent, frames.lengths)

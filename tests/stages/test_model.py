@@ -22,7 +22,13 @@ NETS = {
     "1d": ModelConfig(channels=(8, 10), kernels=(5, 3), strides=(2, 2), fc_layers=1, fc_size=9, **SMALL),
     "2d": ModelConfig(conv="2d", channels=(2, 3), kernels=(5, 3), strides=(2, 1), cell="lstm", **SMALL),
     "ahead": ModelConfig(
-        channels=(8, 6, 4), kernels=(5, 3, 7), strides=(2, 1, 2), bidirectional=False, row_conv=3, cell="rnn", **SMALL
+        channels=(8, 6, 4),
+        kernels=(5, 3, 7),
+        strides=(2, 1, 2),
+        bidirectional=False,
+        row_conv=3,
+        activation="relu",
+        **SMALL,
     ),
     "dense": ModelConfig(channels=(8,), kernels=(5,), strides=(2,), rnn_layers=0, fc_layers=2, fc_size=7),
 }

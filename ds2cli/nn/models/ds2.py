@@ -66,10 +66,10 @@ class DeepSpeech2(nn.Module):
         """Score a padded batch.
 
         feats: (N, T, bins) float32, log power; what lies past a row's length is ignored.
-        lengths: (N,) int64, longest first.
-        Returns logits (T', N, V) and their lengths (N,).
+        lengths: (N,) int64, longest first, best on the CPU.
+        Returns logits (T', N, V) and their lengths (N,) on the CPU.
         """
-        frames = Frames(lengths)
+        frames = Frames(lengths, feats.device)
         x = (frames.pack(feats) - self.mean) / self.std
         for conv in self.convs:
             x, frames = conv(x, frames)
