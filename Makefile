@@ -2,7 +2,7 @@
 # make check  lint, types and tests: what a commit needs             make help   every target
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-mini test test-slow lint fmt type check docs native native-sanitize kenlm \
-	bench bench-rnn bench-ctc bench-decode clean
+	bench bench-rnn bench-ctc bench-decode bench-train clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -67,6 +67,9 @@ bench-ctc: $(READY) ## the native CTC beside torch's and warp-ctc's (WARP_CTC=li
 	$(BIN)/python native/bench/bench_ctc.py $(if $(WARP_CTC),--warp-ctc $(WARP_CTC))
 	$(BIN)/python native/bench/bench_ctc_cuda.py
 	$(BIN)/python native/bench/bench_step.py
+
+bench-train: $(READY) ## a training step beside the same network of torch's own modules (egs/asterisk after its stage 2)
+	$(BIN)/python native/bench/bench_train.py
 
 bench-decode: $(READY) build/bench-venv/.ready ## our decoder beside others, on emissions and models from DS2_PEERS (../shared/peers)
 	build/bench-venv/bin/python tests/peers/bench_decode.py --python $(BIN)/python $(BENCH)

@@ -19,20 +19,16 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import recipe
 import torch
 
-from ds2cli import manifest
-from ds2cli.config.base import build, read_toml
 from ds2cli.config.train import TrainConfig
-from ds2cli.drops import Ledger
 from ds2cli.nn import optim
-from ds2cli.nn.batches import Batch, load, plan
+from ds2cli.nn.batches import Batch
 from ds2cli.nn.ctc import ctc_loss
 from ds2cli.nn.models.ds2 import DeepSpeech2
-from ds2cli.stages.train import prepare
 
 IMPLEMENTATIONS: tuple[Literal["torch", "native"], ...] = ("torch", "native")
-BINS, SYMBOLS, HOP_MS = 161, 29, 10
 
 
 class Learner:
@@ -45,7 +41,7 @@ class Learner:
         self.config, self.implementation = config, implementation
         self.model = DeepSpeech2(config.model, symbols, bins)
         self.optimizer = optim.build(self.model, config.optim)
-        self.half = optim.wants_bfloat16(config.precision)
+        self.half = optim.precision(config.precision, torch.device("cpu")) == torch.bfloat16
 
     def step(self, batch: Batch) -> tuple[float, float]:
         """As `ds2 train` takes it; returns the time (s) of the whole and of the loss, whose halves are put together."""
@@ -67,35 +63,10 @@ class Learner:
         return clock() - start, ctc
 
 
-def real(config: TrainConfig, rows: Path) -> tuple[int, int, Iterator[Batch]]:
-    """Symbols, bins and the batches of the recipe's second epoch."""
-    read = manifest.read(str(rows), ("id", "feats", "num_frames", "text"))
-    job = prepare(config, read, (), "", {"hop_ms": HOP_MS}, Ledger())
-    frames = [u.num_frames for u in job.train]
-    planned = plan(frames, round(config.batch_s * 1000 / HOP_MS), config.seed, 1)
-    batches = (load([job.train[i] for i in batch], job.read, lambda x, _: x) for batch in planned)
-    return len(job.vocab), len(job.mean), batches
-
-
-def synthetic(config: TrainConfig) -> tuple[int, int, Iterator[Batch]]:
-    """Noise instead: utterances of 1 to 8 s, of like length in a batch, with 14 labels a second."""
-
-    def batches() -> Iterator[Batch]:
-        rng = np.random.default_rng(config.seed)
-        while True:
-            frames = int(rng.uniform(1, 8) * 1000 / HOP_MS)
-            N, L = max(int(config.batch_s * 1000 / HOP_MS / frames), 1), 14 * frames * HOP_MS // 1000
-            feats = torch.from_numpy(rng.standard_normal((N, frames, BINS), np.float32))
-            targets = torch.from_numpy(rng.integers(1, SYMBOLS, (N, L)))
-            yield Batch([], feats, torch.full((N,), frames), targets, torch.full((N,), L))
-
-    return SYMBOLS, BINS, batches()
-
-
 def bench(config: TrainConfig, rows: Path, threads: int, count: int, repeats: int) -> Iterator[str]:
     """The rows of one thread count."""
     torch.set_num_threads(threads)
-    symbols, bins, batches = real(config, rows) if rows.exists() else synthetic(config)
+    symbols, bins, batches = recipe.batches(config, rows)
     learners = {name: Learner(config, symbols, bins, name) for name in IMPLEMENTATIONS}
     times: dict[str, list[list[float]]] = {name: [] for name in IMPLEMENTATIONS}  # whole and ctc of each batch
     for batch in islice(batches, count):
@@ -111,17 +82,9 @@ def bench(config: TrainConfig, rows: Path, threads: int, count: int, repeats: in
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    recipe = Path(__file__).parents[2] / "egs/asterisk"
-    parser.add_argument("--recipe", type=Path, default=recipe, help="folder with conf/train.toml and data/")
-    parser.add_argument("--lang", default="en", help="folder inside data/")
-    parser.add_argument("--batches", type=int, default=20, help="batches to step on")
-    parser.add_argument("--repeats", type=int, default=3, help="steps to time on each")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="thread counts to time")
+    recipe.options(parser)
     options = parser.parse_args()
-    conf = str(options.recipe / "conf/train.toml")
-    config = build(TrainConfig, (conf, read_toml(conf)))
-    rows = options.recipe / "data" / options.lang / "train.feats.jsonl"
-    print(f"{options.recipe.name}, {'batches of the recipe' if rows.exists() else 'noise: its data are not there'}")
+    config, rows = recipe.settings(options)
     print("| threads | loss | step, ms | ctc, ms | share |\n|--:|:--|--:|--:|--:|")
     for threads in options.threads:
         for row in bench(config, rows, threads, options.batches, options.repeats):
