@@ -17,7 +17,8 @@ Out = Annotated[str, typer.Argument(metavar="OUT", help="Manifest to write, - is
 Exp = Annotated[str, typer.Argument(metavar="EXP", help="Experiment folder that `ds2 train` made.")]
 
 _TOML = Annotated[
-    str | None, typer.Option("--config", metavar="FILE", help="TOML file of settings; options win over it.")
+    list[str],
+    typer.Option("--config", metavar="FILE", help="TOML file of settings; of several the later win, options over all."),
 ]
 _SET = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="Any setting by name, as optim.lr=3e-4.")]
 
@@ -29,15 +30,15 @@ def with_config(kind: type[Config]) -> Callable[[Callable[..., None]], Callable[
         own = [p for n, p in inspect.signature(command, eval_str=True).parameters.items() if n != "config"]
         options = [_option(f, get_type_hints(kind)[f.name]) for f in _ordered(kind) if _is_plain(kind, f.name)]
         extra = [
-            inspect.Parameter("toml_file", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_TOML),
+            inspect.Parameter("toml_files", inspect.Parameter.KEYWORD_ONLY, default=[], annotation=_TOML),
             inspect.Parameter("set_", inspect.Parameter.KEYWORD_ONLY, default=[], annotation=_SET),
         ]
         parameters = [*(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *options, *extra]
 
         def wrapped(**given: Any) -> None:
             options_given = {o.name: given.pop(o.name) for o in options}
-            path, sets = given.pop("toml_file"), given.pop("set_")
-            sources = [(path, read_toml(path))] if path else []
+            paths, sets = given.pop("toml_files"), given.pop("set_")
+            sources = [(path, read_toml(path)) for path in paths]
             sources += [(f"--set {s}", parse_set(s)) for s in sets]
             sources.append(("command line", {n: v for n, v in options_given.items() if v is not None}))
             command(build(kind, *sources), **given)

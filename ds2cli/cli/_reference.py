@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-EVERYWHERE = {"help", "toml_file", "set_", "max_bad", "dropped"}
+EVERYWHERE = {"help", "toml_files", "set_", "max_bad", "dropped"}
 """Options that most commands have: the README explains them once."""
 
 BEGIN, END = "<!-- reference: make docs -->", "<!-- end of reference -->"

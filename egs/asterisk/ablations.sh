@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# What the paper's parts are worth on 20 minutes of speech: each file of conf/ablations with several seeds, and a table of means.
+# Needs run.sh's stages 0 to 3. A training takes 3 to 4 minutes of one core; one that is there already is not trained again.
+set -euo pipefail
+cd "$(dirname "$0")"; root=../..
+nj=2; seeds="1 2 3"; only=; lang=en; exp=exp/ablations; data=
+help="usage: egs/asterisk/ablations.sh [--nj 2] [--seeds '1 2 3'] [--only NAME] [--lang en] [--exp exp/ablations] [--data data/LANG]"
+. $root/utils/options.sh
+data=${data:-data/$lang}
+. $root/utils/path.sh
+[[ -f exp/$lang/lm.arpa ]] || ds2 lm "$data/train.jsonl" "exp/$lang/lm.arpa" --config conf/lm.toml
+one() {  # NAME SEED
+  local dir=$exp/$1.$2
+  # a setting of the recipe that depends on the machine's speed would make runs differ
+  ds2 train "$data/train.feats.jsonl" "$dir" --dev "$data/dev.feats.jsonl" --config conf/train.toml --config "conf/ablations/$1.toml" \
+    --seed "$2" --keep last --minutes 100000
+  ds2 emit "$dir" "$data/dev.feats.jsonl" "$dir/dev.emit.jsonl"
+  ds2 decode "$dir" "$dir/dev.emit.jsonl" "$dir/dev.lm.jsonl" --lm "exp/$lang/lm.arpa"
+  ds2 score "$dir/dev.lm.jsonl" --unit word >"$dir/dev.lm.wer"
+}
+export -f one; export exp data lang OMP_NUM_THREADS=1
+jobs=()
+for conf in conf/ablations/${only:-*}.toml; do
+  for seed in $seeds; do jobs+=("$(basename "$conf" .toml) $seed"); done
+done
+printf '%s\n' "${jobs[@]}" | xargs -P "$nj" -L 1 bash -c 'mkdir -p "$exp/$0.$1"; one "$0" "$1" >"$exp/$0.$1/log" 2>&1 || { echo "failed: see $exp/$0.$1/log" >&2; exit 255; }'
+python3 - "$exp" <<'P'
+import json, pathlib, re, sys
+from statistics import mean
+found = {}
+for log in sorted(pathlib.Path(sys.argv[1]).glob("*/train.jsonl")):
+    rows = [json.loads(line) for line in log.open()]
+    wer = log.with_name("dev.lm.wer")
+    if not wer.is_file():
+        continue
+    row = rows[-1] | {"first": rows[0]["loss"], "lm_wer": float(re.search(r"%WER ([0-9.]+)", wer.read_text())[1])}
+    found.setdefault(log.parent.name.rpartition(".")[0], []).append(row)
+print("| | runs | loss, first epoch | loss, last | dev CER | dev WER | dev WER with LM | h/h |\n|:--|--:|--:|--:|--:|--:|--:|--:|")
+for name, runs in sorted(found.items(), key=lambda item: item[0] != "recipe"):
+    cells = [f"{mean(r[field] for r in runs):.{digits}f}" for field, digits in (("first", 2), ("loss", 3))]
+    for field in ("dev_cer", "dev_wer", "lm_wer"):
+        values = [r[field] for r in runs]
+        cells.append(f"{mean(values):.1f} ({min(values):.1f}-{max(values):.1f})")
+    print(f"| {name} | {len(runs)} | " + " | ".join(cells) + f" | {mean(r['hours_per_hour'] for r in runs):.0f} |")
+P
