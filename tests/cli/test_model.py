@@ -1,5 +1,6 @@
 import json
 
+import pytest
 from typer.testing import CliRunner
 
 from ds2cli.cli.main import app
@@ -38,3 +39,26 @@ def test_an_unknown_name_is_one_line(ds2):
     done = ds2("model", "show", "38m-gru-7x769")
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr == "ds2: 38m-gru-7x769: no such file, did you mean '38m-gru-7x768'?\n"
+
+
+NETS = {
+    "lookahead": 'cell = "rnn"\nactivation = "relu"\nbidirectional = false\nrow_conv = 2\nfc_layers = 1\nfc_size = 16',
+    "lstm": 'cell = "lstm"\nnorm = "none"',
+    "gru-relu": 'activation = "relu"',
+}
+
+
+@pytest.mark.parametrize("settings", NETS.values(), ids=NETS)
+def test_a_network_learns_writes_symbols_and_is_shown(ds2, toy, tmp_path, jsonl, settings):
+    conf, exp = tmp_path / "c.toml", tmp_path / "exp"
+    conf.write_text(
+        "epochs = 6\nbatch_s = 2.0\n[optim]\nlr = 0.02\n[model]\ndropout = 0.0\nchannels = [24]\nkernels = [5]\n"
+        f"strides = [2]\nrnn_layers = 1\nrnn_size = 24\n{settings}\n"
+    )
+    done = ds2("train", toy / "train.jsonl", exp, "--dev", toy / "dev.jsonl", "--config", conf)
+    assert done.returncode == 0, done.stderr
+    rows = jsonl(exp / "train.jsonl")
+    assert min(row["dev_cer"] for row in rows) < 20, rows[-1]
+    found = json.loads(run("show", str(exp), "--json").stdout)
+    assert (found["bins"], found["symbols"], found["stride"]) == (20, 5, 2)
+    assert (found["look_ahead_ms"] is None) == ("row_conv" not in settings)
