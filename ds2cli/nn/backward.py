@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ds2cli.errors import Ds2Error
 from ds2cli.nn.batches import Batch, halves
 from ds2cli.nn.ctc import Implementation, Verdict, ctc
 from ds2cli.nn.models.ds2 import DeepSpeech2
+from ds2cli.nn.norm import together
 from ds2cli.nn.reduce import Reducer
 
 OWN_FAULT = (Verdict.TOO_SHORT, Verdict.IMPOSSIBLE)
@@ -53,6 +55,9 @@ class Backward:
         self.model, self.reducer = model, reducer
         self.precision, self.implementation = precision, implementation
         self.device = model.mean.device
+        self.norms = together(model)
+        self.running = list(model.buffers())
+        self.before = [b.clone() for b in self.running]
         self.scale = 1.0
         """Of the cost, so that float16 gradients do not vanish."""
 
@@ -60,19 +65,26 @@ class Backward:
         """Compute the gradients of the summed cost. seed: of the dropout.
 
         A batch that memory does not hold is cut in two, and all is computed anew with it in pieces: they have batch
-        statistics of their own. An utterance that does not fit alone is left out.
+        statistics of their own. An utterance that does not fit alone is left out. Ds2Error where the statistics are of
+        all processes: the others wait in the middle of it, so it cannot be computed anew.
         """
         pieces, lost = list(batches), {name: why for batch in batches for name, why in batch.unusable.items()}
+        torch._foreach_copy_(self.before, self.running)
         while True:
             costs = Costs(out=dict(lost), pieces=len(pieces))
             failed = self._all(pieces, seed, costs)
             if failed is None:
                 return costs
+            self.undo()
             batch = pieces.pop(failed)
             if len(batch.ids) == 1:
                 lost[batch.ids[0]] = OUT_OF_MEMORY
             else:
                 pieces[failed:failed] = halves(batch)
+
+    def undo(self) -> None:
+        """Set the running statistics back to before the last call, as when its step is not taken."""
+        torch._foreach_copy_(self.running, self.before)
 
     def _all(self, pieces: Sequence[Batch], seed: int, costs: Costs) -> int | None:
         """Add up the costs of pieces; the index of one that memory does not hold."""
@@ -82,12 +94,18 @@ class Backward:
         for p in self.model.parameters():
             p.grad = None
         for i, piece in enumerate(pieces):
-            self.reducer.armed = i == len(pieces) - 1
+            # norms of all processes send sums of their own in backward, which must come in the same order everywhere
+            self.reducer.armed = i == len(pieces) - 1 and not self.norms
             try:
                 costs += self._one(piece)
             except (MemoryError, RuntimeError) as e:
                 if not lacks_memory(e):
                     raise
+                if self.norms:
+                    size = f"{len(piece.ids)} utterances, {piece.feats.shape[0] * piece.feats.shape[1]} frames"
+                    raise Ds2Error(
+                        f"train: memory does not hold a batch ({size}), and --sync-norm cannot cut it (fix: --batch-s)"
+                    ) from e
             else:
                 continue
             # what the failed pass still holds is freed here, after its traceback
@@ -99,6 +117,7 @@ class Backward:
 
     def _one(self, batch: Batch) -> Costs:
         if not batch.ids:
+            self._take_part()
             return Costs()
         logits, steps = self._forward(batch)
         costs, verdicts = ctc(logits, batch.targets, steps, batch.target_lengths, implementation=self.implementation)
@@ -106,11 +125,16 @@ class Backward:
         odd = {batch.ids[n]: Verdict(int(verdicts[n])) for n in torch.where(~fine)[0].tolist()}
         cost = costs.where(fine, 0).sum()
         spoiled = any(verdict not in OWN_FAULT for verdict in odd.values())
-        if not spoiled:
+        if not spoiled or self.norms:
             (self.scale * cost).backward()  # type: ignore[no-untyped-call]
         labels = int(batch.target_lengths[fine.cpu()].sum())
         codes = {name: verdict.code for name, verdict in odd.items()}
         return Costs(float(cost.detach()), labels, len(batch.ids) - len(odd), codes, spoiled)
+
+    def _take_part(self) -> None:
+        """Go through the norms of all processes without a frame, in the order in which the others do."""
+        if self.norms:
+            torch.autograd.backward([norm(norm.weight.new_zeros(0, norm.num_features)).sum() for norm in self.norms])
 
     def _forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         feats = batch.feats.to(self.device, non_blocking=True)
@@ -124,5 +148,5 @@ def lacks_memory(e: BaseException) -> bool:
     """Whether an error says that there was not enough memory."""
     text = str(e)
     return isinstance(e, (MemoryError, torch.OutOfMemoryError)) or any(
-        words in text for words in ("can't allocate memory", "not enough memory", "out of memory")
+        words in text for words in ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
     )

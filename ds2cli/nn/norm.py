@@ -29,6 +29,12 @@ class SequenceNorm(nn.BatchNorm1d):
         return y  # type: ignore[no-any-return]
 
 
+def together(model: nn.Module) -> list[SequenceNorm]:
+    """The norms of a model that take their statistics over several processes, in the order in which it calls them."""
+    norms = [m for m in model.modules() if isinstance(m, SequenceNorm)]
+    return [norm for norm in norms if norm.group is not None and norm.group.size > 1]
+
+
 class _Together(torch.autograd.Function):
     """Normalise by the mean and variance of all processes' frames."""
 

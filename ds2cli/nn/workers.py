@@ -5,18 +5,22 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
-import signal
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from multiprocessing import connection, util
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, distributed
 
 from ds2cli.errors import Ds2Error
+from ds2cli.nn.reader import kill, start_deaf
 
 WAIT = timedelta(minutes=30)
 """Longest wait for the others; all have like work to do, so one that takes longer is gone."""
@@ -34,7 +38,7 @@ class Group:
     size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     _children: list[Any] = field(default_factory=list)
-    _meeting: str | None = None
+    _meeting: Path | None = None
 
     def share(self, items: list[Any]) -> list[Any]:
         """Every size-th item: of rows sorted by length each process gets an equal part."""
@@ -94,20 +98,29 @@ class Group:
             raise self._gone() from e
         return box[0]
 
-    def _gone(self) -> GoneError:
-        return GoneError(f"train: one of the {self.size} processes ended early, the same command goes on")
+    def _gone(self) -> Ds2Error:
+        """What the process that has gone left as its reason; GoneError when it did not come to that."""
+        for reason in sorted(self._meeting.glob("*.failed")) if self._meeting else ():
+            return Ds2Error(reason.read_text("utf-8"))
+        return GoneError(f"train: one of the {self.size} processes ended early (the same command goes on from last.pt)")
 
     def close(self) -> None:
         """Leave the group and wait for the processes that rank 0 started."""
-        if self.size > 1 and distributed.is_initialized():
+        if distributed.is_initialized():
             distributed.destroy_process_group()
         for child in self._children:
             child.join(5)
-            if child.is_alive():
-                child.kill()
-                child.join()
+        kill(self._children)
         if self._meeting is not None:
             shutil.rmtree(self._meeting, ignore_errors=True)
+
+    def _meet(self) -> None:
+        """Until all processes that rank 0 started have come as far as to join the group."""
+        assert self._meeting is not None
+        while len(list(self._meeting.glob("*.ready"))) < len(self._children):
+            if any(child.exitcode is not None for child in self._children):
+                raise self._gone()
+            time.sleep(0.01)
 
 
 def launched(environment: Mapping[str, str] = os.environ) -> tuple[int, int] | None:
@@ -120,9 +133,7 @@ def launched(environment: Mapping[str, str] = os.environ) -> tuple[int, int] | N
 def join_launched(device: torch.device) -> Group:
     """The group of the processes that torchrun started, this one among them."""
     rank, size = launched() or (0, 1)
-    if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(device)
+    device = _own(device.type, int(os.environ.get("LOCAL_RANK", "0")))
     distributed.init_process_group(_backend(device), timeout=WAIT)
     return Group(rank, size, device)
 
@@ -131,13 +142,13 @@ def start(size: int, device: torch.device, work: Callable[..., None], arguments:
     """Start `size - 1` more processes that run `work(*arguments, group)`; return this one's group.
 
     `work` must be importable. The cores of the machine are divided among the processes; with "cuda" each has a device
-    of its own.
+    of its own. GoneError, or the Ds2Error of one of them, when it does not come that far.
     """
     if size == 1:
         return Group(device=device)
     threads = max(1, len(os.sched_getaffinity(0)) // size if hasattr(os, "sched_getaffinity") else 1)
     # a private folder and the loopback interface: nobody else on the network can join in
-    meeting = tempfile.mkdtemp(prefix="ds2-train-")
+    meeting = Path(tempfile.mkdtemp(prefix="ds2-train-"))
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     context = multiprocessing.get_context("spawn")
     # no daemons: each may have processes of its own that read
@@ -145,41 +156,65 @@ def start(size: int, device: torch.device, work: Callable[..., None], arguments:
         context.Process(target=_child, args=(rank, size, meeting, threads, device.type, work, tuple(arguments)))
         for rank in range(1, size)
     ]
-    for child in children:
-        child.start()
-    torch.set_num_threads(threads)
-    return Group(0, size, _join(0, size, meeting, device.type), children, meeting)
+    group = Group(0, size, device, children, meeting)
+    # Python would wait for them where an error ends it before it comes to `close`
+    util.Finalize(group, kill, (children,), exitpriority=1)
+    try:
+        # what asks all of a job's processes to end, or to save, is left to rank 0, which does it for all of them
+        start_deaf(children)
+        torch.set_num_threads(threads)
+        group.device = _own(device.type, 0)
+        group._meet()
+        _join(0, size, meeting, group.device)
+    except BaseException:
+        kill([child for child in children if child.pid is not None])
+        shutil.rmtree(meeting, ignore_errors=True)
+        raise
+    return group
 
 
 def _child(
     rank: int,
     size: int,
-    meeting: str,
+    meeting: Path,
     threads: int,
     device: str,
     work: Callable[..., None],
     arguments: tuple[Any, ...],
 ) -> None:
-    # what asks all of a job's processes to end, or to save, reaches rank 0, which does it for all of them
-    for number in (signal.SIGINT, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    group = Group(rank, size, _join(rank, size, meeting, device))
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
+        group = Group(rank, size, _own(device, rank))
+        (meeting / f"{rank}.ready").touch()
+        _join(rank, size, meeting, group.device)
         work(*arguments, group)
-    except Ds2Error:
+    except GoneError:
+        os._exit(1)
+    except Ds2Error as e:
+        (meeting / f"{rank}.failed").write_text(str(e), "utf-8")
         os._exit(1)
     group.close()
 
 
-def _join(rank: int, size: int, meeting: str, kind: str) -> torch.device:
-    store = distributed.FileStore(os.path.join(meeting, "store"), size)  # type: ignore[attr-defined]
-    device = torch.device(kind, rank) if kind == "cuda" else torch.device(kind)
-    if kind == "cuda":
-        torch.cuda.set_device(device)
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+def _own(kind: str, index: int) -> torch.device:
+    """The device of a process, one of several GPUs among them."""
+    if kind != "cuda":
+        return torch.device(kind)
+    torch.cuda.set_device(index)
+    return torch.device(kind, index)
+
+
+def _join(rank: int, size: int, meeting: Path, device: torch.device) -> None:
+    store = distributed.FileStore(str(meeting / "store"), size)  # type: ignore[attr-defined]
     distributed.init_process_group(_backend(device), store=store, rank=rank, world_size=size, timeout=WAIT)
-    return device
 
 
 def _backend(device: torch.device) -> str:
