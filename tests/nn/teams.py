@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 
 import torch
 
 from ds2cli.config.model import ModelConfig
 from ds2cli.errors import Ds2Error
-from ds2cli.nn import workers
+from ds2cli.nn import reduce, workers
 from ds2cli.nn.backward import Backward
 from ds2cli.nn.batches import Batch
 from ds2cli.nn.models.ds2 import DeepSpeech2
@@ -18,7 +19,9 @@ from ds2cli.nn.norm import SequenceNorm
 from ds2cli.nn.reduce import Reducer
 
 BINS, SYMBOLS = 6, 5
-SMALL = ModelConfig(channels=(8,), kernels=(3,), strides=(2,), rnn_layers=2, rnn_size=8, fc_layers=1, fc_size=8)
+SMALL = ModelConfig(
+    channels=(8,), kernels=(3,), strides=(2,), rnn_layers=2, rnn_size=8, fc_layers=1, fc_size=8, dropout=0.0
+)
 
 
 def batch(*lengths, seed=0):
@@ -55,14 +58,12 @@ class Member:
         tail = torch.tensor([costs.cost, costs.counted, costs.pieces - len(batches)], dtype=torch.float64)
         self.reducer.finish(tail)
         self.out = costs.out
-        return {name: p.grad.clone() for name, p in self.model.named_parameters()}, self.statistics(), tail.tolist()
-
-    def statistics(self):
-        return {name: value.clone() for name, value in self.model.named_buffers()}
+        statistics = {name: value.clone() for name, value in self.model.named_buffers()}
+        return {name: p.grad.clone() for name, p in self.model.named_parameters()}, statistics, tail.tolist()
 
 
-def fails(model, where, *, times):
-    """Have the network lack memory so many times: where = forward, or backward, halfway through it."""
+def lacks(model, times, where="forward"):
+    """Have the network lack memory so many times: in forward, or in backward with half of it done."""
     left = [times]
 
     def out(*_):
@@ -75,28 +76,55 @@ def fails(model, where, *, times):
     return model.rnns[0].project.weight.register_hook(out)
 
 
+def steps(group, shares, sync=False, bucket=4 << 20, lacking=(), where="forward"):
+    """Gradients of this process's share of each batch, summed; twice, as a second step must not see the first.
 
-def steps(shares, sync, bucket, lacking, folder, group):
-    """What a process does in a test: sum the gradients of its shares, and write what came of it."""
-    from ds2cli.nn import reduce
-
+    shares: of each batch, for each process, the lengths of its utterances. lacking: processes that lack memory once.
+    """
     reduce.BUCKET_BYTES = bucket
-    member = Member(group, sync)
-    if lacking and group.rank == lacking[0]:
-        fails(member.model, lacking[1], times=1)
+    member = Member(group, sync, double=True)
     mine = [batch(*share[group.rank]) for share in shares]
-    found = [member.gradients(mine), member.gradients(mine)]
-    torch.save([*found, member.out], f"{folder}/{group.rank}.pt")
-
-
-def in_pairs(tmp, size, arguments):
-    """Run `steps` on so many processes; what each of them found."""
-    group = workers.start(size, torch.device("cpu"), steps, (*arguments, str(tmp)))
+    if group.rank in lacking:
+        lacks(member.model, 1, where)
     try:
-        steps(*arguments, str(tmp), group)
+        return [member.gradients(mine), member.gradients(mine), member.out]
+    except Ds2Error as e:
+        return str(e)
+
+
+def norms(group, rows, seed=3):
+    """What the norm makes of this process's rows, in training and then not: outputs, gradients, statistics."""
+    made = torch.Generator().manual_seed(seed)
+    x = torch.randn(sum(rows), 4, generator=made, dtype=torch.float64) * 3 + 1
+    dy = torch.randn(sum(rows), 4, generator=made, dtype=torch.float64)
+    norm = SequenceNorm(4).double()
+    norm.group = group
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([1.0, 2.0, -1.0, 0.5]))
+        norm.bias.copy_(torch.tensor([0.0, 1.0, 2.0, 3.0]))
+    parts = [t.split(list(rows))[group.rank] for t in (x, dy)] if group.size > 1 else [x, dy]
+    own = parts[0].clone().requires_grad_()
+    y = norm(own)
+    y.backward(parts[1])
+    norm.eval()
+    found = [y.detach(), own.grad, norm.weight.grad, norm.bias.grad, norm.running_mean, norm.running_var]
+    return [*found, norm.num_batches_tracked, norm(parts[0]).detach()]
+
+
+def run_cases(cases, folder, group):
+    """Write what each case finds on this process."""
+    found = {name: {"steps": steps, "norms": norms}[what](group, *given) for name, (what, *given) in cases.items()}
+    torch.save(found, f"{folder}/{group.rank}.pt")
+
+
+def together(size, cases, folder):
+    """Run cases on so many processes; what each of them found."""
+    group = workers.start(size, torch.device("cpu"), run_cases, (cases, str(folder)))
+    try:
+        run_cases(cases, str(folder), group)
     finally:
         group.close()
-    return [torch.load(tmp / f"{rank}.pt") for rank in range(size)]
+    return [torch.load(folder / f"{rank}.pt") for rank in range(size)]
 
 
 def dies(how, group):
@@ -123,7 +151,5 @@ def says(_what, group):
     found = group.together({str(group.rank): os.getpid()})
     if group.rank == 0:
         print(json.dumps(found), flush=True)
-        import time
-
         time.sleep(60)
     group.add(torch.ones(1))
