@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "isa.h"
+#include "pages.h"
 #include "status.h"
 #include "threads.h"
 
@@ -174,9 +175,11 @@ ds2_status ds2_rnn_forward(const ds2_rnn_shape *shape, const float *gates, const
   const bool has_arrays = gates && recurrent && h && workspace;
   const size_t needed = bytes_of(plan.total);
   if (const ds2_status status = check_call(s, lengths, precision, has_arrays, workspace_bytes, needed)) return status;
+  prefer_large_pages(workspace, needed);
   float *const base = line_start(workspace);
   const bool padded = find_starts(s, lengths, reinterpret_cast<int32_t *>(base));
   const CellKernels &cell = kernels(precision).cells[shape->cell];
+  if (reserve) prefer_large_pages(reserve, s.D * s.reserve() * sizeof(float));
   run_all(s, s.D * s.shards(), [&](int i) {
     RnnForward f{};
     place(f, s, plan, i, recurrent, lengths, base, padded, false);
@@ -201,6 +204,7 @@ ds2_status ds2_rnn_backward(const ds2_rnn_shape *shape, const float *recurrent, 
     return fail(DS2_INVALID, "need dh_directions = 1 or D=%d, got %d", s.D, dh_directions);
   const size_t needed = bytes_of(plan.total);
   if (const ds2_status status = check_call(s, lengths, precision, has_arrays, workspace_bytes, needed)) return status;
+  prefer_large_pages(workspace, needed);
   const CellKernels &cell = kernels(precision).cells[shape->cell];
   float *const base = line_start(workspace);
   const bool padded = find_starts(s, lengths, reinterpret_cast<int32_t *>(base));

@@ -51,6 +51,19 @@ struct Step {
   }
 };
 
+/// Words of W units of a gate: out[word of k * stride][unit], from `rows` rows of H weights. A square at a time, so that
+/// every line of the weights is read once.
+DS2_INLINE void pack_panel(const float *weights, ptrdiff_t H, int rows, float *out, ptrdiff_t stride) {
+  for (ptrdiff_t k = 0; k < H; k += kWidest) {
+    const ptrdiff_t count = H - k < kWidest ? H - k : kWidest;
+    float square[kWidest][W] = {};
+    for (int row = 0; row < rows; ++row)
+      for (ptrdiff_t i = 0; i < count; ++i) square[i][row] = weights[row * H + k + i];
+    for (ptrdiff_t i = 0; i < count; i += P)
+      store(out + (k + i) / P * stride, words(load(square[i]), load(square[i + P - 1])));
+  }
+}
+
 /// Group g holds the units of its panels, gates that are multiplied together side by side:
 /// packed[g][part][word of k][gate of part][panel of g][unit]. Groups lie end to end.
 template <class Cell>
@@ -59,14 +72,13 @@ void pack_forward(const RnnTask &task, int32_t panels, int32_t groups) {
   float *out = task.packed;
   for (int32_t g = 0; g < groups; ++g) {
     const ptrdiff_t begin = part_begin(g, panels, groups) * W, end = part_begin(g + 1, panels, groups) * W;
-    for (ptrdiff_t part = 0; part < Cell::gates; part += Cell::together)
-      for (ptrdiff_t k = 0; k < H; k += P)
-        for (ptrdiff_t gate = part; gate < part + Cell::together; ++gate)
-          for (ptrdiff_t j = begin; j < end; j += W, out += W) {
-            const float *first = task.recurrent + (gate * H + j) * H + k;
-            const int lanes = static_cast<int>(H - j);
-            store(out, words(load_strided(first, H, lanes), k + 1 < H ? load_strided(first + 1, H, lanes) : V{}));
-          }
+    const ptrdiff_t stride = Cell::together * (end - begin);
+    for (ptrdiff_t part = 0; part < Cell::gates; part += Cell::together, out += words_of(H) * stride) {
+      float *column = out;
+      for (ptrdiff_t gate = part; gate < part + Cell::together; ++gate)
+        for (ptrdiff_t j = begin; j < end; j += W, column += W)
+          pack_panel(task.recurrent + (gate * H + j) * H, H, static_cast<int>(H - j < W ? H - j : W), column, stride);
+    }
   }
 }
 

@@ -43,13 +43,6 @@ DS2_INLINE void store(float *p, V v, int count) {
   for (int i = 0; i < count; ++i) p[i] = v[i];
 }
 
-/// `count` floats `stride` apart, zeros after.
-DS2_INLINE V load_strided(const float *p, ptrdiff_t stride, int count) {
-  float lanes[W] = {};
-  for (int i = 0; i < count && i < W; ++i) lanes[i] = p[i * stride];
-  return load(lanes);
-}
-
 /// e^f to 2 ulp for |f| <= ln(2) / 2.
 DS2_INLINE V exp_reduced(V f) {
   V p = f * 1.9875691500e-4f + 1.3981999507e-3f;
