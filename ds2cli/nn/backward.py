@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,11 @@ OWN_FAULT = (Verdict.TOO_SHORT, Verdict.IMPOSSIBLE)
 
 OUT_OF_MEMORY = "out-of-memory"
 """Why an utterance is left out for which alone there is not enough memory."""
+
+NO_MEMORY = re.compile(
+    r"can't allocate memory|not enough memory|out of memory|bad_alloc|could not (create|execute) a primitive$"
+)
+"""What torch and its libraries say then; the last is oneDNN's way."""
 
 
 @dataclass
@@ -146,7 +152,4 @@ class Backward:
 
 def lacks_memory(e: BaseException) -> bool:
     """Whether an error says that there was not enough memory."""
-    text = str(e)
-    return isinstance(e, (MemoryError, torch.OutOfMemoryError)) or any(
-        words in text for words in ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
-    )
+    return isinstance(e, (MemoryError, torch.OutOfMemoryError)) or NO_MEMORY.search(str(e)) is not None

@@ -62,18 +62,28 @@ class Member:
         return {name: p.grad.clone() for name, p in self.model.named_parameters()}, statistics, tail.tolist()
 
 
-def lacks(model, times, where="forward"):
-    """Have the network lack memory so many times: in forward, or in backward with half of it done."""
-    left = [times]
+def lacks(model, times, where="forward", rows=0, frames=0, at_least=False):
+    """Have the network lack memory so many times: in forward, or in backward with half of it done.
+
+    rows, frames: only for batches of so many utterances (or more), whose longest has so many frames.
+    """
+    left, fits = [times], [True]
+
+    def look(_model, given):
+        feats = given[0]
+        right = len(feats) >= rows if at_least else rows in (0, len(feats))
+        fits[0] = not (right and feats.shape[1] >= frames)
 
     def out(*_):
-        if left[0]:
+        if left[0] and not fits[0]:
             left[0] -= 1
             raise torch.OutOfMemoryError("out of memory, says the test")
 
+    model.register_forward_pre_hook(look)
     if where == "forward":
-        return model.rnns[0].register_forward_hook(out)
-    return model.rnns[0].project.weight.register_hook(out)
+        model.rnns[0].register_forward_hook(out)
+    else:
+        model.rnns[0].project.weight.register_hook(out)
 
 
 def steps(group, shares, sync=False, bucket=4 << 20, lacking=(), where="forward"):
