@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -24,10 +23,11 @@ from ds2cli.errors import DataError, Ds2Error
 from ds2cli.nn import optim
 from ds2cli.nn.backward import Backward, Costs
 from ds2cli.nn.batches import Batch
-from ds2cli.nn.checkpoint import LAST, LOG, dump_state, load_state, one_line, take_over
+from ds2cli.nn.checkpoint import LAST, LOG, dump_state, one_line, take_over
 from ds2cli.nn.examples import Utterance, fingerprint, plan
+from ds2cli.nn.files import Files, Store
 from ds2cli.nn.job import GO_ON, HALT, Event, Job, Position, Rehearsal, Saved, Step
-from ds2cli.nn.judge import Store, judge
+from ds2cli.nn.judge import judge
 from ds2cli.nn.loader import Loader
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.nn.norm import SequenceNorm
@@ -68,7 +68,7 @@ class Trainer:
         self.at = Position()
         self.rows = list(rows)
         self.failures = 0
-        self.unwritten: dict[str, str] = {}
+        self.files = Files(None)
         if state is not None:
             try:
                 self._restore(state)
@@ -83,33 +83,34 @@ class Trainer:
         asked: GO_ON, SAVE or HALT; asked on rank 0 only.
         Ds2Error after MOST_SKIPPED steps without a finite loss, or when a file could not be written and still cannot.
         """
+        self.files = Files(store if self.group.rank == 0 else None)
         started, saved = time.monotonic() - self.at.elapsed_s, time.monotonic()
         loader = Loader(self.job.see, self.config.readers)
         try:
             if not self._over():
                 yield self._rehearse(loader)
             while not self._over():
-                steps = self._plan()
+                steps = self.steps()
                 mark = time.monotonic()
                 batches = self._batches(steps[self.at.batch :] if self._clock() < 1 else [], loader)
                 for share in batches:
                     # the rate of the middle of the step: neither the first nor the last one is zero
                     progress = self._progress(len(steps), self.at.batch + 0.5)
                     want = asked() if self.group.rank == 0 else GO_ON
-                    loss, skipped, want = self._step(share, progress, time.monotonic() - started, want)
+                    loss, skipped, want = self.take_step(share, progress, time.monotonic() - started, want)
                     now = time.monotonic()
                     self.at.seconds, mark = self.at.seconds + now - mark, now
                     self.at.waited, loader.waited = self.at.waited + loader.waited, 0.0
                     yield self._seen(len(steps), loss, skipped)
                     if want or now - saved > 60 * self.config.save_minutes:
                         saved = now
-                        yield from self._save(store)
+                        yield from self._save()
                     if want == HALT:
                         return self._check_written()
                     if self._progress(len(steps), self.at.batch) >= 1:
                         break
                 batches.close()
-                yield from self._end_epoch(store)
+                yield from self._end_epoch()
                 saved = time.monotonic()
             return self._check_written()
         finally:
@@ -117,9 +118,10 @@ class Trainer:
 
     def _check_written(self) -> None:
         """Ds2Error when a file of the end could not be written."""
-        if self.unwritten:
-            why = "; ".join(self.unwritten.values())
-            raise Ds2Error(f"train: {why} (the checkpoint before it is whole: the same command goes on from there)")
+        if self.files.why:
+            raise Ds2Error(
+                f"train: {self.files.why} (the checkpoint before it is whole: the same command goes on from there)"
+            )
 
     def _over(self) -> bool:
         """Whether all is done. An epoch that was begun is judged, also when the time ran out as it was cut."""
@@ -128,7 +130,7 @@ class Trainer:
         stopped = self.config.early_stop is not None and self.at.stale >= self.config.early_stop
         return self.at.epoch >= self.config.epochs or self._clock() >= 1 or stopped
 
-    def _plan(self) -> list[list[list[int]]]:
+    def steps(self) -> list[list[list[int]]]:
         """The epoch's steps, each some batches of positions in the training set."""
         lengths = [self.job.see.frames(u, self.at.epoch) for u in self.job.train]
         limit = round(self.config.batch_s * 1000 / self.job.features["hop_ms"])
@@ -148,27 +150,26 @@ class Trainer:
                 yield [self._usable(batch) for batch in islice(found, len(step))]
 
     def _usable(self, batch: Batch) -> Batch:
-        # the variance that a batch norm divides by needs two steps
-        enough = not batch.ids or int(self.model.num_steps(batch.lengths).sum()) >= 2
+        # the variance that a batch norm divides by needs two steps, wherever they are
+        enough = not batch.ids or self.backward.norms or int(self.model.num_steps(batch.lengths).sum()) >= 2
         return batch if enough else batch.without_all("single-step")
 
     def _rehearse(self, loader: Loader) -> Rehearsal:
         """Try the longest batch before the first step: what does not fit is found out now and not at night."""
-        steps, see = self._plan(), self.job.see
+        steps, see = self.steps(), self.job.see
         batches = [batch for step in steps for batch in step]
         frames = [max(see.frames(self.job.train[i], self.at.epoch) for i in batch) * len(batch) for batch in batches]
         longest = int(np.argmax(frames))
-        buffers = {name: value.clone() for name, value in self.model.named_buffers()}
         (batch,) = loader([self._share(batches[longest])], self.at.epoch)
+        loader.waited = 0.0
         start = time.monotonic()
         costs = self.backward([self._usable(batch)], seed=0)
         self.reducer.finish(torch.zeros(1, dtype=torch.float64, device=self.group.device))
-        for name, value in self.model.named_buffers():
-            value.copy_(buffers[name])
+        self.backward.undo()
         took = time.monotonic() - start
         return Rehearsal(len(batches[longest]), frames[longest], took, costs.pieces, len(steps), sum(frames))
 
-    def _step(
+    def take_step(
         self, batches: Sequence[Batch], progress: float, elapsed_s: float, want: int
     ) -> tuple[float, dict[str, str], int]:
         """Take one step on all processes; return its loss a label, the utterances it went without, what is asked."""
@@ -182,6 +183,7 @@ class Trainer:
         skipped = self.group.together(mine.out) if total.out else {}
         norm = self._clip(1 / max(total.labels if self.config.optim.per == "label" else total.counted, 1))
         if total.spoiled or not total.counted or not math.isfinite(norm):
+            self.backward.undo()
             if self.precision == torch.float16 and total.counted and not total.spoiled and at.scale > 1:
                 at.scale, at.steady = at.scale / 2, 0
                 return math.nan, skipped, want
@@ -246,19 +248,19 @@ class Trainer:
         progress = self._progress(steps, at.batch)
         return Step(at.epoch, at.batch, steps, at.step, loss, progress, at.elapsed_s, skipped)
 
-    def _end_epoch(self, store: Store) -> Iterator[Event]:
+    def _end_epoch(self) -> Iterator[Event]:
         state = self.average.state or self.model.state_dict()
         # each process has seen other halves of the batches: its running means and variances are its own
         self.group.agree(state.values())
         row = self.at.row(self.job.features["hop_ms"], self.optimizer.param_groups[0]["lr"])
-        unwanted = judge(self.job, self.at, state, self.group, row, partial(self._write, store))
+        unwanted = judge(self.job, self.at, state, self.group, row, self.files)
         self.rows.append(row)
         log = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in self.rows)
-        self._write(store, LOG, log.encode())
+        self.files(LOG, log.encode())
         self.at.next_epoch()
-        yield from self._save(store)
+        yield from self._save()
         for name in unwanted:
-            self._write(store, name, None)
+            self.files(name, None)
         yield row
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -267,7 +269,7 @@ class Trainer:
         self.average.load(state["average"])
         self.at = Position(**state["at"])
 
-    def _save(self, store: Store) -> Iterator[Saved]:
+    def _save(self) -> Iterator[Saved]:
         if self.group.rank:
             return
         state = {
@@ -280,21 +282,5 @@ class Trainer:
             "train": fingerprint(self.job.train),
             "dev": fingerprint(self.job.dev),
         }
-        self._write(store, LAST, dump_state(state))
-        yield Saved("; ".join(self.unwritten.values()))
-
-    def _write(self, store: Store, name: str, data: bytes | None) -> None:
-        """Write a file on rank 0. What cannot be written, as on a full disk, is remembered: the training goes on."""
-        if self.group.rank:
-            return
-        try:
-            store(name, data)
-            self.unwritten.pop(name, None)
-        except DataError as e:
-            self.unwritten[name] = str(e)
-
-
-def follow(job: Job, exp: str | None, group: Group) -> None:
-    """What a process other than the first does: the same steps from the same checkpoint, and nothing to say."""
-    for _ in Trainer(job, group, load_state(exp) if exp else None).run(lambda _name, _data: None, lambda: GO_ON):
-        pass
+        self.files(LAST, dump_state(state))
+        yield Saved(self.files.why)

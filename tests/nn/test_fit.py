@@ -54,12 +54,14 @@ def job(arrays, utterances, dev=True, **settings):
 
 
 def untimed(rows):
-    return [{k: v for k, v in row.items() if k not in ("seconds", "hours_per_hour", "waiting", "memory_mb")} for row in rows]
+    return [
+        {k: v for k, v in row.items() if k not in ("seconds", "hours_per_hour", "waiting", "memory_mb")} for row in rows
+    ]
 
 
 def step_of(trainer, batch, want=0):
     """One step with one batch."""
-    return trainer._step([batch], 0.5, 1.0, want)
+    return trainer.take_step([batch], 0.5, 1.0, want)
 
 
 def batch_of(trainer, positions):
@@ -91,8 +93,8 @@ def test_it_learns_to_read_two_letters(tmp_path):
     assert [r["epoch"] for r in rows] == list(range(1, 26))
     assert rows[-1]["dev_cer"] <= 5.0 and rows[-1]["loss"] < 0.3 < rows[0]["loss"]
     assert list(rows[0]) == [
-        "epoch", "step", "loss", "lr", "seconds", "hours_per_hour", "padding", "waiting", "memory_mb", "dev_wer", "dev_cer",
-        "samples",
+        "epoch", "step", "loss", "lr", "seconds", "hours_per_hour", "padding", "waiting", "memory_mb",
+        "dev_wer", "dev_cer", "samples",
     ]  # fmt: skip
     assert [s["text"] for s in rows[-1]["samples"]] == [u.text for u in utterances[:3]]
     assert sum(s["text"] == s["pred_text"] for s in rows[-1]["samples"]) >= 2

@@ -39,7 +39,8 @@ def rows_of(job, exp):
 
 
 def untimed(rows):
-    return [{k: v for k, v in row.items() if k not in ("seconds", "hours_per_hour", "waiting", "memory_mb")} for row in rows]
+    timed = ("seconds", "hours_per_hour", "waiting", "memory_mb")
+    return [{k: v for k, v in row.items() if k not in timed} for row in rows]
 
 
 def test_the_experiment_folder(toy, tmp_path, jsonl):
