@@ -70,6 +70,17 @@ def open_out_bytes(path: str) -> Iterator[BinaryIO]:
         yield f
 
 
+def redirected(stream: TextIO | str) -> str:
+    """The regular file that a stream, or a name like /dev/stdout, leads to; "" for a pipe, a terminal or a device."""
+    try:
+        name = stream if isinstance(stream, str) else f"/proc/self/fd/{stream.fileno()}"
+        file = os.path.realpath(name)
+        # a deleted file still has the name that it had
+        return file if Path(file).is_file() and Path(name).samefile(file) else ""
+    except (OSError, ValueError):
+        return ""
+
+
 @contextlib.contextmanager
 def _in_place(path: str) -> Iterator[Path]:
     """The file to write instead of `path`: a sibling that replaces it on success, or a pipe or device itself."""

@@ -1,7 +1,8 @@
 """The one schema: rows as JSON Lines, an utterance a line, `id` unique and in code-point order (as LC_ALL=C sort).
 
 A stage widens rows and keeps the fields it does not know. Arrays never travel inline: a row points at `path:byte` of a
-Kaldi archive. A relative path means: relative to the folder of the manifest (to the current folder on stdin).
+Kaldi archive. A relative path means: relative to the folder of the manifest, also of one that the shell opens with < or
+>; to the current folder in a pipe.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ds2cli import io
 from ds2cli.drops import Ledger
@@ -161,7 +162,7 @@ def write(path: str, rows: Iterable[Row]) -> int:
 
     DataError when ids are not unique and sorted: then nothing is left at `path`.
     """
-    folder = "" if path == "-" else folder_of(os.path.abspath(path))
+    folder = folder_of("-" if path == "-" else os.path.abspath(path), sys.stdout)
     count, last = 0, ""
     with io.open_out(path) as f:
         for row in rows:
@@ -196,9 +197,16 @@ def join(left: Iterable[Row], right: Iterable[Row]) -> Iterator[tuple[Row | None
             x, y = next(a, None), next(b, None)
 
 
-def folder_of(path: str) -> str:
-    """The folder that a manifest's relative paths start in: the current one, "", for a pipe or device of any name."""
-    stream = path == "-" or (Path(path).exists() and not Path(path).is_file())
+def folder_of(path: str, standard: TextIO | None = None) -> str:
+    """The folder that a manifest's relative paths start in: the current one, "", for a pipe or device of any name.
+
+    standard: the stream that - stands for [default: standard input]; one that the shell redirected is that file.
+    """
+    if path == "-":
+        return os.path.dirname(io.redirected(standard or sys.stdin))
+    if path.startswith("/dev/") and Path(path).exists():
+        return os.path.dirname(io.redirected(path))
+    stream = Path(path).exists() and not Path(path).is_file()
     return "" if stream else os.path.dirname(path)
 
 

@@ -1,18 +1,72 @@
 #!/usr/bin/env bash
-# Run a row filter as parallel jobs: steps/split_jobs.sh [--nj 4] [--run utils/run.sh] IN OUT LOGDIR ds2 featurize {in} {out} …
-# IN is split in --nj parts, the command runs once a part with {in} {out} and JOB replaced, the parts are joined to OUT.
+# Run a row filter as parallel jobs: steps/split_jobs.sh [--nj 4] [--run "utils/slurm.sh --mem 4G"] IN OUT LOGDIR ds2 decode EXP {in} {out} …
+# IN is cut in --nj parts, COMMAND runs once a part with {in} {out} and JOB replaced, and the parts are joined to OUT, dropped rows and
+# settings beside it, as if COMMAND had run once: its --max-bad counts for the whole. After a failure --resume runs only the parts that are missing.
 set -euo pipefail
-nj=4; run=
-help="usage: $0 [--nj 4] [--run utils/run.sh] IN OUT LOGDIR COMMAND with {in} {out} and JOB in it"
+# & in a path is a letter, also for bash 5.2
+shopt -u patsub_replacement 2>/dev/null || true
+nj=4; run=; resume=false
+help="usage: $0 [--nj 4] [--run \"utils/run.sh --max-jobs 2\"] [--resume] IN OUT LOGDIR COMMAND with {in} {out} and JOB in it"
 here=$(cd "$(dirname "$0")/.." && pwd)
 . "$here/utils/options.sh"
-[[ $# -ge 4 ]] || { echo "$help" >&2; exit 2; }
+root=$here; . "$here/utils/path.sh"
+[[ $# -ge 4 && $nj =~ ^[1-9][0-9]*$ ]] || { echo "$help" >&2; exit 2; }
+fail() { echo "steps/split_jobs.sh: $1" >&2; exit "${2:-2}"; }
 in=$1; out=$2; dir=$3; shift 3
-run=${run:-$here/utils/run.sh}
-ds2 data split "$in" "$dir/in.JOB.jsonl" --parts "$nj"
-args=("${@//\{in\}/$dir/in.JOB.jsonl}")
-args=("${args[@]//\{out\}/$dir/out.JOB.jsonl}")
-"$run" JOB=1:"$nj" "$dir/job.JOB.log" "${args[@]}"
-parts=()
-for ((job = 1; job <= nj; job++)); do parts+=("$dir/out.$job.jsonl"); done
-ds2 data combine "${parts[@]}" "$out"
+name=${out##*/}; name=${name%.gz}; name=${name%.jsonl}; [[ $name != - ]] || name=stdout
+log=$dir/$name.JOB.log part=$dir/$name.parts
+[[ $part != *JOB* ]] || fail "$dir/$name: JOB stands for the number of a part (fix: another name)"
+[[ $* == *{in}* && $* == *{out}* ]] || fail "COMMAND lacks {in} or {out}, that stand for the files of a part: $*"
+[[ " $* " != *" --dropped"* ]] || fail "--dropped has no meaning here (fix: leave it out, $out.dropped.jsonl is made)"
+if [[ -n $run ]]; then read -ra run <<<"$run"; else run=("$here/utils/run.sh"); fi
+
+once=("${@//\{in\}/$in}"); once=("${once[@]//\{out\}/$out}")
+args=() max_bad=
+if [[ ${1##*/} == ds2 ]]; then
+  max_bad=1.0
+  while [[ $# -gt 0 ]]; do
+    case $1 in
+      --max-bad) max_bad=${2-}; shift $(($# > 1)) ;;
+      --max-bad=*) max_bad=${1#*=} ;;
+      *) args+=("$1") ;;
+    esac
+    shift
+  done
+  [[ $max_bad =~ ^[0-9]+(\.[0-9]*)?$ ]] || fail "--max-bad is a percentage, got '$max_bad'"
+  set -- "${args[@]}" --max-bad 100
+fi
+
+stamp=$part/command
+same=$(printf '%q ' "$nj" "$in" "$@")
+if [[ $resume == true && -e $stamp ]]; then
+  [[ $in != - ]] || fail "--resume: a pipe cannot be read again (fix: a file as IN)"
+  [[ $(<"$stamp") == "$same" ]] || fail "--resume: the command, IN or --nj is another one (fix: without --resume all parts run again)"
+  # a folder is an experiment: what decoding takes from it
+  for word in "$in" "$@"; do
+    for file in "$word" "$word"/{best.safetensors,decode.toml}; do
+      [[ ! -f $file || ! $file -nt $stamp ]] || fail "--resume: $file has changed since (fix: without --resume all parts run again)"
+    done
+  done
+else
+  rm -f "$stamp" "$part"/*.jsonl "$part"/*.toml
+  ds2 data split "$in" "$part/in.JOB.jsonl" --parts "$nj"
+  echo "$same" >"$stamp"
+fi
+
+parts=() missing=()
+for ((job = 1; job <= nj; job++)); do
+  parts+=("$part/$name.$job.jsonl")
+  # dropped rows and settings are written after the rows: whole is what ended well
+  [[ -e ${parts[-1]} ]] && grep -qs '# ended .*, status 0$' "${log//JOB/$job}" || missing+=("$job")
+done
+args=("${@//\{in\}/$part/in.JOB.jsonl}"); args=("${args[@]//\{out\}/$part/$name.JOB.jsonl}")
+if [[ ${#missing[@]} -gt 0 ]]; then
+  jobs=1:$nj; [[ ${#missing[@]} -eq $nj ]] || jobs=$(IFS=,; echo "${missing[*]}")
+  again="the same command with --resume runs only the parts that are missing"
+  stop() { trap - INT TERM HUP; kill "$runner" 2>/dev/null || true; wait "$runner" || true; fail "interrupted; $again" 130; }
+  trap stop INT TERM HUP
+  "${run[@]}" JOB="$jobs" "$log" "${args[@]}" & runner=$!
+  wait "$runner" || fail "$out was not made; $again" $?
+  trap - INT TERM HUP
+fi
+"$here/steps/join_parts.sh" --max-bad "$max_bad" --command "$(printf '%q ' "${once[@]}")" "${parts[@]}" "$out"

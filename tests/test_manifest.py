@@ -1,6 +1,7 @@
 import json
 import os
 import random
+from pathlib import Path
 
 import pytest
 
@@ -124,3 +125,22 @@ def test_a_pipe_has_no_folder_whatever_its_name(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     assert manifest.folder_of(str(pipe)) == ""
+
+
+def test_what_the_shell_redirects_is_the_file_it_redirects_to(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path)
+    row = {"id": "a", "feats": "feats/a.ark:2"}
+    with Path("data/a.jsonl").open("w") as file:
+        monkeypatch.setattr("sys.stdout", file)
+        manifest.write("-", [row])
+    assert json.loads((tmp_path / "data/a.jsonl").read_text())["feats"] == "../feats/a.ark:2"
+    with Path("data/a.jsonl").open() as file:
+        monkeypatch.setattr("sys.stdin", file)
+        assert list(manifest.read("-")) == [row]
+        assert manifest.folder_of(f"/dev/fd/{file.fileno()}") == str(tmp_path / "data")
+    # whoever still has a deleted file open only knows the name it had
+    with Path("data/b.jsonl").open("w") as file:
+        (tmp_path / "data/b.jsonl").unlink()
+        assert manifest.folder_of("-", file) == ""
+    assert manifest.folder_of("/dev/shm/not-there-yet.jsonl") == "/dev/shm"

@@ -1,18 +1,27 @@
 #!/usr/bin/env bash
 # Run a command as parallel jobs, a log each: utils/run.sh [--max-jobs N] JOB=1:4 exp/log/x.JOB.log ds2 … JOB …
-# JOB becomes the job's number. Fails when a job fails, and shows the end of its log. Ctrl-C ends all jobs.
+# JOB becomes the job's number; JOB=2,5:7 runs only some. Fails when a job fails, and shows the end of its log. Ctrl-C ends all jobs.
 set -euo pipefail
+trap 'exit 130' INT TERM HUP
 ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501)) ||
   { echo "utils/run.sh: needs bash 5.1 or later, this is $BASH_VERSION (fix: run it with a newer bash)" >&2; exit 2; }
-max_jobs=0
-help="usage: $0 [--max-jobs N] [JOB=1:N] LOG COMMAND…"
-. "$(dirname "$0")/options.sh"
-range=1:1; if [[ ${1-} == JOB=*:* ]]; then range=${1#JOB=}; shift; fi
-[[ $# -ge 2 ]] || { echo "$help" >&2; exit 2; }
-log=$1; shift
+max_jobs=0; num_threads=; mem=; gpu=; time=; partition=
+help="usage: $0 [--max-jobs N] [--num-threads N] [JOB=1:N] LOG COMMAND…
+  --num-threads is OMP_NUM_THREADS; --mem --gpu --time --partition, of utils/slurm.sh, have no meaning here and do no harm"
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/options.sh"
+. "$here/parse_jobs.sh"
+[[ -z $num_threads ]] || export OMP_NUM_THREADS=$num_threads
 declare -A logs=()
 failed=0
-trap 'kill "${!logs[@]}" 2>/dev/null; exit 130' INT TERM
+end_all() {
+  trap - INT TERM HUP
+  # a job is a process group, so that what it started ends too
+  for pid in "${!logs[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
+  wait
+  exit 130
+}
+trap end_all INT TERM HUP
 reap() {
   local pid status=0
   wait -n -p pid "${!logs[@]}" || status=$?
@@ -23,16 +32,10 @@ reap() {
   fi
   unset "logs[$pid]"
 }
-for ((job = ${range%:*}; job <= ${range#*:}; job++)); do
-  file=${log//JOB/$job}; mkdir -p "$(dirname "$file")"
-  args=("${@//JOB/$job}")
-  {
-    printf '# %s\n# started %s\n' "${args[*]}" "$(date -Is)"
-    start=$SECONDS status=0
-    "${args[@]}" || status=$?
-    printf '# ended %s, %s s, status %s\n' "$(date -Is)" $((SECONDS - start)) "$status"
-    exit "$status"
-  } >"$file" 2>&1 &
+set -m
+for job in "${numbers[@]}"; do
+  file=${log//JOB/$job}
+  "$here/job.sh" "${@//JOB/$job}" >"$file" 2>&1 </dev/null &
   logs[$!]=$file
   while [[ $max_jobs -gt 0 && ${#logs[@]} -ge $max_jobs ]]; do reap; done
 done

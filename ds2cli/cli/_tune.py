@@ -94,6 +94,7 @@ def _refuse(config: DecodeConfig, exp: str, out: str) -> None:
     wrong = {
         "OUT": out != "-",
         "--greedy": config.greedy,
+        "--emissions": config.emissions is not None,
         "--nbest": config.nbest > 0,
         "--timestamps": config.timestamps,
         "--partials": config.partials is not None,

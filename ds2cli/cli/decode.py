@@ -18,14 +18,14 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
     """Find the text of each utterance of IN; write OUT's rows with `pred_text` and `pred_score`.
 
     Rows that have an `emission` need no network; others are run through that of EXP while the ones before them are
-    searched.
+    searched, and --emissions keeps what it says of them, so that decoding again needs no network.
 
     Example: ds2 decode exp/base data/test.jsonl exp/base/test.jsonl --lm exp/lm/3gram.bin --nbest 10
 
     Example: ds2 decode --tune exp/base data/dev.jsonl --lm exp/lm/3gram.bin --nj 4
     """
     from ds2cli.stages import decode as stage
-    from ds2cli.stages.emitted import Network
+    from ds2cli.stages.emitted import Network, place
     from ds2cli.stages.search import described, resolve, search_for
 
     if config.tune:
@@ -42,7 +42,11 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
     if resolved.lm is not None:
         ui.log(f"decode: {described(resolved, exp)}")
 
+    ark = place(config.emissions, out) if config.emissions is not None else None
+
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
-        return stage.run(resolved, rows, ledger, network, search)
+        made = stage.run(resolved, rows, ledger, network, search, ark=ark)
+        # whoever reads the pipe opens the archive at once, and it appears with the last row
+        return iter(list(ui.progress(made, "decode"))) if ark and out == "-" else made
 
     filter_rows("decode", resolved, in_, out, needs=("id",), run=run)

@@ -22,8 +22,9 @@ def emit(config: EmitConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
     """
     from ds2cli.nn.checkpoint import load_model
     from ds2cli.stages import emit as stage
+    from ds2cli.stages.emitted import place
 
-    bundle, ark = load_model(exp), stage.place(config, out)
+    bundle, ark = load_model(exp), place(config.dir, out)
 
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
         made = stage.run(rows, ledger, bundle, ark, config.max_bad)

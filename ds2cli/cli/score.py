@@ -105,7 +105,11 @@ def _warn(explainer: Explainer) -> None:
     """Say what was not explained, and what cannot be trusted."""
     if explainer.unexplained.rows:
         reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(explainer.unexplained.reasons.items()))
-        ui.warn(f"why: {len(explainer.unexplained.rows)} utterances with errors are unexplained ({reasons})")
+        first = explainer.unexplained.rows[0]
+        ui.warn(
+            f"why: {len(explainer.unexplained.rows)} utterances with errors are unexplained ({reasons}), "
+            f"as {first['id']}: {first['detail']}"
+        )
     if explainer.far > MANY_FAR * explainer.judged:
         ui.warn(
             f"why: {explainer.far} of {explainer.judged} utterances have another pred_score than these settings give: "

@@ -65,6 +65,9 @@ class SearchConfig(StageConfig):
 class DecodeConfig(SearchConfig):
     """Search, or tune what the search weighs."""
 
+    emissions: str | None = setting(
+        None, help="Keep the log-probabilities of rows that have none in an archive in this folder, as ds2 emit does."
+    )
     tune: bool = setting(False, help="Find the weights on IN, which has texts; EXP/decode.toml keeps them.")
     tune_speed: bool = setting(False, help="With --tune: then find the narrowest beam and pruning that lose nothing.")
     plot: str | None = setting(

@@ -10,6 +10,8 @@ from ds2cli.kernels.prefix import BeamOptions
 
 BLOCK = 64
 """Symbols that are looked at together: of 6,000 a handful counts, and the rest is passed by without a branch each."""
+FIRST_LOOK = -5.0
+"""Where the search for the likeliest symbols of a step begins (nats): they are mostly all above it."""
 BUCKETS = 1024
 """Of the scores of a step; the k-th largest is looked for in one of them."""
 
@@ -29,10 +31,37 @@ def pick_symbols(row: NDArray[np.float32], options: BeamOptions, picked: NDArray
         # a little lower, as a float32 log-softmax rounds
         floor = max(floor, np.log((1.0 - options.mass) / V) - 1e-3)
     ordered = options.mass < 1.0 or top < V
+    least, n = max(floor, FIRST_LOOK) if ordered else floor, 0
+    while True:
+        n = symbols_above(row, least, top, ordered, picked)
+        total, j = 0.0, 0
+        while options.mass < 1.0 and j < n and (j == 0 or total < options.mass):
+            total += np.exp(row[picked[j]])
+            j += 1
+        if j > 0 and total >= options.mass:
+            n = j
+            break
+        if n == top or least <= floor:
+            break
+        least = max(floor, 2.0 * least) if least > -4.0 * abs(FIRST_LOOK) else floor
+    kept = 0
+    for j in range(n):
+        if picked[j] != 0:
+            picked[kept] = picked[j]
+            kept += 1
+    return kept
+
+
+@leaf
+def symbols_above(row, least, top, ordered, picked):
+    """Write the symbols not below `least`, at most the `top` best of them, into `picked`; returns how many.
+
+    ordered: from the likeliest on, else by their index.
+    """
     # -inf is never picked: the least float that is no infinity
-    least = np.float32(max(floor, -3.4028234663852886e38))
+    least = np.float32(max(least, -3.4028234663852886e38))
     n = 0
-    for begin in range(0, V, BLOCK):
+    for begin in range(0, len(row), BLOCK):
         block = row[begin : begin + BLOCK]
         some = 0
         for c in range(len(block)):
@@ -58,19 +87,7 @@ def pick_symbols(row: NDArray[np.float32], options: BeamOptions, picked: NDArray
             n += 1
         if ordered and n == top and row[picked[n - 1]] > least:
             least = row[picked[n - 1]]
-    if options.mass < 1.0:
-        total = 0.0
-        for j in range(n):
-            total += np.exp(row[picked[j]])
-            if total >= options.mass:
-                n = j + 1
-                break
-    kept = 0
-    for j in range(n):
-        if picked[j] != 0:
-            picked[kept] = picked[j]
-            kept += 1
-    return kept
+    return n
 
 
 @leaf

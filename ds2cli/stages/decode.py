@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+import contextlib
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import numpy as np
 
+from ds2cli.archive import ArkWriter
 from ds2cli.config.decode import SearchConfig
 from ds2cli.drops import Ledger
 from ds2cli.manifest import Row
@@ -27,10 +29,12 @@ def run(
     network: Network,
     search: Search,
     features: FeaturesOf = stored_features,
+    ark: str | None = None,
 ) -> Generator[Row]:
     """Yield each row with `pred_text` and `pred_score`, and with `nbest`, `pred_words` and `partials` as asked for.
 
-    features: what gives the features of a row without an emission.
+    features: what gives the features of a row without an emission.  ark: an archive for emissions that are computed,
+    whose rows get `emission`, `num_steps` and `step_s`; it appears after the last one, unless too many are bad.
     """
 
     def work(item: Emitted) -> Row:
@@ -52,7 +56,38 @@ def run(
         return row
 
     times = config.timestamps or config.partials is not None
-    return in_threads(work, emitted(rows, ledger, network, times, features), ledger, config.nj)
+    chunks = emitted(rows, ledger, network, times, features)
+    if ark is None:
+        return in_threads(work, chunks, ledger, config.nj)
+    return _keeping(ark, lambda kept: in_threads(work, kept, ledger, config.nj), chunks, config, ledger)
+
+
+def _keeping(
+    ark: str,
+    found: Callable[[Generator[list[Emitted]]], Generator[Row]],
+    chunks: Generator[list[Emitted]],
+    config: SearchConfig,
+    ledger: Ledger,
+) -> Generator[Row]:
+    """What is found, while the emissions that were computed for it go to an archive."""
+    made = 0
+    with ArkWriter(ark) as writer, contextlib.closing(found(_written(chunks, writer))) as rows:
+        for row in rows:
+            made += 1
+            yield row
+        ledger.refuse("decode", config.max_bad, made)
+
+
+def _written(chunks: Generator[list[Emitted]], writer: ArkWriter) -> Generator[list[Emitted]]:
+    with contextlib.closing(chunks):
+        for items in chunks:
+            yield [item if item.row.get("emission") is not None else _stored(item, writer) for item in items]
+
+
+def _stored(item: Emitted, writer: ArkWriter) -> Emitted:
+    place = writer.write(item.row["id"], item.log_probs)
+    fields = {"emission": place, "num_steps": len(item.log_probs), "step_s": item.step_s}
+    return item._replace(row={**item.row, **fields})
 
 
 def in_pieces(

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from ds2cli.archive import ArkWriter, read_matrix
-from ds2cli.config.emit import EmitConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import BadUtterance, UsageError
+from ds2cli.errors import BadUtterance
 from ds2cli.manifest import Row
 from ds2cli.nn.checkpoint import Bundle
 from ds2cli.nn.emit import emissions
@@ -35,19 +33,6 @@ def run(rows: Iterable[Row], ledger: Ledger, bundle: Bundle, ark: str, max_bad: 
                 made += 1
                 yield {**row, "emission": place, "num_steps": len(scores), "step_s": bundle.step_s}
         ledger.refuse("emit", max_bad, made)
-
-
-def place(config: EmitConfig, out: str) -> str:
-    """The archive: in `--dir` or the folder emissions/ beside OUT, named as OUT.
-
-    UsageError for a pipe without `--dir`.
-    """
-    file = Path(out)
-    pipe = out == "-" or (file.exists() and not file.is_file())
-    if config.dir is None and pipe:
-        raise UsageError("emit: OUT is a pipe, so say where the archive goes (--dir emissions)")
-    name = "emissions" if pipe else file.name.removesuffix(".gz").removesuffix(".jsonl")
-    return str((Path(config.dir) if config.dir is not None else file.parent / "emissions") / f"{name}.ark")
 
 
 def _read(rows: Iterable[Row], ledger: Ledger, bundle: Bundle) -> Iterator[tuple[Row, Any]]:

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 
 from ds2cli.archive import read_matrix
 from ds2cli.drops import Ledger
-from ds2cli.errors import BadUtterance, DataError
+from ds2cli.errors import BadUtterance, DataError, UsageError
 from ds2cli.manifest import Row
 from ds2cli.search.emission import checked
 from ds2cli.text.vocab import Vocab
@@ -163,6 +163,19 @@ def in_threads(work: Callable[[Emitted], R], chunks: Generator[list[Emitted]], l
             yield from finished(len(waiting))
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def place(folder: str | None, out: str) -> str:
+    """The archive: in `folder` or, where that is None, emissions/ beside OUT, named as OUT.
+
+    UsageError for a pipe without a folder.
+    """
+    file = Path(out)
+    pipe = out == "-" or (file.exists() and not file.is_file())
+    if folder is None and pipe:
+        raise UsageError("emit: OUT is a pipe, so say where the archive goes (--dir emissions)")
+    name = "emissions" if pipe else file.name.removesuffix(".gz").removesuffix(".jsonl")
+    return str((Path(folder) if folder is not None else file.parent / "emissions") / f"{name}.ark")
 
 
 def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:

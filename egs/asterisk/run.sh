@@ -42,11 +42,15 @@ fi
 if at 6 "what the search weighs, on dev"; then
   ds2 decode "$exp" "$exp/dev.emit.jsonl" --tune --lm "$exp/lm.arpa" --nj "$nj"
 fi
-if at 7 "decode the test part without and with the language model"; then
+if at 7 "decode without and with the language model"; then
   ds2 decode "$exp" "$exp/test.emit.jsonl" "$exp/test.greedy.jsonl" --greedy
-  ds2 decode "$exp" "$exp/test.emit.jsonl" "$exp/test.lm.jsonl" --lm "$exp/lm.arpa" --nj "$nj" --nbest 5
+  for part in dev test; do
+    ds2 decode "$exp" "$exp/$part.emit.jsonl" "$exp/$part.lm.jsonl" --lm "$exp/lm.arpa" --nj "$nj" --nbest 5
+  done
 fi
-if at 8 "word and character error rates"; then
+if at 8 "word and character error rates, and what the errors of dev come from"; then
+  echo "dev, lm:"  # of dev, so that nobody is led to tune on test
+  ds2 score "$exp/dev.lm.jsonl" "$exp/dev.lm.scored.jsonl" --why "$exp" --nj "$nj" | tee "$exp/dev.lm.why"
   for kind in greedy lm; do
     echo "test, $kind:"
     ds2 score "$exp/test.$kind.jsonl" "$exp/test.$kind.scored.jsonl" --unit both | tee "$exp/test.$kind.wer"

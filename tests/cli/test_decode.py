@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from ds2cli import manifest
-from ds2cli.archive import ArkWriter
+from ds2cli.archive import ArkWriter, read_matrix
 from ds2cli.lm import lmplz
 from ds2cli.text.vocab import BLANK, Vocab
 
@@ -192,7 +192,8 @@ def test_no_rows_in_no_rows_out(ds2, jsonl, place):
         assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_ctrl_c_ends_network_and_search_and_leaves_nothing(place):
+def network_with_features(place, utterances, frames, rnn_size, rnn_layers=1):
+    """Weights in place/exp that know nothing, and rows with features of noise."""
     import torch
 
     from ds2cli.config.model import ModelConfig
@@ -200,14 +201,46 @@ def test_ctrl_c_ends_network_and_search_and_leaves_nothing(place):
     from ds2cli.nn.models.ds2 import DeepSpeech2
 
     torch.manual_seed(0)
-    config = ModelConfig(channels=(8,), kernels=(5,), strides=(2,), rnn_layers=2, rnn_size=64)
+    config = ModelConfig(channels=(8,), kernels=(5,), strides=(2,), rnn_layers=rnn_layers, rnn_size=rnn_size)
     data = dump_model(DeepSpeech2(config, len(VOCAB), 5).state_dict(), config, VOCAB, {"hop_ms": 10.0}, {})
     (place / "exp" / BEST).write_bytes(data)
-    # minutes of computing
-    frames, rows = np.zeros((3000, 5), np.float32), []
+    x, rows = np.random.default_rng(0).normal(size=(frames, 5)).astype(np.float32), []
     with ArkWriter(place / "f.ark", compress=True) as ark:
-        for i in range(1000):
-            rows.append({"id": f"u{i:04d}", "feats": ark.write(f"u{i:04d}", frames), "num_frames": len(frames)})
+        for i in range(utterances):
+            rows.append({"id": f"u{i:04d}", "feats": ark.write(f"u{i:04d}", x[: frames - i % 7]), "num_frames": frames})
+    return rows
+
+
+@pytest.mark.parametrize("out", ["out/rows.jsonl", "-"])
+def test_emissions_are_kept_as_emit_makes_them(ds2, place, jsonl, out):
+    manifest.write(str(place / "f.jsonl"), network_with_features(place, 30, 40, 8))
+    assert ds2("emit", "exp", "f.jsonl", "e.jsonl", "--dir", "e", cwd=place).returncode == 0
+    done = ds2("decode", "exp", "f.jsonl", out, "--emissions", "kept", "--nj", "2", cwd=place)
+    assert done.returncode == 0, done.stderr
+    (place / "rows.jsonl").write_text(done.stdout)
+    found = list(manifest.read(str(place / (out if out != "-" else "rows.jsonl"))))
+    for row, expected in zip(found, manifest.read(str(place / "e.jsonl")), strict=True):
+        assert (row["num_steps"], row["step_s"]) == (expected["num_steps"], expected["step_s"])
+        kept = read_matrix(row["emission"], row["id"])
+        np.testing.assert_allclose(kept, read_matrix(expected["emission"]), atol=1e-5)
+    again = ds2("decode", "exp", "rows.jsonl" if out == "-" else out, "again.jsonl", cwd=place)
+    assert again.returncode == 0 and [r["pred_text"] for r in jsonl(place / "again.jsonl")] == [
+        r["pred_text"] for r in found
+    ]
+
+
+def test_emissions_of_a_refused_run_are_not_kept(ds2, place):
+    rows = network_with_features(place, 4, 40, 8)
+    rows[2]["feats"] = "gone.ark:3"
+    manifest.write(str(place / "f.jsonl"), rows)
+    done = ds2("decode", "exp", "f.jsonl", "out.jsonl", "--emissions", "kept", cwd=place)
+    assert done.returncode == 1 and "refused" in done.stderr
+    assert not (place / "kept" / "out.ark").exists() and not (place / "out.jsonl").exists()
+
+
+def test_ctrl_c_ends_network_and_search_and_leaves_nothing(place):
+    # minutes of computing
+    rows = network_with_features(place, 1000, 3000, 64, rnn_layers=2)
     manifest.write(str(place / "long.jsonl"), rows)
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "ds2cli", "decode", "exp", "long.jsonl", "out.jsonl", "--lm", "lm.arpa"]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +14,7 @@ from ds2cli import manifest
 from ds2cli.archive import ArkWriter
 from ds2cli.text.vocab import BLANK, Vocab
 
+ROOT = Path(__file__).parents[2]
 VOCAB = Vocab((BLANK, " ", "a", "b", "é"))
 LM = "\\data\\\nngram 1=5\n\n\\1-grams:\n-2\t<unk>\n0\t<s>\n-1\t</s>\n-0.3\tab\n-0.9\tbé\n\n\\end\\\n"
 SAID = [("ab", "ab"), ("bé ab", "ab"), ("", "bé"), ("ab éa", "ab éb")]
@@ -64,6 +70,25 @@ def test_a_pipe_takes_what_decode_would_and_warns_where_it_was_not_that(ds2, jso
     assert "of 3 utterances have another pred_score than these settings give" in done.stderr
 
 
+def test_rows_that_the_shell_put_into_another_folder_keep_their_emissions(jsonl, place):
+    (place / "other").mkdir()
+    rows = jsonl(place / "dev.jsonl")
+    jsonl(place / "dev.jsonl", [{**row, "emission": row["emission"].rpartition("/")[2]} for row in rows])
+    command = f"""
+      ds2() {{ '{sys.executable}' -m ds2cli "$@"; }}
+      ds2 decode exp dev.jsonl --lm lm.arpa > other/hyp.jsonl
+      ds2 score other/hyp.jsonl other/why.jsonl --why exp --lm lm.arpa
+      ds2 score - --why exp --lm lm.arpa < other/hyp.jsonl
+      ds2 decode exp dev.jsonl - --lm lm.arpa | ds2 score - other/piped.jsonl --why exp --lm lm.arpa"""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-euc", command], cwd=place, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("acoustic") == 3
+    assert "unexplained" not in done.stdout + done.stderr
+    assert jsonl(place / "other/why.jsonl")[0]["emission"] == "../e.ark:3"
+    assert jsonl(place / "other/why.jsonl") == jsonl(place / "other/piped.jsonl")
+
+
 def test_rows_without_an_emission_are_scored_all_the_same(ds2, jsonl, place):
     rows = [{"id": "a", "text": "ab é", "pred_text": "ab"}, {"id": "b", "text": "ab", "pred_text": "ab"}]
     jsonl(place / "bare.jsonl", [*rows, {"id": "c", "text": "b"}])
@@ -71,7 +96,7 @@ def test_rows_without_an_emission_are_scored_all_the_same(ds2, jsonl, place):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("%WER 50.00 [ 2 / 4,")
     assert "unexplained       2  100.0%" in done.stdout
-    assert "2 utterances with errors are unexplained (1 no-feats, 1 no-pred-text)" in done.stderr
+    assert "2 utterances with errors are unexplained (1 no-feats, 1 no-pred-text), as c: " in done.stderr
 
 
 @pytest.mark.parametrize(

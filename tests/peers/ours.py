@@ -70,8 +70,9 @@ class Ours:
         ]
 
     def paper(self) -> Entries:
-        """At the paper's settings, and with ds2 decode's own gap."""
+        """At the paper's settings; with ds2 decode's own gap, and with that of the peers."""
         return [
             ("ours, mass 0.99, top 40", self.entry(**PAPER, **UNKNOWN)),
             ("ours, mass 0.99, top 40, gap 20", self.entry(**PAPER, **UNKNOWN, gap=20.0)),
+            ("ours, mass 0.99, top 40, gap 10", self.entry(**PAPER, **UNKNOWN, gap=MATCHED["gap"])),
         ]

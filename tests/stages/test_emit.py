@@ -6,13 +6,13 @@ import torch
 
 from ds2cli import manifest
 from ds2cli.archive import ArkWriter, read_matrix
-from ds2cli.config.emit import EmitConfig
 from ds2cli.config.model import ModelConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import Ds2Error, UsageError
 from ds2cli.nn.checkpoint import BEST, dump_model, load_model
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.stages import emit
+from ds2cli.stages.emitted import place
 from ds2cli.text.vocab import BLANK, Vocab
 
 MODEL = ModelConfig(channels=(8,), kernels=(5,), strides=(3,), rnn_layers=1, rnn_size=8)
@@ -51,11 +51,11 @@ def test_what_has_no_usable_features_is_dropped(toy, tmp_path, bundle):
 
 
 def test_the_archive_stands_beside_the_manifest_unless_told():
-    assert emit.place(EmitConfig(), "data/dev.jsonl.gz") == "data/emissions/dev.ark"
-    assert emit.place(EmitConfig(dir="x"), "data/dev.jsonl") == "x/dev.ark"
-    assert emit.place(EmitConfig(dir="x"), "-") == "x/emissions.ark"
+    assert place(None, "data/dev.jsonl.gz") == "data/emissions/dev.ark"
+    assert place("x", "data/dev.jsonl") == "x/dev.ark"
+    assert place("x", "-") == "x/emissions.ark"
     with pytest.raises(UsageError, match="--dir"):
-        emit.place(EmitConfig(), "-")
+        place(None, "-")
 
 
 def test_a_refused_run_leaves_the_archive_of_the_run_before(toy, tmp_path, bundle):

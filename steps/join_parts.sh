@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Join what a row filter made of the parts of a manifest: steps/join_parts.sh [--max-bad 1] PART.jsonl… OUT
+# Rows become OUT, dropped rows OUT.dropped.jsonl, the settings of the first part OUT.config.toml, with --command as what made them.
+set -euo pipefail
+max_bad=; command=
+help="usage: $0 [--max-bad PERCENT] [--command TEXT] PART… OUT"
+here=$(cd "$(dirname "$0")/.." && pwd)
+. "$here/utils/options.sh"
+root=$here; . "$here/utils/path.sh"
+[[ $# -ge 2 && $max_bad =~ ^([0-9]+(\.[0-9]*)?)?$ ]] || { echo "$help" >&2; exit 2; }
+parts=("${@:1:$#-1}"); out=${*: -1}
+put() { mkdir -p "$(dirname "$1")"; cat >"$1.part"; mv "$1.part" "$1"; }
+
+drops=()
+for file in "${parts[@]}"; do [[ ! -e $file.dropped.jsonl ]] || drops+=("$file.dropped.jsonl"); done
+kept=$(cat "${parts[@]}" | wc -l)
+dropped=$(cat /dev/null "${drops[@]}" | wc -l)
+bad=$(cat /dev/null "${drops[@]}" | grep -c '"bad": true}$' || true)
+pipe=false; [[ $out != - && $out != /dev/* ]] || pipe=true
+if awk "BEGIN { exit !(100 * $bad > ${max_bad:-100} * ($kept + $bad)) }"; then
+  [[ $pipe == true ]] || cat "${drops[@]}" | put "$out.dropped.jsonl"
+  echo "steps/join_parts.sh: refused, $bad of $((kept + bad)) utterances are bad (allowed $max_bad %; --max-bad raises the limit)" >&2
+  exit 1
+fi
+ds2 data combine "${parts[@]}" "$out"
+echo "steps/join_parts.sh: $((kept + dropped)) in = $kept kept + $dropped dropped, ${#parts[@]} parts" >&2
+[[ $pipe == false ]] || exit 0
+[[ ${#drops[@]} -eq 0 ]] || cat "${drops[@]}" | put "$out.dropped.jsonl"
+[[ -e ${parts[0]}.config.toml ]] || exit 0
+export command kept dropped max_bad
+awk '
+  /^command = / && ENVIRON["command"] {
+    text = ENVIRON["command"]; gsub(/[\\"]/, "\\\\&", text); sub(/ $/, "", text); $0 = "command = \"" text "\""
+  }
+  /^(kept|dropped) = [0-9]+$/ { $0 = $1 " = " ENVIRON[$1] }
+  /^max_bad = / && ENVIRON["max_bad"] { $0 = "max_bad = " ENVIRON["max_bad"] }
+  { print }' "${parts[0]}.config.toml" | put "$out.config.toml"
