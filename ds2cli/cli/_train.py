@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from ds2cli import ui
 from ds2cli.config.train import TrainConfig
 from ds2cli.manifest import Row
@@ -54,9 +56,16 @@ def asking() -> Iterator[Asked]:
         yield asked
 
 
-def deaf() -> contextlib.AbstractContextManager[None]:
-    """Leave signals, which reach every process of a job, to the first one."""
-    return _handled(signal.SIG_IGN)
+@contextlib.contextmanager
+def deaf() -> Iterator[None]:
+    """Leave signals, which reach every process of a job, to the first one, and to say that one of them has gone."""
+    from ds2cli.nn.workers import GoneError
+
+    with _handled(signal.SIG_IGN):
+        try:
+            yield
+        except GoneError as e:
+            raise typer.Exit(e.exit_code) from e
 
 
 @contextlib.contextmanager
@@ -109,7 +118,7 @@ def lines_of(event: Event, config: TrainConfig) -> Iterator[str]:
     elif isinstance(event, Saved) and event.failed:
         yield f"train: {event.failed}; training goes on, the checkpoint before it is whole"
     elif isinstance(event, Lost):
-        yield f"train: {event.why.removeprefix('train: ')}: starting all anew from last.pt"
+        yield f"{event.why.partition(' (')[0]}; all start again from the last checkpoint"
 
 
 def _rehearsed(event: Rehearsal) -> str:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 from ds2cli.nn.checkpoint import BEST, Bundle, dump_model, step_seconds
 from ds2cli.nn.evaluate import error_counts
+from ds2cli.nn.files import Store
 from ds2cli.nn.job import Job, Position
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.nn.workers import Group
-
-Store = Callable[[str, bytes | None], None]
-"""Writes a file of the experiment, whole or not at all; None removes it."""
 
 SAMPLES = 3
 """Dev utterances of which the row of an epoch has the text and what the network makes of it."""

@@ -16,7 +16,7 @@ from ds2cli.errors import Ds2Error, UsageError
 from ds2cli.io import open_out_bytes
 from ds2cli.manifest import Row
 from ds2cli.nn import workers
-from ds2cli.nn.checkpoint import LOG, load_state
+from ds2cli.nn.checkpoint import LAST, LOG, load_state
 from ds2cli.nn.examples import fingerprint
 from ds2cli.nn.fit import Trainer
 from ds2cli.nn.job import GO_ON, Event, Job, Lost, Saved
@@ -36,12 +36,19 @@ def run(job: Job, exp: str, asked: Callable[[], int] = lambda: GO_ON) -> Iterato
     UsageError, at once, when EXP was trained with other settings, on other features or on other utterances.
     """
     folder = Path(exp)
+    if (workers.launched() or (0, 1))[0]:
+        # the first process, perhaps on another machine, has the checkpoint and tells
+        return _events(job, folder, None, asked)
     # torchrun starts the same command again when a process has died
-    again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
-    state = None if job.config.fresh and not again else load_state(folder)
+    if job.config.fresh and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
+        (folder / LAST).unlink(missing_ok=True)
+    for name in (LAST, LOG, "*.safetensors"):
+        # what a run was writing as it was killed
+        for part in folder.glob(f".*.part.{name}"):
+            part.unlink(missing_ok=True)
+    state = load_state(folder)
     _check_same(state, job, exp)
-    if (workers.launched() or (0, 1))[0] == 0:
-        job.vocab.save(folder / TOKENS)
+    job.vocab.save(folder / TOKENS)
     return _events(job, folder, state, asked)
 
 
@@ -53,15 +60,16 @@ def _events(job: Job, folder: Path, state: dict[str, Any] | None, asked: Callabl
         with open_out_bytes(str(folder / name)) as f:
             f.write(data)
 
-    left, saved = job.config.restarts, not job.config.fresh
+    left = job.config.restarts
     while True:
-        group = _group(job)
+        group = None
         try:
+            group = _group(job)
             _agree(job, group)
             trainer = Trainer(job, group, group.told(state), _kept_rows(folder / LOG, state))
             for event in trainer.run(store, asked):
-                if isinstance(event, Saved):
-                    left, saved = job.config.restarts, saved or not event.failed
+                if isinstance(event, Saved) and not event.failed:
+                    left = job.config.restarts
                 yield event
             return
         except workers.GoneError as e:
@@ -70,8 +78,9 @@ def _events(job: Job, folder: Path, state: dict[str, Any] | None, asked: Callabl
             left -= 1
             yield Lost(str(e))
         finally:
-            group.close()
-        state = load_state(folder) if saved else None
+            if group is not None:
+                group.close()
+        state = load_state(folder)
 
 
 def _group(job: Job) -> workers.Group:

@@ -75,7 +75,7 @@ def test_sums_are_those_of_one_process_that_has_the_shares_as_batches(teams, fou
 
 @pytest.mark.parametrize("name", ["sync", "sync, empty", "sync, last empty", "sync, one step"])
 def test_with_statistics_of_all_processes_sums_are_those_of_whole_batches(teams, found, name):
-    batches = [sum((list(share) for share in batch), []) for batch in CASES[name][1]]
+    batches = [[n for share in batch for n in share] for batch in CASES[name][1]]
     for (gradients, statistics, tail), *both in zip(
         expected(teams, [teams.batch(*b) for b in batches]), found[0][name], found[1][name], strict=False
     ):
