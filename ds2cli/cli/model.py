@@ -61,3 +61,26 @@ def list_() -> None:
     from ds2cli.config.base import titles
 
     ui.table("", ["name", "network"], titles().items(), to_stdout=True)
+
+
+@app.command()
+def average(
+    networks: Annotated[
+        list[str], typer.Argument(metavar="NETWORK…", help="Files of networks, as EXP/epoch-*.safetensors.")
+    ],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="File to write, OUT.safetensors.")],
+) -> None:
+    """Write the mean of the networks of some epochs of a training; it is often better than any of them.
+
+    Example: ds2 model average exp/base/epoch-*.safetensors exp/base/average.safetensors
+    """
+    from ds2cli.errors import UsageError
+    from ds2cli.io import open_out_bytes
+    from ds2cli.nn.average import average as mean_of
+
+    if not out.endswith(".safetensors"):
+        raise UsageError(f"model average: {out}: expected a name that ends in .safetensors")
+    data = mean_of(networks)
+    with open_out_bytes(out) as f:
+        f.write(data)
+    ui.log(f"model: {out} is the mean of {len(networks)} networks")
