@@ -29,7 +29,8 @@ LN10 = float(np.log(10.0))
 class TextScore:
     """Deep Speech 2, equation 12, of any text; the search that it belongs to gives the weights, `lm` is its model.
 
-    The search's own score of a text is this one, or lower where it pruned some of the text's paths.
+    The search's own score of a text is this one, or lower where it pruned some of the text's paths; higher only where
+    all that the beam held ended in words that may not be written, see `beam_best`.
     """
 
     search: BeamSearch
