@@ -143,7 +143,11 @@ def place_of(places, ints, x, symbol):
 
 @leaf
 def most_of_a_symbol(task):
-    """No symbol adds more than this to the score of a text beside log p_ctc (nats): a model only takes away."""
+    """How far the score of a text with a symbol more, look-ahead and all, may lie above log p_ctc and its parent's WEIGHTED
+    (nats).
+
+    A model only takes away: its probabilities are at most 1.
+    """
     options = task.options
     if options.alpha < 0.0 or options.unknown_letter > 0.0:
         return np.inf
