@@ -93,7 +93,6 @@ def test_mistakes_are_one_line(ds2, tmp_path, args, stdin, code, says):
 
 
 @pytest.mark.peer
-@pytest.mark.skipif(not lmplz.find("build_binary"), reason="no build_binary")
 def test_a_binary_is_what_kenlm_reads(ds2, tmp_path, capfd):
     kenlm = pytest.importorskip("kenlm")
     out = tmp_path / "x.bin"
