@@ -143,8 +143,7 @@ def place_of(places, ints, x, symbol):
 
 @leaf
 def most_of_a_symbol(task):
-    """How far the score of a text with a symbol more, look-ahead and all, may lie above log p_ctc and its parent's WEIGHTED
-    (nats).
+    """How far the score of a text, look-ahead and all, may lie above its log p_ctc and its parent's WEIGHTED (nats).
 
     A model only takes away: its probabilities are at most 1.
     """
