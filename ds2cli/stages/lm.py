@@ -101,6 +101,8 @@ def sentences(split: Callable[[str], T], sources: Iterable[str], ledger: Ledger)
     for source in sources:
         with io.open_in(source) as f:
             first = f.readline()
+            if first.startswith("\x1f\udc8b"):
+                raise DataError(f"{source}: gzip data under a name without .gz (fix: zcat FILE | ds2 lm - OUT)")
             rows = source.endswith((".jsonl", ".jsonl.gz")) or first.startswith("{")
             for at, line in enumerate(chain([first], f), start=1):
                 if not line.strip():
