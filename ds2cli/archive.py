@@ -77,6 +77,8 @@ def read_matrix(ref: str, key: str | None = None) -> Matrix:
     if not colon or not (byte.isascii() and byte.isdigit()):
         raise BadUtterance("not-a-matrix", f"expected path:byte, got {ref!r}")
     data, at = _map(path), int(byte)
+    if at > len(data):
+        raise BadUtterance("truncated-archive", f"{path} ends before byte {at}")
     _check_key(ref, key, data, at)
     try:
         return _decode(data, at)
@@ -118,7 +120,7 @@ def _check_key(ref: str, key: str | None, data: memoryview, at: int) -> None:
         return
     head = key.encode() + b" "
     if bytes(data[max(0, at - len(head)) : at]) != head:
-        raise BadUtterance("stale-archive", f"{ref} does not hold {key!r}: the archive was made again (ds2 featurize)")
+        raise BadUtterance("stale-archive", f"{ref} does not hold {key!r}: the archive was made after this row")
 
 
 def _map(path: str) -> memoryview:

@@ -15,6 +15,13 @@ from typing import Any, BinaryIO, TextIO
 from ds2cli.errors import DataError
 
 
+def standard_in() -> TextIO:
+    """Standard input; DataError when the shell closed it."""
+    if sys.stdin is None:
+        raise DataError("standard input is closed (fix: name a file, or < FILE)")
+    return sys.stdin
+
+
 @contextlib.contextmanager
 def open_in(path: str) -> Iterator[TextIO]:
     """Open `path` for reading UTF-8 text; '-' is standard input. Undecodable bytes come out as lone surrogates.
@@ -22,9 +29,10 @@ def open_in(path: str) -> Iterator[TextIO]:
     DataError when the file is missing, is a folder, or its gzip stream ends early.
     """
     if path == "-":
-        if isinstance(sys.stdin, TextIO) or hasattr(sys.stdin, "reconfigure"):
-            sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")  # type: ignore[union-attr]
-        yield sys.stdin
+        stream = standard_in()
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+        yield stream
         return
     opener: Any = gzip.open if path.endswith(".gz") else open
     try:

@@ -203,10 +203,11 @@ def folder_of(path: str, standard: TextIO | None = None) -> str:
     standard: the stream that - stands for [default: standard input]; one that the shell redirected is that file.
     """
     if path == "-":
-        return os.path.dirname(io.redirected(standard or sys.stdin))
+        return os.path.dirname(io.redirected(standard or io.standard_in()))
     if path.startswith("/dev/") and Path(path).exists():
         return os.path.dirname(io.redirected(path))
-    stream = Path(path).exists() and not Path(path).is_file()
+    # Path.exists fails in a folder that must not be entered, and whoever opens the file says so
+    stream = os.access(path, os.F_OK) and not Path(path).is_file()
     return "" if stream else os.path.dirname(path)
 
 

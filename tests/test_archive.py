@@ -136,6 +136,8 @@ def test_what_is_wrong_is_named(tmp_path, matrices):
     assert reason(f"{path}:999999999") == "truncated-archive"
     assert reason(refs["u008"], "u009") == "stale-archive"
     whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+    assert reason(refs["u100"], "u100") == "truncated-archive"
     for keep in (len(whole) - 1, len(whole) - 4 * 161 * 100, 8, 6):
         path.write_bytes(whole[:keep])
         ref = refs["u100"] if keep > 100 else refs["u001"]

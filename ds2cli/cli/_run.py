@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -83,11 +84,12 @@ def count_lines(path: str) -> int | None:
     """How many rows a regular manifest has, for the progress bar; None for a pipe."""
     from pathlib import Path
 
-    file = Path(path)
-    if path == "-" or path.endswith(".gz") or not file.is_file():
-        return None
-    with file.open("rb") as f:
-        return sum(chunk.count(b"\n") for chunk in iter(lambda: f.read(1 << 20), b""))
+    # whoever reads the rows says what is wrong with a file that cannot be read
+    with contextlib.suppress(OSError):
+        if path != "-" and not path.endswith(".gz") and Path(path).is_file():
+            with Path(path).open("rb") as f:
+                return sum(chunk.count(b"\n") for chunk in iter(lambda: f.read(1 << 20), b""))
+    return None
 
 
 def _judged(name: str, config: StageConfig, rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:

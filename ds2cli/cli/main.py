@@ -25,7 +25,7 @@ PIPELINE = ("prepare", "featurize", "train", "emit", "align", "lm", "decode", "s
 
 INTERRUPTED = 130
 TERMINATED = 143
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 class InOrder(TyperGroup):
@@ -73,6 +73,7 @@ _add_commands()
 
 def main() -> None:
     """Run `ds2`; a Ds2Error is one line and its exit status, anything else is a bug and keeps its traceback."""
+    _stand_in()
     # as an error does, so that what is half-written is removed; 128 + 15 is what a shell calls it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
@@ -97,6 +98,16 @@ def main() -> None:
         # Python writes out what is left when it ends, and would fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(DataError.exit_code)
+
+
+def _stand_in() -> None:
+    """Open what the shell closed, as 2>&- does, so that no file of ours gets its number: log lines are lost, and a
+    result on standard output is an error."""
+    for name, mode in (("stdin", os.O_RDONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, mode)
+            if name != "stdin":
+                setattr(sys, name, os.fdopen(number, "w", closefd=False))
 
 
 if __name__ == "__main__":

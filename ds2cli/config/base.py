@@ -6,6 +6,7 @@ default < --config file.toml < command line. A nested dataclass is a TOML table;
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 import types
 from collections.abc import Mapping
@@ -162,8 +163,10 @@ def _checked(value: Any, kind: Any, limits: Mapping[str, Any], where: str) -> An
         value = float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise UsageError(f"{where}: expected {kind.__name__}, got {value!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{where}: expected a finite number, got {value!r}")
     low, high = limits.get("min"), limits.get("max")
-    if (low is not None and value < low) or (high is not None and value > high) or value != value:
+    if (low is not None and value < low) or (high is not None and value > high):
         raise UsageError(f"{where}: expected {_range(low, high)}, got {value!r}")
     return value
 

@@ -21,8 +21,8 @@ def pick_symbols(row: NDArray[np.float32], options: BeamOptions, picked: NDArray
     """Write the symbols of one step worth trying into `picked` and return how many; the blank takes part but is left
     out.
 
-    `mass` and `top` hold each on its own and together; the order is by probability where one of them cuts. A symbol
-    below (1 - mass) / V can never be needed: that bounds the sort to a handful of symbols.
+    `mass` and `top` hold each on its own and together; the order is by probability where one of them cuts. Where
+    probabilities sum to 1, none below (1 - mass) / V can be needed: that bounds the sort to a handful of symbols.
     """
     V = len(row)
     top = min(options.top, V)

@@ -20,6 +20,8 @@ from ds2cli.kernels.trie import down
 NO_LM, WORD_LM, CHAR_LM = 0, 1, 2
 NO_SPACE = -2
 """The index of the space where the alphabet has none."""
+ROUNDING = 1e-3
+"""Nats that a score may lie above its bound: the two add up in different orders, and a model does so in float32."""
 
 
 class Lexicon(NamedTuple):
@@ -141,11 +143,14 @@ def place_of(places, ints, x, symbol):
 
 @leaf
 def most_of_a_symbol(task):
-    """No symbol adds more than this to the score of a text beside log p_ctc (nats): a model only takes away."""
+    """How far the score of a text, look-ahead and all, may lie above its log p_ctc and its parent's WEIGHTED (nats).
+
+    A model only takes away: its probabilities are at most 1.
+    """
     options = task.options
     if options.alpha < 0.0 or options.unknown_letter > 0.0:
         return np.inf
-    return max(options.beta, 0.0) + max(options.unknown, 0.0) + task.phrases.most
+    return max(options.beta, 0.0) + max(options.unknown, 0.0) + task.phrases.most + ROUNDING
 
 
 @leaf

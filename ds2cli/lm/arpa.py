@@ -16,6 +16,8 @@ from ds2cli.errors import DataError
 from ds2cli.kernels import ngram_arpa as kernels
 
 UNK, BOS, EOS = "<unk>", "<s>", "</s>"
+NEVER = -99.0
+"""log10 of a probability or a weight of 0, as ARPA files write it."""
 
 _FAULTS = {
     kernels.SHORT_LINE: "expected {n} word(s) after the probability of a {n}-gram",

@@ -39,6 +39,8 @@ _TYPES = (
     "trie with compressed pointers",
     "quantised trie with compressed pointers",
 )
+BLOCK = 1 << 16
+"""Buckets that are looked through at a time for an empty one, of which a table has a third."""
 MULTIPLIER = 1.5
 """Buckets an entry, build_binary's choice."""
 
@@ -151,6 +153,7 @@ def open_binary(path: str) -> Probing:
     if len(mapped) < 4 * layout.end:
         raise DataError(f"{path}: {len(mapped)} bytes, expected {4 * layout.end} or more (is the file whole?)")
     data = np.frombuffer(mapped, dtype=np.uint32, count=layout.end)
+    _check_room(path, layout, data)
     try:
         model = Probing.over(layout, data, np.frombuffer(mapped, dtype=np.uint8, offset=4 * layout.end))
     except DataError as e:
@@ -186,6 +189,19 @@ def _read_header(path: str, raw: mmap.mmap) -> Layout:
     if max(counts) >= 1 << 48:
         raise DataError(f"{path}: a KenLM binary of {max(counts)} n-grams (is the file whole?) {rebuild}")
     return Layout.of(counts, multiplier)
+
+
+def _check_room(path: str, layout: Layout, data: NDArray[np.uint32]) -> None:
+    """Refuse a file with a table that has no empty bucket: what is not in it would be looked for without an end."""
+    order = len(layout.counts)
+    for table, size in [(VOCABULARY, ENTRY), *((n, 4 if n < order else 3) for n in range(2, order + 1))]:
+        start, buckets = layout.starts[table], layout.buckets[table]
+        for at in range(0, buckets, BLOCK):
+            block = data[start + size * at : start + size * min(buckets, at + BLOCK)].reshape(-1, size)
+            if not (block[:, 0] | block[:, 1]).all():
+                break
+        else:
+            raise DataError(f"{path}: a table of {buckets} entries is full (is the file whole?)")
 
 
 def _check_words(path: str, model: Probing) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.errors import DataError
-from ds2cli.lm.arpa import Arpa, Section
+from ds2cli.lm.arpa import NEVER, Arpa, Section
 from ds2cli.lm.counts import BOS_ID, Grams, count_ngrams, spell
 from ds2cli.lm.text import Corpus
 
@@ -139,6 +139,7 @@ def _assemble(
     for n, spelled in enumerate(spell(grams)):
         stays = kept[n]
         p = np.minimum(np.log10(probs[n][stays]), 0.0)
-        backoff = np.log10(gammas[n + 1][stays]) if n + 1 < len(grams) else np.zeros(len(p))
+        # a discount of 0 leaves nothing to back off with
+        backoff = np.log10(np.maximum(gammas[n + 1][stays], 10.0**NEVER)) if n + 1 < len(grams) else np.zeros(len(p))
         sections.append(Section(renumber[spelled[stays]], p.astype(np.float32), backoff.astype(np.float32)))
     return Arpa([w for w, stays in zip(words, kept[0], strict=True) if stays], sections)

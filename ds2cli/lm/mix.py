@@ -13,14 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.lm.arpa import BOS, EOS, UNK, Arpa, Section
+from ds2cli.lm.arpa import BOS, EOS, NEVER, UNK, Arpa, Section
 from ds2cli.lm.query import NgramLm
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-NEVER = -99.0
-"""log10 of a probability or a weight of 0, as ARPA files write it."""
 
 CONVERGED = 1e-7
 """The weights are found when an iteration of EM moves none of them by more."""

@@ -30,7 +30,8 @@ class TextScore:
     """Deep Speech 2, equation 12, of any text; the search that it belongs to gives the weights, `lm` is its model.
 
     The text is spelled as `Vocab.encode` spells it. The search's own score of that spelling is this one, or lower where
-    it pruned some of its paths; of symbols of several characters it may have found another spelling.
+    it pruned some of its paths; of symbols of several characters it may have found another spelling. It is higher only
+    where all that the beam held ended in words that may not be written, see `beam_best`.
     """
 
     search: BeamSearch

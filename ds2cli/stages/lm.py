@@ -76,7 +76,6 @@ def check(config: LmConfig, out: str) -> tuple[str, list[int]]:
 def check_out(out: str, order: int) -> None:
     """UsageError when no model of that order can be written under that name."""
     if out.endswith(".bin"):
-        lmplz.need("build_binary", f"{out}: a KenLM binary")
         if order == 1:
             raise UsageError(
                 f"{out}: KenLM binaries hold bigrams at the least, expected --order 2 or more, or an .arpa"
@@ -102,6 +101,8 @@ def sentences(split: Callable[[str], T], sources: Iterable[str], ledger: Ledger)
     for source in sources:
         with io.open_in(source) as f:
             first = f.readline()
+            if first.startswith("\x1f\udc8b"):
+                raise DataError(f"{source}: gzip data under a name without .gz (fix: zcat FILE | ds2 lm - OUT)")
             rows = source.endswith((".jsonl", ".jsonl.gz")) or first.startswith("{")
             for at, line in enumerate(chain([first], f), start=1):
                 if not line.strip():
@@ -151,7 +152,11 @@ def deliver(made: Path, out: str) -> None:
     """Write the ARPA file `made` to `out`: as it is, compressed (.gz), or as a KenLM binary (.bin)."""
     if out.endswith(".bin"):
         binary = made.with_suffix(".bin")
-        lmplz.build_binary(made, binary)
+        if lmplz.find("build_binary"):
+            # the same bytes in less memory
+            lmplz.build_binary(made, binary)
+        else:
+            NgramLm.from_arpa(arpa.read(str(made))).model.write(str(binary))
         made = binary
     with io.open_out_bytes(out) as f, made.open("rb") as source:
         if out.endswith(".gz"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
 from ds2cli.feats.spectrogram import log_power
+from ds2cli.io import standard_in
 from ds2cli.manifest import Row
 from ds2cli.stages.decode import run as decode
 from ds2cli.stages.emitted import Network
@@ -56,7 +56,7 @@ def run(
     channel = channel_number(config.channel)
 
     def features(row: Row, _: Network) -> NDArray[np.float32]:
-        source = sys.stdin.buffer.read() if row["audio_filepath"] == STDIN else row["audio_filepath"]
+        source = standard_in().buffer.read() if row["audio_filepath"] == STDIN else row["audio_filepath"]
         samples, rate = read(source, channel=channel)
         row["duration"] = round(len(samples) / rate, 6)
         if rate < settings.sample_rate:

@@ -165,6 +165,8 @@ def trials(
     ledger.kept += len(items)
     if not items:
         raise DataError("--tune: no utterance with a text and an emission to tune on")
+    if not any(item.row["text"].strip() for item in items):
+        raise DataError(f"--tune: not one word in the texts of {len(items)} utterances, so nothing can be told wrong")
     pool = ThreadPoolExecutor(nj, "search")
     try:
         yield Trials(search, items, unit, pool, nj)

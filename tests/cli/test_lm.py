@@ -92,8 +92,14 @@ def test_mistakes_are_one_line(ds2, tmp_path, args, stdin, code, says):
     assert {p.name for p in tmp_path.iterdir()} <= {"x.arpa.dropped.jsonl"}
 
 
+def test_gzip_that_is_not_called_so_is_refused(ds2, tmp_path):
+    (tmp_path / "text").write_bytes(gzip.compress(b"so am i\n" * 9))
+    done = ds2("lm", "text", "x.arpa", cwd=tmp_path)
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1].endswith("zcat FILE | ds2 lm - OUT)")
+
+
 @pytest.mark.peer
-@pytest.mark.skipif(not lmplz.find("build_binary"), reason="no build_binary")
 def test_a_binary_is_what_kenlm_reads(ds2, tmp_path, capfd):
     kenlm = pytest.importorskip("kenlm")
     out = tmp_path / "x.bin"

@@ -1,3 +1,4 @@
+import os
 import re
 import signal
 import subprocess
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ds2cli import __version__
+from ds2cli.cli._run import count_lines
 
 COMMANDS = sorted(p.stem for p in (Path(__file__).parents[2] / "ds2cli" / "cli").glob("[a-z]*.py") if p.stem != "main")
 
@@ -63,3 +65,35 @@ def test_a_full_device_is_one_line(args):
     assert done.returncode == 3
     assert done.stderr.splitlines()[-1] == "ds2: the output cannot be written: no space left on device"
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command, code, says",
+    [
+        ("data sort <&-", 3, "ds2: standard input is closed (fix: name a file, or < FILE)"),
+        ("data sort - OUT <&-", 3, "ds2: standard input is closed (fix: name a file, or < FILE)"),
+        ("lm - OUT.arpa <&-", 3, "ds2: standard input is closed (fix: name a file, or < FILE)"),
+        ("data sort IN >&-", 3, "ds2: the output cannot be written: bad file descriptor"),
+        ("--version >&-", 3, "ds2: the output cannot be written: bad file descriptor"),
+        ("data sort IN OUT 2>&-", 0, ""),
+    ],
+)
+def test_what_the_shell_closed_is_one_line_where_it_is_needed(tmp_path, command, code, says):
+    (tmp_path / "IN").write_text('{"id":"a"}\n')
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    shell = f"'{sys.executable}' -m ds2cli {command}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, cwd=tmp_path, env=env)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.splitlines()[-1:] == ([says] if says else [])
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "OUT").exists() == (code == 0)
+
+
+def test_rows_that_cannot_be_opened_have_no_number(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "rows.jsonl").write_text('{"id":"a"}\n')
+    assert count_lines(str(tmp_path / "rows.jsonl")) == 1
+    monkeypatch.setattr(Path, "open", refuse)
+    assert count_lines(str(tmp_path / "rows.jsonl")) is None

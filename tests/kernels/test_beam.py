@@ -155,6 +155,21 @@ def same_as_the_reference(search, lp, best):
         assert (h.score, h.am, h.lm) == pytest.approx(scores, abs=1e-6)
 
 
+HAN = Vocab(("<blank>", *(chr(0x4E00 + i) for i in range(11))))
+
+
+@pytest.mark.parametrize("width", [1, 2, 8])
+@pytest.mark.parametrize(
+    "settings", [{"alpha": 0.0, "beta": 0.7}, {"hotwords": {"一": 0.7, "丁": 2.1, "七": 2.1}}], ids=str
+)
+def test_what_reaches_its_bound_is_not_lost_to_rounding(models, width, settings):
+    """A symbol that adds all it can has a score in which the same terms were added in another order."""
+    lm = models["char"] if "alpha" in settings else None
+    search = BeamSearch.make(VOCAB if lm else HAN, lm, width=width, **settings)
+    for seed in range(20):
+        same_as_the_reference(search, emission(seed, T=10, V=len(search.vocab), sharp=3.0), width)
+
+
 @pytest.mark.parametrize("settings", [{"top": 20}, {"mass": 0.9, "top": 40}, {"floor": -6.0}], ids=str)
 @pytest.mark.parametrize("hotwords", [None, {"你好": 2.0, "好": -1.0, "界界": 1.0}], ids=["", "hot"])
 def test_six_thousand_symbols_equal_the_reference(settings, hotwords):

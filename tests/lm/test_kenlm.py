@@ -132,6 +132,16 @@ def test_a_broken_vocabulary_is_refused(binary):
         NgramLm.load(str(binary))
 
 
+@pytest.mark.parametrize(("table", "size"), [(0, 12), (2, 16), (-1, 12)])
+def test_a_table_without_an_empty_bucket_is_refused(binary, table, size):
+    """Looking for what is not in it would never end."""
+    layout = NgramLm.load(str(binary)).model.layout
+    buckets = layout.buckets[table]
+    patch(binary, 4 * layout.starts[table], b"\x01" * (size * buckets))
+    with pytest.raises(DataError, match=rf"x\.bin: a table of {buckets} entries is full"):
+        NgramLm.load(str(binary))
+
+
 def test_a_compressed_binary_is_refused(binary, tmp_path):
     (tmp_path / "x.bin.gz").write_bytes(gzip.compress(binary.read_bytes()))
     with pytest.raises(DataError, match=r"a KenLM binary, expected ARPA text .*uncompressed"):

@@ -151,6 +151,14 @@ def test_a_vocabulary_leaves_its_mass_to_the_others(own, listed):
     assert sum(10**p for (w,), (p, _) in listed(model)[0].items() if w != "<s>") == pytest.approx(1.0, abs=1e-5)
 
 
+def test_a_discount_of_zero_leaves_nothing_to_back_off_with(own, listed):
+    """Of the bigrams two are seen once, two twice and four thrice, so D2 is 0; all that begin with b are seen twice."""
+    assert estimate(number([["a"], *[["b"]] * 2, *[["c"]] * 3, *[["d"]] * 3]), 2, [0, 0])[1][1].amounts[1] == 0.0
+    unigrams, bigrams = listed(own("a\nb\nb\nc\nc\nc\nd\nd\nd\n", 2))
+    assert unigrams[("b",)][1] == -99.0
+    assert bigrams[("b", "</s>")][0] == 0.0
+
+
 def test_no_words_is_an_error():
     for nothing in ([], [[]]):
         with pytest.raises(DataError, match="no words"):

@@ -47,8 +47,12 @@ def test_other_kinds_of_files(model, tmp_path):
         lm_info.load(InfoConfig(), str(tmp_path / "no.arpa"))
 
 
-@pytest.mark.skipif(not lmplz.find("build_binary"), reason="no build_binary")
-def test_a_binary(model, tmp_path):
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_binary(model, tmp_path, monkeypatch, installed):
+    if installed and not lmplz.find("build_binary"):
+        pytest.skip("no build_binary (utils/install_kenlm.sh builds it)")
+    if not installed:
+        monkeypatch.setattr(lmplz, "find", lambda program: None)
     lm.deliver(tmp_path / "x.arpa", str(tmp_path / "y.bin"))
     text, binary = (dict(lm_info.facts(lm_info.load(InfoConfig(), m))) for m in (model, str(tmp_path / "y.bin")))
     assert ", KenLM binary (probing), " in binary["file"]

@@ -173,3 +173,8 @@ def test_tuning_on_a_test_set_is_refused(rows, exp, tmp_path):
 def test_tuning_on_nothing_is_refused(exp, tmp_path):
     with pytest.raises(DataError, match="no utterance"):
         tuned([], exp, tmp_path)
+
+
+def test_tuning_on_texts_without_a_word_is_refused(rows, exp, tmp_path):
+    with pytest.raises(DataError, match="not one word in the texts of 30 utterances"):
+        tuned([{**row, "text": " "} for row in rows], exp, tmp_path)
