@@ -134,7 +134,12 @@ def join_launched(device: torch.device) -> Group:
     """The group of the processes that torchrun started, this one among them."""
     rank, size = launched() or (0, 1)
     device = _own(device.type, int(os.environ.get("LOCAL_RANK", "0")))
-    distributed.init_process_group(_backend(device), timeout=WAIT)
+    store = next(distributed.rendezvous("env://", timeout=WAIT))[0]  # type: ignore[attr-defined]
+    if os.environ.get("LOCAL_WORLD_SIZE") == str(size):
+        # torchrun keeps its store when it starts processes again, and in it where those before them could be reached
+        start_number = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = distributed.PrefixStore(f"start {start_number}", store)  # type: ignore[attr-defined]
+    distributed.init_process_group(_backend(device), store=store, rank=rank, world_size=size, timeout=WAIT)
     return Group(rank, size, device)
 
 

@@ -61,9 +61,9 @@ def killed_again_and_again(nights, folder, exp, seed, kills, *options):
 
 
 def test_a_run_killed_at_random_steps_ends_as_one_that_was_not(nights, night, whole):
-    steps = killed_again_and_again(nights, night, night / "killed", 1, 4)
+    steps = killed_again_and_again(nights, night, night / "killed", 1, 3)
     total = load_state(whole)["at"]["step"]
-    assert steps == sorted(steps) and len(set(steps)) > 2 and steps[-1] < total, (steps, total)
+    assert steps == sorted(steps) and len(set(steps)) > 1 and steps[-1] < total, (steps, total)
     nights.assert_same_end(night / "killed", whole)
 
 
@@ -245,6 +245,7 @@ def test_torchrun_starts_the_processes_and_starts_them_again(nights, night, pair
     assert load_state(night / "torchrun")["at"]["epoch"] >= 3
 
 
+@pytest.mark.slow
 def test_two_hosts_train_as_one(nights, night, pair, tmp_path):
     done = subprocess.run(
         [HERE / "two_hosts.sh", night, tmp_path, sys.executable], capture_output=True, text=True, timeout=300,

@@ -67,6 +67,19 @@ def test_the_same_command_goes_on_and_a_finished_one_does_nothing(toy, tmp_path)
     assert rows_of(prepared(toy, tmp_path / "cut", epochs=1, fresh=True), tmp_path / "cut")[0]["epoch"] == 1
 
 
+def test_a_fresh_start_forgets_the_checkpoint_at_once_and_a_restart_of_it_does_not(toy, tmp_path, monkeypatch):
+    rows_of(prepared(toy, tmp_path, epochs=1), tmp_path)
+    for name in (f".1.part.{LAST}", ".1.part.best.safetensors"):
+        (tmp_path / name).write_bytes(b"half")
+    events = train.run(prepared(toy, tmp_path, fresh=True), str(tmp_path))
+    assert not (tmp_path / LAST).exists() and not list(tmp_path.glob(".*"))
+    while not isinstance(next(events), dict):
+        pass
+    events.close()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert [row["epoch"] for row in rows_of(prepared(toy, tmp_path, fresh=True), tmp_path)] == [2]
+
+
 def test_other_settings_or_other_data_are_refused(toy, tmp_path):
     rows_of(prepared(toy, tmp_path, epochs=1), tmp_path)
     with pytest.raises(UsageError, match=r"optim.lr was 0.01, is 0.02 .*--fresh"):
