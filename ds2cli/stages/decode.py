@@ -11,6 +11,7 @@ import numpy as np
 from ds2cli.archive import ArkWriter
 from ds2cli.config.decode import SearchConfig
 from ds2cli.drops import Ledger
+from ds2cli.errors import BadUtterance
 from ds2cli.manifest import Row
 from ds2cli.search.align import align_labels, as_fields
 from ds2cli.search.beam import BeamSearch
@@ -45,6 +46,8 @@ def run(
         else:
             assert isinstance(search, BeamSearch)
             found, row["partials"] = in_pieces(search, item, config.partials, best)
+        if not np.isfinite(found[0].score):
+            raise BadUtterance("impossible", "no text has a probability: a step has none, or none may be written")
         row |= {"pred_text": found[0].text, "pred_score": round(found[0].score, 4)}
         if config.nbest:
             row["nbest"] = [

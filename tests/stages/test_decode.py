@@ -56,6 +56,15 @@ def run(config, rows, exp):
     return list(decode.run(resolved, rows, ledger, network, search_for(resolved, network))), ledger
 
 
+@pytest.mark.parametrize("config", [DecodeConfig(greedy=True), DecodeConfig()], ids=str)
+def test_an_emission_with_an_impossible_step_is_dropped(rows, exp, config):
+    impossible = emission("ab")
+    impossible[2] = -np.inf
+    made, ledger = run(config, rows(["ab", "ab"], [emission("ab"), impossible]), exp)
+    assert [row["pred_text"] for row in made] == ["ab"]
+    assert [row["reason"] for row in ledger.rows] == ["impossible"]
+
+
 @pytest.mark.parametrize("config", [DecodeConfig(greedy=True), DecodeConfig(), DecodeConfig(nj=3, beam=4)], ids=str)
 def test_certain_emissions_give_their_texts_in_order(rows, exp, config):
     texts = ["ab a", "é", "", "aa b", "bé bé"] * (CHUNK // 2)
