@@ -35,7 +35,8 @@ def train(
     """Train a network on TRAIN in the folder EXP; the same command goes on where an earlier run ended.
 
     EXP gets config.toml, tokens.txt, train.jsonl (a row an epoch), best.safetensors (to use) and last.pt (to go on).
-    Ctrl-C ends after the current step; the next run of the command goes on from there.
+    Ctrl-C ends after the current step; the next run of the command goes on from there. --config takes a network's name
+    of ds2 model list, too.
 
     Example: ds2 train data/train.feats.jsonl exp/base --dev data/dev.feats.jsonl --config conf/train.toml --nproc 2
     """

@@ -56,6 +56,8 @@ class Trainer:
         if job.init is not None:
             take_over(self.model, job.vocab, job.init)
         self.model.to(group.device)
+        # the network to start from, and torch, might be others on another machine
+        group.agree(self.model.state_dict().values())
         for module in self.model.modules():
             if isinstance(module, SequenceNorm) and job.config.sync_norm:
                 module.group = group

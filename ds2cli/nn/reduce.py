@@ -21,9 +21,11 @@ class Reducer:
     pieces, takes part all the same: what has not left by itself leaves in `finish`.
     """
 
-    def __init__(self, parameters: Sequence[torch.nn.Parameter], group: Group) -> None:
+    def __init__(
+        self, parameters: Sequence[torch.nn.Parameter], group: Group, bucket_bytes: int = BUCKET_BYTES
+    ) -> None:
         self.parameters, self.group = list(parameters), group
-        self.buckets = _buckets(self.parameters) if group.size > 1 else []
+        self.buckets = _buckets(self.parameters, bucket_bytes) if group.size > 1 else []
         self._bucket_of = {p: i for i, bucket in enumerate(self.buckets) for p in bucket}
         self._flats: list[Tensor] = []
         self._works: list[Any] = []
@@ -72,12 +74,12 @@ class Reducer:
         self._works.append(self.group.add_later(flat))
 
 
-def _buckets(parameters: Sequence[torch.nn.Parameter]) -> list[list[torch.nn.Parameter]]:
-    """The parameters from the last layer to the first, in messages of some megabytes."""
+def _buckets(parameters: Sequence[torch.nn.Parameter], most: int) -> list[list[torch.nn.Parameter]]:
+    """The parameters from the last layer to the first, in messages of at most so many bytes, or of one parameter."""
     buckets: list[list[torch.nn.Parameter]] = [[]]
     size = 0
     for p in reversed(parameters):
-        if buckets[-1] and size + p.numel() * p.element_size() > BUCKET_BYTES:
+        if buckets[-1] and size + p.numel() * p.element_size() > most:
             buckets.append([])
             size = 0
         buckets[-1].append(p)

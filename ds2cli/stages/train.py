@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ds2cli import __version__
 from ds2cli.config.base import as_dict
 from ds2cli.config.train import TrainConfig
 from ds2cli.errors import Ds2Error, UsageError
@@ -27,6 +28,9 @@ MAY_CHANGE = (
     "tensorboard", "fresh", "max_bad", "dropped",
 )  # fmt: skip
 """Settings that a run may go on with although they differ."""
+
+OF_A_MACHINE = ("nproc", "readers", "restarts", "save_minutes", "tensorboard", "fresh", "max_bad", "dropped", "init")
+"""Settings that may differ between the machines of one run; the first one's network is taken by all."""
 
 
 def run(job: Job, exp: str, asked: Callable[[], int] = lambda: GO_ON) -> Iterator[Event]:
@@ -106,10 +110,17 @@ def follow(job: Job, group: workers.Group) -> None:
 
 
 def _agree(job: Job, group: workers.Group) -> None:
-    """Ds2Error when the processes of a group were given different data."""
-    seen = group.together({str(group.rank): fingerprint(job.train) + fingerprint(job.dev)})
-    if len(set(seen.values())) > 1:
+    """Ds2Error when the processes of a group were given different data or settings: they would not sum like things."""
+    data = fingerprint(job.train) + fingerprint(job.dev)
+    settings = {"ds2cli": __version__, **_flat(as_dict(job.config))}
+    seen = group.together({str(group.rank): (data, settings)})
+    if len({data for data, _ in seen.values()}) > 1:
         raise Ds2Error("train: the processes were given different utterances (the same manifests on every machine)")
+    for name, value in settings.items():
+        for other, (_, theirs) in seen.items():
+            if name not in OF_A_MACHINE and theirs.get(name) != value:
+                found = f"{name} is {value} in process {group.rank}, {theirs.get(name)} in process {other}"
+                raise Ds2Error(f"train: {found} (the same command on every machine)")
 
 
 def _check_same(state: dict[str, Any] | None, job: Job, exp: str) -> None:

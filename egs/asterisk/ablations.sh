@@ -13,10 +13,10 @@ one() {  # NAME SEED
   local dir=$exp/$1.$2
   # a setting of the recipe that depends on the machine's speed would make runs differ
   ds2 train "$data/train.feats.jsonl" "$dir" --dev "$data/dev.feats.jsonl" --config conf/train.toml --config "conf/ablations/$1.toml" \
-    --seed "$2" --keep last --minutes 100000
-  ds2 emit "$dir" "$data/dev.feats.jsonl" "$dir/dev.emit.jsonl"
-  ds2 decode "$dir" "$dir/dev.emit.jsonl" "$dir/dev.lm.jsonl" --lm "exp/$lang/lm.arpa"
-  ds2 score "$dir/dev.lm.jsonl" --unit word >"$dir/dev.lm.wer"
+    --seed "$2" --keep last --minutes 100000 &&
+    ds2 emit "$dir" "$data/dev.feats.jsonl" "$dir/dev.emit.jsonl" &&
+    ds2 decode "$dir" "$dir/dev.emit.jsonl" "$dir/dev.lm.jsonl" --lm "exp/$lang/lm.arpa" &&
+    ds2 score "$dir/dev.lm.jsonl" --unit word >"$dir/dev.lm.wer"
 }
 export -f one; export exp data lang OMP_NUM_THREADS=1
 jobs=()

@@ -11,12 +11,12 @@ import torch
 
 from ds2cli.config.model import ModelConfig
 from ds2cli.errors import Ds2Error
-from ds2cli.nn import reduce, workers
+from ds2cli.nn import workers
 from ds2cli.nn.backward import Backward
 from ds2cli.nn.batches import Batch
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.nn.norm import SequenceNorm
-from ds2cli.nn.reduce import Reducer
+from ds2cli.nn.reduce import BUCKET_BYTES, Reducer
 
 BINS, SYMBOLS = 6, 5
 SMALL = ModelConfig(
@@ -40,7 +40,7 @@ def batch(*lengths, seed=0):
 class Member:
     """A network with what computes and sums its gradients."""
 
-    def __init__(self, group=None, sync=False, config=SMALL, double=False):
+    def __init__(self, group=None, sync=False, config=SMALL, double=False, bucket=BUCKET_BYTES):
         torch.manual_seed(7)
         self.group = group or workers.Group()
         self.model = DeepSpeech2(config, SYMBOLS, BINS)
@@ -49,7 +49,7 @@ class Member:
         for module in self.model.modules():
             if isinstance(module, SequenceNorm) and sync:
                 module.group = self.group
-        self.reducer = Reducer(list(self.model.parameters()), self.group)
+        self.reducer = Reducer(list(self.model.parameters()), self.group, bucket)
         self.backward = Backward(self.model, self.reducer, torch.float32, "torch")
 
     def gradients(self, batches):
@@ -86,13 +86,12 @@ def lacks(model, times, where="forward", rows=0, frames=0, at_least=False):
         model.rnns[0].project.weight.register_hook(out)
 
 
-def steps(group, shares, sync=False, bucket=4 << 20, lacking=(), where="forward"):
+def steps(group, shares, sync=False, bucket=BUCKET_BYTES, lacking=(), where="forward"):
     """Gradients of this process's share of each batch, summed; twice, as a second step must not see the first.
 
     shares: of each batch, for each process, the lengths of its utterances. lacking: processes that lack memory once.
     """
-    reduce.BUCKET_BYTES = bucket
-    member = Member(group, sync, double=True)
+    member = Member(group, sync, double=True, bucket=bucket)
     mine = [batch(*share[group.rank]) for share in shares]
     if group.rank in lacking:
         lacks(member.model, 1, where)

@@ -61,11 +61,11 @@ def manifests(shared_data, folder, size=60):
 class Run:
     """`ds2 train` in a session of its own, its words in a file."""
 
-    def __init__(self, folder, exp, *options, conf="conf.toml", launcher=("-m", "ds2cli")):
+    def __init__(self, folder, exp, *options, conf="conf.toml", launcher=("-m", "ds2cli"), environment=None):
         self.exp, self.said_in = Path(exp), Path(f"{exp}.said.{time.monotonic_ns()}")
         command = [sys.executable, *launcher, "train", folder / "train.jsonl", exp, "--dev", folder / "dev.jsonl"]
         command += ["--config", folder / conf, *options]
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(environment or {})}
         with self.said_in.open("w") as f:
             self.process = subprocess.Popen(
                 [*map(str, command)], env=env, stdout=f, stderr=f, start_new_session=True, cwd=folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -243,6 +244,22 @@ def test_torchrun_starts_the_processes_and_starts_them_again(nights, night, pair
     run.end()
     assert run.said().count("train: interrupted, last.pt is written") == 1
     assert load_state(night / "torchrun")["at"]["epoch"] >= 3
+
+
+def test_processes_with_other_settings_do_not_begin(nights, night, tmp_path):
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    runs = [
+        nights.Run(night, tmp_path / "exp", "--batch-s", seconds, "--readers", rank, environment={**place, "RANK": rank})
+        for rank, seconds in (("0", 3), ("1", 4))
+    ]
+    for rank, run in enumerate(runs):
+        assert run.end() == 1
+        mine, theirs = (3.0 + rank, rank), (4.0 - rank, 1 - rank)
+        said = "batch_s is {} in process {}, {} in process {}".format(*mine, *theirs)
+        assert run.said().splitlines()[-1] == f"ds2: train: {said} (the same command on every machine)"
 
 
 @pytest.mark.slow
