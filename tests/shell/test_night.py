@@ -257,8 +257,7 @@ def test_processes_with_other_settings_do_not_begin(nights, night, tmp_path):
     ]
     for rank, run in enumerate(runs):
         assert run.end() == 1
-        mine, theirs = (3.0 + rank, rank), (4.0 - rank, 1 - rank)
-        said = "batch_s is {} in process {}, {} in process {}".format(*mine, *theirs)
+        said = f"batch_s is {3.0 + rank} in process {rank}, {4.0 - rank} in process {1 - rank}"
         assert run.said().splitlines()[-1] == f"ds2: train: {said} (the same command on every machine)"
 
 
