@@ -251,10 +251,10 @@ def test_processes_with_other_settings_do_not_begin(nights, night, tmp_path):
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    runs = [
-        nights.Run(night, tmp_path / "exp", "--batch-s", seconds, "--readers", rank, environment={**place, "RANK": rank})
-        for rank, seconds in (("0", 3), ("1", 4))
-    ]
+    runs = []
+    for rank in range(2):
+        options = ["--batch-s", 3 + rank, "--readers", rank]
+        runs.append(nights.Run(night, tmp_path / "exp", *options, environment={**place, "RANK": str(rank)}))
     for rank, run in enumerate(runs):
         assert run.end() == 1
         said = f"batch_s is {3.0 + rank} in process {rank}, {4.0 - rank} in process {1 - rank}"
