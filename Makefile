@@ -70,6 +70,7 @@ bench-ctc: $(READY) ## the native CTC beside torch's and warp-ctc's (WARP_CTC=li
 
 bench-train: $(READY) ## a training step beside the same network of torch's own modules (egs/asterisk after its stage 2)
 	$(BIN)/python native/bench/bench_train.py
+	$(BIN)/python native/bench/bench_train_cuda.py
 
 bench-decode: $(READY) build/bench-venv/.ready ## our decoder beside others, on emissions and models from DS2_PEERS (../shared/peers)
 	build/bench-venv/bin/python tests/peers/bench_decode.py --python $(BIN)/python $(BENCH)

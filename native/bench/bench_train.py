@@ -1,10 +1,8 @@
 """A training step of `ds2 train` on the CPU beside the same network written straight down with torch's own modules.
 
-The plain network: Conv1d, BatchNorm1d, hardtanh, nn.GRU in both directions whose outputs are added, Linear, torch's CTC
-loss, the same optimiser; on padded batches, and on packed ones. It differs where stock modules cannot do what the paper
-says: its directions have input matrices of their own, and its batch norms are outside the recurrence and, when padded,
-see padding. All step in turn on the same batches; of several steps on a batch the quickest counts. One thread is timed
-by the processor's clock, several by the wall's.
+The plain network (plain.py) runs on padded batches, and on packed ones, with torch's CTC loss and the same optimiser.
+All step in turn on the same batches; of several steps on a batch the quickest counts. One thread is timed by the
+processor's clock, several by the wall's.
 
     step     ms, the mean over the batches      audio    hours an hour, padding not counted
     ratio    to the quicker of the plain ones
@@ -24,15 +22,13 @@ from pathlib import Path
 import numpy as np
 import recipe
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from plain import PlainNetwork
+from torch import nn
 
 from ds2cli.config.train import TrainConfig
 from ds2cli.nn import optim
 from ds2cli.nn.backward import Backward
 from ds2cli.nn.batches import Batch
-from ds2cli.nn.layers import strided_length
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.nn.reduce import Reducer
 from ds2cli.nn.workers import Group
@@ -41,56 +37,15 @@ PLAIN = ("torch, padded", "torch, packed")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-class PlainNetwork(nn.Module):
-    """Deep Speech 2 of torch's modules."""
-
-    def __init__(self, config: TrainConfig, symbols: int, bins: int, *, packed: bool) -> None:
-        super().__init__()
-        model, width = config.model, bins
-        if model.conv != "1d" or model.cell != "gru" or not model.bidirectional or model.fc_layers or model.row_conv:
-            raise SystemExit("bench_train: the plain network has 1d convolutions and bidirectional GRUs only")
-        self.packed, self.strides = packed, model.strides[: len(model.channels)]
-        self.convs, self.conv_norms = nn.ModuleList(), nn.ModuleList()
-        for channels, kernel, stride in zip(model.channels, model.kernels, model.strides, strict=False):
-            self.convs.append(nn.Conv1d(width, channels, kernel, stride, kernel // 2, bias=False))
-            self.conv_norms.append(nn.BatchNorm1d(channels))
-            width = channels
-        self.rnns, self.norms = nn.ModuleList(), nn.ModuleList()
-        for _ in range(model.rnn_layers):
-            self.norms.append(nn.BatchNorm1d(width))
-            self.rnns.append(nn.GRU(width, model.rnn_size, batch_first=True, bidirectional=True))
-            width = model.rnn_size
-        self.last_norm, self.output = nn.BatchNorm1d(width), nn.Linear(width, symbols)
-        self.dropout = nn.Dropout(model.dropout)
-
-    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """x: (N, T, bins); returns (N, T', symbols) and the lengths."""
-        x = x.transpose(1, 2)
-        for conv, norm, stride in zip(self.convs, self.conv_norms, self.strides, strict=True):
-            x = self.dropout(functional.hardtanh(norm(conv(x)), 0.0, 20.0))
-            lengths = strided_length(lengths, stride)
-        x = x.transpose(1, 2)
-        for rnn, norm in zip(self.rnns, self.norms, strict=True):
-            x = norm(x.transpose(1, 2)).transpose(1, 2)
-            if self.packed:
-                states, _ = rnn(pack_padded_sequence(x, lengths, batch_first=True))
-                both, _ = pad_packed_sequence(states, batch_first=True)
-            else:
-                both, _ = rnn(x)
-            x = self.dropout(sum(both.chunk(2, dim=2)))
-        return self.output(self.last_norm(x.transpose(1, 2)).transpose(1, 2)), lengths
-
-
 class Learner:
     """A network in training."""
 
     def __init__(self, name: str, config: TrainConfig, symbols: int, bins: int, precision: torch.dtype) -> None:
         torch.manual_seed(0)
         self.config, self.precision = config, precision
-        self.plain = name in PLAIN
         self.model: nn.Module
-        if self.plain:
-            self.model = PlainNetwork(config, symbols, bins, packed=name.endswith("packed"))
+        if name in PLAIN:
+            self.model = PlainNetwork(config.model, symbols, bins, packed=name.endswith("packed"))
         else:
             model = self.model = DeepSpeech2(config.model, symbols, bins)
             self.backward = Backward(model, Reducer(list(model.parameters()), Group()), precision, "native")
@@ -100,13 +55,8 @@ class Learner:
         """One step; returns its time (s)."""
         clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
         start = clock()
-        if self.plain:
-            self.optimizer.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == torch.bfloat16):
-                logits, steps = self.model(batch.feats, batch.lengths)
-            log_probs = logits.float().log_softmax(2).transpose(0, 1)
-            targets = (batch.targets, steps, batch.target_lengths)
-            functional.ctc_loss(log_probs, *targets, reduction="sum", zero_infinity=True).backward()
+        if isinstance(self.model, PlainNetwork):
+            self.model.backward(batch, torch.device("cpu"), self.precision)
         else:
             self.backward([batch], seed=0)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip * int(batch.target_lengths.sum()))
