@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -40,12 +41,18 @@ class Asked:
         """Take in a signal: SIGUSR1 asks for a checkpoint, SIGINT and SIGTERM for one and the end."""
         if number == signal.SIGUSR1:
             self._save = True
-            ui.log("train: writing last.pt after this step")
+            _say_at_once("train: writing last.pt after this step")
             return
         if self.end:
             raise KeyboardInterrupt
         self.end = True
-        ui.log("train: ending after this step")
+        _say_at_once("train: ending after this step")
+
+
+def _say_at_once(line: str) -> None:
+    """Past Python's buffers, in which a signal may have found another line half written."""
+    with contextlib.suppress(OSError, ValueError):
+        os.write(sys.stderr.fileno(), f"{line}\n".encode())
 
 
 @contextlib.contextmanager
@@ -139,7 +146,8 @@ def _skipped(event: Step) -> str:
 def _epoch(row: Row, config: TrainConfig) -> str:
     """`epoch 3/40  loss 0.912  dev WER 61.20 CER 24.10  lr 0.0019  12 s (95 h/h)`."""
     dev = f"  dev WER {row['dev_wer']:.2f} CER {row['dev_cer']:.2f}" if "dev_wer" in row else ""
-    skipped = f"  skipped {len(row['skipped'])}" if "skipped" in row else ""
+    lost = len(row.get("skipped", ())) + len(row.get("dev_skipped", ()))
+    skipped = f"  skipped {lost}" if lost else ""
     return (
         f"epoch {row['epoch']}/{config.epochs}  loss {row['loss']:.3f}{dev}  lr {row['lr']:.2g}  "
         f"{row['seconds']:.0f} s ({row['hours_per_hour']:.0f} h/h){skipped}"

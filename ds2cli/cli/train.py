@@ -27,14 +27,15 @@ NEEDS = ("id", "text")
 @with_config(TrainConfig)
 def train(
     config: TrainConfig,
-    train: Annotated[str, typer.Argument(metavar="TRAIN", help="Manifest with features and texts to learn from.")],
+    train: Annotated[str, typer.Argument(metavar="TRAIN", help="Manifest to learn from, of ds2 featurize or prepare.")],
     exp: Annotated[str, typer.Argument(metavar="EXP", help="Folder of the experiment, made if missing.")],
     dev: Annotated[str | None, typer.Option(help="Manifest to test on after each epoch.")] = None,
     cmvn: Annotated[str | None, typer.Option(help="Statistics of featurize [default: from the rows].")] = None,
 ) -> None:
     """Train a network on TRAIN in the folder EXP; the same command goes on where an earlier run ended.
 
-    EXP gets config.toml, tokens.txt, train.jsonl (a row an epoch), best.safetensors (to use) and last.pt (to go on).
+    EXP gets config.toml, tokens.txt, train.jsonl (a row an epoch), train.png, dropped.jsonl (what was left out),
+    best.safetensors (to use) and last.pt (to go on).
     Ctrl-C ends after the current step; the next run of the command goes on from there. --config takes a network's name
     of ds2 model list, too.
 

@@ -33,7 +33,7 @@ class TrainConfig(StageConfig):
         1, help="Processes that share each batch, on a GPU each, or dividing the cores. torchrun starts its own.", min=1
     )
     sync_norm: bool = setting(
-        False, help="Batch statistics over all processes, so that their number changes nothing; slower."
+        False, help="Batch statistics over all processes: without dropout their number changes nothing; slower."
     )
     readers: int = setting(0, help="Processes that read and augment, of each of --nproc; 0 is a thread.", min=0)
     restarts: int = setting(

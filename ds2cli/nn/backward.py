@@ -24,9 +24,10 @@ OUT_OF_MEMORY = "out-of-memory"
 """Why an utterance is left out for which alone there is not enough memory."""
 
 NO_MEMORY = re.compile(
-    r"can't allocate memory|not enough memory|out of memory|bad_alloc|could not (create|execute) a primitive$"
+    r"can't allocate memory|not enough memory|out of memory|bad_alloc|ALLOC(ATION)?_FAILED"
+    r"|could not (create|execute) a primitive$"
 )
-"""What torch and its libraries say then; the last is oneDNN's way."""
+"""What torch and its libraries say then; the last are those of CUDA and of oneDNN."""
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from ds2cli.errors import DataError
@@ -34,5 +35,12 @@ class Files:
                 self.store(waiting, bytes_)
             except DataError as e:
                 self.why = str(e)
-                return
+                break
             del self.left[waiting]
+        else:
+            return
+        # what is no longer wanted makes room; a run that goes on from before comes to want it as little
+        for unwanted in [name for name, data in self.left.items() if data is None]:
+            with contextlib.suppress(DataError):
+                self.store(unwanted, None)
+                del self.left[unwanted]

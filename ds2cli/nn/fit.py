@@ -56,8 +56,6 @@ class Trainer:
         if job.init is not None:
             take_over(self.model, job.vocab, job.init)
         self.model.to(group.device)
-        # the network to start from, and torch, might be others on another machine
-        group.agree(self.model.state_dict().values())
         for module in self.model.modules():
             if isinstance(module, SequenceNorm) and job.config.sync_norm:
                 module.group = group
@@ -69,7 +67,7 @@ class Trainer:
         self.backward = Backward(self.model, self.reducer, self.precision, job.config.ctc)
         self.at = Position()
         self.rows = list(rows)
-        self.failures = 0
+        self.failures = self.unusable = 0
         self.files = Files(None)
         if state is not None:
             try:
@@ -86,6 +84,8 @@ class Trainer:
         Ds2Error after MOST_SKIPPED steps without a finite loss, or when a file could not be written and still cannot.
         """
         self.files = Files(store if self.group.rank == 0 else None)
+        # the network to start from, and torch, might be others on another machine
+        self.group.agree(self.model.state_dict().values())
         started, saved = time.monotonic() - self.at.elapsed_s, time.monotonic()
         loader = Loader(self.job.see, self.config.readers)
         try:
@@ -153,7 +153,8 @@ class Trainer:
 
     def _usable(self, batch: Batch) -> Batch:
         # the variance that a batch norm divides by needs two steps, wherever they are
-        enough = not batch.ids or self.backward.norms or int(self.model.num_steps(batch.lengths).sum()) >= 2
+        alone = batch.ids and not self.backward.norms and self.config.model.norm == "batch"
+        enough = not alone or int(self.model.num_steps(batch.lengths).sum()) >= 2
         return batch if enough else batch.without_all("single-step")
 
     def _rehearse(self, loader: Loader) -> Rehearsal:
@@ -192,12 +193,12 @@ class Trainer:
             if not total.spoiled:
                 rest = {name: "gradient-not-finite" for b in batches for name in b.ids if name not in mine.out}
                 skipped = skipped | self.group.together(rest)
-            self._skip(skipped)
+            self._skip(skipped, nobody=not total.counted and not total.spoiled)
             return math.nan, skipped, want
         at.skipped |= skipped
         optim.step(self.optimizer, optim.rate(progress, at.epoch, at.divisions, self.config.optim))
         self.average.update(self.model, at.step)
-        self.failures = 0
+        self.failures = self.unusable = 0
         at.steady += 1
         if self.precision == torch.float16 and at.steady >= STEADY:
             at.scale, at.steady = at.scale * 2, 0
@@ -229,13 +230,17 @@ class Trainer:
             torch._foreach_mul_(grads, scale / self.backward.scale)
         return float(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.optim.clip or math.inf))
 
-    def _skip(self, skipped: dict[str, str]) -> None:
+    def _skip(self, skipped: dict[str, str], *, nobody: bool) -> None:
         self.at.skipped |= skipped
         self.failures += 1
+        self.unusable = self.unusable + 1 if nobody else 0
         if self.failures >= MOST_SKIPPED:
+            last = ", ".join(f"{name} ({why})" for name, why in list(self.at.skipped.items())[-3:])
+            if self.unusable >= MOST_SKIPPED:
+                raise Ds2Error(f"train: none of the utterances of {MOST_SKIPPED} steps in a row could be used: {last}")
             raise Ds2Error(
-                f"train: no loss was finite in {MOST_SKIPPED} steps in a row, last of "
-                f"{', '.join(list(self.at.skipped)[-3:])} (lower optim.lr or optim.clip, then --fresh)"
+                f"train: no loss was finite in {MOST_SKIPPED} steps in a row, last of {last} "
+                "(lower optim.lr or optim.clip, then --fresh)"
             )
 
     def _progress(self, steps: int, taken: float) -> float:

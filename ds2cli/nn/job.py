@@ -59,7 +59,7 @@ class Position:
     stale: int = 0
     divisions: int = 0
     kept: list[Any] = field(default_factory=list)
-    scale: float = 65536.0
+    scale: float = 32768.0
     steady: int = 0
     loss: float = 0.0
     labels: int = 0

@@ -22,7 +22,8 @@ def judge(
 ) -> list[str]:
     """Test weights on the dev set, add the result to the row of their epoch, and keep them when they are the best.
 
-    Without a dev set, or with keep = "last", the latest are the best. Moves `at` on. Files are written on rank 0.
+    Without a dev set the latest are the best, and with keep = "last" they are kept as if they were. Moves `at` on.
+    Files are written on rank 0.
     Returns the files that are no longer wanted, to remove once it is written down that they are not.
     """
     tested = DeepSpeech2(job.config.model, len(job.vocab), len(job.mean)).to(group.device)
@@ -30,12 +31,14 @@ def judge(
     rate = -float(at.epoch)
     if job.dev:
         bundle = Bundle(tested.eval(), job.vocab, job.features, step_seconds(tested, job.features), {})
-        by_word, by_character, texts = error_counts(bundle, job.dev, job.plain, group)
+        by_word, by_character, texts, lost = error_counts(bundle, job.dev, job.plain, group)
         row["dev_wer"], row["dev_cer"] = round(by_word.rate, 2), round(by_character.rate, 2)
         shown = [u for u in job.dev if u.id in texts][:SAMPLES]
         row["samples"] = [{"id": u.id, "text": u.text, "pred_text": texts[u.id]} for u in shown]
-        rate = by_character.rate if job.config.keep == "best" else rate
-    best, at.stale = rate <= at.best, 0 if rate < at.best else at.stale + 1
+        row |= {"dev_skipped": lost} if lost else {}
+        rate = by_character.rate
+    best = rate <= at.best or job.config.keep == "last"
+    at.stale = 0 if rate < at.best else at.stale + 1
     plateau = job.config.optim
     if plateau.schedule == "plateau" and at.stale and at.stale % plateau.patience == 0:
         at.divisions += 1

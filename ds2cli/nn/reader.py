@@ -169,6 +169,9 @@ def _found(see: See, share: Share, epoch: int) -> Arrays | str:
 
     try:
         return gather(share, cast(See, noted), epoch)
+    except MemoryError:
+        # as if the system had killed it: it costs the utterance that is too large
+        os._exit(1)
     except Exception as e:
         last = traceback.extract_tb(e.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"

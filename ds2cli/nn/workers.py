@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import shutil
@@ -25,6 +26,9 @@ from ds2cli.nn.reader import kill, start_deaf
 WAIT = timedelta(minutes=30)
 """Longest wait for the others; all have like work to do, so one that takes longer is gone."""
 
+PATIENCE = timedelta(seconds=3)
+"""Wait for what a process that has ended may have sent before: gloo does not always notice that nothing comes."""
+
 
 class GoneError(Ds2Error):
     """Another process of the group ended early."""
@@ -39,6 +43,8 @@ class Group:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     _children: list[Any] = field(default_factory=list)
     _meeting: Path | None = None
+    _threads: int = 0
+    _broken: bool = False
 
     def share(self, items: list[Any]) -> list[Any]:
         """Every size-th item: of rows sorted by length each process gets an equal part."""
@@ -56,23 +62,31 @@ class Group:
         try:
             return distributed.all_reduce(flat, async_op=True)
         except RuntimeError as e:
-            raise self._gone() from e
+            raise self._gone(e) from e
 
     def wait(self, work: Any) -> None:
         """Until what `add_later` began is done. GoneError when one of the processes has gone."""
         if work is None:
             return
         try:
+            # NCCL's works end when they are queued, and it looks after its processes itself
+            while self._children and self.device.type == "cpu" and not work.is_completed():
+                gone = self._ended()
+                try:
+                    work.wait(PATIENCE)
+                except RuntimeError:
+                    if gone:
+                        raise
             work.wait()
         except RuntimeError as e:
-            raise self._gone() from e
+            raise self._gone(e) from e
 
     def agree(self, tensors: Iterable[Tensor]) -> None:
         """Give every process the values that rank 0 has, in place. GoneError when one of them has gone."""
         if self.size > 1:
             try:
                 for tensor in tensors:
-                    distributed.broadcast(tensor, 0)
+                    self.wait(distributed.broadcast(tensor, 0, async_op=True))
             except RuntimeError as e:
                 raise self._gone() from e
 
@@ -84,7 +98,7 @@ class Group:
         try:
             distributed.all_gather_object(parts, found)
         except RuntimeError as e:
-            raise self._gone() from e
+            raise self._gone(e) from e
         return {name: value for part in parts for name, value in part.items()}
 
     def told(self, value: Any) -> Any:
@@ -95,19 +109,31 @@ class Group:
         try:
             distributed.broadcast_object_list(box, 0)
         except RuntimeError as e:
-            raise self._gone() from e
+            raise self._gone(e) from e
         return box[0]
 
-    def _gone(self) -> Ds2Error:
+    def _ended(self) -> bool:
+        return any(child.exitcode is not None for child in self._children)
+
+    def _gone(self, e: Exception | None = None) -> Ds2Error:
         """What the process that has gone left as its reason; GoneError when it did not come to that."""
+        self._broken = True
         for reason in sorted(self._meeting.glob("*.failed")) if self._meeting else ():
             return Ds2Error(reason.read_text("utf-8"))
-        return GoneError(f"train: one of the {self.size} processes ended early (the same command goes on from last.pt)")
+        said = e is not None and (self.device.type == "cuda" or not self._children)
+        why = ": " + " ".join(str(e).split())[:200] if said else ""
+        return GoneError(
+            f"train: one of the {self.size} processes ended early{why} (the same command goes on from last.pt)"
+        )
 
     def close(self) -> None:
         """Leave the group and wait for the processes that rank 0 started."""
         if distributed.is_initialized():
+            if self._broken:
+                _keep_for_ever(self.device)
             distributed.destroy_process_group()
+        if self._threads:
+            torch.set_num_threads(self._threads)
         for child in self._children:
             child.join(5)
         kill(self._children)
@@ -118,7 +144,7 @@ class Group:
         """Until all processes that rank 0 started have come as far as to join the group."""
         assert self._meeting is not None
         while len(list(self._meeting.glob("*.ready"))) < len(self._children):
-            if any(child.exitcode is not None for child in self._children):
+            if self._ended():
                 raise self._gone()
             time.sleep(0.01)
 
@@ -133,7 +159,7 @@ def launched(environment: Mapping[str, str] = os.environ) -> tuple[int, int] | N
 def join_launched(device: torch.device) -> Group:
     """The group of the processes that torchrun started, this one among them."""
     rank, size = launched() or (0, 1)
-    device = _own(device.type, int(os.environ.get("LOCAL_RANK", "0")))
+    device = _own(device.type, int(os.environ.get("LOCAL_RANK", rank)))
     store = next(distributed.rendezvous("env://", timeout=WAIT))[0]  # type: ignore[attr-defined]
     if os.environ.get("LOCAL_WORLD_SIZE") == str(size):
         # torchrun keeps its store when it starts processes again, and in it where those before them could be reached
@@ -161,7 +187,7 @@ def start(size: int, device: torch.device, work: Callable[..., None], arguments:
         context.Process(target=_child, args=(rank, size, meeting, threads, device.type, work, tuple(arguments)))
         for rank in range(1, size)
     ]
-    group = Group(0, size, device, children, meeting)
+    group = Group(0, size, device, children, meeting, torch.get_num_threads())
     # Python would wait for them where an error ends it before it comes to `close`
     util.Finalize(group, kill, (children,), exitpriority=1)
     try:
@@ -209,10 +235,18 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
+def _keep_for_ever(device: torch.device) -> None:
+    """Keep what sums from its end, in which it waits for what is under way: with a process gone that never comes."""
+    for kind in {"cpu", device.type}:
+        backend = distributed.group.WORLD._get_backend(torch.device(kind))  # type: ignore[union-attr]
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(backend))
+
+
 def _own(kind: str, index: int) -> torch.device:
     """The device of a process, one of several GPUs among them."""
     if kind != "cuda":
         return torch.device(kind)
+    index %= torch.cuda.device_count()
     torch.cuda.set_device(index)
     return torch.device(kind, index)
 

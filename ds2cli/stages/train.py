@@ -45,7 +45,10 @@ def run(job: Job, exp: str, asked: Callable[[], int] = lambda: GO_ON) -> Iterato
         return _events(job, folder, None, asked)
     # torchrun starts the same command again when a process has died
     if job.config.fresh and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
-        (folder / LAST).unlink(missing_ok=True)
+        # the checkpoint first: what is left without it is no run to go on with
+        for name in (LAST, LOG, "*.safetensors"):
+            for old in folder.glob(name):
+                old.unlink()
     for name in (LAST, LOG, "*.safetensors"):
         # what a run was writing as it was killed
         for part in folder.glob(f".*.part.{name}"):
@@ -99,7 +102,11 @@ def device_of(config: TrainConfig) -> torch.device:
     has = torch.cuda.is_available()
     if config.device == "cuda" and not has:
         raise UsageError("train: torch finds no CUDA device (fix: --device cpu, or a torch built for CUDA)")
-    return torch.device("cuda" if has and config.device != "cpu" else "cpu")
+    if not has or config.device == "cpu":
+        return torch.device("cpu")
+    if config.nproc > torch.cuda.device_count() and not workers.launched():
+        raise UsageError(f"train: --nproc {config.nproc}, and there are {torch.cuda.device_count()} GPUs")
+    return torch.device("cuda")
 
 
 def follow(job: Job, group: workers.Group) -> None:
@@ -112,7 +119,12 @@ def follow(job: Job, group: workers.Group) -> None:
 def _agree(job: Job, group: workers.Group) -> None:
     """Ds2Error when the processes of a group were given different data or settings: they would not sum like things."""
     data = fingerprint(job.train) + fingerprint(job.dev)
-    settings = {"ds2cli": __version__, **_flat(as_dict(job.config))}
+    settings = {
+        "ds2cli": __version__,
+        "symbols": job.vocab.symbols,
+        "bins": len(job.mean),
+        **_flat(as_dict(job.config)),
+    }
     seen = group.together({str(group.rank): (data, settings)})
     if len({data for data, _ in seen.values()}) > 1:
         raise Ds2Error("train: the processes were given different utterances (the same manifests on every machine)")

@@ -44,14 +44,14 @@ def prepare(
     """Read what is needed from the rows; drop those that cannot be learned from or tested on, with a reason.
 
     Rows have stored features, else those of their recordings are computed each time they are needed.
-    exp: a checkpoint there has decided on the symbols and statistics. features: the settings that `rows` were
-    featurized with, or would be. stats: a file of Kaldi's CMVN statistics, else they are taken from the rows.
+    exp: a checkpoint there has decided on the symbols and statistics; "" is none. features: the settings that `rows`
+    were featurized with, or would be. stats: a file of Kaldi's CMVN statistics, else they are taken from the rows.
     DataError when nothing is left to train on, or sizes do not fit; UsageError when settings do not.
     """
     dev = list(dev)
     _check(config, bool(dev))
     rows, known = list(rows), Path(exp) / TOKENS
-    going_on = (Path(exp) / LAST).is_file() and known.is_file() and not config.fresh
+    going_on = exp != "" and (Path(exp) / LAST).is_file() and known.is_file() and not config.fresh
     vocab = Vocab.load(known) if going_on else Vocab.from_texts((row["text"] for row in rows), config.units)
     made = build(SpectrogramConfig, ("features", features))
     train = []
@@ -99,6 +99,8 @@ def _utterance(row: Row, vocab: Vocab, config: TrainConfig, features: Spectrogra
             "label-too-long", f"{len(labels)} labels need {needed} steps, {frames} frames give {steps} (model.strides)"
         )
     least, of = (needed - 1) * stride + 1, recording(row)
+    if of is None and config.augment.needs_audio:
+        raise BadUtterance("no-audio", "its row has no audio_filepath, which noise, rooms, speeds and shifts need")
     return Utterance(row["id"], row.get("feats") or "", frames, labels, row["text"], least, of)
 
 

@@ -37,15 +37,17 @@ def _watched(events: Iterable[Event], exp: Path, tensorboard: bool) -> Iterator[
             if tensorboard and board is None and isinstance(event, Step):
                 board = _board(exp, event.step)
             if board is not None:
-                _write(board, event)
+                with contextlib.suppress(OSError):
+                    _write(board, event)
             if isinstance(event, dict) and heatmap.can_draw():
                 # a full disk has been told of, and must not end the training here
-                with contextlib.suppress(DataError):
+                with contextlib.suppress(DataError, OSError):
                     _draw(exp)
             yield event
     finally:
         if board is not None:
-            board.close()
+            with contextlib.suppress(OSError):
+                board.close()
 
 
 def _draw(exp: Path) -> None:

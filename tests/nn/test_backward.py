@@ -71,6 +71,7 @@ def test_another_error_is_an_error(teams):
     with pytest.raises(ZeroDivisionError):
         member.gradients([teams.batch(21)])
     assert not lacks_memory(RuntimeError("could not create a primitive descriptor")) and lacks_memory(MemoryError())
+    assert lacks_memory(RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED"))
 
 
 def test_a_step_that_is_not_taken_leaves_no_running_statistics(teams):

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from ds2cli.config.model import ModelConfig
+from ds2cli.errors import BadUtterance
 from ds2cli.metrics.wer import Counts
 from ds2cli.nn.checkpoint import Bundle
 from ds2cli.nn.evaluate import error_counts
@@ -33,10 +34,23 @@ def test_the_counts_of_the_processes_add_up_to_those_of_one():
     def plain(utterance):
         return arrays[utterance.feats]
 
-    *whole, texts = error_counts(bundle, dev, plain)
+    *whole, texts, _ = error_counts(bundle, dev, plain)
     assert whole[0].total == 15 and whole[1].total == 30
     for size in (2, 7):
         parts = [error_counts(bundle, dev, plain, Alone(rank, size)) for rank in range(size)]
         assert [sum((p[i] for p in parts), Counts()) for i in (0, 1)] == whole
-        assert {k: v for *_, part in parts for k, v in part.items()} == texts and set(texts) == set(arrays)
-    assert error_counts(bundle, [], plain) == (Counts(), Counts(), {})
+        assert {k: v for *_, part, _ in parts for k, v in part.items()} == texts and set(texts) == set(arrays)
+    assert error_counts(bundle, [], plain) == (Counts(), Counts(), {}, {})
+
+
+def test_what_cannot_be_read_is_left_out_and_named():
+    bundle = Bundle(DeepSpeech2(CONFIG, 4, 5).eval(), VOCAB, {"hop_ms": 10.0}, 0.02, {})
+    dev = [Utterance(name, name, 9, np.zeros(0, np.int32), "a b") for name in ("here", "gone", "there")]
+
+    def plain(utterance):
+        if utterance.id == "gone":
+            raise BadUtterance("missing-audio", "no such file")
+        return np.zeros((9, 5), np.float32)
+
+    by_word, _, texts, lost = error_counts(bundle, dev, plain)
+    assert by_word.total == 4 and set(texts) == {"here", "there"} and lost == {"gone": "missing-audio"}

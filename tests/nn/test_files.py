@@ -36,6 +36,18 @@ def test_what_cannot_be_written_comes_later_in_order():
     assert "best" not in disk
 
 
+def test_what_is_not_wanted_makes_room_on_a_full_disk():
+    disk = Disk(old=b"x" * 60)
+    files = Files(disk)
+    files("new", b"y" * 60)
+    files("last.pt", b"1")
+    assert set(disk) == {"old"} and files.why
+    files("old", None)
+    assert not disk and files.why
+    files("last.pt", b"2")
+    assert set(disk) == {"new", "last.pt"} and not files.why
+
+
 def test_who_writes_nothing_keeps_nothing():
     files = Files(None)
     files("best", b"1")

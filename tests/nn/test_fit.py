@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.config.model import ModelConfig
 from ds2cli.config.optim import OptimConfig
 from ds2cli.config.train import TrainConfig
-from ds2cli.errors import DataError, Ds2Error
+from ds2cli.errors import BadUtterance, DataError, Ds2Error
 from ds2cli.nn.augmenter import Augmenter
 from ds2cli.nn.batches import load
 from ds2cli.nn.checkpoint import BEST, LAST, LOG, load_model, load_state
@@ -311,6 +312,29 @@ def test_a_network_beyond_help_ends_the_run(tmp_path):
         trainer.model.output.weight.fill_(math.nan)
     with pytest.raises(Ds2Error, match=f"no loss was finite in {MOST_SKIPPED} steps in a row.*lower optim.lr"):
         list(trainer.run(Files(tmp_path), lambda: False))
+
+
+def test_twenty_steps_of_which_nothing_can_be_read_end_the_run_with_the_reason(tmp_path):
+    arrays, utterances = corpus()
+    given = job(arrays, utterances, epochs=MOST_SKIPPED, dev=False)
+
+    def gone(utterance, epoch):
+        raise BadUtterance("missing-audio", "no such file")
+
+    gone.frames = given.see.frames
+    with pytest.raises(Ds2Error, match=rf"none of the utterances of {MOST_SKIPPED} steps .*\(missing-audio\)$"):
+        list(Trainer(replace(given, see=gone), Group()).run(Files(tmp_path), lambda: False))
+
+
+def test_keeping_the_last_weights_still_stops_early(tmp_path):
+    arrays, utterances = corpus()
+    settings = {"epochs": 9, "early_stop": 2, "keep": "last", "optim": OptimConfig(lr=1e-12)}
+    rows = [
+        e
+        for e in Trainer(job(arrays, utterances, **settings), Group()).run(Files(tmp_path), int)
+        if isinstance(e, dict)
+    ]
+    assert len(rows) == 3 and load_model(tmp_path).made["epoch"] == 3
 
 
 def test_the_clock_ends_a_run_that_the_epochs_do_not(tmp_path):

@@ -53,15 +53,18 @@ def test_shares_are_equal_parts_of_a_sorted_list(size):
 
 @pytest.mark.parametrize(("how", "error", "said"), [
     ("kill", GoneError, "one of the 2 processes ended early"), ("error", Ds2Error, "what the process had to say"),
+    ("unheard", GoneError, "one of the 2 processes ended early"),
 ])  # fmt: skip
 def test_a_process_that_ends_early_is_found_out_with_its_reason(teams, how, error, said):
     group = workers.start(2, CPU, teams.dies, (how,))
+    start = time.monotonic()
     try:
         with pytest.raises(error, match=f"^train: {said}") as e:
             teams.dies(how, group)
         assert type(e.value) is error
     finally:
         group.close()
+    assert time.monotonic() - start < 30
     assert not group._meeting.exists() and not any(child.is_alive() for child in group._children)
 
 

@@ -71,8 +71,9 @@ def test_a_fresh_start_forgets_the_checkpoint_at_once_and_a_restart_of_it_does_n
     rows_of(prepared(toy, tmp_path, epochs=1), tmp_path)
     for name in (f".1.part.{LAST}", ".1.part.best.safetensors"):
         (tmp_path / name).write_bytes(b"half")
+    (tmp_path / "epoch-001.safetensors").write_bytes(b"of the run before")
     events = train.run(prepared(toy, tmp_path, fresh=True), str(tmp_path))
-    assert not (tmp_path / LAST).exists() and not list(tmp_path.glob(".*"))
+    assert {path.name for path in tmp_path.iterdir()} == {"tokens.txt"}
     while not isinstance(next(events), dict):
         pass
     events.close()
@@ -116,6 +117,20 @@ def test_what_cannot_be_learned_from_is_dropped_with_its_reason(toy, tmp_path):
     assert ledger.reasons == {"label-too-long": 2, "no-text": 1, "missing-archive": 1}
     assert "labels need" in ledger.rows[0]["detail"] and len(job.train) == len(rows) - 4
     assert ledger.kept == len(job.train) + len(job.dev)
+
+
+def test_what_needs_a_recording_drops_rows_without_one(toy, tmp_path):
+    ledger = Ledger()
+    with pytest.raises(DataError, match=r"no utterance can be used, .*noise, rooms, speeds and shifts need"):
+        prepared(toy, tmp_path, ledger=ledger, augment={"speeds": [0.9, 1.0]})
+    assert set(ledger.reasons) == {"no-audio"}
+
+
+def test_a_dev_recording_that_is_not_there_costs_itself(toy, tmp_path):
+    job = prepared(toy, tmp_path, epochs=1)
+    job.dev[0] = replace(job.dev[0], feats=str(tmp_path / "gone.ark:5"))
+    (row,) = rows_of(job, tmp_path)
+    assert row["dev_skipped"] == {job.dev[0].id: "missing-archive"} and row["dev_wer"] >= 0
 
 
 def test_a_dev_row_that_cannot_be_read_is_dropped_before_the_training(toy, tmp_path):
@@ -168,6 +183,6 @@ def test_two_processes_learn_as_one(toy, tmp_path):
     assert two[0]["loss"] == pytest.approx(one[0]["loss"], rel=0.2)
     # they test on the dev set together, to what the stored network gives in one process
     job = prepared(toy, tmp_path)
-    by_word, by_character, _ = error_counts(load_model(tmp_path / "two"), job.dev, job.plain)
+    by_word, by_character, *_ = error_counts(load_model(tmp_path / "two"), job.dev, job.plain)
     assert (two[0]["dev_wer"], two[0]["dev_cer"]) == (round(by_word.rate, 2), round(by_character.rate, 2))
     assert len(rows_of(prepared(toy, tmp_path / "two", epochs=2, nproc=2), tmp_path / "two")) == 1

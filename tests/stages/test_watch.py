@@ -69,6 +69,8 @@ def test_a_picture_that_cannot_be_written_does_not_end_the_training(tmp_path, mo
 
     monkeypatch.setattr(curves, "draw", full)
     assert len(list(watch.watched(events(tmp_path), str(tmp_path), tensorboard=False))) == 8
+    without_its_rows = list(watch.watched(events(tmp_path), str(tmp_path / "full"), tensorboard=False))
+    assert len(without_its_rows) == 8
 
 
 def test_curves_of_one_epoch_without_a_dev_set_and_of_a_loss_of_zero(tmp_path):
