@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gzip
 import io
 import os
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from ds2cli.errors import DataError
+from ds2cli.errors import DataError, UsageError
 
 
 def standard_in() -> TextIO:
@@ -119,3 +120,34 @@ def _in_place(path: str) -> Iterator[Path]:
         raise DataError(f"{e.filename}: {why}" if theirs else f"{path}: cannot be written: {why}") from e
     finally:
         part.unlink(missing_ok=True)
+
+
+class FolderLock:
+    """Holds a folder, made if missing, for this process until it ends, however it ends.
+
+    UsageError "FOLDER: WHY" when another process has it. Where there are no locks nothing is held.
+    """
+
+    def __init__(self, folder: str, why: str) -> None:
+        self._number = -1
+        # a folder that cannot be made or opened is told of when something is written there
+        with contextlib.suppress(OSError):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self._number = os.open(folder, os.O_RDONLY)
+        if self._number < 0:
+            return
+        try:
+            fcntl.flock(self._number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as e:
+            self.release()
+            raise UsageError(f"{folder}: {why}") from e
+        except OSError:
+            self.release()
+
+    def release(self) -> None:
+        """Let others have it."""
+        if self._number >= 0:
+            os.close(self._number)
+            self._number = -1
+
+    __del__ = release

@@ -20,7 +20,10 @@ _TOML = Annotated[
     list[str],
     typer.Option("--config", metavar="FILE", help="TOML file of settings; of several the later win, options over all."),
 ]
-_SET = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="Any setting by name, as optim.lr=3e-4.")]
+_SET = Annotated[
+    list[str],
+    typer.Option("--set", metavar="NAME=VALUE", help="Any setting of --config's file by its name, as seed=3."),
+]
 
 
 def with_config(kind: type[Config]) -> Callable[[Callable[..., None]], Callable[..., None]]:

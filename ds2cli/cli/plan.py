@@ -33,7 +33,7 @@ def plan(
     from ds2cli.stages.train_data import prepare
 
     ledger = Ledger()
-    held_out = manifest.read(dev, NEEDS) if dev else iter(())
+    held_out = manifest.read(dev, NEEDS) if dev else None
     job = prepare(config, manifest.read(train, NEEDS, ledger), held_out, "", features_of(train), ledger)
     found = estimate(job, device_of(config))
     if json:
@@ -45,9 +45,19 @@ def plan(
         ("network", f"{found['parameters']:,} parameters, {found['symbols']} symbols"),
         ("steps", f"{found['steps']:,}, {found['steps_a_pass']:,} a pass, {found['padding']:g} % padding"),
         ("longest batch", f"{utterances} utterances, {frames:,} frames"),
-        ("time", f"{found['minutes']:g} min, {found['minutes_a_pass']:g} a pass, {found['hours_per_hour']:g} h/h"),
+        (
+            "time",
+            f"{_time(found['minutes'])}, {_time(found['minutes_a_pass'])} a pass, {found['hours_per_hour']:g} h/h",
+        ),
         ("memory", f"{found['memory_mb']:,} MB"),
         ("disk", f"{found['disk_mb']:,} MB"),
     ]
     for name, said in rows:
         ui.say(f"{name:14}{said}")
+
+
+def _time(minutes: float) -> str:
+    """`0.6 s`, `34.5 min` or `7.8 h`."""
+    if minutes < 2:
+        return f"{60 * minutes:.2g} s"
+    return f"{minutes:.1f} min" if minutes < 120 else f"{minutes / 60:.1f} h"

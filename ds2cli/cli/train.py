@@ -18,10 +18,12 @@ from ds2cli.config.base import build, read_toml, to_toml
 from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
+from ds2cli.errors import DataError, UsageError
 from ds2cli.io import open_out
 
 INTERRUPTED = 130
 NEEDS = ("id", "text")
+OWN_MANIFESTS = ("train.jsonl", "dropped.jsonl")
 
 
 @with_config(TrainConfig)
@@ -41,13 +43,15 @@ def train(
 
     Example: ds2 train data/train.feats.jsonl exp/base --dev data/dev.feats.jsonl --config conf/train.toml --nproc 2
     """
+    from ds2cli.nn.checkpoint import BEST
     from ds2cli.nn.workers import launched
     from ds2cli.stages import train as stage
     from ds2cli.stages.train_data import prepare
     from ds2cli.stages.watch import watched
 
+    _check_paths(exp, train, dev)
     ledger, first = Ledger(), (launched() or (0, 1))[0] == 0
-    held_out = manifest.read(dev, NEEDS) if dev else iter(())
+    held_out = manifest.read(dev, NEEDS) if dev else None
     job = prepare(config, manifest.read(train, NEEDS, ledger), held_out, exp, features_of(train), ledger, cmvn)
     if not first:
         # the first of torchrun's processes speaks, writes and decides for all
@@ -67,7 +71,18 @@ def train(
     if asked.end and not done:
         ui.log("train: interrupted, last.pt is written; the same command goes on from there")
         raise typer.Exit(INTERRUPTED)
-    ui.log(f"train: done, {exp}/best.safetensors")
+    if not Path(exp, BEST).is_file():
+        raise DataError(f"{exp}/{BEST}: is not there, and the training is over (more --epochs, or --fresh)")
+    ui.log(f"train: done, {exp}/{BEST}")
+
+
+def _check_paths(exp: str, *manifests: str | None) -> None:
+    """UsageError when EXP is nowhere, or would get a file in the place of a manifest."""
+    if not exp:
+        raise UsageError("train: EXP is empty, expected a folder (. is this one)")
+    for path in manifests:
+        if path and Path(path).resolve().parent == Path(exp).resolve() and Path(path).name in OWN_MANIFESTS:
+            raise UsageError(f"{path}: the training would write its own file there (another EXP)")
 
 
 def features_of(train: str) -> dict[str, Any]:

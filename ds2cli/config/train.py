@@ -18,7 +18,7 @@ class TrainConfig(StageConfig):
 
     epochs: int = setting(20, help="Passes over the training set.", min=1)
     minutes: float | None = setting(
-        None, help="Be done in this time, also if the epochs are not; the learning rate follows.", min=0
+        None, help="Be done in this time, also if the epochs are not; the learning rate follows.", min=0.001
     )
     init: str | None = setting(
         None, help="Network to start from, EXP or .safetensors: what fits is taken, the output symbol by symbol."
@@ -27,7 +27,7 @@ class TrainConfig(StageConfig):
     batch_utts: int | None = setting(None, help="Most utterances in a batch.", min=1)
     accumulate: int = setting(1, help="Batches whose gradients make one step.", min=1)
     sorta_grad: bool = setting(True, help="First epoch from short to long utterances (paper §3.3).")
-    seed: int = setting(0, help="Everything random follows from it.", min=0)
+    seed: int = setting(0, help="Everything random follows from it.", min=0, max=2**63 - 1)
     device: Literal["auto", "cpu", "cuda"] = setting("auto", help="Where to compute; auto is a GPU if there is one.")
     nproc: int = setting(
         1, help="Processes that share each batch, on a GPU each, or dividing the cores. torchrun starts its own.", min=1

@@ -164,15 +164,23 @@ class Augmenter:
         x = samples(_recording(utterance), rate, self._speed(utterance, drawn), self.channel)
         if drawn.shift_s:
             x = shifted(x, round(drawn.shift_s * rate))
-        if drawn.room is not None:
-            assert self.rooms is not None
-            response = self.rooms.response(int(drawn.room * len(self.rooms)), rate)
-            x = x if response is None else reverberate(x, response)
-        if drawn.snr_db is not None:
-            assert self.noise is not None
-            noise = noise_for(self.noise, len(x), rate, drawn.pieces())
-            x = x if noise is None else mix(x, noise, drawn.snr_db)
+        if (response := self.room(drawn)) is not None:
+            x = reverberate(x, response)
+        if drawn.snr_db is not None and (noise := self.pieces(drawn, len(x))) is not None:
+            x = mix(x, noise, drawn.snr_db)
         return x
+
+    def room(self, drawn: Draw) -> Features | None:
+        """The impulse response (M,) that was drawn; None without one, or where it cannot be read."""
+        if drawn.room is None or self.rooms is None:
+            return None
+        return self.rooms.response(int(drawn.room * len(self.rooms)), self.features.sample_rate)
+
+    def pieces(self, drawn: Draw, num_samples: int) -> Features | None:
+        """The noise (num_samples,) that was drawn; None without one, or where none can be read."""
+        if drawn.snr_db is None or self.noise is None:
+            return None
+        return noise_for(self.noise, num_samples, self.features.sample_rate, drawn.pieces())
 
     def _speed(self, utterance: Example, drawn: Draw) -> float:
         """The speed that was drawn; 1 where it would leave too few frames for the label."""

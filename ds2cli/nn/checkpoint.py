@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -27,8 +29,15 @@ KEY = "ds2cli"
 FORMAT = 1
 """Of both files; counts up when an older ds2 could not use them. A file without a number is of the first format."""
 
-PARTS = {"model", "optimizer", "average", "at", "config", "train"}
-"""What last.pt holds at the least."""
+PARTS: dict[str, Any] = {
+    "model": dict,
+    "optimizer": dict,
+    "average": (dict, NoneType),
+    "at": dict,
+    "config": dict,
+    "train": str,
+}
+"""What last.pt holds at the least, and of which type."""
 
 
 @dataclass
@@ -88,10 +97,16 @@ def load_model(exp: Path | str) -> Bundle:
 
 def _bundle(about: dict[str, Any], state: dict[str, Tensor]) -> Bundle:
     vocab = Vocab.from_json(about)
-    model = DeepSpeech2(build(ModelConfig, ("its settings", about["model"])), len(vocab), len(state["mean"]))
-    model.load_state_dict(state)
-    model.eval()
+    model = network_of(build(ModelConfig, ("its settings", about["model"])), len(vocab), state)
     return Bundle(model, vocab, about["features"], step_seconds(model, about["features"]), about["made"])
+
+
+def network_of(config: ModelConfig, symbols: int, state: dict[str, Tensor]) -> DeepSpeech2:
+    """The network with these weights, which it shares, ready to use. RuntimeError when they do not fit."""
+    with torch.device("meta"):
+        model = DeepSpeech2(config, symbols, len(state["mean"]))
+    model.load_state_dict(state, assign=True)
+    return model.eval()
 
 
 def one_line(e: Exception) -> str:
@@ -135,6 +150,26 @@ def dump_state(state: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
+def _check_whole(path: Path) -> None:
+    """ValueError when the file is cut, or its bytes are not those that were written: torch looks at neither."""
+    try:
+        with zipfile.ZipFile(path) as f:
+            if f.testzip() is not None:
+                raise ValueError("it is damaged")
+    except zipfile.BadZipFile as e:
+        raise ValueError("it is cut, or something else") from e
+
+
+def _check_parts(state: dict[str, Any]) -> None:
+    """ValueError when something is missing, or of another type."""
+    if missing := sorted(PARTS.keys() - state.keys()):
+        raise ValueError(f"no {', '.join(missing)} in it")
+    if odd := [name for name, kind in PARTS.items() if not isinstance(state[name], kind)]:
+        raise ValueError(f"{', '.join(odd)} in it is something else")
+    if not isinstance(state.get("features", {}), dict):
+        raise ValueError("features in it is something else")
+
+
 def load_state(exp: Path | str) -> dict[str, Any] | None:
     """What `dump_state` saved, or None where there is nothing.
 
@@ -144,12 +179,14 @@ def load_state(exp: Path | str) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
+        _check_whole(path)
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         number = state.get("format", FORMAT)
-        if number == FORMAT and (missing := sorted(PARTS - state.keys())):
-            raise ValueError(f"no {', '.join(missing)} in it")
+        if number == FORMAT:
+            _check_parts(state)
     except (AttributeError, KeyError, RuntimeError, TypeError, OSError, EOFError, ValueError, pickle.PickleError) as e:
-        reason = str(e).partition("\n")[0]
+        # torch advises to load it as code
+        reason = "it holds more than tensors and numbers" if "weights_only" in str(e) else str(e).partition("\n")[0]
         raise DataError(f"{path}: not a checkpoint: {reason} (remove it, or give --fresh)") from e
     if number != FORMAT:
         raise DataError(f"{path}: made by another version of ds2: format {number}, expected {FORMAT} (give --fresh)")

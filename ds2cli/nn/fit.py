@@ -72,7 +72,7 @@ class Trainer:
         if state is not None:
             try:
                 self._restore(state)
-            except (KeyError, TypeError, ValueError, RuntimeError) as e:
+            except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as e:
                 raise DataError(f"{LAST}: does not fit this network: {one_line(e)} (another folder, or --fresh)") from e
 
     def run(self, store: Store, asked: Callable[[], int]) -> Iterator[Event]:
@@ -180,21 +180,25 @@ class Trainer:
         at.batch += 1
         at.step += 1
         seeds = np.random.SeedSequence((self.config.seed, at.step, self.group.rank))
-        self.backward.scale = at.scale if self.precision == torch.float16 else 1.0
-        mine = self.backward(batches, int(seeds.generate_state(1)[0]))
-        total, want, at.elapsed_s = self._together(mine, batches, want, elapsed_s)
+        while True:
+            self.backward.scale = at.scale if self.precision == torch.float16 else 1.0
+            mine = self.backward(batches, int(seeds.generate_state(1)[0]))
+            total, seen, asked, at.elapsed_s = self._together(mine, batches, want, elapsed_s)
+            norm = self._clip(1 / max(total.labels if self.config.optim.per == "label" else total.counted, 1))
+            if math.isfinite(norm) or self.backward.scale <= 1 or total.spoiled or not total.counted:
+                break
+            # what float16 cannot hold with this scale it may with half of it
+            self.backward.undo()
+            at.scale, at.steady = at.scale / 2, 0
+        at.frames, at.padding, at.cut = at.frames + seen[0], at.padding + seen[1], at.cut + (seen[2] > 0)
         skipped = self.group.together(mine.out) if total.out else {}
-        norm = self._clip(1 / max(total.labels if self.config.optim.per == "label" else total.counted, 1))
         if total.spoiled or not total.counted or not math.isfinite(norm):
             self.backward.undo()
-            if self.precision == torch.float16 and total.counted and not total.spoiled and at.scale > 1:
-                at.scale, at.steady = at.scale / 2, 0
-                return math.nan, skipped, want
             if not total.spoiled:
                 rest = {name: "gradient-not-finite" for b in batches for name in b.ids if name not in mine.out}
                 skipped = skipped | self.group.together(rest)
             self._skip(skipped, nobody=not total.counted and not total.spoiled)
-            return math.nan, skipped, want
+            return math.nan, skipped, asked
         at.skipped |= skipped
         optim.step(self.optimizer, optim.rate(progress, at.epoch, at.divisions, self.config.optim))
         self.average.update(self.model, at.step)
@@ -205,10 +209,12 @@ class Trainer:
         at.loss += total.cost
         at.labels += total.labels
         at.counted += total.counted
-        return total.cost / max(total.labels, 1), skipped, want
+        return total.cost / max(total.labels, 1), skipped, asked
 
-    def _together(self, mine: Costs, batches: Sequence[Batch], want: int, elapsed_s: float) -> tuple[Costs, int, float]:
-        """Sum gradients and costs over the processes; what rank 0 is asked for, and its clock."""
+    def _together(
+        self, mine: Costs, batches: Sequence[Batch], want: int, elapsed_s: float
+    ) -> tuple[Costs, tuple[int, ...], int, float]:
+        """Sum gradients and costs over the processes; also frames, padding, cuts, what rank 0 is asked, its clock."""
         frames = sum(int(b.lengths.sum()) for b in batches)
         padded = sum(b.feats.shape[0] * b.feats.shape[1] for b in batches)
         numbers = [mine.cost, mine.labels, mine.counted, len(mine.out), mine.spoiled, mine.pieces - len(batches)]
@@ -217,12 +223,9 @@ class Trainer:
             [*numbers, frames, padded - frames, want, clock], dtype=torch.float64, device=self.group.device
         )
         self.reducer.finish(tail)
-        cost, labels, counted, out, spoiled, cut, frames_seen, padding, wanted, clock = tail.tolist()
-        self.at.frames += int(frames_seen)
-        self.at.padding += int(padding)
-        self.at.cut += int(cut > 0)
+        cost, labels, counted, out, spoiled, cut, frames, padded, wanted, clock = tail.tolist()
         total = Costs(cost, int(labels), int(counted), {"": ""} if out else {}, spoiled > 0)
-        return total, int(wanted), clock
+        return total, (int(frames), int(padded), int(cut)), int(wanted), clock
 
     def _clip(self, scale: float) -> float:
         """Scale the gradients, cut them to their greatest length; return the length before."""
@@ -256,6 +259,11 @@ class Trainer:
         return Step(at.epoch, at.batch, steps, at.step, loss, progress, at.elapsed_s, skipped)
 
     def _end_epoch(self) -> Iterator[Event]:
+        if not self.at.counted:
+            last = ", ".join(f"{name} ({why})" for name, why in list(self.at.skipped.items())[-3:])
+            raise Ds2Error(
+                f"train: nothing was learned in epoch {self.at.epoch + 1}: no utterance counted, last {last}"
+            )
         state = self.average.state or self.model.state_dict()
         # each process has seen other halves of the batches: its running means and variances are its own
         self.group.agree(state.values())

@@ -72,7 +72,9 @@ class Position:
     skipped: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Checkpoints of before reasons were kept have a list."""
+        """Checkpoints of before reasons were kept have a list. ValueError for what is no position."""
+        if not all(isinstance(n, int) and n >= 0 for n in (self.epoch, self.batch, self.step)):
+            raise ValueError(f"no epoch, batch and step: {self.epoch}, {self.batch}, {self.step}")
         if not isinstance(self.skipped, dict):
             self.skipped = dict.fromkeys(self.skipped, "unknown")
 

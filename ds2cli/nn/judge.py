@@ -6,11 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from ds2cli.nn.checkpoint import BEST, Bundle, dump_model, step_seconds
+from ds2cli.nn.checkpoint import BEST, Bundle, dump_model, network_of, step_seconds
 from ds2cli.nn.evaluate import error_counts
 from ds2cli.nn.files import Store
 from ds2cli.nn.job import Job, Position
-from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.nn.workers import Group
 
 SAMPLES = 3
@@ -26,11 +25,10 @@ def judge(
     Files are written on rank 0.
     Returns the files that are no longer wanted, to remove once it is written down that they are not.
     """
-    tested = DeepSpeech2(job.config.model, len(job.vocab), len(job.mean)).to(group.device)
-    tested.load_state_dict(state)
     rate = -float(at.epoch)
     if job.dev:
-        bundle = Bundle(tested.eval(), job.vocab, job.features, step_seconds(tested, job.features), {})
+        tested = network_of(job.config.model, len(job.vocab), state)
+        bundle = Bundle(tested, job.vocab, job.features, step_seconds(tested, job.features), {})
         by_word, by_character, texts, lost = error_counts(bundle, job.dev, job.plain, group)
         row["dev_wer"], row["dev_cer"] = round(by_word.rate, 2), round(by_character.rate, 2)
         shown = [u for u in job.dev if u.id in texts][:SAMPLES]

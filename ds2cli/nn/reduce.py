@@ -37,8 +37,9 @@ class Reducer:
                 p.register_post_accumulate_grad_hook(self._done_with)  # type: ignore[no-untyped-call]
 
     def start(self) -> None:
-        """Begin a step, or compute its gradients anew. What has left by then stays: the sums of a batch before it was cut,
-        whose batch statistics are others.
+        """Begin a step, or compute its gradients anew.
+
+        What has left by then stays: the sums of a batch that was not cut yet, whose batch statistics are others.
         """
         self._missing = [len(bucket) for bucket in self.buckets]
         self.armed = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import soundfile
@@ -80,10 +80,16 @@ def hear(make: Augmenter, epoch: int, rows: Iterable[Row], folder: str, ledger: 
         ledger.kept += 1
         path = os.path.join(folder, row["id"].replace("/", "_") + ".wav")
         _write(path, sound * np.float32(LOUDEST / max(peak, LOUDEST)), features.sample_rate)
-        yield row["id"], _said(draw(make.config, make.seed, epoch, row["id"]))
+        yield row["id"], _said(make, draw(make.config, make.seed, epoch, row["id"]), len(sound))
 
 
-def _said(drawn: Draw) -> str:
+def _said(make: Augmenter, drawn: Draw, num_samples: int) -> str:
+    """What was mixed in; not what was to be, and could not be read."""
+    drawn = replace(
+        drawn,
+        room=None if make.room(drawn) is None else drawn.room,
+        snr_db=None if make.pieces(drawn, num_samples) is None else drawn.snr_db,
+    )
     parts = [f"speed {drawn.speed:g}"] if drawn.speed != 1 else []
     parts += [f"shift {1000 * drawn.shift_s:.1f} ms"] if drawn.shift_s else []
     parts += ["room"] if drawn.room is not None else []

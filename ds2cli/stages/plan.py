@@ -48,6 +48,9 @@ def estimate(job: Job, device: torch.device) -> dict[str, Any]:
     per_frame, each = np.polyfit(padded[chosen], took, 1) if len(chosen) > 1 else (took[0] / padded[chosen[0]], 0.0)
     if each < 0:
         per_frame, each = sum(took) / padded[chosen].sum(), 0.0
+    # the first pass, from short to long, is cut otherwise
+    trainer.at.epoch = 1
+    later = len(trainer.steps())
     pass_s = float(each * len(batches) + per_frame * padded.sum()) + _dev_seconds(job, trainer)
     hop_s = job.features["hop_ms"] / 1000
     longest = order[0]
@@ -57,13 +60,13 @@ def estimate(job: Job, device: torch.device) -> dict[str, Any]:
         "symbols": len(job.vocab),
         "parameters": sum(p.numel() for p in trainer.parameters),
         "steps_a_pass": len(steps),
-        "steps": len(steps) * job.config.epochs,
+        "steps": len(steps) + later * (job.config.epochs - 1),
         "padding": round(100 * (1 - real / padded.sum()), 1),
         "longest": [len(batches[longest]), int(padded[longest])],
         "seconds_a_step": round(float(np.mean(each + per_frame * padded)) * job.config.accumulate, 3),
         "hours_per_hour": round(real * hop_s / pass_s, 1),
-        "minutes_a_pass": round(pass_s / 60, 2),
-        "minutes": round(_limited(pass_s / 60 * job.config.epochs, job.config.minutes), 1),
+        "minutes_a_pass": round(pass_s / 60, 3),
+        "minutes": round(_limited(pass_s / 60 * job.config.epochs, job.config.minutes), 3),
         "memory_mb": peak_memory_mb(),
         "disk_mb": round(_disk_bytes(trainer) / 2**20, 1),
     }

@@ -13,8 +13,8 @@ import torch
 from ds2cli import __version__
 from ds2cli.config.base import as_dict
 from ds2cli.config.train import TrainConfig
-from ds2cli.errors import Ds2Error, UsageError
-from ds2cli.io import open_out_bytes
+from ds2cli.errors import DataError, Ds2Error, UsageError
+from ds2cli.io import FolderLock, open_out_bytes
 from ds2cli.manifest import Row
 from ds2cli.nn import workers
 from ds2cli.nn.checkpoint import LAST, LOG, load_state
@@ -43,6 +43,26 @@ def run(job: Job, exp: str, asked: Callable[[], int] = lambda: GO_ON) -> Iterato
     if (workers.launched() or (0, 1))[0]:
         # the first process, perhaps on another machine, has the checkpoint and tells
         return _events(job, folder, None, asked)
+    lock = FolderLock(exp, "another ds2 train is at work there (wait for it, or another folder)")
+    try:
+        return _locked(lock, _events(job, folder, _start(job, folder, exp), asked))
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _locked(lock: FolderLock, events: Iterator[Event]) -> Iterator[Event]:
+    try:
+        yield from events
+    finally:
+        lock.release()
+
+
+def _start(job: Job, folder: Path, exp: str) -> dict[str, Any] | None:
+    """Make the folder ready; the checkpoint to go on from, if there is one.
+
+    UsageError when it is of other settings, features or utterances.
+    """
     # torchrun starts the same command again when a process has died
     if job.config.fresh and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
         # the checkpoint first: what is left without it is no run to go on with
@@ -56,7 +76,7 @@ def run(job: Job, exp: str, asked: Callable[[], int] = lambda: GO_ON) -> Iterato
     state = load_state(folder)
     _check_same(state, job, exp)
     job.vocab.save(folder / TOKENS)
-    return _events(job, folder, state, asked)
+    return state
 
 
 def _events(job: Job, folder: Path, state: dict[str, Any] | None, asked: Callable[[], int]) -> Iterator[Event]:
@@ -173,5 +193,8 @@ def _kept_rows(path: Path, state: dict[str, Any] | None) -> list[Row]:
     """The rows of the epochs that the checkpoint has behind it; a row beyond them will come again."""
     if state is None or not path.is_file():
         return []
-    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    return [row for row in rows if row["epoch"] <= state["at"]["epoch"]]
+    try:
+        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        return [row for row in rows if row["epoch"] <= state["at"]["epoch"]]
+    except (KeyError, TypeError, ValueError) as e:
+        raise DataError(f"{path}: not the rows of a training, one an epoch (remove it, or give --fresh)") from e

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ds2cli.archive import matrix_shape, read_matrix
 from ds2cli.audio.recording import recording
+from ds2cli.config.augment import AugmentConfig
 from ds2cli.config.base import build
 from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.config.train import TrainConfig
@@ -31,11 +32,14 @@ TOKENS = "tokens.txt"
 SAMPLE = 2000
 """Utterances whose features give the mean and deviation of each bin when no statistics are given."""
 
+BEYOND = 1e4
+"""No log power of a recording; NaN is not below it either. One such number must not spoil the statistics of all."""
+
 
 def prepare(
     config: TrainConfig,
     rows: Iterable[Row],
-    dev: Iterable[Row],
+    dev: Iterable[Row] | None,
     exp: str,
     features: dict[str, Any],
     ledger: Ledger,
@@ -43,21 +47,26 @@ def prepare(
 ) -> Job:
     """Read what is needed from the rows; drop those that cannot be learned from or tested on, with a reason.
 
-    Rows have stored features, else those of their recordings are computed each time they are needed.
+    Rows have stored features, else those of their recordings are computed each time they are needed. dev: None where
+    nothing is tested.
     exp: a checkpoint there has decided on the symbols and statistics; "" is none. features: the settings that `rows`
     were featurized with, or would be. stats: a file of Kaldi's CMVN statistics, else they are taken from the rows.
     DataError when nothing is left to train on, or sizes do not fit; UsageError when settings do not.
     """
-    dev = list(dev)
-    _check(config, bool(dev))
+    _check(config, dev is not None)
     rows, known = list(rows), Path(exp) / TOKENS
     going_on = exp != "" and (Path(exp) / LAST).is_file() and known.is_file() and not config.fresh
     vocab = Vocab.load(known) if going_on else Vocab.from_texts((row["text"] for row in rows), config.units)
     made = build(SpectrogramConfig, ("features", features))
-    train = []
+    train: list[Utterance] = []
+    bins = len(_known_statistics(exp)[0]) if going_on else None
     for row in rows:
         try:
-            train.append(_utterance(row, vocab, config, made))
+            frames, found = _size(row, made)
+            if bins not in (None, found):
+                raise BadUtterance("wrong-features", f"{found} bins, those of the rows before have {bins}")
+            train.append(_utterance(row, frames, vocab, config))
+            bins = found
         except BadUtterance as e:
             ledger.drop_error(row["id"], e)
     ledger.kept += len(train)
@@ -65,16 +74,15 @@ def prepare(
         first = f", the first: {ledger.rows[0]['detail']}" if ledger.rows else ""
         raise DataError(f"train: no utterance can be used, {ledger.summary()}{first}")
     noise, rooms = banks(config.augment)
-    plain = Augmenter(config.augment, made, config.seed, np.zeros(0, np.float32), read_matrix).plain
+    plain = Augmenter(AugmentConfig(), made, config.seed, np.zeros(0, np.float32), read_matrix).plain
     if going_on:
         mean, std = _known_statistics(exp)
     else:
         mean, std = cmvn.mean_std(_read_stats(stats) if stats else _statistics(train, plain))
-    bins = plain(train[0]).shape[1]
     if bins != len(mean):
         raise DataError(f"train: training features have {bins} bins, the statistics have {len(mean)}")
     see = Augmenter(config.augment, made, config.seed, mean, read_matrix, noise, rooms)
-    held_out = list(_held_out(dev, bins, ledger, made))
+    held_out = [] if dev is None else list(_held_out(dev, len(mean), ledger, made))
     init = load_model(config.init) if config.init and not going_on else None
     return Job(config, vocab, features, train, held_out, mean, std, see, plain, init)
 
@@ -86,12 +94,11 @@ def _check(config: TrainConfig, has_dev: bool) -> None:
         raise UsageError(f"train: {name} goes by the error rate of a dev set (fix: --dev DEV)")
 
 
-def _utterance(row: Row, vocab: Vocab, config: TrainConfig, features: SpectrogramConfig) -> Utterance:
-    """BadUtterance "no-text", "unspellable", "label-too-long", "no-features" or what its archive says."""
+def _utterance(row: Row, frames: int, vocab: Vocab, config: TrainConfig) -> Utterance:
+    """BadUtterance "no-text", "unspellable", "label-too-long" or "no-audio"."""
     if not row["text"].strip():
         raise BadUtterance("no-text", "the text is empty")
     labels = np.array(vocab.encode(row["text"]), np.int32)
-    frames = _frames(row, features)
     stride = config.model.stride
     steps, needed = -(-frames // stride), steps_needed(labels)
     if needed > steps:
@@ -104,45 +111,54 @@ def _utterance(row: Row, vocab: Vocab, config: TrainConfig, features: Spectrogra
     return Utterance(row["id"], row.get("feats") or "", frames, labels, row["text"], least, of)
 
 
-def _frames(row: Row, features: SpectrogramConfig) -> int:
-    """Of the row's features; without any, of those its recording will have."""
+def _size(row: Row, features: SpectrogramConfig) -> tuple[int, int]:
+    """Frames and bins of the row's features; without any, of those its recording will have.
+
+    BadUtterance "no-features", "too-short" or what its archive says.
+    """
     if row.get("feats"):
-        return matrix_shape(row["feats"], row["id"])[0]
+        return matrix_shape(row["feats"], row["id"])
     of = recording(row)
     frames = frames_in(of, features) if of else None
     if frames is None:
         raise BadUtterance("no-features", "neither feats nor audio_filepath and duration are there (ds2 featurize)")
     if frames < 1:
         raise BadUtterance("too-short", f"its recording is shorter than a window of {features.window_ms:g} ms")
-    return frames
+    return frames, features.num_bins
 
 
 def _held_out(rows: Iterable[Row], bins: int, ledger: Ledger, features: SpectrogramConfig) -> Iterator[Utterance]:
-    """The rows that can be tested on; DataError when there are rows and not one of them can."""
-    kept, last = 0, None
+    """The rows that can be tested on; DataError when not one of them can, or none has a text."""
+    kept, last, words = 0, None, 0
     for row in rows:
         try:
-            frames = _frames(row, features)
-            if row.get("feats") and (found := matrix_shape(row["feats"])[1]) != bins:
+            frames, found = _size(row, features)
+            if found != bins:
                 raise BadUtterance("wrong-features", f"{found} bins, those of the training rows have {bins}")
         except BadUtterance as e:
             ledger.drop_error(row["id"], e)
             last = e
             continue
         kept += 1
+        words += len(row["text"].split())
         none = np.zeros(0, np.int32)
         yield Utterance(row["id"], row.get("feats") or "", frames, none, row["text"], recording=recording(row))
     ledger.kept += kept
-    if last is not None and not kept:
-        raise DataError(f"train: no dev utterance can be used: {last.detail}")
+    if not kept:
+        why = f"no dev utterance can be used: {last.detail}" if last is not None else "the dev manifest has no rows"
+        raise DataError(f"train: {why}")
+    if not words:
+        raise DataError("train: no dev utterance has a text to be compared with")
 
 
 def _statistics(train: list[Utterance], plain: Callable[[Utterance], Spectrogram]) -> NDArray[np.float64]:
-    """CMVN statistics of at most SAMPLE utterances, evenly spread; of those that can be read."""
+    """CMVN statistics of at most SAMPLE utterances, evenly spread; of those that can be read and are log powers."""
     stats = None
     for utterance in train[:: -(-len(train) // SAMPLE)]:
         with contextlib.suppress(BadUtterance):
             x = plain(utterance)
+            if not (np.abs(x) < BEYOND).all():
+                continue
             stats = cmvn.empty(x.shape[1]) if stats is None else stats
             cmvn.accumulate(stats, x)
     if stats is None:

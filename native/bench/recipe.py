@@ -47,7 +47,7 @@ def batches(config: TrainConfig, rows: Path) -> tuple[int, int, Iterator[Batch]]
 def real(config: TrainConfig, rows: Path) -> tuple[int, int, Iterator[Batch]]:
     """Symbols, bins and the batches of the recipe's second epoch."""
     read = manifest.read(str(rows), ("id", "text"))
-    job = prepare(config, read, (), "", SpectrogramConfig().features(), Ledger())
+    job = prepare(config, read, None, "", SpectrogramConfig().features(), Ledger())
     frames = [u.num_frames for u in job.train]
     planned = plan(frames, round(config.batch_s * 1000 / HOP_MS), config.seed, 1)
     return len(job.vocab), len(job.mean), (load([job.train[i] for i in batch], job.see, 1) for batch in planned)

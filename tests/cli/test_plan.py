@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 SMALL = ["--epochs", "3", "--batch-s", "5", "--set", "model.channels=[16]", "--set", "model.kernels=[5]"]
 SMALL += ["--set", "model.strides=[2]", "--set", "model.rnn_layers=1", "--set", "model.rnn_size=16"]
@@ -13,7 +14,7 @@ def test_a_plan_is_what_the_training_then_takes(ds2, toy, tmp_path, jsonl):
     plan = json.loads(done.stdout)
     assert ds2("train", both[0], tmp_path / "exp", *both[1:]).returncode == 0
     rows = jsonl(tmp_path / "exp" / "train.jsonl")
-    assert plan["steps_a_pass"] == rows[0]["step"] and plan["steps"] == 3 * rows[0]["step"]
+    assert plan["steps_a_pass"] == rows[0]["step"] and abs(plan["steps"] - rows[2]["step"]) <= 1
     assert (plan["utterances"], plan["dropped"], plan["symbols"]) == (48, 0, 5)
     assert plan["padding"] == rows[0]["padding"]
     frames = sum(row["num_frames"] for row in jsonl(toy / "train.jsonl"))
@@ -30,7 +31,7 @@ def test_a_plan_for_a_person_and_with_a_limit_of_time(ds2, toy):
     assert done.returncode == 0, done.stderr
     said = dict(line.split(None, 1) for line in done.stdout.replace("longest batch", "longest").splitlines())
     assert list(said) == ["data", "network", "steps", "longest", "time", "memory", "disk"]
-    assert said["time"].startswith("0 min") and said["data"].startswith("48 utterances")
+    assert re.match(r"[\d.]+ s, [\d.]+ s a pass", said["time"]) and said["data"].startswith("48 utterances")
 
 
 def test_what_the_training_would_refuse_the_plan_refuses(ds2, toy):

@@ -47,6 +47,10 @@ def test_train_then_emit(ds2, toy, tmp_path, conf, jsonl):
         again.returncode == 2 and "model.rnn_size was 16, is 8" in again.stderr and len(again.stderr.splitlines()) == 2
     )
     assert tomllib.loads((exp / "config.toml").read_text())["model"]["rnn_size"] == 16
+    (exp / "best.safetensors").rename(exp / "kept.safetensors")
+    again = ds2(*train)
+    assert again.returncode == 3 and "best.safetensors: is not there, and the training is over" in again.stderr
+    (exp / "kept.safetensors").rename(exp / "best.safetensors")
     made = ds2("emit", exp, toy / "dev.jsonl", "-", "--dir", tmp_path / "e")
     assert made.returncode == 0, made.stderr
     assert made.stdout.count('"num_steps"') == 8 and (tmp_path / "e" / "emissions.ark").is_file()
@@ -100,3 +104,12 @@ def test_a_mistake_is_one_sentence(ds2, tmp_path, jsonl, rows, status, said):
     done = ds2("train", jsonl(tmp_path / "rows.jsonl", rows), tmp_path / "exp")
     assert done.returncode == status and said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_manifest_is_not_overwritten_by_the_training(ds2, toy, tmp_path):
+    manifest = tmp_path / "train.jsonl"
+    manifest.write_text((toy / "train.jsonl").read_text())
+    done = ds2("train", "train.jsonl", ".", cwd=tmp_path)
+    assert done.returncode == 2 and "train.jsonl: the training would write its own file there" in done.stderr
+    assert manifest.read_text() == (toy / "train.jsonl").read_text() and len(list(tmp_path.iterdir())) == 1
+    assert ds2("train", manifest, "").returncode == 2

@@ -17,7 +17,7 @@ from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "é"))
 CONFIG = ModelConfig(channels=(8,), kernels=(5,), strides=(2,), rnn_layers=1, rnn_size=8)
-STATE = dict.fromkeys(PARTS, 1)
+STATE = {"model": {}, "optimizer": {}, "average": None, "at": {}, "config": {}, "train": "digest"}
 FEATURES = {"sample_rate": 16000, "window_ms": 20.0, "hop_ms": 10.0}
 
 

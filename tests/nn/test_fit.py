@@ -306,8 +306,8 @@ def test_a_checkpoint_of_before_reasons_were_kept_goes_on(tmp_path):
 
 
 def test_a_network_beyond_help_ends_the_run(tmp_path):
-    arrays, utterances = corpus()
-    trainer = Trainer(job(arrays, utterances, epochs=MOST_SKIPPED), Group())
+    arrays, utterances = corpus(MOST_SKIPPED)
+    trainer = Trainer(job(arrays, utterances, batch_utts=1), Group())
     with torch.no_grad():
         trainer.model.output.weight.fill_(math.nan)
     with pytest.raises(Ds2Error, match=f"no loss was finite in {MOST_SKIPPED} steps in a row.*lower optim.lr"):
@@ -315,8 +315,8 @@ def test_a_network_beyond_help_ends_the_run(tmp_path):
 
 
 def test_twenty_steps_of_which_nothing_can_be_read_end_the_run_with_the_reason(tmp_path):
-    arrays, utterances = corpus()
-    given = job(arrays, utterances, epochs=MOST_SKIPPED, dev=False)
+    arrays, utterances = corpus(MOST_SKIPPED)
+    given = job(arrays, utterances, batch_utts=1, dev=False)
 
     def gone(utterance, epoch):
         raise BadUtterance("missing-audio", "no such file")

@@ -42,6 +42,14 @@ def test_files_are_what_training_hears(tmp_path, rows, jsonl):
     assert ledger.reasons == {"missing-audio": 1, "no-audio-filepath": 1}
 
 
+def test_a_room_that_cannot_be_read_is_not_said_to_be_heard(tmp_path, rows, jsonl):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(1600), 16000)
+    rir = jsonl(tmp_path / "rooms.jsonl", [{"id": "r", "audio_filepath": str(tmp_path / "silent.wav")}])
+    make = listener(AugmentConfig(rir=rir, rir_share=1.0), 3, SpectrogramConfig())
+    told = dict(hear(make, 0, rows, str(tmp_path / "heard"), Ledger()))
+    assert set(told.values()) == {"as it is"} and make.rooms.failed
+
+
 def test_what_is_loud_is_made_quieter_not_clipped(tmp_path):
     click = np.zeros(16000)
     click[100] = 0.5

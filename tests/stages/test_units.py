@@ -105,26 +105,26 @@ def test_from_recordings_to_words(rows, tmp_path, kind):
 
 def test_other_units_are_another_experiment(toy, tmp_path):
     rows = list(manifest.read(str(toy / "train.jsonl")))
-    trained(rows, [], tmp_path, {"kind": "bpe", "size": 9}, epochs=1)
+    trained(rows, None, tmp_path, {"kind": "bpe", "size": 9}, epochs=1)
     with pytest.raises(UsageError, match=r"units.kind was bpe, is bigram; units.size was 9, is None .*--fresh"):
-        trained(rows, [], tmp_path, {"kind": "bigram"}, epochs=1)
+        trained(rows, None, tmp_path, {"kind": "bigram"}, epochs=1)
     with pytest.raises(UsageError, match=r"units.size: bpe needs the number"):
-        trained(rows, [], tmp_path / "new", {"kind": "bpe"}, epochs=1)
-    _, epochs = trained(rows, [], tmp_path, {"kind": "bpe", "size": 9}, epochs=2)
+        trained(rows, None, tmp_path / "new", {"kind": "bpe"}, epochs=1)
+    _, epochs = trained(rows, None, tmp_path, {"kind": "bpe", "size": 9}, epochs=2)
     assert [row["epoch"] for row in epochs] == [2], "the same goes on"
-    trained(rows, [], tmp_path, {"kind": "bigram"}, epochs=1, fresh=True)
+    trained(rows, None, tmp_path, {"kind": "bigram"}, epochs=1, fresh=True)
     assert not (tmp_path / PIECES).exists() and Vocab.load(tmp_path / "tokens.txt") == load_model(tmp_path).vocab
 
 
 def test_an_experiment_of_before_there_was_a_choice_goes_on_with_characters(toy, tmp_path):
     rows = list(manifest.read(str(toy / "train.jsonl")))
-    trained(rows, [], tmp_path, {}, epochs=1)
+    trained(rows, None, tmp_path, {}, epochs=1)
     state = load_state(tmp_path)
     del state["config"]["units"]
     (tmp_path / LAST).write_bytes(dump_state({k: v for k, v in state.items() if k != "format"}))
     with pytest.raises(UsageError, match=r"units.kind was char, is bigram"):
-        trained(rows, [], tmp_path, {"kind": "bigram"}, epochs=2)
-    _, epochs = trained(rows, [], tmp_path, {}, epochs=2)
+        trained(rows, None, tmp_path, {"kind": "bigram"}, epochs=2)
+    _, epochs = trained(rows, None, tmp_path, {}, epochs=2)
     assert [row["epoch"] for row in epochs] == [2]
 
 
