@@ -25,6 +25,7 @@ from ds2cli.nn.backward import Backward, Costs
 from ds2cli.nn.batches import Batch
 from ds2cli.nn.checkpoint import LAST, LOG, dump_state, one_line, take_over
 from ds2cli.nn.examples import Utterance, fingerprint, plan
+from ds2cli.nn.failures import Failures, nothing_learned
 from ds2cli.nn.files import Files, Store
 from ds2cli.nn.job import GO_ON, HALT, Event, Job, Position, Rehearsal, Saved, Step
 from ds2cli.nn.judge import judge
@@ -33,9 +34,6 @@ from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.nn.norm import SequenceNorm
 from ds2cli.nn.reduce import Reducer
 from ds2cli.nn.workers import Group
-
-MOST_SKIPPED = 20
-"""Steps in a row that may be skipped for want of a finite loss; then the network is beyond help."""
 
 STEADY = 2000
 """Steps with finite gradients after which a cost in float16 is scaled up again."""
@@ -67,7 +65,7 @@ class Trainer:
         self.backward = Backward(self.model, self.reducer, self.precision, job.config.ctc)
         self.at = Position()
         self.rows = list(rows)
-        self.failures = self.unusable = 0
+        self.failures = Failures()
         self.files = Files(None)
         if state is not None:
             try:
@@ -197,12 +195,13 @@ class Trainer:
             if not total.spoiled:
                 rest = {name: "gradient-not-finite" for b in batches for name in b.ids if name not in mine.out}
                 skipped = skipped | self.group.together(rest)
-            self._skip(skipped, nobody=not total.counted and not total.spoiled)
+            at.skipped |= skipped
+            self.failures.add(at.skipped, nobody=not total.counted and not total.spoiled)
             return math.nan, skipped, asked
         at.skipped |= skipped
         optim.step(self.optimizer, optim.rate(progress, at.epoch, at.divisions, self.config.optim))
         self.average.update(self.model, at.step)
-        self.failures = self.unusable = 0
+        self.failures = Failures()
         at.steady += 1
         if self.precision == torch.float16 and at.steady >= STEADY:
             at.scale, at.steady = at.scale * 2, 0
@@ -233,19 +232,6 @@ class Trainer:
             torch._foreach_mul_(grads, scale / self.backward.scale)
         return float(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.optim.clip or math.inf))
 
-    def _skip(self, skipped: dict[str, str], *, nobody: bool) -> None:
-        self.at.skipped |= skipped
-        self.failures += 1
-        self.unusable = self.unusable + 1 if nobody else 0
-        if self.failures >= MOST_SKIPPED:
-            last = ", ".join(f"{name} ({why})" for name, why in list(self.at.skipped.items())[-3:])
-            if self.unusable >= MOST_SKIPPED:
-                raise Ds2Error(f"train: none of the utterances of {MOST_SKIPPED} steps in a row could be used: {last}")
-            raise Ds2Error(
-                f"train: no loss was finite in {MOST_SKIPPED} steps in a row, last of {last} "
-                "(lower optim.lr or optim.clip, then --fresh)"
-            )
-
     def _progress(self, steps: int, taken: float) -> float:
         """Share of the training that is over after `taken` of the epoch's steps."""
         return max((self.at.epoch + taken / steps) / self.config.epochs, self._clock())
@@ -260,10 +246,7 @@ class Trainer:
 
     def _end_epoch(self) -> Iterator[Event]:
         if not self.at.counted:
-            last = ", ".join(f"{name} ({why})" for name, why in list(self.at.skipped.items())[-3:])
-            raise Ds2Error(
-                f"train: nothing was learned in epoch {self.at.epoch + 1}: no utterance counted, last {last}"
-            )
+            raise nothing_learned(self.at)
         state = self.average.state or self.model.state_dict()
         # each process has seen other halves of the batches: its running means and variances are its own
         self.group.agree(state.values())

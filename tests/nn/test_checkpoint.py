@@ -10,7 +10,7 @@ from safetensors.torch import save
 
 from ds2cli.config.model import ModelConfig
 from ds2cli.errors import DataError
-from ds2cli.nn.checkpoint import BEST, FORMAT, KEY, LAST, PARTS, dump_model, dump_state, load_model, load_state
+from ds2cli.nn.checkpoint import BEST, FORMAT, KEY, LAST, dump_model, dump_state, load_model, load_state
 from ds2cli.nn.emit import BATCH_FRAMES, emissions
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.text.vocab import BLANK, Vocab

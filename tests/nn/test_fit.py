@@ -18,7 +18,8 @@ from ds2cli.nn.augmenter import Augmenter
 from ds2cli.nn.batches import load
 from ds2cli.nn.checkpoint import BEST, LAST, LOG, load_model, load_state
 from ds2cli.nn.examples import Utterance
-from ds2cli.nn.fit import MOST_SKIPPED, Trainer
+from ds2cli.nn.failures import MOST_SKIPPED
+from ds2cli.nn.fit import Trainer
 from ds2cli.nn.job import HALT, Job, Step
 from ds2cli.nn.loader import Loader
 from ds2cli.nn.workers import Group
@@ -222,7 +223,7 @@ def test_a_share_of_a_single_step_adds_no_labels_and_is_named():
     assert numbers.tolist() == [0, 0, 0, 1, 0, -0, 0, 0, 0, 1] and not any(map(torch.any, gradients))
     assert trainer.at.skipped == {"short": "single-step"} and trainer.at.labels == 0
     loss = step_of(trainer, load(utterances[:2], trainer.job.see))[0]
-    assert math.isfinite(loss) and trainer.failures == 0
+    assert math.isfinite(loss) and trainer.failures.steps == 0
 
 
 def test_bfloat16_factors_change_a_loss_little(tmp_path):
@@ -265,7 +266,7 @@ def test_a_label_that_does_not_fit_costs_its_utterance_only(tmp_path, implementa
     assert costs.labels == len(utterances[0].labels) + len(utterances[1].labels) and costs.counted == 2
     assert list(costs.out) == ["u99"] and costs.cost > 0 and not costs.spoiled
     alone = load([long], given.see)
-    assert math.isnan(step_of(trainer, alone)[0]) and trainer.failures == 1
+    assert math.isnan(step_of(trainer, alone)[0]) and trainer.failures.steps == 1
 
 
 def test_logits_that_are_not_finite_name_their_utterances_and_skip_the_step():
@@ -282,9 +283,9 @@ def test_logits_that_are_not_finite_name_their_utterances_and_skip_the_step():
     batch = load(utterances[:4], trainer.job.see)
     loss, skipped, _ = step_of(trainer, batch)
     assert math.isnan(loss) and skipped == {batch.ids[1]: "not-finite"} == trainer.at.skipped
-    assert all(map(torch.equal, before, trainer.parameters)) and trainer.failures == 1
+    assert all(map(torch.equal, before, trainer.parameters)) and trainer.failures.steps == 1
     hook.remove()
-    assert math.isfinite(step_of(trainer, batch)[0]) and trainer.failures == 0
+    assert math.isfinite(step_of(trainer, batch)[0]) and trainer.failures.steps == 0
 
 
 def test_the_two_losses_learn_the_same(tmp_path):
