@@ -12,8 +12,8 @@ data=${data:-data/$lang}
 one() {  # NAME SEED
   local dir=$exp/$1.$2
   # a setting of the recipe that depends on the machine's speed would make runs differ
-  ds2 train "$data/train.feats.jsonl" "$dir" --dev "$data/dev.feats.jsonl" --config conf/train.toml --config "conf/ablations/$1.toml" \
-    --seed "$2" --keep last --minutes 100000 &&
+  ds2 train "$data/train.feats.jsonl" "$dir" --dev "$data/dev.feats.jsonl" --config conf/train.toml --config conf/gru.toml \
+    --config "conf/ablations/$1.toml" --seed "$2" --keep last --minutes 100000 &&
     ds2 emit "$dir" "$data/dev.feats.jsonl" "$dir/dev.emit.jsonl" &&
     ds2 decode "$dir" "$dir/dev.emit.jsonl" "$dir/dev.lm.jsonl" --lm "exp/$lang/lm.arpa" &&
     ds2 score "$dir/dev.lm.jsonl" --unit word >"$dir/dev.lm.wer"
@@ -35,11 +35,11 @@ for log in sorted(pathlib.Path(sys.argv[1]).glob("*/train.jsonl")):
         continue
     row = rows[-1] | {"first": rows[0]["loss"], "lm_wer": float(re.search(r"%WER ([0-9.]+)", wer.read_text())[1])}
     found.setdefault(log.parent.name.rpartition(".")[0], []).append(row)
-print("| | runs | loss, first epoch | loss, last | dev CER | dev WER | dev WER with LM | h/h |\n|:--|--:|--:|--:|--:|--:|--:|--:|")
-for name, runs in sorted(found.items(), key=lambda item: item[0] != "recipe"):
+print("| | runs | loss, first epoch | loss, last | dev CER | dev WER | dev WER with LM |\n|:--|--:|--:|--:|--:|--:|--:|")
+for name, runs in sorted(found.items(), key=lambda item: item[0] != "gru"):
     cells = [f"{mean(r[field] for r in runs):.{digits}f}" for field, digits in (("first", 2), ("loss", 3))]
     for field in ("dev_cer", "dev_wer", "lm_wer"):
         values = [r[field] for r in runs]
         cells.append(f"{mean(values):.1f} ({min(values):.1f}-{max(values):.1f})")
-    print(f"| {name} | {len(runs)} | " + " | ".join(cells) + f" | {mean(r['hours_per_hour'] for r in runs):.0f} |")
+    print(f"| {name} | {len(runs)} | " + " | ".join(cells) + " |")
 P

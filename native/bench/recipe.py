@@ -25,6 +25,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     """What chooses the batches."""
     recipe = Path(__file__).parents[2] / "egs/asterisk"
     parser.add_argument("--recipe", type=Path, default=recipe, help="folder with conf/train.toml and data/")
+    parser.add_argument("--config", nargs="+", default=[], help="more settings, as conf/gru.toml of the recipe")
     parser.add_argument("--lang", default="en", help="folder inside data/")
     parser.add_argument("--batches", type=int, default=20, help="batches to step on")
     parser.add_argument("--repeats", type=int, default=3, help="steps to time on each")
@@ -36,7 +37,7 @@ def settings(given: argparse.Namespace) -> tuple[TrainConfig, Path]:
     conf = str(given.recipe / "conf/train.toml")
     rows = given.recipe / "data" / given.lang / "train.feats.jsonl"
     print(f"{given.recipe.name}, {'batches of the recipe' if rows.exists() else 'noise: its data are not there'}")
-    return build(TrainConfig, (conf, read_toml(conf))), rows
+    return build(TrainConfig, *((path, read_toml(path)) for path in (conf, *given.config))), rows
 
 
 def batches(config: TrainConfig, rows: Path) -> tuple[int, int, Iterator[Batch]]:
