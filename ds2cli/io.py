@@ -79,6 +79,18 @@ def open_out_bytes(path: str) -> Iterator[BinaryIO]:
         yield f
 
 
+def require_writable(path: str) -> None:
+    """DataError when a file could not be written there: to be told before long work, not after it."""
+    with contextlib.suppress(_Enough), _in_place(path) as file:
+        if not file.exists():
+            file.open("wb").close()
+        raise _Enough
+
+
+class _Enough(Exception):
+    """Leaves a file unwritten."""
+
+
 def redirected(stream: TextIO | str) -> str:
     """The regular file that a stream, or a name like /dev/stdout, leads to; "" for a pipe, a terminal or a device."""
     try:
@@ -93,10 +105,14 @@ def redirected(stream: TextIO | str) -> str:
 @contextlib.contextmanager
 def _in_place(path: str) -> Iterator[Path]:
     """The file to write instead of `path`: a sibling that replaces it on success, or a pipe or device itself."""
-    target = Path(path).resolve()
-    if target.is_dir():
+    try:
+        target = Path(path).resolve()
+        is_folder, is_other = target.is_dir(), Path(path).exists() and not Path(path).is_file()
+    except OSError as e:
+        raise DataError(f"{path}: {(e.strerror or str(e)).lower()}") from e
+    if is_folder:
         raise DataError(f"{path}: is a folder, expected a file to write")
-    if Path(path).exists() and not Path(path).is_file():
+    if is_other:
         # by its own name: that of a pipe, as /dev/stdout often is, cannot be resolved
         yield Path(path)
         return

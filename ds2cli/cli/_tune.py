@@ -13,6 +13,7 @@ from ds2cli.cli._run import report_drops
 from ds2cli.config.decode import LIMITS, WEIGHTS, DecodeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
+from ds2cli.io import require_writable
 
 if TYPE_CHECKING:
     from ds2cli.metrics.heatmap import Panel
@@ -37,6 +38,9 @@ def tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
     stage.refuse_test_set(dev)
     if config.plot is not None and not heatmap.can_draw():
         raise UsageError(f"--plot {config.plot}: {heatmap.NEEDS}")
+    for path in (f"{exp}/{KEPT}", config.plot):
+        if path is not None:
+            require_writable(path)
     network = Network(exp)
     rows = [stage.refuse_test_row(row) for row in manifest.read(dev, ("id", "text"))]
     # the limits that an earlier run found are not kept: this one finds its own

@@ -12,6 +12,9 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
 from ds2cli.manifest import Row
 
+OF_TUNE = ("tune_speed", "plot", "seed", "alphas", "betas", "unknowns", "unknown_letters")
+"""Settings that say nothing without --tune."""
+
 
 @with_config(DecodeConfig)
 def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
@@ -33,9 +36,10 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
 
         tune(config, exp, in_, out)
         return
-    for name, given in {"--tune-speed": config.tune_speed, "--plot": config.plot is not None}.items():
-        if given:
-            raise UsageError(f"{name} is of --tune")
+    usual = DecodeConfig()
+    for name in OF_TUNE:
+        if getattr(config, name) != getattr(usual, name):
+            raise UsageError(f"--{name.replace('_', '-')} is of --tune")
     resolved = resolve(config, exp, ui.warn)
     network = Network(exp)
     search = search_for(resolved, network, ui.warn)

@@ -140,6 +140,8 @@ def _of(config: SearchConfig, name: str) -> Any:
 
 
 def _refuse_contradictions(config: SearchConfig) -> None:
+    if config.hotwords is None and config.hotword_weight != SearchConfig().hotword_weight:
+        raise UsageError("--hotword-weight is of the phrases of --hotwords, and there are none (--hotwords FILE)")
     if config.greedy:
         if config.lm is not None:
             raise UsageError("--greedy takes no --lm: the best path asks no model")
