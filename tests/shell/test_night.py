@@ -39,25 +39,27 @@ def whole(nights, night):
     return night / "whole"
 
 
-def killed_again_and_again(nights, folder, exp, seed, kills, *options):
+def killed_again_and_again(nights, folder, exp, seed, kills, *options, epochs=3):
     """Kill a run so many times, then let it end; the number of steps at which it was killed."""
     rng, steps = random.Random(seed), []
     for turn in range(kills):
         every = 0 if turn % 2 else 0.0005
         run = nights.Run(
-            folder, exp, "--epochs", 3, "--readers", rng.choice([0, 1, 2, 3]), "--save-minutes", every, *options
+            folder, exp, "--epochs", epochs, "--readers", rng.choice([0, 1, 2, 3]), "--save-minutes", every, *options
         )
         # the first kill comes before there is any checkpoint
         going_on = (
             run.until(lambda run=run: "steps a pass" in run.said()) if turn == 0 else run.saves(rng.randint(1, 3))
         )
         time.sleep(rng.uniform(0, 0.05))
+        if steps and not (going_on and run.process.poll() is None) and run.end() == 0:
+            break
         assert going_on and run.process.poll() is None, run.said()
         os.kill(run.pid, signal.SIGKILL)
         run.end()
         state = load_state(exp)
         steps.append(state["at"]["step"] if state else 0)
-    nights.finish(folder, exp, "--epochs", 3, "--readers", 2, *options)
+    nights.finish(folder, exp, "--epochs", epochs, "--readers", 2, *options)
     return steps
 
 
@@ -79,8 +81,9 @@ def test_a_run_killed_at_random_steps_ends_as_one_that_was_not(nights, night, wh
     ],
 )
 def test_a_run_killed_many_times_ends_as_one_that_was_not(nights, night, tmp_path, options):
-    nights.finish(night, tmp_path / "whole", "--epochs", 3, *options)
-    killed_again_and_again(nights, night, tmp_path / "killed", 2, 8, *options)
+    nights.finish(night, tmp_path / "whole", "--epochs", 6, *options)
+    steps = killed_again_and_again(nights, night, tmp_path / "killed", 2, 8, *options, epochs=6)
+    assert len(set(steps)) > 3, steps
     nights.assert_same_end(tmp_path / "killed", tmp_path / "whole")
 
 
