@@ -148,7 +148,8 @@ def _epoch(row: Row, config: TrainConfig) -> str:
     dev = f"  dev WER {row['dev_wer']:.2f} CER {row['dev_cer']:.2f}" if "dev_wer" in row else ""
     lost = len(row.get("skipped", ())) + len(row.get("dev_skipped", ()))
     skipped = f"  skipped {lost}" if lost else ""
+    loss = "none" if row["loss"] is None else f"{row['loss']:.3f}"
     return (
-        f"epoch {row['epoch']}/{config.epochs}  loss {row['loss']:.3f}{dev}  lr {row['lr']:.2g}  "
+        f"epoch {row['epoch']}/{config.epochs}  loss {loss}{dev}  lr {row['lr']:.2g}  "
         f"{row['seconds']:.0f} s ({row['hours_per_hour']:.0f} h/h){skipped}"
     )

@@ -38,10 +38,12 @@ def tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
     stage.refuse_test_set(dev)
     if config.plot is not None and not heatmap.can_draw():
         raise UsageError(f"--plot {config.plot}: {heatmap.NEEDS}")
+    network = Network(exp)
+    if not Path(exp).is_dir():
+        raise UsageError(f"--tune writes {exp}/{KEPT}, and {exp} is no folder")
     for path in (f"{exp}/{KEPT}", config.plot):
         if path is not None:
             require_writable(path)
-    network = Network(exp)
     rows = [stage.refuse_test_row(row) for row in manifest.read(dev, ("id", "text"))]
     # the limits that an earlier run found are not kept: this one finds its own
     limits: dict[str, Any] = {name: getattr(config, name) for name in LIMITS}

@@ -58,6 +58,6 @@ def plan(
 
 def _time(minutes: float) -> str:
     """`0.6 s`, `34.5 min` or `7.8 h`."""
-    if minutes < 2:
+    if minutes < 1.5:
         return f"{60 * minutes:.2g} s"
     return f"{minutes:.1f} min" if minutes < 120 else f"{minutes / 60:.1f} h"

@@ -50,7 +50,7 @@ class TrainConfig(StageConfig):
     keep_best: int = setting(1, help="Also keep networks of so many best epochs, to average them.", min=1)
     early_stop: int | None = setting(None, help="End after so many epochs without a better dev CER.", min=1)
     tensorboard: bool = setting(False, help="Write EXP/tensorboard too, the loss of each step and all of each epoch.")
-    fresh: bool = setting(False, help="Start anew even where EXP holds a checkpoint.")
+    fresh: bool = setting(False, help="Start anew: the checkpoint, networks and rows that EXP holds are removed.")
     units: UnitsConfig = section(UnitsConfig)
     model: ModelConfig = section(ModelConfig)
     optim: OptimConfig = section(OptimConfig)

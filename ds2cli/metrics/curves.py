@@ -26,11 +26,11 @@ def draw(path: str, title: str, rows: Sequence[Row]) -> None:
     for axes, (name, label) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
         lines = {"dev_wer": "WER", "dev_cer": "CER"} if name == "dev" else {name: ""}
         for field, of in lines.items():
-            axes.plot(epochs, [row.get(field, float("nan")) for row in rows], marker=".", label=of)
+            axes.plot(epochs, [_number(row.get(field)) for row in rows], marker=".", label=of)
         if name == "dev":
             axes.legend(frameon=False)
             axes.set_ylim(bottom=0)
-        if name == "loss" and all(row["loss"] > 0 for row in rows):
+        if name == "loss" and all(row["loss"] for row in rows):
             axes.set_yscale("log")
         axes.set_ylabel(label)
         axes.set_xlabel("epoch")
@@ -38,3 +38,7 @@ def draw(path: str, title: str, rows: Sequence[Row]) -> None:
         axes.grid(alpha=0.3)
     with open_out_bytes(path) as f:
         figure.savefig(f, format="png", dpi=110, metadata={"Software": None})
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value

@@ -23,6 +23,7 @@ def error_counts(
 ) -> tuple[Counts, Counts, dict[str, str], dict[str, str]]:
     """Word and character errors of greedy decoding, the texts that this process found, and what could not be read.
 
+    What could not be read counts as if nothing was found in it, so that no network looks better for it.
     The processes of a group share the work, sum the counts, and tell each other why an utterance does not count.
     """
     group = group or Group()
@@ -36,6 +37,8 @@ def error_counts(
                 feats[utterance.id] = plain(utterance)
             except BadUtterance as e:
                 lost[utterance.id] = e.reason
+                by_word += count(words(utterance.text), [])
+                by_character += count(characters(utterance.text), [])
         read = [u for u in chunk if u.id in feats]
         for utterance, scores in zip(read, emissions(bundle, list(feats.values())), strict=True):
             text = texts[utterance.id] = bundle.vocab.decode(collapse(scores.argmax(1)).tolist())

@@ -29,18 +29,22 @@ class Files:
             return
         self.left.pop(name, None)
         self.left[name] = data
-        self.why = ""
-        for waiting, bytes_ in list(self.left.items()):
-            try:
-                self.store(waiting, bytes_)
-            except DataError as e:
-                self.why = str(e)
-                break
-            del self.left[waiting]
-        else:
+        if self._all_written(self.store):
             return
         # what is no longer wanted makes room; a run that goes on from before comes to want it as little
         for unwanted in [name for name, data in self.left.items() if data is None]:
             with contextlib.suppress(DataError):
                 self.store(unwanted, None)
-                del self.left[unwanted]
+                self.left.pop(unwanted, None)
+                self._all_written(self.store)
+
+    def _all_written(self, store: Store) -> bool:
+        self.why = ""
+        for waiting, data in list(self.left.items()):
+            try:
+                store(waiting, data)
+            except DataError as e:
+                self.why = str(e)
+                return False
+            del self.left[waiting]
+        return True

@@ -178,6 +178,7 @@ class Trainer:
         at.batch += 1
         at.step += 1
         seeds = np.random.SeedSequence((self.config.seed, at.step, self.group.rank))
+        scale = at.scale
         while True:
             self.backward.scale = at.scale if self.precision == torch.float16 else 1.0
             mine = self.backward(batches, int(seeds.generate_state(1)[0]))
@@ -192,6 +193,8 @@ class Trainer:
         skipped = self.group.together(mine.out) if total.out else {}
         if total.spoiled or not total.counted or not math.isfinite(norm):
             self.backward.undo()
+            if at.scale < scale:
+                at.scale = max(scale / 2, 1.0)
             if not total.spoiled:
                 rest = {name: "gradient-not-finite" for b in batches for name in b.ids if name not in mine.out}
                 skipped = skipped | self.group.together(rest)
@@ -245,7 +248,7 @@ class Trainer:
         return Step(at.epoch, at.batch, steps, at.step, loss, progress, at.elapsed_s, skipped)
 
     def _end_epoch(self) -> Iterator[Event]:
-        if not self.at.counted:
+        if not self.at.counted and self.at.batch > 1 and self._clock() < 1:
             raise nothing_learned(self.at)
         state = self.average.state or self.model.state_dict()
         # each process has seen other halves of the batches: its running means and variances are its own

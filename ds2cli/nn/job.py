@@ -79,12 +79,12 @@ class Position:
             self.skipped = dict.fromkeys(self.skipped, "unknown")
 
     def row(self, hop_ms: float, lr: float) -> dict[str, Any]:
-        """What train.jsonl says of the epoch: loss in nats a label, padding and waiting in per cent."""
+        """What train.jsonl says of the epoch: loss in nats a label (None: nothing counted), padding, waiting in %."""
         audio_s = self.frames * hop_ms / 1000
         row: dict[str, Any] = {
             "epoch": self.epoch + 1,
             "step": self.step,
-            "loss": round(self.loss / max(self.labels, 1), 4),
+            "loss": round(self.loss / max(self.labels, 1), 4) if self.counted else None,
             "lr": float(f"{lr:.4g}"),
             "seconds": round(self.seconds, 2),
             "hours_per_hour": round(audio_s / max(self.seconds, 1e-9), 1),

@@ -95,6 +95,8 @@ class Group:
         if self.size == 1:
             return found
         parts: list[dict[str, Any]] = [{} for _ in range(self.size)]
+        # a sum finds out about a process that has gone, also where gloo does not
+        self.add(torch.zeros(1))
         try:
             distributed.all_gather_object(parts, found)
         except RuntimeError as e:
@@ -106,6 +108,7 @@ class Group:
         if self.size == 1:
             return value
         box = [value]
+        self.add(torch.zeros(1))
         try:
             distributed.broadcast_object_list(box, 0)
         except RuntimeError as e:

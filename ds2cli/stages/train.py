@@ -17,7 +17,7 @@ from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.io import FolderLock, open_out_bytes
 from ds2cli.manifest import Row
 from ds2cli.nn import workers
-from ds2cli.nn.checkpoint import LAST, LOG, load_state
+from ds2cli.nn.checkpoint import BEST, LAST, LOG, load_state
 from ds2cli.nn.examples import fingerprint
 from ds2cli.nn.fit import Trainer
 from ds2cli.nn.job import GO_ON, Event, Job, Lost, Saved
@@ -66,7 +66,7 @@ def _start(job: Job, folder: Path, exp: str) -> dict[str, Any] | None:
     # torchrun starts the same command again when a process has died
     if job.config.fresh and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
         # the checkpoint first: what is left without it is no run to go on with
-        for name in (LAST, LOG, "*.safetensors"):
+        for name in (LAST, LOG, BEST, "epoch-[0-9]*.safetensors"):
             for old in folder.glob(name):
                 old.unlink()
     for name in (LAST, LOG, "*.safetensors"):
@@ -82,7 +82,10 @@ def _start(job: Job, folder: Path, exp: str) -> dict[str, Any] | None:
 def _events(job: Job, folder: Path, state: dict[str, Any] | None, asked: Callable[[], int]) -> Iterator[Event]:
     def store(name: str, data: bytes | None) -> None:
         if data is None:
-            (folder / name).unlink(missing_ok=True)
+            try:
+                (folder / name).unlink(missing_ok=True)
+            except OSError as e:
+                raise DataError(f"{folder / name}: cannot be removed: {(e.strerror or str(e)).lower()}") from e
             return
         with open_out_bytes(str(folder / name)) as f:
             f.write(data)

@@ -59,12 +59,13 @@ def prepare(
     vocab = Vocab.load(known) if going_on else Vocab.from_texts((row["text"] for row in rows), config.units)
     made = build(SpectrogramConfig, ("features", features))
     train: list[Utterance] = []
-    bins = len(_known_statistics(exp)[0]) if going_on else None
+    known_mean, known_std = _known_statistics(exp) if going_on else (None, None)
+    bins = None if known_mean is None else len(known_mean)
     for row in rows:
         try:
             frames, found = _size(row, made)
             if bins not in (None, found):
-                raise BadUtterance("wrong-features", f"{found} bins, those of the rows before have {bins}")
+                raise BadUtterance("wrong-features", f"{found} bins, what was read before has {bins}")
             train.append(_utterance(row, frames, vocab, config))
             bins = found
         except BadUtterance as e:
@@ -75,8 +76,8 @@ def prepare(
         raise DataError(f"train: no utterance can be used, {ledger.summary()}{first}")
     noise, rooms = banks(config.augment)
     plain = Augmenter(AugmentConfig(), made, config.seed, np.zeros(0, np.float32), read_matrix).plain
-    if going_on:
-        mean, std = _known_statistics(exp)
+    if known_mean is not None and known_std is not None:
+        mean, std = known_mean, known_std
     else:
         mean, std = cmvn.mean_std(_read_stats(stats) if stats else _statistics(train, plain))
     if bins != len(mean):

@@ -34,13 +34,13 @@ def _watched(events: Iterable[Event], exp: Path, tensorboard: bool) -> Iterator[
     board = None
     try:
         for event in events:
-            if tensorboard and board is None and isinstance(event, Step):
-                board = _board(exp, event.step)
-            if board is not None:
-                with contextlib.suppress(OSError):
+            # a full disk has been told of, and must not end the training here
+            with contextlib.suppress(OSError):
+                if tensorboard and board is None and isinstance(event, Step):
+                    board = _board(exp, event.step)
+                if board is not None:
                     _write(board, event)
             if isinstance(event, dict) and heatmap.can_draw():
-                # a full disk has been told of, and must not end the training here
                 with contextlib.suppress(DataError, OSError):
                     _draw(exp)
             yield event

@@ -64,6 +64,6 @@ def synthetic(config: TrainConfig) -> tuple[int, int, Iterator[Batch]]:
             N, L = max(int(config.batch_s * 1000 / HOP_MS / frames), 1), 14 * frames * HOP_MS // 1000
             feats = torch.from_numpy(rng.standard_normal((N, frames, BINS), np.float32))
             targets = torch.from_numpy(rng.integers(1, SYMBOLS, (N, L)))
-            yield Batch([], feats, torch.full((N,), frames), targets, torch.full((N,), L))
+            yield Batch([str(i) for i in range(N)], feats, torch.full((N,), frames), targets, torch.full((N,), L))
 
     return SYMBOLS, BINS, made()

@@ -72,8 +72,9 @@ def test_a_fresh_start_forgets_the_checkpoint_at_once_and_a_restart_of_it_does_n
     for name in (f".1.part.{LAST}", ".1.part.best.safetensors"):
         (tmp_path / name).write_bytes(b"half")
     (tmp_path / "epoch-001.safetensors").write_bytes(b"of the run before")
+    (tmp_path / "average.safetensors").write_bytes(b"of somebody else")
     events = train.run(prepared(toy, tmp_path, fresh=True), str(tmp_path))
-    assert {path.name for path in tmp_path.iterdir()} == {"tokens.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == {"tokens.txt", "average.safetensors"}
     while not isinstance(next(events), dict):
         pass
     events.close()
