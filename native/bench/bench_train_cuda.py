@@ -1,7 +1,7 @@
 """Training steps of the paper's networks on a GPU beside the same networks of torch's own modules (plain.py).
 
 A batch of noise, its utterances 60 to 100 % of --seconds long, in bfloat16; every step has its loss (torch's, or the
-native one), gradients, clipping and the optimiser of the preset. The networks step in turn; the median step counts.
+native one), gradients, clipping and the optimiser of the preset. The median step counts.
 
     step      ms                          audio     hours an hour, padding not counted
     TFLOP/s   of matrices and filters, three times their forward pass, padding not counted
@@ -124,14 +124,20 @@ def main() -> None:
         audio_s = int(batch.lengths.sum()) * HOP_MS / 1000
         size = Network(config.model, symbols, BINS, HOP_MS)
         work = 6 * summary(size, layers(size))["mult_adds_per_s"] * audio_s / 1e12
-        learners = {who: Learner(who, config, symbols, device, precision) for who in (*PLAIN, "ds2")}
-        turns = [{who: one.step(batch) for who, one in learners.items()} for _ in range(WARM + options.steps)][WARM:]
-        times = {who: statistics.median(turn[who][0] for turn in turns) for who in learners}
+        times, memory = {}, {}
+        for who in (*PLAIN, "ds2"):
+            # one after the other, so that the memory is its own
+            learner = Learner(who, config, symbols, device, precision)
+            steps = [learner.step(batch) for _ in range(WARM + options.steps)][WARM:]
+            times[who], memory[who] = statistics.median(took for took, _ in steps), max(held for _, held in steps)
+            del learner
         best = min(times[who] for who in PLAIN)
         for who, took in times.items():
-            held = max(turn[who][1] for turn in turns)
             rates = f"{audio_s / took:.0f} | {work / took:.1f} | {100 * work / took / most:.1f} %"
-            print(f"| {network} | {who} | {1e3 * took:.1f} | {rates} | {held:.1f} | {best / took:.2f} |", flush=True)
+            print(
+                f"| {network} | {who} | {1e3 * took:.1f} | {rates} | {memory[who]:.1f} | {best / took:.2f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
