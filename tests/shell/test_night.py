@@ -87,6 +87,7 @@ def test_a_run_killed_many_times_ends_as_one_that_was_not(nights, night, tmp_pat
     nights.assert_same_end(tmp_path / "killed", tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_signals_to_all_processes_save_or_end_and_nothing_else_is_said(nights, night, tmp_path):
     exp = tmp_path / "exp"
     run = nights.Run(night, exp, "--epochs", 10**6, "--readers", 2, "--save-minutes", 60)
@@ -137,6 +138,7 @@ def fill(disk):
             return
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_a_line_and_the_run_goes_on(nights, night, small_disk):
     exp = small_disk / "exp"
     run = nights.Run(night, exp, "--epochs", 10**6, "--minutes", 0.3, "--set", "augment.gain_db=0")
@@ -167,6 +169,7 @@ def rows(nights, exp):
     return nights.end_of(exp)["rows"]
 
 
+@pytest.mark.slow
 def test_processes_learn_from_the_same_batches_as_one(nights, night):
     plain = {"conf": "plain.toml"}
     nights.finish(night, night / "one", "--epochs", 2, **plain)
@@ -198,6 +201,7 @@ def test_a_process_that_is_killed_costs_a_restart(nights, night, pair):
     nights.assert_same_end(night / "lost", pair)
 
 
+@pytest.mark.slow
 def test_without_restarts_it_is_one_line_and_without_the_first_nobody_stays(nights, night, tmp_path):
     run = nights.Run(night, tmp_path / "exp", "--epochs", 10**6, "--nproc", 2, "--readers", 1, "--restarts", 0)
     assert run.until(lambda: "epoch 1/" in run.said()), run.said()
@@ -233,6 +237,7 @@ TORCHRUN = (
 )
 
 
+@pytest.mark.slow
 def test_torchrun_starts_the_processes_and_starts_them_again(nights, night, pair):
     options = ["--epochs", 3, "--readers", 1, "--save-minutes", 0.0005, "--fresh"]
     run = nights.Run(night, night / "torchrun", *options, launcher=TORCHRUN)
