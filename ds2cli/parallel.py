@@ -34,10 +34,10 @@ AHEAD = 2
 LEFT_TO_PARENT = (signal.SIGINT, signal.SIGTERM)
 
 
-class Job(Protocol[T_contra, R_co]):
+class Worker(Protocol[T_contra, R_co]):
     """What one process does: opened once, called for each item, asked for its result at the end."""
 
-    def __enter__(self) -> Job[T_contra, R_co]: ...
+    def __enter__(self) -> Worker[T_contra, R_co]: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -50,28 +50,28 @@ class Job(Protocol[T_contra, R_co]):
         """What the job has to say at the end, as sums; called after `__exit__`."""
 
 
-class GoneError(Exception):
+class ParentGoneError(Exception):
     """The parent left without asking for the end."""
 
 
 def spread(
-    make: Callable[[int], Job[T, R]],
+    make: Callable[[int], Worker[T, R]],
     items: Iterable[T],
     nj: int,
     at_end: Callable[[Any], None],
-    judge: Callable[[], None] = lambda: None,
+    before_commit: Callable[[], None] = lambda: None,
 ) -> Iterator[R]:
     """Yield make(1 … nj)(item) for each item, in their order, with at most a few batches in flight.
 
     make: picklable, makes the job of one process.  at_end: called with each job's result, in order, once all is done.
-    judge: called after the last item and before any job ends; what it raises ends them as an error does.
+    before_commit: called after the last item and before any job ends; what it raises ends them as an error does.
     With nj = 1 everything happens in this process. Ds2Error when a process dies; an error in a job is raised here.
     """
     if nj == 1:
         job = make(1)
         with job:
             yield from map(job, items)
-            judge()
+            before_commit()
         at_end(job.result())
         return
     context = multiprocessing.get_context("spawn")
@@ -101,7 +101,7 @@ def spread(
             waiting.append(pipe)
         while waiting:
             yield from _receive(waiting.popleft())
-        judge()
+        before_commit()
         for pipe in pipes:
             _send(pipe, None)
         for result in [_receive(pipe) for pipe in pipes]:
@@ -141,18 +141,18 @@ def _receive(pipe: Connection) -> Any:
     raise error
 
 
-def _serve(make: Callable[[int], Job[Any, Any]], number: int, pipe: Connection) -> None:
+def _serve(make: Callable[[int], Worker[Any, Any]], number: int, pipe: Connection) -> None:
     """The life of one process: a batch in, its results out, until None asks for the end."""
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_pump, args=(pipe, waiting), daemon=True).start()
-    with contextlib.suppress(GoneError, BrokenPipeError, ConnectionResetError):
+    with contextlib.suppress(ParentGoneError, BrokenPipeError, ConnectionResetError):
         try:
             job = make(number)
             with job:
                 while (batch := _next(waiting)) is not None:
                     pipe.send((True, [job(item) for item in batch]))
             pipe.send((True, job.result()))
-        except (GoneError, BrokenPipeError, ConnectionResetError):
+        except (ParentGoneError, BrokenPipeError, ConnectionResetError):
             raise
         except Exception as e:
             pipe.send((False, (e, traceback.format_exc())))
@@ -164,11 +164,11 @@ def _pump(pipe: Connection, waiting: queue.SimpleQueue[Any]) -> None:
         while True:
             waiting.put(pipe.recv())
     except (EOFError, OSError):
-        waiting.put(GoneError())
+        waiting.put(ParentGoneError())
 
 
 def _next(waiting: queue.SimpleQueue[Any]) -> Any:
     batch = waiting.get()
-    if isinstance(batch, GoneError):
+    if isinstance(batch, ParentGoneError):
         raise batch
     return batch

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.audio.bank import Bank
+from ds2cli.audio.pool import Bank
 from ds2cli.errors import BadUtterance
 
 Samples = NDArray[np.float32]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 
-from ds2cli.cli._options import Exp, In, Out, with_config
-from ds2cli.cli._run import filter_rows
+from ds2cli.cli.lib.filter import filter_rows
+from ds2cli.cli.lib.options import Exp, In, Out, with_config
 from ds2cli.config.align import AlignConfig
 from ds2cli.drops import Ledger
 from ds2cli.io import open_out
@@ -21,9 +21,9 @@ def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
 
     Example: ds2 align exp/base data/test.emit.jsonl data/test.ali.jsonl --ctm exp/base/test.ctm
     """
+    from ds2cli.recognizer.experiment import Network
     from ds2cli.search.align import ctm_line
     from ds2cli.stages import align as stage
-    from ds2cli.stages.emitted import Network
 
     network = Network(exp)
     with ExitStack() as files:

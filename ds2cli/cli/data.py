@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from ds2cli import manifest, ui
-from ds2cli.cli._options import In, Out, with_config
-from ds2cli.cli._run import filter_rows, report_drops, save_config, write_rows
+from ds2cli.cli.lib.filter import filter_rows, report_drops, save_config, write_rows
+from ds2cli.cli.lib.options import In, Out, with_config
 from ds2cli.config.base import StageConfig
 from ds2cli.config.data import SplitConfig, SubsetConfig, ValidateConfig
 from ds2cli.drops import Ledger

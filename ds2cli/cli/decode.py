@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ds2cli import ui
-from ds2cli.cli._options import Exp, In, Out, with_config
-from ds2cli.cli._run import filter_rows
+from ds2cli.cli.lib.filter import filter_rows
+from ds2cli.cli.lib.options import Exp, In, Out, with_config
 from ds2cli.config.decode import DecodeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
@@ -27,12 +27,13 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
 
     Example: ds2 decode --tune exp/base data/dev.jsonl --lm exp/lm/3gram.bin --nj 4
     """
+    from ds2cli.recognizer.decoder import described, resolve, search_for
+    from ds2cli.recognizer.emission_archive import archive_path
+    from ds2cli.recognizer.experiment import Network
     from ds2cli.stages import decode as stage
-    from ds2cli.stages.emitted import Network, place
-    from ds2cli.stages.search import described, resolve, search_for
 
     if config.tune:
-        from ds2cli.cli._tune import tune
+        from ds2cli.cli.lib.tune import tune
 
         tune(config, exp, in_, out)
         return
@@ -46,7 +47,7 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
     if resolved.lm is not None:
         ui.log(f"decode: {described(resolved, exp)}")
 
-    ark = place(config.emissions, out) if config.emissions is not None else None
+    ark = archive_path(config.emissions, out) if config.emissions is not None else None
 
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
         made = stage.run(resolved, rows, ledger, network, search, ark=ark)

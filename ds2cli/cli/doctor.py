@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ds2cli import manifest, native, ui
-from ds2cli.cli._options import with_config
+from ds2cli.cli.lib.options import with_config
 from ds2cli.config.doctor import CtcDoctorConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import Ds2Error, UsageError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ds2cli import ui
-from ds2cli.cli._options import Exp, In, Out, with_config
-from ds2cli.cli._run import filter_rows
+from ds2cli.cli.lib.filter import filter_rows
+from ds2cli.cli.lib.options import Exp, In, Out, with_config
 from ds2cli.config.emit import EmitConfig
 from ds2cli.drops import Ledger
 from ds2cli.manifest import Row
@@ -20,14 +20,14 @@ def emit(config: EmitConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
 
     Example: ds2 emit exp/base data/dev.feats.jsonl data/dev.emit.jsonl --dir data/emissions
     """
-    from ds2cli.nn.checkpoint import load_model
+    from ds2cli.recognizer.emission_archive import archive_path
+    from ds2cli.recognizer.experiment import Network
     from ds2cli.stages import emit as stage
-    from ds2cli.stages.emitted import place
 
-    bundle, ark = load_model(exp), place(config.dir, out)
+    network, ark = Network(exp), archive_path(config.dir, out)
 
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
-        made = stage.run(rows, ledger, bundle, ark, config.max_bad)
+        made = stage.run(rows, ledger, network, ark, config.max_bad)
         # whoever reads the pipe opens the archive at once, and it appears with the last row
         return iter(list(ui.progress(made, "emit"))) if out == "-" else made
 

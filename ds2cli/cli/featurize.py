@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ds2cli import ui
-from ds2cli.cli._options import In, Out, with_config
-from ds2cli.cli._run import filter_rows
+from ds2cli.cli.lib.filter import filter_rows
+from ds2cli.cli.lib.options import In, Out, with_config
 from ds2cli.config.featurize import FeaturizeConfig
 from ds2cli.drops import Ledger
 from ds2cli.manifest import Row

@@ -9,8 +9,8 @@ import typer
 from typer.core import TyperGroup
 
 from ds2cli import ui
-from ds2cli.cli._options import with_config
-from ds2cli.cli._run import report_drops, save_config
+from ds2cli.cli.lib.filter import report_drops, save_config
+from ds2cli.cli.lib.options import with_config
 from ds2cli.config.lm import InfoConfig, LmConfig, MixConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import Ds2Error, UsageError

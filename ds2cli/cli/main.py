@@ -59,7 +59,7 @@ def root(
 
 
 def _add_commands() -> None:
-    names = {m.name for m in pkgutil.iter_modules(ds2cli.cli.__path__) if not m.name.startswith("_")} - {"main"}
+    names = {m.name for m in pkgutil.iter_modules(ds2cli.cli.__path__) if not m.ispkg} - {"main"}
     for name in sorted(names):
         module = importlib.import_module(f"ds2cli.cli.{name}")
         if hasattr(module, "app"):

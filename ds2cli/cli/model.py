@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ds2cli import ui
-from ds2cli.cli._options import with_config
+from ds2cli.cli.lib.options import with_config
 from ds2cli.config.model import ShowConfig
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at a network; list the paper's by name.")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ds2cli import manifest, ui
-from ds2cli.cli._options import with_config
+from ds2cli.cli.lib.options import with_config
 from ds2cli.cli.train import NEEDS, features_of
 from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
@@ -30,7 +30,7 @@ def plan(
 
     from ds2cli.stages.plan import estimate
     from ds2cli.stages.train import device_of
-    from ds2cli.stages.train_data import prepare
+    from ds2cli.train.data import prepare
 
     ledger = Ledger()
     held_out = manifest.read(dev, NEEDS) if dev else None

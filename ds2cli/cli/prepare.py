@@ -9,8 +9,8 @@ import typer
 
 import ds2cli.corpora
 from ds2cli import ui
-from ds2cli.cli._options import Out, with_config
-from ds2cli.cli._run import write_rows
+from ds2cli.cli.lib.filter import write_rows
+from ds2cli.cli.lib.options import Out, with_config
 from ds2cli.config.prepare import PrepareConfig
 from ds2cli.drops import Ledger
 

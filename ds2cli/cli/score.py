@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ds2cli import manifest, ui
-from ds2cli.cli._options import In, with_config
-from ds2cli.cli._run import count_lines, filter_rows, report_drops
+from ds2cli.cli.lib.filter import count_lines, filter_rows, report_drops
+from ds2cli.cli.lib.options import In, with_config
 from ds2cli.config.score import ScoreConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.manifest import Row
 
 if TYPE_CHECKING:
-    from ds2cli.stages.why import Explainer
+    from ds2cli.stages.explain_errors import Explainer
 
 Rows = Annotated[
     str | None, typer.Argument(metavar="[OUT]", help="Rows with `hits`, `subs`, `ins` and `dels`; none by default.")
@@ -91,9 +91,9 @@ def _explainer(config: ScoreConfig, in_: str) -> tuple[ScoreConfig, Explainer | 
                     f"--{name.replace('_', '-')} is of the search that --why EXP asks: say why, or leave it out"
                 )
         return config, None
-    from ds2cli.stages import why
+    from ds2cli.stages import explain_errors
 
-    explainer, settings, source = why.explainer(config, in_)
+    explainer, settings, source = explain_errors.explainer(config, in_)
     taken = {name: getattr(settings, name) for name in WITH_WHY}
     weights = ", ".join(f"{name} {taken[name]:g}" for name in WITH_WHY[1:] if taken[name] is not None)
     model = f"{settings.lm}, {weights}" if settings.lm is not None else "no language model"

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from ds2cli import __version__, manifest, native, ui
-from ds2cli.cli._options import with_config
-from ds2cli.cli._train import asking, deaf, show
+from ds2cli.cli.lib.options import with_config
+from ds2cli.cli.lib.train_display import asking, deaf, show
 from ds2cli.config.base import build, read_toml, to_toml
 from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.config.train import TrainConfig
@@ -44,10 +44,10 @@ def train(
     Example: ds2 train data/train.feats.jsonl exp/base --dev data/dev.feats.jsonl --config conf/train.toml --nproc 2
     """
     from ds2cli.nn.checkpoint import BEST
-    from ds2cli.nn.workers import launched
+    from ds2cli.nn.distributed.process_group import launched
     from ds2cli.stages import train as stage
-    from ds2cli.stages.train_data import prepare
-    from ds2cli.stages.watch import watched
+    from ds2cli.train.data import prepare
+    from ds2cli.train.monitor import watched
 
     _check_paths(exp, train, dev)
     ledger, first = Ledger(), (launched() or (0, 1))[0] == 0

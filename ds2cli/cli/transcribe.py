@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from ds2cli import manifest, ui
-from ds2cli.cli._options import Exp, with_config
-from ds2cli.cli._run import report_drops
+from ds2cli.cli.lib.filter import report_drops
+from ds2cli.cli.lib.options import Exp, with_config
 from ds2cli.config.decode import TranscribeConfig
 from ds2cli.drops import Ledger
 
@@ -27,9 +27,9 @@ def transcribe(
 
     Example: ds2 transcribe exp/base meeting.mp3 voicemail/ --lm exp/base/lm.bin --json
     """
+    from ds2cli.recognizer.decoder import resolve, search_for
+    from ds2cli.recognizer.experiment import Network
     from ds2cli.stages import transcribe as stage
-    from ds2cli.stages.emitted import Network
-    from ds2cli.stages.search import resolve, search_for
 
     resolved, network, ledger = resolve(config, exp, ui.warn), Network(exp), Ledger()
     rows = list(stage.rows_of(audio))

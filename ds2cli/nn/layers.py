@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ds2cli.nn import fused
-from ds2cli.nn.cells import GRU, Cell, clipped_relu
 from ds2cli.nn.norm import SequenceNorm
-from ds2cli.nn.recurrent import recur_packed
+from ds2cli.nn.rnn import cudnn
+from ds2cli.nn.rnn.cells import GRU, Cell, clipped_relu
+from ds2cli.nn.rnn.recurrence import recur_packed
 
 
 class _Pack(torch.autograd.Function):
@@ -143,9 +143,9 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor, frames: Frames) -> Tensor:
         """x: (M, inputs). Returns (M, size)."""
-        if fused.suits(self.cell, self.norm, x):
-            weight, bias = fused.folded(self.project, self.norm, x)
-            return fused.run(self.cell, x, weight, bias, self.recurrent, frames.active)
+        if cudnn.suits(self.cell, self.norm, x):
+            weight, bias = cudnn.folded(self.project, self.norm, x)
+            return cudnn.run(self.cell, x, weight, bias, self.recurrent, frames.active)
         return recur_packed(self.cell, self.norm(self.project(x)), self.recurrent, frames.lengths)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ds2cli.nn.workers import Group
+from ds2cli.nn.distributed.process_group import Group
 
 
 class SequenceNorm(nn.BatchNorm1d):

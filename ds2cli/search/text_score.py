@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.errors import BadUtterance
-from ds2cli.kernels.forced import text_log_prob
 from ds2cli.kernels.phrases import close, follow, has_phrases
 from ds2cli.kernels.prefix import CHAR_LM, NO_LM, WORD_LM
 from ds2cli.kernels.spelling import ROOT, word_at
+from ds2cli.kernels.text_logprob import text_log_prob
 from ds2cli.kernels.trie import down
 from ds2cli.lm.arpa import BOS, EOS, UNK
 from ds2cli.lm.query import NgramLm

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from ds2cli.config.align import AlignConfig
 from ds2cli.drops import Ledger
 from ds2cli.manifest import Row
+from ds2cli.recognizer.emissions import Emitted, emitted, in_threads
+from ds2cli.recognizer.experiment import Network
 from ds2cli.search.align import align, as_fields
-from ds2cli.stages.emitted import Emitted, Network, emitted, in_threads
 
 
 def run(config: AlignConfig, rows: Iterable[Row], ledger: Ledger, network: Network) -> Iterator[Row]:

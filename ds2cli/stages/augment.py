@@ -11,8 +11,6 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from ds2cli import manifest
-from ds2cli.audio.bank import Bank, open_bank
 from ds2cli.audio.recording import Recording, recording
 from ds2cli.config.augment import AugmentConfig
 from ds2cli.config.featurize import SpectrogramConfig
@@ -21,7 +19,8 @@ from ds2cli.errors import BadUtterance
 from ds2cli.feats.spectrogram import gain
 from ds2cli.io import open_out_bytes
 from ds2cli.manifest import Row
-from ds2cli.nn.augmenter import Augmenter, Draw, draw, frames_in
+from ds2cli.train.augmenter import Augmenter, Draw, draw, frames_in
+from ds2cli.train.pools import banks
 
 LOUDEST = 0.99
 """A file of 16 bits holds no more; what would be louder is written more quietly as a whole."""
@@ -34,23 +33,6 @@ class _Utterance:
     num_frames: int
     feats: str | None = None
     least: int = 1
-
-
-def banks(config: AugmentConfig) -> tuple[Bank | None, Bank | None]:
-    """The banks of config.noise and config.rir, those that are asked for; what they miss is in their `failed`.
-
-    DataError when a manifest cannot be read, or none of its recordings can be used.
-    """
-    return _bank(config.noise, "augment.noise"), _bank(config.rir, "augment.rir")
-
-
-def _bank(path: str | None, setting: str) -> Bank | None:
-    if not path:
-        return None
-    ledger = Ledger()
-    bank = open_bank(list(manifest.read(path, ("id", "audio_filepath"), ledger)), f"{setting} {path}")
-    bank.failed.update({row["id"]: f"{row['reason']}: {row['detail']}" for row in ledger.rows})
-    return bank
 
 
 def listener(config: AugmentConfig, seed: int, features: SpectrogramConfig) -> Augmenter:

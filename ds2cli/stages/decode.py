@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from typing import Any
 
 import numpy as np
 
-from ds2cli.archive import ArkWriter
 from ds2cli.config.decode import SearchConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance
 from ds2cli.manifest import Row
+from ds2cli.recognizer.decoder import Search
+from ds2cli.recognizer.emission_archive import keep_emissions
+from ds2cli.recognizer.emissions import Emitted, FeaturesOf, emitted, in_threads, stored_features
+from ds2cli.recognizer.experiment import Network
 from ds2cli.search.align import align_labels, as_fields
 from ds2cli.search.beam import BeamSearch
 from ds2cli.search.hypothesis import Hypothesis
-from ds2cli.stages.emitted import Emitted, FeaturesOf, Network, emitted, in_threads, stored_features
-from ds2cli.stages.search import Search
 
 LEAST_LOG_PROB = -1e4
 """A finite stand-in for impossible: a text found by way of extra spaces may need it to be aligned."""
@@ -62,35 +62,9 @@ def run(
     chunks = emitted(rows, ledger, network, times, features)
     if ark is None:
         return in_threads(work, chunks, ledger, config.nj)
-    return _keeping(ark, lambda kept: in_threads(work, kept, ledger, config.nj), chunks, config, ledger)
-
-
-def _keeping(
-    ark: str,
-    found: Callable[[Generator[list[Emitted]]], Generator[Row]],
-    chunks: Generator[list[Emitted]],
-    config: SearchConfig,
-    ledger: Ledger,
-) -> Generator[Row]:
-    """What is found, while the emissions that were computed for it go to an archive."""
-    made = 0
-    with ArkWriter(ark) as writer, contextlib.closing(found(_written(chunks, writer))) as rows:
-        for row in rows:
-            made += 1
-            yield row
-        ledger.refuse("decode", config.max_bad, made)
-
-
-def _written(chunks: Generator[list[Emitted]], writer: ArkWriter) -> Generator[list[Emitted]]:
-    with contextlib.closing(chunks):
-        for items in chunks:
-            yield [item if item.row.get("emission") is not None else _stored(item, writer) for item in items]
-
-
-def _stored(item: Emitted, writer: ArkWriter) -> Emitted:
-    place = writer.write(item.row["id"], item.log_probs)
-    fields = {"emission": place, "num_steps": len(item.log_probs), "step_s": item.step_s}
-    return item._replace(row={**item.row, **fields})
+    return keep_emissions(
+        ark, chunks, lambda kept: in_threads(work, kept, ledger, config.nj), ledger, config.max_bad, stage="decode"
+    )
 
 
 def in_pieces(

@@ -17,12 +17,12 @@ from ds2cli.config.doctor import CtcDoctorConfig
 from ds2cli.config.model import ModelConfig
 from ds2cli.drops import Ledger
 from ds2cli.manifest import Row
-from ds2cli.nn.ctc import Implementation, ctc, has_library
-from ds2cli.nn.ctc_ref import one
-from ds2cli.nn.verdict import Verdict
-from ds2cli.stages.train_data import TOKENS
-from ds2cli.stages.worst import Case, made_up, of_rows
+from ds2cli.nn.ctc.loss import Implementation, ctc, has_library
+from ds2cli.nn.ctc.reference import one
+from ds2cli.nn.ctc.verdict import Verdict
+from ds2cli.stages.doctor_cases import Case, made_up, of_rows
 from ds2cli.text.vocab import Vocab
+from ds2cli.train.data import TOKENS
 
 SYMBOLS = 29
 """Of English without a vocabulary: the letters, the apostrophe, the space, the blank."""

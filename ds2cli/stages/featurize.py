@@ -24,7 +24,7 @@ from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.feats import cmvn
 from ds2cli.feats.spectrogram import log_power
 from ds2cli.manifest import Row
-from ds2cli.parallel import Job, spread
+from ds2cli.parallel import Worker, spread
 
 Done = Row | tuple[str, str, str]
 """A finished row, or the id, reason and detail of one that is dropped."""
@@ -70,7 +70,7 @@ def run(
     tally = tally if tally is not None else Tally()
     channel_number(config.channel)
     tasks = _chosen(config, _tasks(speeds(config), rows), ledger)
-    make: Callable[[int], Job[Task, Done]] = partial(_Featurizer, config, stem)
+    make: Callable[[int], Worker[Task, Done]] = partial(_Featurizer, config, stem)
     kept = 0
 
     def judge() -> None:

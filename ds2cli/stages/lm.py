@@ -24,7 +24,7 @@ from ds2cli.lm.kneser_ney import Discounts
 from ds2cli.lm.lint import Finding, lint
 from ds2cli.lm.query import NgramLm
 from ds2cli.lm.text import Unit, most_frequent, number, tokens
-from ds2cli.stages.emitted import Network
+from ds2cli.recognizer.experiment import Network
 from ds2cli.text.normalize import normalize
 from ds2cli.text.vocab import Vocab
 

@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ds2cli.nn.batches import load
 from ds2cli.nn.checkpoint import Bundle, step_seconds
-from ds2cli.nn.evaluate import error_counts
-from ds2cli.nn.fit import Trainer
-from ds2cli.nn.job import GO_ON, Job, peak_memory_mb
-from ds2cli.nn.workers import Group
+from ds2cli.nn.distributed.process_group import Group
+from ds2cli.train.batches import load
+from ds2cli.train.evaluate import error_counts
+from ds2cli.train.events import GO_ON
+from ds2cli.train.job import Job
+from ds2cli.train.state import peak_memory_mb
+from ds2cli.train.trainer import Trainer
 
 TRIED = 6
 """Steps that are timed, from the longest batches to the shortest."""

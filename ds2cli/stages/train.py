@@ -16,12 +16,15 @@ from ds2cli.config.train import TrainConfig
 from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.io import FolderLock, open_out_bytes
 from ds2cli.manifest import Row
-from ds2cli.nn import workers
-from ds2cli.nn.checkpoint import BEST, LAST, LOG, load_state
-from ds2cli.nn.examples import fingerprint
-from ds2cli.nn.fit import Trainer
-from ds2cli.nn.job import GO_ON, Event, Job, Lost, Saved
-from ds2cli.stages.train_data import TOKENS
+from ds2cli.nn.checkpoint import BEST
+from ds2cli.nn.distributed import process_group
+from ds2cli.train.checkpoint_files import LOG
+from ds2cli.train.data import TOKENS
+from ds2cli.train.events import GO_ON, Event, Lost, Saved
+from ds2cli.train.examples import fingerprint
+from ds2cli.train.job import Job
+from ds2cli.train.state_file import LAST, load_state
+from ds2cli.train.trainer import Trainer
 
 MAY_CHANGE = (
     "epochs", "minutes", "device", "nproc", "readers", "restarts", "ctc", "save_minutes", "keep_best", "early_stop",
@@ -40,7 +43,7 @@ def run(job: Job, exp: str, asked: Callable[[], int] = lambda: GO_ON) -> Iterato
     UsageError, at once, when EXP was trained with other settings, on other features or on other utterances.
     """
     folder = Path(exp)
-    if (workers.launched() or (0, 1))[0]:
+    if (process_group.launched() or (0, 1))[0]:
         # the first process, perhaps on another machine, has the checkpoint and tells
         return _events(job, folder, None, asked)
     lock = FolderLock(exp, "another ds2 train is at work there (wait for it, or another folder)")
@@ -102,8 +105,8 @@ def _events(job: Job, folder: Path, state: dict[str, Any] | None, asked: Callabl
                     left = job.config.restarts
                 yield event
             return
-        except workers.GoneError as e:
-            if not left or workers.launched():
+        except process_group.GoneError as e:
+            if not left or process_group.launched():
                 raise
             left -= 1
             yield Lost(str(e))
@@ -113,11 +116,11 @@ def _events(job: Job, folder: Path, state: dict[str, Any] | None, asked: Callabl
         state = load_state(folder)
 
 
-def _group(job: Job) -> workers.Group:
+def _group(job: Job) -> process_group.Group:
     device = device_of(job.config)
-    if workers.launched():
-        return workers.join_launched(device)
-    return workers.start(job.config.nproc, device, follow, (job,))
+    if process_group.launched():
+        return process_group.join_launched(device)
+    return process_group.start(job.config.nproc, device, follow, (job,))
 
 
 def device_of(config: TrainConfig) -> torch.device:
@@ -127,19 +130,19 @@ def device_of(config: TrainConfig) -> torch.device:
         raise UsageError("train: torch finds no CUDA device (fix: --device cpu, or a torch built for CUDA)")
     if not has or config.device == "cpu":
         return torch.device("cpu")
-    if config.nproc > torch.cuda.device_count() and not workers.launched():
+    if config.nproc > torch.cuda.device_count() and not process_group.launched():
         raise UsageError(f"train: --nproc {config.nproc}, and there are {torch.cuda.device_count()} GPUs")
     return torch.device("cuda")
 
 
-def follow(job: Job, group: workers.Group) -> None:
+def follow(job: Job, group: process_group.Group) -> None:
     """What a process other than the first does: the same steps from the same checkpoint, and nothing to say."""
     _agree(job, group)
     for _ in Trainer(job, group, group.told(None)).run(lambda _name, _data: None, lambda: GO_ON):
         pass
 
 
-def _agree(job: Job, group: workers.Group) -> None:
+def _agree(job: Job, group: process_group.Group) -> None:
     """Ds2Error when the processes of a group were given different data or settings: they would not sum like things."""
     data = fingerprint(job.train) + fingerprint(job.dev)
     settings = {

@@ -17,9 +17,9 @@ from ds2cli.errors import DataError
 from ds2cli.feats.spectrogram import log_power
 from ds2cli.io import standard_in
 from ds2cli.manifest import Row
+from ds2cli.recognizer.decoder import Search
+from ds2cli.recognizer.experiment import Network
 from ds2cli.stages.decode import run as decode
-from ds2cli.stages.emitted import Network
-from ds2cli.stages.search import Search
 
 STDIN = "-"
 

@@ -22,10 +22,11 @@ from ds2cli.io import open_out
 from ds2cli.kernels.prefix import CHAR_LM, WORD_LM
 from ds2cli.manifest import Row
 from ds2cli.metrics.wer import UNITS, Counts, count
+from ds2cli.recognizer.decoder import KEPT
+from ds2cli.recognizer.emissions import Emitted, emitted
+from ds2cli.recognizer.experiment import Network
 from ds2cli.search.beam import BeamSearch
 from ds2cli.search.tune import Axis, Trial, Weights
-from ds2cli.stages.emitted import Emitted, Network, emitted
-from ds2cli.stages.search import KEPT
 
 TEST_NAME = re.compile(r"(^|[^a-z])test($|[^a-z])")
 

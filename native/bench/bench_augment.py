@@ -19,17 +19,17 @@ import numpy as np
 import torch
 from timing import in_turn
 
-from ds2cli.audio.bank import open_bank
 from ds2cli.audio.noise import mix, noise_for
 from ds2cli.audio.perturb import shifted, speed
+from ds2cli.audio.pool import open_bank
 from ds2cli.audio.read import read
 from ds2cli.audio.recording import Recording
 from ds2cli.audio.reverb import reverberate
 from ds2cli.config.augment import AugmentConfig
 from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.feats.spectrogram import log_power
-from ds2cli.nn.augment import vary
-from ds2cli.nn.augmenter import Augmenter, frames_in
+from ds2cli.train.augmenter import Augmenter, frames_in
+from ds2cli.train.spec_augment import vary
 
 RATE = 16000
 

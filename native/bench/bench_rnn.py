@@ -23,8 +23,8 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from ds2cli import native
-from ds2cli.nn.cells import CELLS, Cell
-from ds2cli.nn.recurrent import recur, recur_torch
+from ds2cli.nn.rnn.cells import CELLS, Cell
+from ds2cli.nn.rnn.recurrence import recur, recur_torch
 
 SIZES = ["200x6x256", "200x8x256", "200x16x192", "200x16x256", "200x16x320", "200x32x256", "60x16x256"]
 PAPER = ["100x8x256", "400x8x256", "100x32x256", "400x32x256", "100x8x1280", "400x8x1280", "100x32x1280"]

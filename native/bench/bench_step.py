@@ -23,10 +23,10 @@ import recipe
 import torch
 
 from ds2cli.config.train import TrainConfig
-from ds2cli.nn import optim
-from ds2cli.nn.batches import Batch
-from ds2cli.nn.ctc import ctc_loss
+from ds2cli.nn.ctc.loss import ctc_loss
 from ds2cli.nn.models.ds2 import DeepSpeech2
+from ds2cli.train import optim
+from ds2cli.train.batches import Batch
 
 IMPLEMENTATIONS: tuple[Literal["torch", "native"], ...] = ("torch", "native")
 

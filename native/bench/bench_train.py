@@ -26,12 +26,12 @@ from plain import PlainNetwork
 from torch import nn
 
 from ds2cli.config.train import TrainConfig
-from ds2cli.nn import optim
-from ds2cli.nn.backward import Backward
-from ds2cli.nn.batches import Batch
+from ds2cli.nn.distributed.gradients import Reducer
+from ds2cli.nn.distributed.process_group import Group
 from ds2cli.nn.models.ds2 import DeepSpeech2
-from ds2cli.nn.reduce import Reducer
-from ds2cli.nn.workers import Group
+from ds2cli.train import optim
+from ds2cli.train.backward import Backward
+from ds2cli.train.batches import Batch
 
 PLAIN = ("torch, padded", "torch, packed")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}

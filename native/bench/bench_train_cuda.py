@@ -24,13 +24,13 @@ from torch import nn
 
 from ds2cli.config.base import build, read_toml
 from ds2cli.config.train import TrainConfig
-from ds2cli.nn import optim
-from ds2cli.nn.backward import Backward
-from ds2cli.nn.batches import Batch
+from ds2cli.nn.distributed.gradients import Reducer
+from ds2cli.nn.distributed.process_group import Group
 from ds2cli.nn.models.ds2 import DeepSpeech2
-from ds2cli.nn.reduce import Reducer
-from ds2cli.nn.workers import Group
 from ds2cli.stages.model import Network, layers, summary
+from ds2cli.train import optim
+from ds2cli.train.backward import Backward
+from ds2cli.train.batches import Batch
 
 SYMBOLS, LABELS_PER_S = {"bigram": 700, "char": 29}, {"bigram": 8, "char": 14}
 PLAIN = ("torch, padded", "torch, packed")

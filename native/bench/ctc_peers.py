@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ds2cli.nn.ctc import ctc_loss
+from ds2cli.nn.ctc.loss import ctc_loss
 
 Step = Callable[[], tuple[Tensor, Tensor]]
 """Gives the summed cost and the gradient of the logits (T, N, V)."""

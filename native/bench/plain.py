@@ -13,8 +13,8 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ds2cli.config.model import ModelConfig
-from ds2cli.nn.batches import Batch
 from ds2cli.nn.layers import strided_length
+from ds2cli.train.batches import Batch
 
 
 class PlainNetwork(nn.Module):

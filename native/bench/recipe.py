@@ -14,9 +14,9 @@ from ds2cli.config.base import build, read_toml
 from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
-from ds2cli.nn.batches import Batch, load
-from ds2cli.nn.examples import plan
-from ds2cli.stages.train_data import prepare
+from ds2cli.train.batches import Batch, load
+from ds2cli.train.data import prepare
+from ds2cli.train.examples import plan
 
 BINS, SYMBOLS, HOP_MS = 161, 29, 10
 

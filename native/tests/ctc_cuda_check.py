@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ds2cli.nn import ctc_op
-from ds2cli.nn.ctc_ref import ctc_ref
+from ds2cli.nn.ctc import native_op
+from ds2cli.nn.ctc.reference import ctc_ref
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,9 +33,9 @@ def solve(case, dtype, utterance_major):
     if utterance_major:
         logits = logits.transpose(0, 1).contiguous().transpose(0, 1)
     labels = [torch.from_numpy(x).cuda() for x in (case.targets, case.input_lengths, case.target_lengths)]
-    costs, verdicts, saved = ctc_op.ctc(logits, *labels, case.blank, True)
-    alone, _, _ = ctc_op.ctc(logits, *labels, case.blank, False)
-    dlogits = ctc_op.ctc_backward(logits, saved, torch.ones_like(costs), case.targets.shape[1], case.blank)
+    costs, verdicts, saved = native_op.ctc(logits, *labels, case.blank, True)
+    alone, _, _ = native_op.ctc(logits, *labels, case.blank, False)
+    dlogits = native_op.ctc_backward(logits, saved, torch.ones_like(costs), case.targets.shape[1], case.blank)
     np.testing.assert_array_equal(alone.cpu(), costs.cpu(), err_msg="a cost alone")
     return costs.cpu().numpy(), verdicts.cpu().numpy(), dlogits.float().cpu().numpy()
 

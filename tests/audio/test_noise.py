@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from ds2cli.audio.bank import open_bank
 from ds2cli.audio.noise import joined, mix, noise_for, power, repeated
+from ds2cli.audio.pool import open_bank
 from ds2cli.audio.read import read
 from ds2cli.errors import BadUtterance
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ds2cli import __version__
-from ds2cli.cli._run import count_lines
+from ds2cli.cli.lib.filter import count_lines
 
 COMMANDS = sorted(p.stem for p in (Path(__file__).parents[2] / "ds2cli" / "cli").glob("[a-z]*.py") if p.stem != "main")
 

@@ -13,16 +13,18 @@ FILES = sorted((ROOT / "ds2cli").rglob("*.py"))
 LAYERS = [
     "errors",
     "config io",
-    "kernels native",
-    "audio feats text lm search metrics nn",
+    "kernels native processes",
+    "audio text lm search metrics",
+    "feats nn",
     "drops parallel",
     "manifest archive corpora",
-    "stages serve",
+    "train recognizer",
+    "stages serve report",
     "ui",
     "cli",
 ]
 RANK = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
-FORBIDDEN = {("ui", "stages"), ("kernels", "config"), ("kernels", "io")}
+FORBIDDEN = {("ui", "stages"), ("kernels", "config"), ("kernels", "io"), ("train", "recognizer")}
 HEAVY = ["torch", "numba", "kenlm", "sentencepiece", "soundfile", "numpy", "scipy", "av", "rich.progress"]
 
 

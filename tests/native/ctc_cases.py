@@ -1,4 +1,4 @@
-"""Batches for CTC that every implementation must solve as `ds2cli.nn.ctc_ref` does: sizes where something changes,
+"""Batches for CTC that every implementation must solve as `nn/ctc/reference.py` does: sizes where something changes,
 labels with repeats, logits of every size and kind, utterances that cannot be solved.
 
 T frames, N utterances, V symbols, L labels.

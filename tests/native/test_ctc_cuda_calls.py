@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from ds2cli import native
-from ds2cli.nn import ctc_op
-from ds2cli.nn.ctc_ref import ctc_ref
+from ds2cli.nn.ctc import native_op
+from ds2cli.nn.ctc.reference import ctc_ref
 
 pytestmark = pytest.mark.native
 
@@ -26,14 +26,14 @@ def test_the_calls_for_cuda_are_those_of_its_library(kernels_for_the_processor, 
     torch.manual_seed(0)
     logits, targets = torch.randn(9, 3, 5), torch.randint(1, 5, (3, 3))
     steps, sizes = torch.full((3,), 9), torch.arange(3)
-    shape, device = ctc_op.shape_of(logits, 3, 0), torch.device("cuda")
+    shape, device = native_op.shape_of(logits, 3, 0), torch.device("cuda")
     try:
-        saved, _, workspace = (torch.empty(size, dtype=torch.uint8) for size in ctc_op.sizes(shape, device))
+        saved, _, workspace = (torch.empty(size, dtype=torch.uint8) for size in native_op.sizes(shape, device))
         costs, verdicts, dlogits = torch.empty(3), torch.empty(3, dtype=torch.int32), torch.empty_like(logits)
         arrays = [logits, *(x.int() for x in (targets, steps, sizes)), costs, verdicts, saved, workspace]
-        ctc_op.call("forward", device, shape, *map(ctc_op.address, arrays), workspace.numel())
+        native_op.call("forward", device, shape, *map(native_op.address, arrays), workspace.numel())
         arrays = [logits, saved, torch.ones(3), dlogits]
-        ctc_op.call("backward", device, shape, *map(ctc_op.address, arrays))
+        native_op.call("backward", device, shape, *map(native_op.address, arrays))
     finally:
         native.load.cache_clear()
     right = ctc_ref(*(x.numpy() for x in (logits, targets, steps, sizes)))

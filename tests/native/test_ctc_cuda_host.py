@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ds2cli.nn.ctc_ref import ctc_ref
+from ds2cli.nn.ctc.reference import ctc_ref
 
 cases = runpy.run_path(str(Path(__file__).with_name("ctc_cases.py")))
 FEW = 5 if os.environ.get("DS2_TEST_SANITIZE") else 1  # the sanitizers are slow: one of as many

@@ -20,8 +20,8 @@ GRU, SIMPLE, LSTM = 0, 3, 4
 STATES = """
 import sys, torch
 from ds2cli import native
-from ds2cli.nn.cells import CELLS
-from ds2cli.nn.recurrent import recur
+from ds2cli.nn.rnn.cells import CELLS
+from ds2cli.nn.rnn.recurrence import recur
 arrays = []
 for cell in CELLS.values():
     torch.manual_seed(0)

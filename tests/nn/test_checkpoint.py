@@ -10,10 +10,11 @@ from safetensors.torch import save
 
 from ds2cli.config.model import ModelConfig
 from ds2cli.errors import DataError
-from ds2cli.nn.checkpoint import BEST, FORMAT, KEY, LAST, dump_model, dump_state, load_model, load_state
-from ds2cli.nn.emit import BATCH_FRAMES, emissions
+from ds2cli.nn.checkpoint import BEST, FORMAT, KEY, dump_model, load_model
+from ds2cli.nn.infer import BATCH_FRAMES, emissions
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.text.vocab import BLANK, Vocab
+from ds2cli.train.state_file import LAST, dump_state, load_state
 
 VOCAB = Vocab((BLANK, " ", "a", "é"))
 CONFIG = ModelConfig(channels=(8,), kernels=(5,), strides=(2,), rnn_layers=1, rnn_size=8)

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from ds2cli.nn import fused
-from ds2cli.nn.cells import CELLS, CLIP, clipped_relu
 from ds2cli.nn.layers import Conv1d, Conv2d, Dense, Frames, Recurrent, RowConv, strided_length
+from ds2cli.nn.rnn.cells import CELLS, CLIP, clipped_relu
 
 LENGTHS = torch.tensor([9, 7, 7, 1])
 
@@ -138,7 +137,7 @@ def test_a_fused_layer_is_the_same_layer(key, bidirectional, norm, training, mon
         if norm:
             layer.norm.reset_running_stats()
             layer.norm.running_mean.fill_(0.3)
-        monkeypatch.setattr(fused, "suits", lambda *_, suits=suits: suits)
+        monkeypatch.setattr(cudnn, "suits", lambda *_, suits=suits: suits)
         y = layer(x, frames)
         state = [b.clone() for b in layer.buffers()]
         results.append([y, *torch.autograd.grad(y, [x, *layer.parameters()], seed), *state])

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from ds2cli.nn.distributed.process_group import Group
 from ds2cli.nn.norm import SequenceNorm, together
-from ds2cli.nn.workers import Group
 
 HERE = Path(__file__).parent
 ROWS = {"even": (6, 6), "uneven": (9, 2), "an empty share": (7, 0), "one row each": (1, 1), "one row": (1, 0)}

@@ -8,8 +8,8 @@ import pytest
 from ds2cli.archive import ArkWriter
 from ds2cli.config.align import AlignConfig
 from ds2cli.drops import Ledger
+from ds2cli.recognizer.experiment import Network
 from ds2cli.stages import align
-from ds2cli.stages.emitted import Network
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "b"))

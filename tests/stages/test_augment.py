@@ -7,8 +7,9 @@ from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
 from ds2cli.feats.spectrogram import gain
-from ds2cli.nn.augmenter import draw
-from ds2cli.stages.augment import banks, hear, listener
+from ds2cli.stages.augment import hear, listener
+from ds2cli.train.augmenter import draw
+from ds2cli.train.pools import banks
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from ds2cli.archive import ArkWriter
 from ds2cli.config.decode import DecodeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
+from ds2cli.recognizer.decoder import resolve, search_for
+from ds2cli.recognizer.emissions import CHUNK
+from ds2cli.recognizer.experiment import Network
 from ds2cli.stages import decode
-from ds2cli.stages.emitted import CHUNK, Network
-from ds2cli.stages.search import resolve, search_for
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "b", "é"))

@@ -9,11 +9,11 @@ import torch
 from ds2cli import native
 from ds2cli.config.doctor import CtcDoctorConfig
 from ds2cli.drops import Ledger
-from ds2cli.nn.ctc import Costs, Verdict, ctc
-from ds2cli.stages import doctor_ctc, worst
-from ds2cli.stages.worst import Case
+from ds2cli.nn.ctc.loss import Costs, Verdict, ctc
+from ds2cli.stages import doctor_ctc
+from ds2cli.stages.doctor_cases import Case
 
-CASES = worst.with_odd_ones([
+CASES = doctor_cases.with_odd_ones([
     Case("", "long", 40, np.array([1, 2, 2, 3, 1], np.int32)),
     Case("", "short", 2, np.array([4], np.int32)),
 ])  # fmt: skip

@@ -11,8 +11,8 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import Ds2Error, UsageError
 from ds2cli.nn.checkpoint import BEST, dump_model, load_model
 from ds2cli.nn.models.ds2 import DeepSpeech2
+from ds2cli.recognizer.emission_archive import place
 from ds2cli.stages import emit
-from ds2cli.stages.emitted import place
 from ds2cli.text.vocab import BLANK, Vocab
 
 MODEL = ModelConfig(channels=(8,), kernels=(5,), strides=(3,), rnn_layers=1, rnn_size=8)

@@ -13,9 +13,11 @@ from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
-from ds2cli.nn.checkpoint import LAST, dump_state, load_model, load_state
-from ds2cli.nn.evaluate import error_counts
-from ds2cli.stages import train, train_data
+from ds2cli.nn.checkpoint import load_model
+from ds2cli.stages import train
+from ds2cli.train import data as train_data
+from ds2cli.train.evaluate import error_counts
+from ds2cli.train.state_file import LAST, dump_state, load_state
 
 FEATURES = SpectrogramConfig().features()
 SMALL = {

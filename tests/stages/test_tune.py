@@ -10,10 +10,10 @@ from ds2cli.config.base import read_toml
 from ds2cli.config.decode import DecodeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
+from ds2cli.recognizer.decoder import resolve, search_for
+from ds2cli.recognizer.experiment import Network
 from ds2cli.search.tune import Axis, Tried, Weights, optimise
 from ds2cli.stages import tune
-from ds2cli.stages.emitted import Network
-from ds2cli.stages.search import resolve, search_for
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "b", "é"))

@@ -18,13 +18,15 @@ from ds2cli.feats.spectrogram import log_power
 from ds2cli.lm import arpa, kneser_ney
 from ds2cli.lm.text import number
 from ds2cli.metrics.wer import Counts, count
-from ds2cli.nn.checkpoint import LAST, dump_state, load_model, load_state
-from ds2cli.stages import align, decode, train, train_data
-from ds2cli.stages.emitted import Network
+from ds2cli.nn.checkpoint import load_model
+from ds2cli.recognizer.decoder import resolve, search_for
+from ds2cli.recognizer.experiment import Network
+from ds2cli.stages import align, decode, train
 from ds2cli.stages.lm import splitter, symbols
-from ds2cli.stages.search import resolve, search_for
 from ds2cli.text.normalize import normalize
 from ds2cli.text.vocab import PIECES, Vocab
+from ds2cli.train import data as train_data
+from ds2cli.train.state_file import LAST, dump_state, load_state
 
 SMALL = {
     "epochs": 2, "batch_s": 8.0, "optim": {"lr": 0.01},

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ds2cli.config.model import ModelConfig
-from ds2cli.nn.cells import cell_of
 from ds2cli.nn.layers import Conv1d, Conv2d, Dense, Frames, Recurrent, RowConv, norm_of, strided_length
+from ds2cli.nn.rnn.cells import cell_of
 
 
 class DeepSpeech2(nn.Module):

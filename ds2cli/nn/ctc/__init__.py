@@ -1,0 +1,1 @@
+"""Connectionist temporal classification: the loss, its native operator, and two references."""

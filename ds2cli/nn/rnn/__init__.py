@@ -1,0 +1,1 @@
+"""Recurrent cells and the recurrence over time: native, torch, cuDNN."""

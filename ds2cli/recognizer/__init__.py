@@ -1,0 +1,1 @@
+"""A trained experiment, opened for use: network, emissions, decoder."""

@@ -1,0 +1,1 @@
+"""Training: data, batches, the training loop, checkpoints."""

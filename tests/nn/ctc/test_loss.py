@@ -1,0 +1,351 @@
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ds2cli import native
+from ds2cli.kernels.viterbi import steps_needed
+from ds2cli.nn.ctc import native_op
+from ds2cli.nn.ctc.loss import Verdict, ctc, ctc_loss
+from ds2cli.nn.ctc.reference import ctc_ref
+
+NATIVE = pytest.mark.skipif(not native.available(), reason="the native library is not built")
+both = pytest.mark.parametrize("implementation", ["torch", pytest.param("native", marks=[NATIVE, pytest.mark.native])])
+
+
+def cost(logits, label, implementation="torch", blank=0):
+    """Through the function under test: logits (T, V) of one utterance."""
+    targets = torch.tensor([label], dtype=torch.int64).reshape(1, -1)
+    lengths = torch.tensor([len(logits)]), torch.tensor([len(label)])
+    return ctc(logits.unsqueeze(1), targets, *lengths, blank, implementation=implementation).costs[0]
+
+
+def batch(seed=0, T=23, N=6, V=7, L=8, scale=3.0, blank=0):
+    """Utterances of different lengths whose labels fit: logits, targets, input_lengths, target_lengths."""
+    rng = np.random.default_rng(seed)
+    logits = torch.tensor(scale * rng.normal(size=(T, N, V)), dtype=torch.float32)
+    targets = torch.tensor((blank + rng.integers(1, V, (N, L))) % V)
+    target_lengths = torch.tensor([L, *rng.integers(0, L + 1, N - 1)])
+    input_lengths = torch.tensor([T, *rng.integers(2 * L, T + 1, N - 1)])
+    return logits, targets, input_lengths, target_lengths
+
+
+def with_gradient(logits, *others, **options):
+    """The costs, the verdicts as a list, and the gradients of their sum weighted by 1, 2, 3 …"""
+    leaf = logits.detach().clone().requires_grad_()
+    costs, verdicts = ctc(leaf, *others, **options)
+    costs.backward(torch.arange(1.0, len(costs) + 1).to(costs.dtype))
+    return costs.detach(), verdicts.tolist(), leaf.grad
+
+
+def expected(logits, targets, input_lengths, target_lengths, blank=0):
+    costs, gradients = ctc_ref(
+        logits.double().numpy(), targets.numpy(), input_lengths.numpy(), target_lengths.numpy(), blank
+    )
+    return torch.from_numpy(costs), torch.from_numpy(gradients * np.arange(1, len(costs) + 1)[:, None])
+
+
+@both
+def test_known_answers_of_warp_ctc(implementation):
+    assert float(cost(torch.ones(1, 5), [1], implementation)) == pytest.approx(1.6094379, abs=1e-6)
+    # one path, 3 blank 3, through rows that are all softmax(1 … 5); the tutorial prints 7.3522 from rounded factors
+    rising = torch.arange(1.0, 16.0).view(3, 5)
+    assert float(cost(rising, [3, 3], implementation)) == pytest.approx(7.35574, abs=1e-5)
+
+
+@both
+@pytest.mark.parametrize("label", [[], [1], [1, 2], [2, 2], [1, 2, 1]])
+def test_equals_the_sum_over_all_paths(implementation, label):
+    torch.manual_seed(len(label))
+    logits = torch.randn(5, 3)
+    probabilities = logits.softmax(-1)
+    total = sum(
+        math.prod(float(probabilities[t, s]) for t, s in enumerate(path))
+        for path in itertools.product(range(3), repeat=5)
+        if [k for k, _ in itertools.groupby(path) if k] == label
+    )
+    assert float(cost(logits, label, implementation)) == pytest.approx(-math.log(total), rel=1e-5)
+
+
+@both
+@pytest.mark.parametrize("label", [[1], [1, 1], [1, 2, 2, 1], [2, 2, 2]])
+def test_a_label_costs_infinity_just_below_the_steps_it_needs(implementation, label):
+    needed = steps_needed(np.array(label))
+    assert math.isfinite(cost(torch.zeros(needed, 3), label, implementation))
+    assert math.isinf(cost(torch.zeros(needed - 1, 3), label, implementation))
+
+
+@both
+@pytest.mark.parametrize("blank", [0, 3, 6])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 50.0])
+def test_costs_and_gradients_are_those_of_the_reference(implementation, scale, blank):
+    given = batch(scale=scale, blank=blank)
+    costs, verdicts, gradients = with_gradient(*given, blank, implementation=implementation)
+    right_costs, right_gradients = expected(*given, blank)
+    assert verdicts == [0] * 6 and costs.dtype == torch.float32
+    torch.testing.assert_close(costs.double(), right_costs, rtol=1e-5, atol=1e-5)
+    # torch adds up logarithms: with the size of the cost grows what it rounds off
+    tolerance = 1e-5 if implementation == "native" or scale < 50 else 1e-3
+    assert float(((gradients - right_gradients).abs() / torch.arange(1.0, 7.0)[:, None]).max()) <= tolerance
+
+
+@pytest.mark.parametrize("blank", [0, 3])
+def test_float64_is_exact(blank):
+    given = batch(blank=blank)
+    costs, _, gradients = with_gradient(given[0].double(), *given[1:], blank)
+    right = expected(*given, blank)
+    torch.testing.assert_close(costs, right[0], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradients, right[1], rtol=1e-10, atol=1e-12)
+
+
+@both
+@pytest.mark.parametrize(("dtype", "ulp"), [(torch.bfloat16, 2**-8), (torch.float16, 2**-10)])
+def test_short_floats_lose_what_their_rounding_takes(implementation, dtype, ulp):
+    given = batch()
+    rounded = given[0].to(dtype)
+    costs, _, gradients = with_gradient(rounded, *given[1:], implementation=implementation)
+    right_costs, right_gradients = expected(rounded, *given[1:])
+    torch.testing.assert_close(costs.double(), right_costs, rtol=1e-5, atol=1e-5)
+    assert costs.dtype == torch.float32 and gradients.dtype == dtype
+    torch.testing.assert_close(gradients.double(), right_gradients, rtol=ulp, atol=1e-4)
+
+
+ODD = {
+    Verdict.FINE: (6, [1, 2]),
+    Verdict.TOO_SHORT: (2, [1, 1]),
+    Verdict.IMPOSSIBLE: (6, [3]),
+    Verdict.NOT_FINITE: (6, [1]),
+    Verdict.BAD_LABEL: (6, [1, 5]),
+    Verdict.BAD_LENGTH: (7, [1]),
+}
+
+
+def odd_batch():
+    """One utterance for each verdict; then an infinite and an all but blocked frame, blanks, lengths of many kinds."""
+    rows = [*ODD.values(), (6, [1]), (6, [1]), (6, [0]), (6, [-1]), (-1, [1]), (0, []), (0, [1]), (6, []), (6, [2])]
+    torch.manual_seed(5)
+    logits = torch.randn(6, len(rows), 5)
+    logits[:, 2, 3] = -math.inf
+    logits[2, 3, 1] = math.nan
+    logits[3, 6, 4] = math.inf
+    logits[3, 7] = -math.inf
+    logits[:4, -1, 2] = logits[4:, -1, 0] = -30_000
+    logits[2:, 1] = math.nan  # beyond its length: not read
+    targets = torch.zeros(len(rows), 2, dtype=torch.int64)
+    for n, (_, label) in enumerate(rows):
+        targets[n, : len(label)] = torch.tensor(label)
+    return logits, targets, torch.tensor([r[0] for r in rows]), torch.tensor([len(r[1]) for r in rows])
+
+
+@both
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+def test_what_is_wrong_with_an_utterance_costs_that_one_only(implementation, dtype):
+    logits, *others = odd_batch()
+    costs, verdicts, gradients = with_gradient(logits.to(dtype), *others, implementation=implementation)
+    v = Verdict
+    assert verdicts == [
+        *ODD, v.NOT_FINITE, v.NOT_FINITE, v.BAD_LABEL, v.BAD_LABEL, v.BAD_LENGTH, v.FINE, v.TOO_SHORT, v.FINE, v.FINE
+    ]  # fmt: skip
+    assert [math.isinf(c) for c in costs] == [x in (v.TOO_SHORT, v.IMPOSSIBLE) for x in verdicts]
+    assert [math.isnan(c) for c in costs] == [x >= v.NOT_FINITE for x in verdicts]
+    fine = torch.tensor(verdicts) == 0
+    assert float(costs[11]) == 0 and not gradients[:, ~fine].any() and not gradients[:, 11].any()
+    right_costs, right = expected(logits[:, fine].to(dtype), *(x[fine] for x in others))
+    torch.testing.assert_close(costs[fine].double(), right_costs, rtol=1e-5, atol=1e-5)
+    right *= (torch.arange(1, len(fine) + 1)[fine] / torch.arange(1, int(fine.sum()) + 1))[:, None]
+    torch.testing.assert_close(gradients[:, fine].double(), right, rtol=2**-8, atol=1e-4)
+    alone = ctc(logits[:, :1].to(dtype), *(x[:1] for x in others), implementation=implementation)
+    assert torch.equal(alone.costs, costs[:1])
+
+
+@both
+def test_among_finite_logits_what_does_not_count_has_no_gradient(implementation):
+    logits, targets, steps, sizes = batch()
+    steps[1], targets[2, 0], sizes[1:3] = 3, 0, 8
+    _, verdicts, gradients = with_gradient(logits, targets, steps, sizes, implementation=implementation)
+    assert verdicts == [0, Verdict.TOO_SHORT, Verdict.BAD_LABEL, 0, 0, 0]
+    assert not gradients[:, 1:3].any() and not any(gradients[length:, n].any() for n, length in enumerate(steps))
+
+
+def test_every_verdict_has_a_code_and_a_sentence():
+    assert [v.value for v in Verdict] == list(range(6)) == list(map(int, Verdict))
+    assert len({v.code for v in Verdict}) == len({v.sentence for v in Verdict}) == 6
+
+
+@both
+def test_reductions_and_padding(implementation):
+    torch.manual_seed(0)
+    logits, lengths = torch.randn(6, 2, 4), torch.tensor([6, 4])
+    targets, sizes = torch.tensor([[1, 2, 3], [2, 9, 9]]), torch.tensor([3, 1])
+    how = {"implementation": implementation}
+    each = ctc_loss(logits, targets, lengths, sizes, reduction="none", **how)
+    assert float(each[1]) == pytest.approx(float(cost(logits[:4, 1], [2])), rel=1e-6)
+    assert float(ctc_loss(logits, targets, lengths, sizes, reduction="sum", **how)) == pytest.approx(float(each.sum()))
+    mean = ctc_loss(logits, targets, lengths, sizes, **how)
+    assert float(mean) == pytest.approx(float((each / sizes).mean()))
+    with pytest.raises(ValueError, match="none, sum or mean, got 'max'"):
+        ctc_loss(logits, targets, lengths, sizes, reduction="max", **how)
+
+
+@both
+def test_the_mean_is_torchs_also_with_empty_labels_and_zeroed_infinities(implementation):
+    logits, targets, steps, sizes = batch()
+    steps[1], sizes[1:3] = 3, torch.tensor([8, 0])
+    for options in ({}, {"reduction": "none"}, {"reduction": "sum"}):
+        found = ctc_loss(logits, targets, steps, sizes, zero_infinity=True, implementation=implementation, **options)
+        right = torch.nn.functional.ctc_loss(
+            logits.log_softmax(-1), targets, steps, sizes, zero_infinity=True, **options
+        )
+        torch.testing.assert_close(found, right, rtol=1e-5, atol=1e-5)
+    assert math.isinf(ctc_loss(logits, targets, steps, sizes, implementation=implementation))
+
+
+@both
+def test_gradients_are_finite_differences(implementation):
+    logits, *others = batch(T=12, N=2, V=4, L=3)
+    if implementation == "torch":
+        assert torch.autograd.gradcheck(lambda x: ctc(x, *others).costs, (logits.double().requires_grad_(),))
+    gradients = with_gradient(logits, *others, implementation=implementation)[2]
+    for t, n, v in itertools.product(range(0, 12, 3), range(2), range(4)):
+        step = torch.zeros_like(logits)
+        step[t, n, v] = 0.02
+        up, down = (float(ctc(x, *others).costs[n]) for x in (logits.double() + step, logits.double() - step))
+        assert float(gradients[t, n, v]) == pytest.approx((n + 1) * (up - down) / 0.04, abs=1e-3)
+
+
+@both
+@pytest.mark.parametrize("kind", [torch.int16, torch.int32, torch.int64, torch.uint8], ids=str)
+def test_integers_of_any_kind(implementation, kind):
+    logits, *others = batch()
+    right = ctc(logits, *others, implementation=implementation).costs
+    assert torch.equal(ctc(logits, *(x.to(kind) for x in others), implementation=implementation).costs, right)
+
+
+@both
+def test_what_an_int32_cannot_hold_is_still_wrong(implementation):
+    logits, targets, steps, sizes = batch()
+    targets[0, 0], steps[1], sizes[2] = 2**32 + 1, 2**32 + 5, -(2**32)
+    verdicts = ctc(logits, targets, steps, sizes, implementation=implementation).verdicts.tolist()
+    assert verdicts[:3] == [Verdict.BAD_LABEL, Verdict.BAD_LENGTH, Verdict.BAD_LENGTH] and not any(verdicts[3:])
+
+
+@both
+@pytest.mark.parametrize(("T", "N", "L"), [(0, 3, 0), (5, 0, 2), (0, 0, 0), (5, 2, 0), (1, 1, 1)])
+def test_empty_batches(implementation, T, N, L):
+    targets, sizes = torch.ones(N, L, dtype=torch.int64), torch.full((N,), L)
+    costs, verdicts, gradients = with_gradient(
+        torch.zeros(T, N, 4), targets, torch.full((N,), T), sizes, implementation=implementation
+    )
+    assert costs.tolist() == pytest.approx([T * math.log(4)] * N, abs=1e-6) and verdicts == [0] * N
+    assert gradients.shape == (T, N, 4)
+
+
+LAYOUTS = {
+    "frame-major": lambda x: x,
+    "utterance-major": lambda x: x.transpose(0, 1).contiguous().transpose(0, 1),
+    "a part of longer utterances": lambda x: torch.cat([x, x]).transpose(0, 1).contiguous().transpose(0, 1)[: len(x)],
+    "a part of more symbols": lambda x: torch.cat([x, x], -1)[..., : x.shape[-1]],
+    "one utterance of many": lambda x: torch.stack([x, x], 2)[:, :, 0],
+}
+COPIED = {
+    "symbols apart": lambda x: x.transpose(0, 2).contiguous().transpose(0, 2),
+    "rows that are one": lambda x: x[:, :1].expand_as(x),
+}
+
+
+@pytest.mark.native
+@NATIVE
+@pytest.mark.parametrize("layout", [*LAYOUTS, *COPIED])
+@pytest.mark.parametrize(("T", "N"), [(23, 6), (1, 6), (23, 1), (1, 1)])
+def test_logits_are_read_where_they_lie(layout, T, N):
+    logits, *others = batch()
+    logits, others = logits[:T, :N].contiguous(), [x[:N] for x in others]
+    others = [others[0], others[1].clamp_max(T), others[2].clamp_max(T)]
+    view = {**LAYOUTS, **COPIED}[layout](logits).requires_grad_()
+    costs, verdicts = ctc(view, *others)
+    (gradients,) = torch.autograd.grad(costs[torch.isfinite(costs)].sum(), view)
+    right = ctc(view.detach().contiguous(), *others)
+    assert torch.equal(costs, right.costs) and torch.equal(verdicts, right.verdicts)
+    assert layout in COPIED or (native_op.suits(view) and gradients.stride() == view.stride())
+    plain = view.detach().contiguous().requires_grad_()
+    costs = ctc(plain, *others).costs
+    assert torch.equal(gradients, torch.autograd.grad(costs[torch.isfinite(costs)].sum(), plain)[0])
+
+
+@both
+def test_utterance_major_logits(implementation):
+    logits, *others = batch()
+    costs = ctc(logits, *others, implementation=implementation).costs
+    turned = ctc(logits.transpose(0, 1).contiguous(), *others, batch_first=True, implementation=implementation).costs
+    assert torch.equal(costs, turned)
+
+
+@pytest.mark.native
+@NATIVE
+def test_rows_and_threads_do_not_meet():
+    given = batch(N=9, T=60)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = with_gradient(*given)
+        torch.set_num_threads(3)
+        three = with_gradient(*given)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(one[0], three[0]) and torch.equal(one[2], three[2])
+    assert torch.equal(one[0], ctc(*given).costs), "without a gradient the costs are the same"
+    reverse = ctc(given[0].flip(1), *(x.flip(0) for x in given[1:])).costs.flip(0)
+    assert torch.equal(one[0], reverse)
+    with torch.no_grad():
+        saved = native_op.ctc(*given, 0, False)[2]
+    assert saved.numel() == 0
+
+
+@both
+def test_a_graph_kept_gives_its_gradient_again(implementation):
+    logits, *others = batch()
+    leaf = logits.requires_grad_()
+    loss = ctc_loss(leaf, *others, implementation=implementation)
+    loss.backward(retain_graph=True)
+    once = leaf.grad.clone()
+    loss.backward()
+    assert torch.equal(leaf.grad, 2 * once)
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    logits, targets, steps, sizes = batch()
+    for bad in ((logits[0], targets), (logits, targets[0]), (logits, targets[1:])):
+        with pytest.raises(ValueError, match=r"ctc: logits \(T, N, V\), targets \(N, L\) .* do not fit"):
+            ctc(*bad, steps, sizes)
+    with pytest.raises(ValueError, match="do not fit"):
+        ctc(logits, targets, steps[1:], sizes)
+    with pytest.raises(ValueError, match="one of the 7 symbols, got 7"):
+        ctc(logits, targets, steps, sizes, 7)
+
+
+@both
+@pytest.mark.parametrize("i", range(3))
+def test_lengths_without_data_are_refused(implementation, i):
+    logits, *others = batch()
+    others[i] = others[i].to("meta")
+    with pytest.raises(ValueError, match="on the meta device have no data, the logits are on cpu"):
+        ctc(logits, *others, implementation=implementation)
+
+
+@pytest.mark.parametrize("height", [1e30, -1e30])
+def test_the_reference_keeps_its_digits_far_from_zero(height):
+    logits = np.full((4, 2, 3), height)
+    others = np.array([[1, 2], [1, 1]]), np.array([4, 4]), np.array([2, 2])
+    for found, right in zip(ctc_ref(logits, *others), ctc_ref(np.zeros_like(logits), *others), strict=True):
+        np.testing.assert_array_equal(found, right)
+
+
+def test_without_the_library_torch_does_it(monkeypatch):
+    given = batch()
+    right = ctc(*given, implementation="torch").costs
+    monkeypatch.setattr(native, "available", lambda name: False)
+    assert torch.equal(ctc(*given).costs, right)

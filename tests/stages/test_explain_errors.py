@@ -1,0 +1,169 @@
+"""The causes of errors in rows: where the settings come from, and what happens to rows that cannot be explained."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ds2cli.archive import ArkWriter
+from ds2cli.config.base import to_toml
+from ds2cli.config.decode import DecodeConfig
+from ds2cli.config.score import ScoreConfig
+from ds2cli.drops import Ledger
+from ds2cli.errors import DataError, UsageError
+from ds2cli.recognizer.decoder import resolve, search_for
+from ds2cli.recognizer.emissions import CHUNK
+from ds2cli.recognizer.experiment import Network
+from ds2cli.stages import decode, score
+from ds2cli.text.vocab import BLANK, Vocab
+
+VOCAB = Vocab((BLANK, " ", "a", "b", "é"))
+LM = "\\data\\\nngram 1=5\n\n\\1-grams:\n-2\t<unk>\n0\t<s>\n-1\t</s>\n-0.3\tab\n-0.9\tba\n\n\\end\\\n"
+
+
+def emission(text):
+    """Two steps a letter and a blank behind it; where the text says ?, b or é, é a little rather."""
+    path = [s for c in text for s in [VOCAB.symbols.index("é" if c == "?" else c)] * 2 + [0]]
+    lp = np.full((len(path), len(VOCAB)), np.log(0.02), dtype=np.float32)
+    lp[np.arange(len(path)), path] = np.log(0.92)
+    for i, c in enumerate(text):
+        if c == "?":
+            lp[3 * i : 3 * i + 2, 3:] = np.log([0.42, 0.52])
+    return lp
+
+
+@pytest.fixture
+def exp(tmp_path):
+    (tmp_path / "exp").mkdir()
+    VOCAB.save(tmp_path / "exp" / "tokens.txt")
+    (tmp_path / "lm.arpa").write_text(LM)
+    return str(tmp_path / "exp")
+
+
+@pytest.fixture
+def lm(tmp_path):
+    return str(tmp_path / "lm.arpa")
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """A row for each (what was said, what the emission says)."""
+
+    def make(pairs):
+        with ArkWriter(tmp_path / "e.ark") as ark:
+            return [
+                {"id": f"u{i:03d}", "text": said, "emission": ark.write(f"u{i:03d}", emission(shown)), "kept": i}
+                for i, (said, shown) in enumerate(pairs)
+            ]
+
+    return make
+
+
+def decoded(rows, exp, **settings):
+    config, network = resolve(DecodeConfig(**settings), exp), Network(exp)
+    return list(decode.run(config, rows, Ledger(), network, search_for(config, network)))
+
+
+def explained(rows, exp, **settings):
+    explainer, _, _ = explain_errors.explainer(ScoreConfig(why=exp, **settings), "-")
+    return list(explainer.run(rows)), explainer
+
+
+def causes(rows):
+    return [[e["cause"] for e in row["errors"]] for row in rows]
+
+
+@pytest.mark.parametrize("nj", [1, 3])
+def test_rows_keep_their_order_and_gain_errors(rows, exp, lm, nj):
+    pairs = [("aé", "a?"), ("ab ba", "ab ba"), ("ba", "ab"), ("", ""), ("a4", "ab")] * (CHUNK // 4)
+    made, explainer = explained(decoded(rows(pairs), exp, lm=lm), exp, lm=lm, nj=nj)
+    assert causes(made) == [["oov"], [], ["acoustic"], [], ["unspellable"]] * (CHUNK // 4)
+    assert [row["kept"] for row in made] == list(range(len(pairs)))
+    assert made[0]["errors"][0] | {"am": 0, "lm": 0, "score": 0} == {
+        "ref": "aé", "hyp": "ab", "kind": "sub", "cause": "oov", "am": 0, "lm": 0, "score": 0,
+    }  # fmt: skip
+    assert (explainer.judged, explainer.far, explainer.unexplained.dropped) == (3 * (CHUNK // 4), 0, 0)
+
+
+def test_only_wrong_rows_need_an_emission(rows, exp, tmp_path):
+    given = decoded(rows([("ab", "ab"), ("ab", "ba"), ("ab", "ba"), ("ba b", "ab")]), exp)
+    del given[0]["emission"], given[1]["emission"], given[3]["pred_text"]
+    given[2]["emission"] = str(tmp_path / "gone.ark:1")
+    made, explainer = explained(given, exp)
+    assert causes(made) == [[], ["unexplained"], ["unexplained"], ["unexplained"] * 2]
+    assert explainer.unexplained.reasons == {"no-feats": 1, "missing-archive": 1, "no-pred-text": 1}
+
+
+def test_a_text_of_another_alphabet_and_an_emission_of_another_network(rows, exp):
+    given = decoded(rows([("ab", "ba")]), exp)
+    made, explainer = explained([{**given[0], "pred_text": "xyz"}], exp)
+    assert causes(made) == [["unexplained"]]
+    assert explainer.unexplained.reasons == {"unspellable": 1}
+    Vocab(VOCAB.symbols[:3]).save(f"{exp}/tokens.txt")
+    with pytest.raises(DataError, match="expected 3 symbols"):
+        explained(given, exp)
+
+
+def test_rows_of_other_settings_are_noticed(rows, exp, lm):
+    given = decoded(rows([("ba", "ab"), ("ba", "a?")]), exp, lm=lm)
+    assert explained(given, exp, lm=lm)[1].far == 0
+    assert explained(given, exp)[1].far == 2
+    assert explained(given, exp, lm=lm, beta=-3.0)[1].far == 2
+    assert explained([{k: v for k, v in row.items() if k != "pred_score"} for row in given], exp)[1].far == 0
+
+
+def test_the_settings_that_lie_beside_the_rows_are_taken(exp, lm, tmp_path):
+    hyp = str(tmp_path / "hyp.jsonl")
+    assert explain_errors.settings_of(ScoreConfig(why=exp), hyp) == (resolve(DecodeConfig(), exp), None)
+    (tmp_path / "exp" / "decode.toml").write_text("alpha = 0.3\nbeta = 2\n")
+    found, source = explain_errors.settings_of(ScoreConfig(why=exp, lm=lm), hyp)
+    assert (found.lm, found.alpha, found.beta, found.unknown, found.unknown_letter) == (lm, 0.3, 2.0, -4.0, -1.0)
+    assert source is None
+    saved = resolve(DecodeConfig(lm=lm, alpha=1.5, beta=0.5, unknown=-1.0, sentence_end=False, beam=9), exp)
+    (tmp_path / "hyp.jsonl.config.toml").write_text(to_toml(saved, {"kept": 3}))
+    assert explain_errors.settings_of(ScoreConfig(why=exp), hyp) == (saved, f"{hyp}.config.toml")
+    found, _ = explain_errors.settings_of(ScoreConfig(why=exp, alpha=2.0), hyp)
+    assert (found.alpha, found.beta, found.sentence_end) == (2.0, 0.5, False)
+    # those of another stage say nothing of a search
+    (tmp_path / "hyp.jsonl.config.toml").write_text(to_toml(ScoreConfig(), {}))
+    assert explain_errors.settings_of(ScoreConfig(why=exp), hyp)[1] is None
+
+
+def test_the_settings_of_the_best_path_ask_no_model(rows, exp, tmp_path):
+    given = decoded(rows([("ba", "ab")]), exp, greedy=True)
+    (tmp_path / "hyp.jsonl.config.toml").write_text(to_toml(DecodeConfig(greedy=True), {}))
+    explainer, settings, _ = explain_errors.explainer(ScoreConfig(why=exp), str(tmp_path / "hyp.jsonl"))
+    assert causes(explainer.run(given)) == [["acoustic"]]
+    assert (settings.lm, explainer.far) == (None, 0)
+
+
+def test_a_model_that_is_gone_is_told_by_who_named_it(exp, lm, tmp_path):
+    (tmp_path / "hyp.jsonl.config.toml").write_text(to_toml(DecodeConfig(lm="gone.arpa", alpha=1.0), {}))
+    with pytest.raises(DataError, match=r"^gone.arpa: .*, as .*hyp.jsonl.config.toml names it \(--lm FILE\)$"):
+        explain_errors.explainer(ScoreConfig(why=exp), str(tmp_path / "hyp.jsonl"))
+
+
+def test_a_model_of_words_explains_words_only(exp, lm):
+    with pytest.raises(UsageError, match="--unit word"):
+        explain_errors.explainer(ScoreConfig(why=exp, lm=lm, unit="char"), "-")
+
+
+def test_characters_are_explained_where_they_are_counted(rows, exp):
+    given = decoded(rows([("ba b", "bé b")]), exp)
+    made, _ = explained(given, exp, unit="char")
+    assert [(e["ref"], e["hyp"], e["cause"]) for e in made[0]["errors"]] == [("a", "é", "acoustic")]
+
+
+def test_scores_and_causes_go_into_one_report(rows, exp, lm):
+    given = decoded(rows([("aé", "a?"), ("ab", "ab")]), exp, lm=lm, nbest=4)
+    config = ScoreConfig(why=exp, lm=lm, worst=1, unit="word")
+    explainer, _, _ = explain_errors.explainer(config, "-")
+    report = score.report_for(config)
+    made = list(score.run(config, explainer.run(given), report))
+    assert [(row["subs"], len(row["errors"])) for row in made] == [(1, 1), (0, 0)]
+    lines = list(report.lines())
+    assert lines[0] == "%WER 50.00 [ 1 / 2, 0 ins, 0 del, 1 sub ]"
+    assert lines[3] == "%WER 50.00 [ 1 / 2, 0 ins, 0 del, 1 sub ] best of 1"
+    assert lines[5] == "%WER 0.00 [ 0 / 2, 0 ins, 0 del, 0 sub ] best of 4"
+    assert lines[8] == "oov         1  100.0%       1       0       0  aé -> ab"
+    assert "u000 why   oov" in lines
