@@ -6,7 +6,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+# an editable install lists the modules it found, so a new or moved module asks for another one
+MODULES := $(shell find ds2cli -name '*.py' | LC_ALL=C sort | cksum | cut -d' ' -f1)
+READY := $(VENV)/.ready-$(MODULES)
 export PATH := $(abspath $(BIN)):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

@@ -50,7 +50,7 @@ class Worker(Protocol[T_contra, R_co]):
         """What the job has to say at the end, as sums; called after `__exit__`."""
 
 
-class ParentGoneError(Exception):
+class ParentExitedError(Exception):
     """The parent left without asking for the end."""
 
 
@@ -145,14 +145,14 @@ def _serve(make: Callable[[int], Worker[Any, Any]], number: int, pipe: Connectio
     """The life of one process: a batch in, its results out, until None asks for the end."""
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_pump, args=(pipe, waiting), daemon=True).start()
-    with contextlib.suppress(ParentGoneError, BrokenPipeError, ConnectionResetError):
+    with contextlib.suppress(ParentExitedError, BrokenPipeError, ConnectionResetError):
         try:
             job = make(number)
             with job:
                 while (batch := _next(waiting)) is not None:
                     pipe.send((True, [job(item) for item in batch]))
             pipe.send((True, job.result()))
-        except (ParentGoneError, BrokenPipeError, ConnectionResetError):
+        except (ParentExitedError, BrokenPipeError, ConnectionResetError):
             raise
         except Exception as e:
             pipe.send((False, (e, traceback.format_exc())))
@@ -164,11 +164,11 @@ def _pump(pipe: Connection, waiting: queue.SimpleQueue[Any]) -> None:
         while True:
             waiting.put(pipe.recv())
     except (EOFError, OSError):
-        waiting.put(ParentGoneError())
+        waiting.put(ParentExitedError())
 
 
 def _next(waiting: queue.SimpleQueue[Any]) -> Any:
     batch = waiting.get()
-    if isinstance(batch, ParentGoneError):
+    if isinstance(batch, ParentExitedError):
         raise batch
     return batch

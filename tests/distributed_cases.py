@@ -12,7 +12,7 @@ import torch
 from ds2cli.config.model import ModelConfig
 from ds2cli.errors import Ds2Error
 from ds2cli.nn.distributed import process_group
-from ds2cli.nn.distributed.gradients import BUCKET_BYTES, Reducer
+from ds2cli.nn.distributed.gradients import BUCKET_BYTES, GradientReducer
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.nn.norm import SequenceNorm
 from ds2cli.train.backward import Backward
@@ -42,14 +42,14 @@ class Member:
 
     def __init__(self, group=None, sync=False, config=SMALL, double=False, bucket=BUCKET_BYTES):
         torch.manual_seed(7)
-        self.group = group or process_group.Group()
+        self.group = group or process_group.ProcessGroup()
         self.model = DeepSpeech2(config, SYMBOLS, BINS)
         if double:
             self.model.double()
         for module in self.model.modules():
             if isinstance(module, SequenceNorm) and sync:
                 module.group = self.group
-        self.reducer = Reducer(list(self.model.parameters()), self.group, bucket)
+        self.reducer = GradientReducer(list(self.model.parameters()), self.group, bucket)
         self.backward = Backward(self.model, self.reducer, torch.float32, "torch")
 
     def gradients(self, batches):
@@ -138,9 +138,9 @@ def together(size, cases, folder):
 
 def dies(how, group):
     """Add with the others, then end in one way or the other."""
-    group.add(torch.ones(3))
+    group.all_reduce(torch.ones(3))
     if group.rank == 0:
-        group.add(torch.ones(3))
+        group.all_reduce(torch.ones(3))
         return
     if how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -162,8 +162,8 @@ class DeadOnArrival:
 
 def says(_what, group):
     """Tell where the processes are, then wait for what never comes."""
-    found = group.together({str(group.rank): os.getpid()})
+    found = group.all_gather({str(group.rank): os.getpid()})
     if group.rank == 0:
         print(json.dumps(found), flush=True)
         time.sleep(60)
-    group.add(torch.ones(1))
+    group.all_reduce(torch.ones(1))

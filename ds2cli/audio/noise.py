@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.audio.pool import Bank
+from ds2cli.audio.pool import RecordingPool
 from ds2cli.errors import BadUtterance
 
 Samples = NDArray[np.float32]
@@ -44,7 +44,7 @@ def mix(speech: Samples, noise: Samples, snr_db: float) -> Samples:
     return speech + factor * noise
 
 
-def noise_for(bank: Bank, num_samples: int, rate: int, rng: np.random.Generator) -> Samples | None:
+def noise_for(bank: RecordingPool, num_samples: int, rate: int, rng: np.random.Generator) -> Samples | None:
     """Noise (num_samples,) from random places of random recordings, each at a power of 1; None if all were silent.
 
     A recording that is longer gives a stretch from a random place. After one that is shorter, begun at a random place,

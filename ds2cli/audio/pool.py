@@ -30,7 +30,7 @@ KEPT_RESPONSES = 64
 
 
 @dataclass(frozen=True)
-class Bank:
+class RecordingPool:
     """Recordings with their lengths, and in `failed` those that could not be used: path -> what was wrong.
 
     A copy of a bank in another process has a `failed` of its own, to which it adds.
@@ -70,7 +70,7 @@ class Bank:
             return None
 
 
-def open_bank(rows: Iterable[Mapping[str, Any]], name: str) -> Bank:
+def open_pool(rows: Iterable[Mapping[str, Any]], name: str) -> RecordingPool:
     """A bank of the rows' recordings; one that is not there is left out and noted in `failed`.
 
     name: of the manifest, for the message. DataError when not one can be used.
@@ -89,7 +89,7 @@ def open_bank(rows: Iterable[Mapping[str, Any]], name: str) -> Bank:
     if not found:
         first = f": {next(iter(failed.values()))}" if failed else ""
         raise DataError(f"{name}: none of {len(failed)} recordings can be used{first}")
-    return Bank(tuple(found), failed)
+    return RecordingPool(tuple(found), failed)
 
 
 def _with_length(of: Recording) -> Recording:

@@ -21,16 +21,16 @@ def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
 
     Example: ds2 align exp/base data/test.emit.jsonl data/test.ali.jsonl --ctm exp/base/test.ctm
     """
-    from ds2cli.recognizer.experiment import Network
+    from ds2cli.recognizer.experiment import Experiment
     from ds2cli.search.align import ctm_line
     from ds2cli.stages import align as stage
 
-    network = Network(exp)
+    experiment = Experiment(exp)
     with ExitStack() as files:
         ctm = files.enter_context(open_out(config.ctm)) if config.ctm is not None else None
 
         def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
-            for row in stage.run(config, rows, ledger, network):
+            for row in stage.run(config, rows, ledger, experiment):
                 if ctm is not None:
                     ctm.writelines(ctm_line(row["id"], word) for word in row["words"])
                 yield row

@@ -27,9 +27,9 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
 
     Example: ds2 decode --tune exp/base data/dev.jsonl --lm exp/lm/3gram.bin --nj 4
     """
-    from ds2cli.recognizer.decoder import described, resolve, search_for
+    from ds2cli.recognizer.decoder import build_search, describe_search, resolve_settings
     from ds2cli.recognizer.emission_archive import archive_path
-    from ds2cli.recognizer.experiment import Network
+    from ds2cli.recognizer.experiment import Experiment
     from ds2cli.stages import decode as stage
 
     if config.tune:
@@ -41,16 +41,16 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
     for name in OF_TUNE:
         if getattr(config, name) != getattr(usual, name):
             raise UsageError(f"--{name.replace('_', '-')} is of --tune")
-    resolved = resolve(config, exp, ui.warn)
-    network = Network(exp)
-    search = search_for(resolved, network, ui.warn)
+    resolved = resolve_settings(config, exp, ui.warn)
+    experiment = Experiment(exp)
+    search = build_search(resolved, experiment, ui.warn)
     if resolved.lm is not None:
-        ui.log(f"decode: {described(resolved, exp)}")
+        ui.log(f"decode: {describe_search(resolved, exp)}")
 
     ark = archive_path(config.emissions, out) if config.emissions is not None else None
 
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
-        made = stage.run(resolved, rows, ledger, network, search, ark=ark)
+        made = stage.run(resolved, rows, ledger, experiment, search, ark=ark)
         # whoever reads the pipe opens the archive at once, and it appears with the last row
         return iter(list(ui.progress(made, "decode"))) if ark and out == "-" else made
 

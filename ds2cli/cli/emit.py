@@ -21,13 +21,13 @@ def emit(config: EmitConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
     Example: ds2 emit exp/base data/dev.feats.jsonl data/dev.emit.jsonl --dir data/emissions
     """
     from ds2cli.recognizer.emission_archive import archive_path
-    from ds2cli.recognizer.experiment import Network
+    from ds2cli.recognizer.experiment import Experiment
     from ds2cli.stages import emit as stage
 
-    network, ark = Network(exp), archive_path(config.dir, out)
+    experiment, ark = Experiment(exp), archive_path(config.dir, out)
 
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
-        made = stage.run(rows, ledger, network, ark, config.max_bad)
+        made = stage.run(rows, ledger, experiment, ark, config.max_bad)
         # whoever reads the pipe opens the archive at once, and it appears with the last row
         return iter(list(ui.progress(made, "emit"))) if out == "-" else made
 

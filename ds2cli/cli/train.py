@@ -13,7 +13,7 @@ import typer
 
 from ds2cli import __version__, manifest, native, ui
 from ds2cli.cli.lib.options import with_config
-from ds2cli.cli.lib.train_display import asking, deaf, show
+from ds2cli.cli.lib.train_display import handling_signals, ignoring_signals, show
 from ds2cli.config.base import build, read_toml, to_toml
 from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.config.train import TrainConfig
@@ -44,30 +44,30 @@ def train(
     Example: ds2 train data/train.feats.jsonl exp/base --dev data/dev.feats.jsonl --config conf/train.toml --nproc 2
     """
     from ds2cli.nn.checkpoint import BEST
-    from ds2cli.nn.distributed.process_group import launched
+    from ds2cli.nn.distributed.process_group import torchrun_rank
     from ds2cli.stages import train as stage
     from ds2cli.train.data import prepare
-    from ds2cli.train.monitor import watched
+    from ds2cli.train.monitor import monitored
 
     _check_paths(exp, train, dev)
-    ledger, first = Ledger(), (launched() or (0, 1))[0] == 0
+    ledger, first = Ledger(), (torchrun_rank() or (0, 1))[0] == 0
     held_out = manifest.read(dev, NEEDS) if dev else None
     job = prepare(config, manifest.read(train, NEEDS, ledger), held_out, exp, features_of(train), ledger, cmvn)
     if not first:
         # the first of torchrun's processes speaks, writes and decides for all
-        with deaf():
+        with ignoring_signals():
             deque(stage.run(job, exp), 0)
         return
     _report(config, ledger, exp)
     if config.ctc == "native" and not native.available():
         ui.warn(f"train: torch's CTC loss is used, slower: {native.missing()}")
-    with asking() as asked:
+    with handling_signals() as asked:
         events = stage.run(job, exp, asked)
         with open_out(f"{exp}/config.toml") as f:
             made = {"ds2cli": __version__, "command": shlex.join(["ds2", *sys.argv[1:]]), "kept": ledger.kept}
             # a folder's own settings may be given back to go on in it: they must not ask to start anew
             f.write(to_toml(replace(config, fresh=False), made))
-        done = show(watched(events, exp, tensorboard=config.tensorboard), config)
+        done = show(monitored(events, exp, tensorboard=config.tensorboard), config)
     if asked.end and not done:
         ui.log("train: interrupted, last.pt is written; the same command goes on from there")
         raise typer.Exit(INTERRUPTED)

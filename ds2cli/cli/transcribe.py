@@ -27,19 +27,19 @@ def transcribe(
 
     Example: ds2 transcribe exp/base meeting.mp3 voicemail/ --lm exp/base/lm.bin --json
     """
-    from ds2cli.recognizer.decoder import resolve, search_for
-    from ds2cli.recognizer.experiment import Network
+    from ds2cli.recognizer.decoder import build_search, resolve_settings
+    from ds2cli.recognizer.experiment import Experiment
     from ds2cli.stages import transcribe as stage
 
-    resolved, network, ledger = resolve(config, exp, ui.warn), Network(exp), Ledger()
+    resolved, experiment, ledger = resolve_settings(config, exp, ui.warn), Experiment(exp), Ledger()
     rows = list(stage.rows_of(audio))
-    search = search_for(resolved, network, ui.warn)
+    search = build_search(resolved, experiment, ui.warn)
 
     def narrow(name: str, rate: int, wanted: int) -> None:
         lacks = f"nothing above {rate / 2000:g} kHz, the network learned from up to {wanted / 2000:g}"
         ui.warn(f"{name}: {rate} Hz has {lacks}: expect much worse text")
 
-    with closing(stage.run(resolved, rows, ledger, network, search, narrow)) as found:
+    with closing(stage.run(resolved, rows, ledger, experiment, search, narrow)) as found:
         for row in ui.progress(ledger.keep(found), "transcribe", len(rows), "file"):
             if config.json:
                 ui.say(manifest.dump(row).rstrip("\n"))

@@ -26,7 +26,7 @@ from ds2cli.kernels.prefix import (
     SLOT,
     SYMBOL,
     Task,
-    conclude,
+    finish,
     finished,
     keep_ancestors,
     new_tree,
@@ -39,7 +39,7 @@ from ds2cli.kernels.spelling import ROOT
 @kernel
 def beam_begin(task: Task) -> Beam:
     """The search before the first step."""
-    W = task.options.width
+    W = task.options.beam
     node, blank, label, total = np.zeros(W, np.int64), np.full(W, -np.inf), np.full(W, -np.inf), np.full(W, -np.inf)
     blank[0] = total[0] = 0.0
     return Beam(new_tree(task, 1024), node, blank, label, total, np.ones(2, np.int64))
@@ -51,7 +51,7 @@ def beam_steps(log_probs: NDArray[np.float32], beam: Beam, task: Task) -> Beam:
 
     log_probs: (T, V) float32, contiguous log-probabilities without NaN.
     """
-    W, room = task.options.width, task.options.width * min(log_probs.shape[1], task.options.top)
+    W, room = task.options.beam, task.options.beam * min(log_probs.shape[1], task.options.prune_top)
     made = Candidates(
         np.empty(W), np.empty(W), np.empty(W), np.empty((room, 3), np.int64), np.empty(room), np.empty(W + room),
         np.empty(W + room), np.empty(log_probs.shape[1], np.int64), np.zeros(log_probs.shape[1], np.bool_),
@@ -85,7 +85,7 @@ def end_texts(tree, beam, last, scores, cut, task):
         if j < 0:
             j = np.int64(m)
             ints[x, SLOT], last[j], scores[j, 1] = j, x, -np.inf
-            scores[j, 2], scores[j, 0] = conclude(tree, x, used, task)
+            scores[j, 2], scores[j, 0] = finish(tree, x, used, task)
             m += 1
         scores[j, 1] = log_add(scores[j, 1], beam.total[i])
     for k in range(m):

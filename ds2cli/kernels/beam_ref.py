@@ -46,7 +46,7 @@ def lm_log_p(lm: NgramTables, units: Iterable[int], end: bool) -> float:
     return total + (ngram_end(lm, history, backoff, len(units)) if end else 0.0)
 
 
-class Judge:
+class TextScorer:
     """What a task thinks of a text beside its log p_ctc."""
 
     def __init__(self, task: Task) -> None:
@@ -79,14 +79,14 @@ class Judge:
                 added += bonus
             if words[-1] and not finished:
                 known = words[-1] in self.nodes
-                ahead = lexicon.ahead[self.nodes[words[-1]]] if known else lexicon.stranger
-                added += options.alpha * ahead + (options.beta if known else self.of_word(words[-1])[1])
+                lookahead = lexicon.lookahead[self.nodes[words[-1]]] if known else lexicon.unk_logprob
+                added += options.alpha * lookahead + (options.beta if known else self.of_word(words[-1])[1])
         if lexicon.kind == CHAR_LM:
             units = [int(lexicon.unit[symbol]) for symbol in prefix]
             added += options.beta * len(units) + sum(options.unknown for unit in units if unit == lm.unk)
             listed = all(lexicon.word[self.nodes.get(word, 0)] >= 0 for word in said) and words[-1] in self.nodes
             added += 0.0 if listed or not lexicon.closed else -np.inf
-        log_p = lm_log_p(lm, units, finished and options.end and lexicon.kind != NO_LM)
+        log_p = lm_log_p(lm, units, finished and options.sentence_end and lexicon.kind != NO_LM)
         return log_p, options.alpha * log_p + added
 
     def of_word(self, word: Prefix) -> tuple[int, float]:
@@ -124,14 +124,14 @@ def symbols_ref(row: NDArray[np.float32], options: BeamOptions) -> list[int]:
 
     Most probable first where the options choose by that, else in the order of the alphabet.
     """
-    by_chance = options.mass < 1.0 or options.top < len(row)
-    ordered = sorted(range(len(row)), key=lambda c: (-row[c], c))[: options.top] if by_chance else range(len(row))
+    by_chance = options.prune_mass < 1.0 or options.prune_top < len(row)
+    ordered = sorted(range(len(row)), key=lambda c: (-row[c], c))[: options.prune_top] if by_chance else range(len(row))
     chosen: list[int] = []
     total = 0.0
     for c in ordered:
-        if chosen and options.mass < 1.0 and total >= options.mass:
+        if chosen and options.prune_mass < 1.0 and total >= options.prune_mass:
             break
-        if row[c] >= options.floor and row[c] > -np.inf:
+        if row[c] >= options.prune_logp and row[c] > -np.inf:
             chosen.append(c)
             total += float(np.exp(row[c]))
     return [c for c in chosen if c]
@@ -142,7 +142,7 @@ def beam_search_ref(log_probs: NDArray[np.float32], task: Task, N: int) -> list[
 
     log_probs: (T, V) float32, log-probabilities without NaN.
     """
-    options, judge = task.options, Judge(task)
+    options, scorer = task.options, TextScorer(task)
     beams: dict[Prefix, tuple[float, float]] = {(): (0.0, -np.inf)}  # log p of the paths ending in a blank, in a label
     for row in log_probs.astype(np.float64):
         tried = symbols_ref(row.astype(np.float32), options)
@@ -160,20 +160,20 @@ def beam_search_ref(log_probs: NDArray[np.float32], task: Task, N: int) -> list[
                 before = then.get(longer, (-np.inf, -np.inf))
                 am = (blank if c == last else total) + row[c]
                 then[longer] = (before[0], np.logaddexp(before[1], am))
-        scores = {prefix: np.logaddexp(*p) + judge(prefix, False)[1] for prefix, p in then.items()}
+        scores = {prefix: np.logaddexp(*p) + scorer(prefix, False)[1] for prefix, p in then.items()}
         best = max(scores.values())
-        good = [p for p in then if (p in beams or scores[p] > -np.inf) and scores[p] >= best - options.gap]
-        kept = set(sorted(good, key=lambda p: -scores[p])[: options.width])
+        good = [p for p in then if (p in beams or scores[p] > -np.inf) and scores[p] >= best - options.beam_gap]
+        kept = set(sorted(good, key=lambda p: -scores[p])[: options.beam])
         beams = {prefix: then[prefix] for prefix in then if prefix in kept}
     ends = [prefix[:-1] if prefix and prefix[-1] == options.space else prefix for prefix in beams]
-    found = texts_ref(ends, list(beams.values()), judge)
+    found = texts_ref(ends, list(beams.values()), scorer)
     if found[0][1] == -np.inf:
-        found = texts_ref([judge.may_end(prefix) for prefix in ends], list(beams.values()), judge)
+        found = texts_ref([scorer.may_end(prefix) for prefix in ends], list(beams.values()), scorer)
     return [text for text in found if text[1] > -np.inf][:N] or found[:1]
 
 
 def texts_ref(
-    texts: list[Prefix], logs: list[tuple[float, float]], judge: Judge
+    texts: list[Prefix], logs: list[tuple[float, float]], scorer: TextScorer
 ) -> list[tuple[Prefix, float, float, float]]:
     """The texts with Q, log p_ctc and log p_lm (nats), best first; those of one text joined."""
     joined: dict[Prefix, float] = {}
@@ -181,6 +181,6 @@ def texts_ref(
         joined[text] = np.logaddexp(joined.get(text, -np.inf), np.logaddexp(*log))
     found = []
     for text, am in joined.items():
-        log_p, weighted = judge(text, True)
+        log_p, weighted = scorer(text, True)
         found.append((text, float(am + weighted), float(am), log_p))
     return sorted(found, key=lambda f: -f[1])

@@ -12,8 +12,8 @@ from ds2cli.kernels.logspace import log_add
 from ds2cli.kernels.phrases import has_phrases
 from ds2cli.kernels.pick import kth_largest, pick_symbols
 from ds2cli.kernels.prefix import (
-    AHEAD,
     CHAR_LM,
+    LOOKAHEAD,
     PARENT,
     SLOT,
     SYMBOL,
@@ -21,12 +21,12 @@ from ds2cli.kernels.prefix import (
     WEIGHTED,
     WORD_LM,
     Tree,
-    most_of_a_symbol,
+    add_child,
+    max_symbol_gain,
     place_of,
-    write_child,
 )
-from ds2cli.kernels.spelling import ROOT, look_ahead
-from ds2cli.kernels.trie import down
+from ds2cli.kernels.spelling import ROOT, lookahead_score
+from ds2cli.kernels.trie import trie_child
 
 MANY = 2
 """Candidates a place in the beam from which on it is worth while to ask the model about the likeliest first."""
@@ -91,7 +91,7 @@ def steps_in_room(log_probs, begin, tree, beam, made, task):
 def stay(row, tree, beam, made, n, tried, task):
     """The n hypotheses after a step, with what merges into them; returns the best score and a full beam's least."""
     ints, logs, space = tree.ints, tree.logs, task.options.space
-    best, least = -np.inf, np.inf if n == task.options.width else -np.inf
+    best, least = -np.inf, np.inf if n == task.options.beam else -np.inf
     for i in range(n):
         ints[beam.node[i], SLOT] = i
     for j in range(tried):
@@ -107,7 +107,7 @@ def stay(row, tree, beam, made, n, tried, task):
                 before = beam.blank[k] if symbol == ints[parent, SYMBOL] else beam.total[k]
                 label = log_add(label, before + row[symbol])
         made.stay_blank[i], made.stay_label[i], made.total[i] = blank, label, log_add(blank, label)
-        made.scores[i] = made.total[i] + (logs[x, WEIGHTED] + logs[x, AHEAD])
+        made.scores[i] = made.total[i] + (logs[x, WEIGHTED] + logs[x, LOOKAHEAD])
         best, least = max(best, made.scores[i]), min(least, made.scores[i])
     for j in range(tried):
         made.tried[made.picked[j]] = False
@@ -120,10 +120,10 @@ def grow(row, tree, beam, made, used, n, tried, best, least, task):
     ints, logs, lexicon, options = tree.ints, tree.logs, task.lexicon, task.options
     # a text that a model or a phrase must be asked about is written down at once, so that it is asked once only
     always_ask = lexicon.kind == CHAR_LM or has_phrases(task.phrases)
-    most, m = most_of_a_symbol(task), 0
-    if always_ask and n * tried > MANY * options.width:
-        used, least = ask_the_likeliest(
-            row, tree, beam, made, used, n, tried, max(best - options.gap, least), most, task
+    most, m = max_symbol_gain(task), 0
+    if always_ask and n * tried > MANY * options.beam:
+        used, least = score_most_promising(
+            row, tree, beam, made, used, n, tried, max(best - options.beam_gap, least), most, task
         )
     for i in range(n):
         x = beam.node[i]
@@ -133,23 +133,23 @@ def grow(row, tree, beam, made, used, n, tried, best, least, task):
             if c == last and c == options.space:
                 continue
             am = (beam.blank[i] if c == last else beam.total[i]) + row[c]
-            if am + weighted + most < max(best - options.gap, least):
+            if am + weighted + most < max(best - options.beam_gap, least):
                 continue
             y = np.int64(tree.places[place_of(tree.places, ints, x, c)])
             if y < 0 and (always_ask or (lexicon.kind == WORD_LM and c == options.space)):
                 y = np.int64(used)
                 used += 1
-                write_child(tree, y, x, c, task)
+                add_child(tree, y, x, c, task)
             if y >= 0:
                 if ints[y, SLOT] >= 0:
                     continue
-                score = am + logs[y, WEIGHTED] + logs[y, AHEAD]
+                score = am + logs[y, WEIGHTED] + logs[y, LOOKAHEAD]
             elif lexicon.kind == WORD_LM:
-                trie = down(lexicon.first, lexicon.symbol, np.int64(ints[x, TRIE]), c)
-                score = am + weighted + look_ahead(trie, lexicon, options)
+                trie = trie_child(lexicon.first, lexicon.symbol, np.int64(ints[x, TRIE]), c)
+                score = am + weighted + lookahead_score(trie, lexicon, options)
             else:
                 score = am + weighted
-            if score == -np.inf or score < max(best - options.gap, least):
+            if score == -np.inf or score < max(best - options.beam_gap, least):
                 continue
             best = max(best, score)
             made.grown[m, 0], made.grown[m, 1], made.grown[m, 2] = y, x, c
@@ -159,7 +159,7 @@ def grow(row, tree, beam, made, used, n, tried, best, least, task):
 
 
 @leaf
-def ask_the_likeliest(row, tree, beam, made, used, n, tried, least, most, task):
+def score_most_promising(row, tree, beam, made, used, n, tried, least, most, task):
     """Judge the texts that can get furthest, as many as the beam is wide; returns nodes in use, and the score that so
     many reach that the rest need not be asked about below it.
     """
@@ -173,9 +173,9 @@ def ask_the_likeliest(row, tree, beam, made, used, n, tried, least, most, task):
             if hope >= least and not (c == last and c == options.space):
                 made.scratch[m] = hope
                 m += 1
-    if m <= MANY * options.width:
+    if m <= MANY * options.beam:
         return used, least
-    enough = kth_largest(made.scratch, m, options.width, made.buckets)
+    enough = kth_largest(made.scratch, m, options.beam, made.buckets)
     for i in range(n):
         made.scratch[i] = made.scores[i]
     m = n
@@ -191,20 +191,20 @@ def ask_the_likeliest(row, tree, beam, made, used, n, tried, least, most, task):
             if y < 0:
                 y = np.int64(used)
                 used += 1
-                write_child(tree, y, x, c, task)
+                add_child(tree, y, x, c, task)
             if ints[y, SLOT] < 0:
-                made.scratch[m] = am + logs[y, WEIGHTED] + logs[y, AHEAD]
+                made.scratch[m] = am + logs[y, WEIGHTED] + logs[y, LOOKAHEAD]
                 m += 1
-    return used, max(least, kth_largest(made.scratch, m, options.width, made.buckets)) if m >= options.width else least
+    return used, max(least, kth_largest(made.scratch, m, options.beam, made.buckets)) if m >= options.beam else least
 
 
 @leaf
 def choose(tree, beam, made, used, n, m, best, task):
     """Make the best candidates the beam, those found earlier among equals; returns nodes and hypotheses in use."""
-    W, scores = task.options.width, made.scores
+    W, scores = task.options.beam, made.scores
     for i in range(n):
         tree.ints[beam.node[i], SLOT] = -1
-    bound, worst, ties = best - task.options.gap, np.inf, W
+    bound, worst, ties = best - task.options.beam_gap, np.inf, W
     if n + m > W:
         for i in range(n + m):
             made.scratch[i] = scores[i]
@@ -224,7 +224,7 @@ def choose(tree, beam, made, used, n, m, best, task):
             if x < 0:
                 x = np.int64(used)
                 used += 1
-                write_child(tree, x, made.grown[i - n, 1], made.grown[i - n, 2], task)
+                add_child(tree, x, made.grown[i - n, 1], made.grown[i - n, 2], task)
         beam.node[q], beam.blank[q], beam.label[q], beam.total[q] = x, blank, label, total
         q += 1
     return used, q

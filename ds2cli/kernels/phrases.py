@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.kernels._jit import leaf
-from ds2cli.kernels.trie import child_of
+from ds2cli.kernels.trie import find_child
 
 
 class Phrases(NamedTuple):
@@ -47,7 +47,7 @@ def follow(phrases, state, symbol):
     """The state after `symbol` and the nats it adds, negative where a match broke off."""
     before = phrases.lent[state]
     while True:
-        child = child_of(phrases.first, phrases.symbol, state, symbol)
+        child = find_child(phrases.first, phrases.symbol, state, symbol)
         if child >= 0:
             return child, phrases.earned[child] + phrases.lent[child] - before
         if state == 0:

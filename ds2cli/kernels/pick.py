@@ -25,20 +25,20 @@ def pick_symbols(row: NDArray[np.float32], options: BeamOptions, picked: NDArray
     probabilities sum to 1, none below (1 - mass) / V can be needed: that bounds the sort to a handful of symbols.
     """
     V = len(row)
-    top = min(options.top, V)
-    floor = options.floor
-    if options.mass < 1.0:
+    top = min(options.prune_top, V)
+    floor = options.prune_logp
+    if options.prune_mass < 1.0:
         # a little lower, as a float32 log-softmax rounds
-        floor = max(floor, np.log((1.0 - options.mass) / V) - 1e-3)
-    ordered = options.mass < 1.0 or top < V
+        floor = max(floor, np.log((1.0 - options.prune_mass) / V) - 1e-3)
+    ordered = options.prune_mass < 1.0 or top < V
     least, n = max(floor, FIRST_LOOK) if ordered else floor, 0
     while True:
         n = symbols_above(row, least, top, ordered, picked)
         total, j = 0.0, 0
-        while options.mass < 1.0 and j < n and (j == 0 or total < options.mass):
+        while options.prune_mass < 1.0 and j < n and (j == 0 or total < options.prune_mass):
             total += np.exp(row[picked[j]])
             j += 1
-        if j > 0 and total >= options.mass:
+        if j > 0 and total >= options.prune_mass:
             n = j
             break
         if n == top or least <= floor:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from ds2cli.kernels._jit import kernel, leaf
 from ds2cli.kernels.ngram import NgramTables, ngram_begin, ngram_end, ngram_score
 from ds2cli.kernels.phrases import Phrases, close, follow, has_phrases
-from ds2cli.kernels.spelling import ROOT, look_ahead, word_at, write_in_list
-from ds2cli.kernels.trie import down
+from ds2cli.kernels.spelling import ROOT, lookahead_score, word_at, write_in_list
+from ds2cli.kernels.trie import trie_child
 
 NO_LM, WORD_LM, CHAR_LM = 0, 1, 2
 NO_SPACE = -2
@@ -41,35 +41,35 @@ class Lexicon(NamedTuple):
     symbol: NDArray[np.int32]
     word: NDArray[np.int64]
     unit: NDArray[np.int64]
-    ahead: NDArray[np.float64]
-    stranger: float
+    lookahead: NDArray[np.float64]
+    unk_logprob: float
     closed: bool
 
 
 class BeamOptions(NamedTuple):
-    """What the search weighs and what it leaves out.
+    """Search weights and pruning limits.
 
-    alpha, beta: of equation 12 (beta counts characters in a character model).
+    alpha, beta: weights of equation 12 (with a character model beta counts characters).
     unknown: nats added for an unknown word; -inf forbids it.
-    unknown_letter: and for each of its letters that no known word goes on with.
-    end: score the end of the sentence too.
-    space: its symbol, or NO_SPACE.  width: beams kept a step.
-    gap: beams this far below the best are dropped (nats).
-    mass, top: of a step only the fewest symbols that together have `mass`, and at most `top` of them, are tried
-    (section 7.3); floor: and none below this log-probability.
+    unknown_letter: nats added for each of its letters after the longest prefix found in a known word.
+    sentence_end: score the end of the sentence too.
+    space: index of the space symbol, or NO_SPACE.
+    beam: hypotheses kept per step.  beam_gap: hypotheses this far behind the best are dropped (nats).
+    prune_mass, prune_top: per step only the fewest symbols that together have this probability, and at most so many,
+    are tried (section 7.3).  prune_logp: none below this log-probability (nats).
     """
 
     alpha: float
     beta: float
     unknown: float
     unknown_letter: float
-    end: bool
+    sentence_end: bool
     space: int
-    width: int
-    gap: float
-    mass: float
-    top: int
-    floor: float
+    beam: int
+    beam_gap: float
+    prune_mass: float
+    prune_top: int
+    prune_logp: float
 
 
 class Task(NamedTuple):
@@ -96,7 +96,7 @@ class Tree(NamedTuple):
 
 
 PARENT, SYMBOL, SLOT, TRIE, PHRASE = range(5)
-LM, WEIGHTED, AHEAD = range(3)
+LM, WEIGHTED, LOOKAHEAD = range(3)
 
 
 @kernel
@@ -142,7 +142,7 @@ def place_of(places, ints, x, symbol):
 
 
 @leaf
-def most_of_a_symbol(task):
+def max_symbol_gain(task):
     """How far the score of a text, look-ahead and all, may lie above its log p_ctc and its parent's WEIGHTED (nats).
 
     A model only takes away: its probabilities are at most 1.
@@ -154,17 +154,17 @@ def most_of_a_symbol(task):
 
 
 @leaf
-def write_child(tree, y, x, symbol, task):
+def add_child(tree, y, x, symbol, task):
     """Make row y the node of text x with `symbol` after it, and judge it."""
     ints, logs, lexicon, options = tree.ints, tree.logs, task.lexicon, task.options
     ints[y, PARENT], ints[y, SYMBOL], ints[y, SLOT], ints[y, PHRASE] = x, symbol, -1, 0
     tree.places[place_of(tree.places, ints, x, symbol)] = y
-    logp, bonus, ahead, trie, unit = 0.0, 0.0, 0.0, np.int64(ROOT), np.int64(-1)
+    logp, bonus, lookahead, trie, unit = 0.0, 0.0, 0.0, np.int64(ROOT), np.int64(-1)
     if lexicon.kind == WORD_LM and symbol == options.space:
         unit, bonus = word_at(np.int64(ints[x, TRIE]), task.lm.unk, lexicon, options)
     elif lexicon.kind == WORD_LM:
-        trie = down(lexicon.first, lexicon.symbol, np.int64(ints[x, TRIE]), symbol)
-        ahead = look_ahead(trie, lexicon, options)
+        trie = trie_child(lexicon.first, lexicon.symbol, np.int64(ints[x, TRIE]), symbol)
+        lookahead = lookahead_score(trie, lexicon, options)
     elif lexicon.kind == CHAR_LM:
         unit = lexicon.unit[symbol]
         bonus = options.beta + (options.unknown if unit == task.lm.unk else 0.0)
@@ -183,11 +183,11 @@ def write_child(tree, y, x, symbol, task):
     ints[y, TRIE] = trie
     logs[y, LM] = logs[x, LM] + logp
     logs[y, WEIGHTED] = logs[x, WEIGHTED] + options.alpha * logp + bonus + gain
-    logs[y, AHEAD] = ahead
+    logs[y, LOOKAHEAD] = lookahead
 
 
 @leaf
-def conclude(tree, x, scratch, task):
+def finish(tree, x, scratch, task):
     """log p_lm of text x as a whole, and all that equation 12 adds to log p_ctc for it (nats). scratch: a free row."""
     total, weighted, last = tree.logs[x, LM], tree.logs[x, WEIGHTED], x
     options = task.options
@@ -200,7 +200,7 @@ def conclude(tree, x, scratch, task):
     if task.lexicon.kind == CHAR_LM and task.lexicon.closed and x != ROOT:
         # the space behind the last word
         weighted += write_in_list(task.lexicon, options, np.int64(tree.ints[x, TRIE]), options.space)[1]
-    if task.lexicon.kind != NO_LM and options.end:
+    if task.lexicon.kind != NO_LM and options.sentence_end:
         logp = ngram_end(task.lm, tree.history, tree.backoff, last)
         total += logp
         weighted += options.alpha * logp
@@ -212,7 +212,7 @@ def conclude(tree, x, scratch, task):
 @leaf
 def finished(tree, x, scratch, task):
     """Text x, or where it ends in a word that may not be written, the text before this word."""
-    if conclude(tree, x, scratch, task)[1] > -np.inf:
+    if finish(tree, x, scratch, task)[1] > -np.inf:
         return x
     while x != ROOT and tree.ints[x, SYMBOL] != task.options.space:
         x = np.int64(tree.ints[x, PARENT])

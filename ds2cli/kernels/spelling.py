@@ -1,6 +1,6 @@
 """What a search thinks of a word by its letters: whether the lexicon has it, and what is added for one that it lacks.
 
-A word is known by the node of the trie that it has come to, below -1 where it has left the trie; see `trie.down`.
+A word is known by the node of the trie that it has come to, below -1 where it has left the trie; see `trie.trie_child`.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from ds2cli.kernels._jit import leaf
-from ds2cli.kernels.trie import down
+from ds2cli.kernels.trie import trie_child
 
 ROOT = 0
 """The node of the empty word, and of the empty text."""
 
 
 @leaf
-def strangeness(trie, lexicon, options):
+def unknown_penalty(trie, lexicon, options):
     """Nats added for a word that is not in the lexicon and has come to `trie`."""
     if lexicon.closed:
         return -np.inf
@@ -28,16 +28,16 @@ def word_at(trie, unk, lexicon, options):
     (nats)."""
     word = np.int64(-1) if trie < 0 else lexicon.word[trie]
     if word < 0:
-        return np.int64(unk), options.beta + strangeness(trie, lexicon, options)
+        return np.int64(unk), options.beta + unknown_penalty(trie, lexicon, options)
     return word, options.beta + (options.unknown if word == unk else 0.0)
 
 
 @leaf
-def look_ahead(trie, lexicon, options):
+def lookahead_score(trie, lexicon, options):
     """What a word under way is expected to add, so that it does not lead those that have paid for theirs already."""
     if trie < 0:
-        return options.alpha * lexicon.stranger + options.beta + strangeness(trie, lexicon, options)
-    return options.alpha * lexicon.ahead[trie] + options.beta
+        return options.alpha * lexicon.unk_logprob + options.beta + unknown_penalty(trie, lexicon, options)
+    return options.alpha * lexicon.lookahead[trie] + options.beta
 
 
 @leaf
@@ -45,5 +45,5 @@ def write_in_list(lexicon, options, trie, symbol):
     """In a closed lexicon the trie node after `symbol`, and minus infinity where no word of it goes on so, else 0."""
     if symbol == options.space:
         return np.int64(ROOT), 0.0 if lexicon.word[trie] >= 0 else -np.inf
-    trie = down(lexicon.first, lexicon.symbol, trie, symbol)
+    trie = trie_child(lexicon.first, lexicon.symbol, trie, symbol)
     return trie, 0.0 if trie >= 0 else -np.inf

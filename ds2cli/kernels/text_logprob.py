@@ -16,7 +16,7 @@ from ds2cli.kernels._jit import kernel
 from ds2cli.kernels.logspace import log_add
 
 
-def text_log_prob_ref(log_probs: NDArray[np.float32], labels: Sequence[int], space: int) -> float:
+def text_logprob_ref(log_probs: NDArray[np.float32], labels: Sequence[int], space: int) -> float:
     """The definition: the sum over all V^T paths that spell `labels` once their spaces are squeezed.
 
     log_probs: (T, V) float32, log-probabilities.  labels: of the text, without a space at either end or twice in a row.
@@ -34,8 +34,8 @@ def text_log_prob_ref(log_probs: NDArray[np.float32], labels: Sequence[int], spa
 
 
 @kernel
-def text_log_prob(log_probs: NDArray[np.float32], labels: NDArray[np.int32], space: int) -> float:
-    """As `text_log_prob_ref`, over the prefixes of the text: p symbols are said, the last step a blank or a label.
+def text_logprob(log_probs: NDArray[np.float32], labels: NDArray[np.int32], space: int) -> float:
+    """As `text_logprob_ref`, over the prefixes of the text: p symbols are said, the last step a blank or a label.
 
     Prefix 0 counts as one that ends in a space, and prefix L + 1 is the text with a space behind it. They are visited
     from the longest, which needs only the one before it, so that a step is done in place.

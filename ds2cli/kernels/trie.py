@@ -12,7 +12,7 @@ from ds2cli.kernels._jit import leaf
 
 
 @leaf
-def child_of(first, symbols, node, symbol):
+def find_child(first, symbols, node, symbol):
     """The child of `node` by `symbol`, or -1."""
     low, high = np.int64(first[node]), np.int64(first[node + 1])
     end = high
@@ -26,6 +26,6 @@ def child_of(first, symbols, node, symbol):
 
 
 @leaf
-def down(first, symbols, node, symbol):
+def trie_child(first, symbols, node, symbol):
     """The node below `node` by `symbol`; -1 for the first symbol that nothing goes on with, -2 for the second …"""
-    return child_of(first, symbols, node, symbol) if node >= 0 else node - 1
+    return find_child(first, symbols, node, symbol) if node >= 0 else node - 1

@@ -51,12 +51,12 @@ def viterbi_ref(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> ND
 
 
 @kernel
-def _advance(blank, here, after, next_blank, next_label, emitted, skip, from_label, how, emitted_blank):
+def _advance(blank, here, after, next_blank, next_label, load_emissions, skip, from_label, how, emitted_blank):
     """One step over a band of n labels. blank[j]: the blank before label j; here[j]: label j - 1; after[j]: label j.
 
     Slices that start at 0, range(n) and selects instead of max(): what lets LLVM vectorise (1-2 ns a cell).
     """
-    n = len(emitted)
+    n = len(load_emissions)
     for j in range(n + 1):
         stay = blank[j]
         step = here[j]
@@ -67,7 +67,7 @@ def _advance(blank, here, after, next_blank, next_label, emitted, skip, from_lab
         step = blank[j]
         best = step if step > stay else stay
         jump = here[j] + skip[j]
-        next_label[j] = (jump if jump > best else best) + emitted[j]
+        next_label[j] = (jump if jump > best else best) + load_emissions[j]
     for j in range(n):
         stay = after[j]
         step = blank[j]
@@ -90,7 +90,7 @@ def viterbi(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> NDArra
     next_label = label.copy()
     from_label = np.zeros((T, L + 1), np.bool_)
     how = np.zeros((T, L), np.uint8)
-    emitted = np.empty(L, np.float32)
+    load_emissions = np.empty(L, np.float32)
     path = np.zeros(T, np.int32)
     if T == 0:
         return path
@@ -102,14 +102,14 @@ def viterbi(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> NDArra
         low = max(0, L - (T - t))
         high = min(L, t + 1)
         for j in range(low, high):
-            emitted[j] = row[labels[j]]
+            load_emissions[j] = row[labels[j]]
         _advance(
             blank[low : high + 1],
             label[low : high + 1],
             label[low + 1 : high + 1],
             next_blank[low : high + 1],
             next_label[low + 1 : high + 1],
-            emitted[low:high],
+            load_emissions[low:high],
             skip[low:high],
             from_label[t, low : high + 1],
             how[t, low:high],

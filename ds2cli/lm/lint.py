@@ -87,8 +87,8 @@ def lint(
         found += _symbols(vocab, weights)
     if references is not None:
         # what a model is refused for, transcripts would only be told again
-        told = {f.kind for f in found if f.severe}
-        found += [f for f in _references(vocab, unit, weights, spells, references) if f.kind not in told]
+        severe = {f.kind for f in found if f.severe}
+        found += [f for f in _references(vocab, unit, weights, spells, references) if f.kind not in severe]
     return sorted(found, key=lambda f: not f.severe)
 
 

@@ -95,8 +95,8 @@ def _why(said: str) -> str:
 def _reason(said: str) -> str:
     """The sentence of a KenLM program's last words that says what went wrong."""
     lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith(("===", "---", "***"))]
-    told = [i for i, line in enumerate(lines) if " threw " in line]
-    if told and told[-1] + 1 < len(lines):
-        return lines[told[-1] + 1].partition(";")[0]
+    thrown = [i for i, line in enumerate(lines) if " threw " in line]
+    if thrown and thrown[-1] + 1 < len(lines):
+        return lines[thrown[-1] + 1].partition(";")[0]
     last = [line for line in lines if line not in ("ERROR", "SUCCESS")]
     return last[-1] if last else "it said nothing"

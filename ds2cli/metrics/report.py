@@ -10,7 +10,7 @@ from typing import Any
 
 from ds2cli.metrics.causes import NOTHING, Causes, shown
 from ds2cli.metrics.oracle import Oracle
-from ds2cli.metrics.wer import UNITS, Counts, Step, align, count
+from ds2cli.metrics.wer import UNITS, Counts, EditStep, align, count
 
 RATE_NAMES = {"word": "WER", "char": "CER"}
 
@@ -24,7 +24,7 @@ def rate_line(name: str, counts: Counts) -> str:
     return f"%{name} {counts.rate:.2f} [ {counts.errors} / {counts.total}, {edits} ]"
 
 
-def utterance_lines(name: str, steps: Sequence[Step], errors: Errors | None = None) -> list[str]:
+def utterance_lines(name: str, steps: Sequence[EditStep], errors: Errors | None = None) -> list[str]:
     """Four rows of one alignment as Kaldi's per_utt: ref, hyp, op (C S I D) and their counts.
 
     errors: of its steps that are no hits, in order; they make a fifth row with the cause of each.
@@ -65,7 +65,7 @@ class Report:
     missing: int = 0
     causes: Causes = field(default_factory=Causes)
     oracle: Oracle = field(default_factory=Oracle)
-    _mistakes: Counter[Step] = field(default_factory=Counter)
+    _mistakes: Counter[EditStep] = field(default_factory=Counter)
     _worst: list[tuple[int, int, str, str, str, Errors | None]] = field(default_factory=list)
 
     def add(
@@ -139,6 +139,6 @@ class Report:
             yield ""
             yield from utterance_lines(name, self._align(ref, hyp), errors if self.why else None)
 
-    def _align(self, ref: str, hyp: str) -> list[Step]:
+    def _align(self, ref: str, hyp: str) -> list[EditStep]:
         split = UNITS[self.units[0]]
         return align(split(ref), split(hyp))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ds2cli.kernels.edit import edit_counts, edit_ops
 
-Step = tuple[str | None, str | None]
+EditStep = tuple[str | None, str | None]
 """One step of an alignment: the unit of the reference and of the hypothesis; None is an insertion or a deletion."""
 
 
@@ -62,7 +62,7 @@ def count(ref: Sequence[str], hyp: Sequence[str]) -> Counts:
     return Counts(*(int(n) for n in edit_counts(*_numbered(ref, hyp))))
 
 
-def align(ref: Sequence[str], hyp: Sequence[str]) -> list[Step]:
+def align(ref: Sequence[str], hyp: Sequence[str]) -> list[EditStep]:
     """The alignment that `count` counts, a step a pair of units."""
     ops = edit_ops(*_numbered(ref, hyp))
     return [(ref[i] if i >= 0 else None, hyp[j] if j >= 0 else None) for i, j in ops.tolist()]

@@ -25,7 +25,7 @@ FORMAT = 1
 
 
 @dataclass
-class Bundle:
+class TrainedModel:
     """A trained network and what it takes to use it.
 
     features: the settings its features were made with. step_s: seconds from one emission step to the next.
@@ -58,7 +58,7 @@ def dump_model(
     return to_safetensors(tensors, {KEY: json.dumps(about, ensure_ascii=False)})
 
 
-def load_model(exp: Path | str) -> Bundle:
+def load_model(exp: Path | str) -> TrainedModel:
     """The network of an experiment folder, or of a .safetensors file, ready to use.
 
     DataError when there is none, the file is not whole, or another version made it.
@@ -79,13 +79,13 @@ def load_model(exp: Path | str) -> Bundle:
     raise DataError(f"{path}: made by another version of ds2: format {number}, expected {FORMAT} (train it again)")
 
 
-def _bundle(about: dict[str, Any], state: dict[str, Tensor]) -> Bundle:
+def _bundle(about: dict[str, Any], state: dict[str, Tensor]) -> TrainedModel:
     vocab = Vocab.from_json(about)
-    model = network_of(build(ModelConfig, ("its settings", about["model"])), len(vocab), state)
-    return Bundle(model, vocab, about["features"], step_seconds(model, about["features"]), about["made"])
+    model = build_network(build(ModelConfig, ("its settings", about["model"])), len(vocab), state)
+    return TrainedModel(model, vocab, about["features"], step_seconds(model, about["features"]), about["made"])
 
 
-def network_of(config: ModelConfig, symbols: int, state: dict[str, Tensor]) -> DeepSpeech2:
+def build_network(config: ModelConfig, symbols: int, state: dict[str, Tensor]) -> DeepSpeech2:
     """The network with these weights, which it shares, ready to use. RuntimeError when they do not fit."""
     with torch.device("meta"):
         model = DeepSpeech2(config, symbols, len(state["mean"]))
@@ -103,7 +103,7 @@ def step_seconds(model: DeepSpeech2, features: dict[str, Any]) -> float:
     return float(features["hop_ms"]) / 1000 * model.stride
 
 
-def take_over(model: DeepSpeech2, vocab: Vocab, other: Bundle) -> list[str]:
+def transfer_weights(model: DeepSpeech2, vocab: Vocab, other: TrainedModel) -> list[str]:
     """Give a model the weights of another network where name and shape are the same, of its output those of the symbols
     that both have; returns the names of the weights that it keeps, in whole or in part.
 

@@ -10,29 +10,29 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.utils.rnn import pad_sequence
 
-from ds2cli.nn.checkpoint import Bundle
+from ds2cli.feats.padding import pad
+from ds2cli.nn.checkpoint import TrainedModel
 
 BATCH_FRAMES = 6000
 """Frames in a batch, padding included: a minute of audio keeps both cores busy and fits any cache of activations."""
 
 
 def emissions(
-    bundle: Bundle, feats: Sequence[NDArray[np.float32]], check: Callable[[], None] = lambda: None
+    trained: TrainedModel, feats: Sequence[NDArray[np.float32]], check: Callable[[], None] = lambda: None
 ) -> list[NDArray[np.float32]]:
     """Log-probabilities of each utterance.
 
     feats: (T, F) float32 log power each, T >= 0.  check: called before each batch, it may raise to end the work.
     Returns (T', V) float32 each, T' = ceil(T / stride), in the order given.
     """
-    out: list[NDArray[np.float32]] = [np.zeros((0, len(bundle.vocab)), np.float32)] * len(feats)
+    out: list[NDArray[np.float32]] = [np.zeros((0, len(trained.vocab)), np.float32)] * len(feats)
     for group in _groups([len(x) for x in feats]):
         check()
         lengths = torch.tensor([len(feats[i]) for i in group])
         with torch.inference_mode():
-            padded = pad_sequence([torch.from_numpy(feats[i]) for i in group], batch_first=True)
-            logits, steps = bundle.model(padded.to(bundle.model.mean.device), lengths)
+            padded = torch.from_numpy(pad([feats[i] for i in group]))
+            logits, steps = trained.model(padded.to(trained.model.mean.device), lengths)
             scores = logits.log_softmax(-1).transpose(0, 1).cpu().numpy()
         for i, row, count in zip(group, scores, steps.tolist(), strict=True):
             out[i] = row[:count].copy()

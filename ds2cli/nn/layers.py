@@ -17,7 +17,7 @@ from torch.nn import functional
 from ds2cli.nn.norm import SequenceNorm
 from ds2cli.nn.rnn import cudnn
 from ds2cli.nn.rnn.cells import GRU, Cell, clipped_relu
-from ds2cli.nn.rnn.recurrence import recur_packed
+from ds2cli.nn.rnn.recurrence import rnn_packed
 
 
 class _Pack(torch.autograd.Function):
@@ -146,7 +146,7 @@ class Recurrent(nn.Module):
         if cudnn.suits(self.cell, self.norm, x):
             weight, bias = cudnn.folded(self.project, self.norm, x)
             return cudnn.run(self.cell, x, weight, bias, self.recurrent, frames.active)
-        return recur_packed(self.cell, self.norm(self.project(x)), self.recurrent, frames.lengths)
+        return rnn_packed(self.cell, self.norm(self.project(x)), self.recurrent, frames.lengths)
 
 
 class RowConv(nn.Module):

@@ -8,19 +8,19 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ds2cli.nn.distributed.process_group import Group
+from ds2cli.nn.distributed.process_group import ProcessGroup
 
 
 class SequenceNorm(nn.BatchNorm1d):
     """torch's batch norm over packed frames; in training with a group, over the frames of all its processes."""
 
-    group: Group | None = None
+    group: ProcessGroup | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (M, C); with a group M may be 0, as the others need this process's part all the same."""
         if not self.training or self.group is None or self.group.size == 1:
             return super().forward(x)
-        y, mean, variance, count = _Together.apply(x, self.weight, self.bias, self.eps, self.group)  # type: ignore[no-untyped-call]
+        y, mean, variance, count = _SyncBatchNorm.apply(x, self.weight, self.bias, self.eps, self.group)  # type: ignore[no-untyped-call]
         with torch.no_grad():
             share = self.momentum or 0.1
             self.running_mean.lerp_(mean, share)  # type: ignore[union-attr, operator]
@@ -29,21 +29,21 @@ class SequenceNorm(nn.BatchNorm1d):
         return y  # type: ignore[no-any-return]
 
 
-def together(model: nn.Module) -> list[SequenceNorm]:
+def synchronized_norms(model: nn.Module) -> list[SequenceNorm]:
     """The norms of a model that take their statistics over several processes, in the order in which it calls them."""
     norms = [m for m in model.modules() if isinstance(m, SequenceNorm)]
     return [norm for norm in norms if norm.group is not None and norm.group.size > 1]
 
 
-class _Together(torch.autograd.Function):
+class _SyncBatchNorm(torch.autograd.Function):
     """Normalise by the mean and variance of all processes' frames."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, group: Group
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, group: ProcessGroup
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         wide = x.double()
-        sums = group.add(torch.cat([wide.sum(0), wide.square().sum(0), wide.new_tensor([len(x)])]))
+        sums = group.all_reduce(torch.cat([wide.sum(0), wide.square().sum(0), wide.new_tensor([len(x)])]))
         total, squares = sums[:-1].chunk(2)
         count = sums[-1].clamp_min(1)
         mean = total / count
@@ -60,6 +60,6 @@ class _Together(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         normal, weight, scale, count = ctx.saved_tensors
         dbias, dweight = dy.sum(0), (dy * normal).sum(0)
-        mean_dy, mean_dot = (ctx.group.add(torch.cat([dbias, dweight])) / count).to(dy.dtype).chunk(2)
+        mean_dy, mean_dot = (ctx.group.all_reduce(torch.cat([dbias, dweight])) / count).to(dy.dtype).chunk(2)
         dx = (dy - mean_dy - normal * mean_dot) * (weight * scale)
         return dx, dweight, dbias, None, None

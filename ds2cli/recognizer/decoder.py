@@ -13,7 +13,7 @@ from ds2cli.config.decode import LIMITS, TUNED, WEIGHTS, DecodeConfig, SearchCon
 from ds2cli.errors import DataError, UsageError
 from ds2cli.lm.lint import lint
 from ds2cli.lm.query import NgramLm
-from ds2cli.recognizer.experiment import Network
+from ds2cli.recognizer.experiment import Experiment
 from ds2cli.search.beam import BeamSearch
 from ds2cli.search.greedy import greedy
 from ds2cli.search.hypothesis import Hypothesis
@@ -30,7 +30,7 @@ def _silent(_: str) -> None:
     pass
 
 
-def resolve(config: S, exp: str, warn: Callable[[str], None] = _silent) -> S:
+def resolve_settings(config: S, exp: str, warn: Callable[[str], None] = _silent) -> S:
     """The settings with the weights filled in: option and --config, else EXP/decode.toml, else the default.
 
     EXP/decode.toml was found with a language model, and holds for a search with one; `warn` is called when that was
@@ -72,9 +72,9 @@ def kept(exp: str) -> DecodeConfig:
     return replace(build(DecodeConfig, (str(path), values)), lm=values.get(MADE_BY, {}).get("lm"))
 
 
-def search_for(
+def build_search(
     config: SearchConfig,
-    network: Network,
+    experiment: Experiment,
     warn: Callable[[str], None] = _silent,
     references: Iterable[str] | None = None,
 ) -> Search:
@@ -83,7 +83,7 @@ def search_for(
     DataError when network, model and word lists do not go together.
     warn: called with what is odd about them and does not forbid to go on.  references: texts they should go with too.
     """
-    vocab = network.vocab
+    vocab = experiment.vocab
     if config.greedy:
         return lambda log_probs, best: [greedy(log_probs, vocab)]
     lm = None if config.lm is None else NgramLm.load(config.lm)
@@ -107,12 +107,12 @@ def search_for(
             beta=config.beta or 0.0,
             unknown=-math.inf if config.closed else config.unknown or 0.0,
             unknown_letter=config.unknown_letter or 0.0,
-            end=config.sentence_end,
-            width=_of(config, "beam"),
-            gap=_of(config, "beam_gap"),
-            mass=_of(config, "prune_mass"),
-            top=_of(config, "prune_top"),
-            floor=-math.inf if config.prune_logp is None else config.prune_logp,
+            sentence_end=config.sentence_end,
+            beam=_of(config, "beam"),
+            beam_gap=_of(config, "beam_gap"),
+            prune_mass=_of(config, "prune_mass"),
+            prune_top=_of(config, "prune_top"),
+            prune_logp=-math.inf if config.prune_logp is None else config.prune_logp,
             hotwords=hotwords,
             words=words,
         )
@@ -120,7 +120,7 @@ def search_for(
         raise DataError(f"{config.lexicon or config.lm}: {e}") from e
 
 
-def described(config: SearchConfig, exp: str) -> str:
+def describe_search(config: SearchConfig, exp: str) -> str:
     """The model of resolved settings and what it weighs, in a line; nothing without one."""
     if config.lm is None:
         return ""

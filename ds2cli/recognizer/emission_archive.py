@@ -10,9 +10,9 @@ from ds2cli.archive import ArkWriter
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
 from ds2cli.manifest import Row
-from ds2cli.recognizer.emissions import Emitted
+from ds2cli.recognizer.emissions import Emission
 
-Chunks = Generator[list[Emitted]]
+Chunks = Generator[list[Emission]]
 
 
 def archive_path(folder: str | None, out: str) -> str:
@@ -50,7 +50,7 @@ def _written(chunks: Chunks, writer: ArkWriter) -> Chunks:
             yield [item if item.row.get("emission") is not None else _stored(item, writer) for item in items]
 
 
-def _stored(item: Emitted, writer: ArkWriter) -> Emitted:
+def _stored(item: Emission, writer: ArkWriter) -> Emission:
     place = writer.write(item.row["id"], item.log_probs)
     fields = {"emission": place, "num_steps": len(item.log_probs), "step_s": item.step_s}
     return item._replace(row={**item.row, **fields})

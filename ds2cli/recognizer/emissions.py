@@ -19,7 +19,7 @@ from ds2cli.archive import read_matrix
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance
 from ds2cli.manifest import Row
-from ds2cli.recognizer.experiment import Network
+from ds2cli.recognizer.experiment import Experiment
 from ds2cli.search.emission import checked
 
 FIRST, CHUNK = 8, 64
@@ -36,10 +36,10 @@ WAITING = 4
 
 T = TypeVar("T")
 R = TypeVar("R")
-FeaturesOf = Callable[[Row, "Network"], NDArray[np.float32]]
+FeatureSource = Callable[[Row, "Experiment"], NDArray[np.float32]]
 
 
-class Emitted(NamedTuple):
+class Emission(NamedTuple):
     """A row, its (T, V) float32 log-probabilities and the seconds from one step to the next."""
 
     row: Row
@@ -54,27 +54,27 @@ class Dropped(NamedTuple):
     error: BadUtterance
 
 
-def stored_features(row: Row, network: Network) -> NDArray[np.float32]:
+def read_features(row: Row, experiment: Experiment) -> NDArray[np.float32]:
     """The features (T, F) that a row points at; BadUtterance when there are none or another network wants them."""
     if row.get("feats") is None:
         raise BadUtterance("no-feats", "it has neither `emission` nor `feats` (ds2 featurize)")
     features = read_matrix(row["feats"], row["id"])
     if not len(features):
         raise BadUtterance("too-short", "its features have no frame")
-    if features.shape[1] != network.bundle.bins:
+    if features.shape[1] != experiment.trained.bins:
         raise BadUtterance(
-            "wrong-features", f"{features.shape[1]} bins, the network was trained on {network.bundle.bins}"
+            "wrong-features", f"{features.shape[1]} bins, the network was trained on {experiment.trained.bins}"
         )
     return features
 
 
-def emitted(
+def load_emissions(
     rows: Iterable[Row],
     ledger: Ledger,
-    network: Network,
+    experiment: Experiment,
     times: bool = True,
-    features: FeaturesOf = stored_features,
-) -> Generator[list[Emitted]]:
+    features: FeatureSource = read_features,
+) -> Generator[list[Emission]]:
     """Yield rows in order, some at a time, with their emissions; what has none that can be used is dropped.
 
     The next ones are read and computed in a thread of their own while the caller works on those it was given. `rows` is
@@ -86,25 +86,27 @@ def emitted(
 
     stop = threading.Event()
 
-    def emit(chunk: list[Row]) -> list[Emitted | Dropped]:
-        return _emit(chunk, network, times, features, stop)
+    def emit(chunk: list[Row]) -> list[Emission | Dropped]:
+        return _emit(chunk, experiment, times, features, stop)
 
     for some in _ahead(emit, _chunks(rows), stop):
         kept = []
         for item in some:
-            if isinstance(item, Emitted):
+            if isinstance(item, Emission):
                 kept.append(item)
             else:
                 ledger.drop_error(item.id, item.error)
         yield kept
 
 
-def in_threads(work: Callable[[Emitted], R], chunks: Generator[list[Emitted]], ledger: Ledger, nj: int) -> Generator[R]:
+def map_emissions(
+    work: Callable[[Emission], R], chunks: Generator[list[Emission]], ledger: Ledger, nj: int
+) -> Generator[R]:
     """`work` on each item of each chunk in `nj` threads, results in order; an utterance it calls bad is dropped.
 
     The threads go on with the last items of a chunk while the next one is waited for.
     """
-    waiting: deque[tuple[Emitted, Future[R]]] = deque()
+    waiting: deque[tuple[Emission, Future[R]]] = deque()
 
     def finished(count: int) -> Iterator[R]:
         for _ in range(count):
@@ -159,46 +161,46 @@ def _ahead(work: Callable[[T], R], items: Iterable[T], stop: threading.Event) ->
 
 
 def _emit(
-    chunk: list[Row], network: Network, times: bool, features: FeaturesOf, stop: threading.Event
-) -> list[Emitted | Dropped]:
+    chunk: list[Row], experiment: Experiment, times: bool, features: FeatureSource, stop: threading.Event
+) -> list[Emission | Dropped]:
     """The rows of a chunk with their emissions, or the reasons why they have none."""
 
     def check() -> None:
         if stop.is_set():
             raise CancelledError
 
-    found: list[Emitted | Dropped | None] = [None] * len(chunk)
+    found: list[Emission | Dropped | None] = [None] * len(chunk)
     missing = []
     for i, row in enumerate(chunk):
         check()
         try:
             if row.get("emission") is not None:
-                log_probs = checked(read_matrix(row["emission"], row["id"]), network.vocab)
-                found[i] = Emitted(row, log_probs, _step(row, network, times))
+                log_probs = checked(read_matrix(row["emission"], row["id"]), experiment.vocab)
+                found[i] = Emission(row, log_probs, _step(row, experiment, times))
             else:
-                missing.append((i, features(row, network)))
+                missing.append((i, features(row, experiment)))
         except BadUtterance as e:
             found[i] = Dropped(row["id"], e)
-    for i, log_probs in _computed(missing, network, check):
+    for i, log_probs in _computed(missing, experiment, check):
         try:
-            found[i] = Emitted(chunk[i], checked(log_probs, network.vocab), network.bundle.step_s)
+            found[i] = Emission(chunk[i], checked(log_probs, experiment.vocab), experiment.trained.step_s)
         except BadUtterance as e:
             found[i] = Dropped(chunk[i]["id"], e)
     return [item for item in found if item is not None]
 
 
 def _computed(
-    missing: list[tuple[int, NDArray[np.float32]]], network: Network, check: Callable[[], None]
+    missing: list[tuple[int, NDArray[np.float32]]], experiment: Experiment, check: Callable[[], None]
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     if not missing:
         return
     from ds2cli.nn.infer import emissions
 
-    scores = emissions(network.bundle, [x for _, x in missing], check)
+    scores = emissions(experiment.trained, [x for _, x in missing], check)
     yield from zip((i for i, _ in missing), scores, strict=True)
 
 
-def _step(row: Row, network: Network, times: bool) -> float:
+def _step(row: Row, experiment: Experiment, times: bool) -> float:
     if row.get("step_s"):
         return float(row["step_s"])
-    return network.bundle.step_s if times else 0.0
+    return experiment.trained.step_s if times else 0.0

@@ -13,10 +13,10 @@ from ds2cli.errors import DataError
 from ds2cli.text.vocab import Vocab
 
 if TYPE_CHECKING:
-    from ds2cli.nn.checkpoint import Bundle
+    from ds2cli.nn.checkpoint import TrainedModel
 
 
-class Network:
+class Experiment:
     """An experiment folder, opened as far as it is needed: rows with emissions ask only for its symbols."""
 
     def __init__(self, exp: str) -> None:
@@ -29,13 +29,13 @@ class Network:
         try:
             return _stored_vocab(self.exp)
         except FileNotFoundError:
-            return Vocab.load(tokens) if tokens.is_file() else self.bundle.vocab
+            return Vocab.load(tokens) if tokens.is_file() else self.trained.vocab
         except (DataError, OSError, SafetensorError, KeyError, TypeError, ValueError):
             # opening all of it says what is wrong
-            return self.bundle.vocab
+            return self.trained.vocab
 
     @cached_property
-    def bundle(self) -> Bundle:
+    def trained(self) -> TrainedModel:
         """The trained network; DataError when there is none."""
         from ds2cli.nn.checkpoint import load_model
 

@@ -56,9 +56,9 @@ def align_labels(log_probs: NDArray[np.float32], symbols: Sequence[int], vocab: 
     states = viterbi(log_probs, labels)
     spoken = states % 2 == 1
     label = states // 2  # of a spoken step: which label
-    emitted = np.zeros(len(states), dtype=np.int64)
-    emitted[spoken] = labels[label[spoken]]
-    path = log_probs[np.arange(len(states)), emitted]
+    load_emissions = np.zeros(len(states), dtype=np.int64)
+    load_emissions[spoken] = labels[label[spoken]]
+    path = log_probs[np.arange(len(states)), load_emissions]
     words, begin = [], 0
     spaces = [i for i, symbol in enumerate(symbols) if vocab.symbols[symbol] == " "]
     for end in [*spaces, len(symbols)] if len(symbols) else []:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.metrics.wer import UNITS, Step, align
+from ds2cli.metrics.wer import UNITS, EditStep, align
 from ds2cli.search.hypothesis import Hypothesis
 from ds2cli.search.text_score import TextScore
 
@@ -64,7 +64,7 @@ class Attribution:
 
 
 def attribute(log_probs: NDArray[np.float32], ref: str, hyp: str, score: TextScore, unit: str = "word") -> Attribution:
-    """The cause of each error of `hyp`; `Step`s of the alignment that are right have none.
+    """The cause of each error of `hyp`; `EditStep`s of the alignment that are right have none.
 
     log_probs: (T, V) float32, contiguous log-probabilities without NaN, that `hyp` was found in.
     unit: "word" or "char", what an error is counted in.
@@ -88,7 +88,7 @@ def unexplained(ref: str, hyp: str, unit: str = "word") -> list[Error]:
     return [Error(said, heard, UNEXPLAINED) for said, heard in steps if said != heard]
 
 
-def regions(steps: Sequence[Step]) -> Iterator[tuple[int, int]]:
+def regions(steps: Sequence[EditStep]) -> Iterator[tuple[int, int]]:
     """Begin and end of each run of errors."""
     begin = None
     for i, (said, heard) in enumerate(steps):
@@ -101,7 +101,7 @@ def regions(steps: Sequence[Step]) -> Iterator[tuple[int, int]]:
         yield begin, len(steps)
 
 
-def repaired(steps: Sequence[Step], begin: int, end: int, unit: str = "word") -> str:
+def repaired(steps: Sequence[EditStep], begin: int, end: int, unit: str = "word") -> str:
     """The hypothesis with the reference's words from step `begin` to `end`."""
     units = [said if begin <= i < end else heard for i, (said, heard) in enumerate(steps)]
     return (" " if unit == "word" else "").join(u for u in units if u is not None)
@@ -121,7 +121,7 @@ def as_fields(errors: Sequence[Error]) -> list[dict[str, Any]]:
     ]
 
 
-def _judged(steps: Sequence[Step], repair: Hypothesis, found: Hypothesis, score: TextScore) -> Iterator[Error]:
+def _judged(steps: Sequence[EditStep], repair: Hypothesis, found: Hypothesis, score: TextScore) -> Iterator[Error]:
     differences = [
         a - b if math.isfinite(a) and math.isfinite(b) else None
         for a, b in ((repair.am, found.am), (repair.lm, found.lm), (repair.score, found.score))

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from ds2cli.kernels.beam import beam_begin, beam_best, beam_search, beam_steps
 from ds2cli.kernels.prefix import NO_SPACE, BeamOptions, Lexicon, Task
 from ds2cli.lm.query import NgramLm
-from ds2cli.search.hotwords import phrases_for
+from ds2cli.search.hotwords import build_phrases
 from ds2cli.search.hypothesis import Hypothesis
-from ds2cli.search.lexicon import lexicon_for
+from ds2cli.search.lexicon import build_lexicon
 from ds2cli.text.vocab import Vocab
 
 
@@ -22,7 +22,7 @@ from ds2cli.text.vocab import Vocab
 class BeamSearch:
     """A search made ready for one alphabet and one model; it keeps no state, so threads may share it.
 
-    What the options mean stands with BeamOptions; `weigh` gives the same search with other weights.
+    What the options mean stands with BeamOptions; `with_options` gives the same search with other weights.
     """
 
     vocab: Vocab
@@ -38,28 +38,28 @@ class BeamSearch:
         beta: float = 0.0,
         unknown: float = 0.0,
         unknown_letter: float = 0.0,
-        end: bool = True,
-        width: int = 64,
-        gap: float = math.inf,
-        mass: float = 1.0,
-        top: int | None = None,
-        floor: float = -math.inf,
+        sentence_end: bool = True,
+        beam: int = 64,
+        beam_gap: float = math.inf,
+        prune_mass: float = 1.0,
+        prune_top: int | None = None,
+        prune_logp: float = -math.inf,
         hotwords: Mapping[str, float] | None = None,
         words: Iterable[str] | None = None,
     ) -> BeamSearch:
         """Join alphabet and model; DataError where that leaves nothing to search. Ask lm/lint.py before.
 
-        hotwords: phrases and the nats that each adds when it is said; see `phrases_for`.
-        words: the only ones that may be written, with a model or without; see `lexicon_for`. `unknown` = -inf allows
+        hotwords: phrases and the nats that each adds when it is said; see `build_phrases`.
+        words: the only ones that may be written, with a model or without; see `build_lexicon`. `unknown` = -inf allows
         those of the model only.
         """
         space = vocab.symbols.index(" ") if " " in vocab.symbols else NO_SPACE
         options = BeamOptions(
-            float(alpha), float(beta), float(unknown), float(unknown_letter), bool(end), space, int(width), float(gap),
-            float(mass), len(vocab) if top is None else min(int(top), len(vocab)), float(floor),
+            float(alpha), float(beta), float(unknown), float(unknown_letter), bool(sentence_end), space, int(beam), float(beam_gap),
+            float(prune_mass), len(vocab) if prune_top is None else min(int(prune_top), len(vocab)), float(prune_logp),
         )  # fmt: skip
-        phrases = phrases_for(vocab, hotwords or {})
-        return cls(vocab, Task((lm or NgramLm.none()).tables, lexicon_for(vocab, lm, words), phrases, options))
+        phrases = build_phrases(vocab, hotwords or {})
+        return cls(vocab, Task((lm or NgramLm.none()).tables, build_lexicon(vocab, lm, words), phrases, options))
 
     @property
     def options(self) -> BeamOptions:
@@ -71,7 +71,7 @@ class BeamSearch:
         """How symbols spell the units of the model."""
         return self.task.lexicon
 
-    def weigh(self, **weights: float) -> BeamSearch:
+    def with_options(self, **weights: float) -> BeamSearch:
         """The same search with other `options`."""
         options = self.options._replace(**{name: type(getattr(self.options, name))(w) for name, w in weights.items()})
         return BeamSearch(self.vocab, self.task._replace(options=options))
@@ -92,7 +92,7 @@ class BeamSearch:
 
     def _to_ask_for(self, best: int) -> int:
         """How many spellings have so many texts among them."""
-        return best if best <= 1 or self.vocab.by_character else self.options.width
+        return best if best <= 1 or self.vocab.by_character else self.options.beam
 
     def _hypotheses(self, rows: NDArray[np.int32], scores: NDArray[np.float64], best: int) -> list[Hypothesis]:
         """The texts in their order; of several spellings of a text the best one stands for it."""

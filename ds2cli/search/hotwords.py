@@ -14,7 +14,7 @@ from ds2cli.text.vocab import Vocab
 Symbols = tuple[int, ...]
 
 
-def phrases_for(vocab: Vocab, wanted: Mapping[str, float]) -> Phrases:
+def build_phrases(vocab: Vocab, wanted: Mapping[str, float]) -> Phrases:
     """The automaton of phrases and their weights (nats, added each time a phrase is said; negative to avoid it).
 
     Where the alphabet has a space a phrase matches whole words only. BadUtterance "unspellable" names the phrase;

@@ -19,7 +19,7 @@ from ds2cli.lm.text import MARKS, finest_unit, token_of, unit_of
 from ds2cli.text.vocab import Vocab
 
 
-def lexicon_for(vocab: Vocab, lm: NgramLm | None, words: Iterable[str] | None = None) -> Lexicon:
+def build_lexicon(vocab: Vocab, lm: NgramLm | None, words: Iterable[str] | None = None) -> Lexicon:
     """The lexicon that joins `vocab` and `lm`; DataError where it leaves nothing to search.
 
     words: the only ones that may be written; None where any may. Those that `vocab` cannot spell never are; those that
@@ -59,7 +59,7 @@ def _of_words(vocab: Vocab, lm: NgramLm, words: Iterable[str]) -> Lexicon:
     ids = lm.lookup(list(spelled)).tolist()
     unigrams = lm.unigrams()
     lexicon = trie(list(spelled.values()), ids, unigrams[ids].tolist(), len(vocab))
-    return lexicon._replace(stranger=float(unigrams[lm.tables.unk]))
+    return lexicon._replace(unk_logprob=float(unigrams[lm.tables.unk]))
 
 
 def trie(spelled: Sequence[Sequence[int]], ids: Sequence[int], unigrams: Sequence[float], V: int) -> Lexicon:
@@ -85,11 +85,11 @@ def trie(spelled: Sequence[Sequence[int]], ids: Sequence[int], unigrams: Sequenc
     word = np.full(nodes, -1, dtype=np.int64)
     word[at] = np.array(ids, dtype=np.int64)
     symbol = np.concatenate(symbols)
-    ahead = np.full(nodes, -np.inf)
-    np.maximum.at(ahead, at, np.array(unigrams, dtype=np.float64))
+    lookahead = np.full(nodes, -np.inf)
+    np.maximum.at(lookahead, at, np.array(unigrams, dtype=np.float64))
     above = nodes
     for parent in reversed(parents):
         above -= len(parent)
-        np.maximum.at(ahead, parent, ahead[above : above + len(parent)])
+        np.maximum.at(lookahead, parent, lookahead[above : above + len(parent)])
     unit = np.zeros(V, dtype=np.int64)
-    return Lexicon(NO_LM, first.astype(np.int32), symbol.astype(np.int32), word, unit, ahead, 0.0, False)
+    return Lexicon(NO_LM, first.astype(np.int32), symbol.astype(np.int32), word, unit, lookahead, 0.0, False)

@@ -14,8 +14,8 @@ from ds2cli.errors import BadUtterance
 from ds2cli.kernels.phrases import close, follow, has_phrases
 from ds2cli.kernels.prefix import CHAR_LM, NO_LM, WORD_LM
 from ds2cli.kernels.spelling import ROOT, word_at
-from ds2cli.kernels.text_logprob import text_log_prob
-from ds2cli.kernels.trie import down
+from ds2cli.kernels.text_logprob import text_logprob
+from ds2cli.kernels.trie import trie_child
 from ds2cli.lm.arpa import BOS, EOS, UNK
 from ds2cli.lm.query import NgramLm
 from ds2cli.lm.text import tokens
@@ -46,7 +46,7 @@ class TextScore:
         if options.space >= 0:
             text = " ".join(text.split())
         labels = np.array(vocab.encode(text), dtype=np.int32)
-        am = float(text_log_prob(log_probs, labels, options.space))
+        am = float(text_logprob(log_probs, labels, options.space))
         lm, bonus = self._of_model(text)
         score = am + options.alpha * lm + bonus + self._of_phrases(labels)
         return Hypothesis(text, score, am, lm, tuple(labels.tolist()))
@@ -72,7 +72,7 @@ class TextScore:
         log_p = 0.0
         if self.lm is not None:
             log10 = self.lm.word_log10(units).astype(np.float64)
-            log_p = LN10 * float(log10.sum() if options.end else log10[:-1].sum())
+            log_p = LN10 * float(log10.sum() if options.sentence_end else log10[:-1].sum())
         if lexicon.kind == WORD_LM:
             bonus = sum(self._of_word(word)[1] for word in text.split())
         else:
@@ -86,7 +86,7 @@ class TextScore:
         """The unit that a word is, -1 or below if it does not, and what it adds beside alpha log p_lm (nats)."""
         lexicon, node = self.search.lexicon, ROOT
         for symbol in self.search.vocab.encode(word):
-            node = down(lexicon.first, lexicon.symbol, node, symbol)
+            node = trie_child(lexicon.first, lexicon.symbol, node, symbol)
         _, bonus = word_at(node, self.search.task.lm.unk, lexicon, self.search.options)
         return int(lexicon.word[node] if node >= 0 else node), float(bonus)
 

@@ -19,8 +19,8 @@ from ds2cli.errors import BadUtterance
 from ds2cli.feats.spectrogram import gain
 from ds2cli.io import open_out_bytes
 from ds2cli.manifest import Row
-from ds2cli.train.augmenter import Augmenter, Draw, draw, frames_in
-from ds2cli.train.pools import banks
+from ds2cli.train.augmenter import Augmenter, AugmentPlan, draw, frames_in
+from ds2cli.train.pools import open_pools
 
 LOUDEST = 0.99
 """A file of 16 bits holds no more; what would be louder is written more quietly as a whole."""
@@ -37,7 +37,7 @@ class _Utterance:
 
 def listener(config: AugmentConfig, seed: int, features: SpectrogramConfig) -> Augmenter:
     """An augmenter for `hear`, which reads recordings only."""
-    noise, rooms = banks(config)
+    noise, rooms = open_pools(config)
     return Augmenter(config, features, seed, np.zeros(features.num_bins, np.float32), _no_features, noise, rooms)
 
 
@@ -65,7 +65,7 @@ def hear(make: Augmenter, epoch: int, rows: Iterable[Row], folder: str, ledger: 
         yield row["id"], _said(make, draw(make.config, make.seed, epoch, row["id"]), len(sound))
 
 
-def _said(make: Augmenter, drawn: Draw, num_samples: int) -> str:
+def _said(make: Augmenter, drawn: AugmentPlan, num_samples: int) -> str:
     """What was mixed in; not what was to be, and could not be read."""
     drawn = replace(
         drawn,

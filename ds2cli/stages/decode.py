@@ -13,8 +13,8 @@ from ds2cli.errors import BadUtterance
 from ds2cli.manifest import Row
 from ds2cli.recognizer.decoder import Search
 from ds2cli.recognizer.emission_archive import keep_emissions
-from ds2cli.recognizer.emissions import Emitted, FeaturesOf, emitted, in_threads, stored_features
-from ds2cli.recognizer.experiment import Network
+from ds2cli.recognizer.emissions import Emission, FeatureSource, load_emissions, map_emissions, read_features
+from ds2cli.recognizer.experiment import Experiment
 from ds2cli.search.align import align_labels, as_fields
 from ds2cli.search.beam import BeamSearch
 from ds2cli.search.hypothesis import Hypothesis
@@ -27,9 +27,9 @@ def run(
     config: SearchConfig,
     rows: Iterable[Row],
     ledger: Ledger,
-    network: Network,
+    experiment: Experiment,
     search: Search,
-    features: FeaturesOf = stored_features,
+    features: FeatureSource = read_features,
     ark: str | None = None,
 ) -> Generator[Row]:
     """Yield each row with `pred_text` and `pred_score`, and with `nbest`, `pred_words` and `partials` as asked for.
@@ -38,7 +38,7 @@ def run(
     whose rows get `emission`, `num_steps` and `step_s`; it appears after the last one, unless too many are bad.
     """
 
-    def work(item: Emitted) -> Row:
+    def work(item: Emission) -> Row:
         best = max(1, config.nbest)
         row = dict(item.row)
         if config.partials is None:
@@ -55,20 +55,20 @@ def run(
             ]
         if config.timestamps:
             log_probs = np.maximum(item.log_probs, np.float32(LEAST_LOG_PROB))
-            row["pred_words"] = as_fields(align_labels(log_probs, found[0].labels, network.vocab, item.step_s).words)
+            row["pred_words"] = as_fields(align_labels(log_probs, found[0].labels, experiment.vocab, item.step_s).words)
         return row
 
     times = config.timestamps or config.partials is not None
-    chunks = emitted(rows, ledger, network, times, features)
+    chunks = load_emissions(rows, ledger, experiment, times, features)
     if ark is None:
-        return in_threads(work, chunks, ledger, config.nj)
+        return map_emissions(work, chunks, ledger, config.nj)
     return keep_emissions(
-        ark, chunks, lambda kept: in_threads(work, kept, ledger, config.nj), ledger, config.max_bad, stage="decode"
+        ark, chunks, lambda kept: map_emissions(work, kept, ledger, config.nj), ledger, config.max_bad, stage="decode"
     )
 
 
 def in_pieces(
-    search: BeamSearch, item: Emitted, piece_s: float, best: int
+    search: BeamSearch, item: Emission, piece_s: float, best: int
 ) -> tuple[list[Hypothesis], list[dict[str, Any]]]:
     """The texts of an emission that is searched `piece_s` at a time: those of all of it at once.
 

@@ -42,7 +42,7 @@ WORST: dict[str, Callable[[Case], float]] = {
 """What makes an utterance whose label fits hard."""
 
 MADE = 3
-"""What `with_odd_ones` adds at the most."""
+"""What `add_edge_cases` adds at the most."""
 
 MOST_FRAMES = 360_000
 """Of an utterance: an hour of 10 ms each. The loss has no such limit, the memory of its formulas in float64 has."""
@@ -51,7 +51,7 @@ HINTS = {"no-num-frames": "ds2 featurize writes num_frames", "unspellable": "is 
 """What to do where rows are dropped for a reason."""
 
 
-def of_rows(rows: Iterable[Row], vocab: Vocab, stride: int, size: int, ledger: Ledger) -> list[Case]:
+def cases_from_rows(rows: Iterable[Row], vocab: Vocab, stride: int, size: int, ledger: Ledger) -> list[Case]:
     """The `size` worst utterances of a manifest with num_frames and text, one too long and one empty among them.
 
     stride: frames a step. What the vocabulary cannot spell and what is longer than MOST_FRAMES is dropped. DataError
@@ -76,10 +76,10 @@ def of_rows(rows: Iterable[Row], vocab: Vocab, stride: int, size: int, ledger: L
     short = [replace(case, verdict=Verdict.TOO_SHORT) for case in cases if case.spare < 0]
     odd = [replace(c, why=c.verdict.code) for c in sorted(short, key=lambda case: case.spare)[:1]]
     odd += [replace(case, why="empty label") for case in cases if not len(case.labels)][:1]
-    return with_odd_ones([*worst(fit, size - MADE), *odd])
+    return add_edge_cases([*worst(fit, size - MADE), *odd])
 
 
-def made_up(symbols: int, size: int, seed: int) -> list[Case]:
+def random_cases(symbols: int, size: int, seed: int) -> list[Case]:
     """A batch without a manifest: 1,500 steps and fewer, 300 labels and fewer."""
     rng = np.random.default_rng(seed)
 
@@ -95,7 +95,7 @@ def made_up(symbols: int, size: int, seed: int) -> list[Case]:
     while len(cases) < size - MADE:
         steps = int(rng.integers(100, 1000))
         cases.append(case(steps, rng.integers(1, symbols, int(rng.integers(1, steps // 2)))))
-    return with_odd_ones(worst([case for case in cases if case.spare >= 0], size - MADE))
+    return add_edge_cases(worst([case for case in cases if case.spare >= 0], size - MADE))
 
 
 def worst(fit: list[Case], size: int) -> list[Case]:
@@ -110,7 +110,7 @@ def worst(fit: list[Case], size: int) -> list[Case]:
     return [replace(named[name], why=", ".join(why)) for name, why in reasons.items()]
 
 
-def with_odd_ones(cases: list[Case]) -> list[Case]:
+def add_edge_cases(cases: list[Case]) -> list[Case]:
     """The cases, and made of them what is missing: a label that does not fit, an empty one, logits with a NaN."""
     fine = [case for case in cases if case.verdict is Verdict.FINE and case.steps]
     longest = max(fine, key=lambda case: len(case.labels))

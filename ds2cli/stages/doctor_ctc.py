@@ -20,7 +20,7 @@ from ds2cli.manifest import Row
 from ds2cli.nn.ctc.loss import Implementation, ctc, has_library
 from ds2cli.nn.ctc.reference import one
 from ds2cli.nn.ctc.verdict import Verdict
-from ds2cli.stages.doctor_cases import Case, made_up, of_rows
+from ds2cli.stages.doctor_cases import Case, cases_from_rows, random_cases
 from ds2cli.text.vocab import Vocab
 from ds2cli.train.data import TOKENS
 
@@ -65,10 +65,10 @@ def choose(config: CtcDoctorConfig, rows: Iterable[Row] | None, ledger: Ledger) 
     """The batch to try, the worst of the rows or one that is made up, and how many symbols its logits have."""
     if rows is None:
         symbols = config.symbols or (len(vocabulary(config.vocab, ())) if config.vocab else SYMBOLS)
-        return made_up(symbols, config.utterances, config.seed), symbols
+        return random_cases(symbols, config.utterances, config.seed), symbols
     found = list(rows)
     vocab = vocabulary(config.vocab, found)
-    cases = of_rows(found, vocab, config.stride or stride_of(config.vocab), config.utterances, ledger)
+    cases = cases_from_rows(found, vocab, config.stride or stride_of(config.vocab), config.utterances, ledger)
     return cases, max(config.symbols or 0, len(vocab))
 
 
@@ -123,7 +123,7 @@ def compare(
     right: Sequence[tuple[float, NDArray[np.float64]]],
 ) -> Finding:
     """Run one loss on a batch (T, N, V), time it, and hold it against what is right."""
-    step = Step(logits, cases, implementation)
+    step = LossStep(logits, cases, implementation)
     costs, verdicts, gradients = step.results()
     absolute, relative = GRADIENT_TOLERANCE[precision]
     defined, cost_errors, gradient_errors, excesses = [], [0.0], [0.0], [0.0]
@@ -146,7 +146,7 @@ def compare(
     return Finding(kind, precision, implementation, cost_error, gradient_error, *counts, agrees, step.seconds())
 
 
-class Step:
+class LossStep:
     """The part of a training step that is the loss: from logits (T, N, V) to their gradient."""
 
     def __init__(self, logits: Tensor, cases: Sequence[Case], implementation: Implementation) -> None:

@@ -7,17 +7,19 @@ from collections.abc import Generator, Iterable
 from ds2cli.drops import Ledger
 from ds2cli.manifest import Row
 from ds2cli.recognizer.emission_archive import Chunks, keep_emissions
-from ds2cli.recognizer.emissions import emitted
-from ds2cli.recognizer.experiment import Network
+from ds2cli.recognizer.emissions import load_emissions
+from ds2cli.recognizer.experiment import Experiment
 
 
-def run(rows: Iterable[Row], ledger: Ledger, network: Network, ark: str, max_bad: float = 100.0) -> Generator[Row]:
+def run(
+    rows: Iterable[Row], ledger: Ledger, experiment: Experiment, ark: str, max_bad: float = 100.0
+) -> Generator[Row]:
     """Yield each row with `emission`, `num_steps` and `step_s`; the archive `ark` appears after the last one.
 
     Emissions that rows already have are computed again. An utterance whose features are missing, broken, or of another
     size than the network's is dropped. When more than `max_bad` percent are (Ds2Error), an earlier archive stays.
     """
-    chunks = emitted(({**row, "emission": None} for row in rows), ledger, network)
+    chunks = load_emissions(({**row, "emission": None} for row in rows), ledger, experiment)
     return keep_emissions(ark, chunks, _rows, ledger, max_bad, stage="emit")
 
 

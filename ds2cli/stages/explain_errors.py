@@ -16,9 +16,9 @@ from ds2cli.kernels.prefix import WORD_LM
 from ds2cli.lm.query import NgramLm
 from ds2cli.manifest import Row
 from ds2cli.metrics.wer import UNITS
-from ds2cli.recognizer.decoder import resolve, search_for
-from ds2cli.recognizer.emissions import CHUNK, Emitted, emitted, in_threads
-from ds2cli.recognizer.experiment import Network
+from ds2cli.recognizer.decoder import build_search, resolve_settings
+from ds2cli.recognizer.emissions import CHUNK, Emission, load_emissions, map_emissions
+from ds2cli.recognizer.experiment import Experiment
 from ds2cli.search.attribute import as_fields, attribute, unexplained
 from ds2cli.search.beam import BeamSearch
 from ds2cli.search.text_score import TextScore
@@ -43,13 +43,13 @@ def settings_of(config: ScoreConfig, rows: str) -> tuple[DecodeConfig, str | Non
         saved = read_toml(path)
         # the settings of other stages lie in files of such names too
         if {f.name for f in fields(DecodeConfig)} >= saved.keys() - {MADE_BY} and "greedy" in saved:
-            return resolve(replace(build(DecodeConfig, (path, saved)), **asked), config.why), path
-    return resolve(DecodeConfig(**asked), config.why), None
+            return resolve_settings(replace(build(DecodeConfig, (path, saved)), **asked), config.why), path
+    return resolve_settings(DecodeConfig(**asked), config.why), None
 
 
-def text_score(settings: DecodeConfig, network: Network) -> TextScore:
+def text_score(settings: DecodeConfig, experiment: Experiment) -> TextScore:
     """The score of texts that these settings decode by; DataError when there is no such model."""
-    search = search_for(replace(settings, greedy=False), network)
+    search = build_search(replace(settings, greedy=False), experiment)
     assert isinstance(search, BeamSearch)
     return TextScore(search, None if settings.lm is None else NgramLm.load(settings.lm))
 
@@ -63,7 +63,7 @@ class Explainer:
     judged, far: utterances whose score was computed, and those of them whose own `pred_score` is another.
     """
 
-    network: Network
+    experiment: Experiment
     score: TextScore
     unit: str = "word"
     nj: int = 1
@@ -91,8 +91,8 @@ class Explainer:
                 yield found.get(row["id"]) or {**row, "errors": []}
 
     def _explained(self, rows: Iterable[Row]) -> Iterator[Row]:
-        chunks = emitted(self._decoded(rows), self.unexplained, self.network, times=False)
-        for row, far in in_threads(self._explain, chunks, self.unexplained, self.nj):
+        chunks = load_emissions(self._decoded(rows), self.unexplained, self.experiment, times=False)
+        for row, far in map_emissions(self._explain, chunks, self.unexplained, self.nj):
             self.judged += 1
             self.far += far
             yield row
@@ -104,7 +104,7 @@ class Explainer:
             else:
                 yield row
 
-    def _explain(self, item: Emitted) -> tuple[Row, bool]:
+    def _explain(self, item: Emission) -> tuple[Row, bool]:
         row = item.row
         found = attribute(item.log_probs, row["text"], row["pred_text"], self.score, self.unit)
         # that of the best path is the score of a path, not of a text
@@ -118,11 +118,11 @@ def explainer(config: ScoreConfig, rows: str) -> tuple[Explainer, DecodeConfig, 
     """All that --why needs: the explainer, the settings it took and the file they come from."""
     assert config.why is not None
     settings, source = settings_of(config, rows)
-    network = Network(config.why)
+    experiment = Experiment(config.why)
     try:
-        score = text_score(settings, network)
+        score = text_score(settings, experiment)
     except DataError as e:
         named = source is not None and config.lm is None and settings.lm is not None and str(e).startswith(settings.lm)
         raise DataError(f"{e}, as {source} names it (--lm FILE)" if named else str(e)) from e
     unit = "char" if config.unit == "char" else "word"
-    return Explainer(network, score, unit, config.nj, settings.greedy), settings, source
+    return Explainer(experiment, score, unit, config.nj, settings.greedy), settings, source

@@ -24,7 +24,7 @@ from ds2cli.lm.kneser_ney import Discounts
 from ds2cli.lm.lint import Finding, lint
 from ds2cli.lm.query import NgramLm
 from ds2cli.lm.text import Unit, most_frequent, number, tokens
-from ds2cli.recognizer.experiment import Network
+from ds2cli.recognizer.experiment import Experiment
 from ds2cli.text.normalize import normalize
 from ds2cli.text.vocab import Vocab
 
@@ -88,7 +88,7 @@ def symbols(source: str | None) -> Vocab | None:
     """The symbols of --vocab: those of an experiment or of a tokens.txt."""
     if source is None:
         return None
-    return Vocab.load(source) if source.endswith(".txt") else Network(source).vocab
+    return Vocab.load(source) if source.endswith(".txt") else Experiment(source).vocab
 
 
 def splitter(unit: Unit, vocab: Vocab | None) -> Callable[[str], list[str]]:

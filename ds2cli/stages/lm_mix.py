@@ -19,7 +19,7 @@ from ds2cli.stages.lm import sentences, splitter, symbols
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """A source, or the mixture: its weight, and of the dev text its perplexity and unknown running words (percent)."""
 
     name: str
@@ -33,7 +33,7 @@ class Mixed:
     """What was mixed. shares: a row a source and one for the mixture; perplexities are nan without a dev text."""
 
     counts: list[int]
-    shares: list[Share]
+    shares: list[Shard]
 
 
 def given_weights(config: MixConfig, sources: list[str]) -> list[float]:
@@ -66,7 +66,7 @@ def run(config: MixConfig, sources: list[str], weights: list[float], ledger: Led
         each = ", ".join(f"{source} of {unit}s" for source, unit in zip(sources, units, strict=True))
         raise DataError(f"lm mix: the models are of different units: {each}")
     if config.dev is None:
-        nothing = [Share(s, w, math.nan, math.nan) for s, w in zip([*sources, "mixture"], [*weights, 1.0], strict=True)]
+        nothing = [Shard(s, w, math.nan, math.nan) for s, w in zip([*sources, "mixture"], [*weights, 1.0], strict=True)]
         return Mixed(_write(mix(models, np.array(weights)), to), nothing)
     if units[0] == "token" and vocab is None:
         raise UsageError("lm mix: the models are of a network's symbols, expected it (--vocab EXP or tokens.txt)")
@@ -78,11 +78,11 @@ def run(config: MixConfig, sources: list[str], weights: list[float], ledger: Led
     found = np.array(weights) if weights else best_weights(log10)
     mixed = mix(models, found)
     shares = [
-        Share(source, float(w), float(p), perplexity.measure(lm, lines).oov_percent)
+        Shard(source, float(w), float(p), perplexity.measure(lm, lines).oov_percent)
         for source, w, p, lm in zip(sources, found, perplexities(log10), lms, strict=True)
     ]
     together = perplexity.measure(NgramLm.from_arpa(mixed), lines)
-    shares.append(Share("mixture", 1.0, together.including_oov, together.oov_percent))
+    shares.append(Shard("mixture", 1.0, together.including_oov, together.oov_percent))
     return Mixed(_write(mixed, to), shares)
 
 

@@ -30,7 +30,7 @@ class Layer(NamedTuple):
     mult_adds: int
 
 
-class Network(NamedTuple):
+class NetworkSpec(NamedTuple):
     """A network and the data it is for."""
 
     config: ModelConfig
@@ -39,7 +39,7 @@ class Network(NamedTuple):
     hop_ms: float
 
 
-def find(name: str, symbols: int | None, bins: int | None, hop_ms: float | None) -> Network:
+def find(name: str, symbols: int | None, bins: int | None, hop_ms: float | None) -> NetworkSpec:
     """The network of an experiment (a folder or .safetensors file), of a config, or of a preset by its name.
 
     What is None is the experiment's own, else SYMBOLS, BINS, HOP_MS. DataError or UsageError when it cannot be read.
@@ -53,10 +53,10 @@ def find(name: str, symbols: int | None, bins: int | None, hop_ms: float | None)
         known = SYMBOLS, BINS, HOP_MS
         config = build(TrainConfig, (name, read_toml(name))).model
     given = (symbols, bins, hop_ms)
-    return Network(config, *(own if value is None else value for own, value in zip(known, given, strict=True)))  # type: ignore[arg-type]
+    return NetworkSpec(config, *(own if value is None else value for own, value in zip(known, given, strict=True)))  # type: ignore[arg-type]
 
 
-def layers(network: Network) -> list[Layer]:
+def layers(network: NetworkSpec) -> list[Layer]:
     """Its layers from the features to the symbols.
 
     Multiply-adds are those of matrices and filters; norms are scales that are folded into them when a network is used.
@@ -105,7 +105,7 @@ def look_ahead(config: ModelConfig) -> int | None:
     return frames + config.row_conv * step
 
 
-def summary(network: Network, found: list[Layer]) -> dict[str, Any]:
+def summary(network: NetworkSpec, found: list[Layer]) -> dict[str, Any]:
     """Totals: parameters, multiply-adds a second of audio, time stride, look-ahead (None is the whole utterance)."""
     ahead = look_ahead(network.config)
     return {

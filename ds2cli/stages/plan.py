@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ds2cli.nn.checkpoint import Bundle, step_seconds
-from ds2cli.nn.distributed.process_group import Group
+from ds2cli.nn.checkpoint import TrainedModel, step_seconds
+from ds2cli.nn.distributed.process_group import ProcessGroup
 from ds2cli.train.batches import load
-from ds2cli.train.evaluate import error_counts
+from ds2cli.train.evaluate import count_greedy_errors
 from ds2cli.train.events import GO_ON
-from ds2cli.train.job import Job
+from ds2cli.train.job import TrainJob
 from ds2cli.train.state import peak_memory_mb
 from ds2cli.train.trainer import Trainer
 
@@ -25,14 +25,14 @@ TRIED_DEV = 8
 """Dev utterances that are timed."""
 
 
-def estimate(job: Job, device: torch.device) -> dict[str, Any]:
+def estimate(job: TrainJob, device: torch.device) -> dict[str, Any]:
     """Take some steps on this machine with one process, and say what all of them will take; nothing is written.
 
     hours, padding (%), steps, steps_a_pass; parameters; longest: utterances and frames of the longest batch;
     seconds_a_step, minutes_a_pass, minutes, hours_per_hour; memory_mb; disk_mb: of EXP.
     Ds2Error when a step fails as it would in the training.
     """
-    trainer = Trainer(job, Group(device=device))
+    trainer = Trainer(job, ProcessGroup(device=device))
     steps = trainer.steps()
     frames = np.array([[job.see.frames(job.train[i], 0) for i in batch] for step in steps for batch in step], object)
     padded = np.array([max(each) * len(each) for each in frames], np.float64)
@@ -78,15 +78,15 @@ def _limited(minutes: float, most: float | None) -> float:
     return min(minutes, most) if most else minutes
 
 
-def _dev_seconds(job: Job, trainer: Trainer) -> float:
+def _dev_seconds(job: TrainJob, trainer: Trainer) -> float:
     """What the tests of an epoch take, from some of the dev set."""
     if not job.dev:
         return 0.0
     features = job.features
-    bundle = Bundle(trainer.model.eval(), job.vocab, features, step_seconds(trainer.model, features), {})
+    trained = TrainedModel(trainer.model.eval(), job.vocab, features, step_seconds(trainer.model, features), {})
     some = job.dev[:: max(1, len(job.dev) // TRIED_DEV)]
     start = time.perf_counter()
-    error_counts(bundle, some, job.plain)
+    count_greedy_errors(trained, some, job.plain)
     return (time.perf_counter() - start) * sum(u.num_frames for u in job.dev) / sum(u.num_frames for u in some)
 
 

@@ -20,9 +20,9 @@ from ds2cli.nn.checkpoint import BEST
 from ds2cli.nn.distributed import process_group
 from ds2cli.train.checkpoint_files import LOG
 from ds2cli.train.data import TOKENS
-from ds2cli.train.events import GO_ON, Event, Lost, Saved
+from ds2cli.train.events import GO_ON, Event, Restart, Saved
 from ds2cli.train.examples import fingerprint
-from ds2cli.train.job import Job
+from ds2cli.train.job import TrainJob
 from ds2cli.train.state_file import LAST, load_state
 from ds2cli.train.trainer import Trainer
 
@@ -36,14 +36,14 @@ OF_A_MACHINE = ("nproc", "readers", "restarts", "save_minutes", "tensorboard", "
 """Settings that may differ between the machines of one run; the first one's network is taken by all."""
 
 
-def run(job: Job, exp: str, asked: Callable[[], int] = lambda: GO_ON) -> Iterator[Event]:
+def run(job: TrainJob, exp: str, asked: Callable[[], int] = lambda: GO_ON) -> Iterator[Event]:
     """Train; the iterator gives every step and a row for every epoch, which EXP/train.jsonl has too.
 
     asked: what is wanted after each step: GO_ON, SAVE to write last.pt now, HALT to write it and end.
     UsageError, at once, when EXP was trained with other settings, on other features or on other utterances.
     """
     folder = Path(exp)
-    if (process_group.launched() or (0, 1))[0]:
+    if (process_group.torchrun_rank() or (0, 1))[0]:
         # the first process, perhaps on another machine, has the checkpoint and tells
         return _events(job, folder, None, asked)
     lock = FolderLock(exp, "another ds2 train is at work there (wait for it, or another folder)")
@@ -61,7 +61,7 @@ def _locked(lock: FolderLock, events: Iterator[Event]) -> Iterator[Event]:
         lock.release()
 
 
-def _start(job: Job, folder: Path, exp: str) -> dict[str, Any] | None:
+def _start(job: TrainJob, folder: Path, exp: str) -> dict[str, Any] | None:
     """Make the folder ready; the checkpoint to go on from, if there is one.
 
     UsageError when it is of other settings, features or utterances.
@@ -82,7 +82,7 @@ def _start(job: Job, folder: Path, exp: str) -> dict[str, Any] | None:
     return state
 
 
-def _events(job: Job, folder: Path, state: dict[str, Any] | None, asked: Callable[[], int]) -> Iterator[Event]:
+def _events(job: TrainJob, folder: Path, state: dict[str, Any] | None, asked: Callable[[], int]) -> Iterator[Event]:
     def store(name: str, data: bytes | None) -> None:
         if data is None:
             try:
@@ -99,27 +99,27 @@ def _events(job: Job, folder: Path, state: dict[str, Any] | None, asked: Callabl
         try:
             group = _group(job)
             _agree(job, group)
-            trainer = Trainer(job, group, group.told(state), _kept_rows(folder / LOG, state))
+            trainer = Trainer(job, group, group.broadcast_object(state), _kept_rows(folder / LOG, state))
             for event in trainer.run(store, asked):
                 if isinstance(event, Saved) and not event.failed:
                     left = job.config.restarts
                 yield event
             return
-        except process_group.GoneError as e:
-            if not left or process_group.launched():
+        except process_group.PeerLostError as e:
+            if not left or process_group.torchrun_rank():
                 raise
             left -= 1
-            yield Lost(str(e))
+            yield Restart(str(e))
         finally:
             if group is not None:
                 group.close()
         state = load_state(folder)
 
 
-def _group(job: Job) -> process_group.Group:
+def _group(job: TrainJob) -> process_group.ProcessGroup:
     device = device_of(job.config)
-    if process_group.launched():
-        return process_group.join_launched(device)
+    if process_group.torchrun_rank():
+        return process_group.join_torchrun(device)
     return process_group.start(job.config.nproc, device, follow, (job,))
 
 
@@ -130,19 +130,19 @@ def device_of(config: TrainConfig) -> torch.device:
         raise UsageError("train: torch finds no CUDA device (fix: --device cpu, or a torch built for CUDA)")
     if not has or config.device == "cpu":
         return torch.device("cpu")
-    if config.nproc > torch.cuda.device_count() and not process_group.launched():
+    if config.nproc > torch.cuda.device_count() and not process_group.torchrun_rank():
         raise UsageError(f"train: --nproc {config.nproc}, and there are {torch.cuda.device_count()} GPUs")
     return torch.device("cuda")
 
 
-def follow(job: Job, group: process_group.Group) -> None:
+def follow(job: TrainJob, group: process_group.ProcessGroup) -> None:
     """What a process other than the first does: the same steps from the same checkpoint, and nothing to say."""
     _agree(job, group)
-    for _ in Trainer(job, group, group.told(None)).run(lambda _name, _data: None, lambda: GO_ON):
+    for _ in Trainer(job, group, group.broadcast_object(None)).run(lambda _name, _data: None, lambda: GO_ON):
         pass
 
 
-def _agree(job: Job, group: process_group.Group) -> None:
+def _agree(job: TrainJob, group: process_group.ProcessGroup) -> None:
     """Ds2Error when the processes of a group were given different data or settings: they would not sum like things."""
     data = fingerprint(job.train) + fingerprint(job.dev)
     settings = {
@@ -151,7 +151,7 @@ def _agree(job: Job, group: process_group.Group) -> None:
         "bins": len(job.mean),
         **_flat(as_dict(job.config)),
     }
-    seen = group.together({str(group.rank): (data, settings)})
+    seen = group.all_gather({str(group.rank): (data, settings)})
     if len({data for data, _ in seen.values()}) > 1:
         raise Ds2Error("train: the processes were given different utterances (the same manifests on every machine)")
     for name, value in settings.items():
@@ -161,7 +161,7 @@ def _agree(job: Job, group: process_group.Group) -> None:
                 raise Ds2Error(f"train: {found} (the same command on every machine)")
 
 
-def _check_same(state: dict[str, Any] | None, job: Job, exp: str) -> None:
+def _check_same(state: dict[str, Any] | None, job: TrainJob, exp: str) -> None:
     if state is None:
         return
     now = _flat(as_dict(job.config))

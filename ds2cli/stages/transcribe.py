@@ -18,7 +18,7 @@ from ds2cli.feats.spectrogram import log_power
 from ds2cli.io import standard_in
 from ds2cli.manifest import Row
 from ds2cli.recognizer.decoder import Search
-from ds2cli.recognizer.experiment import Network
+from ds2cli.recognizer.experiment import Experiment
 from ds2cli.stages.decode import run as decode
 
 STDIN = "-"
@@ -44,7 +44,7 @@ def run(
     config: TranscribeConfig,
     rows: Iterable[Row],
     ledger: Ledger,
-    network: Network,
+    experiment: Experiment,
     search: Search,
     narrow: Callable[[str, int, int], None],
 ) -> Generator[Row]:
@@ -52,10 +52,10 @@ def run(
 
     narrow: called with the name, its rate and the network's (Hz) for a recording that lacks the higher frequencies.
     """
-    settings = SpectrogramConfig(**network.bundle.features)
+    settings = SpectrogramConfig(**experiment.trained.features)
     channel = channel_number(config.channel)
 
-    def features(row: Row, _: Network) -> NDArray[np.float32]:
+    def features(row: Row, _: Experiment) -> NDArray[np.float32]:
         source = standard_in().buffer.read() if row["audio_filepath"] == STDIN else row["audio_filepath"]
         samples, rate = read(source, channel=channel)
         row["duration"] = round(len(samples) / rate, 6)
@@ -63,4 +63,4 @@ def run(
             narrow(row["audio_filepath"], rate, settings.sample_rate)
         return log_power(resample(samples, rate, settings.sample_rate), settings)
 
-    return decode(config, rows, ledger, network, search, features)
+    return decode(config, rows, ledger, experiment, search, features)

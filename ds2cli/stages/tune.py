@@ -23,8 +23,8 @@ from ds2cli.kernels.prefix import CHAR_LM, WORD_LM
 from ds2cli.manifest import Row
 from ds2cli.metrics.wer import UNITS, Counts, count
 from ds2cli.recognizer.decoder import KEPT
-from ds2cli.recognizer.emissions import Emitted, emitted
-from ds2cli.recognizer.experiment import Network
+from ds2cli.recognizer.emissions import Emission, load_emissions
+from ds2cli.recognizer.experiment import Experiment
 from ds2cli.search.beam import BeamSearch
 from ds2cli.search.tune import Axis, Trial, Weights
 
@@ -37,9 +37,6 @@ LADDERS: dict[str, Sequence[float]] = {
     "prune_mass": (0.9, 0.95, 0.98, 0.99, 0.995),
 }
 """What is tried of each limit of the search, the cheapest first."""
-
-OPTION = {"beam": "width", "beam_gap": "gap", "prune_top": "top", "prune_mass": "mass"}
-"""How the search calls its limits."""
 
 
 def refuse_test_set(path: str) -> None:
@@ -92,7 +89,7 @@ class Trials:
     """
 
     search: BeamSearch
-    items: Sequence[Emitted]
+    items: Sequence[Emission]
     unit: str
     pool: ThreadPoolExecutor
     nj: int
@@ -119,14 +116,14 @@ class Trials:
         """The errors, and the microseconds a step of one thread, with weights and each of the limits."""
         for some in limits:
             before = self.seconds
-            ((counts, _, _),) = self._run([weights | {OPTION[name]: value for name, value in some.items()}])
+            ((counts, _, _),) = self._run([weights | some])
             yield counts, 1e6 * (self.seconds - before) / max(1, self.steps)
 
     def _run(self, options: Sequence[dict[str, float]]) -> Iterator[tuple[Counts, int, Any]]:
         # each in parts, so that the last of few leaves no thread without work
         futures: list[list[Future[Any]]] = []
         for some in options:
-            search = self.search.weigh(**some)
+            search = self.search.with_options(**some)
             futures.append([self.pool.submit(self._part, search, part) for part in range(self.nj)])
         for parts in futures:
             each = np.zeros((len(self.items), 2), np.int64)
@@ -156,13 +153,15 @@ class Trials:
 
 @contextmanager
 def trials(
-    rows: Iterable[Row], ledger: Ledger, network: Network, search: BeamSearch, unit: str, nj: int
+    rows: Iterable[Row], ledger: Ledger, experiment: Experiment, search: BeamSearch, unit: str, nj: int
 ) -> Iterator[Trials]:
     """What tries settings on the rows; their emissions are read or computed once.
 
     UsageError when a row says that it belongs to a test set, DataError when there is nothing to tune on.
     """
-    items = [item for some in emitted(map(refuse_test_row, rows), ledger, network, times=False) for item in some]
+    items = [
+        item for some in load_emissions(map(refuse_test_row, rows), ledger, experiment, times=False) for item in some
+    ]
     ledger.kept += len(items)
     if not items:
         raise DataError("--tune: no utterance with a text and an emission to tune on")

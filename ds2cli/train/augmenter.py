@@ -1,6 +1,6 @@
 """Utterances as they are seen in one epoch. Letters: N samples, T frames, F bins.
 
-Recording -> speed -> shift -> room -> noise -> one level -> log power -> `vary`, which bends and masks the spectrogram.
+Recording -> speed -> shift -> room -> noise -> one level -> log power -> `spec_augment`, which bends and masks the spectrogram.
 Stored features, where there are some, serve what needs no recording, and the utterances that draw nothing that does.
 
 Every choice follows from (seed, epoch, id of the utterance) alone: not from its place in the manifest, the batch, the
@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 
 from ds2cli.audio.noise import mix, noise_for
 from ds2cli.audio.perturb import shifted
-from ds2cli.audio.pool import Bank
+from ds2cli.audio.pool import RecordingPool
 from ds2cli.audio.recording import Recording, num_samples, samples
 from ds2cli.audio.reverb import reverberate
 from ds2cli.config.augment import AugmentConfig
 from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.errors import BadUtterance
 from ds2cli.feats.spectrogram import log_power, num_frames
-from ds2cli.train.spec_augment import speed_of, vary
+from ds2cli.train.spec_augment import spec_augment, speed_of
 
 Features = NDArray[np.float32]
 
@@ -58,7 +58,7 @@ class Example(Protocol):
 
 
 @dataclass(frozen=True)
-class Draw:
+class AugmentPlan:
     """What one utterance gets in one epoch. snr_db, room: None for neither noise nor room; room: 0 … 1, which one.
 
     seed: of what cannot be drawn beforehand.
@@ -84,12 +84,12 @@ class Draw:
         return np.random.default_rng((*self.seed, 1))
 
 
-def draw(config: AugmentConfig, seed: int, epoch: int, utterance: str) -> Draw:
+def draw(config: AugmentConfig, seed: int, epoch: int, utterance: str) -> AugmentPlan:
     """What follows from (seed, epoch, utterance); a setting that changes leaves what the others draw as it was."""
     # a hash is a generator already, and ten times as quick to make as numpy's: a plan asks for every utterance
     words = struct.unpack("<8Q", hashlib.blake2b(f"{seed} {epoch} {utterance}".encode()).digest())
     which, shift, has_room, room, has_noise, snr = ((word >> 11) / (1 << 53) for word in words[:6])
-    return Draw(
+    return AugmentPlan(
         speed=config.speeds[int(which * len(config.speeds))],
         shift_s=config.shift_ms / 1000 * (2 * shift - 1),
         room=room if config.rir and has_room < config.rir_share else None,
@@ -114,8 +114,8 @@ class Augmenter:
     seed: int
     fill: Features
     read: Callable[[str], Features]
-    noise: Bank | None = None
-    rooms: Bank | None = None
+    noise: RecordingPool | None = None
+    rooms: RecordingPool | None = None
     channel: int | None = None
 
     def __post_init__(self) -> None:
@@ -132,7 +132,7 @@ class Augmenter:
             x = self.read(utterance.feats)
         else:
             x = log_power(self._sound(utterance, drawn), self.features)
-        return vary(x, self.fill, self.config, drawn.masks(), utterance.least)
+        return spec_augment(x, self.fill, self.config, drawn.masks(), utterance.least)
 
     def plain(self, utterance: Example) -> Features:
         """The features (T, F) of an utterance as it is: those stored, else what `ds2 featurize` would store."""
@@ -159,7 +159,7 @@ class Augmenter:
         speed = speed_of(self.config, drawn.masks(), frames, utterance.least)
         return frames if speed == 1 else max(1, round(frames / speed))
 
-    def _sound(self, utterance: Example, drawn: Draw) -> Features:
+    def _sound(self, utterance: Example, drawn: AugmentPlan) -> Features:
         rate = self.features.sample_rate
         x = samples(_recording(utterance), rate, self._speed(utterance, drawn), self.channel)
         if drawn.shift_s:
@@ -170,19 +170,19 @@ class Augmenter:
             x = mix(x, noise, drawn.snr_db)
         return x
 
-    def room(self, drawn: Draw) -> Features | None:
+    def room(self, drawn: AugmentPlan) -> Features | None:
         """The impulse response (M,) that was drawn; None without one, or where it cannot be read."""
         if drawn.room is None or self.rooms is None:
             return None
         return self.rooms.response(int(drawn.room * len(self.rooms)), self.features.sample_rate)
 
-    def pieces(self, drawn: Draw, num_samples: int) -> Features | None:
+    def pieces(self, drawn: AugmentPlan, num_samples: int) -> Features | None:
         """The noise (num_samples,) that was drawn; None without one, or where none can be read."""
         if drawn.snr_db is None or self.noise is None:
             return None
         return noise_for(self.noise, num_samples, self.features.sample_rate, drawn.pieces())
 
-    def _speed(self, utterance: Example, drawn: Draw) -> float:
+    def _speed(self, utterance: Example, drawn: AugmentPlan) -> float:
         """The speed that was drawn; 1 where it would leave too few frames for the label."""
         enough = drawn.speed <= 1 or self._frames(utterance, drawn.speed) >= utterance.least
         return drawn.speed if enough else 1.0

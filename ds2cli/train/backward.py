@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ds2cli.errors import Ds2Error
 from ds2cli.nn.ctc.loss import Implementation, Verdict, ctc
-from ds2cli.nn.distributed.gradients import Reducer
+from ds2cli.nn.distributed.gradients import GradientReducer
 from ds2cli.nn.models.ds2 import DeepSpeech2
-from ds2cli.nn.norm import together
+from ds2cli.nn.norm import synchronized_norms
 from ds2cli.train.batches import Batch, halves
 
 OWN_FAULT = (Verdict.TOO_SHORT, Verdict.IMPOSSIBLE)
@@ -31,7 +31,7 @@ NO_MEMORY = re.compile(
 
 
 @dataclass
-class Costs:
+class LossSums:
     """The summed cost of a step's utterances (nats), their labels and number, and what is not in it and why.
 
     spoiled: a loss was not finite, so the gradients are worth nothing.  pieces: into how many a batch was cut.
@@ -44,7 +44,7 @@ class Costs:
     spoiled: bool = False
     pieces: int = 0
 
-    def __iadd__(self, other: Costs) -> Costs:
+    def __iadd__(self, other: LossSums) -> LossSums:
         self.cost += other.cost
         self.labels += other.labels
         self.counted += other.counted
@@ -57,18 +57,18 @@ class Backward:
     """Fills the gradients of a model with those of the summed cost of batches."""
 
     def __init__(
-        self, model: DeepSpeech2, reducer: Reducer, precision: torch.dtype, implementation: Implementation
+        self, model: DeepSpeech2, reducer: GradientReducer, precision: torch.dtype, implementation: Implementation
     ) -> None:
         self.model, self.reducer = model, reducer
         self.precision, self.implementation = precision, implementation
         self.device = model.mean.device
-        self.norms = together(model)
+        self.norms = synchronized_norms(model)
         self.running = list(model.buffers())
         self.before = [b.clone() for b in self.running]
         self.scale = 1.0
         """Of the cost, so that float16 gradients do not vanish."""
 
-    def __call__(self, batches: Sequence[Batch], seed: int) -> Costs:
+    def __call__(self, batches: Sequence[Batch], seed: int) -> LossSums:
         """Compute the gradients of the summed cost. seed: of the dropout.
 
         A batch that memory does not hold is cut in two, and all is computed anew with it in pieces: they have batch
@@ -78,7 +78,7 @@ class Backward:
         pieces, lost = list(batches), {name: why for batch in batches for name, why in batch.unusable.items()}
         torch._foreach_copy_(self.before, self.running)
         while True:
-            costs = Costs(out=dict(lost), pieces=len(pieces))
+            costs = LossSums(out=dict(lost), pieces=len(pieces))
             failed = self._all(pieces, seed, costs)
             if failed is None:
                 return costs
@@ -93,7 +93,7 @@ class Backward:
         """Set the running statistics back to before the last call, as when its step is not taken."""
         torch._foreach_copy_(self.running, self.before)
 
-    def _all(self, pieces: Sequence[Batch], seed: int, costs: Costs) -> int | None:
+    def _all(self, pieces: Sequence[Batch], seed: int, costs: LossSums) -> int | None:
         """Add up the costs of pieces; the index of one that memory does not hold."""
         torch.manual_seed(seed)
         self.model.train()
@@ -122,10 +122,10 @@ class Backward:
             return i
         return None
 
-    def _one(self, batch: Batch) -> Costs:
+    def _one(self, batch: Batch) -> LossSums:
         if not batch.ids:
             self._take_part()
-            return Costs()
+            return LossSums()
         logits, steps = self._forward(batch)
         costs, verdicts = ctc(logits, batch.targets, steps, batch.target_lengths, implementation=self.implementation)
         fine = verdicts == Verdict.FINE
@@ -136,7 +136,7 @@ class Backward:
             (self.scale * cost).backward()  # type: ignore[no-untyped-call]
         labels = int(batch.target_lengths[fine.cpu()].sum())
         codes = {name: verdict.code for name, verdict in odd.items()}
-        return Costs(float(cost.detach()), labels, len(batch.ids) - len(odd), codes, spoiled)
+        return LossSums(float(cost.detach()), labels, len(batch.ids) - len(odd), codes, spoiled)
 
     def _take_part(self) -> None:
         """Go through the norms of all processes without a frame, in the order in which the others do."""

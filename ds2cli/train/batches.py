@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ds2cli.train.examples import Arrays, See, Utterance, gather, nobody
+from ds2cli.train.examples import BatchArrays, TrainFeatures, Utterance, empty_batch, gather
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Batch:
     unusable: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, arrays: Arrays) -> Batch:
+    def of(cls, arrays: BatchArrays) -> Batch:
         """The batch of arrays, which it shares."""
         feats, lengths, targets, counts = map(
             torch.from_numpy, (arrays.feats, arrays.lengths, arrays.targets, arrays.target_lengths)
@@ -36,10 +36,10 @@ class Batch:
     def without_all(self, why: str) -> Batch:
         """A batch of nobody, all left out for one reason."""
         unusable = self.unusable | dict.fromkeys(self.ids, why)
-        return Batch.of(replace(nobody(), unusable=unusable))
+        return Batch.of(replace(empty_batch(), unusable=unusable))
 
 
-def load(utterances: Sequence[Utterance], see: See, epoch: int = 0) -> Batch:
+def load(utterances: Sequence[Utterance], see: TrainFeatures, epoch: int = 0) -> Batch:
     """The batch of utterances as they are seen in an epoch."""
     return Batch.of(gather(utterances, see, epoch))
 

@@ -13,7 +13,7 @@ Store = Callable[[str, bytes | None], None]
 """Writes a file of the experiment, whole or not at all; None removes it. DataError when it cannot."""
 
 
-class Files:
+class CheckpointFiles:
     """What is to be written; what cannot be is kept, and comes before what follows: last.pt is never ahead of others.
 
     store: None on a process that writes nothing.

@@ -25,8 +25,8 @@ from ds2cli.nn.checkpoint import load_model
 from ds2cli.text.vocab import Vocab
 from ds2cli.train.augmenter import Augmenter, frames_in
 from ds2cli.train.examples import Spectrogram, Utterance
-from ds2cli.train.job import Job
-from ds2cli.train.pools import banks
+from ds2cli.train.job import TrainJob
+from ds2cli.train.pools import open_pools
 from ds2cli.train.state_file import LAST, load_state
 
 TOKENS = "tokens.txt"
@@ -45,7 +45,7 @@ def prepare(
     features: dict[str, Any],
     ledger: Ledger,
     stats: str | None = None,
-) -> Job:
+) -> TrainJob:
     """Read what is needed from the rows; drop those that cannot be learned from or tested on, with a reason.
 
     Rows have stored features, else those of their recordings are computed each time they are needed. dev: None where
@@ -75,7 +75,7 @@ def prepare(
     if not train:
         first = f", the first: {ledger.rows[0]['detail']}" if ledger.rows else ""
         raise DataError(f"train: no utterance can be used, {ledger.summary()}{first}")
-    noise, rooms = banks(config.augment)
+    noise, rooms = open_pools(config.augment)
     plain = Augmenter(AugmentConfig(), made, config.seed, np.zeros(0, np.float32), read_matrix).plain
     if known_mean is not None and known_std is not None:
         mean, std = known_mean, known_std
@@ -86,7 +86,7 @@ def prepare(
     see = Augmenter(config.augment, made, config.seed, mean, read_matrix, noise, rooms)
     held_out = [] if dev is None else list(_held_out(dev, len(mean), ledger, made))
     init = load_model(config.init) if config.init and not going_on else None
-    return Job(config, vocab, features, train, held_out, mean, std, see, plain, init)
+    return TrainJob(config, vocab, features, train, held_out, mean, std, see, plain, init)
 
 
 def _check(config: TrainConfig, has_dev: bool) -> None:

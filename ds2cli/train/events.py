@@ -10,7 +10,7 @@ GO_ON, SAVE, HALT = 0, 1, 2
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainStep:
     """One step was taken, or skipped: then the loss is NaN.
 
     loss: nats a label.  progress: share of the whole training.  skipped: utterances that did not count, and why.
@@ -27,7 +27,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class MemoryProbe:
     """The longest batch was tried before the first step. frames: with padding; pieces: 1 where memory holds it whole.
 
     steps: of the epoch that follows, with `audio_frames` frames in all.
@@ -49,11 +49,11 @@ class Saved:
 
 
 @dataclass(frozen=True)
-class Lost:
+class Restart:
     """A process ended early; all start anew from the last checkpoint."""
 
     why: str
 
 
-Event = Step | Rehearsal | Saved | Lost | dict[str, Any]
+Event = TrainStep | MemoryProbe | Saved | Restart | dict[str, Any]
 """What a training tells; a dict is the row of an epoch."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ds2cli.audio.recording import Recording
 from ds2cli.errors import BadUtterance
+from ds2cli.feats.padding import pad
 
 Spectrogram = NDArray[np.float32]
 
@@ -33,11 +34,11 @@ class Utterance:
     recording: Recording | None = None
 
 
-Plain = Callable[[Utterance], Spectrogram]
+DevFeatures = Callable[[Utterance], Spectrogram]
 """Gives the (T, F) features of an utterance as it is; BadUtterance when it cannot."""
 
 
-class See(Protocol):
+class TrainFeatures(Protocol):
     """Gives utterances as they are seen in an epoch."""
 
     def __call__(self, utterance: Utterance, epoch: int, /) -> Spectrogram:
@@ -48,7 +49,7 @@ class See(Protocol):
 
 
 @dataclass
-class Arrays:
+class BatchArrays:
     """A padded batch, longest first. feats: (N, T, F) float32; lengths, target_lengths: (N,); targets: (N, L) int64.
 
     unusable: what was left out of it, and why.
@@ -62,7 +63,7 @@ class Arrays:
     unusable: dict[str, str] = field(default_factory=dict)
 
 
-def gather(utterances: Sequence[Utterance], see: See, epoch: int) -> Arrays:
+def gather(utterances: Sequence[Utterance], see: TrainFeatures, epoch: int) -> BatchArrays:
     """Read utterances and pad them into a batch; one that cannot be read or is not finite is left out and named."""
     found, unusable = [], {}
     for utterance in utterances:
@@ -76,9 +77,9 @@ def gather(utterances: Sequence[Utterance], see: See, epoch: int) -> Arrays:
         else:
             unusable[utterance.id] = "features-not-finite" if len(x) else "no-frames"
     found.sort(key=lambda item: -len(item[0]))
-    return Arrays(
+    return BatchArrays(
         [u.id for _, u in found],
-        padded([x for x, _ in found]),
+        pad([x for x, _ in found]),
         np.array([len(x) for x, _ in found], np.int64),
         _padded_labels([u.labels for _, u in found]),
         np.array([len(u.labels) for _, u in found], np.int64),
@@ -86,20 +87,10 @@ def gather(utterances: Sequence[Utterance], see: See, epoch: int) -> Arrays:
     )
 
 
-def nobody() -> Arrays:
+def empty_batch() -> BatchArrays:
     """A batch of no utterances."""
     none = np.zeros(0, np.int64)
-    return Arrays([], padded([]), none, _padded_labels([]), none)
-
-
-def padded(arrays: Sequence[Spectrogram]) -> NDArray[np.float32]:
-    """Stack (T_i, F) features as (N, T, F), zero on padding."""
-    if not arrays:
-        return np.zeros((0, 0, 0), np.float32)
-    out = np.zeros((len(arrays), max(map(len, arrays)), arrays[0].shape[1]), np.float32)
-    for row, x in zip(out, arrays, strict=True):
-        row[: len(x)] = x
-    return out
+    return BatchArrays([], pad([]), none, _padded_labels([]), none)
 
 
 def _padded_labels(labels: Sequence[NDArray[np.int32]]) -> NDArray[np.int64]:

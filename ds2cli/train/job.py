@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.config.train import TrainConfig
-from ds2cli.nn.checkpoint import Bundle
+from ds2cli.nn.checkpoint import TrainedModel
 from ds2cli.text.vocab import Vocab
-from ds2cli.train.examples import Plain, See, Utterance
+from ds2cli.train.examples import DevFeatures, TrainFeatures, Utterance
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainJob:
     """What is trained on what. mean, std: (F,), of the training features.
 
     see: gives a training utterance as it is seen in an epoch; plain: gives an utterance of the dev set.
@@ -29,6 +29,6 @@ class Job:
     dev: list[Utterance]
     mean: NDArray[np.float32]
     std: NDArray[np.float32]
-    see: See
-    plain: Plain
-    init: Bundle | None = None
+    see: TrainFeatures
+    plain: DevFeatures
+    init: TrainedModel | None = None

@@ -11,23 +11,23 @@ from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from ds2cli.train.batches import Batch
-from ds2cli.train.examples import Arrays, See, gather
-from ds2cli.train.reader import Reader, Share
+from ds2cli.train.examples import BatchArrays, TrainFeatures, gather
+from ds2cli.train.reader import Reader, Shard
 
 AHEAD = 2
 """Batches a reader may hold: one done and one to work on."""
 
 
-class Loader:
+class BatchLoader:
     """Reads batches in the background. waited: seconds that whoever asked for them had to wait."""
 
-    def __init__(self, see: See, readers: int) -> None:
+    def __init__(self, see: TrainFeatures, readers: int) -> None:
         """readers: processes; with 0 a thread of this one reads."""
         self.see = see
         self.waited = 0.0
         self._readers = [Reader(see) for _ in range(readers)]
 
-    def __call__(self, shares: Iterable[Share], epoch: int) -> Generator[Batch]:
+    def __call__(self, shares: Iterable[Shard], epoch: int) -> Generator[Batch]:
         """The batch of each share, in order. Ds2Error when a process that reads fails."""
         source = self._by_processes(shares, epoch) if self._readers else self._by_thread(shares, epoch)
         try:
@@ -46,9 +46,9 @@ class Loader:
         for reader in self._readers:
             reader.close()
 
-    def _by_thread(self, shares: Iterable[Share], epoch: int) -> Generator[Arrays]:
+    def _by_thread(self, shares: Iterable[Shard], epoch: int) -> Generator[BatchArrays]:
         with ThreadPoolExecutor(1) as pool:
-            ahead: deque[Future[Arrays]] = deque()
+            ahead: deque[Future[BatchArrays]] = deque()
             try:
                 for share in shares:
                     ahead.append(pool.submit(gather, share, self.see, epoch))
@@ -60,7 +60,7 @@ class Loader:
                 for future in ahead:
                     future.cancel()
 
-    def _by_processes(self, shares: Iterable[Share], epoch: int) -> Generator[Arrays]:
+    def _by_processes(self, shares: Iterable[Shard], epoch: int) -> Generator[BatchArrays]:
         held: deque[Reader] = deque()
         try:
             for i, share in enumerate(shares):

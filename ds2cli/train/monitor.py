@@ -13,13 +13,13 @@ from typing import Any
 from ds2cli.errors import DataError, UsageError
 from ds2cli.metrics import curves, heatmap
 from ds2cli.train.checkpoint_files import LOG
-from ds2cli.train.events import Event, Step
+from ds2cli.train.events import Event, TrainStep
 
 PICTURE = "train.png"
 FOLDER = "tensorboard"
 
 
-def watched(events: Iterable[Event], exp: str, *, tensorboard: bool) -> Iterator[Event]:
+def monitored(events: Iterable[Event], exp: str, *, tensorboard: bool) -> Iterator[Event]:
     """The events of a training in EXP; at each epoch EXP/train.png is drawn anew, where matplotlib is installed.
 
     tensorboard: also write EXP/tensorboard, the loss of each step and the row of each epoch.
@@ -36,7 +36,7 @@ def _watched(events: Iterable[Event], exp: Path, tensorboard: bool) -> Iterator[
         for event in events:
             # a full disk has been told of, and must not end the training here
             with contextlib.suppress(OSError):
-                if tensorboard and board is None and isinstance(event, Step):
+                if tensorboard and board is None and isinstance(event, TrainStep):
                     board = _board(exp, event.step)
                 if board is not None:
                     _write(board, event)
@@ -63,7 +63,7 @@ def _board(exp: Path, first: int) -> Any:
 
 
 def _write(board: Any, event: Event) -> None:
-    if isinstance(event, Step) and not math.isnan(event.loss):
+    if isinstance(event, TrainStep) and not math.isnan(event.loss):
         board.add_scalar("train/loss", event.loss, event.step)
     if not isinstance(event, dict):
         return

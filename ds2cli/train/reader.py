@@ -21,29 +21,29 @@ from typing import Any, cast
 
 from ds2cli.errors import Ds2Error
 from ds2cli.processes import kill, start_ignoring_signals
-from ds2cli.train.examples import Arrays, See, Spectrogram, Utterance, gather
+from ds2cli.train.examples import BatchArrays, Spectrogram, TrainFeatures, Utterance, gather
 
 READER_DIED = "reader-died"
 """Why an utterance is left out that a process did not survive reading."""
 
-Share = Sequence[Utterance]
+Shard = Sequence[Utterance]
 
 
 class Reader:
     """The process, and what it was asked and has not answered. It is started anew whenever it is needed."""
 
-    def __init__(self, see: See) -> None:
+    def __init__(self, see: TrainFeatures) -> None:
         self.see = see
-        self.asked: deque[tuple[Share, int]] = deque()
+        self.asked: deque[tuple[Shard, int]] = deque()
         self.process: Any = None
         self._start()
 
-    def ask(self, share: Share, epoch: int) -> None:
+    def ask(self, share: Shard, epoch: int) -> None:
         """Have a share read; `answer` gives the answers in the same order."""
         self.asked.append((share, epoch))
         self._send(share, epoch)
 
-    def answer(self) -> Arrays:
+    def answer(self) -> BatchArrays:
         """What the process made of the oldest share; without the utterance that kills it, if one does.
 
         Ds2Error when it failed otherwise, or cannot be started.
@@ -80,25 +80,25 @@ class Reader:
         there.close()
         self._kill = util.Finalize(self, kill, ([self.process],), exitpriority=1)
 
-    def _send(self, share: Share, epoch: int) -> None:
+    def _send(self, share: Shard, epoch: int) -> None:
         if self.process is None:
             self._start()
         # a dead process is found out when its answer is waited for
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.pipe.send((share, epoch))
 
-    def _receive(self) -> Arrays | None:
+    def _receive(self) -> BatchArrays | None:
         """An answer, or None when the process died."""
         try:
             value = self.pipe.recv()
         except (EOFError, OSError):
             self.close()
             return None
-        if isinstance(value, Arrays):
+        if isinstance(value, BatchArrays):
             return value
         raise Ds2Error(f"train: reading failed: {value}")
 
-    def _one_by_one(self, share: Share, epoch: int) -> Arrays:
+    def _one_by_one(self, share: Shard, epoch: int) -> BatchArrays:
         """Find out which utterances of a share can be read, and read those."""
         self._read([], epoch)
         fine: list[Utterance] = []
@@ -110,23 +110,23 @@ class Reader:
         found.unusable |= {u.id: READER_DIED for u in dead}
         return found
 
-    def _read(self, share: Share, epoch: int) -> Arrays:
+    def _read(self, share: Shard, epoch: int) -> BatchArrays:
         self._send(share, epoch)
         if (found := self._receive()) is None:
             raise Ds2Error("train: processes that read die whatever they read; out of memory? (fewer: --readers)")
         return found
 
 
-def serve(see: See, pipe: Connection) -> None:
+def serve(see: TrainFeatures, pipe: Connection) -> None:
     """The life of a process that reads: a share in, its arrays out, until the other end of the pipe is closed."""
-    asked: queue.SimpleQueue[tuple[Share, int]] = queue.SimpleQueue()
+    asked: queue.SimpleQueue[tuple[Shard, int]] = queue.SimpleQueue()
     threading.Thread(target=_take, args=(pipe, asked), daemon=True).start()
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         while True:
             pipe.send(_found(see, *asked.get()))
 
 
-def _take(pipe: Connection, asked: queue.SimpleQueue[tuple[Share, int]]) -> None:
+def _take(pipe: Connection, asked: queue.SimpleQueue[tuple[Shard, int]]) -> None:
     """Take questions off the pipe at once, else both ends could wait for the other to read; end when there is none."""
     with contextlib.suppress(EOFError, OSError):
         while True:
@@ -135,7 +135,7 @@ def _take(pipe: Connection, asked: queue.SimpleQueue[tuple[Share, int]]) -> None
     os._exit(0)
 
 
-def _found(see: See, share: Share, epoch: int) -> Arrays | str:
+def _found(see: TrainFeatures, share: Shard, epoch: int) -> BatchArrays | str:
     """The batch of a share; a line about the bug when it is one that reading fails with."""
     at = ""
 
@@ -145,7 +145,7 @@ def _found(see: See, share: Share, epoch: int) -> Arrays | str:
         return see(utterance, epoch)
 
     try:
-        return gather(share, cast(See, noted), epoch)
+        return gather(share, cast(TrainFeatures, noted), epoch)
     except MemoryError:
         # as if the system had killed it: it costs the utterance that is too large
         os._exit(1)

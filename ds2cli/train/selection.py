@@ -6,19 +6,19 @@ from typing import Any
 
 from torch import Tensor
 
-from ds2cli.nn.checkpoint import BEST, Bundle, dump_model, network_of, step_seconds
-from ds2cli.nn.distributed.process_group import Group
+from ds2cli.nn.checkpoint import BEST, TrainedModel, build_network, dump_model, step_seconds
+from ds2cli.nn.distributed.process_group import ProcessGroup
 from ds2cli.train.checkpoint_files import Store
-from ds2cli.train.evaluate import error_counts
-from ds2cli.train.job import Job
-from ds2cli.train.state import Position
+from ds2cli.train.evaluate import count_greedy_errors
+from ds2cli.train.job import TrainJob
+from ds2cli.train.state import TrainState
 
 SAMPLES = 3
 """Dev utterances of which the row of an epoch has the text and what the network makes of it."""
 
 
-def judge(
-    job: Job, at: Position, state: dict[str, Tensor], group: Group, row: dict[str, Any], store: Store
+def select_checkpoint(
+    job: TrainJob, at: TrainState, state: dict[str, Tensor], group: ProcessGroup, row: dict[str, Any], store: Store
 ) -> list[str]:
     """Test weights on the dev set, add the result to the row of their epoch, and keep them when they are the best.
 
@@ -28,9 +28,9 @@ def judge(
     """
     rate = -float(at.epoch)
     if job.dev:
-        tested = network_of(job.config.model, len(job.vocab), state)
-        bundle = Bundle(tested, job.vocab, job.features, step_seconds(tested, job.features), {})
-        by_word, by_character, texts, lost = error_counts(bundle, job.dev, job.plain, group)
+        tested = build_network(job.config.model, len(job.vocab), state)
+        trained = TrainedModel(tested, job.vocab, job.features, step_seconds(tested, job.features), {})
+        by_word, by_character, texts, lost = count_greedy_errors(trained, job.dev, job.plain, group)
         row["dev_wer"], row["dev_cer"] = round(by_word.rate, 2), round(by_character.rate, 2)
         shown = [u for u in job.dev if u.id in texts][:SAMPLES]
         row["samples"] = [{"id": u.id, "text": u.text, "pred_text": texts[u.id]} for u in shown]

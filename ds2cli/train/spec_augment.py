@@ -10,7 +10,9 @@ from ds2cli.config.augment import AugmentConfig
 Spectrogram = NDArray[np.float32]
 
 
-def vary(x: Spectrogram, fill: Spectrogram, config: AugmentConfig, rng: np.random.Generator, least: int) -> Spectrogram:
+def spec_augment(
+    x: Spectrogram, fill: Spectrogram, config: AugmentConfig, rng: np.random.Generator, least: int
+) -> Spectrogram:
     """Draw a speed, a frequency warp, a level and masks, and apply them to a copy.
 
     x: (T, F) float32, log power. fill: (F,), what a mask leaves. least: frames the label needs; a speed that leaves
@@ -35,7 +37,7 @@ def vary(x: Spectrogram, fill: Spectrogram, config: AugmentConfig, rng: np.rando
 
 
 def speed_of(config: AugmentConfig, rng: np.random.Generator, frames: int, least: int) -> float:
-    """The speed that `vary` draws first; 1 where it would leave fewer than `least` of the frames."""
+    """The speed that `spec_augment` draws first; 1 where it would leave fewer than `least` of the frames."""
     speed = 1 + config.speed * rng.uniform(-1, 1)
     return speed if round(frames / speed) >= least else 1.0
 

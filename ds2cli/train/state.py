@@ -12,7 +12,7 @@ import torch
 
 
 @dataclass
-class Position:
+class TrainState:
     """How far the training is, and the sums of the epoch it is in.
 
     batch: steps taken in this epoch.  best: lowest dev rate.  stale: epochs since.  divisions: of the rate, by a

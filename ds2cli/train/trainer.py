@@ -20,22 +20,22 @@ import torch
 
 from ds2cli.config.base import as_dict
 from ds2cli.errors import DataError, Ds2Error
-from ds2cli.nn.checkpoint import one_line, take_over
-from ds2cli.nn.distributed.gradients import Reducer
-from ds2cli.nn.distributed.process_group import Group
+from ds2cli.nn.checkpoint import one_line, transfer_weights
+from ds2cli.nn.distributed.gradients import GradientReducer
+from ds2cli.nn.distributed.process_group import ProcessGroup
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.nn.norm import SequenceNorm
 from ds2cli.train import optim
-from ds2cli.train.backward import Backward, Costs
+from ds2cli.train.backward import Backward, LossSums
 from ds2cli.train.batches import Batch
-from ds2cli.train.checkpoint_files import LOG, Files, Store
-from ds2cli.train.events import GO_ON, HALT, Event, Rehearsal, Saved, Step
+from ds2cli.train.checkpoint_files import LOG, CheckpointFiles, Store
+from ds2cli.train.events import GO_ON, HALT, Event, MemoryProbe, Saved, TrainStep
 from ds2cli.train.examples import Utterance, fingerprint, plan
-from ds2cli.train.failures import Failures, nothing_learned
-from ds2cli.train.job import Job
-from ds2cli.train.loader import Loader
-from ds2cli.train.selection import judge
-from ds2cli.train.state import Position
+from ds2cli.train.failures import SkippedSteps, nothing_learned
+from ds2cli.train.job import TrainJob
+from ds2cli.train.loader import BatchLoader
+from ds2cli.train.selection import select_checkpoint
+from ds2cli.train.state import TrainState
 from ds2cli.train.state_file import LAST, dump_state
 
 STEADY = 2000
@@ -46,7 +46,11 @@ class Trainer:
     """A network in training on one process of a group."""
 
     def __init__(
-        self, job: Job, group: Group, state: dict[str, Any] | None = None, rows: Sequence[dict[str, Any]] = ()
+        self,
+        job: TrainJob,
+        group: ProcessGroup,
+        state: dict[str, Any] | None = None,
+        rows: Sequence[dict[str, Any]] = (),
     ) -> None:
         """Start, or go on from a saved state and the rows before it. DataError when it is not of this network."""
         torch.manual_seed(job.config.seed)
@@ -55,7 +59,7 @@ class Trainer:
         self.model.mean.copy_(torch.from_numpy(job.mean))
         self.model.std.copy_(torch.from_numpy(job.std))
         if job.init is not None:
-            take_over(self.model, job.vocab, job.init)
+            transfer_weights(self.model, job.vocab, job.init)
         self.model.to(group.device)
         for module in self.model.modules():
             if isinstance(module, SequenceNorm) and job.config.sync_norm:
@@ -64,12 +68,12 @@ class Trainer:
         self.optimizer = optim.build(self.model, job.config.optim)
         self.average = optim.Average(self.model, job.config.optim.ema)
         self.precision = optim.precision(job.config.precision, group.device)
-        self.reducer = Reducer(self.parameters, group)
+        self.reducer = GradientReducer(self.parameters, group)
         self.backward = Backward(self.model, self.reducer, self.precision, job.config.ctc)
-        self.at = Position()
+        self.at = TrainState()
         self.rows = list(rows)
-        self.failures = Failures()
-        self.files = Files(None)
+        self.failures = SkippedSteps()
+        self.files = CheckpointFiles(None)
         if state is not None:
             try:
                 self._restore(state)
@@ -84,14 +88,14 @@ class Trainer:
         asked: GO_ON, SAVE or HALT; asked on rank 0 only.
         Ds2Error after MOST_SKIPPED steps without a finite loss, or when a file could not be written and still cannot.
         """
-        self.files = Files(store if self.group.rank == 0 else None)
+        self.files = CheckpointFiles(store if self.group.rank == 0 else None)
         # the network to start from, and torch, might be others on another machine
-        self.group.agree(self.model.state_dict().values())
+        self.group.broadcast(self.model.state_dict().values())
         started, saved = time.monotonic() - self.at.elapsed_s, time.monotonic()
-        loader = Loader(self.job.see, self.config.readers)
+        loader = BatchLoader(self.job.see, self.config.readers)
         try:
             if not self._over():
-                yield self._rehearse(loader)
+                yield self._probe_memory(loader)
             while not self._over():
                 steps = self.steps()
                 mark = time.monotonic()
@@ -144,9 +148,9 @@ class Trainer:
         return [batches[i : i + each] for i in range(0, len(batches), each)]
 
     def _share(self, batch: Sequence[int]) -> list[Utterance]:
-        return [self.job.train[i] for i in self.group.share(list(batch))]
+        return [self.job.train[i] for i in self.group.shard(list(batch))]
 
-    def _batches(self, steps: Sequence[Sequence[Sequence[int]]], loader: Loader) -> Generator[list[Batch]]:
+    def _batches(self, steps: Sequence[Sequence[Sequence[int]]], loader: BatchLoader) -> Generator[list[Batch]]:
         """This process's share of each step, read while the one before is computed."""
         with closing(loader((self._share(batch) for step in steps for batch in step), self.at.epoch)) as found:
             for step in steps:
@@ -158,7 +162,7 @@ class Trainer:
         enough = not alone or int(self.model.num_steps(batch.lengths).sum()) >= 2
         return batch if enough else batch.without_all("single-step")
 
-    def _rehearse(self, loader: Loader) -> Rehearsal:
+    def _probe_memory(self, loader: BatchLoader) -> MemoryProbe:
         """Try the longest batch before the first step: what does not fit is found out now and not at night."""
         steps, see = self.steps(), self.job.see
         batches = [batch for step in steps for batch in step]
@@ -171,7 +175,7 @@ class Trainer:
         self.reducer.finish(torch.zeros(1, dtype=torch.float64, device=self.group.device))
         self.backward.undo()
         took = time.monotonic() - start
-        return Rehearsal(len(batches[longest]), frames[longest], took, costs.pieces, len(steps), sum(frames))
+        return MemoryProbe(len(batches[longest]), frames[longest], took, costs.pieces, len(steps), sum(frames))
 
     def take_step(
         self, batches: Sequence[Batch], progress: float, elapsed_s: float, want: int
@@ -193,21 +197,21 @@ class Trainer:
             self.backward.undo()
             at.scale, at.steady = at.scale / 2, 0
         at.frames, at.padding, at.cut = at.frames + seen[0], at.padding + seen[1], at.cut + (seen[2] > 0)
-        skipped = self.group.together(mine.out) if total.out else {}
+        skipped = self.group.all_gather(mine.out) if total.out else {}
         if total.spoiled or not total.counted or not math.isfinite(norm):
             self.backward.undo()
             if at.scale < scale:
                 at.scale = max(scale / 2, 1.0)
             if not total.spoiled:
                 rest = {name: "gradient-not-finite" for b in batches for name in b.ids if name not in mine.out}
-                skipped = skipped | self.group.together(rest)
+                skipped = skipped | self.group.all_gather(rest)
             at.skipped |= skipped
-            self.failures.add(at.skipped, nobody=not total.counted and not total.spoiled)
+            self.failures.add(at.skipped, empty_batch=not total.counted and not total.spoiled)
             return math.nan, skipped, asked
         at.skipped |= skipped
         optim.step(self.optimizer, optim.rate(progress, at.epoch, at.divisions, self.config.optim))
         self.average.update(self.model, at.step)
-        self.failures = Failures()
+        self.failures = SkippedSteps()
         at.steady += 1
         if self.precision == torch.float16 and at.steady >= STEADY:
             at.scale, at.steady = at.scale * 2, 0
@@ -217,8 +221,8 @@ class Trainer:
         return total.cost / max(total.labels, 1), skipped, asked
 
     def _together(
-        self, mine: Costs, batches: Sequence[Batch], want: int, elapsed_s: float
-    ) -> tuple[Costs, tuple[int, ...], int, float]:
+        self, mine: LossSums, batches: Sequence[Batch], want: int, elapsed_s: float
+    ) -> tuple[LossSums, tuple[int, ...], int, float]:
         """Sum gradients and costs over the processes; also frames, padding, cuts, what rank 0 is asked, its clock."""
         frames = sum(int(b.lengths.sum()) for b in batches)
         padded = sum(b.feats.shape[0] * b.feats.shape[1] for b in batches)
@@ -229,7 +233,7 @@ class Trainer:
         )
         self.reducer.finish(tail)
         cost, labels, counted, out, spoiled, cut, frames, padded, wanted, clock = tail.tolist()
-        total = Costs(cost, int(labels), int(counted), {"": ""} if out else {}, spoiled > 0)
+        total = LossSums(cost, int(labels), int(counted), {"": ""} if out else {}, spoiled > 0)
         return total, (int(frames), int(padded), int(cut)), int(wanted), clock
 
     def _clip(self, scale: float) -> float:
@@ -245,19 +249,19 @@ class Trainer:
     def _clock(self) -> float:
         return self.at.elapsed_s / (60 * self.config.minutes) if self.config.minutes else 0.0
 
-    def _seen(self, steps: int, loss: float, skipped: dict[str, str]) -> Step:
+    def _seen(self, steps: int, loss: float, skipped: dict[str, str]) -> TrainStep:
         at = self.at
         progress = self._progress(steps, at.batch)
-        return Step(at.epoch, at.batch, steps, at.step, loss, progress, at.elapsed_s, skipped)
+        return TrainStep(at.epoch, at.batch, steps, at.step, loss, progress, at.elapsed_s, skipped)
 
     def _end_epoch(self) -> Iterator[Event]:
         if not self.at.counted and self.at.batch > 1 and self._clock() < 1:
             raise nothing_learned(self.at)
         state = self.average.state or self.model.state_dict()
         # each process has seen other halves of the batches: its running means and variances are its own
-        self.group.agree(state.values())
+        self.group.broadcast(state.values())
         row = self.at.row(self.job.features["hop_ms"], self.optimizer.param_groups[0]["lr"])
-        unwanted = judge(self.job, self.at, state, self.group, row, self.files)
+        unwanted = select_checkpoint(self.job, self.at, state, self.group, row, self.files)
         self.rows.append(row)
         log = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in self.rows)
         self.files(LOG, log.encode())
@@ -271,7 +275,7 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average.load(state["average"])
-        self.at = Position(**state["at"])
+        self.at = TrainState(**state["at"])
 
     def _save(self) -> Iterator[Saved]:
         if self.group.rank:

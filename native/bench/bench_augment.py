@@ -21,7 +21,7 @@ from timing import in_turn
 
 from ds2cli.audio.noise import mix, noise_for
 from ds2cli.audio.perturb import shifted, speed
-from ds2cli.audio.pool import open_bank
+from ds2cli.audio.pool import open_pool
 from ds2cli.audio.read import read
 from ds2cli.audio.recording import Recording
 from ds2cli.audio.reverb import reverberate
@@ -29,7 +29,7 @@ from ds2cli.config.augment import AugmentConfig
 from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.feats.spectrogram import log_power
 from ds2cli.train.augmenter import Augmenter, frames_in
-from ds2cli.train.spec_augment import vary
+from ds2cli.train.spec_augment import spec_augment
 
 RATE = 16000
 
@@ -58,7 +58,7 @@ def main() -> None:
     waves = [read(path)[0] for path in files]
     seconds = sum(map(len, waves)) / RATE
     noise, rooms = (
-        open_bank([{"audio_filepath": str(path)} for path in sorted((args.data / name).iterdir())], name)
+        open_pool([{"audio_filepath": str(path)} for path in sorted((args.data / name).iterdir())], name)
         for name in ("noise", "rir")
     )
     spectrogram = SpectrogramConfig()
@@ -95,8 +95,8 @@ def main() -> None:
         "noise: read from FLAC": each(waves, lambda x: noise_for(noise, len(x), RATE, rng)),
         "noise: mix": each(waves, lambda x: mix(x, x, 10.0)),
         "features": each(waves, lambda x: log_power(x, spectrogram)),
-        "masks": each(features, lambda x: vary(x, fill, masks, rng, 1)),
-        "speed and warp of the spectrogram": each(features, lambda x: vary(x, fill, bend, rng, 1)),
+        "masks": each(features, lambda x: spec_augment(x, fill, masks, rng, 1)),
+        "speed and warp of the spectrogram": each(features, lambda x: spec_augment(x, fill, bend, rng, 1)),
         "ALL: nothing, from the recording": all_of(AugmentConfig()),
         "ALL: noise on 40 % (the paper)": all_of(paper),
         "ALL: noise on all, 3 speeds": all_of(replace(paper, noise_share=1.0, speeds=three)),

@@ -24,7 +24,7 @@ from torch.nn.functional import linear
 
 from ds2cli import native
 from ds2cli.nn.rnn.cells import CELLS, Cell
-from ds2cli.nn.rnn.recurrence import recur, recur_torch
+from ds2cli.nn.rnn.recurrence import rnn_padded, rnn_torch
 
 SIZES = ["200x6x256", "200x8x256", "200x16x192", "200x16x256", "200x16x320", "200x32x256", "60x16x256"]
 PAPER = ["100x8x256", "400x8x256", "100x32x256", "400x32x256", "100x8x1280", "400x8x1280", "100x32x1280"]
@@ -39,8 +39,8 @@ def gigaflops(cell: Cell, lengths: Tensor, H: int, ms: float) -> float:
 def agree(cell: Cell, gates: Tensor, recurrent: Tensor, lengths: Tensor, seed: Tensor) -> None:
     """Raise AssertionError unless the gradients are those of the formulas in float64."""
     wide = [x.detach().double().requires_grad_() for x in (gates, recurrent)]
-    ours = torch.autograd.grad(recur(cell, gates, recurrent, lengths), (gates, recurrent), seed)
-    plain = torch.autograd.grad(recur_torch(cell, *wide, lengths), wide, seed.double())
+    ours = torch.autograd.grad(rnn_padded(cell, gates, recurrent, lengths), (gates, recurrent), seed)
+    plain = torch.autograd.grad(rnn_torch(cell, *wide, lengths), wide, seed.double())
     for a, b in zip(ours, plain, strict=True):
         assert float((a - b).abs().max()) < 1e-4 * float(b.abs().max()), "the gradients differ: nothing to time"
 
@@ -61,7 +61,7 @@ def bench(name: str, T: int, N: int, H: int, threads: int, seconds: float) -> st
     agree(cell, gates, recurrent, lengths, seed)
 
     def layer() -> Tensor:
-        return recur(cell, linear(x, weight, bias), recurrent, lengths)
+        return rnn_padded(cell, linear(x, weight, bias), recurrent, lengths)
 
     def quick(work: Callable[[], object]) -> Callable[[], object]:
         def run() -> None:
@@ -71,7 +71,7 @@ def bench(name: str, T: int, N: int, H: int, threads: int, seconds: float) -> st
         return run
 
     def recurrence() -> None:
-        torch.autograd.backward(recur(cell, gates, recurrent, lengths), seed)
+        torch.autograd.backward(rnn_padded(cell, gates, recurrent, lengths), seed)
 
     stock_seed = torch.randn(T, N, 2 * H)
     works = {

@@ -26,8 +26,8 @@ from plain import PlainNetwork
 from torch import nn
 
 from ds2cli.config.train import TrainConfig
-from ds2cli.nn.distributed.gradients import Reducer
-from ds2cli.nn.distributed.process_group import Group
+from ds2cli.nn.distributed.gradients import GradientReducer
+from ds2cli.nn.distributed.process_group import ProcessGroup
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.train import optim
 from ds2cli.train.backward import Backward
@@ -48,7 +48,9 @@ class Learner:
             self.model = PlainNetwork(config.model, symbols, bins, packed=name.endswith("packed"))
         else:
             model = self.model = DeepSpeech2(config.model, symbols, bins)
-            self.backward = Backward(model, Reducer(list(model.parameters()), Group()), precision, "native")
+            self.backward = Backward(
+                model, GradientReducer(list(model.parameters()), ProcessGroup()), precision, "native"
+            )
         self.optimizer = optim.build(self.model, config.optim)
 
     def step(self, batch: Batch) -> float:

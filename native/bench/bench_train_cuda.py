@@ -24,10 +24,10 @@ from torch import nn
 
 from ds2cli.config.base import build, read_toml
 from ds2cli.config.train import TrainConfig
-from ds2cli.nn.distributed.gradients import Reducer
-from ds2cli.nn.distributed.process_group import Group
+from ds2cli.nn.distributed.gradients import GradientReducer
+from ds2cli.nn.distributed.process_group import ProcessGroup
 from ds2cli.nn.models.ds2 import DeepSpeech2
-from ds2cli.stages.model import Network, layers, summary
+from ds2cli.stages.model import NetworkSpec, layers, summary
 from ds2cli.train import optim
 from ds2cli.train.backward import Backward
 from ds2cli.train.batches import Batch
@@ -49,7 +49,7 @@ class Learner:
             self.model = PlainNetwork(config.model, symbols, BINS, packed=name.endswith("packed")).to(device)
         else:
             model = self.model = DeepSpeech2(config.model, symbols, BINS).to(device)
-            reducer = Reducer(list(model.parameters()), Group(device=device))
+            reducer = GradientReducer(list(model.parameters()), ProcessGroup(device=device))
             self.backward = Backward(model, reducer, precision, "native")
         self.optimizer = optim.build(self.model, config.optim)
 
@@ -122,7 +122,7 @@ def main() -> None:
         symbols = SYMBOLS[config.units.kind]
         batch = noise(options.utterances, options.seconds, symbols, LABELS_PER_S[config.units.kind])
         audio_s = int(batch.lengths.sum()) * HOP_MS / 1000
-        size = Network(config.model, symbols, BINS, HOP_MS)
+        size = NetworkSpec(config.model, symbols, BINS, HOP_MS)
         work = 6 * summary(size, layers(size))["mult_adds_per_s"] * audio_s / 1e12
         times, memory = {}, {}
         for who in (*PLAIN, "ds2"):

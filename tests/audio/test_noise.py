@@ -3,7 +3,7 @@ import pytest
 import soundfile
 
 from ds2cli.audio.noise import joined, mix, noise_for, power, repeated
-from ds2cli.audio.pool import open_bank
+from ds2cli.audio.pool import open_pool
 from ds2cli.audio.read import read
 from ds2cli.errors import BadUtterance
 
@@ -27,7 +27,7 @@ def bank(tmp_path):
         for i, x in enumerate(arrays):
             soundfile.write(tmp_path / f"{i}.wav", x, rate, "FLOAT")
             rows.append({"id": str(i), "audio_filepath": str(tmp_path / f"{i}.wav")})
-        return open_bank(rows, "noise.jsonl")
+        return open_pool(rows, "noise.jsonl")
 
     return make
 
@@ -42,7 +42,7 @@ def test_the_ratio_is_the_one_asked_for(snr_db, level):
 def test_the_ratio_on_real_speech_and_real_noise(shared_data):
     speech = read(sorted((shared_data / "LibriSpeech/dev-clean").rglob("*.flac"))[0])[0]
     rows = [{"id": p.stem, "audio_filepath": str(p)} for p in sorted((shared_data / "noise").glob("*.flac"))]
-    noises = open_bank(rows, "noise")
+    noises = open_pool(rows, "noise")
     for seed in range(20):
         noise = noise_for(noises, len(speech), 16000, np.random.default_rng(seed))
         assert len(noise) == len(speech)

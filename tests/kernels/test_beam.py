@@ -32,7 +32,9 @@ def strange_letters(word, known):
     return len(word) - max(i for i in range(len(word) + 1) if any(k.startswith(word[:i]) for k in known))
 
 
-def judged(text, lm, kind, alpha=0.0, beta=0.0, unknown=0.0, unknown_letter=0.0, end=True, hotwords=None, words=None):
+def judged(
+    text, lm, kind, alpha=0.0, beta=0.0, unknown=0.0, unknown_letter=0.0, sentence_end=True, hotwords=None, words=None
+):
     """log p_lm of a text, and what is added to its log p_ctc, from the words of the definition."""
     log_p = added = 0.0
     if lm is not None:
@@ -41,7 +43,7 @@ def judged(text, lm, kind, alpha=0.0, beta=0.0, unknown=0.0, unknown_letter=0.0,
         for unit in units:
             logp, state = lm.score(state, lm.id(unit))
             log_p += logp
-        log_p += lm.end(state) if end else 0.0
+        log_p += lm.end(state) if sentence_end else 0.0
         added += beta * len(units) + sum(unknown for u in units if u not in lm.ids)
     elif words is not None:
         added += beta * len(text.split())
@@ -74,14 +76,14 @@ def every_text(lp, lm, kind, **settings):
 
 VARIANTS = {
     "plain": {},
-    "no end": {"end": False},
+    "no end": {"sentence_end": False},
     "letters": {"unknown_letter": -0.9},
     "liked letters": {"unknown_letter": 0.4},
     "closed": {"unknown": -math.inf},
     "hotwords": {"hotwords": HOT},
     "avoided": {"hotwords": {"a": -2.0, "ab": -1.0}},
     "listed": {"words": ["b", "ab", "aa"]},
-    "all": {"words": ["b", "ab", "aa"], "hotwords": HOT, "end": False},
+    "all": {"words": ["b", "ab", "aa"], "hotwords": HOT, "sentence_end": False},
 }
 
 
@@ -95,7 +97,7 @@ def test_an_endless_beam_finds_every_text_with_its_exact_score(models, kind, T, 
     if kind == "none":
         del settings["unknown"]
     exact = every_text(lp, models[kind], kind, **settings)
-    found = BeamSearch.make(VOCAB, models[kind], width=5000, **settings)(lp, best=5000)
+    found = BeamSearch.make(VOCAB, models[kind], beam=5000, **settings)(lp, best=5000)
     assert len(found) == len(exact) and {h.text for h in found} == set(exact)
     for h in found:
         assert (h.score, h.am, h.lm) == pytest.approx(exact[h.text], abs=1e-6)
@@ -104,33 +106,33 @@ def test_an_endless_beam_finds_every_text_with_its_exact_score(models, kind, T, 
 
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
 def test_the_texts_share_all_the_probability_there_is(models, kind):
-    found = BeamSearch.make(VOCAB, models[kind], width=5000)(emission(5, 6), best=5000)
+    found = BeamSearch.make(VOCAB, models[kind], beam=5000)(emission(5, 6), best=5000)
     assert np.logaddexp.reduce([h.am for h in found]) == pytest.approx(0.0, abs=1e-6)
 
 
 SETTINGS = [
-    {"width": 1},
-    {"width": 3},
-    {"width": 8, "mass": 0.9},
-    {"width": 8, "top": 2},
-    {"width": 8, "top": 1},
-    {"width": 8, "mass": 1.0, "top": 3},
-    {"width": 8, "mass": 0.95, "top": 3},
-    {"width": 16, "gap": 2.0},
-    {"width": 16, "gap": 0.0},
-    {"width": 16, "floor": math.log(0.1)},
-    {"width": 5, "mass": 0.99, "top": 3, "gap": 4.0, "floor": math.log(0.02)},
-    {"width": 8, "gap": 5.0, "unknown_letter": -0.8},
-    {"width": 8, "gap": 5.0, "unknown_letter": 0.8},
-    {"width": 8, "gap": 5.0, "unknown": 2.0},
-    {"width": 8, "gap": 5.0, "alpha": -0.3},
-    {"width": 8, "gap": 5.0, "beta": -1.5},
-    {"width": 12, "gap": 6.0, "unknown": -math.inf},
-    {"width": 12, "gap": 6.0, "words": ["ab", "b", "aab"]},
-    {"width": 12, "gap": 6.0, "words": ["ab", "b", "aab"], "hotwords": {"ab": 2.0}},
-    {"width": 8, "gap": 5.0, "hotwords": HOT},
-    {"width": 4, "hotwords": HOT},
-    {"width": 8, "gap": 3.0, "hotwords": {"b": -2.0, "a b": -3.0}, "unknown_letter": -0.3},
+    {"beam": 1},
+    {"beam": 3},
+    {"beam": 8, "prune_mass": 0.9},
+    {"beam": 8, "prune_top": 2},
+    {"beam": 8, "prune_top": 1},
+    {"beam": 8, "prune_mass": 1.0, "prune_top": 3},
+    {"beam": 8, "prune_mass": 0.95, "prune_top": 3},
+    {"beam": 16, "beam_gap": 2.0},
+    {"beam": 16, "beam_gap": 0.0},
+    {"beam": 16, "prune_logp": math.log(0.1)},
+    {"beam": 5, "prune_mass": 0.99, "prune_top": 3, "beam_gap": 4.0, "prune_logp": math.log(0.02)},
+    {"beam": 8, "beam_gap": 5.0, "unknown_letter": -0.8},
+    {"beam": 8, "beam_gap": 5.0, "unknown_letter": 0.8},
+    {"beam": 8, "beam_gap": 5.0, "unknown": 2.0},
+    {"beam": 8, "beam_gap": 5.0, "alpha": -0.3},
+    {"beam": 8, "beam_gap": 5.0, "beta": -1.5},
+    {"beam": 12, "beam_gap": 6.0, "unknown": -math.inf},
+    {"beam": 12, "beam_gap": 6.0, "words": ["ab", "b", "aab"]},
+    {"beam": 12, "beam_gap": 6.0, "words": ["ab", "b", "aab"], "hotwords": {"ab": 2.0}},
+    {"beam": 8, "beam_gap": 5.0, "hotwords": HOT},
+    {"beam": 4, "hotwords": HOT},
+    {"beam": 8, "beam_gap": 3.0, "hotwords": {"b": -2.0, "a b": -3.0}, "unknown_letter": -0.3},
 ]
 
 
@@ -165,12 +167,14 @@ HAN = Vocab(("<blank>", *(chr(0x4E00 + i) for i in range(11))))
 def test_what_reaches_its_bound_is_not_lost_to_rounding(models, width, settings):
     """A symbol that adds all it can has a score in which the same terms were added in another order."""
     lm = models["char"] if "alpha" in settings else None
-    search = BeamSearch.make(VOCAB if lm else HAN, lm, width=width, **settings)
+    search = BeamSearch.make(VOCAB if lm else HAN, lm, beam=width, **settings)
     for seed in range(20):
         same_as_the_reference(search, emission(seed, T=10, V=len(search.vocab), sharp=3.0), width)
 
 
-@pytest.mark.parametrize("settings", [{"top": 20}, {"mass": 0.9, "top": 40}, {"floor": -6.0}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{"prune_top": 20}, {"prune_mass": 0.9, "prune_top": 40}, {"prune_logp": -6.0}], ids=str
+)
 @pytest.mark.parametrize("hotwords", [None, {"你好": 2.0, "好": -1.0, "界界": 1.0}], ids=["", "hot"])
 def test_six_thousand_symbols_equal_the_reference(settings, hotwords):
     rng = np.random.default_rng(1)
@@ -179,7 +183,7 @@ def test_six_thousand_symbols_equal_the_reference(settings, hotwords):
     logits = rng.normal(size=(7, len(vocab))).astype(np.float32)
     logits[:, 1:5] += rng.uniform(5, 9, size=(7, 4))
     lp = (logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)).astype(np.float32)
-    same_as_the_reference(BeamSearch.make(vocab, width=6, hotwords=hotwords, **settings), lp, 6)
+    same_as_the_reference(BeamSearch.make(vocab, beam=6, hotwords=hotwords, **settings), lp, 6)
 
 
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
@@ -187,7 +191,7 @@ def test_six_thousand_symbols_equal_the_reference(settings, hotwords):
 def test_forbidden_words_are_not_written_even_where_every_hypothesis_is_in_one(models, kind, seed):
     """The emission insists on letters that begin the word aab and end too early."""
     lp = np.log(np.random.default_rng(seed).dirichlet([0.05, 0.2, 9.0, 0.4], size=8)).astype(np.float32)
-    search = BeamSearch.make(VOCAB, models[kind], width=3, words=["aab", "b"], alpha=0.1)
+    search = BeamSearch.make(VOCAB, models[kind], beam=3, words=["aab", "b"], alpha=0.1)
     same_as_the_reference(search, lp, 3)
     for h in search(lp, best=3):
         assert set(h.text.split()) <= {"aab", "b"} and math.isfinite(h.score)
@@ -196,7 +200,7 @@ def test_forbidden_words_are_not_written_even_where_every_hypothesis_is_in_one(m
 def test_arguments_are_not_written_to(models):
     lp = emission(3, T=30)
     before = lp.copy()
-    search = BeamSearch.make(VOCAB, models["word"], alpha=1.0, beta=1.0, width=4, hotwords=HOT)
+    search = BeamSearch.make(VOCAB, models["word"], alpha=1.0, beta=1.0, beam=4, hotwords=HOT)
     held = [np.array(a) for part in search.task for a in part]
     labels, scores = beam_search(lp, search.task, 1)
     np.testing.assert_array_equal(lp, before)

@@ -31,11 +31,11 @@ def counted(beam):
 
 SETTINGS = [
     {},
-    {"unknown_letter": -0.5, "gap": 12.0},
+    {"unknown_letter": -0.5, "beam_gap": 12.0},
     {"unknown": -math.inf},
     {"hotwords": {"a b": 2.0, "bb": -1.0}},
     {"words": ["ab", "b", "aab"]},
-    {"top": 2, "gap": 6.0},
+    {"prune_top": 2, "beam_gap": 6.0},
 ]
 
 
@@ -44,7 +44,7 @@ SETTINGS = [
 def test_a_tree_that_forgets_gives_what_one_gives_that_never_does(models, kind, settings):
     lp = emission(1, 220)
     asked = {"alpha": 0.8, "beta": 0.6, **({} if kind == "none" else {"unknown": -1.0}), **settings}
-    task = BeamSearch.make(VOCAB, models[kind], width=60, **asked).task
+    task = BeamSearch.make(VOCAB, models[kind], beam=60, **asked).task
     whole = beam_steps(lp, begin(task, ENDLESS), task)
     assert len(whole.tree.ints) == ENDLESS and counted(whole) > 1500
     labels, scores = beam_best(whole, task, 60)
@@ -61,7 +61,7 @@ def test_any_cut_and_any_look_in_between_give_the_same_to_the_last_bit(models, k
     rng = np.random.default_rng(seed)
     lp = emission(seed, 150)
     hotwords = {"ab a": 1.5, "b": -0.5} if seed == 2 else None
-    task = BeamSearch.make(VOCAB, models[kind], alpha=0.7, beta=0.5, width=50, gap=15.0, hotwords=hotwords).task
+    task = BeamSearch.make(VOCAB, models[kind], alpha=0.7, beta=0.5, beam=50, beam_gap=15.0, hotwords=hotwords).task
     wanted = beam_best(beam_steps(lp, begin(task, ENDLESS), task), task, 50)
     for pieces in (1, 2, 7, 150):
         beam = begin(task, int(rng.integers(1, 3000)))
@@ -73,14 +73,14 @@ def test_any_cut_and_any_look_in_between_give_the_same_to_the_last_bit(models, k
 
 
 def test_a_look_needs_a_row_of_its_own_where_the_tree_is_full(models):
-    task = BeamSearch.make(VOCAB, models["word"], alpha=0.7, width=8).task
+    task = BeamSearch.make(VOCAB, models["word"], alpha=0.7, beam=8).task
     full = begin(task, 1)
     assert beam_best(full, task, 1)[1][0, 0] == beam_best(begin(task, 9), task, 1)[1][0, 0]
     assert len(full.tree.ints) == 1
 
 
 def test_what_a_beam_goes_back_to_stays_and_can_be_found(models):
-    task = BeamSearch.make(VOCAB, models["word"], alpha=0.7, beta=1.0, width=20).task
+    task = BeamSearch.make(VOCAB, models["word"], alpha=0.7, beta=1.0, beam=20).task
     beam = beam_steps(emission(4, 40), begin(task, ENDLESS), task)
     tree, n = beam.tree, int(beam.counts[1])
 

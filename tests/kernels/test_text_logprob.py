@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from ds2cli.kernels.text_logprob import text_log_prob, text_log_prob_ref
+from ds2cli.kernels.text_logprob import text_logprob, text_logprob_ref
 from ds2cli.kernels.viterbi import ctc_cost
 
 SPACE = 1
@@ -30,9 +30,9 @@ def texts(length):
 @pytest.mark.parametrize("T", [0, 1, 2, 3, 4, 5])
 def test_every_text_has_the_sum_of_its_paths(T):
     lp = emission(T, T)
-    found = {text: text_log_prob(lp, np.array(text, dtype=np.int32), SPACE) for text in texts(T + 1)}
+    found = {text: text_logprob(lp, np.array(text, dtype=np.int32), SPACE) for text in texts(T + 1)}
     for text, log_p in found.items():
-        assert log_p == pytest.approx(text_log_prob_ref(lp, text, SPACE), abs=1e-9)
+        assert log_p == pytest.approx(text_logprob_ref(lp, text, SPACE), abs=1e-9)
     # there are no other texts
     assert np.logaddexp.reduce(list(found.values())) == pytest.approx(0.0, abs=1e-5)
 
@@ -42,21 +42,21 @@ def test_without_a_space_it_is_plain_ctc(seed):
     rng = np.random.default_rng(seed)
     lp = emission(seed, 40, 6)
     labels = rng.integers(1, 6, rng.integers(0, 15)).astype(np.int32)
-    assert text_log_prob(lp, labels, -2) == pytest.approx(-ctc_cost(lp, labels), abs=1e-9)
+    assert text_logprob(lp, labels, -2) == pytest.approx(-ctc_cost(lp, labels), abs=1e-9)
 
 
 def test_spaces_around_and_within_are_one_text():
     lp = np.full((7, 4), -np.inf, dtype=np.float32)
     lp[np.arange(7), [1, 2, 1, 0, 1, 3, 1]] = math.log(0.5)
     labels = np.array([2, 1, 3], dtype=np.int32)
-    assert text_log_prob(lp, labels, SPACE) == pytest.approx(7 * math.log(0.5))
+    assert text_logprob(lp, labels, SPACE) == pytest.approx(7 * math.log(0.5))
     assert ctc_cost(lp, labels) == math.inf
     silent = np.full((3, 4), math.log(0.25), dtype=np.float32)
-    assert text_log_prob(silent, np.empty(0, dtype=np.int32), SPACE) == pytest.approx(3 * math.log(0.5))
+    assert text_logprob(silent, np.empty(0, dtype=np.int32), SPACE) == pytest.approx(3 * math.log(0.5))
 
 
 def test_what_does_not_fit_is_impossible():
     lp = emission(1, 3)
-    assert text_log_prob(lp, np.array([2, 2, 2], dtype=np.int32), SPACE) == -np.inf
-    assert text_log_prob(lp, np.array([2, 3, 2, 3], dtype=np.int32), SPACE) == -np.inf
-    assert text_log_prob(np.empty((0, 4), np.float32), np.array([2], dtype=np.int32), SPACE) == -np.inf
+    assert text_logprob(lp, np.array([2, 2, 2], dtype=np.int32), SPACE) == -np.inf
+    assert text_logprob(lp, np.array([2, 3, 2, 3], dtype=np.int32), SPACE) == -np.inf
+    assert text_logprob(np.empty((0, 4), np.float32), np.array([2], dtype=np.int32), SPACE) == -np.inf

@@ -21,13 +21,13 @@ STATES = """
 import sys, torch
 from ds2cli import native
 from ds2cli.nn.rnn.cells import CELLS
-from ds2cli.nn.rnn.recurrence import recur
+from ds2cli.nn.rnn.recurrence import rnn_padded
 arrays = []
 for cell in CELLS.values():
     torch.manual_seed(0)
     width = cell.gates * 37
     x, u = torch.randn(9, 5, width, requires_grad=True), torch.randn(2, width, 37, requires_grad=True)
-    h = recur(cell, x, u / 6, torch.tensor([9, 9, 6, 4, 1]))
+    h = rnn_padded(cell, x, u / 6, torch.tensor([9, 9, 6, 4, 1]))
     h.square().sum().backward()
     arrays += [h.detach(), x.grad, u.grad]
 torch.save([native.load().ds2_isa().decode(), *arrays], sys.argv[1])

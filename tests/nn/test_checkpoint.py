@@ -37,10 +37,10 @@ def feats(*lengths):
 
 
 def test_a_model_comes_back_with_all_it_takes_to_use_it(exp):
-    bundle = load_model(exp)
-    assert bundle.vocab == VOCAB and bundle.features == FEATURES and bundle.made == {"epoch": 7}
-    assert bundle.step_s == pytest.approx(0.02) and bundle.bins == 20 and not bundle.model.training
-    assert bundle.model.mean.tolist() == [-3.0] * 20
+    trained = load_model(exp)
+    assert trained.vocab == VOCAB and trained.features == FEATURES and trained.made == {"epoch": 7}
+    assert trained.step_s == pytest.approx(0.02) and trained.bins == 20 and not trained.model.training
+    assert trained.model.mean.tolist() == [-3.0] * 20
     assert load_model(exp / BEST).vocab == VOCAB
 
 
@@ -129,18 +129,18 @@ def test_a_torn_state_is_said(tmp_path):
 
 
 def test_emissions_are_log_probabilities_in_the_order_given(exp):
-    bundle = load_model(exp)
+    trained = load_model(exp)
     given = feats(5, 40, 1, 0, 12)
-    out = emissions(bundle, given)
+    out = emissions(trained, given)
     assert [len(x) for x in out] == [3, 20, 1, 0, 6]
     for x, scores in zip(given, out, strict=True):
         assert scores.dtype == np.float32 and scores.shape[1] == 4
         np.testing.assert_allclose(np.exp(scores).sum(1), 1, rtol=1e-5)
-        np.testing.assert_allclose(emissions(bundle, [x])[0], scores, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(emissions(trained, [x])[0], scores, rtol=1e-4, atol=1e-5)
 
 
 def test_emissions_of_many_batches(exp):
-    bundle = load_model(exp)
+    trained = load_model(exp)
     given = feats(*[BATCH_FRAMES // 3] * 7, BATCH_FRAMES + 5)
-    assert [len(x) for x in emissions(bundle, given)] == [BATCH_FRAMES // 6] * 7 + [BATCH_FRAMES // 2 + 3]
-    assert emissions(bundle, []) == []
+    assert [len(x) for x in emissions(trained, given)] == [BATCH_FRAMES // 6] * 7 + [BATCH_FRAMES // 2 + 3]
+    assert emissions(trained, []) == []

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from ds2cli.nn.layers import Conv1d, Conv2d, Dense, Frames, Recurrent, RowConv, strided_length
+from ds2cli.nn.rnn import cudnn
 from ds2cli.nn.rnn.cells import CELLS, CLIP, clipped_relu
 
 LENGTHS = torch.tensor([9, 7, 7, 1])

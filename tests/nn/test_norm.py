@@ -5,21 +5,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from ds2cli.nn.distributed.process_group import Group
-from ds2cli.nn.norm import SequenceNorm, together
+from ds2cli.nn.distributed.process_group import ProcessGroup
+from ds2cli.nn.norm import SequenceNorm, synchronized_norms
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 ROWS = {"even": (6, 6), "uneven": (9, 2), "an empty share": (7, 0), "one row each": (1, 1), "one row": (1, 0)}
 WHAT = ["y", "dx", "dweight", "dbias", "running mean", "running variance", "batches", "y in use"]
 
 
 @pytest.fixture(scope="module")
-def teams():
+def distributed_cases():
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(HERE)
-        import teams
+        patch.syspath_prepend(TESTS)
+        import distributed_cases
 
-        yield teams
+        yield distributed_cases
 
 
 def assert_equal_to_one(found, rows):
@@ -52,15 +52,15 @@ def assert_equal_to_one(found, rows):
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_processes_norm_as_one_that_has_all_their_rows(teams, tmp_path, size):
+def test_processes_norm_as_one_that_has_all_their_rows(distributed_cases, tmp_path, size):
     rows = {name: (*each, *[4] * (size - 2)) for name, each in ROWS.items()}
-    found = teams.together(size, {name: ("norms", each) for name, each in rows.items()}, tmp_path)
+    found = distributed_cases.together(size, {name: ("norms", each) for name, each in rows.items()}, tmp_path)
     for name, each in rows.items():
         assert_equal_to_one([part[name] for part in found], each)
 
 
-def test_one_process_is_torchs_own_norm(teams):
-    assert_equal_to_one([teams.norms(Group(), (5, 4))], (5, 4))
+def test_one_process_is_torchs_own_norm(distributed_cases):
+    assert_equal_to_one([distributed_cases.norms(ProcessGroup(), (5, 4))], (5, 4))
     torch.manual_seed(0)
     own, other = SequenceNorm(3), torch.nn.BatchNorm1d(3)
     x = torch.randn(8, 3)
@@ -69,8 +69,8 @@ def test_one_process_is_torchs_own_norm(teams):
 
 def test_norms_of_all_processes_are_those_with_a_group_in_the_order_of_their_calls():
     model = torch.nn.Sequential(SequenceNorm(2), torch.nn.ReLU(), SequenceNorm(3), SequenceNorm(4))
-    assert together(model) == []
+    assert synchronized_norms(model) == []
     for norm in (model[0], model[2]):
-        norm.group = Group(0, 2)
-    model[3].group = Group()
-    assert together(model) == [model[0], model[2]]
+        norm.group = ProcessGroup(0, 2)
+    model[3].group = ProcessGroup()
+    assert synchronized_norms(model) == [model[0], model[2]]

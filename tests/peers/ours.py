@@ -22,9 +22,9 @@ Decode = Callable[[Any], str]
 Make = Callable[[str, str | None, int], Decode | None]
 Entries = list[tuple[str, Make]]
 
-MATCHED = {"gap": 10.0, "floor": -5.0}
+MATCHED = {"beam_gap": 10.0, "prune_logp": -5.0}
 """The beam threshold and the token floor that ctc-beam-decoder and pyctcdecode ship with."""
-PAPER = {"mass": 0.99, "top": 40}
+PAPER = {"prune_mass": 0.99, "prune_top": 40}
 """What Deep Speech 2 leaves out of a step (section 7.3); no threshold."""
 UNKNOWN = {"unknown": -4.0, "unknown_letter": -1.0}
 PER_WORD = {"unknown": -10.0, "unknown_letter": 0.0}
@@ -46,7 +46,7 @@ class Ours:
     def ready(self, task: str, lm: str | None, beam: int, **options: float) -> BeamSearch:
         """The search with the weights that all peers have."""
         weights = {"alpha": self.bench.ALPHA, "beta": self.bench.BETA} if lm else {}
-        return self.search(task, lm).weigh(width=beam, **weights, **options)
+        return self.search(task, lm).with_options(beam=beam, **weights, **options)
 
     def entry(self, *, words_only: bool = False, no_lm_only: bool = False, **options: float) -> Make:
         """An entry with these options; None where the peers' tables have nothing to compare it with."""
@@ -63,16 +63,16 @@ class Ours:
         """At the settings the peers ship with."""
         return [
             ("ours", self.entry(**MATCHED, **UNKNOWN)),
-            ("ours, gap 8", self.entry(**{**MATCHED, "gap": 8.0}, **UNKNOWN)),
+            ("ours, gap 8", self.entry(**{**MATCHED, "beam_gap": 8.0}, **UNKNOWN)),
             ("ours, unknown_letter 0", self.entry(words_only=True, **MATCHED, **{**UNKNOWN, "unknown_letter": 0.0})),
             ("ours, unknown -10, unknown_letter 0", self.entry(words_only=True, **MATCHED, **PER_WORD)),
-            ("ours, no gap", self.entry(no_lm_only=True, **{**MATCHED, "gap": math.inf})),
+            ("ours, no gap", self.entry(no_lm_only=True, **{**MATCHED, "beam_gap": math.inf})),
         ]
 
     def paper(self) -> Entries:
         """At the paper's settings; with ds2 decode's own gap, and with that of the peers."""
         return [
             ("ours, mass 0.99, top 40", self.entry(**PAPER, **UNKNOWN)),
-            ("ours, mass 0.99, top 40, gap 20", self.entry(**PAPER, **UNKNOWN, gap=20.0)),
-            ("ours, mass 0.99, top 40, gap 10", self.entry(**PAPER, **UNKNOWN, gap=MATCHED["gap"])),
+            ("ours, mass 0.99, top 40, gap 20", self.entry(**PAPER, **UNKNOWN, beam_gap=20.0)),
+            ("ours, mass 0.99, top 40, gap 10", self.entry(**PAPER, **UNKNOWN, beam_gap=MATCHED["beam_gap"])),
         ]

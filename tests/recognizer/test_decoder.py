@@ -8,8 +8,8 @@ import pytest
 
 from ds2cli.config.decode import DecodeConfig
 from ds2cli.errors import DataError, UsageError
-from ds2cli.recognizer.decoder import described, resolve, search_for
-from ds2cli.recognizer.experiment import Network
+from ds2cli.recognizer.decoder import build_search, describe_search, resolve_settings
+from ds2cli.recognizer.experiment import Experiment
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "b", "é"))
@@ -34,47 +34,47 @@ def weights(config):
 
 
 def test_weights_come_from_the_option_then_from_tuning_then_from_the_default(exp, lm, tmp_path):
-    assert weights(resolve(DecodeConfig(lm=lm), exp)) == (0.8, 1.0, -4.0, -1.0)
+    assert weights(resolve_settings(DecodeConfig(lm=lm), exp)) == (0.8, 1.0, -4.0, -1.0)
     kept = "alpha = 0.3\nbeta = 2\nunknown_letter = -2\nbeam = 16\nbeam_gap = 9\n[made_by]\nx = 1\n"
     (tmp_path / "exp" / "decode.toml").write_text(kept)
-    both = resolve(DecodeConfig(lm=lm), exp)
+    both = resolve_settings(DecodeConfig(lm=lm), exp)
     assert (weights(both), both.beam, both.beam_gap, both.prune_top) == ((0.3, 2.0, -4.0, -2.0), 16, 9.0, 40)
-    assert described(both, exp) == f"{lm}, alpha 0.3, beta 2, unknown -4, unknown_letter -2 ({exp}/decode.toml)"
-    asked = resolve(DecodeConfig(lm=lm, alpha=1.5, beam=8), exp)
+    assert describe_search(both, exp) == f"{lm}, alpha 0.3, beta 2, unknown -4, unknown_letter -2 ({exp}/decode.toml)"
+    asked = resolve_settings(DecodeConfig(lm=lm, alpha=1.5, beam=8), exp)
     assert (asked.alpha, asked.beta, asked.beam) == (1.5, 2.0, 8)
 
 
 def test_weights_of_another_model_are_told(exp, lm, tmp_path):
-    told = []
+    warned = []
     kept = tmp_path / "exp" / "decode.toml"
     for model in ("elsewhere/lm.bin", "lm.arpa.gz"):
         kept.write_text(f'alpha = 0.3\n[made_by]\nlm = "{model}"\n')
-        resolve(DecodeConfig(lm=lm), exp, told.append)
-    assert told == []
+        resolve_settings(DecodeConfig(lm=lm), exp, warned.append)
+    assert warned == []
     kept.write_text('alpha = 0.3\n[made_by]\nlm = "chars.bin"\n')
-    resolve(DecodeConfig(lm=lm, alpha=1.0), exp, told.append)
-    assert told == []
-    resolve(DecodeConfig(lm=lm), exp, told.append)
-    assert told == [f"{exp}/decode.toml was found with chars.bin, not {lm} (ds2 decode --tune finds what suits it)"]
+    resolve_settings(DecodeConfig(lm=lm, alpha=1.0), exp, warned.append)
+    assert warned == []
+    resolve_settings(DecodeConfig(lm=lm), exp, warned.append)
+    assert warned == [f"{exp}/decode.toml was found with chars.bin, not {lm} (ds2 decode --tune finds what suits it)"]
 
 
 def test_what_was_tuned_with_a_model_is_not_for_a_search_without_one(exp, tmp_path):
     (tmp_path / "exp" / "decode.toml").write_text("alpha = 0.3\nbeam = 16\n")
-    bare = resolve(DecodeConfig(), exp)
+    bare = resolve_settings(DecodeConfig(), exp)
     assert (weights(bare), bare.beam) == ((None,) * 4, 64)
-    assert described(bare, exp) == ""
+    assert describe_search(bare, exp) == ""
 
 
 def test_resolved_settings_resolve_to_themselves(exp, lm):
     for config in (DecodeConfig(), DecodeConfig(lm=lm), DecodeConfig(lm=lm, closed=True), DecodeConfig(greedy=True)):
-        once = resolve(config, exp)
-        assert resolve(once, exp) == once
+        once = resolve_settings(config, exp)
+        assert resolve_settings(once, exp) == once
 
 
 def test_a_kept_file_with_anything_else_in_it_is_told(exp, lm, tmp_path):
     (tmp_path / "exp" / "decode.toml").write_text("alpha = 0.3\nnbest = 3\n")
     with pytest.raises(UsageError, match=r"decode.toml: 'nbest' is not found by ds2 decode --tune, expected alpha"):
-        resolve(DecodeConfig(lm=lm), exp)
+        resolve_settings(DecodeConfig(lm=lm), exp)
 
 
 @pytest.mark.parametrize(
@@ -94,38 +94,42 @@ def test_a_kept_file_with_anything_else_in_it_is_told(exp, lm, tmp_path):
 )
 def test_settings_that_would_be_ignored_are_refused(exp, settings, says):
     with pytest.raises(UsageError, match=says):
-        resolve(DecodeConfig(**settings), exp)
+        resolve_settings(DecodeConfig(**settings), exp)
 
 
 def test_the_settings_reach_the_search(exp, lm):
-    config = resolve(DecodeConfig(lm=lm, unknown_letter=-0.5, beam=7, beam_gap=3.0, prune_top=2, prune_mass=0.5), exp)
-    options = search_for(config, Network(exp)).options
+    config = resolve_settings(
+        DecodeConfig(lm=lm, unknown_letter=-0.5, beam=7, beam_gap=3.0, prune_top=2, prune_mass=0.5), exp
+    )
+    options = build_search(config, Experiment(exp)).options
     assert (options.alpha, options.beta, options.unknown, options.unknown_letter) == (0.8, 1.0, -4.0, -0.5)
-    assert (options.width, options.gap, options.top, options.mass) == (7, 3.0, 2, 0.5)
-    closed = search_for(resolve(DecodeConfig(lm=lm, closed=True), exp), Network(exp)).options
+    assert (options.beam, options.beam_gap, options.prune_top, options.prune_mass) == (7, 3.0, 2, 0.5)
+    closed = build_search(resolve_settings(DecodeConfig(lm=lm, closed=True), exp), Experiment(exp)).options
     assert closed.unknown == -math.inf
 
 
 def test_a_model_of_other_texts_is_refused_before_anything_is_decoded(exp, lm, tmp_path):
     (tmp_path / "lm.arpa").write_text(LM.replace("ab", "AB").replace("ba", "BA"))
     with pytest.raises(DataError, match=r"lm.arpa: the case differs: 100.0 % of its running words .* \(fix: "):
-        search_for(resolve(DecodeConfig(lm=lm), exp), Network(exp))
+        build_search(resolve_settings(DecodeConfig(lm=lm), exp), Experiment(exp))
 
 
 def test_what_is_odd_about_a_model_is_told_once(exp, lm, tmp_path):
     (tmp_path / "lm.arpa").write_text(LM.replace("1=5", "1=6").replace("\n\n\\end", "\n-1.0\txy\n\n\\end"))
-    told = []
-    search_for(resolve(DecodeConfig(lm=lm), exp), Network(exp), told.append)
-    (line,) = told
+    warned = []
+    build_search(resolve_settings(DecodeConfig(lm=lm), exp), Experiment(exp), warned.append)
+    (line,) = warned
     assert line.startswith(f"{lm}: the alphabets differ: ") and "'xy'" in line
-    told.clear()
-    search_for(resolve(DecodeConfig(lm=lm), exp), Network(exp), told.append, ["ab bb", "ba ab bb"])
-    assert any("unknown to it, as 'bb' (2)" in line for line in told)
+    warned.clear()
+    build_search(resolve_settings(DecodeConfig(lm=lm), exp), Experiment(exp), warned.append, ["ab bb", "ba ab bb"])
+    assert any("unknown to it, as 'bb' (2)" in line for line in warned)
 
 
 def test_words_that_the_network_cannot_write_are_counted(exp, tmp_path):
     (tmp_path / "words.txt").write_text("ab\nAB\nxy\n")
-    told = []
-    search = search_for(resolve(DecodeConfig(lexicon=str(tmp_path / "words.txt")), exp), Network(exp), told.append)
+    warned = []
+    search = build_search(
+        resolve_settings(DecodeConfig(lexicon=str(tmp_path / "words.txt")), exp), Experiment(exp), warned.append
+    )
     assert search.lexicon.closed
-    assert told == [f"{tmp_path}/words.txt: 1 of its words cannot be written by this network, as 'xy'"]
+    assert warned == [f"{tmp_path}/words.txt: 1 of its words cannot be written by this network, as 'xy'"]

@@ -34,10 +34,10 @@ def letters(text):
 
 
 def scorer(lm=None, **settings):
-    return TextScore(BeamSearch.make(VOCAB, lm, **({"width": 500} | settings)), lm)
+    return TextScore(BeamSearch.make(VOCAB, lm, **({"beam": 500} | settings)), lm)
 
 
-def judge(lp, ref, score, unit="word"):
+def hyp_and_causes(lp, ref, score, unit="word"):
     """The hypothesis of the very search, and the causes of its errors against `ref`."""
     hyp = score.search(lp)[0].text
     return hyp, [(e.kind, e.cause) for e in attribute(lp, ref, hyp, score, unit).errors]
@@ -46,7 +46,7 @@ def judge(lp, ref, score, unit="word"):
 def test_the_network_heard_another_word(unigrams):
     score = scorer(unigrams(["ab", "ac"]), alpha=1.0)
     lp = emission(*letters("ab"))
-    assert judge(lp, "ac", score) == ("ab", [("sub", "acoustic")])
+    assert hyp_and_causes(lp, "ac", score) == ("ab", [("sub", "acoustic")])
     (error,) = attribute(lp, "ac", "ab", score).errors
     assert error.am < 0 and error.lm == pytest.approx(0.0, abs=1e-5)
     assert error.score == pytest.approx(error.am + error.lm)
@@ -55,28 +55,28 @@ def test_the_network_heard_another_word(unigrams):
 def test_the_model_overrules_the_acoustics(unigrams):
     score = scorer(unigrams({"ab": 100.0, "ac": 1.0}), alpha=1.0)
     lp = emission("a", "", {"b": 0.4, "c": 0.6}, "")
-    assert judge(lp, "ac", score) == ("ab", [("sub", "lm")])
+    assert hyp_and_causes(lp, "ac", score) == ("ab", [("sub", "lm")])
     # with less weight it is right, and it was wrong to doubt it where the acoustics agree
-    assert judge(lp, "ac", scorer(score.lm, alpha=0.05)) == ("ac", [])
-    assert judge(lp, "ab", scorer(score.lm, alpha=0.05)) == ("ac", [("sub", "acoustic")])
+    assert hyp_and_causes(lp, "ac", scorer(score.lm, alpha=0.05)) == ("ac", [])
+    assert hyp_and_causes(lp, "ab", scorer(score.lm, alpha=0.05)) == ("ac", [("sub", "acoustic")])
 
 
 def test_the_bonus_for_words_is_the_models_part(unigrams):
     score = scorer(unigrams(["a", "b", "ab"]), alpha=1.0, beta=10.0)
     lp = emission("a", {"": 0.8, " ": 0.2}, "b")
-    assert judge(lp, "ab", score) == ("a b", [("sub", "lm"), ("ins", "lm")])
+    assert hyp_and_causes(lp, "ab", score) == ("a b", [("sub", "lm"), ("ins", "lm")])
 
 
 def test_a_word_that_the_model_does_not_know(unigrams):
     score = scorer(unigrams(["ab", "a", "b"]), alpha=1.0, unknown=-8.0)
     lp = emission("a", "", {"b": 0.4, "é": 0.6}, "")
-    assert judge(lp, "aé", score) == ("ab", [("sub", "oov")])
+    assert hyp_and_causes(lp, "aé", score) == ("ab", [("sub", "oov")])
 
 
 def test_insertions_beside_an_unknown_word_are_its_own(unigrams):
     score = scorer(unigrams(["a", "b", "c", "ba"]), alpha=0.5, beta=3.0, unknown=-8.0)
     lp = emission("a", {" ": 0.4, "": 0.6}, "b", "", " ", "c", "")
-    assert judge(lp, "ab c", score) == ("a b c", [("sub", "oov"), ("ins", "oov")])
+    assert hyp_and_causes(lp, "ab c", score) == ("a b c", [("sub", "oov"), ("ins", "oov")])
 
 
 def test_known_words_beside_an_unknown_one_are_judged_by_the_scores(unigrams):
@@ -89,9 +89,9 @@ def test_the_search_pruned_the_better_text(unigrams):
     lm = unigrams({"ab": 1.0, "cb": 1000.0})
     lp = emission({"a": 0.8, "c": 0.2}, "", "b", "")
     # without a look ahead at words a beam of one keeps the likelier first letter, and never sees what the model prefers
-    narrow = TextScore(BeamSearch.make(VOCAB, lm, alpha=1.0, top=1), lm)
-    assert judge(lp, "cb", narrow) == ("ab", [("sub", "search")])
-    assert judge(lp, "cb", scorer(lm, alpha=1.0)) == ("cb", [])
+    narrow = TextScore(BeamSearch.make(VOCAB, lm, alpha=1.0, prune_top=1), lm)
+    assert hyp_and_causes(lp, "cb", narrow) == ("ab", [("sub", "search")])
+    assert hyp_and_causes(lp, "cb", scorer(lm, alpha=1.0)) == ("cb", [])
 
 
 def test_the_best_path_is_not_the_best_text():
@@ -115,18 +115,18 @@ def test_a_character_that_the_alphabet_lacks(unigrams):
 def test_two_regions_have_their_own_causes(unigrams):
     score = scorer(unigrams({"ab": 100.0, "ac": 1.0, "ba": 10.0}), alpha=1.0, beta=4.0)
     lp = emission("a", "", {"b": 0.4, "c": 0.6}, "", *letters(" ba "), *letters("ab"))
-    assert judge(lp, "ac ba c", score) == ("ab ba ab", [("sub", "lm"), ("sub", "oov")])
-    assert judge(lp, "ac ba ba", score)[1] == [("sub", "lm"), ("sub", "acoustic")]
+    assert hyp_and_causes(lp, "ac ba c", score) == ("ab ba ab", [("sub", "lm"), ("sub", "oov")])
+    assert hyp_and_causes(lp, "ac ba ba", score)[1] == [("sub", "lm"), ("sub", "acoustic")]
 
 
 def test_texts_without_words(unigrams):
     score = scorer(unigrams(["ab", "b"]), alpha=1.0)
     silence, speech = emission("", ""), emission(*letters("ab"))
-    assert judge(silence, "", score) == ("", [])
-    assert judge(silence, "ab", score) == ("", [("del", "acoustic")])
-    assert judge(speech, "", score) == ("ab", [("ins", "acoustic")])
+    assert hyp_and_causes(silence, "", score) == ("", [])
+    assert hyp_and_causes(silence, "ab", score) == ("", [("del", "acoustic")])
+    assert hyp_and_causes(speech, "", score) == ("ab", [("ins", "acoustic")])
     nothing = np.empty((0, V), dtype=np.float32)
-    assert judge(nothing, "b", score) == ("", [("del", "acoustic")])
+    assert hyp_and_causes(nothing, "b", score) == ("", [("del", "acoustic")])
 
 
 def test_a_reference_too_long_for_its_emission_has_no_numbers():
@@ -144,7 +144,7 @@ def test_characters_as_the_unit():
     vocab = Vocab((BLANK, "你", "好", "吗"))
     p = np.full((5, 4), 0.05)
     p[np.arange(5), [1, 0, 2, 0, 3]] = 0.85
-    score = TextScore(BeamSearch.make(vocab, width=100))
+    score = TextScore(BeamSearch.make(vocab, beam=100))
     found = attribute(np.log(p).astype(np.float32), "你吗吗x", "你好吗", score, "char").errors
     assert [(e.ref, e.hyp, e.cause) for e in found] == [("吗", "好", "acoustic"), ("x", None, "unspellable")]
 
@@ -170,7 +170,7 @@ def test_runs_of_errors_and_their_repairs():
 def test_a_search_that_prunes_nothing_makes_no_search_errors(unigrams, seed):
     rng = np.random.default_rng(seed)
     lm = unigrams({"a": 3.0, "ab": 1.0, "b": 1.0, "cé": 0.2}) if seed % 3 else None
-    score = scorer(lm, width=20000, alpha=float(rng.uniform(0, 2)), beta=float(rng.normal()), unknown=-1.0)
+    score = scorer(lm, beam=20000, alpha=float(rng.uniform(0, 2)), beta=float(rng.normal()), unknown=-1.0)
     lp = np.log(rng.dirichlet(np.full(V, 0.5), size=4) + 1e-12).astype(np.float32)
     ref = " ".join("".join(rng.choice(list("abcé"), rng.integers(1, 3))) for _ in range(rng.integers(0, 3)))
     hyp = score.search(lp)[0].text

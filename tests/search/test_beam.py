@@ -35,7 +35,7 @@ def certain(*path, V=4):
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
 def test_no_steps_give_the_empty_text(models, kind):
     for hotwords in ({}, {"a": 2.0}):
-        search = BeamSearch.make(VOCAB, models[kind], alpha=1.0, end=False, hotwords=hotwords)
+        search = BeamSearch.make(VOCAB, models[kind], alpha=1.0, sentence_end=False, hotwords=hotwords)
         (only,) = search(np.empty((0, 4), dtype=np.float32), best=5)
         assert (only.text, only.am, only.score) == ("", 0.0, 0.0)
 
@@ -63,13 +63,20 @@ def test_one_step_gives_each_symbol(models, kind):
 )
 def test_certain_paths_spell_themselves(models, path, text):
     for lm in models.values():
-        for pruning in ({}, {"width": 1}, {"top": 1}, {"mass": 0.5}, {"gap": 0.5}, {"floor": -0.1}):
-            (only,) = BeamSearch.make(VOCAB, lm, **{"width": 4, **pruning})(certain(*path), best=3)
+        for pruning in (
+            {},
+            {"beam": 1},
+            {"prune_top": 1},
+            {"prune_mass": 0.5},
+            {"beam_gap": 0.5},
+            {"prune_logp": -0.1},
+        ):
+            (only,) = BeamSearch.make(VOCAB, lm, **{"beam": 4, **pruning})(certain(*path), best=3)
             assert (only.text, only.am) == (text, 0.0)
 
 
 def test_without_a_space_symbols_stand_side_by_side():
-    search = BeamSearch.make(DENSE, width=4)
+    search = BeamSearch.make(DENSE, beam=4)
     assert search(certain(1, 2, 2, 0, 2, 3))[0].text == "你好好界"
     assert search(certain(1, 0, 1))[0].text == "你你"
 
@@ -78,10 +85,10 @@ def test_an_alphabet_of_the_blank_and_of_one_symbol():
     alone = BeamSearch.make(Vocab((BLANK,)))
     (only,) = alone(np.zeros((3, 1), dtype=np.float32), best=2)
     assert (only.text, only.am) == ("", 0.0)
-    one = BeamSearch.make(Vocab((BLANK, "ж")), width=8)
+    one = BeamSearch.make(Vocab((BLANK, "ж")), beam=8)
     best = one(np.log(np.full((3, 2), 0.5, dtype=np.float32)), best=8)
     assert {h.text: round(math.exp(h.am) * 8) for h in best} == {"ж": 6, "": 1, "жж": 1}
-    space = BeamSearch.make(Vocab((BLANK, " ")), width=8)
+    space = BeamSearch.make(Vocab((BLANK, " ")), beam=8)
     (only,) = space(np.log(np.full((3, 2), 0.5, dtype=np.float32)), best=8)
     assert only.text == "" and only.am == pytest.approx(0.0, abs=1e-6)
 
@@ -93,7 +100,7 @@ def test_a_step_where_nothing_is_possible_ends_in_one_text_without_a_number_gone
     for where in (0, 4, 9):
         lp = emission(1, 10)
         lp[where] = -np.inf
-        search = BeamSearch.make(VOCAB, models[kind], alpha=0.5, beta=1.0, width=6, gap=gap, hotwords=hotwords)
+        search = BeamSearch.make(VOCAB, models[kind], alpha=0.5, beta=1.0, beam=6, beam_gap=gap, hotwords=hotwords)
         (only,) = search(lp, best=6)
         assert only.am == only.score == -math.inf and not math.isnan(only.lm)
 
@@ -105,21 +112,21 @@ def test_no_number_goes_wrong_where_much_is_impossible(models, kind, seed):
     lp = emission(seed, 60)
     lp[rng.random(lp.shape) < 0.4] = -np.inf
     lp[:, 0] = np.maximum(lp[:, 0], -20.0)
-    for settings in ({}, {"unknown": -math.inf}, {"words": ["a", "éa"]}, {"gap": 3.0}, {"hotwords": {"a": 1.0}}):
-        for h in BeamSearch.make(VOCAB, models[kind], **{"alpha": 0.5, "width": 10, **settings})(lp, best=10):
+    for settings in ({}, {"unknown": -math.inf}, {"words": ["a", "éa"]}, {"beam_gap": 3.0}, {"hotwords": {"a": 1.0}}):
+        for h in BeamSearch.make(VOCAB, models[kind], **{"alpha": 0.5, "beam": 10, **settings})(lp, best=10):
             assert math.isfinite(h.score) and math.isfinite(h.am) and math.isfinite(h.lm)
 
 
 def test_fewer_texts_than_asked_for():
     lp = emission(2, 20)
-    found = BeamSearch.make(VOCAB, width=3)(lp, best=50)
+    found = BeamSearch.make(VOCAB, beam=3)(lp, best=50)
     assert 1 <= len(found) <= 3
-    assert BeamSearch.make(VOCAB, width=1)(lp, best=50)[0].am <= found[0].am
+    assert BeamSearch.make(VOCAB, beam=1)(lp, best=50)[0].am <= found[0].am
 
 
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
 def test_the_first_of_many_is_the_only_one(models, kind):
-    search = BeamSearch.make(VOCAB, models[kind], alpha=0.6, beta=0.4, width=30)
+    search = BeamSearch.make(VOCAB, models[kind], alpha=0.6, beta=0.4, beam=30)
     lp = emission(6, 50)
     many = search(lp, best=30)
     for count in (1, 2, 10):
@@ -130,7 +137,7 @@ def test_the_first_of_many_is_the_only_one(models, kind):
 
 def test_equal_scores_come_in_the_same_order_every_time():
     lp = np.log(np.full((6, 4), 0.25, dtype=np.float32))
-    search = BeamSearch.make(VOCAB, width=7)
+    search = BeamSearch.make(VOCAB, beam=7)
     first = search(lp, best=7)
     assert len({round(h.score, 9) for h in first}) < 7
     with ThreadPoolExecutor(2) as pool:
@@ -139,17 +146,17 @@ def test_equal_scores_come_in_the_same_order_every_time():
 
 def test_of_equal_symbols_the_earlier_one_is_kept():
     lp = np.log(np.array([[0.4, 0.2, 0.2, 0.2]], dtype=np.float32))
-    assert [h.text for h in BeamSearch.make(DENSE, width=2)(lp, best=4)] == ["", "你"]
-    assert [h.text for h in BeamSearch.make(DENSE, width=9, top=3)(lp, best=4)] == ["", "你", "好"]
+    assert [h.text for h in BeamSearch.make(DENSE, beam=2)(lp, best=4)] == ["", "你"]
+    assert [h.text for h in BeamSearch.make(DENSE, beam=9, prune_top=3)(lp, best=4)] == ["", "你", "好"]
 
 
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
 def test_other_weights_are_another_search(models, kind):
     lp = emission(3, 30, sharp=0.3)
-    weights = {"alpha": 0.9, "beta": -0.5, "unknown": -2.0, "unknown_letter": -0.3, "width": 9, "gap": 7}
+    weights = {"alpha": 0.9, "beta": -0.5, "unknown": -2.0, "unknown_letter": -0.3, "beam": 9, "beam_gap": 7}
     made = BeamSearch.make(VOCAB, models[kind], **weights)
-    assert BeamSearch.make(VOCAB, models[kind]).weigh(**weights)(lp, best=5) == made(lp, best=5)
-    assert made.weigh(width=2.0).options.width == 2
+    assert BeamSearch.make(VOCAB, models[kind]).with_options(**weights)(lp, best=5) == made(lp, best=5)
+    assert made.with_options(beam=2.0).options.beam == 2
 
 
 def test_letters_of_unknown_words_cost_from_where_no_known_word_goes_on(models):
@@ -164,7 +171,7 @@ def test_letters_of_unknown_words_cost_from_where_no_known_word_goes_on(models):
 
 def test_only_words_of_the_model_where_unknown_ones_are_forbidden(models):
     lp = emission(5, 40, sharp=0.5)
-    found = BeamSearch.make(VOCAB, models["word"], unknown=-math.inf, width=50)(lp, best=50)
+    found = BeamSearch.make(VOCAB, models["word"], unknown=-math.inf, beam=50)(lp, best=50)
     assert len(found) > 10
     assert {w for h in found for w in h.text.split()} <= {"a", "aé", "éé"}
     assert all(math.isfinite(h.score) for h in found)
@@ -175,7 +182,7 @@ def test_only_words_of_the_model_where_unknown_ones_are_forbidden(models):
 def test_only_words_of_a_list(models, kind, seed):
     lp = emission(seed, 40, sharp=0.5)
     listed = ["é", "aa", "éaé"]
-    found = BeamSearch.make(VOCAB, models[kind], alpha=0.3, width=50, words=listed)(lp, best=50)
+    found = BeamSearch.make(VOCAB, models[kind], alpha=0.3, beam=50, words=listed)(lp, best=50)
     assert {w for h in found for w in h.text.split()} <= set(listed)
     assert all(math.isfinite(h.score) for h in found)
 

@@ -11,7 +11,7 @@ import pytest
 from ds2cli.errors import BadUtterance, DataError
 from ds2cli.kernels.phrases import close, follow, has_phrases
 from ds2cli.search.beam import BeamSearch
-from ds2cli.search.hotwords import phrases_for
+from ds2cli.search.hotwords import build_phrases
 from ds2cli.text.vocab import BLANK, Vocab
 
 SPACED = Vocab((BLANK, " ", "a", "b", "é"))
@@ -36,7 +36,7 @@ def walked(vocab, phrases, text):
 
 
 def said(vocab, wanted, text):
-    return walked(vocab, phrases_for(vocab, wanted), text)[0]
+    return walked(vocab, build_phrases(vocab, wanted), text)[0]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_random_phrases_in_random_texts(vocab, seed):
 
     sign = (1.0, -1.0, 0.0)[seed % 3]
     wanted = {text(4): float(rng.normal()) if sign == 0 else sign * float(rng.uniform(0, 3)) for _ in range(12)}
-    phrases = phrases_for(vocab, wanted)
+    phrases = build_phrases(vocab, wanted)
     strongest = max(map(abs, wanted.values()))
     for _ in range(30):
         one = text(12)
@@ -119,14 +119,16 @@ def test_random_phrases_in_random_texts(vocab, seed):
 @pytest.mark.parametrize("weights", [(2.0, 1.0, 3.0), (-2.0, -1.0, -3.0), (2.0, -2.0, 1.0), (0.0, 0.0, 0.0)], ids=str)
 def test_no_symbol_adds_more_than_the_most(vocab, weights):
     letters = [s for s in vocab.symbols[1:] if s != " "]
-    phrases = phrases_for(vocab, dict(zip((letters[0], letters[0] + letters[1], letters[1] * 3), weights, strict=True)))
+    phrases = build_phrases(
+        vocab, dict(zip((letters[0], letters[0] + letters[1], letters[1] * 3), weights, strict=True))
+    )
     gains = [follow(phrases, p, c)[1] for p in range(len(phrases.lent)) for c in range(1, len(vocab))]
     assert max(0.0, *gains) <= phrases.most
     assert has_phrases(phrases)
 
 
 def test_what_is_lent_grows_with_the_phrase_and_is_taken_back():
-    phrases = phrases_for(SPACED, {"abba": 4.0})
+    phrases = build_phrases(SPACED, {"abba": 4.0})
     total, on_the_way = walked(SPACED, phrases, "abba")
     assert on_the_way == sorted(on_the_way) and 0.0 < on_the_way[0] < on_the_way[-1] < total == 4.0
     total, on_the_way = walked(SPACED, phrases, "abbé")
@@ -137,7 +139,7 @@ def test_what_is_lent_grows_with_the_phrase_and_is_taken_back():
 
 def test_without_phrases_nothing_is_asked():
     for vocab in (SPACED, DENSE):
-        phrases = phrases_for(vocab, {})
+        phrases = build_phrases(vocab, {})
         assert not has_phrases(phrases) and phrases.most == 0.0
         assert walked(vocab, phrases, "") == (0.0, [])
 
@@ -146,23 +148,23 @@ def test_without_phrases_nothing_is_asked():
 def test_what_cannot_be_spelled_is_named(phrase):
     vocab = Vocab((BLANK, " ", "b", "é"))
     with pytest.raises(BadUtterance, match="unspellable") as caught:
-        phrases_for(vocab, {"b": 1.0, phrase: 2.0})
+        build_phrases(vocab, {"b": 1.0, phrase: 2.0})
     assert phrase in caught.value.detail
     with pytest.raises(BadUtterance, match="' ' in '你 好'"):
-        phrases_for(DENSE, {"你 好": 1.0})
+        build_phrases(DENSE, {"你 好": 1.0})
 
 
 @pytest.mark.parametrize("weight", [math.nan, math.inf, -math.inf])
 def test_weights_are_numbers(weight):
     with pytest.raises(DataError, match="'a b': expected a finite weight"):
-        phrases_for(SPACED, {"a  b": weight})
+        build_phrases(SPACED, {"a  b": weight})
 
 
 def test_a_phrase_has_words_and_comes_once():
     with pytest.raises(DataError, match="without words"):
-        phrases_for(SPACED, {" \t": 1.0})
+        build_phrases(SPACED, {" \t": 1.0})
     with pytest.raises(DataError, match="'a b' is given twice"):
-        phrases_for(SPACED, {"a b": 1.0, "a  b": 1.0})
+        build_phrases(SPACED, {"a b": 1.0, "a  b": 1.0})
 
 
 def heard(vocab, text, sure, seed=0):
@@ -174,7 +176,7 @@ def heard(vocab, text, sure, seed=0):
     return np.log(chances + 1e-9).astype(np.float32)
 
 
-@pytest.mark.parametrize("pruning", [{"width": 2}, {"width": 64, "gap": 6.0}, {"width": 5000}], ids=str)
+@pytest.mark.parametrize("pruning", [{"beam": 2}, {"beam": 64, "beam_gap": 6.0}, {"beam": 5000}], ids=str)
 def test_a_phrase_that_was_misheard_is_found(pruning):
     """The last b sounded more like an a: the phrase decides, also where pruning sees to it that few texts go on."""
     lp = heard(SPACED, "é ab b", 0.9)
@@ -190,21 +192,21 @@ def test_a_phrase_that_was_misheard_is_found(pruning):
 def test_a_phrase_that_was_not_said_is_not_heard():
     lp = heard(SPACED, "é ab a", 0.95)
     for phrase in ("b b", "éb", "ab ab", "aba"):
-        assert BeamSearch.make(SPACED, width=32, hotwords={phrase: 1.0})(lp)[0].text == "é ab a"
+        assert BeamSearch.make(SPACED, beam=32, hotwords={phrase: 1.0})(lp)[0].text == "é ab a"
 
 
 def test_characters_that_were_misheard_are_found():
     lp = heard(DENSE, "你好界", 0.8)
     lp[2, [2, 3]] = lp[2, [3, 2]]
-    assert BeamSearch.make(DENSE, width=8)(lp)[0].text == "你界界"
-    assert BeamSearch.make(DENSE, width=8, hotwords={"你好": 6.0})(lp)[0].text == "你好界"
+    assert BeamSearch.make(DENSE, beam=8)(lp)[0].text == "你界界"
+    assert BeamSearch.make(DENSE, beam=8, hotwords={"你好": 6.0})(lp)[0].text == "你好界"
 
 
 def test_weight_zero_changes_no_score():
     lp = heard(SPACED, "a ab é b", 0.5, seed=3)
     for best in (1, 20):
-        assert BeamSearch.make(SPACED, width=40)(lp, best) == BeamSearch.make(
-            SPACED, width=40, hotwords={"a": 0.0, "é b": 0.0}
+        assert BeamSearch.make(SPACED, beam=40)(lp, best) == BeamSearch.make(
+            SPACED, beam=40, hotwords={"a": 0.0, "é b": 0.0}
         )(lp, best)
 
 
@@ -212,7 +214,7 @@ def test_a_long_list():
     symbols = tuple(chr(0x4E00 + i) for i in range(5000))
     vocab = Vocab((BLANK, *symbols))
     wanted = {a + b: 1.0 for a, b in itertools.pairwise(symbols)}
-    phrases = phrases_for(vocab, wanted)
+    phrases = build_phrases(vocab, wanted)
     assert len(phrases.lent) == 1 + 4999 + 4999
     total, _ = walked(vocab, phrases, "".join(symbols[:100]))
     assert total == pytest.approx(99.0)

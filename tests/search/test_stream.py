@@ -13,13 +13,13 @@ from ds2cli.text.vocab import BLANK, Vocab
 VOCAB = Vocab((BLANK, " ", "a", "b", "é"))
 DENSE = Vocab((BLANK, "你", "好", "界", "世"))
 SETTINGS = [
-    {"width": 1},
-    {"width": 7, "mass": 0.95, "top": 3},
-    {"width": 40, "gap": 8.0, "floor": -6.0},
-    {"width": 200},
-    {"width": 30, "unknown_letter": -0.4, "hotwords": {"a b": 2.0, "é": -0.5}},
-    {"width": 30, "unknown": -math.inf},
-    {"width": 30, "words": ["ab", "b", "éa"]},
+    {"beam": 1},
+    {"beam": 7, "prune_mass": 0.95, "prune_top": 3},
+    {"beam": 40, "beam_gap": 8.0, "prune_logp": -6.0},
+    {"beam": 200},
+    {"beam": 30, "unknown_letter": -0.4, "hotwords": {"a b": 2.0, "é": -0.5}},
+    {"beam": 30, "unknown": -math.inf},
+    {"beam": 30, "words": ["ab", "b", "éa"]},
 ]
 
 
@@ -57,7 +57,7 @@ def test_any_cut_gives_the_same(models, kind, settings):
 
 def test_every_cut_in_two(models):
     lp = emission(3, 30)
-    search = BeamSearch.make(VOCAB, models["word"], alpha=0.6, beta=0.8, width=12)
+    search = BeamSearch.make(VOCAB, models["word"], alpha=0.6, beta=0.8, beam=12)
     wanted = search(lp, best=12)
     assert all(in_pieces(search, lp, [cut], 12, look=3) == wanted for cut in range(31))
 
@@ -65,7 +65,7 @@ def test_every_cut_in_two(models):
 def test_a_look_is_what_the_search_gives_for_so_much(models):
     lp = emission(4, 60)
     for lm in models.values():
-        search = BeamSearch.make(VOCAB, lm, alpha=0.6, beta=0.8, width=12, hotwords={"ab": 1.0})
+        search = BeamSearch.make(VOCAB, lm, alpha=0.6, beta=0.8, beam=12, hotwords={"ab": 1.0})
         stream = search.stream()
         for t in range(60):
             assert stream.best(12) == stream.best(12) == search(lp[:t], best=12)
@@ -81,7 +81,7 @@ def test_nothing_yet(models):
 
 
 def test_streams_do_not_meet(models):
-    search = BeamSearch.make(VOCAB, models["word"], alpha=0.6, width=12)
+    search = BeamSearch.make(VOCAB, models["word"], alpha=0.6, beam=12)
     first, second = emission(5, 40), emission(6, 40)
     one, other = search.stream(), search.stream()
     for t in range(40):
@@ -92,7 +92,7 @@ def test_streams_do_not_meet(models):
 
 def test_characters_without_spaces(unigrams):
     lm = unigrams(["你", "好", "界", "世"])
-    search = BeamSearch.make(DENSE, lm, alpha=0.6, beta=1.0, width=50, hotwords={"你好": 2.0, "好你": -1.0})
+    search = BeamSearch.make(DENSE, lm, alpha=0.6, beta=1.0, beam=50, hotwords={"你好": 2.0, "好你": -1.0})
     lp = emission(7, 300)
     wanted = search(lp, best=50)
     for size in (1, 13, 100):

@@ -74,7 +74,7 @@ def emission(seed, T, sharp=1.0):
 @pytest.mark.parametrize("T", [0, 1, 3, 6])
 def test_it_is_the_score_of_a_search_that_prunes_nothing(models, kind, end, T):
     lp = emission(T, T)
-    search = BeamSearch.make(VOCAB, models[kind], width=10000, end=end, **WEIGHTS)
+    search = BeamSearch.make(VOCAB, models[kind], beam=10000, sentence_end=end, **WEIGHTS)
     score = TextScore(search, models[kind])
     for found in search(lp, best=10000):
         mine = score(lp, found.text)
@@ -85,7 +85,7 @@ def test_it_is_the_score_of_a_search_that_prunes_nothing(models, kind, end, T):
 @pytest.mark.parametrize("seed", range(3))
 def test_a_search_that_prunes_gives_no_text_more(models, kind, seed):
     lp = emission(seed, 60, sharp=0.3)
-    search = BeamSearch.make(VOCAB, models[kind], width=16, mass=0.98, **WEIGHTS)
+    search = BeamSearch.make(VOCAB, models[kind], beam=16, prune_mass=0.98, **WEIGHTS)
     score = TextScore(search, models[kind])
     for found in search(lp, best=16):
         mine = score(lp, found.text)
@@ -102,7 +102,7 @@ def test_a_wide_beam_over_many_steps(models, kind, seed):
         row[rng.choice(4, 2, replace=False)] = rng.dirichlet([0.5, 0.5])
     with np.errstate(divide="ignore"):
         lp = np.log(p).astype(np.float32)
-    search = BeamSearch.make(VOCAB, models[kind], width=9000, **WEIGHTS)
+    search = BeamSearch.make(VOCAB, models[kind], beam=9000, **WEIGHTS)
     score = TextScore(search, models[kind])
     found = search(lp, best=200)
     assert len(found) > 50
@@ -115,7 +115,7 @@ def test_a_wide_beam_over_many_steps(models, kind, seed):
 def test_phrases_and_letters_of_unknown_words_are_in_it(models, kind):
     lp = emission(7, 6)
     hotwords = {"é": 2.0, "éa é": -1.5, "aa": 3.0}
-    search = BeamSearch.make(VOCAB, models[kind], width=10000, unknown_letter=-0.7, hotwords=hotwords, **WEIGHTS)
+    search = BeamSearch.make(VOCAB, models[kind], beam=10000, unknown_letter=-0.7, hotwords=hotwords, **WEIGHTS)
     score = TextScore(search, models[kind])
     for found in search(lp, best=10000):
         assert score(lp, found.text).score == pytest.approx(found.score, abs=1e-6)
@@ -125,7 +125,7 @@ def test_phrases_and_letters_of_unknown_words_are_in_it(models, kind):
 @pytest.mark.parametrize("settings", [{"words": ["éa", "aé", "a"]}, {"unknown": -math.inf}], ids=str)
 def test_words_that_may_not_be_written_have_no_score(models, kind, settings):
     lp = emission(4, 6)
-    search = BeamSearch.make(VOCAB, models[kind], **{"width": 10000, "unknown_letter": -0.7, **WEIGHTS, **settings})
+    search = BeamSearch.make(VOCAB, models[kind], **{"beam": 10000, "unknown_letter": -0.7, **WEIGHTS, **settings})
     score = TextScore(search, models[kind])
     found = {h.text: h for h in search(lp, best=10000)}
     for text in ("".join(t) for t in itertools.product(" aé", repeat=4)):
@@ -165,7 +165,7 @@ def test_what_can_be_spelled_and_what_is_known(models):
 
 def test_an_alphabet_without_a_space():
     lp = emission(3, 5)[:, [0, 2, 3]]
-    search = BeamSearch.make(Vocab((BLANK, "你", "好")), width=1000)
+    search = BeamSearch.make(Vocab((BLANK, "你", "好")), beam=1000)
     score = TextScore(search)
     for found in search(lp, best=1000):
         assert score(lp, found.text).score == pytest.approx(found.score, abs=1e-6)

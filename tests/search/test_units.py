@@ -71,7 +71,7 @@ HOT = {"ab a": 2.0, "b": 1.5, "bab": -1.0}
 WEIGHTS = {"alpha": 0.7, "beta": 1.3, "unknown": -0.5}
 VARIANTS = {
     "plain": {},
-    "letters": {"unknown_letter": -0.9, "end": False},
+    "letters": {"unknown_letter": -0.9, "sentence_end": False},
     "closed": {"unknown": -math.inf},
     "hotwords": {"hotwords": HOT},
     "listed": {"words": ["b", "ab", "aba", "bab"], "hotwords": HOT},
@@ -103,7 +103,9 @@ def words_of(labels):
     return [tuple(run) for is_space, run in itertools.groupby(labels, lambda s: s == 1) if not is_space]
 
 
-def judged(words, lm, kind, alpha=0.0, beta=0.0, unknown=0.0, unknown_letter=0.0, end=True, hotwords=None, listed=None):
+def judged(
+    words, lm, kind, alpha=0.0, beta=0.0, unknown=0.0, unknown_letter=0.0, sentence_end=True, hotwords=None, listed=None
+):
     """log p_lm of spelled words, and what is added to their log p_ctc, from the words of the definition."""
     own = {tuple(PAIRS.encode(w)): w for w in (KNOWN if lm is not None else ()) or listed or ()}
     labels = [symbol for i, word in enumerate(words) for symbol in ((1, *word) if i else word)]
@@ -122,7 +124,7 @@ def judged(words, lm, kind, alpha=0.0, beta=0.0, unknown=0.0, unknown_letter=0.0
         for unit in units:
             logp, state = lm.score(state, lm.id(unit))
             log_p += logp
-        log_p += lm.end(state) if end else 0.0
+        log_p += lm.end(state) if sentence_end else 0.0
         added += beta * len(units) + sum(unknown for u in units if u not in lm.ids or u == "<unk>")
     elif listed is not None:
         added += beta * len(words)
@@ -158,12 +160,12 @@ def test_an_endless_beam_finds_each_text_in_its_best_spelling(models, kind, T, v
     settings = {**WEIGHTS, **VARIANTS[variant]}
     if kind == "none":
         del settings["unknown"]
-    judge = "word" if kind == "none" and "words" in settings else kind
+    scorer = "word" if kind == "none" and "words" in settings else kind
     best = {}
-    for spelled, scores in every_spelling(lp, models[kind], judge, **settings).items():
+    for spelled, scores in every_spelling(lp, models[kind], scorer, **settings).items():
         text = " ".join(PAIRS.decode(word) for word in spelled)
         best[text] = max(best.get(text, ((-math.inf,), ())), (scores, spelled))
-    found = BeamSearch.make(PAIRS, models[kind], width=5000, **settings)(lp, best=5000)
+    found = BeamSearch.make(PAIRS, models[kind], beam=5000, **settings)(lp, best=5000)
     assert [h.text for h in found] == sorted({h.text for h in found}, key=lambda t: -best[t][0][0])
     assert {h.text for h in found} == set(best)
     for h in found:
@@ -185,7 +187,7 @@ def test_finite_beams_are_those_of_the_reference(unigrams, kind, units, seed):
     words = sorted({w for text in TEXTS for w in text.split()})
     tokens = ["<space>" if s == " " else s for s in vocab.symbols[1:]]
     lm = None if kind == "none" else unigrams(words if kind == "word" else tokens)
-    settings = {"alpha": 0.5, "beta": 0.8, "width": 8, "mass": 0.99, "hotwords": {"the moth": 2.0}}
+    settings = {"alpha": 0.5, "beta": 0.8, "beam": 8, "prune_mass": 0.99, "hotwords": {"the moth": 2.0}}
     settings |= {} if kind == "none" else {"unknown": -1.0, "unknown_letter": -0.3 if kind == "word" else 0.0}
     search = BeamSearch.make(vocab, lm, **settings)
     assert search.lexicon.kind == {"none": 0, "word": WORD_LM, "token": CHAR_LM}[kind]
@@ -215,7 +217,7 @@ def test_what_is_certain_is_found_aligned_and_scored_alike(unigrams, units):
     words = sorted({w for text in TEXTS for w in text.split()})
     for lm in (None, unigrams(words)):
         weights = {"alpha": 0.5, "beta": 1.0} if lm else {}
-        search = BeamSearch.make(vocab, lm, width=16, hotwords={"moth": 1.0}, **weights)
+        search = BeamSearch.make(vocab, lm, beam=16, hotwords={"moth": 1.0}, **weights)
         score = TextScore(search, lm)
         for text in TEXTS:
             path = [s for symbol in vocab.encode(text) for s in (symbol, symbol, 0)]
@@ -239,13 +241,13 @@ def test_what_is_certain_is_found_aligned_and_scored_alike(unigrams, units):
 
 
 def test_a_known_word_in_another_spelling_is_an_unknown_word(models):
-    search = BeamSearch.make(PAIRS, models["word"], width=50, unknown=-3.0)
+    search = BeamSearch.make(PAIRS, models["word"], beam=50, unknown=-3.0)
     others = certain(2, 4, V=5)  # a, b
     (own, *_), (other, *_) = search(certain(3, 0, V=5)), search(others)
     assert own.text == other.text == "ab" and own.labels == (3,) and other.labels == (2, 4)
     assert other.score == pytest.approx(-3.0, abs=1e-6) and own.score == pytest.approx(0.0, abs=1e-6)
     assert other.lm == pytest.approx(math.log(10) * models["word"].log10("qq"), abs=1e-5)
-    closed = BeamSearch.make(PAIRS, models["word"], width=50, unknown=-math.inf)(others, best=50)
+    closed = BeamSearch.make(PAIRS, models["word"], beam=50, unknown=-math.inf)(others, best=50)
     assert len(closed) > 3 and all(h.labels == tuple(PAIRS.encode(h.text)) for h in closed)
 
 
@@ -271,7 +273,7 @@ def test_the_spaces_of_the_best_path_are_squeezed():
 def test_chinese_with_roman_letters_and_a_model_of_symbols(unigrams):
     vocab = Vocab.from_texts(["我用ipad看书", "看ipod"], UnitsConfig(kind="bigram"))
     lm = unigrams(["我", "用", "ip", "ad", "od", "看", "书"])
-    search = BeamSearch.make(vocab, lm, alpha=0.3, width=20, hotwords={"ipad": 3.0})
+    search = BeamSearch.make(vocab, lm, alpha=0.3, beam=20, hotwords={"ipad": 3.0})
     text = "我看ipad"
     lp = certain(*(s for symbol in vocab.encode(text) for s in (symbol, 0)), V=len(vocab))
     (found, *_) = search(lp)
@@ -281,12 +283,12 @@ def test_chinese_with_roman_letters_and_a_model_of_symbols(unigrams):
 
 
 def test_what_a_model_of_symbols_does_not_know_is_unknown_to_its_score(models):
-    score = TextScore(BeamSearch.make(PAIRS, models["token"], width=50, **WEIGHTS), models["token"])
+    score = TextScore(BeamSearch.make(PAIRS, models["token"], beam=50, **WEIGHTS), models["token"])
     assert [score.knows(text) for text in ("ab a", "aba", "b", "bab")] == [True, True, False, False]
 
 
 def test_the_cause_of_an_error_is_found(models):
     lm = models["word"]
-    score = TextScore(BeamSearch.make(PAIRS, lm, width=50, alpha=0.1), lm)
+    score = TextScore(BeamSearch.make(PAIRS, lm, beam=50, alpha=0.1), lm)
     (error,) = attribute(emission(3, 12), "ab bab", "ab a", score).errors
     assert (error.ref, error.hyp, error.cause) == ("bab", "a", OOV)

@@ -20,32 +20,32 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
-def nights():
+def interrupted_runs():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(HERE)
-        import nights
+        import interrupted_runs
 
-        yield nights
-
-
-@pytest.fixture(scope="module")
-def night(nights, shared_data, tmp_path_factory):
-    return nights.manifests(shared_data, tmp_path_factory.mktemp("night"))
+        yield interrupted_runs
 
 
 @pytest.fixture(scope="module")
-def whole(nights, night):
+def night(interrupted_runs, shared_data, tmp_path_factory):
+    return interrupted_runs.manifests(shared_data, tmp_path_factory.mktemp("night"))
+
+
+@pytest.fixture(scope="module")
+def whole(interrupted_runs, night):
     """A run of three epochs that nothing interrupts."""
-    nights.finish(night, night / "whole", "--epochs", 3)
+    interrupted_runs.finish(night, night / "whole", "--epochs", 3)
     return night / "whole"
 
 
-def killed_again_and_again(nights, folder, exp, seed, kills, *options, epochs=3):
+def killed_again_and_again(interrupted_runs, folder, exp, seed, kills, *options, epochs=3):
     """Kill a run so many times, then let it end; the number of steps at which it was killed."""
     rng, steps = random.Random(seed), []
     for turn in range(kills):
         every = 0 if turn % 2 else 0.0005
-        run = nights.Run(
+        run = interrupted_runs.Run(
             folder, exp, "--epochs", epochs, "--readers", rng.choice([0, 1, 2, 3]), "--save-minutes", every, *options
         )
         # the first kill comes before there is any checkpoint
@@ -60,15 +60,15 @@ def killed_again_and_again(nights, folder, exp, seed, kills, *options, epochs=3)
         run.end()
         state = load_state(exp)
         steps.append(state["at"]["step"] if state else 0)
-    nights.finish(folder, exp, "--epochs", epochs, "--readers", 2, *options)
+    interrupted_runs.finish(folder, exp, "--epochs", epochs, "--readers", 2, *options)
     return steps
 
 
-def test_a_run_killed_at_random_steps_ends_as_one_that_was_not(nights, night, whole):
-    steps = killed_again_and_again(nights, night, night / "killed", 1, 3)
+def test_a_run_killed_at_random_steps_ends_as_one_that_was_not(interrupted_runs, night, whole):
+    steps = killed_again_and_again(interrupted_runs, night, night / "killed", 1, 3)
     total = load_state(whole)["at"]["step"]
     assert steps == sorted(steps) and len(set(steps)) > 1 and steps[-1] < total, (steps, total)
-    nights.assert_same_end(night / "killed", whole)
+    interrupted_runs.assert_same_end(night / "killed", whole)
 
 
 @pytest.mark.slow
@@ -81,17 +81,17 @@ def test_a_run_killed_at_random_steps_ends_as_one_that_was_not(nights, night, wh
         ("--nproc", 2, "--sync-norm"),
     ],
 )
-def test_a_run_killed_many_times_ends_as_one_that_was_not(nights, night, tmp_path, options):
-    nights.finish(night, tmp_path / "whole", "--epochs", 6, *options)
-    steps = killed_again_and_again(nights, night, tmp_path / "killed", 2, 8, *options, epochs=6)
+def test_a_run_killed_many_times_ends_as_one_that_was_not(interrupted_runs, night, tmp_path, options):
+    interrupted_runs.finish(night, tmp_path / "whole", "--epochs", 6, *options)
+    steps = killed_again_and_again(interrupted_runs, night, tmp_path / "killed", 2, 8, *options, epochs=6)
     assert len(set(steps)) > 3, steps
-    nights.assert_same_end(tmp_path / "killed", tmp_path / "whole")
+    interrupted_runs.assert_same_end(tmp_path / "killed", tmp_path / "whole")
 
 
 @pytest.mark.slow
-def test_signals_to_all_processes_save_or_end_and_nothing_else_is_said(nights, night, tmp_path):
+def test_signals_to_all_processes_save_or_end_and_nothing_else_is_said(interrupted_runs, night, tmp_path):
     exp = tmp_path / "exp"
-    run = nights.Run(night, exp, "--epochs", 10**6, "--readers", 2, "--save-minutes", 60)
+    run = interrupted_runs.Run(night, exp, "--epochs", 10**6, "--readers", 2, "--save-minutes", 60)
     assert run.until(lambda: "epoch 1/" in run.said())
     before = run.saved()
     os.killpg(run.pid, signal.SIGUSR1)
@@ -110,7 +110,7 @@ def test_signals_to_all_processes_save_or_end_and_nothing_else_is_said(nights, n
     ]
     ended = load_state(exp)["at"]["step"]
     assert ended > step
-    again = nights.Run(night, exp, "--epochs", 10**6, "--nproc", 2, "--readers", 1)
+    again = interrupted_runs.Run(night, exp, "--epochs", 10**6, "--nproc", 2, "--readers", 1)
     assert again.until(lambda: again.said().count("\nepoch ") > 1)
     os.killpg(again.pid, signal.SIGTERM)
     assert again.end() == 130 and load_state(exp)["at"]["step"] > ended
@@ -140,9 +140,9 @@ def fill(disk):
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_a_line_and_the_run_goes_on(nights, night, small_disk):
+def test_a_full_disk_is_a_line_and_the_run_goes_on(interrupted_runs, night, small_disk):
     exp = small_disk / "exp"
-    run = nights.Run(night, exp, "--epochs", 10**6, "--minutes", 0.3, "--set", "augment.gain_db=0")
+    run = interrupted_runs.Run(night, exp, "--epochs", 10**6, "--minutes", 0.3, "--set", "augment.gain_db=0")
     assert run.until(lambda: "epoch 2/" in run.said()), run.said()
     fill(small_disk)
     assert run.until(lambda: "no space left" in run.said()), run.said()
@@ -155,7 +155,7 @@ def test_a_full_disk_is_a_line_and_the_run_goes_on(nights, night, small_disk):
     assert load_state(exp)["at"]["step"] > steps and run.said().splitlines()[-1].startswith("train: done")
     assert not list(exp.glob(".*"))
     # it is still full at the end
-    run = nights.Run(night, exp, "--epochs", 10**6, "--set", "augment.gain_db=0")
+    run = interrupted_runs.Run(night, exp, "--epochs", 10**6, "--set", "augment.gain_db=0")
     assert run.until(lambda: "steps a pass" in run.said())
     fill(small_disk)
     os.kill(run.pid, signal.SIGTERM)
@@ -166,16 +166,18 @@ def test_a_full_disk_is_a_line_and_the_run_goes_on(nights, night, small_disk):
     assert load_state(exp)["at"]["step"] > steps and "Traceback" not in run.said()
 
 
-def rows(nights, exp):
-    return nights.end_of(exp)["rows"]
+def rows(interrupted_runs, exp):
+    return interrupted_runs.end_of(exp)["rows"]
 
 
 @pytest.mark.slow
-def test_processes_learn_from_the_same_batches_as_one(nights, night):
+def test_processes_learn_from_the_same_batches_as_one(interrupted_runs, night):
     plain = {"conf": "plain.toml"}
-    nights.finish(night, night / "one", "--epochs", 2, **plain)
-    nights.finish(night, night / "synced", "--epochs", 2, "--nproc", 2, "--sync-norm", "--readers", 1, **plain)
-    one, synced = rows(nights, night / "one"), rows(nights, night / "synced")
+    interrupted_runs.finish(night, night / "one", "--epochs", 2, **plain)
+    interrupted_runs.finish(
+        night, night / "synced", "--epochs", 2, "--nproc", 2, "--sync-norm", "--readers", 1, **plain
+    )
+    one, synced = rows(interrupted_runs, night / "one"), rows(interrupted_runs, night / "synced")
     for a, b in zip(one, synced, strict=True):
         assert (a["step"], a["padding"] >= b["padding"]) == (b["step"], True)
         assert b["loss"] == pytest.approx(a["loss"], rel=2e-3)
@@ -185,42 +187,46 @@ def test_processes_learn_from_the_same_batches_as_one(nights, night):
 
 
 @pytest.fixture(scope="module")
-def pair(nights, night):
+def pair(interrupted_runs, night):
     """A run of two processes that nothing interrupts."""
-    nights.finish(night, night / "pair", "--epochs", 3, "--nproc", 2)
+    interrupted_runs.finish(night, night / "pair", "--epochs", 3, "--nproc", 2)
     return night / "pair"
 
 
-def test_a_process_that_is_killed_costs_a_restart(nights, night, pair):
-    run = nights.Run(night, night / "lost", "--epochs", 3, "--nproc", 2, "--readers", 1, "--save-minutes", 0.0005)
+def test_a_process_that_is_killed_costs_a_restart(interrupted_runs, night, pair):
+    run = interrupted_runs.Run(
+        night, night / "lost", "--epochs", 3, "--nproc", 2, "--readers", 1, "--save-minutes", 0.0005
+    )
     assert run.saves(3), run.said()
-    (rank,) = nights.ranks(run.pid)
+    (rank,) = interrupted_runs.ranks(run.pid)
     os.kill(rank, signal.SIGKILL)
     assert run.end() == 0, run.said()
-    told = "train: one of the 2 processes ended early; all start again from the last checkpoint"
-    assert run.said().count(told) == 1 and "Traceback" not in run.said()
-    nights.assert_same_end(night / "lost", pair)
+    warned = "train: one of the 2 processes ended early; all start again from the last checkpoint"
+    assert run.said().count(warned) == 1 and "Traceback" not in run.said()
+    interrupted_runs.assert_same_end(night / "lost", pair)
 
 
 @pytest.mark.slow
-def test_without_restarts_it_is_one_line_and_without_the_first_nobody_stays(nights, night, tmp_path):
-    run = nights.Run(night, tmp_path / "exp", "--epochs", 10**6, "--nproc", 2, "--readers", 1, "--restarts", 0)
+def test_without_restarts_it_is_one_line_and_without_the_first_nobody_stays(interrupted_runs, night, tmp_path):
+    run = interrupted_runs.Run(
+        night, tmp_path / "exp", "--epochs", 10**6, "--nproc", 2, "--readers", 1, "--restarts", 0
+    )
     assert run.until(lambda: "epoch 1/" in run.said()), run.said()
-    others = nights.below(run.pid)
-    (rank,) = nights.ranks(run.pid)
+    others = interrupted_runs.below(run.pid)
+    (rank,) = interrupted_runs.ranks(run.pid)
     os.kill(rank, signal.SIGKILL)
     assert run.end() == 1
     assert run.said().splitlines()[-1] == (
         "ds2: train: one of the 2 processes ended early (the same command goes on from last.pt)"
     )
     assert "Traceback" not in run.said() and len(others) >= 3
-    run = nights.Run(night, tmp_path / "exp", "--epochs", 10**6, "--nproc", 2, "--readers", 1)
+    run = interrupted_runs.Run(night, tmp_path / "exp", "--epochs", 10**6, "--nproc", 2, "--readers", 1)
     assert run.until(lambda: len(run.said().splitlines()) > 3), run.said()
-    others += nights.below(run.pid)
+    others += interrupted_runs.below(run.pid)
     os.kill(run.pid, signal.SIGKILL)
     run.end()
     until = time.monotonic() + 20
-    while (left := [pid for pid in others if nights.alive(pid)]) and time.monotonic() < until:
+    while (left := [pid for pid in others if interrupted_runs.alive(pid)]) and time.monotonic() < until:
         time.sleep(0.05)
     assert not left
 
@@ -239,15 +245,15 @@ TORCHRUN = (
 
 
 @pytest.mark.slow
-def test_torchrun_starts_the_processes_and_starts_them_again(nights, night, pair):
+def test_torchrun_starts_the_processes_and_starts_them_again(interrupted_runs, night, pair):
     options = ["--epochs", 3, "--readers", 1, "--save-minutes", 0.0005, "--fresh"]
-    run = nights.Run(night, night / "torchrun", *options, launcher=TORCHRUN)
+    run = interrupted_runs.Run(night, night / "torchrun", *options, launcher=TORCHRUN)
     assert run.saves(3), run.said()
-    os.kill(nights.ranks(run.pid)[-1], signal.SIGKILL)
+    os.kill(interrupted_runs.ranks(run.pid)[-1], signal.SIGKILL)
     assert run.end() == 0, run.said()
     assert run.said().count("train: the longest batch") == 2 and run.said().count("train: done") == 1
-    nights.assert_same_end(night / "torchrun", pair)
-    run = nights.Run(night, night / "torchrun", "--epochs", 10**6, launcher=TORCHRUN)
+    interrupted_runs.assert_same_end(night / "torchrun", pair)
+    run = interrupted_runs.Run(night, night / "torchrun", "--epochs", 10**6, launcher=TORCHRUN)
     assert run.until(lambda: "epoch 4/" in run.said()), run.said()
     os.kill(run.pid, signal.SIGTERM)
     run.end()
@@ -255,7 +261,7 @@ def test_torchrun_starts_the_processes_and_starts_them_again(nights, night, pair
     assert load_state(night / "torchrun")["at"]["epoch"] >= 3
 
 
-def test_processes_with_other_settings_do_not_begin(nights, night, tmp_path):
+def test_processes_with_other_settings_do_not_begin(interrupted_runs, night, tmp_path):
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -263,7 +269,7 @@ def test_processes_with_other_settings_do_not_begin(nights, night, tmp_path):
     runs = []
     for rank in range(2):
         options = ["--batch-s", 3 + rank, "--readers", rank]
-        runs.append(nights.Run(night, tmp_path / "exp", *options, environment={**place, "RANK": str(rank)}))
+        runs.append(interrupted_runs.Run(night, tmp_path / "exp", *options, environment={**place, "RANK": str(rank)}))
     for rank, run in enumerate(runs):
         assert run.end() == 1
         said = f"batch_s is {3.0 + rank} in process {rank}, {4.0 - rank} in process {1 - rank}"
@@ -271,14 +277,14 @@ def test_processes_with_other_settings_do_not_begin(nights, night, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_hosts_train_as_one(nights, night, pair, tmp_path):
+def test_two_hosts_train_as_one(interrupted_runs, night, pair, tmp_path):
     done = subprocess.run(
         [HERE / "two_hosts.sh", night, tmp_path, sys.executable], capture_output=True, text=True, timeout=300,
-        env={**os.environ, "PYTHONPATH": str(nights.ROOT)},
+        env={**os.environ, "PYTHONPATH": str(interrupted_runs.ROOT)},
     )  # fmt: skip
     if done.returncode == 77:
         pytest.skip(done.stderr.strip().splitlines()[-1])
     assert done.returncode == 0, done.stdout + done.stderr
-    nights.assert_same_end(tmp_path / "a" / "whole", pair)
+    interrupted_runs.assert_same_end(tmp_path / "a" / "whole", pair)
     assert not (tmp_path / "b" / "whole" / "last.pt").exists(), "the second host has no checkpoint"
-    nights.assert_same_end(tmp_path / "a" / "killed", pair)
+    interrupted_runs.assert_same_end(tmp_path / "a" / "killed", pair)

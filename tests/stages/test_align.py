@@ -8,7 +8,7 @@ import pytest
 from ds2cli.archive import ArkWriter
 from ds2cli.config.align import AlignConfig
 from ds2cli.drops import Ledger
-from ds2cli.recognizer.experiment import Network
+from ds2cli.recognizer.experiment import Experiment
 from ds2cli.stages import align
 from ds2cli.text.vocab import BLANK, Vocab
 
@@ -37,7 +37,7 @@ def rows(tmp_path):
 
 @pytest.mark.parametrize("nj", [1, 2])
 def test_rows_gain_words_and_scores(rows, exp, nj):
-    made = list(align.run(AlignConfig(nj=nj), rows("a b", "ba", ""), Ledger(), Network(exp)))
+    made = list(align.run(AlignConfig(nj=nj), rows("a b", "ba", ""), Ledger(), Experiment(exp)))
     assert [[w["word"] for w in row["words"]] for row in made] == [["a", "b"], ["ba"], []]
     for row in made:
         assert 0 < row["ctc_cost"] <= -row["align_logprob"] + 1e-4
@@ -45,7 +45,7 @@ def test_rows_gain_words_and_scores(rows, exp, nj):
 
 def test_what_cannot_be_aligned_is_dropped(rows, exp):
     ledger = Ledger()
-    made = list(align.run(AlignConfig(), rows("a b", "aaaa", "abababa", "xyz"), ledger, Network(exp)))
+    made = list(align.run(AlignConfig(), rows("a b", "aaaa", "abababa", "xyz"), ledger, Experiment(exp)))
     assert [row["id"] for row in made] == ["u0"]
     assert [r["reason"] for r in ledger.rows] == ["label-too-long", "label-too-long", "unspellable"]
     assert "need 7 steps or more, the utterance has 6" in ledger.rows[0]["detail"]
@@ -57,4 +57,4 @@ def test_times_need_the_length_of_a_step(rows, exp):
     (row,) = rows("a")
     del row["step_s"]
     with pytest.raises(DataError, match="no trained network"):
-        list(align.run(AlignConfig(), [row], Ledger(), Network(exp)))
+        list(align.run(AlignConfig(), [row], Ledger(), Experiment(exp)))

@@ -9,7 +9,7 @@ from ds2cli.errors import DataError
 from ds2cli.feats.spectrogram import gain
 from ds2cli.stages.augment import hear, listener
 from ds2cli.train.augmenter import draw
-from ds2cli.train.pools import banks
+from ds2cli.train.pools import open_pools
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_files_are_what_training_hears(tmp_path, rows, jsonl):
     make, ledger = listener(config, 3, SpectrogramConfig()), Ledger()
     lost = {"id": "z", "audio_filepath": str(tmp_path / "none.wav")}
     for epoch in (0, 1, 2):
-        told = dict(hear(make, epoch, rows, str(tmp_path / "heard"), ledger))
+        warned = dict(hear(make, epoch, rows, str(tmp_path / "heard"), ledger))
         assert sorted(p.name for p in (tmp_path / "heard").iterdir()) == ["a.wav", "b_c.wav", "é.wav"]
         for row in rows:
             drawn = draw(config, 3, epoch, row["id"])
@@ -36,8 +36,8 @@ def test_files_are_what_training_hears(tmp_path, rows, jsonl):
             assert rate == 16000
             assert len(heard) == pytest.approx(16000 / drawn.speed, abs=1)
             assert 20 * np.log10(1 / gain(heard, 0.0)) == pytest.approx(-20, abs=0.1)
-            assert ("noise" in told[row["id"]]) == (drawn.snr_db is not None)
-            assert ("speed" in told[row["id"]]) == (drawn.speed != 1)
+            assert ("noise" in warned[row["id"]]) == (drawn.snr_db is not None)
+            assert ("speed" in warned[row["id"]]) == (drawn.speed != 1)
     assert ledger.kept == 9
     assert not list(hear(make, 0, [lost, {"id": "y"}], str(tmp_path / "heard"), ledger))
     assert ledger.reasons == {"missing-audio": 1, "no-audio-filepath": 1}
@@ -47,8 +47,8 @@ def test_a_room_that_cannot_be_read_is_not_said_to_be_heard(tmp_path, rows, json
     soundfile.write(tmp_path / "silent.wav", np.zeros(1600), 16000)
     rir = jsonl(tmp_path / "rooms.jsonl", [{"id": "r", "audio_filepath": str(tmp_path / "silent.wav")}])
     make = listener(AugmentConfig(rir=rir, rir_share=1.0), 3, SpectrogramConfig())
-    told = dict(hear(make, 0, rows, str(tmp_path / "heard"), Ledger()))
-    assert set(told.values()) == {"as it is"} and make.rooms.failed
+    warned = dict(hear(make, 0, rows, str(tmp_path / "heard"), Ledger()))
+    assert set(warned.values()) == {"as it is"} and make.rooms.failed
 
 
 def test_what_is_loud_is_made_quieter_not_clipped(tmp_path):
@@ -61,12 +61,12 @@ def test_what_is_loud_is_made_quieter_not_clipped(tmp_path):
 
 
 def test_banks_are_those_asked_for_and_name_what_they_miss(tmp_path, rows, jsonl):
-    assert banks(AugmentConfig()) == (None, None)
+    assert open_pools(AugmentConfig()) == (None, None)
     path = jsonl(tmp_path / "x.jsonl", [rows[0], {"id": "b"}, {"id": "c", "audio_filepath": "none.wav"}])
-    none, rooms = banks(AugmentConfig(rir=path))
+    none, rooms = open_pools(AugmentConfig(rir=path))
     assert none is None
     assert len(rooms) == 1
     assert [said.split(":")[0] for said in rooms.failed.values()] == ["missing-audio", "no-audio-filepath"]
     empty = jsonl(tmp_path / "empty.jsonl", [])
     with pytest.raises(DataError, match=r"augment\.noise .*empty\.jsonl: none of 0 recordings can be used"):
-        banks(AugmentConfig(noise=empty))
+        open_pools(AugmentConfig(noise=empty))

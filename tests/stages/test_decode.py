@@ -11,9 +11,9 @@ from ds2cli.archive import ArkWriter
 from ds2cli.config.decode import DecodeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
-from ds2cli.recognizer.decoder import resolve, search_for
+from ds2cli.recognizer.decoder import build_search, resolve_settings
 from ds2cli.recognizer.emissions import CHUNK
-from ds2cli.recognizer.experiment import Network
+from ds2cli.recognizer.experiment import Experiment
 from ds2cli.stages import decode
 from ds2cli.text.vocab import BLANK, Vocab
 
@@ -52,9 +52,9 @@ def rows(tmp_path):
 
 
 def run(config, rows, exp):
-    ledger, network = Ledger(), Network(exp)
-    resolved = resolve(config, exp)
-    return list(decode.run(resolved, rows, ledger, network, search_for(resolved, network))), ledger
+    ledger, experiment = Ledger(), Experiment(exp)
+    resolved = resolve_settings(config, exp)
+    return list(decode.run(resolved, rows, ledger, experiment, build_search(resolved, experiment))), ledger
 
 
 @pytest.mark.parametrize("config", [DecodeConfig(greedy=True), DecodeConfig()], ids=str)

@@ -9,11 +9,11 @@ import torch
 from ds2cli import native
 from ds2cli.config.doctor import CtcDoctorConfig
 from ds2cli.drops import Ledger
-from ds2cli.nn.ctc.loss import Costs, Verdict, ctc
-from ds2cli.stages import doctor_ctc
+from ds2cli.nn.ctc.loss import CtcCosts, Verdict, ctc
+from ds2cli.stages import doctor_cases, doctor_ctc
 from ds2cli.stages.doctor_cases import Case
 
-CASES = doctor_cases.with_odd_ones([
+CASES = doctor_cases.add_edge_cases([
     Case("", "long", 40, np.array([1, 2, 2, 3, 1], np.int32)),
     Case("", "short", 2, np.array([4], np.int32)),
 ])  # fmt: skip
@@ -42,7 +42,7 @@ def spoiled(how):
     def loss(logits, *others, **options):
         costs, verdicts = ctc(logits, *others, **options)
         fine = verdicts == 0
-        return Costs(*{
+        return CtcCosts(*{
             "cost": lambda: (costs * (1 + 3e-5 * fine), verdicts),
             "nan": lambda: (torch.where(fine, math.nan * costs, costs), verdicts),
             "gradient": lambda: (costs + (logits - logits.detach()).nan_to_num(0)[0, 0, 0] * 3e-5, verdicts),

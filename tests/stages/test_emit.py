@@ -9,9 +9,10 @@ from ds2cli.archive import ArkWriter, read_matrix
 from ds2cli.config.model import ModelConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import Ds2Error, UsageError
-from ds2cli.nn.checkpoint import BEST, dump_model, load_model
+from ds2cli.nn.checkpoint import BEST, dump_model
 from ds2cli.nn.models.ds2 import DeepSpeech2
-from ds2cli.recognizer.emission_archive import place
+from ds2cli.recognizer.emission_archive import archive_path
+from ds2cli.recognizer.experiment import Experiment
 from ds2cli.stages import emit
 from ds2cli.text.vocab import BLANK, Vocab
 
@@ -19,17 +20,17 @@ MODEL = ModelConfig(channels=(8,), kernels=(5,), strides=(3,), rnn_layers=1, rnn
 
 
 @pytest.fixture
-def bundle(tmp_path):
+def experiment(tmp_path):
     torch.manual_seed(0)
     vocab = Vocab((BLANK, " ", "a", "b", "c"))
     state = DeepSpeech2(MODEL, 5, 20).state_dict()
     (tmp_path / BEST).write_bytes(dump_model(state, MODEL, vocab, {"hop_ms": 10.0}, {}))
-    return load_model(tmp_path)
+    return Experiment(str(tmp_path))
 
 
-def test_rows_get_their_emissions(toy, tmp_path, bundle):
+def test_rows_get_their_emissions(toy, tmp_path, experiment):
     rows = list(manifest.read(str(toy / "dev.jsonl")))
-    made = list(emit.run(rows, Ledger(), bundle, str(tmp_path / "e.ark")))
+    made = list(emit.run(rows, Ledger(), experiment, str(tmp_path / "e.ark")))
     assert [r["id"] for r in made] == [r["id"] for r in rows]
     for row in made:
         scores = read_matrix(row["emission"], row["id"])
@@ -38,33 +39,33 @@ def test_rows_get_their_emissions(toy, tmp_path, bundle):
         np.testing.assert_allclose(np.exp(scores).sum(1), 1, rtol=1e-5)
 
 
-def test_what_has_no_usable_features_is_dropped(toy, tmp_path, bundle):
+def test_what_has_no_usable_features_is_dropped(toy, tmp_path, experiment):
     rows = list(manifest.read(str(toy / "dev.jsonl")))[:4]
     with ArkWriter(tmp_path / "odd.ark") as ark:
         rows[0]["feats"] = ark.write(rows[0]["id"], np.zeros((5, 7), np.float32))
         rows[1]["feats"] = ark.write(rows[1]["id"], np.zeros((0, 0), np.float32))
     rows[2]["feats"] = str(tmp_path / "gone.ark:3")
     ledger = Ledger()
-    made = list(emit.run(rows, ledger, bundle, str(tmp_path / "e.ark")))
+    made = list(emit.run(rows, ledger, experiment, str(tmp_path / "e.ark")))
     assert [r["id"] for r in made] == [rows[3]["id"]]
     assert [r["reason"] for r in ledger.rows] == ["wrong-features", "too-short", "missing-archive"]
 
 
 def test_the_archive_stands_beside_the_manifest_unless_told():
-    assert place(None, "data/dev.jsonl.gz") == "data/emissions/dev.ark"
-    assert place("x", "data/dev.jsonl") == "x/dev.ark"
-    assert place("x", "-") == "x/emissions.ark"
+    assert archive_path(None, "data/dev.jsonl.gz") == "data/emissions/dev.ark"
+    assert archive_path("x", "data/dev.jsonl") == "x/dev.ark"
+    assert archive_path("x", "-") == "x/emissions.ark"
     with pytest.raises(UsageError, match="--dir"):
-        place(None, "-")
+        archive_path(None, "-")
 
 
-def test_a_refused_run_leaves_the_archive_of_the_run_before(toy, tmp_path, bundle):
+def test_a_refused_run_leaves_the_archive_of_the_run_before(toy, tmp_path, experiment):
     rows = list(manifest.read(str(toy / "dev.jsonl")))[:4]
     ark = tmp_path / "e.ark"
-    list(emit.run(rows, Ledger(), bundle, str(ark)))
+    list(emit.run(rows, Ledger(), experiment, str(ark)))
     before = ark.read_bytes()
     rows[2] = {**rows[2], "feats": str(tmp_path / "gone.ark:3")}
     with pytest.raises(Ds2Error, match="emit: refused, 1 of 4"):
-        list(emit.run(rows, Ledger(), bundle, str(ark), 24.0))
+        list(emit.run(rows, Ledger(), experiment, str(ark), 24.0))
     assert ark.read_bytes() == before
-    assert len(list(emit.run(rows, Ledger(), bundle, str(ark), 25.0))) == 3
+    assert len(list(emit.run(rows, Ledger(), experiment, str(ark), 25.0))) == 3

@@ -11,10 +11,10 @@ from ds2cli.config.decode import DecodeConfig
 from ds2cli.config.score import ScoreConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
-from ds2cli.recognizer.decoder import resolve, search_for
+from ds2cli.recognizer.decoder import build_search, resolve_settings
 from ds2cli.recognizer.emissions import CHUNK
-from ds2cli.recognizer.experiment import Network
-from ds2cli.stages import decode, score
+from ds2cli.recognizer.experiment import Experiment
+from ds2cli.stages import decode, explain_errors, score
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "b", "é"))
@@ -60,8 +60,8 @@ def rows(tmp_path):
 
 
 def decoded(rows, exp, **settings):
-    config, network = resolve(DecodeConfig(**settings), exp), Network(exp)
-    return list(decode.run(config, rows, Ledger(), network, search_for(config, network)))
+    config, experiment = resolve_settings(DecodeConfig(**settings), exp), Experiment(exp)
+    return list(decode.run(config, rows, Ledger(), experiment, build_search(config, experiment)))
 
 
 def explained(rows, exp, **settings):
@@ -114,12 +114,12 @@ def test_rows_of_other_settings_are_noticed(rows, exp, lm):
 
 def test_the_settings_that_lie_beside_the_rows_are_taken(exp, lm, tmp_path):
     hyp = str(tmp_path / "hyp.jsonl")
-    assert explain_errors.settings_of(ScoreConfig(why=exp), hyp) == (resolve(DecodeConfig(), exp), None)
+    assert explain_errors.settings_of(ScoreConfig(why=exp), hyp) == (resolve_settings(DecodeConfig(), exp), None)
     (tmp_path / "exp" / "decode.toml").write_text("alpha = 0.3\nbeta = 2\n")
     found, source = explain_errors.settings_of(ScoreConfig(why=exp, lm=lm), hyp)
     assert (found.lm, found.alpha, found.beta, found.unknown, found.unknown_letter) == (lm, 0.3, 2.0, -4.0, -1.0)
     assert source is None
-    saved = resolve(DecodeConfig(lm=lm, alpha=1.5, beta=0.5, unknown=-1.0, sentence_end=False, beam=9), exp)
+    saved = resolve_settings(DecodeConfig(lm=lm, alpha=1.5, beta=0.5, unknown=-1.0, sentence_end=False, beam=9), exp)
     (tmp_path / "hyp.jsonl.config.toml").write_text(to_toml(saved, {"kept": 3}))
     assert explain_errors.settings_of(ScoreConfig(why=exp), hyp) == (saved, f"{hyp}.config.toml")
     found, _ = explain_errors.settings_of(ScoreConfig(why=exp, alpha=2.0), hyp)

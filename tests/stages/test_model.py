@@ -14,7 +14,7 @@ from ds2cli.config.train import TrainConfig
 from ds2cli.errors import DataError, UsageError
 from ds2cli.nn.checkpoint import dump_model
 from ds2cli.nn.models.ds2 import DeepSpeech2
-from ds2cli.stages.model import Network, find, layers, look_ahead, summary
+from ds2cli.stages.model import NetworkSpec, find, layers, look_ahead, summary
 from ds2cli.text.vocab import Vocab
 
 SMALL = {"rnn_size": 12, "rnn_layers": 2}
@@ -95,7 +95,7 @@ def test_mult_adds_are_those_that_torch_counts(config, monkeypatch):
     model = DeepSpeech2(config, 6, 20).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.randn(1, 100, 20), torch.tensor([100]))
-    network = Network(config, 6, 20, 10.0)
+    network = NetworkSpec(config, 6, 20, 10.0)
     assert summary(network, layers(network))["mult_adds_per_s"] * 2 == counter.get_total_flops()
 
 
@@ -114,7 +114,7 @@ def test_the_look_ahead_is_what_a_step_depends_on(name):
 
 def test_both_directions_look_at_the_whole_utterance():
     assert look_ahead(NETS["1d"]) is None
-    network = Network(NETS["1d"], 6, 20, 10.0)
+    network = NetworkSpec(NETS["1d"], 6, 20, 10.0)
     assert summary(network, layers(network))["look_ahead_ms"] is None
 
 
@@ -123,8 +123,8 @@ def test_an_experiment_says_its_own_symbols_bins_and_hop(tmp_path):
     state = DeepSpeech2(config, 4, 5).state_dict()
     data = dump_model(state, config, Vocab(("<blank>", " ", "a", "b")), {"hop_ms": 12.5}, {})
     (tmp_path / "best.safetensors").write_bytes(data)
-    assert find(str(tmp_path), None, None, None) == Network(config, 4, 5, 12.5)
-    assert find(str(tmp_path / "best.safetensors"), 9, None, 10.0) == Network(config, 9, 5, 10.0)
+    assert find(str(tmp_path), None, None, None) == NetworkSpec(config, 4, 5, 12.5)
+    assert find(str(tmp_path / "best.safetensors"), 9, None, 10.0) == NetworkSpec(config, 9, 5, 10.0)
 
 
 def test_what_is_no_network_is_said(tmp_path):

@@ -16,7 +16,7 @@ from ds2cli.errors import DataError, UsageError
 from ds2cli.nn.checkpoint import load_model
 from ds2cli.stages import train
 from ds2cli.train import data as train_data
-from ds2cli.train.evaluate import error_counts
+from ds2cli.train.evaluate import count_greedy_errors
 from ds2cli.train.state_file import LAST, dump_state, load_state
 
 FEATURES = SpectrogramConfig().features()
@@ -49,9 +49,9 @@ def test_the_experiment_folder(toy, tmp_path, jsonl):
     rows = rows_of(prepared(toy, tmp_path), tmp_path)
     assert jsonl(tmp_path / "train.jsonl") == rows and [r["epoch"] for r in rows] == [1, 2]
     assert (tmp_path / "tokens.txt").read_text().splitlines() == ["<blank>", "<space>", "a", "b", "c"]
-    bundle = load_model(tmp_path)
-    assert bundle.features == FEATURES and bundle.step_s == pytest.approx(0.02)
-    assert -10 < float(bundle.model.mean.mean()) < -8, "normalised by the statistics of the raw features"
+    trained = load_model(tmp_path)
+    assert trained.features == FEATURES and trained.step_s == pytest.approx(0.02)
+    assert -10 < float(trained.model.mean.mean()) < -8, "normalised by the statistics of the raw features"
 
 
 def test_the_same_command_goes_on_and_a_finished_one_does_nothing(toy, tmp_path):
@@ -186,6 +186,6 @@ def test_two_processes_learn_as_one(toy, tmp_path):
     assert two[0]["loss"] == pytest.approx(one[0]["loss"], rel=0.2)
     # they test on the dev set together, to what the stored network gives in one process
     job = prepared(toy, tmp_path)
-    by_word, by_character, *_ = error_counts(load_model(tmp_path / "two"), job.dev, job.plain)
+    by_word, by_character, *_ = count_greedy_errors(load_model(tmp_path / "two"), job.dev, job.plain)
     assert (two[0]["dev_wer"], two[0]["dev_cer"]) == (round(by_word.rate, 2), round(by_character.rate, 2))
     assert len(rows_of(prepared(toy, tmp_path / "two", epochs=2, nproc=2), tmp_path / "two")) == 1

@@ -83,11 +83,11 @@ def test_noise_and_rooms_are_mixed_into_what_is_trained_on(tmp_path, jsonl):
     # 8 kHz and two channels: neither noise nor room has to be like the utterances
     soundfile.write(tmp_path / "noise.wav", 0.1 * rng.standard_normal((8000, 2)), 8000)
     soundfile.write(tmp_path / "room.wav", [[0.0, 0.1], [1.0, 0.9], [0.5, 0.2]], 8000)
-    banks = {
+    open_pools = {
         name: jsonl(tmp_path / f"{name}.jsonl", [{"id": "n", "audio_filepath": str(tmp_path / f"{name}.wav")}])
         for name in ("noise", "room")
     }
-    augment = {"noise": banks["noise"], "noise_share": 1.0, "rir": banks["room"], "rir_share": 1.0}
+    augment = {"noise": open_pools["noise"], "noise_share": 1.0, "rir": open_pools["room"], "rir_share": 1.0}
     job = prepared(spoken, spoken[:2], tmp_path / "exp", augment=augment)
     heard, plain = job.see(job.train[0], 0), job.plain(job.train[0])
     assert heard.shape == plain.shape and not np.allclose(heard, plain)

@@ -10,8 +10,8 @@ from ds2cli.config.base import read_toml
 from ds2cli.config.decode import DecodeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
-from ds2cli.recognizer.decoder import resolve, search_for
-from ds2cli.recognizer.experiment import Network
+from ds2cli.recognizer.decoder import build_search, resolve_settings
+from ds2cli.recognizer.experiment import Experiment
 from ds2cli.search.tune import Axis, Tried, Weights, optimise
 from ds2cli.stages import tune
 from ds2cli.text.vocab import BLANK, Vocab
@@ -79,12 +79,12 @@ def rows(tmp_path):
 
 
 def tuned(rows, exp, tmp_path, model="lm.arpa", **settings):
-    config = resolve(DecodeConfig(lm=str(tmp_path / model), **settings), exp)
-    network, ledger = Network(exp), Ledger()
-    search = search_for(config, network)
+    config = resolve_settings(DecodeConfig(lm=str(tmp_path / model), **settings), exp)
+    experiment, ledger = Experiment(exp), Ledger()
+    search = build_search(config, experiment)
     axes = tune.axes_of(config, search)
     unit = "word" if model == "lm.arpa" else "char"
-    with tune.trials(rows, ledger, network, search, unit, config.nj) as trials:
+    with tune.trials(rows, ledger, experiment, search, unit, config.nj) as trials:
         tried = Tried(trials.weighed)
         list(optimise(axes, tune.start_of(axes), tried))
     return tried, axes, ledger
@@ -110,9 +110,9 @@ def test_a_trial_is_what_decoding_with_these_weights_does(rows, exp, tmp_path):
 
     tried, _, _ = tuned(rows, exp, tmp_path, nj=2)
     best = tried.best()[0]
-    config = resolve(DecodeConfig(lm=str(tmp_path / "lm.arpa"), **vars(best.weights)), exp)
-    network = Network(exp)
-    made = decode.run(config, rows, Ledger(), network, search_for(config, network))
+    config = resolve_settings(DecodeConfig(lm=str(tmp_path / "lm.arpa"), **vars(best.weights)), exp)
+    experiment = Experiment(exp)
+    made = decode.run(config, rows, Ledger(), experiment, build_search(config, experiment))
     assert [count(r["text"].split(), r["pred_text"].split()).errors for r in made] == best.each[:, 0].tolist()
 
 
@@ -143,9 +143,9 @@ def test_it_starts_from_what_decode_would_take(exp, tmp_path):
 
 
 def test_limits_are_measured(rows, exp, tmp_path):
-    config = resolve(DecodeConfig(lm=str(tmp_path / "lm.arpa")), exp)
-    network = Network(exp)
-    with tune.trials(rows, Ledger(), network, search_for(config, network), "word", 2) as trials:
+    config = resolve_settings(DecodeConfig(lm=str(tmp_path / "lm.arpa")), exp)
+    experiment = Experiment(exp)
+    with tune.trials(rows, Ledger(), experiment, build_search(config, experiment), "word", 2) as trials:
         weights = {"alpha": 0.5, "beta": 1.0}
         wide, narrow = trials.limited(weights, [{"beam": 64, "beam_gap": 20.0}, {"beam": 1, "prune_top": 1}])
     assert wide[0].errors < narrow[0].errors
@@ -154,7 +154,7 @@ def test_limits_are_measured(rows, exp, tmp_path):
 
 def test_what_was_found_is_found_by_decode(exp, tmp_path):
     tune.save(exp, {"alpha": 0.5, "beta": 1.25, "beam": 32}, made_on="dev.jsonl", interval=[1.0, 2.0])
-    kept = resolve(DecodeConfig(lm="lm.arpa"), exp)
+    kept = resolve_settings(DecodeConfig(lm="lm.arpa"), exp)
     assert (kept.alpha, kept.beta, kept.unknown, kept.beam) == (0.5, 1.25, -4.0, 32)
     assert read_toml(f"{exp}/decode.toml")["made_by"]["made_on"] == "dev.jsonl"
 

@@ -19,8 +19,8 @@ from ds2cli.lm import arpa, kneser_ney
 from ds2cli.lm.text import number
 from ds2cli.metrics.wer import Counts, count
 from ds2cli.nn.checkpoint import load_model
-from ds2cli.recognizer.decoder import resolve, search_for
-from ds2cli.recognizer.experiment import Network
+from ds2cli.recognizer.decoder import build_search, resolve_settings
+from ds2cli.recognizer.experiment import Experiment
 from ds2cli.stages import align, decode, train
 from ds2cli.stages.lm import splitter, symbols
 from ds2cli.text.normalize import normalize
@@ -62,10 +62,12 @@ def model_of(lines, path):
 
 
 def decoded(rows, exp, lm):
-    config, network, ledger = DecodeConfig(lm=lm, beam=20, nbest=5, timestamps=True), Network(str(exp)), Ledger()
-    resolved, warned = resolve(config, str(exp)), []
+    config, experiment, ledger = DecodeConfig(lm=lm, beam=20, nbest=5, timestamps=True), Experiment(str(exp)), Ledger()
+    resolved, warned = resolve_settings(config, str(exp)), []
     texts = [row["text"] for row in rows]
-    found = list(decode.run(resolved, rows, ledger, network, search_for(resolved, network, warned.append, texts)))
+    found = list(
+        decode.run(resolved, rows, ledger, experiment, build_search(resolved, experiment, warned.append, texts))
+    )
     assert warned == [] and not ledger.rows and len(found) == len(rows)
     return found
 
@@ -85,8 +87,8 @@ def test_from_recordings_to_words(rows, tmp_path, kind):
     # the weights know how texts are spelled, without the files beside them
     (exp / "tokens.txt").unlink()
     (exp / PIECES).unlink(missing_ok=True)
-    network = Network(str(exp))
-    assert load_model(exp).vocab == network.vocab == symbols(str(exp)) == vocab
+    experiment = Experiment(str(exp))
+    assert load_model(exp).vocab == experiment.vocab == symbols(str(exp)) == vocab
 
     texts = [row["text"] for row in rows]
     by_word = model_of([text.split() for text in texts], tmp_path / "word.arpa")
@@ -100,7 +102,7 @@ def test_from_recordings_to_words(rows, tmp_path, kind):
             found = [h["text"] for h in row["nbest"]]
             assert found[0] == row["pred_text"] and len(set(found)) == len(found)
     ledger = Ledger()
-    for row in align.run(AlignConfig(), rows, ledger, network):
+    for row in align.run(AlignConfig(), rows, ledger, experiment):
         assert [w["word"] for w in row["words"]] == row["text"].split()
     assert not ledger.rows
 
@@ -136,8 +138,8 @@ def test_a_network_learns_to_write_them(toy, tmp_path, kind):
     units = {"kind": kind} | ({"size": 12} if kind == "unigram" else {})
     job, _ = trained(rows, dev, tmp_path, units, epochs=40, batch_s=2.0, model={"rnn_size": 48})
     assert any(len(s) > 1 for s in job.vocab.symbols[1:])
-    network = Network(str(tmp_path))
-    config = resolve(DecodeConfig(greedy=True), str(tmp_path))
-    found = decode.run(config, rows, Ledger(), network, search_for(config, network))
+    experiment = Experiment(str(tmp_path))
+    config = resolve_settings(DecodeConfig(greedy=True), str(tmp_path))
+    found = decode.run(config, rows, Ledger(), experiment, build_search(config, experiment))
     errors = sum((count(row["text"], row["pred_text"]) for row in found), Counts())
     assert errors.total == sum(len(row["text"]) for row in rows) and errors.rate < 15

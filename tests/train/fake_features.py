@@ -16,7 +16,7 @@ def utterance(name, frames=7):
     return Utterance(name, "", frames, np.arange(1, 1 + frames // 3, dtype=np.int32), "a" * frames)
 
 
-class Seer:
+class FakeFeatures:
     """Gives features that follow from (epoch, utterance); some names kill, fail, or take their time."""
 
     def __call__(self, utterance, epoch):
@@ -38,7 +38,7 @@ class Seer:
         return utterance.num_frames
 
 
-class BornDead(Seer):
+class BornDead(FakeFeatures):
     """Cannot be unpickled: no process that reads with it gets as far as reading."""
 
     def __reduce__(self):

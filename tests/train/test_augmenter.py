@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from ds2cli.archive import read_matrix
-from ds2cli.audio.pool import open_bank
+from ds2cli.audio.pool import open_pool
 from ds2cli.audio.recording import Recording, recording
 from ds2cli.config.augment import AugmentConfig
 from ds2cli.config.featurize import FeaturizeConfig, SpectrogramConfig
@@ -20,7 +20,7 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance
 from ds2cli.stages import featurize
 from ds2cli.train.augmenter import Augmenter, draw, frames_in
-from ds2cli.train.spec_augment import vary
+from ds2cli.train.spec_augment import spec_augment
 
 ALL = AugmentConfig(
     noise="n", noise_share=0.5, rir="r", rir_share=0.5, speeds=(0.9, 1.0, 1.1), shift_ms=5, gain_db=3, speed=0.05,
@@ -45,12 +45,12 @@ def utterance(row, **more):
 
 
 def augmenter(config, folder=None, seed=0):
-    banks = {}
+    open_pools = {}
     if folder:
         for name, field in (("noise", "noise"), ("rir", "rooms")):
             files = sorted((folder / name).iterdir())
-            banks[field] = open_bank([{"id": p.stem, "audio_filepath": str(p)} for p in files], name)
-    return Augmenter(config, SpectrogramConfig(), seed, FILL, read_matrix, **banks)
+            open_pools[field] = open_pool([{"id": p.stem, "audio_filepath": str(p)} for p in files], name)
+    return Augmenter(config, SpectrogramConfig(), seed, FILL, read_matrix, **open_pools)
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +193,7 @@ def test_the_spectrogram_is_varied_as_before(tmp_path, rows):
     stored = stored_row(tmp_path, rows[0])
     config = AugmentConfig(speed=0.1, warp=0.1, freq_masks=2, time_masks=2, gain_db=2)
     rng = draw(config, 3, 4, stored["id"]).masks()
-    want = vary(read_matrix(stored["feats"]), FILL, config, rng, 1)
+    want = spec_augment(read_matrix(stored["feats"]), FILL, config, rng, 1)
     np.testing.assert_array_equal(augmenter(config, seed=3)(utterance(stored), 4), want)
 
 
@@ -246,7 +246,7 @@ def test_one_sample_is_too_short_and_silence_is_no_trouble(tmp_path, shared_data
 def test_a_broken_noise_costs_no_utterance(tmp_path, rows, shared_data):
     path = tmp_path / "n.wav"
     soundfile.write(path, np.ones(16000), 16000)
-    bank = open_bank([{"id": "n", "audio_filepath": str(path)}], "noise")
+    bank = open_pool([{"id": "n", "audio_filepath": str(path)}], "noise")
     path.unlink()
     make = replace(augmenter(AugmentConfig()), config=AugmentConfig(noise="n", noise_share=1), noise=bank)
     one = utterance(rows[0])

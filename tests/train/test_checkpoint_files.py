@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from ds2cli.errors import DataError
-from ds2cli.train.checkpoint_files import Files
+from ds2cli.train.checkpoint_files import CheckpointFiles
 
 
 class Disk(dict):
@@ -20,7 +20,7 @@ class Disk(dict):
 
 def test_what_cannot_be_written_comes_later_in_order():
     disk = Disk()
-    files = Files(disk)
+    files = CheckpointFiles(disk)
     files("last.pt", b"1")
     disk.room = 1
     files("best", b"22")
@@ -38,7 +38,7 @@ def test_what_cannot_be_written_comes_later_in_order():
 
 def test_what_is_not_wanted_makes_room_on_a_full_disk():
     disk = Disk(old=b"x" * 60)
-    files = Files(disk)
+    files = CheckpointFiles(disk)
     files("new", b"y" * 60)
     files("last.pt", b"1")
     assert set(disk) == {"old"} and files.why
@@ -47,6 +47,6 @@ def test_what_is_not_wanted_makes_room_on_a_full_disk():
 
 
 def test_who_writes_nothing_keeps_nothing():
-    files = Files(None)
+    files = CheckpointFiles(None)
     files("best", b"1")
     assert not files.left and not files.why

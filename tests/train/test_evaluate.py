@@ -6,27 +6,27 @@ import torch
 from ds2cli.config.model import ModelConfig
 from ds2cli.errors import BadUtterance
 from ds2cli.metrics.wer import Counts
-from ds2cli.nn.checkpoint import Bundle
-from ds2cli.nn.distributed.process_group import Group
+from ds2cli.nn.checkpoint import TrainedModel
+from ds2cli.nn.distributed.process_group import ProcessGroup
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.text.vocab import BLANK, Vocab
-from ds2cli.train.evaluate import error_counts
+from ds2cli.train.evaluate import count_greedy_errors
 from ds2cli.train.examples import Utterance
 
 VOCAB = Vocab((BLANK, " ", "a", "b"))
 CONFIG = ModelConfig(channels=(8,), kernels=(5,), strides=(2,), rnn_layers=1, rnn_size=8)
 
 
-class Alone(Group):
+class Alone(ProcessGroup):
     """A process of a group that keeps its own counts."""
 
-    def add(self, flat):
+    def all_reduce(self, flat):
         return flat
 
 
 def test_the_counts_of_the_processes_add_up_to_those_of_one():
     torch.manual_seed(0)
-    bundle = Bundle(DeepSpeech2(CONFIG, 4, 5).eval(), VOCAB, {"hop_ms": 10.0}, 0.02, {})
+    trained = TrainedModel(DeepSpeech2(CONFIG, 4, 5).eval(), VOCAB, {"hop_ms": 10.0}, 0.02, {})
     rng = np.random.default_rng(0)
     arrays = {f"u{i}": rng.normal(size=(10 + i, 5)).astype(np.float32) for i in range(5)}
     dev = [Utterance(name, name, len(x), np.zeros(0, np.int32), "a b ab") for name, x in arrays.items()]
@@ -34,17 +34,17 @@ def test_the_counts_of_the_processes_add_up_to_those_of_one():
     def plain(utterance):
         return arrays[utterance.feats]
 
-    *whole, texts, _ = error_counts(bundle, dev, plain)
+    *whole, texts, _ = count_greedy_errors(trained, dev, plain)
     assert whole[0].total == 15 and whole[1].total == 30
     for size in (2, 7):
-        parts = [error_counts(bundle, dev, plain, Alone(rank, size)) for rank in range(size)]
+        parts = [count_greedy_errors(trained, dev, plain, Alone(rank, size)) for rank in range(size)]
         assert [sum((p[i] for p in parts), Counts()) for i in (0, 1)] == whole
         assert {k: v for *_, part, _ in parts for k, v in part.items()} == texts and set(texts) == set(arrays)
-    assert error_counts(bundle, [], plain) == (Counts(), Counts(), {}, {})
+    assert count_greedy_errors(trained, [], plain) == (Counts(), Counts(), {}, {})
 
 
 def test_what_cannot_be_read_is_left_out_and_named():
-    bundle = Bundle(DeepSpeech2(CONFIG, 4, 5).eval(), VOCAB, {"hop_ms": 10.0}, 0.02, {})
+    trained = TrainedModel(DeepSpeech2(CONFIG, 4, 5).eval(), VOCAB, {"hop_ms": 10.0}, 0.02, {})
     dev = [Utterance(name, name, 9, np.zeros(0, np.int32), "a b") for name in ("here", "gone", "there")]
 
     def plain(utterance):
@@ -52,7 +52,7 @@ def test_what_cannot_be_read_is_left_out_and_named():
             raise BadUtterance("missing-audio", "no such file")
         return np.zeros((9, 5), np.float32)
 
-    by_word, _, texts, lost = error_counts(bundle, dev, plain)
+    by_word, _, texts, lost = count_greedy_errors(trained, dev, plain)
     assert (
         by_word.total == 6
         and by_word.dels >= 2

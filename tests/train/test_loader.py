@@ -18,28 +18,28 @@ from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.errors import Ds2Error
 from ds2cli.train.augmenter import Augmenter
 from ds2cli.train.examples import Utterance
-from ds2cli.train.loader import Loader
+from ds2cli.train.loader import BatchLoader
 from ds2cli.train.reader import READER_DIED
 
 HERE = Path(__file__).parent
 
 
 @pytest.fixture(autouse=True)
-def seers(monkeypatch):
+def fake_features(monkeypatch):
     """The module of the features, which the processes that read find by its name, too."""
     monkeypatch.syspath_prepend(HERE)
-    import seers
+    import fake_features
 
-    return seers
+    return fake_features
 
 
-def shares(seers, *names):
+def shares(fake_features, *names):
     """A share for each string of names; later names are of longer utterances."""
-    return [[seers.utterance(n, 5 + 3 * i) for i, n in enumerate(row.split())] for row in names]
+    return [[fake_features.utterance(n, 5 + 3 * i) for i, n in enumerate(row.split())] for row in names]
 
 
 def read(see, readers, asked, epoch=0):
-    loader = Loader(see, readers)
+    loader = BatchLoader(see, readers)
     with closing(loader):
         return list(loader(asked, epoch))
 
@@ -67,7 +67,7 @@ def gone(pids, within_s=10):
     return not left
 
 
-def test_the_number_of_readers_changes_nothing(toy, seers):
+def test_the_number_of_readers_changes_nothing(toy, fake_features):
     import numpy as np
 
     rows = list(manifest.read(str(toy / "train.jsonl")))
@@ -83,30 +83,30 @@ def test_the_number_of_readers_changes_nothing(toy, seers):
     assert not torch.equal(read(see, 0, asked[:1], epoch=3)[0].feats, by_thread[0].feats), "another epoch is another"
 
 
-def test_what_cannot_be_read_costs_itself_with_its_reason(seers):
-    asked = shares(seers, "a unreadable-1 b", "nan-1 c", "unreadable-2")
+def test_what_cannot_be_read_costs_itself_with_its_reason(fake_features):
+    asked = shares(fake_features, "a unreadable-1 b", "nan-1 c", "unreadable-2")
     for readers in (0, 1):
-        found = read(seers.Seer(), readers, asked)
+        found = read(fake_features.FakeFeatures(), readers, asked)
         assert [b.ids for b in found] == [["b", "a"], ["c"], []]
         assert [b.unusable for b in found] == [
             {"unreadable-1": "truncated-audio"}, {"nan-1": "features-not-finite"}, {"unreadable-2": "truncated-audio"},
         ]  # fmt: skip
 
 
-def test_an_utterance_that_kills_its_reader_costs_itself_alone(seers):
-    asked = shares(seers, "a b", "c kill-1 d kill-2 e", "f", "kill-3", "g h")
+def test_an_utterance_that_kills_its_reader_costs_itself_alone(fake_features):
+    asked = shares(fake_features, "a b", "c kill-1 d kill-2 e", "f", "kill-3", "g h")
     survivors = [[u for u in share if not u.id.startswith("kill")] for share in asked]
-    expected = read(seers.Seer(), 0, survivors)
+    expected = read(fake_features.FakeFeatures(), 0, survivors)
     for batch, lost in zip(expected, ([], ["kill-1", "kill-2"], [], ["kill-3"], []), strict=True):
         batch.unusable |= dict.fromkeys(lost, READER_DIED)
     for readers in (1, 2):
-        assert_same(read(seers.Seer(), readers, asked), expected)
+        assert_same(read(fake_features.FakeFeatures(), readers, asked), expected)
 
 
-def test_a_reader_killed_from_outside_costs_nothing(seers):
-    asked = shares(seers, *(f"a{i} b{i} c{i}" for i in range(12)))
-    expected = read(seers.Seer(), 0, asked)
-    loader, found = Loader(seers.Seer(), 2), []
+def test_a_reader_killed_from_outside_costs_nothing(fake_features):
+    asked = shares(fake_features, *(f"a{i} b{i} c{i}" for i in range(12)))
+    expected = read(fake_features.FakeFeatures(), 0, asked)
+    loader, found = BatchLoader(fake_features.FakeFeatures(), 2), []
     with closing(loader):
         for i, batch in enumerate(loader(asked, 0)):
             found.append(batch)
@@ -115,11 +115,11 @@ def test_a_reader_killed_from_outside_costs_nothing(seers):
     assert_same(found, expected)
 
 
-def test_a_reader_killed_in_the_middle_of_its_answer_costs_nothing(seers):
+def test_a_reader_killed_in_the_middle_of_its_answer_costs_nothing(fake_features):
     # an answer far beyond what a pipe holds: the process hangs in it until somebody reads
-    asked = [[seers.utterance("long", 1_000_000)], [seers.utterance("short", 9)]]
-    expected = read(seers.Seer(), 0, asked)
-    loader = Loader(seers.Seer(), 1)
+    asked = [[fake_features.utterance("long", 1_000_000)], [fake_features.utterance("short", 9)]]
+    expected = read(fake_features.FakeFeatures(), 0, asked)
+    loader = BatchLoader(fake_features.FakeFeatures(), 1)
     with closing(loader):
         found = loader(asked, 0)
         reader = loader._readers[0]
@@ -133,49 +133,51 @@ def test_a_reader_killed_in_the_middle_of_its_answer_costs_nothing(seers):
     assert torch.equal(torch.from_numpy(answers[0].feats), expected[0].feats)
 
 
-def test_huge_questions_and_huge_answers_do_not_wait_for_each_other(seers):
+def test_huge_questions_and_huge_answers_do_not_wait_for_each_other(fake_features):
     # a share of some megabytes asks for a batch of some megabytes, several of them at once
-    row = [seers.utterance(f"u{i:05d}", 30 + i % 3) for i in range(8_000)]
-    assert [len(b.ids) for b in read(seers.Seer(), 1, [row] * 4)] == [8_000] * 4
+    row = [fake_features.utterance(f"u{i:05d}", 30 + i % 3) for i in range(8_000)]
+    assert [len(b.ids) for b in read(fake_features.FakeFeatures(), 1, [row] * 4)] == [8_000] * 4
 
 
-def test_a_bug_is_one_error_and_the_next_epoch_is_read_all_the_same(seers):
-    loader = Loader(seers.Seer(), 2)
+def test_a_bug_is_one_error_and_the_next_epoch_is_read_all_the_same(fake_features):
+    loader = BatchLoader(fake_features.FakeFeatures(), 2)
     with closing(loader):
-        with pytest.raises(Ds2Error, match=r"^train: reading failed: bug-1: KeyError: .*bug.* \(seers.py:\d+\)$") as e:
-            list(loader(shares(seers, "a", "b bug-1", "c", "d"), 0))
+        with pytest.raises(
+            Ds2Error, match=r"^train: reading failed: bug-1: KeyError: .*bug.* \(fake_features.py:\d+\)$"
+        ) as e:
+            list(loader(shares(fake_features, "a", "b bug-1", "c", "d"), 0))
         assert "\n" not in str(e.value)
-        assert [b.ids for b in loader(shares(seers, "e", "f", "g"), 0)] == [["e"], ["f"], ["g"]]
-    with pytest.raises(KeyError), closing(loader := Loader(seers.Seer(), 0)):
-        list(loader(shares(seers, "a", "bug-1"), 0))
+        assert [b.ids for b in loader(shares(fake_features, "e", "f", "g"), 0)] == [["e"], ["f"], ["g"]]
+    with pytest.raises(KeyError), closing(loader := BatchLoader(fake_features.FakeFeatures(), 0)):
+        list(loader(shares(fake_features, "a", "bug-1"), 0))
 
 
-def test_readers_that_never_get_to_read_are_an_error_and_not_a_loss_of_utterances(seers):
+def test_readers_that_never_get_to_read_are_an_error_and_not_a_loss_of_utterances(fake_features):
     with pytest.raises(Ds2Error, match=r"die whatever they read.*--readers"):
-        read(seers.BornDead(), 1, shares(seers, "a b c"))
+        read(fake_features.BornDead(), 1, shares(fake_features, "a b c"))
 
 
 @pytest.mark.parametrize("readers", [0, 2])
-def test_an_epoch_left_early_leaves_nothing_behind(seers, readers):
-    loader = Loader(seers.Seer(), readers)
+def test_an_epoch_left_early_leaves_nothing_behind(fake_features, readers):
+    loader = BatchLoader(fake_features.FakeFeatures(), readers)
     with closing(loader):
-        left = loader(shares(seers, "a", "b", "c", "d", "e"), 0)
+        left = loader(shares(fake_features, "a", "b", "c", "d", "e"), 0)
         assert next(left).ids == ["a"]
         left.close()
         start = time.monotonic()
-        slow = loader(shares(seers, "f", *["slow-1"] * (4 if readers else 0)), 0)
+        slow = loader(shares(fake_features, "f", *["slow-1"] * (4 if readers else 0)), 0)
         assert next(slow).ids == ["f"]
         slow.close()
         assert time.monotonic() - start < 20, "nobody waits for what nobody wants"
-        assert [b.ids for b in loader(shares(seers, "g", "h"), 0)] == [["g"], ["h"]]
+        assert [b.ids for b in loader(shares(fake_features, "g", "h"), 0)] == [["g"], ["h"]]
         pids = [reader.process.pid for reader in loader._readers]
     assert gone(pids)
     loader.close()
 
 
-def test_the_wait_for_readers_is_counted(seers):
-    with closing(loader := Loader(seers.Seer(), 1)):
-        list(loader(shares(seers, "a"), 0))
+def test_the_wait_for_readers_is_counted(fake_features):
+    with closing(loader := BatchLoader(fake_features.FakeFeatures(), 1)):
+        list(loader(shares(fake_features, "a"), 0))
         assert 0 < loader.waited < 30
 
 
@@ -190,9 +192,9 @@ PARENT = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 if __name__ == "__main__":
-    from seers import Seer, utterance
-    from ds2cli.train.loader import Loader
-    loader = Loader(Seer(), 2)
+    from fake_features import FakeFeatures, utterance
+    from ds2cli.train.loader import BatchLoader
+    loader = BatchLoader(FakeFeatures(), 2)
     list(loader([[utterance("a")], [utterance("b")]], 0))
     loader._readers[0].ask([utterance("slow-1")], 0)
     print(*(r.process.pid for r in loader._readers), flush=True)

@@ -8,7 +8,7 @@ import pytest
 from ds2cli.errors import DataError, UsageError
 from ds2cli.metrics import curves
 from ds2cli.train import monitor
-from ds2cli.train.events import Saved, Step
+from ds2cli.train.events import Saved, TrainStep
 
 
 def row(epoch, step, **more):
@@ -21,7 +21,7 @@ def events(folder, first=1, last=4):
     for step in range(1, last + 1):
         if step >= first:
             loss = math.nan if step == 3 else 1.0 / step
-            yield Step((step - 1) // 2, step, 2, step, loss, 0.5, 1.0, {})
+            yield TrainStep((step - 1) // 2, step, 2, step, loss, 0.5, 1.0, {})
         if step % 2 == 0:
             sample = {"id": "u1", "text": "ä b", "pred_text": "a b"}
             rows.append(row(step // 2, step, dev_wer=50.0, dev_cer=10.0, samples=[sample]))
@@ -41,7 +41,7 @@ def scalars(folder, tag):
 
 def test_events_pass_through_and_a_picture_is_drawn(tmp_path):
     expected = list(events(tmp_path))
-    found = list(monitor.watched(events(tmp_path), str(tmp_path), tensorboard=False))
+    found = list(monitor.monitored(events(tmp_path), str(tmp_path), tensorboard=False))
     assert repr(found) == repr(expected)
     png = (tmp_path / monitor.PICTURE).read_bytes()
     assert png.startswith(b"\x89PNG") and int.from_bytes(png[16:20], "big") > 1000
@@ -49,8 +49,8 @@ def test_events_pass_through_and_a_picture_is_drawn(tmp_path):
 
 
 def test_tensorboard_has_steps_and_epochs_and_an_interrupted_run_replaces_what_comes_again(tmp_path):
-    list(monitor.watched(events(tmp_path, last=3), str(tmp_path), tensorboard=True))
-    list(monitor.watched(events(tmp_path, first=3), str(tmp_path), tensorboard=True))
+    list(monitor.monitored(events(tmp_path, last=3), str(tmp_path), tensorboard=True))
+    list(monitor.monitored(events(tmp_path, first=3), str(tmp_path), tensorboard=True))
     assert scalars(tmp_path, "train/loss") == {1: 1.0, 2: 0.5, 4: 0.25}, "what is not a number is left out"
     assert scalars(tmp_path, "epoch/loss") == {2: 2.0, 4: 1.0} and scalars(tmp_path, "dev/cer") == {2: 10.0, 4: 10.0}
 
@@ -58,8 +58,8 @@ def test_tensorboard_has_steps_and_epochs_and_an_interrupted_run_replaces_what_c
 def test_without_tensorboard_the_option_is_refused_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(monitor.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install 'ds2cli\[tensorboard\]'"):
-        monitor.watched(iter(()), str(tmp_path), tensorboard=True)
-    assert len(list(monitor.watched(events(tmp_path), str(tmp_path), tensorboard=False))) == 8
+        monitor.monitored(iter(()), str(tmp_path), tensorboard=True)
+    assert len(list(monitor.monitored(events(tmp_path), str(tmp_path), tensorboard=False))) == 8
     assert not (tmp_path / monitor.PICTURE).exists(), "nor is there anything that draws"
 
 
@@ -68,8 +68,8 @@ def test_a_picture_that_cannot_be_written_does_not_end_the_training(tmp_path, mo
         raise DataError("train.png: cannot be written: no space left on device")
 
     monkeypatch.setattr(curves, "draw", full)
-    assert len(list(monitor.watched(events(tmp_path), str(tmp_path), tensorboard=False))) == 8
-    without_its_rows = list(monitor.watched(events(tmp_path), str(tmp_path / "full"), tensorboard=False))
+    assert len(list(monitor.monitored(events(tmp_path), str(tmp_path), tensorboard=False))) == 8
+    without_its_rows = list(monitor.monitored(events(tmp_path), str(tmp_path / "full"), tensorboard=False))
     assert len(without_its_rows) == 8
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ds2cli.config.augment import AugmentConfig
-from ds2cli.train.spec_augment import stretched, vary
+from ds2cli.train.spec_augment import spec_augment, stretched
 
 FILL = np.full(40, 100.0, np.float32)
 
@@ -17,7 +17,7 @@ def ramp(frames=30, bins=40):
 def test_nothing_asked_for_changes_nothing_and_copies():
     x = ramp()
     x.flags.writeable = False
-    y = vary(x, FILL, AugmentConfig(), np.random.default_rng(0), 1)
+    y = spec_augment(x, FILL, AugmentConfig(), np.random.default_rng(0), 1)
     assert np.array_equal(x, y) and y.flags.writeable
 
 
@@ -47,7 +47,7 @@ def test_a_stretched_tone_is_where_the_faster_recording_has_it():
 
 def test_a_speed_that_leaves_too_few_frames_is_not_applied():
     config = AugmentConfig(speed=0.5)
-    lengths = {len(vary(ramp(), FILL, config, np.random.default_rng(i), 30)) for i in range(30)}
+    lengths = {len(spec_augment(ramp(), FILL, config, np.random.default_rng(i), 30)) for i in range(30)}
     assert min(lengths) == 30 and max(lengths) > 30
 
 
@@ -55,7 +55,7 @@ def test_masks_have_at_most_their_width_and_the_mean():
     config = AugmentConfig(freq_masks=1, freq_width=5, time_masks=1, time_width=50)
     widths, stretches = set(), set()
     for i in range(200):
-        masked = vary(ramp(), FILL, config, np.random.default_rng(i), 1) == 100.0
+        masked = spec_augment(ramp(), FILL, config, np.random.default_rng(i), 1) == 100.0
         widths.add(int(masked.all(0).sum()))
         stretches.add(int(masked.all(1).sum()))
     assert widths == set(range(6))
@@ -65,7 +65,7 @@ def test_masks_have_at_most_their_width_and_the_mean():
 def test_gain_moves_all_bins_alike_within_its_range():
     moved = set()
     for i in range(50):
-        y = vary(ramp(), FILL, AugmentConfig(gain_db=6), np.random.default_rng(i), 1)
+        y = spec_augment(ramp(), FILL, AugmentConfig(gain_db=6), np.random.default_rng(i), 1)
         assert np.ptp(y - ramp()) < 1e-5
         moved.add(float((y - ramp())[0, 0]))
     assert -6 * np.log(10) / 10 <= min(moved) < -1 and 1 < max(moved) <= 6 * np.log(10) / 10
@@ -79,7 +79,7 @@ def test_gain_is_that_of_the_samples():
 
     x = np.random.default_rng(0).standard_normal(4000).astype(np.float32)
     plain = log_power(x)
-    made = vary(plain, FILL, AugmentConfig(gain_db=6), np.random.default_rng(3), 1)
+    made = spec_augment(plain, FILL, AugmentConfig(gain_db=6), np.random.default_rng(3), 1)
     decibels = float((made - plain).mean()) * 10 / np.log(10)
     louder = log_power(x, replace(SpectrogramConfig(), level_db=-20 + decibels))
     np.testing.assert_allclose(made, louder, atol=1e-4)
@@ -87,5 +87,5 @@ def test_gain_is_that_of_the_samples():
 
 def test_one_seed_one_result():
     config = AugmentConfig(speed=0.1, warp=0.1, freq_masks=2, time_masks=2)
-    a, b, c = (vary(ramp(), FILL, config, np.random.default_rng(seed), 1) for seed in (3, 3, 4))
+    a, b, c = (spec_augment(ramp(), FILL, config, np.random.default_rng(seed), 1) for seed in (3, 3, 4))
     assert np.array_equal(a, b) and (a.shape != c.shape or not np.array_equal(a, c))

@@ -17,14 +17,14 @@ from ds2cli.config.train import TrainConfig
 from ds2cli.manifest import Row
 
 if TYPE_CHECKING:
-    from ds2cli.train.events import Event, Rehearsal, Step
+    from ds2cli.train.events import Event, MemoryProbe, TrainStep
 
 SHOWN = 8
 """Utterances of a step that are named."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
-class Asked:
+class SignalRequests:
     """What signals ask of the training. end: one of them asked it to end."""
 
     def __init__(self) -> None:
@@ -56,22 +56,22 @@ def _say_at_once(line: str) -> None:
 
 
 @contextlib.contextmanager
-def asking() -> Iterator[Asked]:
+def handling_signals() -> Iterator[SignalRequests]:
     """What SIGINT, SIGTERM and SIGUSR1 ask for; a second Ctrl-C does not wait for the step."""
-    asked = Asked()
+    asked = SignalRequests()
     with _handled(asked.hear):
         yield asked
 
 
 @contextlib.contextmanager
-def deaf() -> Iterator[None]:
+def ignoring_signals() -> Iterator[None]:
     """Leave signals, which reach every process of a job, to the first one, and to say that one of them has gone."""
-    from ds2cli.nn.distributed.process_group import GoneError
+    from ds2cli.nn.distributed.process_group import PeerLostError
 
     with _handled(signal.SIG_IGN):
         try:
             yield
-        except GoneError as e:
+        except PeerLostError as e:
             raise typer.Exit(e.exit_code) from e
 
 
@@ -87,7 +87,7 @@ def _handled(how: Any) -> Iterator[None]:
 
 def show(events: Iterable[Event], config: TrainConfig) -> bool:
     """Show what happens as it comes, and tell whether the last epoch was reached."""
-    from ds2cli.train.events import Step
+    from ds2cli.train.events import TrainStep
 
     finished, shown = True, time.monotonic()
     with ui.bar("step") if sys.stderr.isatty() else contextlib.nullcontext() as bar:
@@ -95,7 +95,7 @@ def show(events: Iterable[Event], config: TrainConfig) -> bool:
         for event in events:
             for line in lines_of(event, config):
                 bar.console.print(line, markup=False, highlight=False) if bar else ui.log(line)
-            if not isinstance(event, Step):
+            if not isinstance(event, TrainStep):
                 finished = isinstance(event, dict) or finished
                 continue
             finished = False
@@ -112,30 +112,30 @@ def show(events: Iterable[Event], config: TrainConfig) -> bool:
 
 def lines_of(event: Event, config: TrainConfig) -> Iterator[str]:
     """What there is to say of an event."""
-    from ds2cli.train.events import Lost, Rehearsal, Saved, Step
+    from ds2cli.train.events import MemoryProbe, Restart, Saved, TrainStep
 
     if isinstance(event, dict):
         yield _epoch(event, config)
         for sample in event.get("samples", []):
             yield f"    {sample['id']}: {sample['text']}  ->  {sample['pred_text']}"
-    elif isinstance(event, Step) and event.skipped:
+    elif isinstance(event, TrainStep) and event.skipped:
         yield _skipped(event)
-    elif isinstance(event, Rehearsal):
+    elif isinstance(event, MemoryProbe):
         yield _rehearsed(event)
     elif isinstance(event, Saved) and event.failed:
         yield f"train: {event.failed}; training goes on, the checkpoint before it is whole"
-    elif isinstance(event, Lost):
+    elif isinstance(event, Restart):
         yield f"{event.why.partition(' (')[0]}; all start again from the last checkpoint"
 
 
-def _rehearsed(event: Rehearsal) -> str:
+def _rehearsed(event: MemoryProbe) -> str:
     """`train: the longest batch (12 x 31.9 s) fits: 1.2 s; 512 steps a pass`."""
     fits = "fits" if event.pieces <= 1 else f"is cut into {event.pieces}, memory does not hold it whole"
     size = f"{event.utterances} utterances, {event.frames} frames"
     return f"train: the longest batch ({size}) {fits}: {event.seconds:.2f} s; {event.steps} steps a pass"
 
 
-def _skipped(event: Step) -> str:
+def _skipped(event: TrainStep) -> str:
     """Names the utterances that did not count, and why."""
     what = "skipped" if event.loss != event.loss else "went on without"
     names = [f"{name} ({why})" for name, why in event.skipped.items()]

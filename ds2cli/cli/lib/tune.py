@@ -28,8 +28,8 @@ def tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
     from ds2cli.kernels.prefix import WORD_LM
     from ds2cli.metrics import bootstrap, heatmap
     from ds2cli.metrics.report import rate_line
-    from ds2cli.recognizer.decoder import KEPT, resolve, search_for
-    from ds2cli.recognizer.experiment import Network
+    from ds2cli.recognizer.decoder import KEPT, build_search, resolve_settings
+    from ds2cli.recognizer.experiment import Experiment
     from ds2cli.search.beam import BeamSearch
     from ds2cli.search.tune import Tried, optimise
     from ds2cli.stages import tune as stage
@@ -38,7 +38,7 @@ def tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
     stage.refuse_test_set(dev)
     if config.plot is not None and not heatmap.can_draw():
         raise UsageError(f"--plot {config.plot}: {heatmap.NEEDS}")
-    network = Network(exp)
+    experiment = Experiment(exp)
     if not Path(exp).is_dir():
         raise UsageError(f"--tune writes {exp}/{KEPT}, and {exp} is no folder")
     for path in (f"{exp}/{KEPT}", config.plot):
@@ -48,13 +48,13 @@ def tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
     # the limits that an earlier run found are not kept: this one finds its own
     limits: dict[str, Any] = {name: getattr(config, name) for name in LIMITS}
     limits = {name: LIMITS[name] if value is None else value for name, value in limits.items()}
-    resolved = resolve(replace(config, **limits), exp)
-    search = search_for(resolved, network, ui.warn, [row["text"] for row in rows])
+    resolved = resolve_settings(replace(config, **limits), exp)
+    search = build_search(resolved, experiment, ui.warn, [row["text"] for row in rows])
     assert isinstance(search, BeamSearch)
     axes = stage.axes_of(config, search)
     unit = "word" if search.lexicon.kind == WORD_LM else "char"
     ledger = Ledger()
-    with stage.trials(rows, ledger, network, search, unit, config.nj) as trials:
+    with stage.trials(rows, ledger, experiment, search, unit, config.nj) as trials:
         report_drops("tune", config, "-", ledger)
         ledger.refuse("tune", config.max_bad)
         tried, first, began = Tried(trials.weighed), stage.start_of(axes), time.monotonic()

@@ -15,12 +15,12 @@ from ds2cli.nn.ctc import native_op
 from ds2cli.nn.ctc.torch_loss import ctc_torch
 from ds2cli.nn.ctc.verdict import Verdict
 
-__all__ = ["Costs", "Verdict", "ctc", "ctc_loss"]
+__all__ = ["CtcCosts", "Verdict", "ctc", "ctc_loss"]
 
 Implementation = Literal["native", "torch"]
 
 
-class Costs(NamedTuple):
+class CtcCosts(NamedTuple):
     """costs: (N,) nats, float32 unless the logits are float64.  verdicts: (N,) int32, see `Verdict`."""
 
     costs: Tensor
@@ -63,7 +63,7 @@ def ctc(
     blank: int = 0,
     batch_first: bool = False,
     implementation: Implementation = "native",
-) -> Costs:
+) -> CtcCosts:
     """Negative log-probability of each label, summed over its alignments, and what became of each utterance.
 
     logits: (T, N, V) raw scores, or (N, T, V) with `batch_first`; normalised here, read where they lie.
@@ -83,12 +83,12 @@ def ctc(
         logits = logits.float()
     if implementation != "native" or logits.dtype not in native_op.PRECISIONS or not has_library(logits.device.type):
         wide = logits if logits.dtype == torch.float64 else logits.float()
-        return Costs(*ctc_torch(wide, targets, input_lengths, target_lengths, blank))
+        return CtcCosts(*ctc_torch(wide, targets, input_lengths, target_lengths, blank))
     if not native_op.suits(logits):
         logits = logits.contiguous()
     save = torch.is_grad_enabled() and logits.requires_grad
     costs, verdicts, _ = native_op.ctc(logits, targets, input_lengths, target_lengths, blank, save)
-    return Costs(costs, verdicts)
+    return CtcCosts(costs, verdicts)
 
 
 def check(logits: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, blank: int) -> None:

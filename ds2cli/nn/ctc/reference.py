@@ -38,8 +38,8 @@ def one(logits: Floats, label: Ints, blank: int) -> tuple[float, Floats]:
         return np.nan, nothing
     states = np.full(2 * len(label) + 1, blank)
     states[1::2] = label
-    emitted = log_p[:, states]
-    alpha, beta = forward(emitted, states), forward(emitted[::-1, ::-1], states[::-1])[::-1, ::-1]
+    load_emissions = log_p[:, states]
+    alpha, beta = forward(load_emissions, states), forward(load_emissions[::-1, ::-1], states[::-1])[::-1, ::-1]
     T = len(logits)
     if T == 0:
         return (0.0 if len(label) == 0 else np.inf), nothing
@@ -47,18 +47,18 @@ def one(logits: Floats, label: Ints, blank: int) -> tuple[float, Floats]:
     if np.isneginf(total):
         return np.inf, nothing
     with np.errstate(invalid="ignore"):  # both hold the emission of their frame: -inf less -inf is a state never taken
-        taken = np.nan_to_num(np.exp(alpha + beta - emitted - total))
+        taken = np.nan_to_num(np.exp(alpha + beta - load_emissions - total))
     occupied = np.zeros_like(logits)
     np.add.at(occupied, (np.arange(T)[:, None], states[None]), taken)
     return -float(total), np.exp(log_p) - occupied
 
 
-def forward(emitted: Floats, states: Ints) -> Floats:
+def forward(load_emissions: Floats, states: Ints) -> Floats:
     """Log-probability (T, S) of having emitted frames 0..t and being in state s. emitted: (T, S); states: (S,)."""
-    alpha = np.full(emitted.shape, -np.inf)
+    alpha = np.full(load_emissions.shape, -np.inf)
     may_skip = np.zeros(len(states), bool)
     may_skip[2:] = states[2:] != states[:-2]
-    for t, row in enumerate(emitted):
+    for t, row in enumerate(load_emissions):
         if t == 0:
             alpha[0, :2] = row[:2]
             continue

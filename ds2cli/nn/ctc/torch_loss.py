@@ -25,7 +25,7 @@ def ctc_torch(
     device = logits.device
     targets, steps, labels = (x.to(device).long() for x in (targets, input_lengths, target_lengths))
     best = logits.detach().amax(-1)
-    verdicts = judge(best, targets, steps, labels, logits.shape[2], blank)
+    verdicts = verdicts_of(best, targets, steps, labels, logits.shape[2], blank)
     fine = verdicts.eq(FINE)
     T, N, _ = logits.shape
     if not (T and N):
@@ -47,7 +47,7 @@ def ctc_torch(
     return costs.where(verdicts.eq(FINE), math.nan).masked_fill(endless, math.inf), verdicts
 
 
-def judge(best: Tensor, targets: Tensor, steps: Tensor, labels: Tensor, symbols: int, blank: int) -> Tensor:
+def verdicts_of(best: Tensor, targets: Tensor, steps: Tensor, labels: Tensor, symbols: int, blank: int) -> Tensor:
     """Verdicts (N,) int32, as far as they can be known without the loss: IMPOSSIBLE is not among them.
 
     best: (T, N), the highest logit of each frame.  steps, labels: (N,), how many.

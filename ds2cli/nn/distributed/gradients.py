@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ds2cli.nn.distributed.process_group import Group
+from ds2cli.nn.distributed.process_group import ProcessGroup
 
 BUCKET_BYTES = 4 << 20
 """Gradients sent in one message: large enough that a message's own cost is nothing, small enough to start early."""
 
 
-class Reducer:
+class GradientReducer:
     """Sums over the processes of a group, bucket after bucket, in the order in which backward is done with them.
 
     Buckets leave in the same order everywhere, so a process without utterances, or one that computed its share in
@@ -22,7 +22,7 @@ class Reducer:
     """
 
     def __init__(
-        self, parameters: Sequence[torch.nn.Parameter], group: Group, bucket_bytes: int = BUCKET_BYTES
+        self, parameters: Sequence[torch.nn.Parameter], group: ProcessGroup, bucket_bytes: int = BUCKET_BYTES
     ) -> None:
         self.parameters, self.group = list(parameters), group
         self.buckets = _buckets(self.parameters, bucket_bytes) if group.size > 1 else []
@@ -54,7 +54,7 @@ class Reducer:
             return
         while len(self._works) < len(self.buckets):
             self._send()
-        last = self.group.add_later(tail)
+        last = self.group.all_reduce_async(tail)
         for bucket, flat, work in zip(self.buckets, self._flats, self._works, strict=True):
             self.group.wait(work)
             parts = torch.split(flat, [p.numel() for p in bucket])
@@ -74,7 +74,7 @@ class Reducer:
         bucket = self.buckets[len(self._works)]
         flat = torch.cat([torch.zeros_like(p).view(-1) if p.grad is None else p.grad.reshape(-1) for p in bucket])
         self._flats.append(flat)
-        self._works.append(self.group.add_later(flat))
+        self._works.append(self.group.all_reduce_async(flat))
 
 
 def _buckets(parameters: Sequence[torch.nn.Parameter], most: int) -> list[list[torch.nn.Parameter]]:

@@ -26,37 +26,37 @@ from ds2cli.processes import kill, start_ignoring_signals
 WAIT = timedelta(minutes=30)
 """Longest wait for the others; all have like work to do, so one that takes longer is gone."""
 
-PATIENCE = timedelta(seconds=3)
+GRACE = timedelta(seconds=3)
 """Wait for what a process that has ended may have sent before: gloo does not always notice that nothing comes."""
 
 
-class GoneError(Ds2Error):
+class PeerLostError(Ds2Error):
     """Another process of the group ended early."""
 
 
 @dataclass
-class Group:
+class ProcessGroup:
     """This process's place among `size` of them; rank 0 is the one that writes and speaks."""
 
     rank: int = 0
     size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     _children: list[Any] = field(default_factory=list)
-    _meeting: Path | None = None
+    _rendezvous_dir: Path | None = None
     _threads: int = 0
     _broken: bool = False
 
-    def share(self, items: list[Any]) -> list[Any]:
+    def shard(self, items: list[Any]) -> list[Any]:
         """Every size-th item: of rows sorted by length each process gets an equal part."""
         return items[self.rank :: self.size]
 
-    def add(self, flat: Tensor) -> Tensor:
-        """Sum `flat` over the processes, in place. GoneError when one of them has gone."""
-        self.wait(self.add_later(flat))
+    def all_reduce(self, flat: Tensor) -> Tensor:
+        """Sum `flat` over the processes, in place. PeerLostError when one of them has gone."""
+        self.wait(self.all_reduce_async(flat))
         return flat
 
-    def add_later(self, flat: Tensor) -> Any:
-        """Begin to sum `flat` over the processes in place, until `wait`. GoneError when one of them has gone."""
+    def all_reduce_async(self, flat: Tensor) -> Any:
+        """Begin to sum `flat` over the processes in place, until `wait`. PeerLostError when one of them has gone."""
         if self.size == 1:
             return None
         try:
@@ -65,7 +65,7 @@ class Group:
             raise self._gone(e) from e
 
     def wait(self, work: Any) -> None:
-        """Until what `add_later` began is done. GoneError when one of the processes has gone."""
+        """Until what `all_reduce_async` began is done. PeerLostError when one of the processes has gone."""
         if work is None:
             return
         try:
@@ -73,7 +73,7 @@ class Group:
             while self._children and self.device.type == "cpu" and not work.is_completed():
                 gone = self._ended()
                 try:
-                    work.wait(PATIENCE)
+                    work.wait(GRACE)
                 except RuntimeError:
                     if gone:
                         raise
@@ -81,8 +81,8 @@ class Group:
         except RuntimeError as e:
             raise self._gone(e) from e
 
-    def agree(self, tensors: Iterable[Tensor]) -> None:
-        """Give every process the values that rank 0 has, in place. GoneError when one of them has gone."""
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
+        """Give every process the values that rank 0 has, in place. PeerLostError when one of them has gone."""
         if self.size > 1:
             try:
                 for tensor in tensors:
@@ -90,25 +90,25 @@ class Group:
             except RuntimeError as e:
                 raise self._gone() from e
 
-    def together(self, found: dict[str, Any]) -> dict[str, Any]:
-        """What all processes found, in rank order. GoneError when one of them has gone."""
+    def all_gather(self, found: dict[str, Any]) -> dict[str, Any]:
+        """What all processes found, in rank order. PeerLostError when one of them has gone."""
         if self.size == 1:
             return found
         parts: list[dict[str, Any]] = [{} for _ in range(self.size)]
         # a sum finds out about a process that has gone, also where gloo does not
-        self.add(torch.zeros(1))
+        self.all_reduce(torch.zeros(1))
         try:
             distributed.all_gather_object(parts, found)
         except RuntimeError as e:
             raise self._gone(e) from e
         return {name: value for part in parts for name, value in part.items()}
 
-    def told(self, value: Any) -> Any:
-        """What rank 0 has to say. GoneError when one of the processes has gone."""
+    def broadcast_object(self, value: Any) -> Any:
+        """What rank 0 has to say. PeerLostError when one of the processes has gone."""
         if self.size == 1:
             return value
         box = [value]
-        self.add(torch.zeros(1))
+        self.all_reduce(torch.zeros(1))
         try:
             distributed.broadcast_object_list(box, 0)
         except RuntimeError as e:
@@ -119,13 +119,13 @@ class Group:
         return any(child.exitcode is not None for child in self._children)
 
     def _gone(self, e: Exception | None = None) -> Ds2Error:
-        """What the process that has gone left as its reason; GoneError when it did not come to that."""
+        """What the process that has gone left as its reason; PeerLostError when it did not come to that."""
         self._broken = True
-        for reason in sorted(self._meeting.glob("*.failed")) if self._meeting else ():
+        for reason in sorted(self._rendezvous_dir.glob("*.failed")) if self._rendezvous_dir else ():
             return Ds2Error(reason.read_text("utf-8"))
         said = e is not None and (self.device.type == "cuda" or not self._children)
         why = ": " + " ".join(str(e).split())[:200] if said else ""
-        return GoneError(
+        return PeerLostError(
             f"train: one of the {self.size} processes ended early{why} (the same command goes on from last.pt)"
         )
 
@@ -133,76 +133,76 @@ class Group:
         """Leave the group and wait for the processes that rank 0 started."""
         if distributed.is_initialized():
             if self._broken:
-                _keep_for_ever(self.device)
+                _leak_backends(self.device)
             distributed.destroy_process_group()
         if self._threads:
             torch.set_num_threads(self._threads)
         for child in self._children:
             child.join(5)
         kill(self._children)
-        if self._meeting is not None:
-            shutil.rmtree(self._meeting, ignore_errors=True)
+        if self._rendezvous_dir is not None:
+            shutil.rmtree(self._rendezvous_dir, ignore_errors=True)
 
-    def _meet(self) -> None:
+    def _rendezvous(self) -> None:
         """Until all processes that rank 0 started have come as far as to join the group."""
-        assert self._meeting is not None
-        while len(list(self._meeting.glob("*.ready"))) < len(self._children):
+        assert self._rendezvous_dir is not None
+        while len(list(self._rendezvous_dir.glob("*.ready"))) < len(self._children):
             if self._ended():
                 raise self._gone()
             time.sleep(0.01)
 
 
-def launched(environment: Mapping[str, str] = os.environ) -> tuple[int, int] | None:
+def torchrun_rank(environment: Mapping[str, str] = os.environ) -> tuple[int, int] | None:
     """Rank and size where torchrun or a scheduler that sets the same variables started this process, else None."""
     if not {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= environment.keys():
         return None
     return int(environment["RANK"]), int(environment["WORLD_SIZE"])
 
 
-def join_launched(device: torch.device) -> Group:
+def join_torchrun(device: torch.device) -> ProcessGroup:
     """The group of the processes that torchrun started, this one among them."""
-    rank, size = launched() or (0, 1)
-    device = _own(device.type, int(os.environ.get("LOCAL_RANK", rank)))
+    rank, size = torchrun_rank() or (0, 1)
+    device = _device_of_rank(device.type, int(os.environ.get("LOCAL_RANK", rank)))
     store = next(distributed.rendezvous("env://", timeout=WAIT))[0]  # type: ignore[attr-defined]
     if os.environ.get("LOCAL_WORLD_SIZE") == str(size):
         # torchrun keeps its store when it starts processes again, and in it where those before them could be reached
         start_number = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         store = distributed.PrefixStore(f"start {start_number}", store)  # type: ignore[attr-defined]
     distributed.init_process_group(_backend(device), store=store, rank=rank, world_size=size, timeout=WAIT)
-    return Group(rank, size, device)
+    return ProcessGroup(rank, size, device)
 
 
-def start(size: int, device: torch.device, work: Callable[..., None], arguments: Iterable[Any]) -> Group:
+def start(size: int, device: torch.device, work: Callable[..., None], arguments: Iterable[Any]) -> ProcessGroup:
     """Start `size - 1` more processes that run `work(*arguments, group)`; return this one's group.
 
     `work` must be importable. The cores of the machine are divided among the processes; with "cuda" each has a device
-    of its own. GoneError, or the Ds2Error of one of them, when it does not come that far.
+    of its own. PeerLostError, or the Ds2Error of one of them, when it does not come that far.
     """
     if size == 1:
-        return Group(device=device)
+        return ProcessGroup(device=device)
     threads = max(1, len(os.sched_getaffinity(0)) // size if hasattr(os, "sched_getaffinity") else 1)
     # a private folder and the loopback interface: nobody else on the network can join in
-    meeting = Path(tempfile.mkdtemp(prefix="ds2-train-"))
+    rendezvous_dir = Path(tempfile.mkdtemp(prefix="ds2-train-"))
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     context = multiprocessing.get_context("spawn")
     # no daemons: each may have processes of its own that read
     children = [
-        context.Process(target=_child, args=(rank, size, meeting, threads, device.type, work, tuple(arguments)))
+        context.Process(target=_child, args=(rank, size, rendezvous_dir, threads, device.type, work, tuple(arguments)))
         for rank in range(1, size)
     ]
-    group = Group(0, size, device, children, meeting, torch.get_num_threads())
+    group = ProcessGroup(0, size, device, children, rendezvous_dir, torch.get_num_threads())
     # Python would wait for them where an error ends it before it comes to `close`
     util.Finalize(group, kill, (children,), exitpriority=1)
     try:
         # what asks all of a job's processes to end, or to save, is left to rank 0, which does it for all of them
         start_ignoring_signals(children)
         torch.set_num_threads(threads)
-        group.device = _own(device.type, 0)
-        group._meet()
-        _join(0, size, meeting, group.device)
+        group.device = _device_of_rank(device.type, 0)
+        group._rendezvous()
+        _join(0, size, rendezvous_dir, group.device)
     except BaseException:
         kill([child for child in children if child.pid is not None])
-        shutil.rmtree(meeting, ignore_errors=True)
+        shutil.rmtree(rendezvous_dir, ignore_errors=True)
         raise
     return group
 
@@ -210,7 +210,7 @@ def start(size: int, device: torch.device, work: Callable[..., None], arguments:
 def _child(
     rank: int,
     size: int,
-    meeting: Path,
+    rendezvous_dir: Path,
     threads: int,
     device: str,
     work: Callable[..., None],
@@ -219,14 +219,14 @@ def _child(
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     try:
-        group = Group(rank, size, _own(device, rank))
-        (meeting / f"{rank}.ready").touch()
-        _join(rank, size, meeting, group.device)
+        group = ProcessGroup(rank, size, _device_of_rank(device, rank))
+        (rendezvous_dir / f"{rank}.ready").touch()
+        _join(rank, size, rendezvous_dir, group.device)
         work(*arguments, group)
-    except GoneError:
+    except PeerLostError:
         os._exit(1)
     except Ds2Error as e:
-        (meeting / f"{rank}.failed").write_text(str(e), "utf-8")
+        (rendezvous_dir / f"{rank}.failed").write_text(str(e), "utf-8")
         os._exit(1)
     group.close()
 
@@ -238,14 +238,14 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _keep_for_ever(device: torch.device) -> None:
+def _leak_backends(device: torch.device) -> None:
     """Keep what sums from its end, in which it waits for what is under way: with a process gone that never comes."""
     for kind in {"cpu", device.type}:
         backend = distributed.group.WORLD._get_backend(torch.device(kind))  # type: ignore[union-attr]
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(backend))
 
 
-def _own(kind: str, index: int) -> torch.device:
+def _device_of_rank(kind: str, index: int) -> torch.device:
     """The device of a process, one of several GPUs among them."""
     if kind != "cuda":
         return torch.device(kind)
@@ -254,8 +254,8 @@ def _own(kind: str, index: int) -> torch.device:
     return torch.device(kind, index)
 
 
-def _join(rank: int, size: int, meeting: Path, device: torch.device) -> None:
-    store = distributed.FileStore(str(meeting / "store"), size)  # type: ignore[attr-defined]
+def _join(rank: int, size: int, rendezvous_dir: Path, device: torch.device) -> None:
+    store = distributed.FileStore(str(rendezvous_dir / "store"), size)  # type: ignore[attr-defined]
     distributed.init_process_group(_backend(device), store=store, rank=rank, world_size=size, timeout=WAIT)
 
 

@@ -17,12 +17,12 @@ from torch.autograd.function import once_differentiable
 
 from ds2cli import native
 from ds2cli.nn.rnn.cells import CELLS, Cell
-from ds2cli.nn.rnn.simple import recur_simple
+from ds2cli.nn.rnn.simple import rnn_simple
 
 CLIPPED = CELLS["rnn", "relu"]
 
 
-def recur(cell: Cell, gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
+def rnn_padded(cell: Cell, gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
     """Hidden states of a recurrent layer.
 
     gates: (T, N, GH) input projections with their biases. recurrent: (D, GH, H), D = 1 (forward) or 2 (forward,
@@ -32,7 +32,7 @@ def recur(cell: Cell, gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tens
     float32 on the CPU runs in the native library, on torch.get_num_threads() threads; the result depends neither on
     their number nor on the other rows of the batch. Under torch.autocast("cpu") gates may be bfloat16, and the factors
     of the products are rounded to it where the processor is quicker with them; sums and the result stay float32.
-    Everything else takes `recur_torch`.
+    Everything else takes `rnn_torch`.
     """
     T, N, width = gates.shape
     check(cell, width, recurrent, lengths)
@@ -40,16 +40,16 @@ def recur(cell: Cell, gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tens
         raise ValueError(f"recurrence: need {N} lengths in 0..{T}, got {lengths.tolist()}")
     gates = gates.to(recurrent.dtype)
     if not suits_native(gates):
-        return recur_torch(cell, gates, recurrent, lengths)
-    return recur_native(cell, gates.reshape(T * N, width), recurrent, lengths, T).view(-1, T, N, recurrent.shape[2])
+        return rnn_torch(cell, gates, recurrent, lengths)
+    return rnn_native(cell, gates.reshape(T * N, width), recurrent, lengths, T).view(-1, T, N, recurrent.shape[2])
 
 
-def recur_packed(cell: Cell, gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
-    """`recur` without padding, its directions added up.
+def rnn_packed(cell: Cell, gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
+    """`rnn_padded` without padding, its directions added up.
 
     gates: (M, GH), M the sum of lengths: frame after frame, each with the utterances that reach it, longest first.
-    recurrent, lengths: as for `recur`.
-    Returns (M, H) in the same order. Raises ValueError as `recur` does.
+    recurrent, lengths: as for `rnn_padded`.
+    Returns (M, H) in the same order. Raises ValueError as `rnn_padded` does.
     """
     check(cell, gates.shape[1], recurrent, lengths)
     if len(gates) != int(lengths.sum()):
@@ -57,10 +57,10 @@ def recur_packed(cell: Cell, gates: Tensor, recurrent: Tensor, lengths: Tensor) 
     T = int(lengths[0]) if len(lengths) else 0
     gates = gates.to(recurrent.dtype)
     if suits_native(gates):
-        return recur_native(cell, gates, recurrent, lengths, T, summed=True)
+        return rnn_native(cell, gates, recurrent, lengths, T, summed=True)
     valid = torch.arange(T, device=gates.device)[:, None] < lengths.to(gates.device)
     padded = gates.new_zeros(*valid.shape, gates.shape[1]).index_put(torch.where(valid), gates)
-    return recur_torch(cell, padded, recurrent, lengths).sum(0)[valid]
+    return rnn_torch(cell, padded, recurrent, lengths).sum(0)[valid]
 
 
 def check(cell: Cell, width: int, recurrent: Tensor, lengths: Tensor) -> None:
@@ -78,8 +78,8 @@ def suits_native(gates: Tensor) -> bool:
     return gates.device.type == "cpu" and gates.dtype == torch.float32 and gates.numel() > 0 and native.available()
 
 
-def recur_ref(cell: Cell, gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
-    """`recur` a row and a frame at a time: what every other way must agree with."""
+def rnn_reference(cell: Cell, gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
+    """`rnn_padded` a row and a frame at a time: what every other way must agree with."""
     T, N, _ = gates.shape
     D, _, H = recurrent.shape
     directions = []
@@ -97,8 +97,8 @@ def recur_ref(cell: Cell, gates: Tensor, recurrent: Tensor, lengths: Tensor) -> 
     return torch.stack(directions)
 
 
-def recur_torch(cell: Cell, gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
-    """`recur` on any device and dtype: all rows and both directions of a frame at once."""
+def rnn_torch(cell: Cell, gates: Tensor, recurrent: Tensor, lengths: Tensor) -> Tensor:
+    """`rnn_padded` on any device and dtype: all rows and both directions of a frame at once."""
     T, N, _ = gates.shape
     D, _, H = recurrent.shape
     frames = torch.arange(T, device=gates.device)[:, None]
@@ -108,7 +108,7 @@ def recur_torch(cell: Cell, gates: Tensor, recurrent: Tensor, lengths: Tensor) -
     inputs = [gates, gates.gather(0, own_last_first.expand_as(gates))][:D]
     x = torch.stack(inputs, dim=1)
     if cell.gates == 1:
-        out = recur_simple(x, recurrent, valid.sum((1, 2)).tolist(), cell is CLIPPED).transpose(0, 1)
+        out = rnn_simple(x, recurrent, valid.sum((1, 2)).tolist(), cell is CLIPPED).transpose(0, 1)
     else:
         transposed, states = recurrent.transpose(1, 2), []
         state = (gates.new_zeros(D, N, H),) * cell.states
@@ -122,10 +122,10 @@ def recur_torch(cell: Cell, gates: Tensor, recurrent: Tensor, lengths: Tensor) -
     return torch.stack([out[0], out[1].gather(0, own_last_first.expand_as(out[1]))])
 
 
-def recur_native(
+def rnn_native(
     cell: Cell, gates: Tensor, recurrent: Tensor, lengths: Tensor, T: int, *, summed: bool = False
 ) -> Tensor:
-    """`recur` in the native library. gates: (M, GH), padded or packed. Returns (D, M, H), or their sum (M, H)."""
+    """`rnn_padded` in the native library. gates: (M, GH), padded or packed. Returns (D, M, H), or their sum (M, H)."""
     if torch.is_grad_enabled() and (gates.requires_grad or recurrent.requires_grad):
         return NativeRecurrence.apply(cell, gates, recurrent, lengths, T, summed)  # type: ignore[no-untyped-call, no-any-return]
     h = Call(cell, gates, recurrent, lengths, T).forward(gates.contiguous(), recurrent.contiguous(), None)
@@ -170,13 +170,13 @@ def address(tensor: Tensor | None) -> int | None:
 
 
 class NativeRecurrence(torch.autograd.Function):
-    """`recur_native` with its gradient."""
+    """`rnn_native` with its gradient."""
 
     @staticmethod
     def forward(
         ctx: Any, cell: Cell, gates: Tensor, recurrent: Tensor, lengths: Tensor, T: int, summed: bool
     ) -> Tensor:
-        """See `recur_native`."""
+        """See `rnn_native`."""
         recurrent = recurrent.contiguous()
         call = ctx.call = Call(cell, gates, recurrent, lengths, T)
         reserve = torch.empty(call.reserve_bytes // 4)

@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 from ds2cli.nn.rnn.cells import CLIP
 
 
-def recur_simple(x: Tensor, recurrent: Tensor, active: Sequence[int], clipped: bool) -> Tensor:
+def rnn_simple(x: Tensor, recurrent: Tensor, active: Sequence[int], clipped: bool) -> Tensor:
     """h_t = f(x_t + U h_{t-1}) (paper eq. 3), f the clipped ReLU or tanh, every direction along its own frames.
 
     x: (T, D, N, H) projections. recurrent: (D, H, H). active: rows of each frame, never rising.
@@ -33,11 +33,11 @@ def recur_simple(x: Tensor, recurrent: Tensor, active: Sequence[int], clipped: b
 
 
 class SimpleRecurrence(torch.autograd.Function):
-    """`recur_simple` with its gradient."""
+    """`rnn_simple` with its gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, recurrent: Tensor, active: Sequence[int], clipped: bool) -> Tensor:
-        """See `recur_simple`."""
+        """See `rnn_simple`."""
         h, turned = torch.zeros_like(x), recurrent.mT
         for t, rows in enumerate(active):
             now = x[t, :, :rows] if t == 0 else torch.baddbmm(x[t, :, :rows], h[t - 1, :, :rows], turned)

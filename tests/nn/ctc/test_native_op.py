@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.native,
     pytest.mark.skipif(not native.available(), reason="the native library is not built"),
 ]
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def batch(T=9, N=3, V=5, L=3, dtype=torch.float32):

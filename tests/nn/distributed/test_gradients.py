@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[2]
 WHOLE = [[40, 33, 21, 12], [30, 22, 9]]
 """Utterances of two batches, of which processes have shares."""
 
@@ -35,18 +35,18 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def teams():
+def distributed_cases():
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(HERE)
-        import teams
+        patch.syspath_prepend(TESTS)
+        import distributed_cases
 
-        yield teams
+        yield distributed_cases
 
 
 @pytest.fixture(scope="module")
-def found(teams, tmp_path_factory):
+def found(distributed_cases, tmp_path_factory):
     """What each of two processes found in each case."""
-    return teams.together(2, CASES, tmp_path_factory.mktemp("two"))
+    return distributed_cases.together(2, CASES, tmp_path_factory.mktemp("two"))
 
 
 def close(a, b, name):
@@ -55,17 +55,20 @@ def close(a, b, name):
         torch.testing.assert_close(a[key], b[key], rtol=1e-8, atol=1e-9, msg=lambda m, key=key: f"{name}, {key}: {m}")
 
 
-def expected(teams, batches):
+def expected(distributed_cases, batches):
     """Of one process that has each of the batches for itself."""
-    member = teams.Member(double=True)
+    member = distributed_cases.Member(double=True)
     return [member.gradients(batches), member.gradients(batches)]
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name.startswith("local")])
-def test_sums_are_those_of_one_process_that_has_the_shares_as_batches(teams, found, name):
+def test_sums_are_those_of_one_process_that_has_the_shares_as_batches(distributed_cases, found, name):
     shares = [share for batch in CASES[name][1] for share in batch if share]
     for (gradients, _, tail), *both in zip(
-        expected(teams, [teams.batch(*s) for s in shares]), found[0][name], found[1][name], strict=False
+        expected(distributed_cases, [distributed_cases.batch(*s) for s in shares]),
+        found[0][name],
+        found[1][name],
+        strict=False,
     ):
         for got, _, numbers in both:
             close(got, gradients, name)
@@ -74,10 +77,13 @@ def test_sums_are_those_of_one_process_that_has_the_shares_as_batches(teams, fou
 
 
 @pytest.mark.parametrize("name", ["sync", "sync, empty", "sync, last empty", "sync, one step"])
-def test_with_statistics_of_all_processes_sums_are_those_of_whole_batches(teams, found, name):
+def test_with_statistics_of_all_processes_sums_are_those_of_whole_batches(distributed_cases, found, name):
     batches = [[n for share in batch for n in share] for batch in CASES[name][1]]
     for (gradients, statistics, tail), *both in zip(
-        expected(teams, [teams.batch(*b) for b in batches]), found[0][name], found[1][name], strict=False
+        expected(distributed_cases, [distributed_cases.batch(*b) for b in batches]),
+        found[0][name],
+        found[1][name],
+        strict=False,
     ):
         for got, running, numbers in both:
             close(got, gradients, name)
@@ -93,17 +99,21 @@ def test_a_step_of_nobody_is_all_zeros(found, name):
         assert all(torch.isfinite(v).all() for v in statistics.values())
 
 
-def test_a_process_that_lacks_memory_in_forward_computes_its_share_in_halves(teams, found):
-    gradients, _, _ = expected(teams, [teams.batch(40, 21), teams.batch(33), teams.batch(12)])[0]
+def test_a_process_that_lacks_memory_in_forward_computes_its_share_in_halves(distributed_cases, found):
+    gradients, _, _ = expected(
+        distributed_cases, [distributed_cases.batch(40, 21), distributed_cases.batch(33), distributed_cases.batch(12)]
+    )[0]
     for part in found:
         got, _, numbers = part["lacking in forward"][0]
         close(got, gradients, "lacking in forward")
         assert numbers[1:] == [4, 1]
 
 
-def test_of_one_that_lacks_memory_in_backward_what_has_left_counts(teams, found):
-    whole, _, _ = expected(teams, [teams.batch(40, 21), teams.batch(33, 12)])[0]
-    cut, _, _ = expected(teams, [teams.batch(40, 21), teams.batch(33), teams.batch(12)])[0]
+def test_of_one_that_lacks_memory_in_backward_what_has_left_counts(distributed_cases, found):
+    whole, _, _ = expected(distributed_cases, [distributed_cases.batch(40, 21), distributed_cases.batch(33, 12)])[0]
+    cut, _, _ = expected(
+        distributed_cases, [distributed_cases.batch(40, 21), distributed_cases.batch(33), distributed_cases.batch(12)]
+    )[0]
     mixed = {}
     for part in found:
         for name, got in part["lacking in backward"][0][0].items():

@@ -13,19 +13,19 @@ import torch
 
 from ds2cli.errors import Ds2Error
 from ds2cli.nn.distributed import process_group
-from ds2cli.nn.distributed.process_group import GoneError, Group
+from ds2cli.nn.distributed.process_group import PeerLostError, ProcessGroup
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def teams(monkeypatch):
+def distributed_cases(monkeypatch):
     """The module of what processes do, which all of them find by its name."""
-    monkeypatch.syspath_prepend(HERE)
-    import teams
+    monkeypatch.syspath_prepend(TESTS)
+    import distributed_cases
 
-    return teams
+    return distributed_cases
 
 
 def running(pid):
@@ -37,41 +37,41 @@ def running(pid):
 
 
 def test_one_process_is_a_group_of_its_own():
-    group = Group()
+    group = ProcessGroup()
     flat = torch.ones(2)
-    assert group.add(flat) is flat and group.share([1, 2, 3]) == [1, 2, 3]
-    assert group.together({"a": "why"}) == {"a": "why"} and group.told("word") == "word"
+    assert group.all_reduce(flat) is flat and group.shard([1, 2, 3]) == [1, 2, 3]
+    assert group.all_gather({"a": "why"}) == {"a": "why"} and group.broadcast_object("word") == "word"
     group.close()
 
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_shares_are_equal_parts_of_a_sorted_list(size):
-    parts = [Group(rank, size).share(list(range(10, 0, -1))) for rank in range(size)]
+    parts = [ProcessGroup(rank, size).shard(list(range(10, 0, -1))) for rank in range(size)]
     assert sorted(n for part in parts for n in part) == list(range(1, 11))
     assert max(map(sum, parts)) - min(map(sum, parts)) <= 10
 
 
 @pytest.mark.parametrize(("how", "error", "said"), [
-    ("kill", GoneError, "one of the 2 processes ended early"), ("error", Ds2Error, "what the process had to say"),
-    ("unheard", GoneError, "one of the 2 processes ended early"),
+    ("kill", PeerLostError, "one of the 2 processes ended early"), ("error", Ds2Error, "what the process had to say"),
+    ("unheard", PeerLostError, "one of the 2 processes ended early"),
 ])  # fmt: skip
-def test_a_process_that_ends_early_is_found_out_with_its_reason(teams, how, error, said):
-    group = process_group.start(2, CPU, teams.dies, (how,))
+def test_a_process_that_ends_early_is_found_out_with_its_reason(distributed_cases, how, error, said):
+    group = process_group.start(2, CPU, distributed_cases.dies, (how,))
     start = time.monotonic()
     try:
         with pytest.raises(error, match=f"^train: {said}") as e:
-            teams.dies(how, group)
+            distributed_cases.dies(how, group)
         assert type(e.value) is error
     finally:
         group.close()
     assert time.monotonic() - start < 30
-    assert not group._meeting.exists() and not any(child.is_alive() for child in group._children)
+    assert not group._rendezvous_dir.exists() and not any(child.is_alive() for child in group._children)
 
 
-def test_a_process_that_dies_before_it_joins_is_not_waited_for(teams):
+def test_a_process_that_dies_before_it_joins_is_not_waited_for(distributed_cases):
     start = time.monotonic()
-    with pytest.raises(GoneError):
-        process_group.start(2, CPU, teams.dies, (teams.DeadOnArrival(),))
+    with pytest.raises(PeerLostError):
+        process_group.start(2, CPU, distributed_cases.dies, (distributed_cases.DeadOnArrival(),))
     assert time.monotonic() - start < 60
 
 
@@ -79,17 +79,17 @@ PARENT = """
 import sys, torch
 sys.path.insert(0, sys.argv[1])
 if __name__ == "__main__":
-    import teams
+    import distributed_cases
     from ds2cli.nn.distributed import process_group
-    teams.says(None, process_group.start(2, torch.device("cpu"), teams.says, (None,)))
+    distributed_cases.says(None, process_group.start(2, torch.device("cpu"), distributed_cases.says, (None,)))
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_no_process_outlives_the_first(tmp_path, number):
     (tmp_path / "parent.py").write_text(PARENT)
-    command = [sys.executable, str(tmp_path / "parent.py"), str(HERE)]
-    env = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+    command = [sys.executable, str(tmp_path / "parent.py"), str(TESTS)]
+    env = {**os.environ, "PYTHONPATH": str(TESTS.parent)}
     parent = subprocess.Popen(
         command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

@@ -7,7 +7,7 @@ import torch
 
 from ds2cli import native
 from ds2cli.nn.rnn.cells import CELLS, CLIP, GRU
-from ds2cli.nn.rnn.recurrence import recur, recur_packed, recur_ref, recur_torch
+from ds2cli.nn.rnn.recurrence import rnn_packed, rnn_padded, rnn_reference, rnn_torch
 
 NAMES = ["-".join(key) for key in CELLS]
 NATIVE = pytest.mark.skipif(not native.available(), reason="the native library is not built")
@@ -54,7 +54,7 @@ def run(function, cell, gates, recurrent, lengths, seed):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_torch_equals_the_formulas(cell, shape):
     arguments = make(cell, *shape)
-    for ours, theirs in zip(run(recur_torch, *arguments), run(recur_ref, *arguments), strict=True):
+    for ours, theirs in zip(run(rnn_torch, *arguments), run(rnn_reference, *arguments), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
 
 
@@ -62,9 +62,9 @@ def test_torch_equals_the_formulas(cell, shape):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_native_equals_the_formulas_in_float64(cell, shape):
     _, gates, recurrent, lengths, seed = make(cell, *shape, dtype=torch.float32)
-    found = run(recur, cell, gates, recurrent, lengths, seed)
+    found = run(rnn_padded, cell, gates, recurrent, lengths, seed)
     wide = [gates.detach().double().requires_grad_(), recurrent.detach().double().requires_grad_()]
-    expected = run(recur_ref, cell, *wide, lengths, seed.double())
+    expected = run(rnn_reference, cell, *wide, lengths, seed.double())
     assert float((found[0].double() - expected[0]).abs().max()) < 1e-6 * max(1.0, float(expected[0].abs().max()))
     for ours, theirs in zip(found[1:], expected[1:], strict=True):
         assert float((ours.double() - theirs).abs().max()) <= 2e-6 * max(1.0, float(theirs.abs().max()))
@@ -76,7 +76,7 @@ def test_threads_do_not_change_a_bit(cell, shape):
     results = []
     for count in (1, 2, 3, 8, 1):
         torch.set_num_threads(count)
-        results.append(run(recur, *make(cell, *shape, dtype=torch.float32)))
+        results.append(run(rnn_padded, *make(cell, *shape, dtype=torch.float32)))
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
@@ -85,9 +85,9 @@ def test_threads_do_not_change_a_bit(cell, shape):
 @pytest.mark.parametrize("D", [1, 2])
 def test_a_row_does_not_depend_on_its_batch(cell, D):
     _, gates, recurrent, lengths, _ = make(cell, D, 12, 11, 40, [12] * 5 + [9, 8, 8, 5, 2, 1], dtype=torch.float32)
-    together = recur(cell, gates, recurrent, lengths)
+    together = rnn_padded(cell, gates, recurrent, lengths)
     for n in range(11):
-        alone = recur(cell, gates[: lengths[n], n : n + 1], recurrent, lengths[n : n + 1])
+        alone = rnn_padded(cell, gates[: lengths[n], n : n + 1], recurrent, lengths[n : n + 1])
         assert torch.equal(together[:, : lengths[n], n], alone[:, :, 0])
         assert not together[:, lengths[n] :, n].any()
 
@@ -100,7 +100,7 @@ PEERS = {
 }
 
 
-@pytest.mark.parametrize("function", [recur, recur_torch])
+@pytest.mark.parametrize("function", [rnn_padded, rnn_torch])
 @pytest.mark.parametrize("D", [1, 2])
 @pytest.mark.parametrize("key", PEERS, ids="-".join)
 def test_equals_torch_s_own_module_on_full_rows(key, function, D):
@@ -123,7 +123,7 @@ def test_equals_torch_s_own_module_on_full_rows(key, function, D):
 
 
 @pytest.mark.parametrize("key", [("rnn", "relu"), ("gru", "relu")], ids="-".join)
-@pytest.mark.parametrize("function", [recur, recur_torch, recur_ref])
+@pytest.mark.parametrize("function", [rnn_padded, rnn_torch, rnn_reference])
 def test_the_clip_is_flat_at_both_ends_and_beyond(key, function):
     """One unit without a past: its state is f(x), and its gradient is that of f, halved by a GRU's z = 1/2."""
     values = torch.tensor([-1.0, 0.0, 1e-6, 7.0, 19.999, 20.0, 20.5])
@@ -137,13 +137,13 @@ def test_the_clip_is_flat_at_both_ends_and_beyond(key, function):
     torch.testing.assert_close(dx[0, :, -1], share * slope)
 
 
-@pytest.mark.parametrize("function", [recur_ref, recur_torch])
+@pytest.mark.parametrize("function", [rnn_reference, rnn_torch])
 def test_gradcheck(cell, function):
     _, gates, recurrent, lengths, _ = make(cell, 2, 3, 2, 2, [3, 1])
     assert torch.autograd.gradcheck(lambda x, u: function(cell, x, u, lengths), (gates, recurrent))
 
 
-@pytest.mark.parametrize("function", [recur, recur_torch])
+@pytest.mark.parametrize("function", [rnn_padded, rnn_torch])
 def test_a_nan_stays_in_its_row(cell, function):
     _, gates, recurrent, lengths, seed = make(cell, 2, 9, 10, 20, [9] * 4 + [7] * 3 + [3] * 3, dtype=torch.float32)
     with torch.no_grad():
@@ -158,7 +158,7 @@ def test_a_nan_stays_in_its_row(cell, function):
     assert drecurrent.isnan().any()
 
 
-@pytest.mark.parametrize("function", [recur, recur_torch])
+@pytest.mark.parametrize("function", [rnn_padded, rnn_torch])
 def test_padding_is_neither_read_nor_given_a_gradient(cell, function):
     _, gates, recurrent, lengths, seed = make(cell, 2, 6, 3, 12, [6, 4, 1], dtype=torch.float32)
     expected = run(function, cell, gates, recurrent, lengths, seed)
@@ -172,7 +172,7 @@ def test_padding_is_neither_read_nor_given_a_gradient(cell, function):
     assert not found[1][padding].any()
 
 
-@pytest.mark.parametrize("function", [recur, recur_torch])
+@pytest.mark.parametrize("function", [rnn_padded, rnn_torch])
 @pytest.mark.parametrize("value", [50.0, -50.0, 1e4, -1e4, 1e-30])
 def test_extreme_inputs_give_finite_results(cell, function, value):
     _, gates, recurrent, lengths, seed = make(cell, 2, 8, 3, 17, [8, 8, 2], dtype=torch.float32)
@@ -186,11 +186,11 @@ def test_extreme_inputs_give_finite_results(cell, function, value):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_autocast_rounds_the_factors_and_nothing_more(cell, shape):
     arguments = make(cell, *shape, dtype=torch.float32)
-    expected = run(recur, *arguments)
+    expected = run(rnn_padded, *arguments)
     with torch.autocast("cpu", torch.bfloat16):
-        found = run(recur, *arguments)
+        found = run(rnn_padded, *arguments)
         torch.set_num_threads(3)
-        again = run(recur, *arguments)
+        again = run(rnn_padded, *arguments)
     assert found[0].dtype == torch.float32
     relu = cell in (CELLS["rnn", "relu"], CELLS["gru", "relu"])  # whose slope jumps where a rounded state crosses 0
     assert float((found[0] - expected[0]).abs().max()) < 0.03 * max(1.0, float(expected[0].abs().max()))
@@ -203,9 +203,9 @@ def test_autocast_rounds_the_factors_and_nothing_more(cell, shape):
 def test_a_simple_cell_without_the_library_computes_in_autocast_s_type(shape):
     for key in (("rnn", "tanh"), ("rnn", "relu")):
         arguments = make(CELLS[key], *shape, dtype=torch.float32)
-        expected = run(recur_torch, *arguments)
+        expected = run(rnn_torch, *arguments)
         with torch.autocast("cpu", torch.bfloat16):
-            found = run(recur_torch, *arguments)
+            found = run(rnn_torch, *arguments)
         assert [x.dtype for x in found] == [torch.float32] * 3
         assert torch.equal(found[0], found[0].bfloat16().float())
         for ours, theirs in zip(found, expected, strict=True):
@@ -216,8 +216,8 @@ def test_a_simple_cell_without_the_library_computes_in_autocast_s_type(shape):
 def test_bfloat16_gates_are_widened(cell):
     _, gates, recurrent, lengths, seed = make(cell, *SHAPES[4], dtype=torch.float32)
     rounded = gates.detach().bfloat16().requires_grad_()
-    found = run(recur, cell, rounded, recurrent, lengths, seed)
-    expected = run(recur, cell, rounded.detach().float().requires_grad_(), recurrent, lengths, seed)
+    found = run(rnn_padded, cell, rounded, recurrent, lengths, seed)
+    expected = run(rnn_padded, cell, rounded.detach().float().requires_grad_(), recurrent, lengths, seed)
     assert found[1].dtype == torch.bfloat16
     assert torch.equal(found[0], expected[0])
     torch.testing.assert_close(found[1].float(), expected[1], rtol=1e-2, atol=1e-6)
@@ -231,36 +231,36 @@ def test_packed_is_the_valid_part_added_up(cell, shape, library, monkeypatch):
     _, gates, recurrent, lengths, seed = make(cell, *shape, dtype=torch.float32)
     valid = torch.arange(shape[1])[:, None] < lengths
     seed[1:] = seed[0]
-    h, dgates, drecurrent = run(recur, cell, gates, recurrent, lengths, seed)
+    h, dgates, drecurrent = run(rnn_padded, cell, gates, recurrent, lengths, seed)
     expected = h.sum(0)[valid], dgates[valid], drecurrent
     monkeypatch.setattr(native, "available", lambda: library)
-    found = run(recur_packed, cell, gates.detach()[valid].requires_grad_(), recurrent, lengths, seed[0][valid])
+    found = run(rnn_packed, cell, gates.detach()[valid].requires_grad_(), recurrent, lengths, seed[0][valid])
     for ours, theirs in zip(found, expected, strict=True):
         assert torch.equal(ours, theirs) if library else torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_packed_gates_must_match_the_lengths():
     with pytest.raises(ValueError, match="each of 5 frames, got 6"):
-        recur_packed(GRU, torch.zeros(6, 9), torch.zeros(1, 9, 3), torch.tensor([3, 2]))
+        rnn_packed(GRU, torch.zeros(6, 9), torch.zeros(1, 9, 3), torch.tensor([3, 2]))
 
 
 @NATIVE
 def test_no_gradient_asked_for_gives_the_same_states(cell):
     _, gates, recurrent, lengths, _ = make(cell, 2, 8, 3, 17, [8, 8, 2], dtype=torch.float32)
-    expected = recur(cell, gates, recurrent, lengths)
+    expected = rnn_padded(cell, gates, recurrent, lengths)
     with torch.no_grad():
-        assert torch.equal(recur(cell, gates, recurrent, lengths), expected)
+        assert torch.equal(rnn_padded(cell, gates, recurrent, lengths), expected)
 
 
 @NATIVE
 def test_strided_arguments_are_copied_not_misread(cell):
     _, gates, recurrent, lengths, seed = make(cell, 2, 8, 3, 17, [8, 8, 2], dtype=torch.float32)
-    expected = run(recur, cell, gates, recurrent, lengths, seed)
+    expected = run(rnn_padded, cell, gates, recurrent, lengths, seed)
     swapped = gates.detach().transpose(0, 1).contiguous().transpose(0, 1).requires_grad_()
     turned = recurrent.detach().mT.contiguous().mT.requires_grad_()
     assert not swapped.is_contiguous()
     found = run(
-        recur, cell, swapped, turned, lengths.to(torch.int64), seed.transpose(0, 1).contiguous().transpose(0, 1)
+        rnn_padded, cell, swapped, turned, lengths.to(torch.int64), seed.transpose(0, 1).contiguous().transpose(0, 1)
     )
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
@@ -268,9 +268,9 @@ def test_strided_arguments_are_copied_not_misread(cell):
 @NATIVE
 def test_float32_without_the_library_agrees(cell, monkeypatch):
     arguments = make(cell, *SHAPES[4], dtype=torch.float32)
-    expected = run(recur, *arguments)
+    expected = run(rnn_padded, *arguments)
     monkeypatch.setattr(native, "available", lambda: False)
-    for ours, theirs in zip(run(recur, *arguments), expected, strict=True):
+    for ours, theirs in zip(run(rnn_padded, *arguments), expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
@@ -287,11 +287,11 @@ def test_float32_without_the_library_agrees(cell, monkeypatch):
 )
 def test_what_does_not_fit_is_refused(gates, recurrent, lengths, message):
     with pytest.raises(ValueError, match=message):
-        recur(GRU, torch.zeros(gates), torch.zeros(recurrent), torch.tensor(lengths))
+        rnn_padded(GRU, torch.zeros(gates), torch.zeros(recurrent), torch.tensor(lengths))
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 6), (4, 0, 6)])
 def test_nothing_in_nothing_out(shape):
     gates, recurrent = torch.zeros(shape, requires_grad=True), torch.zeros(2, 6, 2, requires_grad=True)
-    h = recur(GRU, gates, recurrent, torch.zeros(shape[1], dtype=torch.int64))
+    h = rnn_padded(GRU, gates, recurrent, torch.zeros(shape[1], dtype=torch.int64))
     assert h.shape == (2, *shape[:2], 2)

@@ -1,0 +1,18 @@
+"""Features of several utterances as one padded array. N utterances, T frames, F bins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def pad(arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Stack (T_i, F) features as (N, T, F), with zeros as padding; (0, 0, 0) for none."""
+    if not arrays:
+        return np.zeros((0, 0, 0), np.float32)
+    out = np.zeros((len(arrays), max(map(len, arrays)), arrays[0].shape[1]), np.float32)
+    for row, x in zip(out, arrays, strict=True):
+        row[: len(x)] = x
+    return out
