@@ -60,7 +60,7 @@ def estimate(
         raise UsageError("lm: expected at least one TEXT and the OUT, got one name")
     *sources, out = files
     estimator, prune = stage.check(config, out)
-    split = stage.splitter(config.unit, stage.symbols(config.vocab))
+    split = stage.make_tokenizer(config.unit, stage.load_vocab(config.vocab))
     ledger = Ledger()
     with TemporaryDirectory(prefix="ds2-lm-") as folder:
         made = Path(folder) / "model.arpa"
@@ -69,7 +69,7 @@ def estimate(
             done = stage.estimate(config, estimator, prune, lines, made)
         finally:
             report_drops("lm", config, out, ledger)
-        ledger.refuse("lm", config.max_bad)
+        ledger.enforce_max_bad("lm", config.max_bad)
         dev, found = stage.measure(config, made, split)
         stage.deliver(made, out)
     ui.log(f"lm: {done.words} {config.unit}s in {done.sentences} lines; {estimator}: {stage.listed(done.counts)}")
@@ -81,7 +81,7 @@ def estimate(
     for finding in found:
         ui.warn(f"{out}: {finding}")
     if dev:
-        say = ui.log if out == "-" else ui.say
+        say = ui.log if out == "-" else ui.echo
         say(
             f"{config.dev}: perplexity {dev.excluding_oov:.2f} without unknown words, {dev.including_oov:.2f} with them"
         )
@@ -96,8 +96,8 @@ def estimate(
         dropped=ledger.dropped,
         estimator=estimator,
         ngrams=done.counts,
-        discounts=[list(d.amounts) for d in done.discounts],
-        fallback_orders=[n for n, d in enumerate(done.discounts, start=1) if d.why],
+        discounts=[list(d.values) for d in done.discounts],
+        fallback_orders=[n for n, d in enumerate(done.discounts, start=1) if d.fallback_reason],
     )
 
 
@@ -131,7 +131,7 @@ def mix(
         done = lm_mix.run(config, sources, weights, ledger, made)
         if config.dev:
             report_drops("lm mix", config, out, ledger)
-            ledger.refuse("lm mix", config.max_bad)
+            ledger.enforce_max_bad("lm mix", config.max_bad)
         stage.check_out(out, len(done.counts))
         stage.deliver(made, out)
     ui.log(f"lm mix: {stage.listed(done.counts)}")
@@ -158,7 +158,7 @@ def info(
 
     loaded = stage.load(config, model)
     for name, value in stage.facts(loaded):
-        ui.say(f"{name:>12}  {value}")
+        ui.echo(f"{name:>12}  {value}")
     ledger, references, rows, unknown = Ledger(), [], [], []
     for text in texts or []:
         p, lines = stage.measure(loaded, text, ledger)
@@ -169,15 +169,15 @@ def info(
         unknown += [f"{text}: {p.oov} unknown {loaded.unit}s: {most}"] if most else []
     if rows:
         columns = ["lines", f"{loaded.unit}s", "perplexity", "without unknown", "unknown %", "of different %", "text"]
-        ui.say()
+        ui.echo()
         ui.table("", columns, rows, to_stdout=True)
         for line in unknown:
-            ui.say(line)
+            ui.echo(line)
         report_drops("lm info", config, "-", ledger)
-        ledger.refuse("lm info", config.max_bad)
+        ledger.enforce_max_bad("lm info", config.max_bad)
     findings = stage.findings(loaded, references if texts else None)
     for finding in findings:
-        if not finding.severe:
+        if not finding.fatal:
             ui.warn(f"{model}: {finding}")
-    if severe := [str(f) for f in findings if f.severe]:
+    if severe := [str(f) for f in findings if f.fatal]:
         raise Ds2Error(f"{model}: {'; '.join(severe)}")

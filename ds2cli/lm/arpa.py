@@ -16,7 +16,7 @@ from ds2cli.errors import DataError
 from ds2cli.kernels import ngram_arpa as kernels
 
 UNK, BOS, EOS = "<unk>", "<s>", "</s>"
-NEVER = -99.0
+LOG10_ZERO = -99.0
 """log10 of a probability or a weight of 0, as ARPA files write it."""
 
 _FAULTS = {
@@ -83,7 +83,7 @@ def read(path: str) -> Arpa:
     return Arpa(words, sections)
 
 
-def counts(path: str) -> list[int]:
+def read_counts(path: str) -> list[int]:
     """How many n-grams of each order a plain ARPA file announces."""
     with Path(path).open("rb") as f:
         return _header(path, f.read(4096), whole=False)[0]

@@ -15,7 +15,7 @@ BOS_ID = 1
 
 
 @dataclass(frozen=True)
-class Grams:
+class NgramCounts:
     """The n-grams of one order, in suffix order.
 
     left: (C,) int32, first word.  count: (C,) int64, occurrences.
@@ -32,7 +32,7 @@ class Grams:
         return len(self.left)
 
 
-def count_ngrams(ids: NDArray[np.int32], order: int, words: int) -> list[Grams]:
+def count_ngrams(ids: NDArray[np.int32], order: int, words: int) -> list[NgramCounts]:
     """Count the n-grams of orders 1 … `order` in sentences.
 
     ids: (P,) int32, each sentence as <s> (1), words, </s> (2).  words: V, all ids are below it.
@@ -43,7 +43,7 @@ def count_ngrams(ids: NDArray[np.int32], order: int, words: int) -> list[Grams]:
     unigrams = np.bincount(ids, minlength=words)
     unigrams[BOS_ID] = 0
     zero = np.zeros(words, dtype=np.int32)
-    grams = [Grams(np.arange(words, dtype=np.int32), zero, zero, unigrams)]
+    grams = [NgramCounts(np.arange(words, dtype=np.int32), zero, zero, unigrams)]
     rank = ids
     for n in range(2, order + 1):
         here = at[depth >= n - 1]
@@ -58,13 +58,13 @@ def count_ngrams(ids: NDArray[np.int32], order: int, words: int) -> list[Grams]:
         count = np.diff(np.append(starts, len(key)))
         here = here[by_key]
         prefix = rank[here[starts] - 1]
-        grams.append(Grams(left.astype(np.int32), suffix.astype(np.int32), prefix, count))
+        grams.append(NgramCounts(left.astype(np.int32), suffix.astype(np.int32), prefix, count))
         rank = np.full(len(ids), -1, dtype=np.int32)
         rank[here] = np.cumsum(new, dtype=np.int32) - 1
     return grams
 
 
-def spell(grams: list[Grams]) -> list[NDArray[np.int32]]:
+def expand_words(grams: list[NgramCounts]) -> list[NDArray[np.int32]]:
     """The words of every n-gram: a (C, n) int32 array an order."""
     spelled: list[NDArray[np.int32]] = []
     for n, g in enumerate(grams):

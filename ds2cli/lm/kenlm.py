@@ -75,12 +75,12 @@ class Layout:
     def header(self) -> bytes:
         """The bytes before the vocabulary."""
         parameters = _PARAMETERS.pack(len(self.counts), self.multiplier, 0, True, 0)
-        packed = _SANITY + parameters + struct.pack(f"<{len(self.counts)}Q", *self.counts)
-        return packed.ljust(-(-len(packed) // 8) * 8, b"\0")
+        pack_words = _SANITY + parameters + struct.pack(f"<{len(self.counts)}Q", *self.counts)
+        return pack_words.ljust(-(-len(pack_words) // 8) * 8, b"\0")
 
 
 @dataclass(frozen=True)
-class Probing:
+class ProbingModel:
     """A model in the layout of the file. spelled: (B,) uint8, its words in UTF-8, each with a zero byte behind it."""
 
     layout: Layout
@@ -88,7 +88,7 @@ class Probing:
     spelled: NDArray[np.uint8]
 
     @classmethod
-    def over(cls, layout: Layout, data: NDArray[np.uint32], spelled: NDArray[np.uint8]) -> Probing:
+    def over(cls, layout: Layout, data: NDArray[np.uint32], spelled: NDArray[np.uint8]) -> ProbingModel:
         """The model whose header and tables are `data` (D,); DataError when a sentence has no marks in it."""
         data = data.view()
         data.flags.writeable = False
@@ -97,7 +97,7 @@ class Probing:
             array.flags.writeable = False
         tables = NgramTables(data, data.view(np.float32), starts, buckets, len(layout.counts), 0, 0, 0)
         marks = np.empty(2, dtype=np.int32)
-        find_words(tables, *packed([BOS, EOS]), marks)
+        find_words(tables, *pack_words([BOS, EOS]), marks)
         for mark, number in zip((BOS, EOS), marks, strict=True):
             if number == tables.unk:
                 raise DataError(f"no 1-gram {mark}, expected a model of whole sentences")
@@ -120,7 +120,7 @@ class Probing:
             f.write(self.spelled.data)
 
 
-def packed(words: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def pack_words(words: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The UTF-8 bytes (B,) of words one after the other, and (L,) where each ends."""
     # a word that is no Unicode is looked for and not found
     encoded = [w.encode("utf-8", "surrogatepass") for w in words]
@@ -139,7 +139,7 @@ def is_binary(path: str) -> bool:
         return False
 
 
-def open_binary(path: str) -> Probing:
+def open_binary(path: str) -> ProbingModel:
     """Map a binary file for reading; DataError when it is broken or of another type, with the command that helps."""
     try:
         with Path(path).open("rb") as f:
@@ -155,7 +155,7 @@ def open_binary(path: str) -> Probing:
     data = np.frombuffer(mapped, dtype=np.uint32, count=layout.end)
     _check_room(path, layout, data)
     try:
-        model = Probing.over(layout, data, np.frombuffer(mapped, dtype=np.uint8, offset=4 * layout.end))
+        model = ProbingModel.over(layout, data, np.frombuffer(mapped, dtype=np.uint8, offset=4 * layout.end))
     except DataError as e:
         raise DataError(f"{path}: {e}") from e
     _check_words(path, model)
@@ -204,7 +204,7 @@ def _check_room(path: str, layout: Layout, data: NDArray[np.uint32]) -> None:
             raise DataError(f"{path}: a table of {buckets} entries is full (is the file whole?)")
 
 
-def _check_words(path: str, model: Probing) -> None:
+def _check_words(path: str, model: ProbingModel) -> None:
     """Refuse a file whose words and vocabulary do not agree: numbers past the tables would be read past their end."""
     layout, data, spelled = model.layout, model.tables.data, model.spelled
     at = layout.starts[VOCABULARY]

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.errors import DataError
-from ds2cli.lm.arpa import NEVER, Arpa, Section
-from ds2cli.lm.counts import BOS_ID, Grams, count_ngrams, spell
+from ds2cli.lm.arpa import LOG10_ZERO, Arpa, Section
+from ds2cli.lm.counts import BOS_ID, NgramCounts, count_ngrams, expand_words
 from ds2cli.lm.text import Corpus
 
 NO_WORDS = "lm: the text has no words, nothing to estimate a language model from"
-FALLBACK = (0.5, 1.0, 1.5)
+FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
 """D1, D2, D3+ where counts of counts are too few to compute them: those of lmplz --discount_fallback."""
 
 
@@ -25,15 +25,15 @@ FALLBACK = (0.5, 1.0, 1.5)
 class Discounts:
     """D1, D2 and D3+ of one order; `why` says why they are the fallback's, empty when they were computed."""
 
-    amounts: tuple[float, float, float]
-    why: str = ""
+    values: tuple[float, float, float]
+    fallback_reason: str = ""
 
 
 def estimate(
     corpus: Corpus,
     order: int,
     prune: list[int],
-    inside: NDArray[np.bool_] | None = None,
+    in_vocabulary: NDArray[np.bool_] | None = None,
     *,
     fallback: bool = True,
 ) -> tuple[Arpa, list[Discounts]]:
@@ -46,32 +46,32 @@ def estimate(
     if not corpus.tokens:
         raise DataError(NO_WORDS)
     grams = count_ngrams(corpus.ids, order, len(corpus.words))
-    adjusted = [_adjusted(g, grams[n + 1]) if n + 1 < order else g.count for n, g in enumerate(grams)]
-    discounts = [discount(n + 1, *_counts_of_counts(grams, adjusted, n)) for n in range(order)]
+    adjusted = [_adjusted_counts(g, grams[n + 1]) if n + 1 < order else g.count for n, g in enumerate(grams)]
+    discounts = [compute_discounts(n + 1, *_counts_of_counts(grams, adjusted, n)) for n in range(order)]
     if not fallback:
         for d in discounts:
-            if d.why:
-                raise DataError(f"too little text for Kneser-Ney: {d.why} (fix: --discount-fallback, or more text)")
-    outside = ~inside if inside is not None else np.zeros(len(corpus.words), dtype=np.bool_)
+            if d.fallback_reason:
+                raise DataError(f"too little text for Kneser-Ney: {d.fallback_reason} (fix: --discount-fallback, or more text)")
+    outside = ~in_vocabulary if in_vocabulary is not None else np.zeros(len(corpus.words), dtype=np.bool_)
     kept, probs, gammas = _interpolate(grams, adjusted, discounts, prune, outside)
-    return _assemble(corpus.words, grams, kept, probs, gammas), discounts
+    return _build_arpa(corpus.words, grams, kept, probs, gammas), discounts
 
 
-def discount(order: int, n1: int, n2: int, n3: int, n4: int) -> Discounts:
+def compute_discounts(order: int, n1: int, n2: int, n3: int, n4: int) -> Discounts:
     """D1, D2, D3+ from how many n-grams have adjusted count 1, 2, 3 and 4 (Chen & Goodman, equation 26), in float32."""
     n = (n1, n2, n3, n4)
     for j in (1, 2, 3):
         if n[j - 1] == 0:
-            return Discounts(FALLBACK, f"no {order}-gram has adjusted count {j}")
+            return Discounts(FALLBACK_DISCOUNTS, f"no {order}-gram has adjusted count {j}")
     y = np.float32(n1) / np.float32(n1 + 2.0 * n2)
     amounts = [np.float32(j) - np.float32(j + 1) * y * np.float32(n[j]) / np.float32(n[j - 1]) for j in (1, 2, 3)]
     for j, amount in enumerate(amounts, start=1):
         if not 0.0 <= amount <= j:
-            return Discounts(FALLBACK, f"D{j} of {order}-grams would be {amount:.3f}")
+            return Discounts(FALLBACK_DISCOUNTS, f"D{j} of {order}-grams would be {amount:.3f}")
     return Discounts((float(amounts[0]), float(amounts[1]), float(amounts[2])))
 
 
-def _adjusted(grams: Grams, longer: Grams) -> NDArray[np.int64]:
+def _adjusted_counts(grams: NgramCounts, longer: NgramCounts) -> NDArray[np.int64]:
     """Different left neighbours of each n-gram; occurrences where <s> is its first word (nothing stands left of it)."""
     different = np.bincount(longer.suffix, minlength=len(grams))
     begins = grams.left == BOS_ID
@@ -79,7 +79,7 @@ def _adjusted(grams: Grams, longer: Grams) -> NDArray[np.int64]:
     return different
 
 
-def _counts_of_counts(grams: list[Grams], adjusted: list[NDArray[np.int64]], n: int) -> tuple[int, int, int, int]:
+def _counts_of_counts(grams: list[NgramCounts], adjusted: list[NDArray[np.int64]], n: int) -> tuple[int, int, int, int]:
     """How many n-grams have adjusted count 1, 2, 3, 4, as lmplz counts them.
 
     lmplz takes the last n-gram of each lower order with its plain count (adjust_counts.cc, after its loop); it matters
@@ -94,7 +94,7 @@ def _counts_of_counts(grams: list[Grams], adjusted: list[NDArray[np.int64]], n: 
 
 
 def _interpolate(
-    grams: list[Grams],
+    grams: list[NgramCounts],
     adjusted: list[NDArray[np.int64]],
     discounts: list[Discounts],
     prune: list[int],
@@ -104,42 +104,42 @@ def _interpolate(
     kept: list[NDArray[np.bool_]] = []
     probs: list[NDArray[np.float64]] = []
     gammas: list[NDArray[np.float64]] = []
-    barred = outside
+    excluded = outside
     for n, g in enumerate(grams):
-        barred = outside[g.left] | barred[g.suffix] if n else outside
-        stays = ~barred & (g.count > prune[n]) if n else ~barred
+        excluded = outside[g.left] | excluded[g.suffix] if n else outside
+        kept_here = ~excluded & (g.count > prune[n]) if n else ~excluded
         contexts = len(grams[n - 1]) if n else 1
         count = adjusted[n].astype(np.float64)
-        taken = np.array([0.0, *discounts[n].amounts])[np.minimum(adjusted[n], 3)]
+        discounted = np.array([0.0, *discounts[n].values])[np.minimum(adjusted[n], 3)]
         total = np.bincount(g.prefix, count, contexts)
         # a context's backoff gets what is discounted from the n-grams that stay, and all of those that do not
-        free = np.bincount(g.prefix, np.where(stays, taken, count), contexts)
-        gamma = np.divide(free, total, out=np.ones(contexts), where=total > 0)
+        backoff_mass = np.bincount(g.prefix, np.where(kept_here, discounted, count), contexts)
+        gamma = np.divide(backoff_mass, total, out=np.ones(contexts), where=total > 0)
         if n == 0:
-            uniform = 1.0 / (np.count_nonzero(stays) - 1)
-            p = (count - taken) / total[0] + gamma[0] * uniform
+            uniform = 1.0 / (np.count_nonzero(kept_here) - 1)
+            p = (count - discounted) / total[0] + gamma[0] * uniform
             p[BOS_ID] = 1.0
         else:
-            p = (count - taken) / total[g.prefix] + gamma[g.prefix] * probs[-1][g.suffix]
-        kept.append(stays)
+            p = (count - discounted) / total[g.prefix] + gamma[g.prefix] * probs[-1][g.suffix]
+        kept.append(kept_here)
         probs.append(p)
         gammas.append(gamma)
     return kept, probs, gammas
 
 
-def _assemble(
+def _build_arpa(
     words: list[str],
-    grams: list[Grams],
+    grams: list[NgramCounts],
     kept: list[NDArray[np.bool_]],
     probs: list[NDArray[np.float64]],
     gammas: list[NDArray[np.float64]],
 ) -> Arpa:
     renumber = np.cumsum(kept[0], dtype=np.int32) - 1
     sections = []
-    for n, spelled in enumerate(spell(grams)):
-        stays = kept[n]
-        p = np.minimum(np.log10(probs[n][stays]), 0.0)
+    for n, spelled in enumerate(expand_words(grams)):
+        kept_here = kept[n]
+        p = np.minimum(np.log10(probs[n][kept_here]), 0.0)
         # a discount of 0 leaves nothing to back off with
-        backoff = np.log10(np.maximum(gammas[n + 1][stays], 10.0**NEVER)) if n + 1 < len(grams) else np.zeros(len(p))
-        sections.append(Section(renumber[spelled[stays]], p.astype(np.float32), backoff.astype(np.float32)))
-    return Arpa([w for w, stays in zip(words, kept[0], strict=True) if stays], sections)
+        backoff = np.log10(np.maximum(gammas[n + 1][kept_here], 10.0**LOG10_ZERO)) if n + 1 < len(grams) else np.zeros(len(p))
+        sections.append(Section(renumber[spelled[kept_here]], p.astype(np.float32), backoff.astype(np.float32)))
+    return Arpa([w for w, kept_here in zip(words, kept[0], strict=True) if kept_here], sections)

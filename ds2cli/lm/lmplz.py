@@ -10,22 +10,22 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ds2cli.errors import DataError, Ds2Error, UsageError
-from ds2cli.lm.kneser_ney import FALLBACK, Discounts
+from ds2cli.lm.kneser_ney import FALLBACK_DISCOUNTS, Discounts
 
 INSTALL = "utils/install_kenlm.sh"
 _STATISTICS = re.compile(r"^(\d+) \d+(?:/\d+)? D1=(\S+) D2=(\S+) D3\+=(\S+)$", re.MULTILINE)
 _SUBSTITUTED = re.compile(r"^Substituting fallback discounts for order (\d+)", re.MULTILINE)
 
 
-def find(program: str) -> str | None:
+def find_program(program: str) -> str | None:
     """Where a KenLM program is: on the PATH, in $KENLM_BIN, or in tools/kenlm/bin beside the package."""
     folders = [os.environ.get("KENLM_BIN", ""), str(Path(__file__).parents[2] / "tools" / "kenlm" / "bin")]
     return shutil.which(program) or next((p for f in folders if f and (p := shutil.which(program, path=f))), None)
 
 
-def need(program: str, why: str) -> str:
+def require_program(program: str, why: str) -> str:
     """The path of a KenLM program; UsageError with the command that builds it."""
-    path = find(program)
+    path = find_program(program)
     if path is None:
         raise UsageError(f"{why} needs KenLM's {program}, which is not on the PATH (fix: {INSTALL})")
     return path
@@ -46,7 +46,7 @@ def estimate(
     text: a sentence a line.  arpa: written.  vocabulary: n-grams with other words are left out.
     Ds2Error with lmplz's own words when it fails for another reason, DataError when it refuses and `fallback` is off.
     """
-    command = [need("lmplz", "--estimator lmplz"), "--order", str(order), "--memory", memory, "--temp_prefix"]
+    command = [require_program("lmplz", "--estimator lmplz"), "--order", str(order), "--memory", memory, "--temp_prefix"]
     command += [f"{arpa.parent}/", "--text", str(text), "--arpa", str(arpa), "--prune", *map(str, prune)]
     if vocabulary is not None:
         limit = arpa.with_suffix(".vocabulary")
@@ -55,13 +55,13 @@ def estimate(
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     why = ""
     if done.returncode and "BadDiscountException" in done.stderr:
-        why = _why(done.stderr)
+        why = _discount_failure(done.stderr)
         if not fallback:
             raise DataError(f"too little text for Kneser-Ney: {why} (fix: --discount-fallback, or more text)")
-        command += ["--discount_fallback", *map(str, FALLBACK)]
+        command += ["--discount_fallback", *map(str, FALLBACK_DISCOUNTS)]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
-        raise Ds2Error(f"lmplz failed with status {done.returncode}: {_reason(done.stderr)}")
+        raise Ds2Error(f"lmplz failed with status {done.returncode}: {_last_error(done.stderr)}")
     replaced = {int(n) + 1 for n in _SUBSTITUTED.findall(done.stderr)}
     return [
         Discounts((float(d1), float(d2), float(d3)), why if int(n) in replaced else "")
@@ -72,7 +72,7 @@ def estimate(
 def build_binary(arpa: Path, binary: Path) -> None:
     """Turn an ARPA file into KenLM's `probing` binary. Ds2Error with its own words when it fails."""
     command = [
-        need("build_binary", f"{binary.name}: a KenLM binary"),
+        require_program("build_binary", f"{binary.name}: a KenLM binary"),
         "-T",
         f"{binary.parent}/",
         "probing",
@@ -81,22 +81,22 @@ def build_binary(arpa: Path, binary: Path) -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
-        raise Ds2Error(f"build_binary failed with status {done.returncode}: {_reason(done.stderr)}")
+        raise Ds2Error(f"build_binary failed with status {done.returncode}: {_last_error(done.stderr)}")
 
 
-def _why(said: str) -> str:
-    none = re.search(r"any (\d+-gram)s with adjusted count (\d)", said)
-    odd = re.search(r"(\d+-gram) discount out of range for adjusted count (\d): (\S+)\.", said)
+def _discount_failure(log: str) -> str:
+    none = re.search(r"any (\d+-gram)s with adjusted count (\d)", log)
+    odd = re.search(r"(\d+-gram) discount out of range for adjusted count (\d): (\S+)\.", log)
     if none:
         return f"no {none[1]} has adjusted count {none[2]}"
-    return f"D{odd[2]} of {odd[1]}s would be {odd[3]}" if odd else _reason(said)
+    return f"D{odd[2]} of {odd[1]}s would be {odd[3]}" if odd else _last_error(log)
 
 
-def _reason(said: str) -> str:
+def _last_error(log: str) -> str:
     """The sentence of a KenLM program's last words that says what went wrong."""
-    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith(("===", "---", "***"))]
+    lines = [line.strip() for line in log.splitlines() if line.strip() and not line.startswith(("===", "---", "***"))]
     thrown = [i for i, line in enumerate(lines) if " threw " in line]
     if thrown and thrown[-1] + 1 < len(lines):
         return lines[thrown[-1] + 1].partition(";")[0]
     last = [line for line in lines if line not in ("ERROR", "SUCCESS")]
-    return last[-1] if last else "it said nothing"
+    return last[-1] if last else "it log nothing"

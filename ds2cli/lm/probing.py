@@ -9,26 +9,26 @@ from ds2cli.errors import DataError
 from ds2cli.kernels import ngram_build as kernels
 from ds2cli.kernels.ngram import VOCABULARY
 from ds2cli.lm.arpa import UNK, Arpa
-from ds2cli.lm.kenlm import MULTIPLIER, Layout, Probing, packed
+from ds2cli.lm.kenlm import MULTIPLIER, Layout, ProbingModel, pack_words
 
 NO_UNK_LOG10 = -100.0
 """log10 p of a word outside the vocabulary when the model has no <unk>; KenLM's choice."""
 _UNKNOWN = (UNK, "<UNK>")
 
 
-def lay_out(model: Arpa) -> Probing:
+def build_tables(model: Arpa) -> ProbingModel:
     """The tables of a model. DataError when an n-gram is listed twice or without its context, or a mark is missing."""
     names = [i for i, word in enumerate(model.words) if word in _UNKNOWN]
     if len(names) > 1:
         raise DataError(f"both {UNK} and <UNK> among the 1-grams, expected one name for unknown words")
     multiplier = MULTIPLIER
-    while (laid := _lay_out(model, names, multiplier)) is None:
+    while (laid := _build_tables(model, names, multiplier)) is None:
         # so many suffixes are not listed that their entries need more room than n-grams usually leave
         multiplier *= 2
     return laid
 
 
-def _lay_out(model: Arpa, unknown: list[int], multiplier: float) -> Probing | None:
+def _build_tables(model: Arpa, unknown: list[int], multiplier: float) -> ProbingModel | None:
     # KenLM knows no order 1: a bigram model without bigrams is the same
     counts = [*model.counts, 0] if model.order == 1 else model.counts
     layout = Layout.of(counts, multiplier)
@@ -37,7 +37,7 @@ def _lay_out(model: Arpa, unknown: list[int], multiplier: float) -> Probing | No
     header = np.frombuffer(layout.header(), dtype=np.uint32)
     data[: len(header)] = header
     words = [word for i, word in enumerate(model.words) if i not in unknown]
-    text, ends = packed(words)
+    text, ends = pack_words(words)
     start = layout.starts[VOCABULARY]
     data[start - 1] = len(words) + 1
     kernels.fill_vocabulary(data, start, np.uint64(layout.buckets[VOCABULARY]), text, ends)
@@ -58,7 +58,7 @@ def _lay_out(model: Arpa, unknown: list[int], multiplier: float) -> Probing | No
             what = "is listed twice" if fault == kernels.TWICE else f"is listed, its context of {n - 1} word(s) is not"
             raise DataError(f"the {n}-gram {gram!r} {what}")
     spelled = b"\0".join(w.encode() for w in (UNK, *words, ""))
-    return Probing.over(layout, data, np.frombuffer(spelled, dtype=np.uint8))
+    return ProbingModel.over(layout, data, np.frombuffer(spelled, dtype=np.uint8))
 
 
 def _fill_unigrams(weights: NDArray[np.float32], model: Arpa, number: NDArray[np.int32], no_unk: bool) -> None:

@@ -34,7 +34,7 @@ class NgramLm:
     `tables` goes whole into the functions of kernels/ngram.py.  counts: n-grams of each order, <unk> included.
     """
 
-    model: kenlm.Probing
+    model: kenlm.ProbingModel
     counts: list[int]
 
     @classmethod
@@ -51,7 +51,7 @@ class NgramLm:
     @classmethod
     def from_arpa(cls, model: Arpa) -> NgramLm:
         """Lay a model out for queries."""
-        laid = probing.lay_out(model)
+        laid = probing.build_tables(model)
         return cls(laid, [laid.size, *model.counts[1:]])
 
     @classmethod
@@ -83,7 +83,7 @@ class NgramLm:
     def lookup(self, words: Sequence[str]) -> NDArray[np.int32]:
         """The ids of words, (L,), that of <unk> for those out of vocabulary."""
         found = np.empty(len(words), dtype=np.int32)
-        find_words(self.tables, *kenlm.packed(words), found)
+        find_words(self.tables, *kenlm.pack_words(words), found)
         return found
 
     def id(self, word: str) -> int:

@@ -18,24 +18,24 @@ Unit = Literal["word", "char", "token"]
 MARKS = frozenset((UNK, BOS, EOS))
 
 
-def tokens(clean: str, unit: Unit, vocab: Vocab | None = None) -> list[str]:
+def tokenize(clean: str, unit: Unit, vocab: Vocab | None = None) -> list[str]:
     """The tokens of a cleaned line: its words, its characters, or the symbols with which `vocab` spells it.
 
     A space in a character or a symbol is written <space>, as in tokens.txt. BadUtterance when `vocab` cannot spell it.
 
-    >>> tokens("so am i", "char")
+    >>> tokenize("so am i", "char")
     ['s', 'o', '<space>', 'a', 'm', '<space>', 'i']
     """
     if unit == "word":
         return clean.split()
     if unit == "char":
-        return [token_of(c) for c in clean]
+        return [symbol_to_token(c) for c in clean]
     if vocab is None:
         raise ValueError("tokens are the symbols of a network: expected a vocab")
-    return [token_of(vocab.symbols[i]) for i in vocab.encode(clean)]
+    return [symbol_to_token(vocab.symbols[i]) for i in vocab.encode(clean)]
 
 
-def token_of(symbol: str) -> str:
+def symbol_to_token(symbol: str) -> str:
     """How a character or a symbol of a network is written in a model.
 
     >>> token_of(" ")
@@ -44,7 +44,7 @@ def token_of(symbol: str) -> str:
     return symbol.replace(" ", SPACE)
 
 
-def unit_of(words: Iterable[str], symbols: Sequence[str] = ()) -> Unit:
+def detect_unit(words: Iterable[str], symbols: Sequence[str] = ()) -> Unit:
     """What the words of a model are; `symbols`, those of a network, tell tokens of several characters from words.
 
     A network may have whole words among its symbols, as pieces. Where its space is a symbol, a model of symbols has it
@@ -52,14 +52,14 @@ def unit_of(words: Iterable[str], symbols: Sequence[str] = ()) -> Unit:
     """
     units = set(words) - MARKS
     longer = any(len(s) > 1 for s in symbols[1:]) and (" " not in symbols or SPACE in units)
-    if units and longer and units <= {token_of(s) for s in symbols}:
+    if units and longer and units <= {symbol_to_token(s) for s in symbols}:
         return "token"
     if units and all(len(u) == 1 or u == SPACE for u in units):
         return "char"
     return "token" if any(SPACE in u or "▁" in u for u in units) else "word"
 
 
-def finest_unit(vocab: Vocab) -> str:
+def symbol_model_options(vocab: Vocab) -> str:
     """The options of `ds2 lm` that make a model of what a network writes, symbol by symbol."""
     return "--unit char" if vocab.by_character else "--unit token --vocab EXP"
 
@@ -82,7 +82,7 @@ class Corpus:
         return int((self.ids == 1).sum())
 
 
-def number(sentences: Iterable[list[str]]) -> Corpus:
+def build_corpus(sentences: Iterable[list[str]]) -> Corpus:
     """Number the words of sentences by first appearance after <unk> 0, <s> 1 and </s> 2. Takes 4 bytes a word."""
     ids: defaultdict[str, int] = defaultdict()
     ids.default_factory = ids.__len__
@@ -95,7 +95,7 @@ def number(sentences: Iterable[list[str]]) -> Corpus:
     return Corpus(np.frombuffer(flat, dtype=np.int32) if flat else np.empty(0, dtype=np.int32), list(ids))
 
 
-def most_frequent(corpus: Corpus, size: int) -> NDArray[np.bool_]:
+def vocabulary_mask(corpus: Corpus, size: int) -> NDArray[np.bool_]:
     """Mask (V,) of the `size` most frequent words, the earlier one of equals; sentence marks and <unk> always in."""
     counts = np.bincount(corpus.ids, minlength=len(corpus.words))
     counts[:3] = 0

@@ -89,7 +89,7 @@ def build_search(
     lm = None if config.lm is None else NgramLm.load(config.lm)
     if lm is not None:
         for finding in lint(vocab, lm.words, lm.unigrams(), references):
-            if finding.severe:
+            if finding.fatal:
                 raise DataError(f"{config.lm}: {finding}")
             warn(f"{config.lm}: {finding}")
     hotwords = {} if config.hotwords is None else read_phrases(config.hotwords, vocab, config.hotword_weight)

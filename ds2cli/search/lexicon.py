@@ -15,7 +15,7 @@ import numpy as np
 from ds2cli.errors import BadUtterance, DataError
 from ds2cli.kernels.prefix import CHAR_LM, NO_LM, WORD_LM, Lexicon
 from ds2cli.lm.query import NgramLm
-from ds2cli.lm.text import MARKS, finest_unit, token_of, unit_of
+from ds2cli.lm.text import MARKS, detect_unit, symbol_model_options, symbol_to_token
 from ds2cli.text.vocab import Vocab
 
 
@@ -25,7 +25,7 @@ def build_lexicon(vocab: Vocab, lm: NgramLm | None, words: Iterable[str] | None 
     words: the only ones that may be written; None where any may. Those that `vocab` cannot spell never are; those that
     the model does not know are unknown words to it.
     """
-    unit = unit_of(lm.words, vocab.symbols) if lm else "word"
+    unit = detect_unit(lm.words, vocab.symbols) if lm else "word"
     if words is not None:
         words = dict.fromkeys(word for some in words for word in some.split())
         if " " not in vocab.symbols:
@@ -34,10 +34,10 @@ def build_lexicon(vocab: Vocab, lm: NgramLm | None, words: Iterable[str] | None 
         return trie([], [], [], len(vocab))
     if unit == "word" and " " not in vocab.symbols:
         says = "the alphabet has no space, so no word ends: expected a model of its symbols"
-        raise DataError(f"{says} (ds2 lm {finest_unit(vocab)})")
+        raise DataError(f"{says} (ds2 lm {symbol_model_options(vocab)})")
     known = lm or NgramLm.none()
     if unit != "word":
-        units = known.lookup([token_of(s) for s in vocab.symbols]).astype(np.int64)
+        units = known.lookup([symbol_to_token(s) for s in vocab.symbols]).astype(np.int64)
         if (units[1:] == known.tables.unk).all():
             raise DataError(f"the model knows none of the network's {len(vocab) - 1} symbols")
         lexicon = trie([], [], [], len(vocab)) if words is None else _of_words(vocab, known, words)

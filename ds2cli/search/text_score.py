@@ -18,7 +18,7 @@ from ds2cli.kernels.text_logprob import text_logprob
 from ds2cli.kernels.trie import trie_child
 from ds2cli.lm.arpa import BOS, EOS, UNK
 from ds2cli.lm.query import NgramLm
-from ds2cli.lm.text import tokens
+from ds2cli.lm.text import tokenize
 from ds2cli.search.beam import BeamSearch
 from ds2cli.search.hypothesis import Hypothesis
 
@@ -105,5 +105,5 @@ class TextScore:
         """What the model counts in a text; <unk> for all that it does not know."""
         lm, kind = self.lm, self.search.lexicon.kind
         assert lm is not None and kind in (WORD_LM, CHAR_LM)
-        units = text.split() if kind == WORD_LM else tokens(text, "token", self.search.vocab)
+        units = text.split() if kind == WORD_LM else tokenize(text, "token", self.search.vocab)
         return [unit if unit in lm and unit not in (UNK, BOS, EOS) else UNK for unit in units]

@@ -23,7 +23,7 @@ from ds2cli.lm import arpa, kneser_ney, lmplz, perplexity
 from ds2cli.lm.kneser_ney import Discounts
 from ds2cli.lm.lint import Finding, lint
 from ds2cli.lm.query import NgramLm
-from ds2cli.lm.text import Unit, most_frequent, number, tokens
+from ds2cli.lm.text import Unit, build_corpus, tokenize, vocabulary_mask
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.text.normalize import normalize
 from ds2cli.text.vocab import Vocab
@@ -67,9 +67,9 @@ def check(config: LmConfig, out: str) -> tuple[str, list[int]]:
     check_out(out, config.order)
     estimator = config.estimator
     if estimator == "auto":
-        estimator = "lmplz" if lmplz.find("lmplz") else "own"
+        estimator = "lmplz" if lmplz.find_program("lmplz") else "own"
     if estimator == "lmplz":
-        lmplz.need("lmplz", "--estimator lmplz")
+        lmplz.require_program("lmplz", "--estimator lmplz")
     return estimator, prune + prune[-1:] * (config.order - len(prune))
 
 
@@ -84,16 +84,16 @@ def check_out(out: str, order: int) -> None:
         raise UsageError(f"{out}: expected a name that ends in .arpa, .arpa.gz or .bin")
 
 
-def symbols(source: str | None) -> Vocab | None:
+def load_vocab(source: str | None) -> Vocab | None:
     """The symbols of --vocab: those of an experiment or of a tokens.txt."""
     if source is None:
         return None
     return Vocab.load(source) if source.endswith(".txt") else Experiment(source).vocab
 
 
-def splitter(unit: Unit, vocab: Vocab | None) -> Callable[[str], list[str]]:
+def make_tokenizer(unit: Unit, vocab: Vocab | None) -> Callable[[str], list[str]]:
     """From a cleaned line to its tokens."""
-    return partial(tokens, unit=unit, vocab=vocab)
+    return partial(tokenize, unit=unit, vocab=vocab)
 
 
 def sentences(split: Callable[[str], T], sources: Iterable[str], ledger: Ledger) -> Iterator[T]:
@@ -123,8 +123,8 @@ def sentences(split: Callable[[str], T], sources: Iterable[str], ledger: Ledger)
 def estimate(config: LmConfig, estimator: str, prune: list[int], lines: Iterable[list[str]], to: Path) -> Estimated:
     """Estimate from tokenised `lines` and write the ARPA file `to`; DataError when there are no words."""
     if estimator == "own":
-        corpus = number(lines)
-        inside = most_frequent(corpus, config.vocab_size) if config.vocab_size else None
+        corpus = build_corpus(lines)
+        inside = vocabulary_mask(corpus, config.vocab_size) if config.vocab_size else None
         model, discounts = kneser_ney.estimate(corpus, config.order, prune, inside, fallback=config.discount_fallback)
         with to.open("w", encoding="utf-8") as f:
             f.writelines(arpa.lines(model))
@@ -145,14 +145,14 @@ def estimate(config: LmConfig, estimator: str, prune: list[int], lines: Iterable
     )
     text.unlink()
     outside = seen.total() - sum(inside_seen.values())
-    return Estimated("lmplz", sentences_seen, seen.total(), outside, arpa.counts(str(to)), discounts)
+    return Estimated("lmplz", sentences_seen, seen.total(), outside, arpa.read_counts(str(to)), discounts)
 
 
 def deliver(made: Path, out: str) -> None:
     """Write the ARPA file `made` to `out`: as it is, compressed (.gz), or as a KenLM binary (.bin)."""
     if out.endswith(".bin"):
         binary = made.with_suffix(".bin")
-        if lmplz.find("build_binary"):
+        if lmplz.find_program("build_binary"):
             # the same bytes in less memory
             lmplz.build_binary(made, binary)
         else:
@@ -173,7 +173,7 @@ def measure(
     """What the ARPA file `made` is like: perplexity and unknown words of --dev, and what does not fit --vocab."""
     if config.dev is None and config.vocab is None:
         return None, []
-    lm, vocab, ledger = NgramLm.load(str(made)), symbols(config.vocab), Ledger()
+    lm, vocab, ledger = NgramLm.load(str(made)), load_vocab(config.vocab), Ledger()
     found = lint(vocab, lm.words, lm.unigrams()) if vocab else []
     if config.dev is None:
         return None, found
@@ -190,11 +190,11 @@ def listed(counts: list[int]) -> str:
 
 def explained(discounts: list[Discounts]) -> Iterator[str]:
     """A line on the discounts that were computed, and one on those that could not be."""
-    computed = [(n, d) for n, d in enumerate(discounts, start=1) if not d.why]
-    replaced = [(n, d) for n, d in enumerate(discounts, start=1) if d.why]
+    computed = [(n, d) for n, d in enumerate(discounts, start=1) if not d.fallback_reason]
+    replaced = [(n, d) for n, d in enumerate(discounts, start=1) if d.fallback_reason]
     if computed:
-        yield "discounts " + ", ".join(f"{n}-grams {' '.join(f'{a:.3f}' for a in d.amounts)}" for n, d in computed)
+        yield "discounts " + ", ".join(f"{n}-grams {' '.join(f'{a:.3f}' for a in d.values)}" for n, d in computed)
     if replaced:
         orders = ", ".join(f"{n}-grams" for n, _ in replaced)
-        amounts = " ".join(f"{a:g}" for a in replaced[0][1].amounts)
-        yield f"too little text for the discounts of {orders}, {amounts} used instead ({replaced[0][1].why})"
+        amounts = " ".join(f"{a:g}" for a in replaced[0][1].values)
+        yield f"too little text for the discounts of {orders}, {amounts} used instead ({replaced[0][1].fallback_reason})"

@@ -16,8 +16,8 @@ from ds2cli.errors import UsageError
 from ds2cli.lm import perplexity
 from ds2cli.lm.lint import Finding, lint
 from ds2cli.lm.query import NgramLm
-from ds2cli.lm.text import MARKS, Unit, tokens, unit_of
-from ds2cli.stages.lm import listed, sentences, symbols
+from ds2cli.lm.text import MARKS, Unit, detect_unit, tokenize
+from ds2cli.stages.lm import listed, load_vocab, sentences
 from ds2cli.text.vocab import Vocab
 
 LIKELY_WORDS = 10
@@ -36,10 +36,10 @@ class Model:
 
 def load(config: InfoConfig, path: str) -> Model:
     """Load a model of any kind; DataError when it is none."""
-    lm, vocab = NgramLm.load(path), symbols(config.vocab)
+    lm, vocab = NgramLm.load(path), load_vocab(config.vocab)
     saved = f"{path}.config.toml"
     made = read_toml(saved) if Path(saved).is_file() else {}
-    unit = made.get("unit") or unit_of(lm.words, vocab.symbols if vocab else ())
+    unit = made.get("unit") or detect_unit(lm.words, vocab.symbols if vocab else ())
     return Model(path, lm, unit, vocab, made)
 
 
@@ -72,7 +72,7 @@ def measure(model: Model, source: str, ledger: Ledger) -> tuple[perplexity.Perpl
         raise UsageError(f"{model.path} is of a network's symbols, expected it (--vocab EXP or tokens.txt)")
 
     def split(clean: str) -> tuple[str, list[str]]:
-        return clean, tokens(clean, model.unit, model.vocab)
+        return clean, tokenize(clean, model.unit, model.vocab)
 
     lines = list(sentences(split, [source], ledger))
     return perplexity.measure(model.lm, (line for _, line in lines)), [clean for clean, _ in lines]

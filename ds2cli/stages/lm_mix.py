@@ -12,10 +12,10 @@ from ds2cli.config.lm import MixConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.lm import arpa, perplexity
-from ds2cli.lm.mix import best_weights, mix, perplexities, token_log10
+from ds2cli.lm.mix import estimate_weights, mix, perplexities, score_tokens
 from ds2cli.lm.query import NgramLm
-from ds2cli.lm.text import unit_of
-from ds2cli.stages.lm import sentences, splitter, symbols
+from ds2cli.lm.text import detect_unit
+from ds2cli.stages.lm import load_vocab, make_tokenizer, sentences
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def given_weights(config: MixConfig, sources: list[str]) -> list[float]:
 def run(config: MixConfig, sources: list[str], weights: list[float], ledger: Ledger, to: Path) -> Mixed:
     """Mix the ARPA files `sources` into the ARPA file `to`; DataError when they are not about the same units."""
     models = [arpa.read(source) for source in sources]
-    vocab = symbols(config.vocab)
-    units = [unit_of(m.words, vocab.symbols if vocab else ()) for m in models]
+    vocab = load_vocab(config.vocab)
+    units = [detect_unit(m.words, vocab.symbols if vocab else ()) for m in models]
     if len(set(units)) > 1:
         each = ", ".join(f"{source} of {unit}s" for source, unit in zip(sources, units, strict=True))
         raise DataError(f"lm mix: the models are of different units: {each}")
@@ -70,12 +70,12 @@ def run(config: MixConfig, sources: list[str], weights: list[float], ledger: Led
         return Mixed(_write(mix(models, np.array(weights)), to), nothing)
     if units[0] == "token" and vocab is None:
         raise UsageError("lm mix: the models are of a network's symbols, expected it (--vocab EXP or tokens.txt)")
-    lines = list(sentences(splitter(units[0], vocab), [config.dev], ledger))
+    lines = list(sentences(make_tokenizer(units[0], vocab), [config.dev], ledger))
     if not lines:
         raise DataError(f"{config.dev}: no usable line in {ledger.dropped}, nothing to measure")
     lms = [NgramLm.from_arpa(m) for m in models]
-    log10 = token_log10(lms, lines)
-    found = np.array(weights) if weights else best_weights(log10)
+    log10 = score_tokens(lms, lines)
+    found = np.array(weights) if weights else estimate_weights(log10)
     mixed = mix(models, found)
     shares = [
         Shard(source, float(w), float(p), perplexity.measure(lm, lines).oov_percent)

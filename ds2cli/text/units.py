@@ -14,7 +14,7 @@ from typing import Literal
 
 from ds2cli.errors import DataError, UsageError
 
-Cut = Callable[[str], list[str]]
+Segmenter = Callable[[str], list[str]]
 
 # iteration marks and numerals, kana, Han and its extensions, half-width kana
 _WRITTEN_SINGLY = "\u3005-\u3007\u3021-\u3029\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
@@ -26,10 +26,10 @@ _MARKS_OF_SENTENCEPIECE = frozenset("\u2581\u2585")
 """A space and an unknown character, in its own writing."""
 
 
-def parts(text: str) -> list[str]:
+def split_runs(text: str) -> list[str]:
     """The spaces, the Chinese and Japanese characters, and the runs of letters between them.
 
-    >>> parts("the 中文 abc")
+    >>> split_runs("the 中文 abc")
     ['the', ' ', '中', '文', ' ', 'abc']
     """
     return _PARTS.findall(text)
@@ -38,22 +38,22 @@ def parts(text: str) -> list[str]:
 def is_run(part: str) -> bool:
     """Whether a part of a text is a run of letters, which may be cut.
 
-    >>> [is_run(part) for part in parts("a 中")]
+    >>> [is_run(part) for part in split_runs("a 中")]
     [True, False, False]
     """
     return _RUN.fullmatch(part) is not None
 
 
-def pairs(run: str) -> list[str]:
+def split_bigrams(run: str) -> list[str]:
     """A run of letters as bigrams that do not overlap, an odd letter at its end alone (Deep Speech 2, section 3.6).
 
-    >>> pairs("the")
+    >>> split_bigrams("the")
     ['th', 'e']
     """
     return [run[i : i + 2] for i in range(0, len(run), 2)]
 
 
-def learn_pieces(runs: Mapping[str, int], kind: Literal["bpe", "unigram"], size: int) -> bytes:
+def train_sentencepiece(runs: Mapping[str, int], kind: Literal["bpe", "unigram"], size: int) -> bytes:
     """A sentencepiece model of runs of letters and how often each is seen; the same bytes from the same counts.
 
     size: pieces, the letters included; fewer where the runs give no more.  UsageError when the letters alone are more,
@@ -89,7 +89,7 @@ def learn_pieces(runs: Mapping[str, int], kind: Literal["bpe", "unigram"], size:
     return made.getvalue()
 
 
-def read_pieces(model: bytes) -> tuple[list[str], Cut]:
+def load_sentencepiece(model: bytes) -> tuple[list[str], Segmenter]:
     """The pieces of a sentencepiece model, and what cuts a run of letters into them.
 
     DataError when the bytes are no such model.  A letter that it does not know is a unit, or part of one, as it is.

@@ -12,7 +12,7 @@ from typing import Any
 
 from ds2cli.config.units import UnitsConfig
 from ds2cli.errors import BadUtterance, DataError
-from ds2cli.text.units import Cut, is_run, learn_pieces, pairs, parts, read_pieces
+from ds2cli.text.units import Segmenter, is_run, train_sentencepiece, split_bigrams, split_runs, load_sentencepiece
 
 BLANK = "<blank>"
 SPACE = "<space>"
@@ -38,7 +38,7 @@ class Vocab:
         if not self.symbols or self.symbols[0] != BLANK or len(set(self.symbols)) != len(self.symbols):
             raise DataError(f"vocabulary: expected {BLANK} first and no symbol twice, got {self.symbols[:8]}")
         if self.pieces:
-            read_pieces(self.pieces)
+            load_sentencepiece(self.pieces)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """To another process go the symbols; what is made of them is made there."""
@@ -53,13 +53,13 @@ class Vocab:
         """
         units = units or UnitsConfig()
         units.check()
-        seen = Counter(part for text in texts for part in parts(text))
+        seen = Counter(part for text in texts for part in split_runs(text))
         letters: Counter[str] = Counter()
         bigrams: Counter[str] = Counter()
         for part, count in seen.items():
             for c in part:
                 letters[c] += count
-            for pair in pairs(part) if units.kind == "bigram" else ():
+            for pair in split_bigrams(part) if units.kind == "bigram" else ():
                 bigrams[pair] += count
         symbols, model = set(letters), b""
         if units.kind == "char":
@@ -68,8 +68,8 @@ class Vocab:
             symbols |= {pair for pair, count in bigrams.items() if count >= units.min_count}
         else:
             assert units.size is not None
-            model = learn_pieces({p: n for p, n in seen.items() if is_run(p)}, units.kind, units.size)
-            symbols |= set(read_pieces(model)[0]) - {BLANK, SPACE}
+            model = train_sentencepiece({p: n for p, n in seen.items() if is_run(p)}, units.kind, units.size)
+            symbols |= set(load_sentencepiece(model)[0]) - {BLANK, SPACE}
         return cls((BLANK, *sorted(symbols)), model)
 
     @classmethod
@@ -116,8 +116,8 @@ class Vocab:
         return {s: i for i, s in enumerate(self.symbols) if i > 0}
 
     @cached_property
-    def _cut(self) -> Cut:
-        return read_pieces(self.pieces)[1] if self.pieces else pairs
+    def _cut(self) -> Segmenter:
+        return load_sentencepiece(self.pieces)[1] if self.pieces else split_bigrams
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -127,7 +127,7 @@ class Vocab:
         try:
             if self.by_character:
                 return [self._index[c] for c in text]
-            return [i for part in parts(text) for i in self._spelled(part)]
+            return [i for part in split_runs(text) for i in self._spelled(part)]
         except KeyError as e:
             detail = f"{e.args[0]!r} in {text[:40]!r} is not among the {len(self)} symbols"
             raise BadUtterance("unspellable", detail) from e

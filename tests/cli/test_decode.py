@@ -102,11 +102,11 @@ def test_tune_draws_and_finds_a_quick_search(ds2, place):
 
 
 def test_a_mapped_model_gives_what_the_text_of_it_gives(ds2, place):
-    if not lmplz.find("build_binary"):
+    if not lmplz.find_program("build_binary"):
         pytest.skip("no build_binary (utils/install_kenlm.sh)")
     text = LM.replace("ngram 1=5\n", "ngram 1=5\nngram 2=1\n").replace("\n\\end", "\n\\2-grams:\n-0.1\tbé ab\n\n\\end")
     (place / "lm2.arpa").write_text(text, "utf-8")
-    subprocess.run([lmplz.find("build_binary"), "lm2.arpa", "lm2.bin"], cwd=place, check=True, capture_output=True)
+    subprocess.run([lmplz.find_program("build_binary"), "lm2.arpa", "lm2.bin"], cwd=place, check=True, capture_output=True)
     asked = ("decode", "exp", "dev.jsonl", "-", "--nbest", 3, "--lm")
     of_text, of_binary = (ds2(*asked, name, cwd=place) for name in ("lm2.arpa", "lm2.bin"))
     assert of_binary.returncode == 0, of_binary.stderr

@@ -6,7 +6,7 @@ import pytest
 from ds2cli.lm import arpa, lmplz
 
 TEXT = "so am i\nso are you\nare you so\n"
-ESTIMATORS = ["own", pytest.param("lmplz", marks=pytest.mark.skipif(not lmplz.find("lmplz"), reason="no lmplz"))]
+ESTIMATORS = ["own", pytest.param("lmplz", marks=pytest.mark.skipif(not lmplz.find_program("lmplz"), reason="no lmplz"))]
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

@@ -18,7 +18,7 @@ from ds2cli.kernels.ngram import (
 )
 from ds2cli.kernels.ngram_words import hash_word
 from ds2cli.lm.arpa import Arpa, Section
-from ds2cli.lm.probing import lay_out
+from ds2cli.lm.probing import build_tables
 
 UNK, BOS, EOS, A, B = range(5)
 # p(b | a) is listed, p(a | b) is not; every number is a power of two, so that float32 sums are exact
@@ -41,7 +41,7 @@ def tables():
         grams = [g for g in LISTED if len(g) == n]
         weights = np.array([LISTED[g] for g in grams], dtype=np.float32)
         sections.append(Section(np.array(grams, dtype=np.int32), weights[:, 0].copy(), weights[:, 1].copy()))
-    return lay_out(Arpa(["<unk>", "<s>", "</s>", "a", "b"], sections)).tables
+    return build_tables(Arpa(["<unk>", "<s>", "</s>", "a", "b"], sections)).tables
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from ds2cli.lm import kneser_ney, lmplz
-from ds2cli.lm.text import number
+from ds2cli.lm.text import build_corpus
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def librispeech(shared_data):
 
 @pytest.fixture
 def needs_lmplz():
-    if lmplz.find("lmplz") is None:
+    if lmplz.find_program("lmplz") is None:
         pytest.skip("no lmplz (utils/install_kenlm.sh builds it)")
 
 
@@ -29,7 +29,7 @@ def own():
     """Estimate from lines of text with our estimator; the model only."""
 
     def estimate(text, order, prune=None, inside=None):
-        corpus = number(line.split() for line in text.splitlines())
+        corpus = build_corpus(line.split() for line in text.splitlines())
         return kneser_ney.estimate(corpus, order, prune or [0] * order, inside)[0]
 
     return estimate

@@ -102,7 +102,7 @@ def test_round_trip(arpa_file, own):
 
 
 def test_counts_are_read_from_the_head(arpa_file):
-    assert arpa.counts(arpa_file(GOOD)) == [4, 1]
+    assert arpa.read_counts(arpa_file(GOOD)) == [4, 1]
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_other_files_of_kenlm_are_refused_with_what_to_run(binary, at, value, sa
 
 @pytest.mark.parametrize("kind", [["trie"], ["-q", "8", "-b", "8", "trie"], ["-a", "22", "trie"], ["-v", "probing"]])
 def test_what_build_binary_makes_and_we_do_not_read(model, tmp_path, kind):
-    program = lmplz.find("build_binary")
+    program = lmplz.find_program("build_binary")
     if program is None:
         pytest.skip("no build_binary (utils/install_kenlm.sh builds it)")
     (tmp_path / "x.arpa").write_text("".join(arpa.lines(model)), "utf-8")

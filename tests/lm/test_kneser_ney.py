@@ -7,9 +7,9 @@ import pytest
 from ds2cli.errors import DataError
 from ds2cli.kernels.ngram import ngram_log10
 from ds2cli.lm import arpa, lmplz
-from ds2cli.lm.kneser_ney import FALLBACK, Discounts, discount, estimate
+from ds2cli.lm.kneser_ney import FALLBACK_DISCOUNTS, Discounts, compute_discounts, estimate
 from ds2cli.lm.query import NgramLm, State
-from ds2cli.lm.text import most_frequent, number
+from ds2cli.lm.text import vocabulary_mask, build_corpus
 
 
 def random_text(seed, lines=60, words=12):
@@ -65,10 +65,10 @@ def reference(text, order, prune):
     amounts = [(0.0, 0.0, 0.0)]
     for n in range(1, order + 1):
         if not adjusted[n]:
-            amounts.append(FALLBACK)
+            amounts.append(FALLBACK_DISCOUNTS)
             continue
         seen = Counter(adjusted[n].values())
-        amounts.append(discount(n, *_as_lmplz(seen, n, order, text, counts, adjusted)).amounts)
+        amounts.append(compute_discounts(n, *_as_lmplz(seen, n, order, text, counts, adjusted)).values)
     kept = [[], *([g for g in counts[n] if n == 1 or counts[n][g] > prune[n - 1]] for n in range(1, order + 1))]
     vocabulary = [*kept[1], ("<unk>",)]
     p = {(): 1 / len(vocabulary)}
@@ -119,7 +119,7 @@ def total_of(lm, state):
 @pytest.mark.parametrize("limited", [False, True])
 def test_every_context_sums_to_one(own, prune, limited):
     text = random_text(7, lines=200)
-    inside = most_frequent(number(line.split() for line in text.splitlines()), 5) if limited else None
+    inside = vocabulary_mask(build_corpus(line.split() for line in text.splitlines()), 5) if limited else None
     lm = NgramLm.from_arpa(own(text, 3, prune, inside))
     states = {lm.begin, State()}
     for line in text.splitlines():
@@ -145,15 +145,15 @@ def test_an_order_above_every_sentence_leaves_it_empty(own):
 
 def test_a_vocabulary_leaves_its_mass_to_the_others(own, listed):
     text = random_text(3, lines=200)
-    corpus = number(line.split() for line in text.splitlines())
-    model = own(text, 2, inside=most_frequent(corpus, 4))
+    corpus = build_corpus(line.split() for line in text.splitlines())
+    model = own(text, 2, inside=vocabulary_mask(corpus, 4))
     assert sorted(model.words) == ["</s>", "<s>", "<unk>", "w0", "w1", "w2", "w3"]
     assert sum(10**p for (w,), (p, _) in listed(model)[0].items() if w != "<s>") == pytest.approx(1.0, abs=1e-5)
 
 
 def test_a_discount_of_zero_leaves_nothing_to_back_off_with(own, listed):
     """Of the bigrams two are seen once, two twice and four thrice, so D2 is 0; all that begin with b are seen twice."""
-    assert estimate(number([["a"], *[["b"]] * 2, *[["c"]] * 3, *[["d"]] * 3]), 2, [0, 0])[1][1].amounts[1] == 0.0
+    assert estimate(build_corpus([["a"], *[["b"]] * 2, *[["c"]] * 3, *[["d"]] * 3]), 2, [0, 0])[1][1].values[1] == 0.0
     unigrams, bigrams = listed(own("a\nb\nb\nc\nc\nc\nd\nd\nd\n", 2))
     assert unigrams[("b",)][1] == -99.0
     assert bigrams[("b", "</s>")][0] == 0.0
@@ -162,19 +162,19 @@ def test_a_discount_of_zero_leaves_nothing_to_back_off_with(own, listed):
 def test_no_words_is_an_error():
     for nothing in ([], [[]]):
         with pytest.raises(DataError, match="no words"):
-            estimate(number(nothing), 3, [0, 0, 0])
+            estimate(build_corpus(nothing), 3, [0, 0, 0])
 
 
 def test_without_fallback_small_text_is_refused():
     with pytest.raises(DataError, match=r"no 1-gram has adjusted count 2 .*--discount-fallback"):
-        estimate(number([["a", "b"]]), 2, [0, 0], fallback=False)
+        estimate(build_corpus([["a", "b"]]), 2, [0, 0], fallback=False)
 
 
 def test_discounts():
-    assert discount(1, 10, 0, 3, 1) == Discounts(FALLBACK, "no 1-gram has adjusted count 2")
-    assert discount(2, 10, 1, 10, 1) == Discounts(FALLBACK, "D2 of 2-grams would be -23.000")
+    assert compute_discounts(1, 10, 0, 3, 1) == Discounts(FALLBACK_DISCOUNTS, "no 1-gram has adjusted count 2")
+    assert compute_discounts(2, 10, 1, 10, 1) == Discounts(FALLBACK_DISCOUNTS, "D2 of 2-grams would be -23.000")
     y = 100 / (100 + 2 * 40)
-    assert discount(2, 100, 40, 20, 12).amounts == pytest.approx(
+    assert compute_discounts(2, 100, 40, 20, 12).values == pytest.approx(
         (1 - 2 * y * 40 / 100, 2 - 3 * y * 20 / 40, 3 - 4 * y * 12 / 20)
     )
 
@@ -215,22 +215,22 @@ def test_equals_lmplz_on_random_texts(needs_lmplz, tmp_path, seed):
     ]
     order = rng.choice([2, 3, 4, 5])
     prune = sorted([0] + [rng.choice([0, 0, 1, 2]) for _ in range(order - 1)])
-    corpus = number(sentences)
-    inside = most_frequent(corpus, 4) if seed % 2 else None
+    corpus = build_corpus(sentences)
+    inside = vocabulary_mask(corpus, 4) if seed % 2 else None
     vocabulary = [w for w, i in zip(corpus.words, inside, strict=True) if i] if seed % 2 else None
     model, discounts = estimate(corpus, order, prune, inside)
     theirs, their_discounts = lmplz_of(tmp_path, sentences, order, prune, vocabulary)
     assert compare(model, theirs) < 1e-6
     for a, b in zip(discounts, their_discounts, strict=True):
-        assert a.amounts == pytest.approx(b.amounts, abs=1e-5)
-        assert bool(a.why) == bool(b.why)
+        assert a.values == pytest.approx(b.values, abs=1e-5)
+        assert bool(a.fallback_reason) == bool(b.fallback_reason)
 
 
 @pytest.mark.parametrize("order, prune, size", [(3, [0, 0, 1], None), (5, [0, 0, 1, 1, 2], 5000)])
 def test_equals_lmplz_on_librispeech(needs_lmplz, librispeech, tmp_path, order, prune, size):
     train = librispeech[0]
-    corpus = number(train)
-    inside = most_frequent(corpus, size) if size else None
+    corpus = build_corpus(train)
+    inside = vocabulary_mask(corpus, size) if size else None
     vocabulary = [w for w, i in zip(corpus.words, inside, strict=True) if i] if size else None
     model, _ = estimate(corpus, order, prune, inside)
     theirs, _ = lmplz_of(tmp_path, train, order, prune, vocabulary)

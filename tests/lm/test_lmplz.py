@@ -15,19 +15,19 @@ def program(folder, name, script):
 def test_the_path_comes_first(tmp_path, monkeypatch):
     program(tmp_path, "lmplz", "exit 0")
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    assert lmplz.find("lmplz") == str(tmp_path / "lmplz")
+    assert lmplz.find_program("lmplz") == str(tmp_path / "lmplz")
 
 
 def test_a_folder_can_be_named(tmp_path, monkeypatch):
     program(tmp_path, "lmplz-of-mine", "exit 0")
     monkeypatch.setenv("KENLM_BIN", str(tmp_path))
-    assert lmplz.find("lmplz-of-mine") == str(tmp_path / "lmplz-of-mine")
+    assert lmplz.find_program("lmplz-of-mine") == str(tmp_path / "lmplz-of-mine")
 
 
 def test_a_missing_program_names_its_fix():
-    assert lmplz.find("no-such-program") is None
+    assert lmplz.find_program("no-such-program") is None
     with pytest.raises(UsageError, match=r"x.bin needs KenLM's no-such-program.*utils/install_kenlm.sh"):
-        lmplz.need("no-such-program", "x.bin")
+        lmplz.require_program("no-such-program", "x.bin")
 
 
 def test_a_failure_is_said_in_its_own_words(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 
 from ds2cli.kernels.ngram import ngram_log10_ref
 from ds2cli.lm.arpa import Arpa, Section
-from ds2cli.lm.mix import best_weights, mix, perplexities, shares, token_log10
+from ds2cli.lm.mix import estimate_weights, mix, perplexities, unk_class_sizes, score_tokens
 from ds2cli.lm.perplexity import measure
 from ds2cli.lm.query import NgramLm
 
@@ -62,7 +62,7 @@ def test_the_probabilities_after_every_context_sum_to_one(models, weights):
 def test_listed_ngrams_are_the_weighted_mean(models):
     mixed = mix(models, np.array([0.3, 0.7]))
     first, second = (
-        extended(m, mixed.words, s) for m, s in zip(models, shares([m.words for m in models]), strict=True)
+        extended(m, mixed.words, s) for m, s in zip(models, unk_class_sizes([m.words for m in models]), strict=True)
     )
     listed = table(mixed)
     assert set(listed) == set(table(models[0])) | set(table(models[1]))
@@ -80,10 +80,10 @@ def test_one_model_is_left_as_it_is(models):
 
 
 def test_words_that_one_model_lacks_share_its_unknown_word(models):
-    assert shares([m.words for m in models]) == [4, 4]
-    assert shares([["a", "b", "<unk>"], ["b"]]) == [1, 2]
+    assert unk_class_sizes([m.words for m in models]) == [4, 4]
+    assert unk_class_sizes([["a", "b", "<unk>"], ["b"]]) == [1, 2]
     lms = [NgramLm.from_arpa(m) for m in models]
-    scores = token_log10(lms, [["x", "never"]])
+    scores = score_tokens(lms, [["x", "never"]])
     assert scores.shape == (3, 2)
     assert scores[0, 0] == pytest.approx(lms[0].word_log10(["x"])[0] - math.log10(4), abs=1e-6)
     assert scores[0, 1] == pytest.approx(lms[1].word_log10(["x"])[0], abs=1e-6)
@@ -129,8 +129,8 @@ def test_a_model_without_an_unknown_word(models):
 def test_weights_by_construction():
     """Tokens that only one model can have said: the weights are how often each did."""
     log10 = np.log10([[0.5, 1e-30], [0.25, 1e-30], [0.5, 1e-30], [1e-30, 0.125]])
-    np.testing.assert_allclose(best_weights(log10), [0.75, 0.25], atol=1e-6)
-    np.testing.assert_allclose(best_weights(np.log10([[0.2, 0.2]])), [0.5, 0.5])
+    np.testing.assert_allclose(estimate_weights(log10), [0.75, 0.25], atol=1e-6)
+    np.testing.assert_allclose(estimate_weights(np.log10([[0.2, 0.2]])), [0.5, 0.5])
     np.testing.assert_allclose(perplexities(log10[:1]), [2, 1e30])
 
 
@@ -140,7 +140,7 @@ def test_em_finds_what_a_grid_finds(seed):
     p = rng.random((50, 2)) ** 3
     grid = np.linspace(0, 1, 2001)
     best = grid[np.argmax([np.log(p @ [w, 1 - w]).sum() for w in grid])]
-    assert best_weights(np.log10(p))[0] == pytest.approx(best, abs=1e-3)
+    assert estimate_weights(np.log10(p))[0] == pytest.approx(best, abs=1e-3)
 
 
 def test_the_mixture_is_better_than_each(librispeech, own, tmp_path):
@@ -149,8 +149,8 @@ def test_the_mixture_is_better_than_each(librispeech, own, tmp_path):
     halves = [train[:6000], train[-6000:]]
     sources = [own("\n".join(" ".join(s) for s in half), 3, [0, 0, 0]) for half in halves]
     lms = [NgramLm.from_arpa(m) for m in sources]
-    log10 = token_log10(lms, dev[:1000])
-    weights = best_weights(log10)
+    log10 = score_tokens(lms, dev[:1000])
+    weights = estimate_weights(log10)
     assert weights.sum() == pytest.approx(1)
     mixed = NgramLm.from_arpa(mix(sources, weights))
     together = measure(mixed, dev[:1000])

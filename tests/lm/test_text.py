@@ -2,27 +2,27 @@ import numpy as np
 import pytest
 
 from ds2cli.errors import BadUtterance
-from ds2cli.lm.counts import count_ngrams, spell
-from ds2cli.lm.text import most_frequent, number, token_of, tokens, unit_of
+from ds2cli.lm.counts import count_ngrams, expand_words
+from ds2cli.lm.text import vocabulary_mask, build_corpus, symbol_to_token, tokenize, detect_unit
 from ds2cli.text.vocab import BLANK, Vocab
 
 
 def test_tokens():
-    assert tokens("so am i", "word") == ["so", "am", "i"]
-    assert tokens("so é", "char") == ["s", "o", "<space>", "é"]
-    assert tokens("", "word") == tokens("", "char") == []
+    assert tokenize("so am i", "word") == ["so", "am", "i"]
+    assert tokenize("so é", "char") == ["s", "o", "<space>", "é"]
+    assert tokenize("", "word") == tokenize("", "char") == []
 
 
 def test_tokens_of_a_network():
     letters, pairs = Vocab.from_texts(["os aé"]), Vocab((BLANK, " ", "a", "s", "o", "so"))
-    assert tokens("so a", "token", letters) == tokens("so a", "char")
-    assert tokens("so sa osso a", "token", pairs) == ["so", "<space>", *"sa", "<space>", *"os", "so", "<space>", "a"]
-    assert tokens("sosoo a", "token", pairs) == ["so", "so", "o", "<space>", "a"]
-    assert token_of("o ") == "o<space>"
+    assert tokenize("so a", "token", letters) == tokenize("so a", "char")
+    assert tokenize("so sa osso a", "token", pairs) == ["so", "<space>", *"sa", "<space>", *"os", "so", "<space>", "a"]
+    assert tokenize("sosoo a", "token", pairs) == ["so", "so", "o", "<space>", "a"]
+    assert symbol_to_token("o ") == "o<space>"
     with pytest.raises(BadUtterance, match="'x'"):
-        tokens("x", "token", letters)
+        tokenize("x", "token", letters)
     with pytest.raises(ValueError, match="expected a vocab"):
-        tokens("x", "token")
+        tokenize("x", "token")
 
 
 @pytest.mark.parametrize(
@@ -46,26 +46,26 @@ def test_tokens_of_a_network():
     ],
 )
 def test_what_the_units_of_a_model_are(words, symbols, unit):
-    assert unit_of(["<unk>", "<s>", "</s>", *words], symbols) == unit
+    assert detect_unit(["<unk>", "<s>", "</s>", *words], symbols) == unit
 
 
 def test_numbering():
-    corpus = number([["b", "a"], [], ["b"]])
+    corpus = build_corpus([["b", "a"], [], ["b"]])
     assert corpus.words == ["<unk>", "<s>", "</s>", "b", "a"]
     assert corpus.ids.tolist() == [1, 3, 4, 2, 1, 2, 1, 3, 2]
     assert (corpus.tokens, corpus.sentences) == (3, 3)
 
 
 def test_the_most_frequent_words():
-    corpus = number([["c", "b", "b", "a"]])
-    assert [w for w, i in zip(corpus.words, most_frequent(corpus, 2), strict=True) if i] == [
+    corpus = build_corpus([["c", "b", "b", "a"]])
+    assert [w for w, i in zip(corpus.words, vocabulary_mask(corpus, 2), strict=True) if i] == [
         "<unk>",
         "<s>",
         "</s>",
         "c",
         "b",
     ]
-    assert most_frequent(corpus, 100).all()
+    assert vocabulary_mask(corpus, 100).all()
 
 
 def naive_counts(sentences, order):
@@ -84,19 +84,19 @@ def naive_counts(sentences, order):
 def test_counts_equal_the_plain_way(seed):
     rng = np.random.default_rng(seed)
     sentences = [[f"w{i}" for i in rng.integers(0, 4, rng.integers(0, 7))] for _ in range(rng.integers(1, 20))]
-    corpus = number(sentences)
+    corpus = build_corpus(sentences)
     grams = count_ngrams(corpus.ids, 4, len(corpus.words))
-    for n, (g, words, want) in enumerate(zip(grams, spell(grams), naive_counts(sentences, 4), strict=True)):
+    for n, (g, words, want) in enumerate(zip(grams, expand_words(grams), naive_counts(sentences, 4), strict=True)):
         got = {tuple(corpus.words[i] for i in row): int(c) for row, c in zip(words, g.count, strict=True) if c}
         assert got == want
         keys = [tuple(reversed(row)) for row in words.tolist()]
         assert keys == sorted(keys)
         if n:
-            below = spell(grams)[n - 1]
+            below = expand_words(grams)[n - 1]
             np.testing.assert_array_equal(below[g.prefix], words[:, :-1])
             np.testing.assert_array_equal(below[g.suffix], words[:, 1:])
 
 
 def test_no_text():
-    corpus = number([])
+    corpus = build_corpus([])
     assert [len(g) for g in count_ngrams(corpus.ids, 3, len(corpus.words))] == [3, 0, 0]

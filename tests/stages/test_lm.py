@@ -63,7 +63,7 @@ def test_sentences_of_both_kinds(tmp_path):
 
 
 def test_own_and_lmplz_deliver_the_same(tmp_path):
-    if not lmplz.find("lmplz"):
+    if not lmplz.find_program("lmplz"):
         pytest.skip("no lmplz (utils/install_kenlm.sh builds it)")
     lines = [["a", "b"], ["b"], ["a", "b", "c"]] * 2
     config = LmConfig(vocab_size=2, order=2)
@@ -104,7 +104,7 @@ def test_tokens_need_a_network():
 
 @pytest.mark.parametrize("estimator", ["own", "lmplz"])
 def test_small_text_is_refused_without_the_fallback(tmp_path, estimator):
-    if estimator == "lmplz" and not lmplz.find("lmplz"):
+    if estimator == "lmplz" and not lmplz.find_program("lmplz"):
         pytest.skip("no lmplz (utils/install_kenlm.sh builds it)")
     config = LmConfig(discount_fallback=False)
     with pytest.raises(DataError, match="too little text for Kneser-Ney: no 1-gram has adjusted count"):
@@ -112,7 +112,7 @@ def test_small_text_is_refused_without_the_fallback(tmp_path, estimator):
 
 
 def test_own_and_lmplz_prune_the_same(tmp_path):
-    if not lmplz.find("lmplz"):
+    if not lmplz.find_program("lmplz"):
         pytest.skip("no lmplz (utils/install_kenlm.sh builds it)")
     lines = [list("abab"), list("abc"), list("cab"), list("xyx")] * 2 + [list("zab")]
     counts = [
@@ -128,7 +128,7 @@ def test_what_a_network_cannot_spell_is_found(tmp_path):
     (tmp_path / "tokens.txt").write_text("<blank>\n<space>\na\nb\n")
     dev, (one,) = lm.measure(LmConfig(vocab=str(tmp_path / "tokens.txt")), tmp_path / "x.arpa", str.split)
     assert dev is None
-    assert "as 'xy'; the network has no 'x', 'y'" in one.says
+    assert "as 'xy'; the network has no 'x', 'y'" in one.message
 
 
 def test_what_is_said_of_discounts():

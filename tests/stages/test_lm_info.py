@@ -49,7 +49,7 @@ def test_other_kinds_of_files(model, tmp_path):
 
 @pytest.mark.parametrize("installed", [True, False])
 def test_a_binary(model, tmp_path, monkeypatch, installed):
-    if installed and not lmplz.find("build_binary"):
+    if installed and not lmplz.find_program("build_binary"):
         pytest.skip("no build_binary (utils/install_kenlm.sh builds it)")
     if not installed:
         monkeypatch.setattr(lmplz, "find", lambda program: None)
@@ -74,7 +74,7 @@ def test_findings(model, tmp_path):
     loaded = lm_info.load(InfoConfig(vocab=str(tmp_path / "tokens.txt")), model)
     assert lm_info.findings(loaded, None) == lm_info.findings(loaded, LINES) == []
     (unknown,) = lm_info.findings(loaded, ["you are sorry"])
-    assert "'sorry' (1)" in unknown.says
+    assert "'sorry' (1)" in unknown.message
     assert lm_info.findings(lm_info.load(InfoConfig(), model), ["x"]) == []
 
 

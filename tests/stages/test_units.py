@@ -16,13 +16,13 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
 from ds2cli.feats.spectrogram import log_power
 from ds2cli.lm import arpa, kneser_ney
-from ds2cli.lm.text import number
+from ds2cli.lm.text import build_corpus
 from ds2cli.metrics.wer import Counts, count
 from ds2cli.nn.checkpoint import load_model
 from ds2cli.recognizer.decoder import build_search, resolve_settings
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.stages import align, decode, train
-from ds2cli.stages.lm import splitter, symbols
+from ds2cli.stages.lm import load_vocab, make_tokenizer
 from ds2cli.text.normalize import normalize
 from ds2cli.text.vocab import PIECES, Vocab
 from ds2cli.train import data as train_data
@@ -56,7 +56,7 @@ def trained(rows, dev, exp, units, **changed):
 
 
 def model_of(lines, path):
-    made, _ = kneser_ney.estimate(number(lines), 2, [0, 0], fallback=True)
+    made, _ = kneser_ney.estimate(build_corpus(lines), 2, [0, 0], fallback=True)
     path.write_text("".join(arpa.lines(made)), "utf-8")
     return str(path)
 
@@ -88,11 +88,11 @@ def test_from_recordings_to_words(rows, tmp_path, kind):
     (exp / "tokens.txt").unlink()
     (exp / PIECES).unlink(missing_ok=True)
     experiment = Experiment(str(exp))
-    assert load_model(exp).vocab == experiment.vocab == symbols(str(exp)) == vocab
+    assert load_model(exp).vocab == experiment.vocab == load_vocab(str(exp)) == vocab
 
     texts = [row["text"] for row in rows]
     by_word = model_of([text.split() for text in texts], tmp_path / "word.arpa")
-    split = splitter("token", vocab)
+    split = make_tokenizer("token", vocab)
     by_symbol = model_of(map(split, texts), tmp_path / "token.arpa")
     for lm in (by_word, by_symbol):
         for row in decoded(rows, exp, lm):
