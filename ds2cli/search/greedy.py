@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,3 +44,14 @@ def greedy(log_probs: NDArray[np.float32], vocab: Vocab) -> Hypothesis:
     if " " in vocab.symbols:
         labels = squeeze(labels, vocab.symbols.index(" "))
     return Hypothesis(vocab.decode(labels.tolist()), score, score, 0.0, tuple(labels.tolist()))
+
+
+@dataclass(frozen=True)
+class GreedySearch:
+    """Greedy decoding with one vocabulary; it keeps no state, so threads may share it."""
+
+    vocab: Vocab
+
+    def __call__(self, log_probs: NDArray[np.float32], best: int = 1) -> list[Hypothesis]:
+        """The one text of the best path, whatever `best` asks for. log_probs: (T, V) float32, log-probabilities."""
+        return [greedy(log_probs, self.vocab)]
