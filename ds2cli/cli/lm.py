@@ -165,7 +165,7 @@ def info(
         references += lines
         cells = (p.including_oov, p.excluding_oov, p.oov_percent, p.oov_types_percent)
         rows.append([str(p.sentences), str(p.words), *(f"{c:.2f}" for c in cells), text])
-        most = ", ".join(f"{word} {count}" for word, count in p.unknown.most_common(config.most))
+        most = ", ".join(f"{word} {count}" for word, count in p.oov_counts.most_common(config.most))
         unknown += [f"{text}: {p.oov} unknown {loaded.unit}s: {most}"] if most else []
     if rows:
         columns = ["lines", f"{loaded.unit}s", "perplexity", "without unknown", "unknown %", "of different %", "text"]

@@ -1,1 +1,1 @@
-"""n-gram language models: text to counts, counts to a Kneser-Ney model, ARPA files, queries."""
+"""N-gram language models: counting, Kneser-Ney estimation, ARPA and KenLM files, queries, interpolation."""

@@ -1,4 +1,4 @@
-"""ARPA files: the text format of backoff n-gram models that KenLM, SRILM and we read and write."""
+"""Reading and writing ARPA files, the text format of back-off n-gram models that KenLM and SRILM use too."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from ds2cli.kernels import ngram_arpa as kernels
 
 UNK, BOS, EOS = "<unk>", "<s>", "</s>"
 LOG10_ZERO = -99.0
-"""log10 of a probability or a weight of 0, as ARPA files write it."""
+"""How ARPA files write the logarithm of a probability or back-off weight of 0."""
 
 _FAULTS = {
     kernels.SHORT_LINE: "expected {n} word(s) after the probability of a {n}-gram",
-    kernels.BAD_NUMBER: "not a finite number",
-    kernels.POSITIVE: "a positive log10 probability",
-    kernels.UNKNOWN_WORD: "a word that is not among the 1-grams",
-    kernels.TWICE: "an n-gram that was listed before",
+    kernels.BAD_NUMBER: "expected a finite number",
+    kernels.POSITIVE: "expected a log10 probability of 0 or less",
+    kernels.UNKNOWN_WORD: "a word is not among the 1-grams",
+    kernels.TWICE: "this n-gram is listed twice",
 }
-_WRITE_AT_ONCE = 1 << 18
+_CHUNK = 1 << 18
+"""N-grams formatted per chunk of text."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """The n-grams of one order. ids: (C, n) int32.  log10_prob, log10_backoff: (C,) float32; no backoff is 0."""
+    """The n-grams of one order. ids: (C, n) int32.  log10_prob, log10_backoff: (C,) float32, back-off 0 if not given."""
 
     ids: NDArray[np.int32]
     log10_prob: NDArray[np.float32]
@@ -40,24 +41,24 @@ class Section:
 
 @dataclass(frozen=True)
 class Arpa:
-    """A whole model: the words of the 1-grams in order, and a section an order."""
+    """A complete model. words: those of the 1-grams, in order.  sections: one per order."""
 
     words: list[str]
     sections: list[Section]
 
     @property
     def order(self) -> int:
-        """The longest n-gram's length."""
+        """Length of the longest n-grams."""
         return len(self.sections)
 
     @property
     def counts(self) -> list[int]:
-        """How many n-grams of each order."""
+        """Number of n-grams of each order."""
         return [len(s.ids) for s in self.sections]
 
 
 def read(path: str) -> Arpa:
-    """Read an ARPA file (.gz by content); DataError with `path:line` when it is not one."""
+    """Read an ARPA file, gzipped or not; DataError with `path:line` when it is malformed."""
     raw = _read_bytes(path)
     text = np.frombuffer(raw, dtype=np.uint8)
     counts, at = _header(path, raw)
@@ -74,23 +75,23 @@ def read(path: str) -> Arpa:
         sections.append(Section(ids, probs, backoffs))
     if not re.match(rb"\s*\\end\\", raw[at : at + 200]):
         raise DataError(
-            f"{path}:{_line_number(raw, at)}: expected \\end\\, got {_line(raw, at)!r} (is the file whole?)"
+            f"{path}:{_line_number(raw, at)}: expected \\end\\, got {_line(raw, at)!r} (is the file complete?)"
         )
     try:
         words = [raw[start:end].decode() for start, end in spans.tolist()]
     except UnicodeDecodeError as e:
-        raise DataError(f"{path}: words are not UTF-8 (fix: iconv -f latin1 -t utf-8): {e}") from e
+        raise DataError(f"{path}: words are not UTF-8: {e} (fix: iconv -f latin1 -t utf-8)") from e
     return Arpa(words, sections)
 
 
 def read_counts(path: str) -> list[int]:
-    """How many n-grams of each order a plain ARPA file announces."""
+    """Number of n-grams of each order, from the header of an uncompressed ARPA file."""
     with Path(path).open("rb") as f:
-        return _header(path, f.read(4096), whole=False)[0]
+        return _header(path, f.read(4096), complete=False)[0]
 
 
 def lines(model: Arpa) -> Iterator[str]:
-    """The text of an ARPA file in large pieces, n-grams in the order of the sections, seven decimals."""
+    """The text of an ARPA file in large chunks: n-grams in the order of the sections, seven decimals."""
     yield "\\data\\\n" + "".join(f"ngram {n}={count}\n" for n, count in enumerate(model.counts, start=1))
     encoded = [word.encode() for word in model.words]
     letters = np.frombuffer(b"".join(encoded) or b" ", dtype=np.uint8)
@@ -98,8 +99,8 @@ def lines(model: Arpa) -> Iterator[str]:
     longest = max(len(w) for w in encoded) + 1
     for n, section in enumerate(model.sections, start=1):
         yield f"\n\\{n}-grams:\n"
-        for low in range(0, len(section.ids), _WRITE_AT_ONCE):
-            part = slice(low, low + _WRITE_AT_ONCE)
+        for low in range(0, len(section.ids), _CHUNK):
+            part = slice(low, low + _CHUNK)
             ids = section.ids[part]
             backoffs = section.log10_backoff[part] if n < model.order else np.empty(0, dtype=np.float32)
             room = int((starts[ids + 1] - starts[ids]).sum()) + len(ids) * (n + 64) if longest > 64 else 0
@@ -116,17 +117,18 @@ def _read_bytes(path: str) -> bytes:
     except OSError as e:
         raise DataError(f"{path}: {(e.strerror or 'cannot be read').lower()}") from e
     except (EOFError, zlib.error) as e:
-        raise DataError(f"{path}: the gzip stream is broken ({e}); make the file again") from e
+        raise DataError(f"{path}: broken gzip data: {e} (create the file again)") from e
 
 
-def _header(path: str, raw: bytes, whole: bool = True) -> tuple[list[int], int]:
+def _header(path: str, raw: bytes, complete: bool = True) -> tuple[list[int], int]:
     if raw[:5] == b"mmap ":
         raise DataError(
-            f"{path}: a KenLM binary, expected ARPA text (a binary is mapped as it is: uncompressed, no pipe)"
+            f"{path}: a KenLM binary: expected ARPA text (only an uncompressed file, not a pipe, is read as a binary; "
+            "ds2 lm mix needs ARPA files)"
         )
     start = re.search(rb"^\\data\\[ \t\r]*$", raw[:100_000], re.MULTILINE)
     if start is None:
-        raise DataError(f"{path}:1: not an ARPA file: no line \\data\\, got {_line(raw, 0)!r}")
+        raise DataError(f"{path}:1: not an ARPA file: expected a line \\data\\, got {_line(raw, 0)!r}")
     announced: list[int] = []
     at = start.end()
     while found := re.compile(rb"\s*ngram[ \t]+(\d+)[ \t]*=[ \t]*(\d+)[ \t\r]*(?=\n)").match(raw, at):
@@ -136,8 +138,8 @@ def _header(path: str, raw: bytes, whole: bool = True) -> tuple[list[int], int]:
         at = found.end()
     if not announced or announced[0] == 0:
         raise DataError(f"{path}:{_line_number(raw, at)}: expected lines `ngram 1=COUNT` with a count above 0")
-    if whole and sum(announced) > len(raw) // 4:
-        raise DataError(f"{path}: {sum(announced)} n-grams announced in {len(raw)} bytes (is the file whole?)")
+    if complete and sum(announced) > len(raw) // 4:
+        raise DataError(f"{path}: the header announces {sum(announced)} n-grams, the file has only {len(raw)} bytes (is the file complete?)")
     return announced, at
 
 
@@ -147,7 +149,7 @@ def _section_start(path: str, raw: bytes, at: int, n: int) -> int:
         skip = re.compile(rb"\s*").match(raw, at)
         at = skip.end() if skip else at
         raise DataError(
-            f"{path}:{_line_number(raw, at)}: expected \\{n}-grams:, got {_line(raw, at)!r} (is the file whole?)"
+            f"{path}:{_line_number(raw, at)}: expected \\{n}-grams:, got {_line(raw, at)!r} (is the file complete?)"
         )
     return found.end()
 

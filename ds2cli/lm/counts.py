@@ -1,7 +1,7 @@
 """N-gram counts by sorting, in suffix order. Letters: P positions, V words, C n-grams of one order.
 
-Suffix order compares last words first. In it an n-gram is its suffix (an n-gram one shorter, given by rank) and a word
-on the left, so that each order is one sort of whole numbers, and lower orders need no second pass over the text.
+Suffix order compares the last words first. It makes an n-gram a pair of integers: the rank of its suffix (the n-gram
+without its first word) and that first word. So each order takes one integer sort and builds on the order below.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class NgramCounts:
     """The n-grams of one order, in suffix order.
 
     left: (C,) int32, first word.  count: (C,) int64, occurrences.
-    suffix, prefix: (C,) int32, rank in the order below of all but the first, and of all but the last word.
-    For unigrams left is the word, suffix and prefix are 0.
+    suffix, prefix: (C,) int32, rank in the order below of the n-gram without its first and without its last word.
+    For unigrams, left is the word; suffix and prefix are 0.
     """
 
     left: NDArray[np.int32]
@@ -33,21 +33,23 @@ class NgramCounts:
 
 
 def count_ngrams(ids: NDArray[np.int32], order: int, words: int) -> list[NgramCounts]:
-    """Count the n-grams of orders 1 … `order` in sentences.
+    """Count the n-grams of orders 1 to `order`.
 
-    ids: (P,) int32, each sentence as <s> (1), words, </s> (2).  words: V, all ids are below it.
-    N-grams begin with at most one <s> and never cross sentences. Unigrams are all V words, <unk> and <s> count 0.
+    ids: (P,) int32, each sentence as <s> (1), words, </s> (2).  words: V, the number of word ids.
+    N-grams start with at most one <s> and never cross a sentence boundary. The unigrams are all V words; <unk> and <s>
+    have count 0.
     """
-    at = np.arange(len(ids), dtype=np.int32)
-    depth = at - np.maximum.accumulate(np.where(ids == BOS_ID, at, 0)) if len(ids) else at
+    positions = np.arange(len(ids), dtype=np.int32)
+    # words since <s>
+    depth = positions - np.maximum.accumulate(np.where(ids == BOS_ID, positions, 0)) if len(ids) else positions
     unigrams = np.bincount(ids, minlength=words)
     unigrams[BOS_ID] = 0
     zero = np.zeros(words, dtype=np.int32)
     grams = [NgramCounts(np.arange(words, dtype=np.int32), zero, zero, unigrams)]
     rank = ids
     for n in range(2, order + 1):
-        here = at[depth >= n - 1]
-        key = rank[here].astype(np.int64) * words + ids[here - (n - 1)]
+        ends = positions[depth >= n - 1]
+        key = rank[ends].astype(np.int64) * words + ids[ends - (n - 1)]
         by_key = np.argsort(key)
         key = key[by_key]
         new = np.empty(len(key), dtype=np.bool_)
@@ -56,17 +58,17 @@ def count_ngrams(ids: NDArray[np.int32], order: int, words: int) -> list[NgramCo
         starts = np.flatnonzero(new)
         suffix, left = np.divmod(key[starts], words)
         count = np.diff(np.append(starts, len(key)))
-        here = here[by_key]
-        prefix = rank[here[starts] - 1]
+        ends = ends[by_key]
+        prefix = rank[ends[starts] - 1]
         grams.append(NgramCounts(left.astype(np.int32), suffix.astype(np.int32), prefix, count))
         rank = np.full(len(ids), -1, dtype=np.int32)
-        rank[here] = np.cumsum(new, dtype=np.int32) - 1
+        rank[ends] = np.cumsum(new, dtype=np.int32) - 1
     return grams
 
 
 def expand_words(grams: list[NgramCounts]) -> list[NDArray[np.int32]]:
-    """The words of every n-gram: a (C, n) int32 array an order."""
-    spelled: list[NDArray[np.int32]] = []
+    """The word ids of every n-gram: one (C, n) int32 array per order."""
+    words: list[NDArray[np.int32]] = []
     for n, g in enumerate(grams):
-        spelled.append(np.concatenate([g.left[:, None], spelled[-1][g.suffix]], axis=1) if n else g.left[:, None])
-    return spelled
+        words.append(np.concatenate([g.left[:, None], words[-1][g.suffix]], axis=1) if n else g.left[:, None])
+    return words

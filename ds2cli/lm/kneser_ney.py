@@ -1,7 +1,8 @@
-"""Interpolated modified Kneser-Ney estimation, as KenLM's lmplz does it (Chen & Goodman 1998; Heafield et al. 2013).
+"""Interpolated modified Kneser-Ney estimation, as in KenLM's lmplz (Chen & Goodman 1998; Heafield et al. 2013).
 
-p(w | h) = (a(hw) - D(a(hw))) / sum_v a(hv) + gamma(h) p(w | h'), where a is the count for the highest order and for
-n-grams that begin a sentence, else the number of different words seen on the left; below the unigrams lies 1 / V.
+p(w | h) = (a(hw) - D(a(hw))) / sum_v a(hv) + gamma(h) p(w | h'), where the adjusted count a is the count for the highest
+order and for n-grams that begin a sentence, otherwise the number of distinct words seen to the left. Unigrams are
+interpolated with the uniform distribution 1 / V.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from ds2cli.lm.arpa import LOG10_ZERO, Arpa, Section
 from ds2cli.lm.counts import BOS_ID, NgramCounts, count_ngrams, expand_words
 from ds2cli.lm.text import Corpus
 
-NO_WORDS = "lm: the text has no words, nothing to estimate a language model from"
+NO_WORDS = "lm: the text has no words: expected at least one line of words (check the files given as TEXT)"
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
-"""D1, D2, D3+ where counts of counts are too few to compute them: those of lmplz --discount_fallback."""
+"""D1, D2 and D3+ where the text is too small to compute them; the defaults of lmplz --discount_fallback."""
 
 
 @dataclass(frozen=True)
 class Discounts:
-    """D1, D2 and D3+ of one order; `why` says why they are the fallback's, empty when they were computed."""
+    """D1, D2 and D3+ of one order. fallback_reason: why they could not be computed, empty when they were."""
 
     values: tuple[float, float, float]
     fallback_reason: str = ""
@@ -37,11 +38,11 @@ def estimate(
     *,
     fallback: bool = True,
 ) -> tuple[Arpa, list[Discounts]]:
-    """Estimate a model with every n-gram of the corpus that is not pruned.
+    """Estimate a model of every n-gram of the corpus that is not pruned, and the discounts of each order.
 
-    prune: an n-gram of order n seen prune[n - 1] times or less is left out, its mass goes to the backoff; first is 0.
-    inside: (V,) bool, the vocabulary; n-grams with other words are left out the same way.
-    DataError on an empty corpus, and without `fallback` where an order's discounts cannot be computed.
+    prune: drop n-grams of order n seen at most prune[n - 1] times; their mass goes to the back-off. prune[0] is 0.
+    in_vocabulary: (V,) bool; n-grams with other words are dropped in the same way.
+    DataError when the corpus is empty, or `fallback` is off and an order's discounts cannot be computed.
     """
     if not corpus.tokens:
         raise DataError(NO_WORDS)
@@ -51,14 +52,22 @@ def estimate(
     if not fallback:
         for d in discounts:
             if d.fallback_reason:
-                raise DataError(f"too little text for Kneser-Ney: {d.fallback_reason} (fix: --discount-fallback, or more text)")
-    outside = ~in_vocabulary if in_vocabulary is not None else np.zeros(len(corpus.words), dtype=np.bool_)
-    kept, probs, gammas = _interpolate(grams, adjusted, discounts, prune, outside)
+                raise DataError(too_little_text(d.fallback_reason))
+    oov = ~in_vocabulary if in_vocabulary is not None else np.zeros(len(corpus.words), dtype=np.bool_)
+    kept, probs, gammas = _interpolate(grams, adjusted, discounts, prune, oov)
     return _build_arpa(corpus.words, grams, kept, probs, gammas), discounts
 
 
+def too_little_text(reason: str) -> str:
+    """The message for a text whose discounts cannot be computed."""
+    return f"too little text for Kneser-Ney discounts: {reason} (fix: --discount-fallback, or more text)"
+
+
 def compute_discounts(order: int, n1: int, n2: int, n3: int, n4: int) -> Discounts:
-    """D1, D2, D3+ from how many n-grams have adjusted count 1, 2, 3 and 4 (Chen & Goodman, equation 26), in float32."""
+    """D1, D2 and D3+ from the numbers of n-grams with adjusted count 1, 2, 3 and 4 (Chen & Goodman, equation 26).
+
+    Computed in float32, as lmplz does.
+    """
     n = (n1, n2, n3, n4)
     for j in (1, 2, 3):
         if n[j - 1] == 0:
@@ -72,18 +81,18 @@ def compute_discounts(order: int, n1: int, n2: int, n3: int, n4: int) -> Discoun
 
 
 def _adjusted_counts(grams: NgramCounts, longer: NgramCounts) -> NDArray[np.int64]:
-    """Different left neighbours of each n-gram; occurrences where <s> is its first word (nothing stands left of it)."""
-    different = np.bincount(longer.suffix, minlength=len(grams))
-    begins = grams.left == BOS_ID
-    different[begins] = grams.count[begins]
-    return different
+    """The number of distinct words to the left of each n-gram; its count where it starts with <s>."""
+    left_words = np.bincount(longer.suffix, minlength=len(grams))
+    initial = grams.left == BOS_ID
+    left_words[initial] = grams.count[initial]
+    return left_words
 
 
 def _counts_of_counts(grams: list[NgramCounts], adjusted: list[NDArray[np.int64]], n: int) -> tuple[int, int, int, int]:
-    """How many n-grams have adjusted count 1, 2, 3, 4, as lmplz counts them.
+    """The numbers of n-grams with adjusted count 1, 2, 3 and 4, as lmplz counts them.
 
-    lmplz takes the last n-gram of each lower order with its plain count (adjust_counts.cc, after its loop); it matters
-    in small text only, and discounts equal to its own are worth the oddity.
+    lmplz enters the last n-gram of each lower order with its plain count (adjust_counts.cc, after the loop). It matters
+    only in small texts; copied so that the discounts equal those of lmplz.
     """
     counts = np.bincount(np.minimum(adjusted[n], 5), minlength=6)
     if n + 1 < len(grams) and len(grams[n]) and grams[n].left[-1] != BOS_ID:
@@ -98,30 +107,30 @@ def _interpolate(
     adjusted: list[NDArray[np.int64]],
     discounts: list[Discounts],
     prune: list[int],
-    outside: NDArray[np.bool_],
+    oov: NDArray[np.bool_],
 ) -> tuple[list[NDArray[np.bool_]], list[NDArray[np.float64]], list[NDArray[np.float64]]]:
-    """For each order: which n-grams stay, their probabilities, and the backoff weights of their contexts."""
+    """For each order: which n-grams are kept, their probabilities, and the back-off weights of their contexts."""
     kept: list[NDArray[np.bool_]] = []
     probs: list[NDArray[np.float64]] = []
     gammas: list[NDArray[np.float64]] = []
-    excluded = outside
+    excluded = oov
     for n, g in enumerate(grams):
-        excluded = outside[g.left] | excluded[g.suffix] if n else outside
-        kept_here = ~excluded & (g.count > prune[n]) if n else ~excluded
+        excluded = oov[g.left] | excluded[g.suffix] if n else oov
+        keep = ~excluded & (g.count > prune[n]) if n else ~excluded
         contexts = len(grams[n - 1]) if n else 1
         count = adjusted[n].astype(np.float64)
         discounted = np.array([0.0, *discounts[n].values])[np.minimum(adjusted[n], 3)]
         total = np.bincount(g.prefix, count, contexts)
-        # a context's backoff gets what is discounted from the n-grams that stay, and all of those that do not
-        backoff_mass = np.bincount(g.prefix, np.where(kept_here, discounted, count), contexts)
+        # a context's back-off mass: the discounts of the n-grams that are kept, all of the counts of those that are not
+        backoff_mass = np.bincount(g.prefix, np.where(keep, discounted, count), contexts)
         gamma = np.divide(backoff_mass, total, out=np.ones(contexts), where=total > 0)
         if n == 0:
-            uniform = 1.0 / (np.count_nonzero(kept_here) - 1)
+            uniform = 1.0 / (np.count_nonzero(keep) - 1)
             p = (count - discounted) / total[0] + gamma[0] * uniform
             p[BOS_ID] = 1.0
         else:
             p = (count - discounted) / total[g.prefix] + gamma[g.prefix] * probs[-1][g.suffix]
-        kept.append(kept_here)
+        kept.append(keep)
         probs.append(p)
         gammas.append(gamma)
     return kept, probs, gammas
@@ -136,10 +145,12 @@ def _build_arpa(
 ) -> Arpa:
     renumber = np.cumsum(kept[0], dtype=np.int32) - 1
     sections = []
-    for n, spelled in enumerate(expand_words(grams)):
-        kept_here = kept[n]
-        p = np.minimum(np.log10(probs[n][kept_here]), 0.0)
-        # a discount of 0 leaves nothing to back off with
-        backoff = np.log10(np.maximum(gammas[n + 1][kept_here], 10.0**LOG10_ZERO)) if n + 1 < len(grams) else np.zeros(len(p))
-        sections.append(Section(renumber[spelled[kept_here]], p.astype(np.float32), backoff.astype(np.float32)))
-    return Arpa([w for w, kept_here in zip(words, kept[0], strict=True) if kept_here], sections)
+    for n, ids in enumerate(expand_words(grams)):
+        keep = kept[n]
+        p = np.minimum(np.log10(probs[n][keep]), 0.0)
+        backoff = np.zeros(len(p))
+        if n + 1 < len(grams):
+            # the floor is for discounts of 0, which leave no mass to back off with
+            backoff = np.log10(np.maximum(gammas[n + 1][keep], 10.0**LOG10_ZERO))
+        sections.append(Section(renumber[ids[keep]], p.astype(np.float32), backoff.astype(np.float32)))
+    return Arpa([w for w, keep in zip(words, kept[0], strict=True) if keep], sections)

@@ -1,4 +1,4 @@
-"""How well a model predicts a text, as KenLM's `query` counts it."""
+"""Perplexity and out-of-vocabulary (OOV) words of a text, counted like KenLM's `query`."""
 
 from __future__ import annotations
 
@@ -13,67 +13,68 @@ from ds2cli.lm.query import NgramLm
 
 @dataclass(frozen=True)
 class Perplexity:
-    """Sums over a text. log10: of all tokens, sentence ends included; log10_oov: the share of the unknown ones.
+    """Totals over a text, from which perplexities and OOV rates follow.
 
-    types: different words.  unknown: how often each unknown word occurs.
+    words: running words.  types: distinct words.  oov_counts: occurrences of each OOV word.
+    log10: log10 p of all words and sentence ends.  log10_oov: the part due to OOV words.
     """
 
     sentences: int
     words: int
     types: int
-    unknown: Counter[str]
+    oov_counts: Counter[str]
     log10: float
     log10_oov: float
 
     @property
     def oov(self) -> int:
-        """How many running words are unknown."""
-        return self.unknown.total()
+        """Number of running words out of vocabulary."""
+        return self.oov_counts.total()
 
     @property
     def oov_types(self) -> int:
-        """How many different words are unknown."""
-        return len(self.unknown)
+        """Number of distinct words out of vocabulary."""
+        return len(self.oov_counts)
 
     @property
     def including_oov(self) -> float:
-        """10 to the mean -log10 p of all words and sentence ends, unknown words scored as <unk>; nan without text."""
+        """Perplexity per word and sentence end, with OOV words scored as <unk>; nan for an empty text."""
         tokens = self.words + self.sentences
         return _power_of_ten(-self.log10 / tokens) if tokens else float("nan")
 
     @property
     def excluding_oov(self) -> float:
-        """The same over the known words and the sentence ends."""
+        """Perplexity per in-vocabulary word and sentence end; nan for an empty text."""
         tokens = self.words + self.sentences - self.oov
         return _power_of_ten(-(self.log10 - self.log10_oov) / tokens) if tokens else float("nan")
 
     @property
     def oov_percent(self) -> float:
-        """Unknown words among the running words (percent)."""
+        """OOV rate: out-of-vocabulary words among the running words (percent)."""
         return 100.0 * self.oov / self.words if self.words else 0.0
 
     @property
     def oov_types_percent(self) -> float:
-        """Unknown words among the different words (percent)."""
+        """Out-of-vocabulary words among the distinct words (percent)."""
         return 100.0 * self.oov_types / self.types if self.types else 0.0
 
 
 def measure(lm: NgramLm, sentences: Iterable[list[str]]) -> Perplexity:
-    """Score every sentence with its beginning and end."""
+    """Score every sentence, with <s> and </s>."""
     count = words = 0
-    total = total_oov = 0.0
-    seen: set[str] = set()
-    unknown: Counter[str] = Counter()
+    log10 = log10_oov = 0.0
+    types: set[str] = set()
+    oov_counts: Counter[str] = Counter()
     for sentence in sentences:
         scores = lm.word_log10(sentence)
-        total += float(scores.sum(dtype="float64"))
+        log10 += float(scores.sum(dtype="float64"))
         count += 1
         words += len(sentence)
         for k in np.flatnonzero(lm.lookup(sentence) == lm.tables.unk).tolist():
-            unknown[sentence[k]] += 1
-            total_oov += float(scores[k])
-        seen.update(sentence)
-    return Perplexity(count, words, len(seen), unknown, total, total_oov)
+            oov_counts[sentence[k]] += 1
+            log10_oov += float(scores[k])
+        types.update(sentence)
+    return Perplexity(count, words, len(types), oov_counts, log10, log10_oov)
 
 
 def _power_of_ten(exponent: float) -> float:

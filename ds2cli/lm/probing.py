@@ -1,4 +1,4 @@
-"""ARPA models laid out as KenLM's `probing` tables in memory; written to a file they are what build_binary writes."""
+"""ARPA models as KenLM's `probing` tables in memory; written to a file, they equal the output of build_binary."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from ds2cli.lm.arpa import UNK, Arpa
 from ds2cli.lm.kenlm import MULTIPLIER, Layout, ProbingModel, pack_words
 
 NO_UNK_LOG10 = -100.0
-"""log10 p of a word outside the vocabulary when the model has no <unk>; KenLM's choice."""
-_UNKNOWN = (UNK, "<UNK>")
+"""log10 p of an out-of-vocabulary word when the model has no <unk>; as in KenLM."""
+_UNK_SPELLINGS = (UNK, "<UNK>")
 
 
 def build_tables(model: Arpa) -> ProbingModel:
-    """The tables of a model. DataError when an n-gram is listed twice or without its context, or a mark is missing."""
-    names = [i for i, word in enumerate(model.words) if word in _UNKNOWN]
-    if len(names) > 1:
-        raise DataError(f"both {UNK} and <UNK> among the 1-grams, expected one name for unknown words")
+    """The tables of a model. DataError when an n-gram is listed twice or without its context, or <s> or </s> is missing."""
+    unknown = [i for i, word in enumerate(model.words) if word in _UNK_SPELLINGS]
+    if len(unknown) > 1:
+        raise DataError(f"both {UNK} and <UNK> are among the 1-grams: expected only one of them")
     multiplier = MULTIPLIER
-    while (laid := _build_tables(model, names, multiplier)) is None:
-        # so many suffixes are not listed that their entries need more room than n-grams usually leave
+    while (tables := _build_tables(model, unknown, multiplier)) is None:
+        # the entries for suffixes that are not listed need more buckets than KenLM usually allots
         multiplier *= 2
-    return laid
+    return tables
 
 
 def _build_tables(model: Arpa, unknown: list[int], multiplier: float) -> ProbingModel | None:
-    # KenLM knows no order 1: a bigram model without bigrams is the same
+    # KenLM has no order 1: a bigram model without bigrams is equivalent
     counts = [*model.counts, 0] if model.order == 1 else model.counts
-    layout = Layout.of(counts, multiplier)
+    layout = Layout.for_counts(counts, multiplier)
     data = np.zeros(layout.end, dtype=np.uint32)
     floats = data.view(np.float32)
     header = np.frombuffer(layout.header(), dtype=np.uint32)
@@ -41,33 +41,35 @@ def _build_tables(model: Arpa, unknown: list[int], multiplier: float) -> Probing
     start = layout.starts[VOCABULARY]
     data[start - 1] = len(words) + 1
     kernels.fill_vocabulary(data, start, np.uint64(layout.buckets[VOCABULARY]), text, ends)
-    number = np.zeros(len(model.words), dtype=np.int32)
-    number[np.setdiff1d(np.arange(len(model.words)), unknown)] = np.arange(1, len(words) + 1)
-    _fill_unigrams(floats[layout.starts[1] : layout.starts[1] + 2 * layout.buckets[1]], model, number, not unknown)
+    new_ids = np.zeros(len(model.words), dtype=np.int32)
+    new_ids[np.setdiff1d(np.arange(len(model.words)), unknown)] = np.arange(1, len(words) + 1)
+    _fill_unigrams(floats[layout.starts[1] : layout.starts[1] + 2 * layout.buckets[1]], model, new_ids, not unknown)
     starts, buckets = np.array(layout.starts, dtype=np.int64), np.array(layout.buckets, dtype=np.uint64)
     used = np.zeros(len(counts) + 1, dtype=np.int64)
     for n, section in enumerate(model.sections[1:], start=2):
         fault, where = kernels.fill_section(
-            data, floats, starts, buckets, len(counts), number[section.ids], section.log10_prob,
+            data, floats, starts, buckets, len(counts), new_ids[section.ids], section.log10_prob,
             section.log10_backoff, used,
         )  # fmt: skip
         if fault == kernels.FULL:
             return None
         if fault:
-            gram = " ".join(model.words[i] for i in section.ids[where])
-            what = "is listed twice" if fault == kernels.TWICE else f"is listed, its context of {n - 1} word(s) is not"
-            raise DataError(f"the {n}-gram {gram!r} {what}")
-    spelled = b"\0".join(w.encode() for w in (UNK, *words, ""))
-    return ProbingModel.over(layout, data, np.frombuffer(spelled, dtype=np.uint8))
+            ngram = " ".join(model.words[i] for i in section.ids[where])
+            problem = "is listed twice" if fault == kernels.TWICE else f"is listed without its context of {n - 1} word(s)"
+            raise DataError(f"the {n}-gram {ngram!r} {problem}")
+    words_utf8 = b"\0".join(w.encode() for w in (UNK, *words, ""))
+    return ProbingModel.from_arrays(layout, data, np.frombuffer(words_utf8, dtype=np.uint8))
 
 
-def _fill_unigrams(weights: NDArray[np.float32], model: Arpa, number: NDArray[np.int32], no_unk: bool) -> None:
-    """weights: (2 V + 2,) float32, a probability and a backoff for each number. Backoffs of zero are -0.0, but for a
-    <unk> that is not listed, as in KenLM."""
+def _fill_unigrams(weights: NDArray[np.float32], model: Arpa, new_ids: NDArray[np.int32], no_unk: bool) -> None:
+    """Fill weights (2 V + 2,) float32: probability and back-off weight of each word id.
+
+    As in KenLM, a back-off weight of zero is -0.0, except for an <unk> that is not listed.
+    """
     section = model.sections[0]
-    at = 2 * number[section.ids[:, 0]].astype(np.int64)
+    at = 2 * new_ids[section.ids[:, 0]].astype(np.int64)
     weights[at] = section.log10_prob
-    # an order above it is what makes a backoff matter
+    # back-off weights matter only where there is a higher order
     weights[at + 1] = section.log10_backoff if model.order > 1 else 0.0
     zero = at[weights[at + 1] == 0.0]
     weights[zero + 1] = -0.0

@@ -1,4 +1,4 @@
-"""A loaded n-gram model: words to ids, and scores in Python and in compiled code."""
+"""A loaded n-gram model: word ids, scores in Python, and tables for compiled code."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from ds2cli.lm.arpa import BOS, EOS, UNK, Arpa
 
 
 class State(NamedTuple):
-    """What of the words before still matters, the last one first, and the backoff weights of 1, 2, … of them (log10).
+    """A context: its word ids, most recent first, and the back-off weights of its last 1, 2, … words (log10).
 
-    The empty context is `State()`. The rows of kernels/ngram.py hold the same.
+    Only words that can still affect a score are kept. `State()` is the empty context. The compiled code in
+    kernels/ngram.py keeps the same values in arrays, one state per row.
     """
 
     words: tuple[int, ...] = ()
@@ -29,9 +30,9 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class NgramLm:
-    """A backoff n-gram model, mapped or in memory; read-only, so threads share it.
+    """A back-off n-gram model, memory-mapped or in memory; read-only, so threads can share it.
 
-    `tables` goes whole into the functions of kernels/ngram.py.  counts: n-grams of each order, <unk> included.
+    counts: the number of n-grams of each order, including <unk>. Pass `tables` to the functions of kernels/ngram.py.
     """
 
     model: kenlm.ProbingModel
@@ -39,7 +40,7 @@ class NgramLm:
 
     @classmethod
     def load(cls, path: str) -> NgramLm:
-        """Map a KenLM binary, or read an ARPA file, .gz or not, by content; DataError when it cannot be used."""
+        """Map a KenLM binary or read an ARPA file (gzipped or not), by content; DataError when it is neither."""
         if kenlm.is_binary(path):
             binary = kenlm.open_binary(path)
             return cls(binary, [binary.size, *binary.layout.counts[1:]])
@@ -50,29 +51,29 @@ class NgramLm:
 
     @classmethod
     def from_arpa(cls, model: Arpa) -> NgramLm:
-        """Lay a model out for queries."""
-        laid = probing.build_tables(model)
-        return cls(laid, [laid.size, *model.counts[1:]])
+        """Prepare a model for queries."""
+        tables = probing.build_tables(model)
+        return cls(tables, [tables.size, *model.counts[1:]])
 
     @classmethod
     def none(cls) -> NgramLm:
-        """A model that scores everything 0, so that a search needs no second path for `no language model`."""
+        """A model that scores everything 0: the search runs the same code without a language model."""
         section = arpa.Section(np.arange(3, dtype=np.int32)[:, None], *np.zeros((2, 3), dtype=np.float32))
         return cls.from_arpa(Arpa([UNK, BOS, EOS], [section]))
 
     @property
     def tables(self) -> NgramTables:
-        """What compiled code is given."""
+        """The tables for compiled code."""
         return self.model.tables
 
     @property
     def order(self) -> int:
-        """The longest n-gram's length."""
+        """Length of the longest n-grams."""
         return len(self.counts)
 
     @cached_property
     def words(self) -> list[str]:
-        """The words by their ids, <unk> first; spelled out when they are asked for."""
+        """The words by id, <unk> first; decoded on first use."""
         return self.model.words()
 
     @cached_property
@@ -81,20 +82,20 @@ class NgramLm:
         return {word: i for i, word in enumerate(self.words)}
 
     def lookup(self, words: Sequence[str]) -> NDArray[np.int32]:
-        """The ids of words, (L,), that of <unk> for those out of vocabulary."""
-        found = np.empty(len(words), dtype=np.int32)
-        find_words(self.tables, *kenlm.pack_words(words), found)
-        return found
+        """The ids (L,) of words; out-of-vocabulary words get that of <unk>."""
+        ids = np.empty(len(words), dtype=np.int32)
+        find_words(self.tables, *kenlm.pack_words(words), ids)
+        return ids
 
     def id(self, word: str) -> int:
-        """The id of a word, that of <unk> when it is out of vocabulary."""
+        """The id of a word; that of <unk> when it is out of vocabulary."""
         return int(self.lookup([word])[0])
 
     def __contains__(self, word: str) -> bool:
         return self.id(word) != self.tables.unk
 
     def rows(self, count: int, *states: State) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """`count` states for compiled code, (count, H) history and backoff: the given ones, then empty contexts."""
+        """`count` states for compiled code, (count, H) history and backoff: `states`, then empty contexts."""
         history = np.full((count, self.tables.order - 1), -1, dtype=np.int32)
         backoff = np.zeros(history.shape, dtype=np.float32)
         for row, state in enumerate(states):
@@ -110,7 +111,7 @@ class NgramLm:
         return _state(*rows, 0)
 
     def score(self, state: State, word: int) -> tuple[float, State]:
-        """Natural log p(word | state) and the state after it."""
+        """Natural log p(word | state), and the state after the word."""
         rows = self.rows(2, state)
         logp = ngram_score(self.tables, *rows, 0, word, 1)
         return float(logp), _state(*rows, 1)
@@ -120,18 +121,18 @@ class NgramLm:
         return float(ngram_end(self.tables, *self.rows(1, state), 0))
 
     def unigrams(self) -> NDArray[np.float64]:
-        """Natural log p of every word without a context, (V,)."""
+        """Natural log p (V,) of every word without context."""
         start = self.tables.starts[1]
         return -LN10 * np.abs(self.tables.floats[start : start + 2 * self.model.size : 2]).astype(np.float64)
 
     def word_log10(self, words: Sequence[str]) -> NDArray[np.float32]:
-        """log10 p of each word of a sentence and of its end, (L + 1,)."""
+        """log10 p (L + 1,) of each word of a sentence and of </s>."""
         out = np.empty(len(words) + 1, dtype=np.float32)
         ngram_sentence(self.tables, self.lookup(words), out)
         return out
 
-    def log10(self, text: str) -> float:
-        """log10 p of a sentence with its beginning and end, summed as `kenlm.Model.score` sums it."""
+    def sentence_log10(self, text: str) -> float:
+        """log10 p of a sentence with <s> and </s>, summed in float32 like `kenlm.Model.score`."""
         return float(np.cumsum(self.word_log10(text.split()), dtype=np.float32)[-1])
 
 

@@ -1,4 +1,4 @@
-"""Text of a language model: one cleaning rule with the transcripts, tokens of a unit, tokens as numbers."""
+"""Text for language models: tokens of a unit (words, characters or a network's symbols), and tokens as ids."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ Unit = Literal["word", "char", "token"]
 MARKS = frozenset((UNK, BOS, EOS))
 
 
-def tokenize(clean: str, unit: Unit, vocab: Vocab | None = None) -> list[str]:
-    """The tokens of a cleaned line: its words, its characters, or the symbols with which `vocab` spells it.
+def tokenize(line: str, unit: Unit, vocab: Vocab | None = None) -> list[str]:
+    """Split a normalized line into words, characters, or the output symbols that `vocab` encodes it with.
 
-    A space in a character or a symbol is written <space>, as in tokens.txt. BadUtterance when `vocab` cannot spell it.
+    A space is written <space>, as in tokens.txt. BadUtterance when `vocab` cannot encode the line.
 
     >>> tokenize("so am i", "char")
     ['s', 'o', '<space>', 'a', 'm', '<space>', 'i']
     """
     if unit == "word":
-        return clean.split()
+        return line.split()
     if unit == "char":
-        return [symbol_to_token(c) for c in clean]
+        return [symbol_to_token(c) for c in line]
     if vocab is None:
         raise ValueError("tokens are the symbols of a network: expected a vocab")
-    return [symbol_to_token(vocab.symbols[i]) for i in vocab.encode(clean)]
+    return [symbol_to_token(vocab.symbols[i]) for i in vocab.encode(line)]
 
 
 def symbol_to_token(symbol: str) -> str:
-    """How a character or a symbol of a network is written in a model.
+    """A character or an output symbol as it is written in a language model.
 
     >>> token_of(" ")
     '<space>'
@@ -45,14 +45,14 @@ def symbol_to_token(symbol: str) -> str:
 
 
 def detect_unit(words: Iterable[str], symbols: Sequence[str] = ()) -> Unit:
-    """What the words of a model are; `symbols`, those of a network, tell tokens of several characters from words.
+    """The unit of a model, from its vocabulary; `symbols`, those of a network, distinguish subword tokens from words.
 
-    A network may have whole words among its symbols, as pieces. Where its space is a symbol, a model of symbols has it
-    too, and one without it is of words.
+    Pieces of a network may be complete words. If the network has a space symbol, so does a model of its symbols; a
+    model without <space> is then a word model.
     """
     units = set(words) - MARKS
-    longer = any(len(s) > 1 for s in symbols[1:]) and (" " not in symbols or SPACE in units)
-    if units and longer and units <= {symbol_to_token(s) for s in symbols}:
+    may_be_tokens = any(len(s) > 1 for s in symbols[1:]) and (" " not in symbols or SPACE in units)
+    if units and may_be_tokens and units <= {symbol_to_token(s) for s in symbols}:
         return "token"
     if units and all(len(u) == 1 or u == SPACE for u in units):
         return "char"
@@ -60,30 +60,30 @@ def detect_unit(words: Iterable[str], symbols: Sequence[str] = ()) -> Unit:
 
 
 def symbol_model_options(vocab: Vocab) -> str:
-    """The options of `ds2 lm` that make a model of what a network writes, symbol by symbol."""
+    """The options of `ds2 lm` that estimate a model of a network's output symbols."""
     return "--unit char" if vocab.by_character else "--unit token --vocab EXP"
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Sentences as numbers. ids: (P,) int32, for each sentence <s>, its words, </s>.  words: V, as they appear."""
+    """Sentences as ids. ids: (P,) int32, for each sentence <s>, its words, </s>.  words: V, by id."""
 
     ids: NDArray[np.int32]
     words: list[str]
 
     @property
     def tokens(self) -> int:
-        """How many words, without the sentence marks."""
+        """Number of running words, without <s> and </s>."""
         return len(self.ids) - 2 * self.sentences
 
     @property
     def sentences(self) -> int:
-        """How many sentences."""
+        """Number of sentences."""
         return int((self.ids == 1).sum())
 
 
 def build_corpus(sentences: Iterable[list[str]]) -> Corpus:
-    """Number the words of sentences by first appearance after <unk> 0, <s> 1 and </s> 2. Takes 4 bytes a word."""
+    """Assign word ids by first appearance, after <unk> 0, <s> 1 and </s> 2. Takes 4 bytes per running word."""
     ids: defaultdict[str, int] = defaultdict()
     ids.default_factory = ids.__len__
     bos, eos = [ids[w] for w in (UNK, BOS, EOS)][1:]
@@ -96,10 +96,10 @@ def build_corpus(sentences: Iterable[list[str]]) -> Corpus:
 
 
 def vocabulary_mask(corpus: Corpus, size: int) -> NDArray[np.bool_]:
-    """Mask (V,) of the `size` most frequent words, the earlier one of equals; sentence marks and <unk> always in."""
+    """Mask (V,) of the `size` most frequent words, ties by first appearance, and of <unk>, <s> and </s>."""
     counts = np.bincount(corpus.ids, minlength=len(corpus.words))
     counts[:3] = 0
-    inside = np.zeros(len(corpus.words), dtype=np.bool_)
-    inside[np.argsort(-counts, kind="stable")[: min(size, len(inside) - 3)]] = True
-    inside[:3] = True
-    return inside
+    mask = np.zeros(len(corpus.words), dtype=np.bool_)
+    mask[np.argsort(-counts, kind="stable")[: min(size, len(mask) - 3)]] = True
+    mask[:3] = True
+    return mask

@@ -39,7 +39,7 @@ def test_reads_what_it_writes(model, binary):
     assert mapped.words == lm.words == ["<unk>", "<s>", "</s>", "ü", "b", "c", "d", "e"]
     assert mapped.counts == lm.counts == model.counts
     assert mapped.order == 3
-    assert mapped.log10("ü b nie") == lm.log10("ü b nie")
+    assert mapped.sentence_log10("ü b nie") == lm.sentence_log10("ü b nie")
     assert "ü" in mapped
     assert "ﬁ" not in mapped
 
@@ -52,10 +52,10 @@ def test_the_content_decides_and_not_the_name(model, binary, tmp_path):
 
 
 def test_both_sources_are_one_type_to_the_compiler(model, binary):
-    NgramLm.load(str(binary)).log10("b c")
+    NgramLm.load(str(binary)).sentence_log10("b c")
     before = len(ngram_sentence.signatures)
     for lm in (NgramLm.load(str(binary)), NgramLm.from_arpa(model), NgramLm.none()):
-        lm.log10("b c")
+        lm.sentence_log10("b c")
     assert len(ngram_sentence.signatures) == before == 1
 
 
@@ -169,7 +169,7 @@ def test_both_names_of_the_unknown_word_are_one_too_many(own):
 @pytest.mark.parametrize("counts", [(5, 0), (100, 7, 3), (47190, 618303, 263616), (9, 8, 7, 6, 5, 4)])
 @pytest.mark.parametrize("multiplier", [1.5, 1.1, 3.0])
 def test_layout(counts, multiplier):
-    layout = kenlm.Layout.of(counts, multiplier)
+    layout = kenlm.Layout.for_counts(counts, multiplier)
     assert len(layout.header()) % 8 == 0
     assert 4 * layout.starts[0] == len(layout.header()) + 8
     ends = [*layout.starts[1:], layout.end]
@@ -183,7 +183,7 @@ READER = """
 import json, sys
 from ds2cli.lm.query import NgramLm
 lm = NgramLm.load(sys.argv[1])
-lm.log10("a b")
+lm.sentence_log10("a b")
 print(int(lm.tables.data.astype("uint8").sum()), flush=True)
 sys.stdin.readline()
 found, inside = {}, False

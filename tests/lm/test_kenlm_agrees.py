@@ -158,10 +158,10 @@ def test_sentences(kenlm, models, librispeech, capfd, order):
     lm, model = NgramLm.load(path), kenlm.Model(as_bigrams(path))
     for sentence in librispeech[1]:
         text = " ".join(sentence)
-        assert lm.log10(text) == model.score(text)
+        assert lm.sentence_log10(text) == model.score(text)
         oov = [unknown for *_, unknown in model.full_scores(text)][:-1]
         assert (lm.lookup(sentence) == lm.tables.unk).tolist() == oov
-    assert lm.log10("") == model.score("")
+    assert lm.sentence_log10("") == model.score("")
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -240,7 +240,7 @@ def test_more_made_up_entries_than_kenlm_has_room_for(tmp_path):
     assert lm.score(state, lm.id("w3"))[0] == pytest.approx(-0.25 * np.log(10))
     assert lm.score(state, lm.id("w4"))[0] == pytest.approx((-2 - 0.25 - 0.125) * np.log(10))
     lm.model.write(str(tmp_path / "x.bin"))
-    assert NgramLm.load(str(tmp_path / "x.bin")).log10("w3 x w3 x") == lm.log10("w3 x w3 x")
+    assert NgramLm.load(str(tmp_path / "x.bin")).sentence_log10("w3 x w3 x") == lm.sentence_log10("w3 x w3 x")
 
 
 @pytest.mark.parametrize("name", ["word3.bin", "zh3.bin"])
@@ -261,5 +261,5 @@ def test_an_arpa_and_its_binary(shared_data):
         pytest.skip("no word3.arpa.gz beside the recordings")
     text, binary = NgramLm.load(str(folder / "word3.arpa.gz")), NgramLm.load(str(folder / "word3.bin"))
     np.testing.assert_array_equal(text.tables.data, binary.tables.data)
-    np.testing.assert_array_equal(text.model.spelled, binary.model.spelled)
+    np.testing.assert_array_equal(text.model.words_utf8, binary.model.words_utf8)
     assert text.counts == binary.counts

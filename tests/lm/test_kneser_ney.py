@@ -140,7 +140,7 @@ def test_repeated_lines_count(own, listed):
 def test_an_order_above_every_sentence_leaves_it_empty(own):
     model = own("a\nb\na\n", 5)
     assert model.counts == [5, 4, 2, 0, 0]
-    assert NgramLm.from_arpa(model).log10("a") < 0
+    assert NgramLm.from_arpa(model).sentence_log10("a") < 0
 
 
 def test_a_vocabulary_leaves_its_mass_to_the_others(own, listed):

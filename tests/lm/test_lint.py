@@ -57,7 +57,7 @@ def test_the_fix_of_an_upper_case_model_is_one_that_works(own, tmp_path):
     subprocess.run(["bash", "-c", one.fix], cwd=tmp_path, check=True)
     corrected = NgramLm.load(str(tmp_path / "lower.arpa"))
     assert lint(ENGLISH, corrected.words, corrected.unigrams()) == []
-    assert corrected.log10("the air") == pytest.approx(lm.log10("THE AIR"))
+    assert corrected.sentence_log10("the air") == pytest.approx(lm.sentence_log10("THE AIR"))
 
 
 def test_words_in_both_cases_cannot_be_mended_in_place():

@@ -13,7 +13,7 @@ def lm(own):
 
 def test_known_words(lm):
     p = measure(lm, [["a", "b"], ["b"]])
-    total = lm.log10("a b") + lm.log10("b")
+    total = lm.sentence_log10("a b") + lm.sentence_log10("b")
     assert (p.sentences, p.words, p.types, p.oov, p.oov_types) == (2, 3, 2, 0, 0)
     assert p.including_oov == p.excluding_oov == pytest.approx(10 ** (-total / 5))
     assert p.oov_percent == p.oov_types_percent == 0.0
@@ -22,7 +22,7 @@ def test_known_words(lm):
 def test_unknown_words(lm):
     p = measure(lm, [["a", "x", "x"]])
     assert (p.oov, p.oov_types, p.types) == (2, 1, 2)
-    assert p.unknown == {"x": 2}
+    assert p.oov_counts == {"x": 2}
     assert p.oov_percent == pytest.approx(200 / 3)
     assert p.oov_types_percent == 50.0
     scores = lm.word_log10(["a", "x", "x"])

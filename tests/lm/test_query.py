@@ -42,8 +42,8 @@ def test_scores_of_a_small_model(load):
     assert logp == pytest.approx(-0.75 * LN10)
     assert lm.score(state, lm.id("b"))[0] == pytest.approx(-0.5 * LN10)
     assert lm.end(lm.score(state, lm.id("b"))[1]) == pytest.approx((-1 - 0.125) * LN10)
-    assert lm.log10("a b") == pytest.approx(-0.75 - 0.5 - 1.125)
-    assert lm.log10("") == pytest.approx(-1.25)
+    assert lm.sentence_log10("a b") == pytest.approx(-0.75 - 0.5 - 1.125)
+    assert lm.sentence_log10("") == pytest.approx(-1.25)
 
 
 def test_a_word_it_does_not_know(load):
@@ -93,7 +93,7 @@ def test_a_suffix_that_is_not_listed_is_skipped(load):
     """SRILM prunes so: `<s> a b` without `a b`."""
     text = MODEL.replace("ngram 2=2", "ngram 2=1\nngram 3=1").replace("-0.5\ta b\n", "")
     lm = load(text.replace("\\end", "\\3-grams:\n-0.1\t<s> a b\n\n\\end"))
-    assert lm.log10("a b") == pytest.approx(-0.75 - 0.1 - 1.125)
+    assert lm.sentence_log10("a b") == pytest.approx(-0.75 - 0.1 - 1.125)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])

@@ -141,7 +141,7 @@ def test_the_price_of_words_the_model_does_not_know(models):
     dear = TextScore(BeamSearch.make(VOCAB, models["word"], alpha=0.7, beta=1.3, unknown=-5.0), models["word"])
     for text, unknown in (("a aé", 0), ("é a", 1), ("éa é aa", 3), ("", 0)):
         assert dear(lp, text).score - plain(lp, text).score == pytest.approx(-5.0 * unknown)
-        assert plain(lp, text).lm == pytest.approx(models["word"].log10(text) * math.log(10), abs=1e-5)
+        assert plain(lp, text).lm == pytest.approx(models["word"].sentence_log10(text) * math.log(10), abs=1e-5)
 
 
 def test_spaces_are_squeezed_as_the_search_squeezes_them(models):

@@ -246,7 +246,7 @@ def test_a_known_word_in_another_spelling_is_an_unknown_word(models):
     (own, *_), (other, *_) = search(certain(3, 0, V=5)), search(others)
     assert own.text == other.text == "ab" and own.labels == (3,) and other.labels == (2, 4)
     assert other.score == pytest.approx(-3.0, abs=1e-6) and own.score == pytest.approx(0.0, abs=1e-6)
-    assert other.lm == pytest.approx(math.log(10) * models["word"].log10("qq"), abs=1e-5)
+    assert other.lm == pytest.approx(math.log(10) * models["word"].sentence_log10("qq"), abs=1e-5)
     closed = BeamSearch.make(PAIRS, models["word"], beam=50, unknown=-math.inf)(others, best=50)
     assert len(closed) > 3 and all(h.labels == tuple(PAIRS.encode(h.text)) for h in closed)
 

@@ -64,7 +64,7 @@ def test_a_text_is_measured(model, tmp_path):
     (tmp_path / "t").write_text("So, are THEY?\n7\nthey\n")
     ledger = Ledger()
     p, lines = lm_info.measure(lm_info.load(InfoConfig(), model), str(tmp_path / "t"), ledger)
-    assert (p.sentences, p.words, p.oov, p.unknown) == (2, 4, 2, {"they": 2})
+    assert (p.sentences, p.words, p.oov, p.oov_counts) == (2, 4, 2, {"they": 2})
     assert lines == ["so are they", "they"]
     assert ledger.dropped == 1
 
@@ -87,5 +87,5 @@ def test_a_model_of_tokens_needs_its_network_for_a_text(tmp_path):
     loaded = lm_info.load(InfoConfig(vocab=str(tmp_path / "tokens.txt")), str(tmp_path / "x.arpa"))
     ledger = Ledger()
     p, lines = lm_info.measure(loaded, str(tmp_path / "t"), ledger)
-    assert (p.words, p.unknown, lines) == (4, {"<space>": 1}, ["ab b"])
+    assert (p.words, p.oov_counts, lines) == (4, {"<space>": 1}, ["ab b"])
     assert ledger.reasons == {"unspellable": 1}

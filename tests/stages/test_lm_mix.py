@@ -48,7 +48,7 @@ def test_given_weights_and_no_text(sources, tmp_path):
     mixed = lm_mix.run(MixConfig(weights="1 0"), [str(packed), sources[1]], [1.0, 0.0], Ledger(), tmp_path / "x.arpa")
     assert math.isnan(mixed.shares[0].perplexity)
     one, all_ = NgramLm.load(sources[0]), NgramLm.load(str(tmp_path / "x.arpa"))
-    assert all_.log10("so are you") == pytest.approx(one.log10("so are you"), abs=1e-5)
+    assert all_.sentence_log10("so are you") == pytest.approx(one.sentence_log10("so are you"), abs=1e-5)
 
 
 @pytest.mark.parametrize("weights", ["0.5", "1 1", "a b", "-1 2", "0.2 0.2 0.6", "nan 1"])
