@@ -48,8 +48,8 @@ type: $(READY)   ## mypy --strict
 
 check: lint type test ## all of it: what a commit needs
 
-docs: $(READY)   ## make the command reference of the README anew
-	$(BIN)/python -m ds2cli.cli.lib.reference README.md
+docs: $(READY)   ## generate the command reference, ds2cli/cli/README.md
+	$(BIN)/python -m ds2cli.cli.lib.reference ds2cli/cli/README.md
 
 native: $(READY) ## build the native library again
 	$(BIN)/python -m pip install -q -c constraints.txt -e . && $(BIN)/python -m ds2cli.native

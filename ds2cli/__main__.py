@@ -1,4 +1,4 @@
-"""`python -m ds2cli` is `ds2`."""
+"""`python -m ds2cli` runs `ds2`."""
 
 from ds2cli.cli.main import main
 

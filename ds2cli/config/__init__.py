@@ -1,1 +1,1 @@
-"""One frozen dataclass a stage: its defaults, units, bounds and help text. Nothing here imports torch."""
+"""The settings of each stage as a frozen dataclass: defaults, units, bounds, help. Nothing here imports torch."""

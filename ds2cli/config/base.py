@@ -1,6 +1,7 @@
-"""How a stage's settings are declared, checked, read from TOML and written back.
+"""Declare the settings of a stage, check them, read them from TOML and write them back.
 
-default < --config file.toml < command line. A nested dataclass is a TOML table; `optim.lr=3e-4` names its field.
+Later sources win: default < --config FILE < --set NAME=VALUE < option. A nested dataclass is a section (a TOML table);
+`optim.lr=3e-4` sets one of its fields.
 """
 
 from __future__ import annotations
@@ -17,50 +18,54 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from ds2cli.errors import UsageError
 
 PRESETS = Path(__file__).parents[1] / "presets"
-"""The settings that come with the package: the paper's networks by name."""
+"""Folder of the configs that ship with the package: the networks of the paper."""
 
 MADE_BY = "made_by"
-"""The table of a saved config that says which command and version made it; ignored when the file is read back."""
+"""Table of a saved config that records the command and the version; ignored when the file is read back."""
+
+
+TYPE_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "text in quotes"}
 
 
 def setting(default: Any = MISSING, *, help: str, min: float | None = None, max: float | None = None) -> Any:
-    """Declare one setting: its default, its help line (with units) and its inclusive bounds."""
+    """Declare one setting: its default, its help (one line, with the unit) and its inclusive bounds."""
     return field(default=default, metadata={"help": help, "min": min, "max": max})
 
 
-def section(kind: type[Config]) -> Any:
-    """Declare a nested table of settings."""
-    return field(default_factory=kind, metadata={"help": (kind.__doc__ or "").split("\n")[0]})
+def section(config_type: type[Config]) -> Any:
+    """Declare a section: settings nested in a TOML table."""
+    return field(default_factory=config_type)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Base of every stage's settings."""
+    """Base class of the settings of a stage or section."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageConfig(Config):
-    """Base of the stages that filter rows and may drop some of them."""
+    """Base class of the settings of a stage that filters rows and may drop some."""
 
     max_bad: float = setting(
-        1.0, help="Refuse the result when more utterances than this are bad (percent).", min=0, max=100
+        1.0, help="Refuse the result if more than this share of the utterances is bad (percent).", min=0, max=100
     )
-    dropped: str | None = setting(None, help="Where to write the dropped utterances [default: OUT.dropped.jsonl].")
+    dropped: str | None = setting(None, help="File for the dropped utterances [default: OUT.dropped.jsonl].")
 
 
 C = TypeVar("C", bound=Config)
 
 
-def build(kind: type[C], *sources: tuple[str, Mapping[str, Any]]) -> C:
-    """Settings of `kind` from nested mappings, later ones winning; each source is (where, values) for the messages.
+def build(config_type: type[C], *sources: tuple[str, Mapping[str, Any]]) -> C:
+    """Build a config from nested mappings, later ones winning.
 
-    UsageError names an unknown key and the nearest known one, a wrong type, or a value out of bounds.
+    sources: pairs (where, values); `where` begins the error messages.
+    UsageError names an unknown setting and the nearest known one, a wrong type, or a value out of bounds.
     """
     values: dict[str, Any] = {}
-    hints = get_type_hints(kind)
-    known = {f.name: f for f in fields(kind)}
-    for where, given in sources:
-        for name, value in given.items():
+    hints = get_type_hints(config_type)
+    known = {f.name: f for f in fields(config_type)}
+    for where, mapping in sources:
+        for name, value in mapping.items():
             if name == MADE_BY:
                 continue
             if name not in known:
@@ -69,32 +74,32 @@ def build(kind: type[C], *sources: tuple[str, Mapping[str, Any]]) -> C:
                 raise UsageError(f"{where}: unknown setting {name!r}{hint}")
             if is_dataclass(hints[name]):
                 if not isinstance(value, Mapping):
-                    raise UsageError(f"{where}: {name!r} is a table of settings, got {value!r}")
+                    raise UsageError(f"{where}: {name!r} is a section: expected a table of settings, got {value!r}")
                 values.setdefault(name, []).append((f"{where}: {name}", value))
             else:
-                values[name] = _checked(value, hints[name], known[name].metadata, f"{where}: {name}")
+                values[name] = _check_value(value, hints[name], known[name].metadata, f"{where}: {name}")
     for name in values:
         if is_dataclass(hints[name]):
             values[name] = build(hints[name], *values[name])  # type: ignore[type-var]
     for name, f in known.items():
         if f.default is MISSING and f.default_factory is MISSING and name not in values:
-            raise UsageError(f"{kind.__name__}: the setting {name!r} has no default and was not given")
-    return kind(**values)
+            raise UsageError(f"{config_type.__name__}: the setting {name!r} is required and was not given")
+    return config_type(**values)
 
 
 def read_toml(path: str) -> dict[str, Any]:
-    """The nested values of a TOML file, or of a preset by its name where there is no such file.
+    """Read the nested values of a TOML file, or of the preset of that name if no such file exists.
 
-    UsageError, with the line, when it is not TOML; with the nearest preset when it is neither.
+    UsageError if it is not TOML (with the line), or if it is neither a file nor a preset (with the nearest preset).
     """
     file = Path(path)
-    if not file.exists() and path in (names := presets()):
-        file = names[path]
+    if not file.exists() and path in (files := presets()):
+        file = files[path]
     try:
         return tomllib.loads(file.read_text("utf-8"))
     except FileNotFoundError as e:
         near = difflib.get_close_matches(path, presets(), 1)
-        hint = f", did you mean {near[0]!r}?" if near else " (ds2 model list names the networks that need none)"
+        hint = f", did you mean {near[0]!r}?" if near else " (ds2 model list prints the names of the presets)"
         raise UsageError(f"{path}: no such file{hint}") from e
     except OSError as e:
         raise UsageError(f"{path}: {(e.strerror or 'cannot be read').lower()}") from e
@@ -103,20 +108,20 @@ def read_toml(path: str) -> dict[str, Any]:
 
 
 def presets() -> dict[str, Path]:
-    """The files of settings that come with the package, by name."""
+    """The configs that ship with the package: file by name."""
     return {file.stem: file for file in sorted(PRESETS.glob("*.toml"))}
 
 
-def titles() -> dict[str, str]:
-    """What each preset says of itself in its first line, by name."""
+def preset_titles() -> dict[str, str]:
+    """The first comment line of each preset, by name."""
     return {name: file.read_text("utf-8").partition("\n")[0].lstrip("# ") for name, file in presets().items()}
 
 
 def parse_set(text: str) -> dict[str, Any]:
-    """`optim.lr=3e-4` as {"optim": {"lr": 0.0003}}; the value is TOML, a bare word is a string."""
+    """Parse `optim.lr=3e-4` to {"optim": {"lr": 0.0003}}; the value is TOML, a bare word is a string."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
-        raise UsageError(f"--set {text}: expected name=value, as optim.lr=3e-4")
+        raise UsageError(f"--set {text}: expected name=value, such as optim.lr=3e-4")
     try:
         parsed = tomllib.loads(f"x = {value}")["x"]
     except tomllib.TOMLDecodeError:
@@ -127,51 +132,58 @@ def parse_set(text: str) -> dict[str, Any]:
 
 
 def as_dict(config: Config) -> dict[str, Any]:
-    """The settings as nested plain values; None is left out, as TOML has no word for it."""
-    out: dict[str, Any] = {}
+    """The settings as nested plain values; None is left out, as TOML has no null."""
+    values: dict[str, Any] = {}
     for f in fields(config):
         value = getattr(config, f.name)
         if isinstance(value, Config):
-            out[f.name] = as_dict(value)
+            values[f.name] = as_dict(value)
         elif value is not None:
-            out[f.name] = list(value) if isinstance(value, tuple) else value
-    return out
+            values[f.name] = list(value) if isinstance(value, tuple) else value
+    return values
 
 
 def to_toml(config: Config, made_by: Mapping[str, Any]) -> str:
-    """The resolved settings as TOML that `--config` reads back, with a table that says who made it."""
+    """The resolved settings as TOML that `--config` reads back, with a table that records their origin."""
     import tomli_w
 
     return tomli_w.dumps({**as_dict(config), MADE_BY: dict(made_by)})
 
 
-def _checked(value: Any, kind: Any, limits: Mapping[str, Any], where: str) -> Any:
-    origin, args = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        if value is None and type(None) in args:
-            return None
-        return _checked(value, next(a for a in args if a is not type(None)), limits, where)
+def without_none(hint: Any) -> Any:
+    """The type of a setting, without the None that an optional one allows."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return next(a for a in get_args(hint) if a is not type(None))
+    return hint
+
+
+def bounds_text(low: float | None, high: float | None) -> str:
+    """`0 to 1`, `at least 0` or `at most 1`."""
+    if low is not None and high is not None:
+        return f"{low} to {high}"
+    return f"at least {low}" if low is not None else f"at most {high}"
+
+
+def _check_value(value: Any, hint: Any, limits: Mapping[str, Any], where: str) -> Any:
+    if value is None and type(None) in get_args(hint):
+        return None
+    hint = without_none(hint)
+    origin, args = get_origin(hint), get_args(hint)
     if origin is Literal:
         if value not in args:
             raise UsageError(f"{where}: expected one of {', '.join(map(str, args))}, got {value!r}")
         return value
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
-            raise UsageError(f"{where}: expected a list, got {value!r}")
-        return tuple(_checked(v, args[0], limits, where) for v in value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            raise UsageError(f"{where}: expected a list, such as [1, 2], got {value!r}")
+        return tuple(_check_value(v, args[0], limits, where) for v in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise UsageError(f"{where}: expected {kind.__name__}, got {value!r}")
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise UsageError(f"{where}: expected {TYPE_NAMES[hint]}, got {value!r}")
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{where}: expected a finite number, got {value!r}")
     low, high = limits.get("min"), limits.get("max")
     if (low is not None and value < low) or (high is not None and value > high):
-        raise UsageError(f"{where}: expected {_range(low, high)}, got {value!r}")
+        raise UsageError(f"{where}: expected {bounds_text(low, high)}, got {value!r}")
     return value
-
-
-def _range(low: float | None, high: float | None) -> str:
-    if low is not None and high is not None:
-        return f"{low} to {high}"
-    return f"at least {low}" if low is not None else f"at most {high}"

@@ -1,16 +1,35 @@
+import contextlib
+import io
 import os
 import re
 import signal
 import subprocess
 import sys
+import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import typer
 
 from ds2cli import __version__
 from ds2cli.cli.lib.filter import count_lines
+from ds2cli.cli.main import app
+from ds2cli.config.base import build
 
-COMMANDS = sorted(p.stem for p in (Path(__file__).parents[2] / "ds2cli" / "cli").glob("[a-z]*.py") if p.stem != "main")
+ROOT = Path(__file__).parents[2]
+COMMANDS = sorted(p.stem for p in (ROOT / "ds2cli" / "cli").glob("[a-z]*.py") if p.stem != "main")
+
+
+def leaf_commands(name=(), command=None):
+    """Every command as (words, command), those of groups included."""
+    command = command or typer.main.get_command(app)
+    if not hasattr(command, "commands"):
+        return [(name, command)]
+    return [leaf for child, sub in command.commands.items() for leaf in leaf_commands((*name, child), sub)]
+
+
+WITH_CONFIG = [(name, c) for name, c in leaf_commands() if any(p.name == "print_config" for p in c.params)]
 
 
 def test_version(ds2):
@@ -18,12 +37,12 @@ def test_version(ds2):
     assert (done.returncode, done.stdout.strip()) == (0, f"ds2 {__version__}")
 
 
-def test_the_version_is_that_of_the_package():
-    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+def test_version_matches_pyproject():
+    text = (ROOT / "pyproject.toml").read_text()
     assert f'version = "{__version__}"' in text
 
 
-def test_help_names_every_command_in_the_order_of_the_work(ds2):
+def test_help_lists_every_command_in_pipeline_order(ds2):
     listed = re.findall(r"^  ([a-z-]+)  ", ds2("--help").stdout.split("Commands:")[1], re.MULTILINE)
     assert sorted(listed) == sorted(COMMANDS)
     assert listed[:4] == ["prepare", "featurize", "train", "emit"]
@@ -31,10 +50,53 @@ def test_help_names_every_command_in_the_order_of_the_work(ds2):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(ds2, command):
+def test_every_command_has_help(ds2, command):
     done = ds2(command, "--help")
     assert done.returncode == 0
     assert "Usage: ds2 " in done.stdout
+
+
+def print_config(name, command, *args):
+    """The output of `ds2 NAME --print-config ARGS`, run in this process."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        command.main([*map(str, args), "--print-config"], prog_name=f"ds2 {' '.join(name)}", standalone_mode=False)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("name, command", WITH_CONFIG, ids=lambda v: " ".join(v) if isinstance(v, tuple) else "")
+def test_printed_config_is_read_back(tmp_path, name, command):
+    """Every setting is printed, as a value or as a comment; the positional arguments are not needed."""
+    before = [p.required for p in command.params]
+    text = print_config(name, command)
+    (tmp_path / "c.toml").write_text(text, "utf-8")
+    assert print_config(name, command, "--config", tmp_path / "c.toml") == text
+    config_type = command.callback.config_type
+    assert build(config_type, ("printed", tomllib.loads(text))) == build(config_type)
+    for f in fields(config_type):
+        assert re.search(rf"^(# )?{f.name} = |^\[{f.name}\]$", text, re.MULTILINE), f.name
+    assert [p.required for p in command.params] == before
+
+
+def test_print_config_resolves_files_assignments_and_options(ds2, tmp_path):
+    (tmp_path / "c.toml").write_text("epochs = 3\nseed = 1\n[model]\ncell = 'rnn'\nrnn_size = 7\n")
+    done = ds2(
+        *("train", "--config", "38m-gru-7x768", "--config", tmp_path / "c.toml", "--set", "seed=2", "--seed", "4"),
+        *("--set", "model.rnn_size=9", "--set", "augment.speeds=[0.9, 1.1]", "--print-config"),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    config = tomllib.loads(done.stdout)
+    assert (config["epochs"], config["seed"], config["model"]["rnn_layers"]) == (3, 4, 7)
+    assert (config["model"]["cell"], config["model"]["rnn_size"]) == ("rnn", 9)
+    assert config["augment"]["speeds"] == [0.9, 1.1]
+    assert "minutes" not in config and "# minutes = …" in done.stdout.splitlines()
+    assert '# "rnn", "gru" or "lstm"; default "gru"' in done.stdout.splitlines()
+
+
+def test_print_config_reports_a_wrong_setting(ds2):
+    done = ds2("train", "--set", "optim.lrr=1", "--print-config")
+    assert done.returncode == 2
+    assert done.stderr.strip() == "ds2: --set optim.lrr=1: optim: unknown setting 'lrr', did you mean 'lr'?"
+    assert ds2("train").returncode == 2
 
 
 @pytest.mark.parametrize("args", [[], ["--nope"], ["trian"]])
@@ -44,21 +106,21 @@ def test_wrong_usage_exits_2(ds2, args):
     assert "Traceback" not in done.stderr
 
 
-def test_ctrl_c_is_one_line_and_130(tmp_path):
+def test_ctrl_c_prints_one_line_and_exits_130(tmp_path):
     command = [sys.executable, "-m", "ds2cli", "data", "validate", "-"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    # more than a pipe holds: once it is written the command has begun to read
+    # more than a pipe buffers: once all of it is written, the command has started to read
     process.stdin.write('{"id":"a","text":""}\n' * 20000)
     process.stdin.flush()
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=20)[1]
+    stderr = process.communicate(timeout=20)[1]
     assert process.returncode == 130
-    assert said.splitlines()[-1] == "ds2: interrupted"
-    assert "Traceback" not in said
+    assert stderr.splitlines()[-1] == "ds2: interrupted"
+    assert "Traceback" not in stderr
 
 
 @pytest.mark.parametrize("args", ["--version", "data sort", "data show", "data sort - /dev/full"])
-def test_a_full_device_is_one_line(args):
+def test_full_device_is_reported_in_one_line(args):
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "ds2cli", *args.split()]
         done = subprocess.run(command, input='{"id":"a"}\n', stdout=full, stderr=subprocess.PIPE, text=True)
@@ -68,7 +130,7 @@ def test_a_full_device_is_one_line(args):
 
 
 @pytest.mark.parametrize(
-    "command, code, says",
+    "command, code, message",
     [
         ("data sort <&-", 3, "ds2: standard input is closed (fix: name a file, or < FILE)"),
         ("data sort - OUT <&-", 3, "ds2: standard input is closed (fix: name a file, or < FILE)"),
@@ -78,18 +140,18 @@ def test_a_full_device_is_one_line(args):
         ("data sort IN OUT 2>&-", 0, ""),
     ],
 )
-def test_what_the_shell_closed_is_one_line_where_it_is_needed(tmp_path, command, code, says):
+def test_closed_streams_are_reported_only_when_needed(tmp_path, command, code, message):
     (tmp_path / "IN").write_text('{"id":"a"}\n')
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
     shell = f"'{sys.executable}' -m ds2cli {command}"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, cwd=tmp_path, env=env)
     assert done.returncode == code, done.stderr
-    assert done.stderr.splitlines()[-1:] == ([says] if says else [])
+    assert done.stderr.splitlines()[-1:] == ([message] if message else [])
     assert "Traceback" not in done.stderr
     assert (tmp_path / "OUT").exists() == (code == 0)
 
 
-def test_rows_that_cannot_be_opened_have_no_number(tmp_path, monkeypatch):
+def test_count_lines_is_none_for_an_unreadable_file(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 

@@ -28,21 +28,22 @@ class Optim(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(Config):
-    """Settings of a test."""
+    """Settings for these tests."""
 
     kind: Literal["a", "b"] = setting("a", help="Kind.")
     note: str | None = setting(None, help="Note.")
+    share: float = setting(0.5, help="Share.", min=0, max=1)
     sizes: tuple[int, ...] = setting((1, 2), help="Sizes.")
     optim: Optim = section(Optim)
 
 
 def test_later_sources_win():
     file = {"kind": "b", "optim": {"lr": 1, "epochs": 3}}
-    got = build(Settings, ("f.toml", file), ("set", parse_set("optim.lr=3e-4")))
-    assert (got.kind, got.optim.lr, got.optim.epochs) == ("b", 3e-4, 3)
+    config = build(Settings, ("f.toml", file), ("set", parse_set("optim.lr=3e-4")))
+    assert (config.kind, config.optim.lr, config.optim.epochs) == ("b", 3e-4, 3)
 
 
-def test_what_is_saved_reads_back_the_same(tmp_path):
+def test_saved_config_is_read_back_unchanged(tmp_path):
     config = build(Settings, ("x", {"note": "é", "sizes": [3], "optim": {"lr": 0.5}}))
     (tmp_path / "c.toml").write_text(to_toml(config, {"version": "1", "kept": 3}), "utf-8")
     assert build(Settings, ("c.toml", read_toml(str(tmp_path / "c.toml")))) == config
@@ -50,25 +51,25 @@ def test_what_is_saved_reads_back_the_same(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "values, says",
+    "values, message",
     [
         ({"knd": "a"}, "did you mean 'kind'"),
         ({"optim": {"lrr": 1}}, "optim: unknown setting 'lrr', did you mean 'lr'"),
         ({"kind": "c"}, "expected one of a, b"),
         ({"optim": {"lr": -1}}, "at least 0"),
         ({"optim": {"epochs": 101}}, "1 to 100"),
-        ({"optim": {"epochs": 1.5}}, "expected int"),
+        ({"optim": {"epochs": 1.5}}, "expected an integer"),
         ({"optim": {"lr": float("nan")}}, "a finite number, got nan"),
         ({"optim": {"lr": float("inf")}}, "a finite number, got inf"),
-        ({"optim": {"epochs": True}}, "expected int"),
+        ({"optim": {"epochs": True}}, "expected an integer"),
         ({"optim": 3}, "a table of settings"),
         ({"sizes": 3}, "expected a list"),
-        ({"sizes": ["x"]}, "expected int"),
-        ({"note": 3}, "expected str"),
+        ({"sizes": ["x"]}, "expected an integer"),
+        ({"note": 3}, "expected text in quotes"),
     ],
 )
-def test_a_wrong_setting_is_one_line_that_names_it(values, says):
-    with pytest.raises(UsageError, match=says):
+def test_wrong_setting_is_named_in_the_message(values, message):
+    with pytest.raises(UsageError, match=message):
         build(Settings, ("f.toml", values))
 
 
@@ -78,11 +79,11 @@ def test_set_needs_a_name_and_a_value(text):
         parse_set(text)
 
 
-def test_a_bare_word_is_a_string():
+def test_set_reads_a_bare_word_as_text():
     assert parse_set("kind=b") == {"kind": "b"}
 
 
-def test_broken_toml_is_one_line(tmp_path):
+def test_invalid_toml_is_reported_with_the_file(tmp_path):
     (tmp_path / "c.toml").write_text("lr = = 3")
     with pytest.raises(UsageError, match=r"c\.toml: not TOML"):
         read_toml(str(tmp_path / "c.toml"))
@@ -90,7 +91,7 @@ def test_broken_toml_is_one_line(tmp_path):
         read_toml(str(tmp_path / "missing.toml"))
 
 
-def test_a_preset_is_found_by_name_where_there_is_no_such_file(tmp_path, monkeypatch):
+def test_preset_is_found_by_name_unless_a_file_has_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     name = "38m-rnn-7x1280"
     assert presets()[name] == PRESETS / f"{name}.toml"

@@ -1,4 +1,4 @@
-"""Run a stage as a filter: progress, a ledger of drops, and the settings saved beside the output."""
+"""Run a stage as a filter: show progress, count dropped rows, and save the settings next to the output."""
 
 from __future__ import annotations
 
@@ -26,29 +26,35 @@ def filter_rows(
     needs: Iterable[str],
     run: Stage,
     total: int | None = None,
+    whole: bool = False,
 ) -> Ledger:
     """Read `source`, pass its rows through the stage `run`, write `out`; return the ledger.
 
-    Exits 1 when more than `config.max_bad` percent are bad: then `out` stays as it was, the dropped rows are written.
+    total: number of rows, for the progress bar [default: the lines of `source`].
+    whole: write to a pipe only after the last row. For stages whose rows point into an archive: the reader of the pipe
+        opens it with the first row, and it is complete with the last one.
+    Ds2Error (exit status 1) if more than `config.max_bad` percent are bad: `out` then stays as it was, and the dropped
+    rows are written.
     """
     ledger = Ledger()
     rows = manifest.read(source, needs, ledger)
     total = total if total is not None else count_lines(source)
-    write_rows(name, config, out, ui.progress(run(rows, ledger), name, total), ledger)
+    results = ui.progress(run(rows, ledger), name, total)
+    write_rows(name, config, out, _collect(results) if whole and _is_pipe(out) else results, ledger)
     return ledger
 
 
 def write_rows(name: str, config: StageConfig, out: str, rows: Iterable[Row], ledger: Ledger) -> None:
-    """Write a stage's rows, its drops and its settings; refuse the result when too many are bad."""
+    """Write the rows of a stage, its dropped rows and its settings; refuse the result if too many are bad."""
     try:
-        manifest.write(out, _judged(name, config, rows, ledger))
+        manifest.write(out, _refuse_at_end(name, config, rows, ledger))
     except Exception:
-        # what stopped before its first row has nothing to tell, and the drops of the result that stays are still true
+        # if the run failed before its first row, the drops listed next to the previous result still apply
         if ledger.kept or ledger.rows:
             report_drops(name, config, out, ledger)
         raise
     finally:
-        # threads of a stage that was interrupted would go on until the end of their work
+        # the threads of an interrupted stage would otherwise finish all their work
         if isinstance(rows, Generator):
             rows.close()
     report_drops(name, config, out, ledger)
@@ -56,35 +62,35 @@ def write_rows(name: str, config: StageConfig, out: str, rows: Iterable[Row], le
 
 
 def report_drops(name: str, config: StageConfig, out: str, ledger: Ledger) -> None:
-    """Write the dropped rows beside `out` and log the counts; for a pipe the first of them are logged instead."""
+    """Write the dropped rows next to `out` and log the counts; for a pipe log the first of them instead."""
     dropped = config.dropped or (None if _is_pipe(out) else f"{out}.dropped.jsonl")
     if dropped and (ledger.rows or config.dropped):
         with open_out(dropped) as f:
-            f.writelines(ledger.lines())
+            f.writelines(ledger.format_lines())
     elif dropped:
-        _forget(dropped)
+        _remove_stale_drops(dropped)
     ui.log(f"{name}: {ledger.summary()}{f', see {dropped}' if dropped and ledger.rows else ''}")
     if not dropped:
         bad = [row for row in ledger.rows if row["bad"]]
         for row in bad[:20]:
             ui.log(f"{name}: dropped {row['id']}: {row['reason']}: {row['detail']}")
         if len(bad) > 20:
-            ui.log(f"{name}: … and {len(bad) - 20} more (--dropped FILE writes them all)")
+            ui.log(f"{name}: … and {len(bad) - 20} more (--dropped FILE lists all of them)")
 
 
-def save_config(config: Config, out: str, **made: Any) -> None:
-    """Write the resolved settings, the command and the version to `<out>.config.toml` (nowhere for a pipe)."""
+def save_config(config: Config, out: str, **facts: Any) -> None:
+    """Write the resolved settings, the command, the version and `facts` to `<out>.config.toml`; not for a pipe."""
     if _is_pipe(out):
         return
     with open_out(f"{out}.config.toml") as f:
-        f.write(to_toml(config, {"ds2cli": __version__, "command": shlex.join(["ds2", *sys.argv[1:]]), **made}))
+        f.write(to_toml(config, {"ds2cli": __version__, "command": shlex.join(["ds2", *sys.argv[1:]]), **facts}))
 
 
 def count_lines(path: str) -> int | None:
-    """How many rows a regular manifest has, for the progress bar; None for a pipe."""
+    """Count the rows of a manifest for the progress bar; None for a pipe or a compressed file."""
     from pathlib import Path
 
-    # whoever reads the rows says what is wrong with a file that cannot be read
+    # the stage reports a file that cannot be read
     with contextlib.suppress(OSError):
         if path != "-" and not path.endswith(".gz") and Path(path).is_file():
             with Path(path).open("rb") as f:
@@ -92,19 +98,24 @@ def count_lines(path: str) -> int | None:
     return None
 
 
-def _judged(name: str, config: StageConfig, rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
-    """Pass rows on and raise at their end when too many were bad, so that the output never appears."""
-    yield from ledger.keep(rows)
-    ledger.refuse(name, config.max_bad)
+def _collect(rows: Iterable[Row]) -> Iterator[Row]:
+    """Pass rows on only after the last one has been computed."""
+    yield from list(rows)
+
+
+def _refuse_at_end(name: str, config: StageConfig, rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
+    """Pass rows through and raise after the last one if too many are bad, so that the output never appears."""
+    yield from ledger.count_kept(rows)
+    ledger.enforce_max_bad(name, config.max_bad)
 
 
 def _is_pipe(out: str) -> bool:
-    """Whether nothing can lie beside OUT: standard output, a device, or bash's >(command)."""
+    """Whether OUT is standard output, a device or bash's >(command): no file can lie next to it."""
     return out == "-" or out.startswith("/dev/")
 
 
-def _forget(path: str) -> None:
-    """Remove the drops of an earlier run: a stale list would speak of rows that are fine now."""
+def _remove_stale_drops(path: str) -> None:
+    """Remove the dropped rows of an earlier run: the list may name rows that are kept now."""
     from pathlib import Path
 
     file = Path(path)

@@ -1,82 +1,108 @@
-"""Turn a config dataclass into Typer options, so that a setting is written once."""
+"""Turn a config dataclass into command-line options, so that each setting is written once."""
 
 from __future__ import annotations
 
 import inspect
-import types
 from collections.abc import Callable
-from dataclasses import MISSING, fields, is_dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, is_dataclass
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
-from ds2cli.config.base import Config, StageConfig, build, parse_set, read_toml
+from ds2cli import ui
+from ds2cli.config.base import Config, build, parse_set, read_toml, without_none
+from ds2cli.config.describe import annotated_toml, ordered_fields, toml_value
 
-In = Annotated[str, typer.Argument(metavar="IN", help="Manifest to read, - is standard input.")]
-Out = Annotated[str, typer.Argument(metavar="OUT", help="Manifest to write, - is standard output.")]
-Exp = Annotated[str, typer.Argument(metavar="EXP", help="Experiment folder that `ds2 train` made.")]
+In = Annotated[str, typer.Argument(metavar="IN", help="Manifest to read; - is standard input.")]
+Out = Annotated[str, typer.Argument(metavar="OUT", help="Manifest to write; - is standard output.")]
+Exp = Annotated[str, typer.Argument(metavar="EXP", help="Experiment folder written by `ds2 train`.")]
 
-_TOML = Annotated[
+
+def _waive_arguments(ctx: typer.Context, requested: bool) -> bool:
+    """Let `--print-config` run without the positional arguments, as --help does."""
+    required = [p for p in ctx.command.params if p.param_type_name == "argument" and p.required]
+    if requested:
+        for argument in required:
+            argument.required = False
+            ctx.call_on_close(lambda argument=argument: setattr(argument, "required", True))
+    return requested
+
+
+_ConfigFiles = Annotated[
     list[str],
-    typer.Option("--config", metavar="FILE", help="TOML file of settings; of several the later win, options over all."),
+    typer.Option("--config", metavar="FILE", help="TOML file of settings; repeatable: later files and options win."),
 ]
-_SET = Annotated[
+_Assignments = Annotated[
     list[str],
-    typer.Option("--set", metavar="NAME=VALUE", help="Any setting of --config's file by its name, as seed=3."),
+    typer.Option("--set", metavar="NAME=VALUE", help="Setting by its name in the TOML file, such as seed=3."),
+]
+_PrintConfig = Annotated[
+    bool,
+    typer.Option(
+        "--print-config",
+        is_eager=True,
+        callback=_waive_arguments,
+        help="Print the resolved settings, explained, as TOML for --config, and exit.",
+    ),
 ]
 
 
-def with_config(kind: type[Config]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each plain setting of `kind`, `--config` and `--set`, and the config they make."""
+def with_config(config_type: type[Config]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each plain setting, `--config`, `--set` and `--print-config`.
+
+    The command is called with the resolved config (defaults < --config < --set < options) as its first argument.
+    """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [p for n, p in inspect.signature(command, eval_str=True).parameters.items() if n != "config"]
-        options = [_option(f, get_type_hints(kind)[f.name]) for f in _ordered(kind) if _is_plain(kind, f.name)]
-        extra = [
-            inspect.Parameter("toml_files", inspect.Parameter.KEYWORD_ONLY, default=[], annotation=_TOML),
-            inspect.Parameter("set_", inspect.Parameter.KEYWORD_ONLY, default=[], annotation=_SET),
+        hints = get_type_hints(config_type)
+        settings = [_option(f, hints[f.name]) for f in ordered_fields(config_type) if is_option(hints[f.name])]
+        general = [
+            _keyword("toml_files", [], _ConfigFiles),
+            _keyword("set_", [], _Assignments),
+            _keyword("print_config", False, _PrintConfig),
         ]
-        parameters = [*(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *options, *extra]
+        parameters = [*(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *settings, *general]
 
-        def wrapped(**given: Any) -> None:
-            options_given = {o.name: given.pop(o.name) for o in options}
-            paths, sets = given.pop("toml_files"), given.pop("set_")
-            sources = [(path, read_toml(path)) for path in paths]
-            sources += [(f"--set {s}", parse_set(s)) for s in sets]
-            sources.append(("command line", {n: v for n, v in options_given.items() if v is not None}))
-            command(build(kind, *sources), **given)
+        def wrapped(**arguments: Any) -> None:
+            options = {s.name: arguments.pop(s.name) for s in settings}
+            sources = [(path, read_toml(path)) for path in arguments.pop("toml_files")]
+            sources += [(f"--set {text}", parse_set(text)) for text in arguments.pop("set_")]
+            sources.append(("command line", {n: v for n, v in options.items() if v is not None}))
+            config = build(config_type, *sources)
+            if arguments.pop("print_config"):
+                ui.echo(annotated_toml(config).rstrip("\n"))
+            else:
+                command(config, **arguments)
 
         wrapped.__name__ = command.__name__
         wrapped.__doc__ = command.__doc__
         wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+        wrapped.config_type = config_type  # type: ignore[attr-defined]
         return wrapped
 
     return decorate
 
 
-def _ordered(kind: type[Config]) -> list[Any]:
-    """A command's own settings before those that every stage has."""
-    shared = {f.name for f in fields(StageConfig)}
-    return sorted(fields(kind), key=lambda f: f.name in shared)
-
-
-def _is_plain(kind: type[Config], name: str) -> bool:
-    hint = get_type_hints(kind)[name]
+def is_option(hint: Any) -> bool:
+    """Whether a setting of this type gets an option; lists and sections are set with --config and --set only."""
     return not is_dataclass(hint) and get_origin(hint) is not tuple
 
 
 def _option(f: Any, hint: Any) -> inspect.Parameter:
-    """An option whose default is None, so that a value given is told from one that was not."""
-    if get_origin(hint) in (Union, types.UnionType):
-        hint = next(a for a in get_args(hint) if a is not type(None))
-    default = None if f.default is MISSING else f.default
-    shown = "" if default is None else f"  [default: {str(default).lower() if isinstance(default, bool) else default}]"
+    """An option whose default is None: that tells a value given on the command line from one left out."""
+    hint = without_none(hint)
+    shown = "" if f.default is MISSING or f.default is None else f"  [default: {default_text(f.default)}]"
     metavar = "|".join(map(str, get_args(hint))) if get_origin(hint) is Literal else None
     option = typer.Option(help=f.metadata["help"] + shown, show_default=False, metavar=metavar)
-    return inspect.Parameter(
-        f.name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[(str if get_origin(hint) is Literal else hint) | None, option],
-    )
+    return _keyword(f.name, None, Annotated[(str if get_origin(hint) is Literal else hint) | None, option])
+
+
+def default_text(value: Any) -> str:
+    """A default as help shows it: TOML without the quotes of a string."""
+    return value if isinstance(value, str) else toml_value(value)
+
+
+def _keyword(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
