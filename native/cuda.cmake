@@ -1,30 +1,30 @@
-# The CUDA half: a library of its own, built where there is an nvcc that works. What is wrong with it is a warning and
-# never stops the CPU's, unless DS2_CUDA is ON.
-set(DS2_CUDA AUTO CACHE STRING "Build the CUDA kernels: AUTO (where nvcc works), ON or OFF")
+# The CUDA kernels: a separate library, built if there is a working nvcc. Unless DS2_CUDA is ON, a problem is only a
+# warning and the CPU library is built regardless.
+set(DS2_CUDA AUTO CACHE STRING "Build the CUDA kernels: AUTO (if nvcc works), ON (fail if it does not) or OFF")
 set_property(CACHE DS2_CUDA PROPERTY STRINGS AUTO ON OFF)
 if(NOT DS2_CUDA)
   return()
 endif()
 if(DS2_CUDA STREQUAL "AUTO")
-  set(without WARNING)
+  set(severity WARNING)
 else()
-  set(without FATAL_ERROR)
+  set(severity FATAL_ERROR)
 endif()
 
 include(CheckLanguage)
 check_language(CUDA)
 if(NOT CMAKE_CUDA_COMPILER)
-  if(without STREQUAL "FATAL_ERROR")
-    message(FATAL_ERROR "DS2_CUDA=ON, and there is no nvcc that works")
+  if(severity STREQUAL "FATAL_ERROR")
+    message(FATAL_ERROR "DS2_CUDA=ON requires a working nvcc, and none was found")
   endif()
   find_program(DS2_NVCC nvcc)
   if(DS2_NVCC)
-    message(WARNING "${DS2_NVCC} does not work: CTC without CUDA")
+    message(WARNING "${DS2_NVCC} does not work: building without the CUDA kernels")
   endif()
   return()
 endif()
 
-# A100 and H100 in their own code; later ones compile the PTX when the library is loaded.
+# Native code for A100 and H100; later GPUs compile the PTX when the library is loaded.
 set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real 90-virtual)
 set(CMAKE_CUDA_STANDARD 17)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
@@ -33,12 +33,12 @@ enable_language(CUDA)
 include(CheckSourceCompiles)
 check_source_compiles(CUDA "__global__ void kernel() {} int main() { kernel<<<1, 1>>>(); }" DS2_NVCC_WORKS)
 if(NOT DS2_NVCC_WORKS)
-  message(${without} "nvcc ${CMAKE_CUDA_COMPILER_VERSION} cannot compile for sm_80 and sm_90: CTC without CUDA")
+  message(${severity} "nvcc ${CMAKE_CUDA_COMPILER_VERSION} cannot compile for sm_80 and sm_90: building without the CUDA kernels")
   return()
 endif()
 
 add_library(ds2native_cuda SHARED src/cuda/ctc_cuda.cu src/status.cpp)
 target_include_directories(ds2native_cuda PRIVATE include src)
-# nvcc does not know the options of the C++ compiler
+# nvcc rejects options meant for the C++ compiler
 set_target_properties(ds2native_cuda PROPERTIES COMPILE_OPTIONS "" LINK_OPTIONS "" CUDA_VISIBILITY_PRESET hidden)
 install_library(ds2native_cuda)

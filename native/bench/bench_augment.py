@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from timing import in_turn
 
-from ds2cli.audio.noise import mix, noise_for
-from ds2cli.audio.perturb import shifted, speed
+from ds2cli.audio.noise import draw_noise, mix
+from ds2cli.audio.perturb import change_speed, shift_samples
 from ds2cli.audio.pool import open_pool
 from ds2cli.audio.read import read
 from ds2cli.audio.recording import Recording
@@ -57,7 +57,7 @@ def main() -> None:
     files = sorted((args.data / "LibriSpeech/train-clean-100").rglob("*.flac"))[: args.clips]
     waves = [read(path)[0] for path in files]
     seconds = sum(map(len, waves)) / RATE
-    noise, rooms = (
+    noise, impulse_responses = (
         open_pool([{"audio_filepath": str(path)} for path in sorted((args.data / name).iterdir())], name)
         for name in ("noise", "rir")
     )
@@ -80,7 +80,7 @@ def main() -> None:
         return run
 
     def all_of(config: AugmentConfig) -> Callable[[], None]:
-        make = Augmenter(config, spectrogram, 0, fill, lambda ref: features[0], noise, rooms)
+        make = Augmenter(config, spectrogram, 0, fill, lambda ref: features[0], noise, impulse_responses)
         epoch = count()
         return lambda: each(clips, lambda clip, at=next(epoch): make(clip, at))()
 
@@ -88,11 +88,11 @@ def main() -> None:
     paper = AugmentConfig(noise="n")
     works = {
         "read FLAC": each(files, read),
-        "speed 0.9": each(waves, lambda x: speed(x, 0.9, RATE, RATE)),
-        "speed 1.1": each(waves, lambda x: speed(x, 1.1, RATE, RATE)),
-        "shift": each(waves, lambda x: shifted(x, 80)),
-        "room": each(waves, lambda x: reverberate(x, rooms.response(int(rng.integers(4)), RATE))),
-        "noise: read from FLAC": each(waves, lambda x: noise_for(noise, len(x), RATE, rng)),
+        "speed 0.9": each(waves, lambda x: change_speed(x, 0.9, RATE, RATE)),
+        "speed 1.1": each(waves, lambda x: change_speed(x, 1.1, RATE, RATE)),
+        "shift": each(waves, lambda x: shift_samples(x, 80)),
+        "room": each(waves, lambda x: reverberate(x, impulse_responses.read_response(int(rng.integers(4)), RATE))),
+        "noise: read from FLAC": each(waves, lambda x: draw_noise(noise, len(x), RATE, rng)),
         "noise: mix": each(waves, lambda x: mix(x, x, 10.0)),
         "features": each(waves, lambda x: log_power(x, spectrogram)),
         "masks": each(features, lambda x: spec_augment(x, fill, masks, rng, 1)),

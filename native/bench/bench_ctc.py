@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="time for one figure (s)")
     parser.add_argument("--warp-ctc", type=Path, metavar="PATH", help="libwarpctc.so, to time it too")
     options = parser.parse_args()
-    print(f"torch {torch.__version__}, native library for {native.instructions()}\n")
+    print(f"torch {torch.__version__}, native library for {native.instruction_set()}\n")
     library = None
     if options.warp_ctc and options.warp_ctc.exists():
         library = ctypes.CDLL(str(options.warp_ctc.resolve()))

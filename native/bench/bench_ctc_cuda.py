@@ -144,12 +144,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="time for one figure (s)")
     options = parser.parse_args()
     if not torch.cuda.is_available() or not native.available("cuda"):
-        why = native.missing("cuda") if torch.cuda.is_available() else "torch sees no device"
+        why = native.unavailable_reason("cuda") if torch.cuda.is_available() else "torch sees no device"
         print(f"CUDA: nothing is measured, {why}")
         return
     rate = copy_rate()
     versions = f"torch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}"
-    print(f"{torch.cuda.get_device_name()}, {versions}, {native.find('cuda')}")
+    print(f"{torch.cuda.get_device_name()}, {versions}, {native.find_library('cuda')}")
     print(f"copy {rate / 1e9:.2f} TB/s, an empty kernel {1e3 * launch_ms():.1f} µs\n")
     print("| N | T | L | V | loss | ms | median | call | faster | ns/cell | bandwidth | floor | off by |")
     print("|" + "--:|" * 4 + ":--|" + "--:|" * 8)

@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="time for one figure (s)")
     parser.add_argument("--sizes", nargs="+", help="TxNxH [default: a recipe's for the GRU, the paper's for others]")
     options = parser.parse_args()
-    print(native.describe().splitlines()[0])
+    print(native.describe_libraries().splitlines()[0])
     names = ["torch, forward", "ours", "", "torch, both", "ours", "", "bf16", "", "GF/s", "bf16"]
     print(f"| cell | T | N | H | threads | {' | '.join(names)} |\n|:--|{'--:|' * (len(names) + 4)}")
     for threads in options.threads:

@@ -27,7 +27,7 @@ from ds2cli.config.train import TrainConfig
 from ds2cli.nn.distributed.gradients import GradientReducer
 from ds2cli.nn.distributed.process_group import ProcessGroup
 from ds2cli.nn.models.ds2 import DeepSpeech2
-from ds2cli.stages.model import NetworkSpec, layers, summary
+from ds2cli.stages.model import NetworkSpec, list_layers, summarize_network
 from ds2cli.train import optim
 from ds2cli.train.backward import Backward
 from ds2cli.train.batches import Batch
@@ -123,7 +123,7 @@ def main() -> None:
         batch = noise(options.utterances, options.seconds, symbols, LABELS_PER_S[config.units.kind])
         audio_s = int(batch.lengths.sum()) * HOP_MS / 1000
         size = NetworkSpec(config.model, symbols, BINS, HOP_MS)
-        work = 6 * summary(size, layers(size))["mult_adds_per_s"] * audio_s / 1e12
+        work = 6 * summarize_network(size, list_layers(size))["mult_adds_per_s"] * audio_s / 1e12
         times, memory = {}, {}
         for who in (*PLAIN, "ds2"):
             # one after the other, so that the memory is its own

@@ -1,52 +1,51 @@
-// One utterance of a CTC call, and the kernels an instruction set offers for it. Plain types only, as in rnn.h.
+// One utterance of a CTC call, and the table of kernels that an instruction set provides for it. Plain types only, as
+// in rnn.h.
 //
-// An utterance is reduced to the U distinct symbols of its label and the blank, so V is met once a frame; a small alphabet
-// is kept whole and in order. A row of `rows` is a frame: kHead floats, then one for each symbol: its logit, which `occupy`
-// turns into its occupancy.
+// An utterance only needs the U distinct symbols of its label and the blank, so that all V symbols are read once per
+// frame and direction; a small alphabet is kept complete and in order. Each row of `rows` is a frame: kRowHeader
+// floats, then one float per symbol, which is its logit until `compute_occupancies` replaces it with its occupancy.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
 
+#include "padding.h"
+
 namespace ds2 {
 
-constexpr int32_t kHead = 2;         // the best logit m of a frame, and 1 / sum of exp(x - m)
-constexpr int32_t kNone = -(1 << 29);  // the exponent of a probability of zero; sums of two stay in 32 bits
-constexpr int32_t kLanes = 16;       // floats of the widest vector: what buffers are padded to
-
-constexpr int32_t kSmall = 64;       // symbols of an alphabet that is kept whole
-
-constexpr size_t padded(size_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
+constexpr int32_t kRowHeader = 2;              // the frame's largest logit m, and 1 / sum of exp(x - m)
+constexpr int32_t kZeroExponent = -(1 << 29);  // exponent of probability zero; the sum of two fits into 32 bits
+constexpr int32_t kSmallAlphabet = 64;         // alphabets up to this size are kept complete
 
 struct CtcUtterance {
   int32_t T, V, L, U;
-  int32_t blank;  // which of the U
+  int32_t blank;  // index of the blank among the U symbols
   bool bfloat16;
   const void *logits;
-  int64_t stride;          // elements from a frame to the next
-  const int32_t *symbols;  // U; all V in order where V <= kSmall
-  const int32_t *slots;    // padded(L + 1): which of the U label i is, i = 1..L; 0 elsewhere
-  const int32_t *doors;    // padded(L + 1): -1 where label i + 1 may follow label i without a blank between, else 0
-  float *rows;             // (T, kHead + U), and a vector's width more
-  bool keep_alpha;         // else only the last two frames are kept, and no occupancies can be had
-  float *alpha;            // workspace: keep_alpha ? T + 1 : 2 times trellis_floats(L)
-  float *scratch;          // workspace: scratch_floats(L, U)
+  int64_t stride;           // elements from one frame to the next
+  const int32_t *symbols;   // (U,): all V in order if V <= kSmallAlphabet
+  const int32_t *slots;     // (padded(L + 1),): index among the U symbols of label i = 1..L; otherwise 0
+  const int32_t *may_skip;  // (padded(L + 1),): -1 if the blank between labels i and i + 1 may be skipped, otherwise 0
+  float *rows;              // (T, kRowHeader + U), followed by one vector of padding
+  bool keep_alpha;          // otherwise only the last two frames are kept, and occupancies cannot be computed
+  float *alpha;             // workspace: (keep_alpha ? T + 1 : 2, trellis_floats(L))
+  float *scratch;           // workspace: scratch_floats(L, U)
 };
 
-/// The cells of a frame: mantissa and exponent of L + 1 labels and L + 1 blanks.
+/// Floats per frame of the trellis: mantissas and exponents of L + 1 labels and L + 1 blanks.
 constexpr size_t trellis_floats(size_t L) { return 4 * padded(L + 1); }
 constexpr size_t scratch_floats(size_t L, size_t U) { return trellis_floats(L) + 11 * padded(L + 1) + 6 * padded(U); }
 
 struct CtcTotal {
-  double cost;       // infinite when the label has probability zero, NaN when the logits are not finite
-  int32_t exponent;  // of the label's probability relative to the best symbols
-  bool finite;       // whether the logits were
+  double cost;       // nats; infinite if the label has probability zero, NaN if the logits are not finite
+  int32_t exponent;  // of the label's probability relative to the largest logits
+  bool finite;       // whether the logits are finite
 };
 
 /// The gradient of one frame.
 struct CtcGradient {
   int32_t V, U;
   bool bfloat16;
-  float scale;
+  float scale;  // upstream gradient: that of the utterance's cost
   const void *logits;
   void *gradient;
   const int32_t *symbols;
@@ -54,9 +53,9 @@ struct CtcGradient {
 };
 
 struct CtcKernels {
-  CtcTotal (*forward)(const CtcUtterance &);              // fills rows
-  void (*occupy)(const CtcUtterance &, const CtcTotal &);  // turns the logits of rows into occupancies
-  void (*gradient)(const CtcGradient &);
+  CtcTotal (*forward)(const CtcUtterance &);                             // fills rows
+  void (*compute_occupancies)(const CtcUtterance &, const CtcTotal &);  // replaces the logits in rows
+  void (*write_gradient)(const CtcGradient &);
 };
 
 namespace base { const CtcKernels &ctc_kernels(); }

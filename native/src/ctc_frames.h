@@ -1,4 +1,4 @@
-// The two passes of CTC that meet all V symbols of a frame: the softmax going forward, the gradient going back.
+// The two passes of CTC over all V symbols of a frame: the softmax in forward, and the gradient.
 #pragma once
 #include <math.h>
 
@@ -10,15 +10,15 @@ namespace {
 
 using ds2::CtcGradient;
 using ds2::CtcUtterance;
-using ds2::kHead;
-using ds2::kSmall;
+using ds2::kRowHeader;
+using ds2::kSmallAlphabet;
 
 constexpr float kNegativeInfinity = -__builtin_huge_valf();
 
-typedef uint16_t Halves __attribute__((vector_size(W * 2)));
+typedef uint16_t Bfloat16s __attribute__((vector_size(W * 2)));
 
 DS2_INLINE V load(const uint16_t *p) {
-  Halves halves;
+  Bfloat16s halves;
   memcpy(&halves, p, sizeof halves);
   const I bits = __builtin_convertvector(halves, I) << 16;
   V v;
@@ -34,99 +34,100 @@ DS2_INLINE float widen(uint16_t half) {
   return x;
 }
 
-DS2_INLINE void narrow_to(float *p, float x) { *p = x; }
-DS2_INLINE void narrow_to(uint16_t *p, float x) {
+DS2_INLINE void store_scalar(float *p, float x) { *p = x; }
+DS2_INLINE void store_scalar(uint16_t *p, float x) {
   uint32_t bits;
   memcpy(&bits, &x, sizeof bits);
-  *p = x != x ? 0x7fc0 : static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);  // to nearest, ties to even
+  *p = x != x ? 0x7fc0 : static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);  // round to nearest even
 }
 
-DS2_INLINE void store_as(float *p, V v) { store(p, v); }
-DS2_INLINE void store_as(uint16_t *p, V v) {
+DS2_INLINE void store(uint16_t *p, V v) {
   typedef uint32_t Bits __attribute__((vector_size(W * 4)));
   Bits bits;
   memcpy(&bits, &v, sizeof bits);
   bits = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-  const Halves halves = __builtin_convertvector(bits, Halves);
+  const Bfloat16s halves = __builtin_convertvector(bits, Bfloat16s);
   memcpy(p, &halves, sizeof halves);
 }
 
-/// The W floats from p on, of which only the first `count` are there; -inf after.
+/// The first `count` < W elements at p, then -inf.
 template <class X>
-DS2_INLINE V load_some(const X *p, int32_t count) {
+DS2_INLINE V load_partial(const X *p, int32_t count) {
   V v = V{} + kNegativeInfinity;
   for (int32_t i = 0; i < count; ++i) v[i] = widen(p[i]);
   return v;
 }
 
-/// The V % W last logits of a row, -inf elsewhere.
+/// The last `symbols` % W logits of a row in the highest lanes, or all of a shorter row in the lowest; -inf elsewhere.
 template <class X>
-DS2_INLINE V load_last(const X *row, int32_t symbols) {
-  const int32_t rest = symbols % W;
-  if (symbols < W) return load_some(row, symbols);
+DS2_INLINE V load_tail(const X *row, int32_t symbols) {
+  const int32_t count = symbols % W;
+  if (symbols < W) return load_partial(row, symbols);
   const V v = load(row + symbols - W);
-  return lane_numbers() >= W - rest ? v : V{} + kNegativeInfinity;
+  return lane_indices() >= W - count ? v : V{} + kNegativeInfinity;
 }
 
-/// The best logit of a row, and the sum of exp(x - best) over all the others: the softmax's denominator less one, which may
-/// be tiny and still be all that an utterance costs. NaN where a logit is NaN.
+/// The largest logit of a row, and the sum of exp(x - largest) over all other logits: the softmax denominator minus 1,
+/// which may be tiny and still be the vector_end cost of an utterance. NaN if a logit is NaN.
 template <class X>
-DS2_INLINE void soften(const X *row, int32_t symbols, float &best, float &rest) {
-  const int32_t whole = symbols / W * W;
-  const V last = symbols % W ? load_last(row, symbols) : V{} + kNegativeInfinity;
-  V top[4] = {last, last, last, last};
+DS2_INLINE void compute_softmax_statistics(const X *row, int32_t symbols, float &largest, float &denom_minus_1) {
+  const int32_t vector_end = symbols / W * W;
+  const V last = symbols % W ? load_tail(row, symbols) : V{} + kNegativeInfinity;
+  V maxima[4] = {last, last, last, last};
   int32_t v = 0;
-  for (; v + 4 * W <= whole; v += 4 * W)
+  for (; v + 4 * W <= vector_end; v += 4 * W)
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) top[i] = larger(top[i], load(row + v + i * W));
-  for (; v < whole; v += W) top[0] = larger(top[0], load(row + v));
-  best = reduce(larger(larger(top[0], top[1]), larger(top[2], top[3])), [](V a, V b) { return larger(a, b); });
-  V others = {}, equals = {};
-  const auto take = [&](V x) {
-    const I equal = x == best;
-    others += equal < 0 ? V{} : exp(x - best);
-    equals -= __builtin_convertvector(equal, V);
+    for (int i = 0; i < 4; ++i) maxima[i] = max(maxima[i], load(row + v + i * W));
+  for (; v < vector_end; v += W) maxima[0] = max(maxima[0], load(row + v));
+  largest = reduce(max(max(maxima[0], maxima[1]), max(maxima[2], maxima[3])), [](V a, V b) { return max(a, b); });
+  V other_sum = {}, equal_count = {};
+  const auto accumulate = [&](V x) {
+    const I equal = x == largest;
+    other_sum += equal < 0 ? V{} : exp(x - largest);
+    equal_count -= __builtin_convertvector(equal, V);
   };
-  if (symbols % W) take(last);
-  for (v = 0; v < whole; v += W) take(load(row + v));
+  if (symbols % W) accumulate(last);
+  for (v = 0; v < vector_end; v += W) accumulate(load(row + v));
   const auto sum = [](V a, V b) { return a + b; };
-  rest = reduce(others, sum) + (reduce(equals, sum) - 1);
+  denom_minus_1 = reduce(other_sum, sum) + (reduce(equal_count, sum) - 1);
 }
 
-/// Fill the rows of an utterance; returns ln of the product of softmax denominators relative to the best logits, or NaN.
+/// Fill the rows of an utterance; return the log of the product of softmax denominators relative to the largest logits,
+/// or NaN if logits are not finite.
 template <class X>
-double measure(const CtcUtterance &u) {
-  double logs = 0, product = 1;
+double fill_softmax_rows(const CtcUtterance &u) {
+  double log_sum = 0, product = 1;
   const X *logits = static_cast<const X *>(u.logits);
   float *out = u.rows;
-  for (int32_t t = 0; t < u.T; ++t, logits += u.stride, out += kHead + u.U) {
-    float rest;
-    soften(logits, u.V, out[0], rest);
+  for (int32_t t = 0; t < u.T; ++t, logits += u.stride, out += kRowHeader + u.U) {
+    float denom_minus_1;
+    compute_softmax_statistics(logits, u.V, out[0], denom_minus_1);
     if (out[0] - out[0] != 0) return out[0] - out[0];
-    out[1] = 1 / (1 + rest);
-    if (u.V <= kSmall) {
-      for (int32_t v = 0; v < u.V; ++v) out[kHead + v] = widen(logits[v]);
+    out[1] = 1 / (1 + denom_minus_1);
+    if (u.V <= kSmallAlphabet) {
+      for (int32_t v = 0; v < u.V; ++v) out[kRowHeader + v] = widen(logits[v]);
     } else {
-      for (int32_t s = 0; s < u.U; ++s) out[kHead + s] = widen(logits[u.symbols[s]]);
+      for (int32_t s = 0; s < u.U; ++s) out[kRowHeader + s] = widen(logits[u.symbols[s]]);
     }
-    product *= 1 + static_cast<double>(rest);  // at most 2^31 times as much with every frame
-    if (t % 32 == 31) logs += log(product), product = 1;
+    product *= 1 + static_cast<double>(denom_minus_1);  // grows by at most 2^31 per frame
+    if (t % 32 == 31) log_sum += log(product), product = 1;
   }
-  return logs + log(product);
+  return log_sum + log(product);
 }
 
-/// Apply f to p[0..count) by vectors, the last one overlapping the one before or, where there is none, in a copy.
+/// Store f(in[v..v+W), v) to out for all vectors. The last vector overlaps the one before it; if there is only a
+/// partial vector, it is padded with -inf.
 template <class X, class F>
-DS2_INLINE void for_vectors(X *out, const X *in, int32_t count, const F &f) {
+DS2_INLINE void map_vectors(X *out, const X *in, int32_t count, const F &f) {
   int32_t v = 0;
-  for (; v + W <= count; v += W) store_as(out + v, f(load(in + v), v));
+  for (; v + W <= count; v += W) store(out + v, f(load(in + v), v));
   if (v == count) return;
-  if (v > 0) return store_as(out + count - W, f(load(in + count - W), count - W));
-  const V result = f(load_some(in, count), 0);
-  for (; v < count; ++v) narrow_to(out + v, result[v]);
+  if (v > 0) return store(out + count - W, f(load(in + count - W), count - W));
+  const V result = f(load_partial(in, count), 0);
+  for (; v < count; ++v) store_scalar(out + v, result[v]);
 }
 
-/// dcost * (softmax - occupancy) of one frame.
+/// Write scale * (softmax - occupancy) for one frame.
 template <class X>
 void write_gradient(const CtcGradient &g) {
   X *out = static_cast<X *>(g.gradient);
@@ -135,21 +136,21 @@ void write_gradient(const CtcGradient &g) {
     return;
   }
   const X *x = static_cast<const X *>(g.logits);
-  const float best = g.row[0], factor = g.scale * g.row[1], *taken = g.row + kHead;
-  const auto softmax = [&](V logits) { return exp(logits - best) * factor; };
-  if (g.V <= kSmall) {
-    for_vectors(out, x, g.V, [&](V logits, int32_t v) {
-      return softmax(logits) - g.scale * (g.V < W ? load(taken, g.V) : load(taken + v));
+  const float largest = g.row[0], factor = g.scale * g.row[1], *occupancies = g.row + kRowHeader;
+  const auto softmax = [&](V logits) { return exp(logits - largest) * factor; };
+  if (g.V <= kSmallAlphabet) {
+    map_vectors(out, x, g.V, [&](V logits, int32_t v) {
+      return softmax(logits) - g.scale * (g.V < W ? load(occupancies, g.V) : load(occupancies + v));
     });
     return;
   }
-  for_vectors(out, x, g.V, [&](V logits, int32_t) { return softmax(logits); });
+  map_vectors(out, x, g.V, [&](V logits, int32_t) { return softmax(logits); });
   for (int32_t s = 0; s < g.U; s += W) {
     const int32_t count = g.U - s < W ? g.U - s : W;
     float chosen[W] = {}, gradient[W];
     for (int32_t i = 0; i < count; ++i) chosen[i] = widen(x[g.symbols[s + i]]);
-    store(gradient, softmax(load(chosen)) - g.scale * load(taken + s, count));
-    for (int32_t i = 0; i < count; ++i) narrow_to(out + g.symbols[s + i], gradient[i]);
+    store(gradient, softmax(load(chosen)) - g.scale * load(occupancies + s, count));
+    for (int32_t i = 0; i < count; ++i) store_scalar(out + g.symbols[s + i], gradient[i]);
   }
 }
 

@@ -5,10 +5,11 @@
 
 ds2::Isa ds2::best_isa(bool bfloat16) {
 #if defined(__x86_64__)
-  const char *asked = std::getenv("DS2_NATIVE_ISA");
-  const auto is = [asked](const char *name) { return asked && std::strcmp(asked, name) == 0; };
-  const bool lesser = is("base") || is("avx2") || is("avx512");  // any other name asks for nothing
-  const auto allows = [&](const char *name) { return !lesser || is(name); };
+  const char *requested = std::getenv("DS2_NATIVE_ISA");
+  const auto is_requested = [requested](const char *name) { return requested && std::strcmp(requested, name) == 0; };
+  // any other name is ignored
+  const bool limited = is_requested("base") || is_requested("avx2") || is_requested("avx512");
+  const auto allows = [&](const char *name) { return !limited || is_requested(name); };
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && allows("avx512")) {
 #if DS2_HAVE_BF16

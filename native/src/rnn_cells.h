@@ -1,26 +1,26 @@
-// The cells: what a recurrent layer computes from its projections x and the products u = U h, and the gradients of it,
-// W units at a time. native/include/ds2_native.h has the formulas.
+// The cells: the step from projections x and products u = U h to the next state, and its gradient, for W units at a
+// time. The formulas are in native/include/ds2_native.h.
 //
-// Each cell says:
-//   gates     projections a unit
-//   together  gates whose products share a walk along the sum; the tile's columns are gates, or units where gates = 1
-//   saved     vectors that forward leaves for backward beside h
-//   remembers whether W floats a row are carried from frame to frame beside h, in forward and in backward
-//   apart     whether the last gate's gradient of u differs from that of x
-//   looks     whether it reads the last state itself, not only through u
+// Each cell is a policy class:
+//   gates              projections per unit
+//   gates_per_product  gates computed by one call of `multiply` as columns of a tile (several units if gates = 1)
+//   saved              values per unit that forward saves for backward, besides h
+//   has_carry          whether a second value per unit is carried from frame to frame, in forward and in backward
+//   separate_du        whether the gradient of the last gate's u differs from that of its x
+//   uses_last_h        whether the last state is read directly, not only through u
 #pragma once
 #include "ds2_native.h"
 #include "simd.h"
 
 namespace {
 
-/// The candidate's nonlinearity: its value, and the gradient d seen through it where its value was y.
+/// A nonlinearity: its value, and its gradient given the upstream gradient d and the value y.
 struct Tanh {
   DS2_INLINE_MEMBER static V value(V x) { return tanh(x); }
   DS2_INLINE_MEMBER static V gradient(V d, V y) { return d * (1.0f - y * y); }
 };
 
-/// The paper's ReLU, cut at 20, flat at both ends. A NaN stays one.
+/// The paper's clipped ReLU, min(max(x, 0), 20), with gradient zero at both ends. NaN is propagated.
 struct ClippedRelu {
   DS2_INLINE_MEMBER static V value(V x) {
     const V low = {}, high = low + DS2_CLIP;
@@ -36,8 +36,8 @@ struct ClippedRelu {
 
 template <class F>
 struct Simple {
-  static constexpr int gates = 1, together = 1, saved = 0;
-  static constexpr bool remembers = false, apart = false, looks = false;
+  static constexpr int gates = 1, gates_per_product = 1, saved = 0;
+  static constexpr bool has_carry = false, separate_du = false, uses_last_h = false;
 
   DS2_INLINE_MEMBER static V step(const V *x, const V *u, V, float *, float *) { return F::value(x[0] + u[0]); }
   DS2_INLINE_MEMBER static void gradient(V dh, V h, V, const float *, const float *, float *, V *dx, V *) {
@@ -47,12 +47,12 @@ struct Simple {
 
 template <class F>
 struct Gru {
-  static constexpr int gates = 3, together = 3, saved = 4;
-  static constexpr bool remembers = true, apart = true, looks = true;
+  static constexpr int gates = 3, gates_per_product = 3, saved = 4;
+  static constexpr bool has_carry = true, separate_du = true, uses_last_h = true;
 
   DS2_INLINE_MEMBER static V step(const V *x, const V *u, V last, float *, float *saved) {
     V r = x[0] + u[0], z = x[1] + u[1];
-    sigmoids(r, z);
+    sigmoid_pair(r, z);
     const V n = F::value(x[2] + r * u[2]);
     if (saved) {
       store(saved, r);
@@ -62,13 +62,13 @@ struct Gru {
     }
     return n + z * (last - n);
   }
-  /// memory: what z lets through to the frame before
-  DS2_INLINE_MEMBER static void gradient(V dh, V, V last, const float *saved, const float *, float *memory, V *dx,
+  /// carry: the gradient that z passes on to the previous state
+  DS2_INLINE_MEMBER static void gradient(V dh, V, V last, const float *saved, const float *, float *carry, V *dx,
                                          V *du) {
     const V r = load(saved), z = load(saved + W), n = load(saved + 2 * W), u = load(saved + 3 * W);
-    dh += load(memory);
+    dh += load(carry);
     const V dn = F::gradient(dh * (1.0f - z), n);
-    store(memory, dh * z);
+    store(carry, dh * z);
     dx[0] = dn * u * r * (1.0f - r);
     dx[1] = dh * (last - n) * z * (1.0f - z);
     dx[2] = dn;
@@ -77,16 +77,16 @@ struct Gru {
 };
 
 struct Lstm {
-  static constexpr int gates = 4, together = 2, saved = 5;
-  static constexpr bool remembers = true, apart = false, looks = false;
+  static constexpr int gates = 4, gates_per_product = 2, saved = 5;
+  static constexpr bool has_carry = true, separate_du = false, uses_last_h = false;
 
-  /// memory: c
-  DS2_INLINE_MEMBER static V step(const V *x, const V *u, V, float *memory, float *saved) {
+  /// carry: the cell state c
+  DS2_INLINE_MEMBER static V step(const V *x, const V *u, V, float *carry, float *saved) {
     V i = x[0] + u[0], f = x[1] + u[1], o = x[3] + u[3];
-    sigmoids(i, f);
+    sigmoid_pair(i, f);
     o = 1.0f / (1.0f + exp(-o));
-    const V g = tanh(x[2] + u[2]), c = f * load(memory) + i * g;
-    store(memory, c);
+    const V g = tanh(x[2] + u[2]), c = f * load(carry) + i * g;
+    store(carry, c);
     if (saved) {
       store(saved, i);
       store(saved + W, f);
@@ -96,21 +96,21 @@ struct Lstm {
     }
     return o * tanh(c);
   }
-  /// memory: the gradient of c that comes from the frame after. before: what that frame's predecessor saved, or NULL.
-  DS2_INLINE_MEMBER static void gradient(V dh, V, V, const float *saved, const float *before, float *memory, V *dx,
+  /// carry: the gradient of c from the next frame. previous: the values saved by the previous frame, or NULL.
+  DS2_INLINE_MEMBER static void gradient(V dh, V, V, const float *saved, const float *previous, float *carry, V *dx,
                                          V *) {
     const V i = load(saved), f = load(saved + W), g = load(saved + 2 * W), o = load(saved + 3 * W);
-    const V y = tanh(load(saved + 4 * W)), dc = load(memory) + dh * o * (1.0f - y * y);
-    store(memory, dc * f);
+    const V y = tanh(load(saved + 4 * W)), dc = load(carry) + dh * o * (1.0f - y * y);
+    store(carry, dc * f);
     dx[0] = dc * g * i * (1.0f - i);
-    dx[1] = before ? dc * load(before + 4 * W) * f * (1.0f - f) : V{};
+    dx[1] = previous ? dc * load(previous + 4 * W) * f * (1.0f - f) : V{};
     dx[2] = dc * i * (1.0f - g * g);
     dx[3] = dh * y * o * (1.0f - o);
   }
 };
 
-/// Unit vectors of a forward tile: a cell of one gate fills the columns of a product with more units.
+/// Vectors of units per forward tile: a cell with a single gate fills the columns of the tile with more units.
 template <class Cell>
-constexpr int32_t kUnits = Cell::gates == 1 ? 3 : 1;
+constexpr int32_t kTileVectors = Cell::gates == 1 ? 3 : 1;
 
 }  // namespace

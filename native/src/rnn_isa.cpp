@@ -1,4 +1,4 @@
-// Compiled once for each instruction set, with DS2_ISA, DS2_WIDTH, DS2_ROWS given by the build.
+// Compiled once per instruction set; the build defines DS2_ISA, DS2_WIDTH, DS2_ROWS and DS2_PREFETCH.
 #include "rnn_steps.h"
 #include "rnn_weights.h"
 
@@ -9,7 +9,7 @@ namespace {
 
 template <class Cell>
 constexpr CellKernels kernels_of() {
-  return {{Cell::gates, Cell::saved, Cell::remembers, Cell::apart}, forward<Cell>, backward<Cell>, weights<Cell>};
+  return {{Cell::gates, Cell::saved, Cell::has_carry, Cell::separate_du}, forward<Cell>, backward<Cell>, weights<Cell>};
 }
 
 }  // namespace

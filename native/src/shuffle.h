@@ -1,4 +1,4 @@
-// Moving numbers between the lanes of vectors, and reading floats as their bits.
+// Lane permutations and reductions of vectors, and bit casts between floats and integers.
 #pragma once
 #include "simd.h"
 
@@ -24,47 +24,47 @@ DS2_INLINE I load_ints(const void *p) {
 
 DS2_INLINE void store_ints(void *p, I v) { memcpy(p, &v, sizeof v); }
 
-DS2_INLINE V larger(V a, V b) { return a > b ? a : b; }
-DS2_INLINE I larger(I a, I b) { return a > b ? a : b; }
+DS2_INLINE V max(V a, V b) { return a > b ? a : b; }
+DS2_INLINE I max(I a, I b) { return a > b ? a : b; }
 
-DS2_INLINE I lane_numbers() {
+DS2_INLINE I lane_indices() {
   I lanes;
   for (int i = 0; i < W; ++i) lanes[i] = i;
   return lanes;
 }
 
-/// Lanes of a vector that `pick` chooses from at once without going through memory; 0 where it cannot.
+/// Lanes of a lookup table that `permute` can index in registers; 0 where it would go through memory.
 #if defined(__clang__)
-constexpr int kTable = 0;
+constexpr int kTableLanes = 0;
 #else
-constexpr int kTable = W >= 8 ? W : 0;
+constexpr int kTableLanes = W >= 8 ? W : 0;
 #endif
 
-/// Lane i of the result is lane chosen[i] of a, or of b where that is W or more.
+/// Lane i of the result is lane index[i] of the concatenation of a and b.
 template <class T>
-DS2_INLINE T pick(T a, T b, I chosen) {
+DS2_INLINE T permute(T a, T b, I index) {
 #if defined(__clang__)
   T out;
-  for (int i = 0; i < W; ++i) out[i] = chosen[i] < W ? a[chosen[i]] : b[chosen[i] - W];
+  for (int i = 0; i < W; ++i) out[i] = index[i] < W ? a[index[i]] : b[index[i] - W];
   return out;
 #else
-  return __builtin_shuffle(a, b, chosen);
+  return __builtin_shuffle(a, b, index);
 #endif
 }
 
-/// Lanes `by`, by + 1 … of a, followed by the first ones of b.
+/// The W lanes of the concatenation of a and b that start at lane `by`.
 template <int by, class T>
 DS2_INLINE T slide(T a, T b) {
-  return pick(a, b, lane_numbers() + by);
+  return permute(a, b, lane_indices() + by);
 }
 
-/// All lanes joined by `join`, in the same order on every call.
-template <class Join>
-DS2_INLINE float reduce(V v, Join join) {
-  if constexpr (W > 8) v = join(v, slide<W / 2>(v, v));
-  if constexpr (W > 4) v = join(v, slide<(W > 8 ? 4 : W / 2)>(v, v));
-  v = join(v, slide<2>(v, v));
-  v = join(v, slide<1>(v, v));
+/// Reduce all lanes with `op`, in a fixed order.
+template <class Op>
+DS2_INLINE float reduce(V v, Op op) {
+  if constexpr (W > 8) v = op(v, slide<W / 2>(v, v));
+  if constexpr (W > 4) v = op(v, slide<(W > 8 ? 4 : W / 2)>(v, v));
+  v = op(v, slide<2>(v, v));
+  v = op(v, slide<1>(v, v));
   return v[0];
 }
 

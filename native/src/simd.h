@@ -1,8 +1,9 @@
-// Vectors of DS2_WIDTH floats, the gate functions and the matrix product every kernel here is built on.
-// Included once for each instruction set; all of it has internal linkage, so the copies cannot be mixed up by the linker.
+// Vectors of DS2_WIDTH floats, the gate functions and the matrix product that all kernels are built on.
+// Compiled once per instruction set; everything has internal linkage, so the linker cannot mix up the copies.
 //
-// A product reads its operands as 32-bit words: a float, or with DS2_BF16 two bfloat16 that follow each other along the
-// sum. Either way the sums are floats, and words are packed and broadcast alike; only `words`, `narrow` and `dot` differ.
+// A product reads its operands as 32-bit words: one float, or with DS2_BF16 two bfloat16 values that are adjacent along
+// the summed dimension. Sums are floats in both cases, and words are packed and broadcast in the same way; only
+// `pack_words`, `store_operand` and `dot` differ.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -16,8 +17,8 @@
 
 namespace {
 
-constexpr int W = DS2_WIDTH;  // floats of a vector
-constexpr int R = DS2_ROWS;   // rows of a tile; R * 3 accumulators, 3 columns and a broadcast fill the registers
+constexpr int W = DS2_WIDTH;  // floats per vector
+constexpr int R = DS2_ROWS;   // rows per tile: R * 3 accumulators, 3 columns and a broadcast value fill the registers
 
 typedef float V __attribute__((vector_size(W * 4)));
 typedef int32_t I __attribute__((vector_size(W * 4)));
@@ -30,7 +31,7 @@ DS2_INLINE V load(const float *p) {
 
 DS2_INLINE void store(float *p, V v) { memcpy(p, &v, sizeof v); }
 
-/// The first `count` floats at p, zeros after.
+/// The first `count` floats at p, then zeros.
 DS2_INLINE V load(const float *p, int count) {
   if (count >= W) return load(p);
   V v = {};
@@ -43,7 +44,7 @@ DS2_INLINE void store(float *p, V v, int count) {
   for (int i = 0; i < count; ++i) p[i] = v[i];
 }
 
-/// e^f to 2 ulp for |f| <= ln(2) / 2.
+/// e^f within 2 ulp, for |f| <= ln(2) / 2.
 DS2_INLINE V exp_reduced(V f) {
   V p = f * 1.9875691500e-4f + 1.3981999507e-3f;
   p = p * f + 8.3334519073e-3f;
@@ -53,17 +54,17 @@ DS2_INLINE V exp_reduced(V f) {
   return p * (f * f) + (f + 1.0f);
 }
 
-/// x as k ln(2) + f, |f| <= ln(2) / 2, for |x| < 2^21; k is an integer, by its bits less kRoundBits.
-constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+/// Split x, |x| < 2^21, into k ln(2) + f with |f| <= ln(2) / 2; returns f. The integer k is k_bits - kRoundBits.
+constexpr float kRoundMagic = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
 constexpr int32_t kRoundBits = 0x4b400000;
 
 DS2_INLINE V reduce_argument(V x, I &k_bits) {
-  const V shifted = x * 1.44269504f + kRound, k = shifted - kRound;
+  const V shifted = x * 1.44269504f + kRoundMagic, k = shifted - kRoundMagic;
   memcpy(&k_bits, &shifted, sizeof k_bits);
   return (x - k * 0.693359375f) - k * -2.12194440e-4f;
 }
 
-/// e^x to 2 ulp for |x| <= 80, clamped beyond; a NaN stays one.
+/// e^x within 2 ulp, x clamped to [-80, 80]; NaN is propagated.
 DS2_INLINE V exp(V x) {
   const V lowest = V{} - 80.0f, highest = V{} + 80.0f;
   x = x < lowest ? lowest : x;
@@ -76,8 +77,8 @@ DS2_INLINE V exp(V x) {
   return exp_reduced(f) * scale;
 }
 
-/// σ(x) and σ(y) with one division between them.
-DS2_INLINE void sigmoids(V &x, V &y) {
+/// Replace x and y by σ(x) and σ(y), with a single division.
+DS2_INLINE void sigmoid_pair(V &x, V &y) {
   const V a = 1.0f + exp(-x), b = 1.0f + exp(-y), inverse = 1.0f / (a * b);
   x = inverse * b;
   y = inverse * a;
@@ -86,21 +87,21 @@ DS2_INLINE void sigmoids(V &x, V &y) {
 DS2_INLINE V tanh(V x) { return 1.0f - 2.0f / (1.0f + exp(x + x)); }
 
 #if DS2_BF16
-constexpr int P = 2;  // terms of a sum that a word holds
+constexpr int P = 2;  // terms of a sum per word
 
-/// Write units unit.. of an operand row.
-DS2_INLINE void narrow(float *row, ptrdiff_t unit, V v) {
+/// Store W units of an operand row, from `unit` on.
+DS2_INLINE void store_operand(float *row, ptrdiff_t unit, V v) {
   const auto halves = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(v));
   memcpy(reinterpret_cast<uint16_t *>(row) + unit, &halves, sizeof halves);
 }
 
-DS2_INLINE __m512i rounded(V v) {
+DS2_INLINE __m512i to_bf16_words(V v) {
   return _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(reinterpret_cast<__m512>(v))));
 }
 
-/// Words of `first` and `second`, lane by lane.
-DS2_INLINE V words(V first, V second) {
-  return reinterpret_cast<V>(_mm512_or_si512(rounded(first), _mm512_slli_epi32(rounded(second), 16)));
+/// One word per lane, holding the terms `first` and `second`.
+DS2_INLINE V pack_words(V first, V second) {
+  return reinterpret_cast<V>(_mm512_or_si512(to_bf16_words(first), _mm512_slli_epi32(to_bf16_words(second), 16)));
 }
 
 DS2_INLINE V dot(V sum, float x, V column) {
@@ -111,16 +112,16 @@ DS2_INLINE V dot(V sum, float x, V column) {
 #else
 constexpr int P = 1;
 
-DS2_INLINE V words(V first, V) { return first; }
-DS2_INLINE void narrow(float *row, ptrdiff_t unit, V v) { store(row + unit, v); }
+DS2_INLINE V pack_words(V first, V) { return first; }
+DS2_INLINE void store_operand(float *row, ptrdiff_t unit, V v) { store(row + unit, v); }
 DS2_INLINE V dot(V sum, float x, V column) { return sum + x * column; }
 #endif
 
-/// Words of a sum of n terms.
-constexpr ptrdiff_t words_of(ptrdiff_t n) { return (n + P - 1) / P; }
+/// Words that hold n terms of a sum.
+constexpr ptrdiff_t word_count(ptrdiff_t n) { return (n + P - 1) / P; }
 
-/// out[i][c] = sum over k of a[i*row_stride + k*step] . b[k*C + c], plus what out held if `add`: `rows` rows of A against
-/// C packed vectors.
+/// out[i][c] = sum over k of a[i*row_stride + k*step] . b[k*C + c], added to out if `add`: the product of `rows` rows
+/// of A with C packed vectors per term.
 template <int rows, int C>
 __attribute__((noinline)) void multiply(V *out, const float *a, ptrdiff_t row_stride, ptrdiff_t step, const float *b,
                                         ptrdiff_t depth, bool add) {
@@ -134,7 +135,7 @@ __attribute__((noinline)) void multiply(V *out, const float *a, ptrdiff_t row_st
 #pragma GCC unroll 4
     for (int c = 0; c < C; ++c) {
       column[c] = load(b + c * W);
-      __builtin_prefetch(b + (c + DS2_AHEAD * C) * W);
+      __builtin_prefetch(b + (c + DS2_PREFETCH * C) * W);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < rows; ++i) {
@@ -152,19 +153,19 @@ __attribute__((noinline)) void multiply(V *out, const float *a, ptrdiff_t row_st
 typedef void (*Multiply)(V *, const float *, ptrdiff_t, ptrdiff_t, const float *, ptrdiff_t, bool);
 
 template <int C>
-Multiply multiply_of(int rows) {
+Multiply multiply_table(int rows) {
   static const Multiply table[8] = {
       multiply<1, C>,           multiply<2, C>,           multiply<3, C>,           multiply<4, C>,
       multiply<R < 5 ? R : 5, C>, multiply<R < 6 ? R : 6, C>, multiply<R < 7 ? R : 7, C>, multiply<R < 8 ? R : 8, C>};
   return table[rows - 1];
 }
 
-/// The product for a tile of `rows` (1..R) by `columns` (1..3) vectors.
-inline Multiply multiply_for(int rows, int columns) {
-  return columns == 3 ? multiply_of<3>(rows) : columns == 2 ? multiply_of<2>(rows) : multiply_of<1>(rows);
+/// The instance of `multiply` for a tile of `rows` (1..R) by `columns` (1..3) vectors.
+inline Multiply select_multiply(int rows, int columns) {
+  return columns == 3 ? multiply_table<3>(rows) : columns == 2 ? multiply_table<2>(rows) : multiply_table<1>(rows);
 }
 
-/// Part `i` of `count` things dealt into `parts` nearly equal runs.
+/// First index of part `i` when `count` items are split into `parts` contiguous, nearly equal parts.
 inline int32_t part_begin(int32_t i, int32_t count, int32_t parts) {
   return static_cast<int32_t>(static_cast<int64_t>(i) * count / parts);
 }

@@ -12,14 +12,14 @@ void ds2::run_tasks(int count, int threads, void (*task)(void *, int), void *con
   const auto work = [&]() noexcept {
     for (int i; (i = next.fetch_add(1)) < count;) task(context, i);
   };
-  std::array<std::thread, 63> helpers;
-  const int wanted = std::min({threads - 1, count - 1, static_cast<int>(helpers.size())});
+  std::array<std::thread, 63> workers;
+  const int wanted = std::min({threads - 1, count - 1, static_cast<int>(workers.size())});
   int started = 0;
   try {
-    for (; started < wanted; ++started) helpers[started] = std::thread(work);
+    for (; started < wanted; ++started) workers[started] = std::thread(work);
   } catch (const std::system_error &) {
   } catch (const std::bad_alloc &) {
   }
   work();
-  for (int i = 0; i < started; ++i) helpers[i].join();
+  for (int i = 0; i < started; ++i) workers[i].join();
 }

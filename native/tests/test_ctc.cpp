@@ -1,6 +1,6 @@
-// CTC against its formulas in double precision and the log domain. Run under the sanitizers this also proves that no call
-// reads or writes outside the buffers of the documented sizes; logits that may not be read are NaN, as is all that is
-// to be written.
+// CTC compared with its formulas in the log domain and double precision. Under the sanitizers this also proves that no
+// call reads or writes outside buffers of the documented sizes. Logits that must not be read and all outputs start as
+// NaN.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -15,11 +15,11 @@
 namespace {
 
 using Doubles = std::vector<double>;
-constexpr double kNever = -std::numeric_limits<double>::infinity();
+constexpr double kLogZero = -std::numeric_limits<double>::infinity();
 
 struct Problem {
   int32_t T, N, V, L, blank;
-  float range;  // logits are uniform within it
+  float range;  // logits are uniform in -range..range
   bool batch_first, bfloat16;
   std::vector<int32_t> targets, input_lengths, target_lengths;
   std::vector<float> logits;
@@ -46,25 +46,25 @@ float widen(uint16_t x) {
 
 double log_add(double a, double b) {
   const double top = std::max(a, b);
-  return top == kNever ? kNever : top + std::log1p(std::exp(std::min(a, b) - top));
+  return top == kLogZero ? kLogZero : top + std::log1p(std::exp(std::min(a, b) - top));
 }
 
-/// The cost of utterance n; its gradient into `gradient`, laid out as the logits.
+/// The cost of utterance n; its gradient is written to `gradient`, which has the layout of the logits.
 double reference(const Problem &p, int n, Doubles &gradient) {
   const int T = p.input_lengths[n], L = p.target_lengths[n], S = 2 * L + 1;
-  if (T == 0) return L == 0 ? 0 : -kNever;
+  if (T == 0) return L == 0 ? 0 : -kLogZero;
   std::vector<int> states(S, p.blank);
   for (int i = 0; i < L; ++i) states[2 * i + 1] = p.targets[static_cast<size_t>(n) * p.L + i];
-  Doubles log_p(static_cast<size_t>(T) * p.V), alpha(static_cast<size_t>(T) * S, kNever), beta(alpha);
+  Doubles log_p(static_cast<size_t>(T) * p.V), alpha(static_cast<size_t>(T) * S, kLogZero), beta(alpha);
   for (int t = 0; t < T; ++t) {
-    double z = kNever;
+    double z = kLogZero;
     for (int v = 0; v < p.V; ++v) z = log_add(z, p.logits[p.at(t, n) + v]);
     for (int v = 0; v < p.V; ++v) log_p[t * p.V + v] = p.logits[p.at(t, n) + v] - z;
   }
   const auto skips = [&](int s) { return s >= 2 && states[s] != states[s - 2]; };
   for (int t = 0; t < T; ++t)
     for (int s = 0; s < S; ++s) {
-      double sum = t == 0 ? (s < 2 ? 0 : kNever) : alpha[(t - 1) * S + s];
+      double sum = t == 0 ? (s < 2 ? 0 : kLogZero) : alpha[(t - 1) * S + s];
       if (t > 0 && s >= 1) sum = log_add(sum, alpha[(t - 1) * S + s - 1]);
       if (t > 0 && skips(s)) sum = log_add(sum, alpha[(t - 1) * S + s - 2]);
       alpha[t * S + s] = sum + log_p[t * p.V + states[s]];
@@ -72,14 +72,14 @@ double reference(const Problem &p, int n, Doubles &gradient) {
   for (int t = T - 1; t >= 0; --t)
     for (int s = 0; s < S; ++s) {
       const auto next = [&](int to) { return beta[(t + 1) * S + to] + log_p[(t + 1) * p.V + states[to]]; };
-      double sum = t == T - 1 ? (s >= S - 2 ? 0 : kNever) : next(s);
+      double sum = t == T - 1 ? (s >= S - 2 ? 0 : kLogZero) : next(s);
       if (t < T - 1 && s + 1 < S) sum = log_add(sum, next(s + 1));
       if (t < T - 1 && s + 2 < S && skips(s + 2)) sum = log_add(sum, next(s + 2));
       beta[t * S + s] = sum;
     }
-  double total = kNever;
+  double total = kLogZero;
   for (int s = std::max(0, S - 2); s < S; ++s) total = log_add(total, alpha[(T - 1) * S + s]);
-  if (total == kNever) return -kNever;
+  if (total == kLogZero) return -kLogZero;
   for (int t = 0; t < T; ++t) {
     double *row = &gradient[p.at(t, n)];
     for (int v = 0; v < p.V; ++v) row[v] = std::exp(log_p[t * p.V + v]);
@@ -93,7 +93,7 @@ struct Run {
   std::vector<int32_t> verdicts;
 };
 
-/// Buffers of exactly the sizes asked for, so that the sanitizer sees one byte too many.
+/// Buffers have exactly the documented sizes, so that the sanitizer reports a single byte beyond them.
 Run run(const Problem &p, const std::vector<float> &dcosts, int threads, bool keep = true) {
   const ds2_ctc_shape shape = p.shape();
   size_t saved_bytes = 0, cost_bytes = 0, forward_bytes = 0;
@@ -173,12 +173,12 @@ bool check(const Problem &p) {
   return good;
 }
 
-bool expect(const char *what, bool holds) {
-  if (!holds) std::printf("FAIL %s\n", what);
-  return holds;
+bool expect(const char *name, bool passed) {
+  if (!passed) std::printf("FAIL %s\n", name);
+  return passed;
 }
 
-/// Utterances that have no gradient, each beside two that are fine.
+/// Utterances without a gradient, each between two valid ones.
 bool check_verdicts() {
   const auto verdict_of = [](void (*spoil)(Problem &)) {
     Problem p = make(6, 3, 5, 3, 2, false, false, 0);
@@ -194,8 +194,8 @@ bool check_verdicts() {
         if (!zero || !others) return -1;
       }
     const bool infinite = std::isinf(after.costs[1]), finite = std::isfinite(after.costs[1]);
-    const bool promised = after.verdicts[1] == DS2_CTC_TOO_SHORT || after.verdicts[1] == DS2_CTC_IMPOSSIBLE;
-    return !finite && infinite == promised ? after.verdicts[1] : -1;
+    const bool expected_infinite = after.verdicts[1] == DS2_CTC_TOO_SHORT || after.verdicts[1] == DS2_CTC_IMPOSSIBLE;
+    return !finite && infinite == expected_infinite ? after.verdicts[1] : -1;
   };
   constexpr float infinity = std::numeric_limits<float>::infinity();
   return expect("too short", verdict_of([](Problem &p) { p.input_lengths[1] = 3; }) == DS2_CTC_TOO_SHORT) &
@@ -215,8 +215,8 @@ bool check_verdicts() {
          expect("length -1", verdict_of([](Problem &p) { p.target_lengths[1] = -1; }) == DS2_CTC_BAD_LENGTH);
 }
 
-/// Lengths that are no lengths, on any number of threads.
-bool check_wild_lengths() {
+/// Lengths far outside the valid range, on any number of threads.
+bool check_invalid_lengths() {
   constexpr int32_t least = std::numeric_limits<int32_t>::min(), most = std::numeric_limits<int32_t>::max();
   bool good = true;
   for (const int32_t length : {least, -5, 100000, most})
@@ -227,10 +227,10 @@ bool check_wild_lengths() {
       const auto verdicts = run(p, std::vector<float>(6, 1), threads).verdicts;
       good = good && verdicts == std::vector<int32_t>(6, DS2_CTC_BAD_LENGTH);
     }
-  return expect("wild lengths", good);
+  return expect("invalid lengths", good);
 }
 
-/// An alignment that is all but certain in every one of many frames: what is left is less than floats keep of 1.
+/// An alignment that is almost certain in every frame: its cost is below the precision of floats near 1.
 bool check_certain(float gap) {
   Problem p = make(3000, 1, 29, 600, 1, false, false, 0);
   for (int t = 0; t < p.T; ++t)
@@ -250,7 +250,7 @@ bool check_refusals() {
   const auto with = [&](auto change) {
     ds2_ctc_shape s = shape;
     change(s);
-    return sizes(s) == DS2_INVALID && std::string(ds2_last_error()).find("need") == 0;
+    return sizes(s) == DS2_INVALID && std::string(ds2_last_error()).find("expected") == 0;
   };
   return expect("V = 0", with([](ds2_ctc_shape &s) { s.V = 0; })) &
          expect("blank = V", with([](ds2_ctc_shape &s) { s.blank = 5; })) &
@@ -276,7 +276,7 @@ int main() {
   good = check(make(0, 2, 4, 2, 1, false, false, 0)) && good;
   good = check(make(1200, 2, 29, 300, 50, false, false, 0)) && good;
   good = check_verdicts() && good;
-  good = check_wild_lengths() && good;
+  good = check_invalid_lengths() && good;
   for (const float gap : {8.0f, 12.0f, 15.0f, 17.0f, 30.0f}) good = check_certain(gap) && good;
   good = check_refusals() && good;
   return good ? 0 : 1;

@@ -1,5 +1,5 @@
-// The recurrent cells against their formulas, frame by frame in double precision, and against numerical gradients. Run under the
-// sanitizers this also proves that no call reads or writes outside the buffers of the documented sizes.
+// The recurrent cells compared with their formulas, frame by frame in double precision, and with numerical gradients.
+// Under the sanitizers this also proves that no call reads or writes outside buffers of the documented sizes.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -28,7 +28,7 @@ const char *const kNames[] = {"gru-tanh", "gru-relu", "rnn-tanh", "rnn-relu", "l
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 double clip(double x) { return x < 0 ? 0 : x > DS2_CLIP ? DS2_CLIP : x; }
 
-/// h (D, T, N, H) of the formulas.
+/// h (D, T, N, H) by the formulas.
 Doubles reference(const Problem &p, const Doubles &gates, const Doubles &recurrent) {
   const int G = p.gates(), H = p.H;
   Doubles h(static_cast<size_t>(p.D) * p.T * p.N * H, 0.0);
@@ -62,7 +62,7 @@ Doubles reference(const Problem &p, const Doubles &gates, const Doubles &recurre
   return h;
 }
 
-/// The rows of an array (directions, T, N, width) that lie within the lengths, in order.
+/// The rows within the lengths of an array (directions, T, N, width), in order.
 Floats packed(const Problem &p, const Floats &array, int directions) {
   const size_t width = array.size() / (static_cast<size_t>(directions) * p.T * p.N);
   Floats out;
@@ -79,7 +79,7 @@ bool same(const Floats &a, const Floats &b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-/// Exactly as many bytes as asked for, so that the sanitizer sees one too many.
+/// Buffers have exactly the documented sizes, so that the sanitizer reports a single byte beyond them.
 struct Run {
   Floats h, reserve, dgates, drecurrent;
 };
@@ -98,7 +98,7 @@ Run run(const Problem &p, const Floats &gates, const Floats &recurrent, const Fl
   ok = ok && !ds2_rnn_backward(&shape, recurrent.data(), p.lengths.data(), out.h.data(), out.reserve.data(), dh.data(),
                                p.D, out.dgates.data(), out.drecurrent.data(), backward.data(), backward_bytes, threads,
                                precision);
-  Floats unsaved(dh.size(), NAN);  // without a reserve, as when no gradient is asked for
+  Floats unsaved(dh.size(), NAN);  // without a reserve, as if no gradient were needed
   ok = ok && !ds2_rnn_forward(&shape, gates.data(), recurrent.data(), p.lengths.data(), unsaved.data(), nullptr,
                               forward.data(), forward_bytes, threads, precision);
   ok = ok && same(unsaved, out.h);
@@ -113,7 +113,7 @@ double weighted(const Problem &p, const Doubles &gates, const Doubles &recurrent
   return sum;
 }
 
-/// The largest difference between `found` and central differences, at up to 60 places.
+/// The largest difference between `found` and central differences, at up to 60 elements.
 double gradient_error(const Problem &p, Doubles gates, Doubles recurrent, const Floats &dh, bool of_gates,
                       const Floats &found) {
   Doubles &variable = of_gates ? gates : recurrent;
@@ -126,7 +126,7 @@ double gradient_error(const Problem &p, Doubles gates, Doubles recurrent, const 
     const double below = weighted(p, gates, recurrent, dh);
     variable[i] = kept;
     const double error = std::fabs((above - below) / (2 * step) - found[i]);
-    worst = error <= worst ? worst : error;  // a NaN is the worst
+    worst = error <= worst ? worst : error;  // a NaN counts as the worst
   }
   return worst;
 }
@@ -137,7 +137,7 @@ bool check(const Problem &p) {
   const int32_t G = p.gates();
   Floats gates(static_cast<size_t>(p.T) * p.N * G * p.H), recurrent(static_cast<size_t>(p.D) * G * p.H * p.H);
   Floats dh(static_cast<size_t>(p.D) * p.T * p.N * p.H);
-  // a ReLU also meets its upper end
+  // large enough that a ReLU reaches its upper clip, too
   for (float &x : gates) x = normal(random) * (p.relu() ? 8 : 1);
   for (float &x : recurrent) x = normal(random) / std::sqrt(static_cast<float>(p.H));
   for (float &x : dh) x = normal(random);
@@ -176,11 +176,11 @@ bool check_refusals() {
     return ds2_rnn_sizes(&shape, 1, &bytes, &bytes, &bytes) == DS2_INVALID &&
            std::string(ds2_last_error()).find(word) != std::string::npos;
   };
-  const ds2_rnn_shape fine{DS2_LSTM, 1, 1, 1, 1, 1};
+  const ds2_rnn_shape valid{DS2_LSTM, 1, 1, 1, 1, 1};
   const bool good = refuses({DS2_LSTM, 3, 1, 1, 1, 1}, "D=3") && refuses({5, 1, 1, 1, 1, 1}, "got 5") &&
                     refuses({-1, 1, 1, 1, 1, 1}, "got -1") &&
                     ds2_rnn_sizes(nullptr, 1, &bytes, &bytes, &bytes) == DS2_INVALID &&
-                    ds2_rnn_sizes(&fine, 1, nullptr, &bytes, &bytes) == DS2_INVALID &&
+                    ds2_rnn_sizes(&valid, 1, nullptr, &bytes, &bytes) == DS2_INVALID &&
                     ds2_abi_version() == DS2_ABI_VERSION;
   std::printf("%s refusals\n", good ? "ok  " : "FAIL");
   return good;
