@@ -1,10 +1,10 @@
-"""Kaldi archives: float matrices read in place from a mapped file, and Kaldi's compressed matrices.
+"""Kaldi archives of float or compressed matrices; float matrices are memory-mapped. Letters: T rows, D columns.
 
-An archive is a sequence of `id SPACE \\0B matrix`; a row points into it as `path:byte`, the byte of the `\\0B`, as in
-Kaldi's scp files. Kaldi, lhotse, ESPnet and kaldi_native_io read what is written here. Letters: T rows, D columns.
+An archive is a sequence of `id SPACE \\0B matrix`. A row refers to a matrix as `path:byte`, the position of its `\\0B`,
+as Kaldi's scp files do. Kaldi, lhotse, ESPnet and kaldi_native_io read archives written here.
 
-Compressed matrices follow Kaldi's src/matrix/compressed-matrix.cc: "CM " a byte an element with four quantiles a column
-(Kaldi's speech-feature format), "CM2 " two bytes an element, "CM3 " one byte an element on one scale.
+Compressed matrices follow Kaldi's src/matrix/compressed-matrix.cc: "CM " has one byte per element and four quantiles
+per column (Kaldi's speech-feature format), "CM2 " two bytes per element, "CM3 " one byte per element on one scale.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.errors import BadUtterance
+from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.io import open_out_bytes
 
 Matrix = NDArray[np.float32]
 QUANTILE_MAX = 65535
 SHORT_ROWS = 8
-"""Up to this many rows Kaldi's automatic choice is the two-byte format: column quantiles would not pay."""
+"""Up to this many rows Kaldi chooses the two-byte format, as quantiles per column would take more space."""
 
 
 class ArkWriter:
-    """Write matrices to an archive that appears whole when the `with` block ends well, or not at all.
+    """Write matrices to an archive, which appears when the `with` block succeeds, and otherwise not at all.
 
     >>> with ArkWriter("feats.1.ark") as ark:
     ...     row["feats"] = ark.write(row["id"], matrix)
@@ -41,7 +41,7 @@ class ArkWriter:
         self.path = os.fspath(path)
         self.compress = compress
         self._stack = contextlib.ExitStack()
-        self._at = 0
+        self._position = 0
 
     def __enter__(self) -> ArkWriter:
         self._file = self._stack.enter_context(open_out_bytes(self.path))
@@ -55,22 +55,42 @@ class ArkWriter:
     def write(self, key: str, matrix: NDArray[Any]) -> str:
         """Append one matrix under `key` (no spaces); return its `path:byte`.
 
-        matrix: (T, D) float32, or float64, which is kept ("DM") and never compressed.
+        matrix: (T, D) float32; float64 is written as such ("DM") and never compressed.
         """
         head = key.encode() + b" "
         body = _encode(matrix, self.compress)
-        at = self._at + len(head)
-        for piece in (head, b"\0B", *body):
-            self._at += self._file.write(piece)
-        return f"{self.path}:{at}"
+        start = self._position + len(head)
+        for part in (head, b"\0B", *body):
+            self._position += self._file.write(part)
+        return f"{self.path}:{start}"
+
+
+def archive_stem(stage: str, folder: str | None, out: str, default: str) -> str:
+    """Where a stage puts its archives: a path without its ending, named after OUT.
+
+    folder: the value of --dir; None for the folder `default` next to OUT. The stem is named `default` if OUT is a pipe.
+    UsageError if OUT is a pipe and no folder was given.
+
+    >>> archive_stem("featurize", None, "data/train.jsonl.gz", "feats")
+    'data/feats/train'
+    """
+    file = Path(out)
+    is_pipe = out == "-" or (file.exists() and not file.is_file())
+    if folder is None and is_pipe:
+        raise UsageError(f"{stage}: OUT is a pipe: give a folder for the archives (--dir {default})")
+    name = default if is_pipe else file.name.removesuffix(".gz").removesuffix(".jsonl")
+    if folder is not None:
+        return os.path.join(folder, name)
+    # relative, so that a manifest and its archives can be moved together
+    return os.path.relpath(file.parent / default / name)
 
 
 def read_matrix(ref: str, key: str | None = None) -> Matrix:
     """Read the matrix at `path:byte`.
 
-    ref: "feats/train.1.ark:8421".  key: when given, the id that must stand before the matrix, so that a row that
-    outlived its archive is noticed.
-    Returns (T, D) float32. A float matrix is a read-only view of the mapped file: nothing is copied.
+    ref: such as "feats/train.1.ark:8421".
+    key: if given, the id that must precede the matrix; detects a row older than its archive.
+    Returns (T, D) float32. A float matrix is a read-only view of the mapped file, not a copy.
     BadUtterance "missing-archive", "truncated-archive", "not-a-matrix", "stale-archive".
     """
     path, colon, byte = ref.rpartition(":")
@@ -83,16 +103,13 @@ def read_matrix(ref: str, key: str | None = None) -> Matrix:
     try:
         return _decode(data, at)
     except _OutOfFileError:
-        raise BadUtterance("truncated-archive", f"{path} ends inside the matrix at byte {at}") from None
+        raise BadUtterance("truncated-archive", f"{path} ends within the matrix at byte {at}") from None
     except _NotAMatrixError as e:
         raise BadUtterance("not-a-matrix", f"{ref}: {e}") from None
 
 
 def matrix_shape(ref: str, key: str | None = None) -> tuple[int, int]:
-    """Rows and columns of the matrix at `path:byte`, as `read_matrix` gives it, without decompressing it.
-
-    BadUtterance as there.
-    """
+    """Rows and columns of the matrix at `path:byte`, without decompressing it. BadUtterance as in `read_matrix`."""
     path, _, byte = ref.rpartition(":")
     if byte.isdecimal():
         data, at = _map(path), int(byte)
@@ -108,11 +125,11 @@ def matrix_shape(ref: str, key: str | None = None) -> tuple[int, int]:
 
 
 class _OutOfFileError(Exception):
-    """The file ends before the matrix does."""
+    """The file ends within the matrix."""
 
 
 class _NotAMatrixError(Exception):
-    """The bytes are not a matrix this module knows."""
+    """The bytes are no matrix in a known format."""
 
 
 def _check_key(ref: str, key: str | None, data: memoryview, at: int) -> None:
@@ -120,7 +137,9 @@ def _check_key(ref: str, key: str | None, data: memoryview, at: int) -> None:
         return
     head = key.encode() + b" "
     if bytes(data[max(0, at - len(head)) : at]) != head:
-        raise BadUtterance("stale-archive", f"{ref} does not hold {key!r}: the archive was made after this row")
+        raise BadUtterance(
+            "stale-archive", f"{ref}: this is not the matrix of {key!r}: the archive is newer than this row"
+        )
 
 
 def _map(path: str) -> memoryview:
@@ -134,7 +153,7 @@ def _map(path: str) -> memoryview:
 
 @lru_cache(maxsize=256)
 def _mapped(path: str, _inode: int, size: int, _mtime_ns: int) -> memoryview:
-    """One map an archive and version of it; views keep their map alive after it leaves the cache."""
+    """One map per version of an archive; views keep their map alive after it leaves the cache."""
     if size == 0:
         return memoryview(b"")
     with Path(path).open("rb") as f:
@@ -151,7 +170,7 @@ def _decode(data: memoryview, at: int) -> Matrix:
     if at + 5 > len(data):
         raise _OutOfFileError
     if bytes(data[at : at + 2]) != b"\0B":
-        raise _NotAMatrixError("no binary matrix starts there")
+        raise _NotAMatrixError("no binary matrix starts at this byte")
     token = bytes(data[at + 2 : at + 6]).partition(b" ")[0]
     at += 3 + len(token)
     if token in (b"FM", b"DM"):
@@ -164,12 +183,12 @@ def _decode(data: memoryview, at: int) -> Matrix:
         return flat.reshape(rows, columns).astype(np.float32, copy=False)
     if token in (b"CM", b"CM2", b"CM3"):
         return _decompress(data, at, token)
-    raise _NotAMatrixError(f"a Kaldi object of kind {token!r}, expected a matrix")
+    raise _NotAMatrixError(f"expected a matrix, found a Kaldi object of type {token!r}")
 
 
 def _sizes(rows: int, columns: int) -> tuple[int, int]:
     if rows < 0 or columns < 0:
-        raise _NotAMatrixError(f"its header says {rows} x {columns}")
+        raise _NotAMatrixError(f"its header gives a size of {rows} x {columns}")
     return rows, columns
 
 
@@ -191,7 +210,7 @@ def _decompress(data: memoryview, at: int, token: bytes) -> Matrix:
         return _as_float(_array(data, "u1", at, rows * columns).reshape(rows, columns), low, span, 255)
     quantiles = _as_float(_array(data, "<u2", at, 4 * columns).reshape(columns, 4), low, span, QUANTILE_MAX)
     codes = _array(data, "u1", at + 8 * columns, rows * columns).reshape(columns, rows)
-    # each column's 256 values are a piecewise linear table: decoding is one look-up
+    # a column has only 256 possible values, on a piecewise linear scale: decode by table look-up
     table = np.empty((columns, 256), np.float32)
     q0, q25, q75, q100 = (quantiles[:, i : i + 1] for i in range(4))
     steps = np.arange(256, dtype=np.float32)
@@ -226,14 +245,14 @@ def _compress(matrix: Matrix) -> list[Any]:
     columnwise = np.ascontiguousarray(matrix.T)
     quarter = rows // 4
     marks = np.sort(columnwise, axis=1)[:, [0, quarter, 3 * quarter, rows - 1]].T
-    # the four quantiles of a column must increase strictly, so that no part of its scale is empty
+    # the four quantiles of a column must increase strictly, so that no segment of its scale is empty
     q0, q25, q75, q100 = _to_uint16(marks, low, span).astype(np.int64)
     q0 = np.minimum(q0, QUANTILE_MAX - 3)
     q25 = np.clip(q25, q0 + 1, QUANTILE_MAX - 2)
     q75 = np.clip(q75, q25 + 1, QUANTILE_MAX - 1)
     quantiles = np.stack([q0, q25, q75, np.maximum(q100, q75 + 1)], axis=1).astype("<u2")
     p0, p25, p75, p100 = _as_float(quantiles, float(low), float(span), QUANTILE_MAX).T[:, :, None]
-    # a value above a segment adds all of that segment's steps, one below it adds none
+    # a value above a segment adds all steps of the segment, a value below it adds none
     codes = _steps(columnwise, p0, p25, 64)
     codes += _steps(columnwise, p25, p75, 128)
     codes += _steps(columnwise, p75, p100, 63)
@@ -242,7 +261,7 @@ def _compress(matrix: Matrix) -> list[Any]:
 
 
 def _steps(values: Matrix, low: Matrix, high: Matrix, count: int) -> NDArray[np.uint8]:
-    """How many of `count` equal steps from low to high a value has taken, to the nearest: 0 … count."""
+    """The nearest of `count` equal steps from low to high for each value: 0 … count."""
     scaled = values - low
     scaled *= np.float32(count) / (high - low)
     scaled += np.float32(0.5)

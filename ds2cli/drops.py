@@ -1,4 +1,4 @@
-"""The ledger of one run: what was kept, and what was left out and why. in = kept + dropped, always."""
+"""The ledger of a run: how many utterances were kept, and which were dropped and why. in = kept + dropped, always."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ds2cli.errors import BadUtterance, Ds2Error
 
 @dataclass
 class Ledger:
-    """Counts of one run, and a row for each utterance that was left out."""
+    """Counts of kept and dropped utterances. rows: one per dropped utterance, as in OUT.dropped.jsonl."""
 
     kept: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -21,16 +21,16 @@ class Ledger:
     bad: int = 0
 
     def drop(self, utterance: str, reason: str, detail: str = "", *, bad: bool = True) -> None:
-        """Leave one utterance out; `bad=False` is for what a rule leaves out on purpose, and is not held against it."""
+        """Record a dropped utterance. bad: False for one that an option or a rule excludes; --max-bad ignores those."""
         self.rows.append({"id": utterance, "reason": reason, "detail": detail, "bad": bad})
         self.reasons[reason] += 1
         self.bad += bad
 
     def drop_error(self, utterance: str, error: BadUtterance, *, bad: bool = True) -> None:
-        """Leave one utterance out for the reason its error names."""
+        """Record an utterance dropped because of this error."""
         self.drop(utterance, error.reason, error.detail, bad=bad)
 
-    def keep(self, rows: Iterable[Any]) -> Iterator[Any]:
+    def count_kept(self, rows: Iterable[Any]) -> Iterator[Any]:
         """Pass rows through and count them as kept."""
         for row in rows:
             self.kept += 1
@@ -38,24 +38,25 @@ class Ledger:
 
     @property
     def dropped(self) -> int:
-        """How many utterances were left out, for whatever reason."""
+        """Number of dropped utterances, bad or excluded."""
         return len(self.rows)
 
     @property
     def bad_percent(self) -> float:
-        """The share of bad utterances among all that were not left out on purpose, in percent."""
+        """Bad utterances in percent of those kept or bad."""
         return _percent(self.bad, self.kept + self.bad)
 
-    def refuse(self, name: str, max_bad: float, kept: int | None = None) -> None:
-        """Ds2Error (exit 1) when more than `max_bad` percent of the utterances are bad.
+    def enforce_max_bad(self, name: str, max_bad: float, kept: int | None = None) -> None:
+        """Ds2Error (exit status 1) if more than `max_bad` percent of the utterances are bad.
 
-        name: the stage, for the message.  kept: what a stage has made, where its rows may not have been counted yet.
+        name: of the stage, for the message.
+        kept: utterances that the stage has finished, if some are not counted yet [default: self.kept].
         """
         kept = self.kept if kept is None else kept
         percent = _percent(self.bad, kept + self.bad)
         if percent > max_bad:
             raise Ds2Error(
-                f"{name}: refused, {self.bad} of {kept + self.bad} utterances are bad "
+                f"{name}: refused: {self.bad} of {kept + self.bad} utterances are bad "
                 f"({percent:.1f} %, allowed {max_bad:g} %; --max-bad raises the limit)"
             )
 
@@ -65,8 +66,8 @@ class Ledger:
         reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(self.reasons.items()))
         return f"{text} ({reasons})" if reasons else text
 
-    def lines(self) -> Iterator[str]:
-        """The rows of `<OUT>.dropped.jsonl`."""
+    def format_lines(self) -> Iterator[str]:
+        """The lines of `<OUT>.dropped.jsonl`."""
         for row in self.rows:
             yield json.dumps(row, ensure_ascii=False).encode("utf-8", "replace").decode() + "\n"
 

@@ -1,36 +1,36 @@
-"""Everything that can go wrong because of a user, a file or one utterance.
+"""The errors that a user, a file or one utterance can cause.
 
-Ds2Error          ran, and the result is refused            exit status 1
-├── UsageError    options contradict or name nothing        exit status 2
-└── DataError     a file or a manifest is not what it says  exit status 3
-BadUtterance      one utterance is unusable: it is dropped and counted, the run goes on
+Ds2Error          the command ran, and its result is refused    exit status 1
+├── UsageError    wrong or contradictory options                exit status 2
+└── DataError     a missing or malformed file or row            exit status 3
+BadUtterance      one utterance is unusable: it is dropped and counted, and the command continues
 """
 
 from __future__ import annotations
 
 
 class Ds2Error(Exception):
-    """A failure with one line meant for the user: `where: what is wrong, expected / got (the fix)`."""
+    """A failure reported to the user as one line: `where: what is wrong: expected, found (the fix)`."""
 
     exit_code = 1
 
 
 class UsageError(Ds2Error):
-    """The options contradict each other or name something that does not exist."""
+    """Options that contradict each other or name something that does not exist."""
 
     exit_code = 2
 
 
 class DataError(Ds2Error):
-    """A file or a manifest row is malformed; the message carries `path:line` where there is one."""
+    """A missing or malformed file or manifest row; the message starts with `path:line` if a line is at fault."""
 
     exit_code = 3
 
 
 class BadUtterance(Exception):
-    """One utterance is unusable; the stage drops it with this reason and goes on.
+    """One unusable utterance: the stage drops it with this reason and continues.
 
-    reason: a kebab-case code that tables are counted by, as "truncated-audio".
+    reason: a kebab-case code to count by, such as "truncated-audio".
     detail: a short sentence with the numbers.
     """
 

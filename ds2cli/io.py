@@ -1,4 +1,4 @@
-"""Streams: '-' is stdin or stdout, '.gz' is compressed, and an output file appears whole or not at all."""
+"""Open inputs and outputs: '-' is stdin or stdout, '.gz' is compressed, and output files are replaced atomically."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from typing import Any, BinaryIO, TextIO
 from ds2cli.errors import DataError, UsageError
 
 
-def standard_in() -> TextIO:
+def standard_input() -> TextIO:
     """Standard input; DataError when the shell closed it."""
     if sys.stdin is None:
-        raise DataError("standard input is closed (fix: name a file, or < FILE)")
+        raise DataError("standard input is closed (name a file, or redirect one: < FILE)")
     return sys.stdin
 
 
 @contextlib.contextmanager
 def open_in(path: str) -> Iterator[TextIO]:
-    """Open `path` for reading UTF-8 text; '-' is standard input. Undecodable bytes come out as lone surrogates.
+    """Open `path` for reading UTF-8 text; '-' is standard input. Bytes that are not UTF-8 become lone surrogates.
 
-    DataError when the file is missing, is a folder, or its gzip stream ends early.
+    DataError if the file is missing, is a folder, or its gzip stream is broken.
     """
     if path == "-":
-        stream = standard_in()
+        stream = standard_input()
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
         yield stream
@@ -42,12 +42,12 @@ def open_in(path: str) -> Iterator[TextIO]:
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as e:
         raise DataError(f"{path}: {(e.strerror or 'cannot be opened').lower()}") from e
     except (EOFError, gzip.BadGzipFile, zlib.error) as e:
-        raise DataError(f"{path}: the gzip stream is broken ({e}); make the file again") from e
+        raise DataError(f"{path}: broken gzip file: {e} (write the file again)") from e
 
 
 @contextlib.contextmanager
 def open_out(path: str) -> Iterator[TextIO]:
-    """Open `path` for writing UTF-8 text; '-' is standard output; a regular file is renamed into place on success."""
+    """Open `path` for writing UTF-8 text; '-' is standard output. A regular file is renamed into place on success."""
     if path == "-":
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(encoding="utf-8", newline="\n")
@@ -55,13 +55,13 @@ def open_out(path: str) -> Iterator[TextIO]:
         sys.stdout.flush()
         return
     if not path.endswith(".gz"):
-        with _in_place(path) as file, file.open("w", encoding="utf-8", newline="\n") as f:
+        with _replacing(path) as file, file.open("w", encoding="utf-8", newline="\n") as f:
             yield f
         return
     with (
-        _in_place(path) as file,
+        _replacing(path) as file,
         file.open("wb") as raw,
-        # no name and no time inside: the same rows make the same file
+        # without a name and a time stamp, so that the same rows give the same bytes
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed,
         io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as f,
     ):
@@ -70,57 +70,57 @@ def open_out(path: str) -> Iterator[TextIO]:
 
 @contextlib.contextmanager
 def open_out_bytes(path: str) -> Iterator[BinaryIO]:
-    """Open `path` for writing bytes, with the same promise as `open_out`."""
+    """Open `path` for writing bytes; otherwise like `open_out`."""
     if path == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    with _in_place(path) as file, file.open("wb") as f:
+    with _replacing(path) as file, file.open("wb") as f:
         yield f
 
 
 def require_writable(path: str) -> None:
-    """DataError when a file could not be written there: to be told before long work, not after it."""
-    with contextlib.suppress(_Enough), _in_place(path) as file:
+    """DataError if no file can be written at `path`; to fail before long work instead of after it."""
+    with contextlib.suppress(_Discard), _replacing(path) as file:
         if not file.exists():
             file.open("wb").close()
-        raise _Enough
+        raise _Discard
 
 
-class _Enough(Exception):
-    """Leaves a file unwritten."""
+class _Discard(Exception):
+    """Ends `_replacing` without replacing the file."""
 
 
-def redirected(stream: TextIO | str) -> str:
-    """The regular file that a stream, or a name like /dev/stdout, leads to; "" for a pipe, a terminal or a device."""
+def redirect_target(stream: TextIO | str) -> str:
+    """The regular file behind a stream or a name such as /dev/stdout; "" for a pipe, a terminal or a device."""
     try:
         name = stream if isinstance(stream, str) else f"/proc/self/fd/{stream.fileno()}"
         file = os.path.realpath(name)
-        # a deleted file still has the name that it had
+        # the link of a deleted file still shows its old name
         return file if Path(file).is_file() and Path(name).samefile(file) else ""
     except (OSError, ValueError):
         return ""
 
 
 @contextlib.contextmanager
-def _in_place(path: str) -> Iterator[Path]:
-    """The file to write instead of `path`: a sibling that replaces it on success, or a pipe or device itself."""
+def _replacing(path: str) -> Iterator[Path]:
+    """The file to write: a temporary sibling that replaces `path` on success, or `path` itself for a pipe or device."""
     try:
         target = Path(path).resolve()
-        is_folder, is_other = target.is_dir(), Path(path).exists() and not Path(path).is_file()
+        is_folder, is_stream = target.is_dir(), Path(path).exists() and not Path(path).is_file()
     except OSError as e:
         raise DataError(f"{path}: {(e.strerror or str(e)).lower()}") from e
     if is_folder:
-        raise DataError(f"{path}: is a folder, expected a file to write")
-    if is_other:
-        # by its own name: that of a pipe, as /dev/stdout often is, cannot be resolved
+        raise DataError(f"{path}: this is a folder, expected a file name to write to")
+    if is_stream:
+        # unresolved: /dev/stdout often links to a pipe, whose target is no path
         yield Path(path)
         return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise DataError(f"{path}: its folder cannot be made: {(e.strerror or str(e)).lower()}") from e
-    # keeps the ending, so that a writer that looks at the name (gzip, an audio library) sees the same one
+        raise DataError(f"{path}: its folder cannot be created: {(e.strerror or str(e)).lower()}") from e
+    # keeps the ending, which some writers look at (gzip, audio libraries)
     part = target.with_name(f".{os.getpid()}.part.{target.name}")
     try:
         yield part
@@ -130,40 +130,41 @@ def _in_place(path: str) -> Iterator[Path]:
     except OSError as e:
         if isinstance(e, ConnectionError):
             raise
-        why = (e.strerror or str(e)).lower()
-        # an error that names another file comes from whoever makes what is written
-        theirs = e.filename not in (None, str(part))
-        raise DataError(f"{e.filename}: {why}" if theirs else f"{path}: cannot be written: {why}") from e
+        message = (e.strerror or str(e)).lower()
+        # an error that names another file was raised by the caller while it produced the content
+        is_other_file = e.filename not in (None, str(part))
+        raise DataError(f"{e.filename}: {message}" if is_other_file else f"{path}: cannot be written: {message}") from e
     finally:
         part.unlink(missing_ok=True)
 
 
 class FolderLock:
-    """Holds a folder, made if missing, for this process until it ends, however it ends.
+    """An exclusive lock on a folder, created if missing; the system releases it when the process ends in any way.
 
-    UsageError "FOLDER: WHY" when another process has it. Where there are no locks nothing is held.
+    message: of the UsageError "FOLDER: MESSAGE" if another process holds the lock. On a file system without locks
+    nothing is locked.
     """
 
-    def __init__(self, folder: str, why: str) -> None:
-        self._number = -1
-        # a folder that cannot be made or opened is told of when something is written there
+    def __init__(self, folder: str, message: str) -> None:
+        self._descriptor = -1
+        # a folder that cannot be created or opened is reported by the first write to it
         with contextlib.suppress(OSError):
             Path(folder).mkdir(parents=True, exist_ok=True)
-            self._number = os.open(folder, os.O_RDONLY)
-        if self._number < 0:
+            self._descriptor = os.open(folder, os.O_RDONLY)
+        if self._descriptor < 0:
             return
         try:
-            fcntl.flock(self._number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as e:
             self.release()
-            raise UsageError(f"{folder}: {why}") from e
+            raise UsageError(f"{folder}: {message}") from e
         except OSError:
             self.release()
 
     def release(self) -> None:
-        """Let others have it."""
-        if self._number >= 0:
-            os.close(self._number)
-            self._number = -1
+        """Release the lock."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     __del__ = release

@@ -1,8 +1,8 @@
-"""The one schema: rows as JSON Lines, an utterance a line, `id` unique and in code-point order (as LC_ALL=C sort).
+"""Manifests: JSON Lines, one utterance per line, `id` unique and in code-point order (as LC_ALL=C sort).
 
-A stage widens rows and keeps the fields it does not know. Arrays never travel inline: a row points at `path:byte` of a
-Kaldi archive. A relative path means: relative to the folder of the manifest, also of one that the shell opens with < or
->; to the current folder in a pipe.
+A stage adds fields to rows and keeps the fields it does not use. Arrays are not stored inline: a row refers to
+`path:byte` in a Kaldi archive. Relative paths are relative to the folder of the manifest, also if the shell opens it
+with < or >; in a pipe, to the current folder.
 """
 
 from __future__ import annotations
@@ -20,44 +20,55 @@ from ds2cli.errors import BadUtterance, DataError
 
 Row = dict[str, Any]
 
-PATHS = ("audio_filepath", "feats", "emission")
-_LARGEST = sys.float_info.max
+PATH_FIELDS = ("audio_filepath", "feats", "emission")
+"""Fields that hold a path, with or without a byte offset."""
+
+_MAX_FLOAT = sys.float_info.max
 
 
-def _string(value: Any) -> bool:
+def _is_string(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _name(value: Any) -> bool:
+def _is_name(value: Any) -> bool:
     return isinstance(value, str) and value != "" and not any(c.isspace() for c in value)
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -_MAX_FLOAT <= value <= _MAX_FLOAT
 
 
-def _seconds(value: Any) -> bool:
-    return _number(value) and value >= 0
+def _is_seconds(value: Any) -> bool:
+    return _is_number(value) and value >= 0
 
 
-def _factor(value: Any) -> bool:
-    return _number(value) and value > 0
+def _is_factor(value: Any) -> bool:
+    return _is_number(value) and value > 0
 
 
-def _count(value: Any) -> bool:
+def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _list(value: Any) -> bool:
+def _is_object_list(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
-_NAME = (_name, "a name without spaces")
-_TEXT = (_string, "a string")
-_SECONDS = (_seconds, "seconds >= 0")
-_NUMBER = (_number, "a finite number")
-_COUNT = (_count, "a whole number >= 0")
-_OBJECTS = (_list, "a list of objects")
+_NAME = (_is_name, "a name without spaces")
+_TEXT = (_is_string, "a string")
+_SECONDS = (_is_seconds, "seconds >= 0")
+_NUMBER = (_is_number, "a finite number")
+_COUNT = (_is_count, "a whole number >= 0")
+_OBJECTS = (_is_object_list, "a list of objects")
+
+_JSON_TYPES = {
+    list: "a list",
+    str: "a string",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+}
 
 FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "id": _NAME,
@@ -69,7 +80,7 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "lang": _TEXT,
     "sample_rate": _COUNT,
     "split": _TEXT,
-    "speed": (_factor, "a number > 0"),
+    "speed": (_is_factor, "a number > 0"),
     "feats": _TEXT,
     "num_frames": _COUNT,
     "emission": _TEXT,
@@ -91,41 +102,52 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def parse(line: str, needs: Iterable[str] = ("id",)) -> Row:
-    """One line of a manifest as a row, its known fields checked; BadUtterance says what is wrong with it.
+    """Parse one line of a manifest and check the types of its known fields.
 
-    A known field that is null is left out: for every stage it is one that is not there.
+    needs: fields that must be present. A known field that is null counts as missing and is removed.
+    BadUtterance "carriage-return", "not-utf8", "not-json", "no-FIELD", "wrong-type".
     """
     if "\r" in line:
         raise BadUtterance("carriage-return", "the line ends in CRLF, expected LF (fix: ds2 data fix)")
     if not line.isascii() and any("\udc80" <= c <= "\udcff" for c in line):
-        raise BadUtterance("not-utf8", "the line is not UTF-8; Latin-1? (fix: iconv -f latin1 -t utf-8)")
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as e:
-        raise BadUtterance("not-json", f"{e.msg} at column {e.colno}") from e
-    except (ValueError, RecursionError) as e:
-        raise BadUtterance("not-json", str(e)) from e
-    if not isinstance(row, dict):
-        raise BadUtterance("not-json", f"expected an object {{…}}, got {type(row).__name__}")
+        raise BadUtterance("not-utf8", "the line is not UTF-8, perhaps Latin-1 (fix: iconv -f latin1 -t utf-8)")
+    row = parse_json(line)
     for name in needs:
         if row.get(name) is None:
             raise BadUtterance("no-" + name.replace("_", "-"), f"the field {name!r} is missing")
     if "\\ud" in line.lower() and any("\ud800" <= c <= "\udfff" for c in json.dumps(row, ensure_ascii=False)):
-        raise BadUtterance("not-utf8", "a string holds half a surrogate pair, expected Unicode text")
-    empty = []
+        raise BadUtterance(
+            "not-utf8", "a string contains half a surrogate pair (\\ud800 to \\udfff), expected Unicode text"
+        )
+    nulls = []
     for name, value in row.items():
         known = FIELDS.get(name)
         if known and value is None:
-            empty.append(name)
+            nulls.append(name)
         elif known and not known[0](value):
             raise BadUtterance("wrong-type", f"field {name!r} must be {known[1]}, got {json.dumps(value)[:60]}")
-    for name in empty:
+    for name in nulls:
         del row[name]
     return row
 
 
-def lines(path: str) -> Iterator[tuple[str, str]]:
-    """Each line of a manifest behind its place, `path:line`."""
+def parse_json(line: str) -> dict[str, Any]:
+    """Parse one line of JSON Lines, which must be an object; BadUtterance "not-json"."""
+    if not line.strip():
+        raise BadUtterance("not-json", "the line is empty: delete it")
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as e:
+        raise BadUtterance("not-json", f"not JSON: {_lower_first(e.msg)} at column {e.colno}") from e
+    except (ValueError, RecursionError) as e:
+        raise BadUtterance("not-json", f"not JSON: {_lower_first(str(e))}") from e
+    if not isinstance(row, dict):
+        raise BadUtterance("not-json", f"expected an object {{…}}, got {_JSON_TYPES[type(row)]}")
+    return row
+
+
+def read_lines(path: str) -> Iterator[tuple[str, str]]:
+    """Each line of a manifest, after its location `path:line`."""
     name = "<stdin>" if path == "-" else path
     with io.open_in(path) as f:
         for number, line in enumerate(f, start=1):
@@ -135,13 +157,14 @@ def lines(path: str) -> Iterator[tuple[str, str]]:
 def read(path: str, needs: Iterable[str] = ("id",), ledger: Ledger | None = None) -> Iterator[Row]:
     """Yield the rows of a manifest, relative paths joined to its folder.
 
-    With a ledger a bad row is dropped and counted; without one it raises DataError with `path:line`. Rows out of order
-    always raise: the joins of later stages depend on it.
+    needs: fields that every row must have.
+    ledger: records bad rows, which are dropped; without it a bad row is a DataError with `path:line`. Unsorted ids are
+    always a DataError: later stages join manifests in one pass and depend on the order.
     """
     needs = tuple(needs)
-    folder = folder_of(path)
+    folder = base_folder(path)
     last = ""
-    for where, line in lines(path):
+    for where, line in read_lines(path):
         try:
             row = parse(line, needs)
             if "id" in row and row["id"] == last:
@@ -154,15 +177,15 @@ def read(path: str, needs: Iterable[str] = ("id",), ledger: Ledger | None = None
         if row["id"] < last:
             raise DataError(f"{where}: id {row['id']!r} comes after {last!r}, expected sorted ids (ds2 data sort)")
         last = row["id"]
-        yield moved_to(row, folder)
+        yield rebase_paths(row, folder)
 
 
 def write(path: str, rows: Iterable[Row]) -> int:
-    """Write rows, their relative paths made relative to the folder of `path`; return how many.
+    """Write rows, relative paths made relative to the folder of `path`; return the number of rows.
 
-    DataError when ids are not unique and sorted: then nothing is left at `path`.
+    DataError if ids are not unique and sorted; then `path` is not written.
     """
-    folder = folder_of("-" if path == "-" else os.path.abspath(path), sys.stdout)
+    folder = base_folder("-" if path == "-" else os.path.abspath(path), sys.stdout)
     count, last = 0, ""
     with io.open_out(path) as f:
         for row in rows:
@@ -170,19 +193,19 @@ def write(path: str, rows: Iterable[Row]) -> int:
                 raise DataError(f"{path}: id {row['id']!r} comes after {last!r}, expected unique sorted ids")
             last = row["id"]
             if folder:
-                row = moved(row, lambda p: os.path.relpath(p, folder))
-            f.write(dump(row))
+                row = map_paths(row, lambda p: os.path.relpath(p, folder))
+            f.write(format_row(row))
             count += 1
     return count
 
 
-def dump(row: Row) -> str:
-    """One row as a line of JSON."""
+def format_row(row: Row) -> str:
+    """One row as a line of JSON, with its newline."""
     return json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def join(left: Iterable[Row], right: Iterable[Row]) -> Iterator[tuple[Row | None, Row | None]]:
-    """Pair two sorted streams by id in one pass and constant memory; a missing side is None."""
+    """Join two sorted streams by id (full outer join) in one pass and constant memory; a missing side is None."""
     a, b = iter(left), iter(right)
     x, y = next(a, None), next(b, None)
     while x is not None or y is not None:
@@ -197,36 +220,42 @@ def join(left: Iterable[Row], right: Iterable[Row]) -> Iterator[tuple[Row | None
             x, y = next(a, None), next(b, None)
 
 
-def folder_of(path: str, standard: TextIO | None = None) -> str:
-    """The folder that a manifest's relative paths start in: the current one, "", for a pipe or device of any name.
+def base_folder(path: str, standard: TextIO | None = None) -> str:
+    """The folder that relative paths in a manifest start from; "", the current one, for a pipe or a device.
 
-    standard: the stream that - stands for [default: standard input]; one that the shell redirected is that file.
+    standard: the stream that `-` names [default: standard input]. If the shell redirected it, the folder is that of the
+    file.
     """
     if path == "-":
-        return os.path.dirname(io.redirected(standard or io.standard_in()))
+        return os.path.dirname(io.redirect_target(standard or io.standard_input()))
     if path.startswith("/dev/") and Path(path).exists():
-        return os.path.dirname(io.redirected(path))
-    # Path.exists fails in a folder that must not be entered, and whoever opens the file says so
+        return os.path.dirname(io.redirect_target(path))
+    # Path.exists raises in a folder without search permission; opening the file reports that error
     stream = os.access(path, os.F_OK) and not Path(path).is_file()
     return "" if stream else os.path.dirname(path)
 
 
-def moved_to(row: Row, folder: str) -> Row:
-    """A row whose relative paths are seen from the current folder instead of from `folder`."""
-    # relative also where the manifest was named by an absolute path, so that what is written from it can be moved
-    return moved(row, lambda p: os.path.relpath(os.path.join(folder, p))) if folder else row
+def rebase_paths(row: Row, folder: str) -> Row:
+    """A row whose relative paths start from the current folder instead of from `folder`."""
+    # relative even if the manifest was given by an absolute path, so that files written from these rows can be moved
+    return map_paths(row, lambda p: os.path.relpath(os.path.join(folder, p))) if folder else row
 
 
-def moved(row: Row, move: Callable[[str], str]) -> Row:
-    """A row with `move` applied to its relative paths."""
-    changed = {n: move(row[n]) for n in PATHS if isinstance(row.get(n), str) and not os.path.isabs(row[n])}
+def map_paths(row: Row, change: Callable[[str], str]) -> Row:
+    """A row with `change` applied to its relative paths."""
+    changed = {n: change(row[n]) for n in PATH_FIELDS if isinstance(row.get(n), str) and not os.path.isabs(row[n])}
     return {**row, **changed} if changed else row
 
 
+def _lower_first(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
 def _id_of(line: str, where: str) -> str:
+    """The id in a bad line, to name it in the ledger; its location if there is none."""
     try:
         row = json.loads(line.encode("utf-8", "replace").decode())
     except (ValueError, RecursionError):
         return where
-    found = row.get("id") if isinstance(row, dict) else None
-    return found if isinstance(found, str) and found else where
+    name = row.get("id") if isinstance(row, dict) else None
+    return name if isinstance(name, str) and name else where

@@ -1,8 +1,8 @@
-"""Spread items over processes that each own something (an archive), and get the results in order.
+"""Map a function over items in several processes, each with its own resources (an archive), with results in order.
 
-Batches are dealt out in turn, so that what each process writes does not depend on timing. Processes are spawned, not
-forked: no lock or thread of the parent is copied. A process whose parent is gone, or gave up, reads the end of its pipe
-and leaves through its `with` block as after an error, so that nothing half-done stays behind.
+Batches are assigned in turn, so what each process writes does not depend on timing. Processes are spawned, not forked:
+no lock or thread of the parent is copied. If the parent exits or stops early, each process sees the end of its pipe and
+leaves its `with` block as after an error, so it removes unfinished files.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 R = TypeVar("R")
 
-BATCH = 8
-# batches a process may hold: one to work on and one to start next
-AHEAD = 2
-# Ctrl-C reaches every process of the terminal, SIGTERM all of a job; the parent decides what happens to the work
-LEFT_TO_PARENT = (signal.SIGINT, signal.SIGTERM)
+BATCH_SIZE = 8
+QUEUED_BATCHES = 2
+"""Batches sent to a process at a time: the one it works on and the next."""
+
+PARENT_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Signals that reach every process of a terminal or a job, and that only the parent handles."""
 
 
 class Worker(Protocol[T_contra, R_co]):
-    """What one process does: opened once, called for each item, asked for its result at the end."""
+    """The work of one process: entered once, called for each item, then left and asked for its result."""
 
     def __enter__(self) -> Worker[T_contra, R_co]: ...
 
@@ -47,65 +48,66 @@ class Worker(Protocol[T_contra, R_co]):
         """The result of one item."""
 
     def result(self) -> Any:
-        """What the job has to say at the end, as sums; called after `__exit__`."""
+        """A summary of the whole run, such as counts; called after `__exit__`."""
 
 
 class ParentExitedError(Exception):
-    """The parent left without asking for the end."""
+    """The parent exited, or stopped before the last item."""
 
 
-def spread(
-    make: Callable[[int], Worker[T, R]],
+def map_ordered(
+    make_worker: Callable[[int], Worker[T, R]],
     items: Iterable[T],
     nj: int,
-    at_end: Callable[[Any], None],
+    on_result: Callable[[Any], None],
     before_commit: Callable[[], None] = lambda: None,
 ) -> Iterator[R]:
-    """Yield make(1 … nj)(item) for each item, in their order, with at most a few batches in flight.
+    """Yield the worker's value for each item, in the order of the items, with only a few batches in flight.
 
-    make: picklable, makes the job of one process.  at_end: called with each job's result, in order, once all is done.
-    before_commit: called after the last item and before any job ends; what it raises ends them as an error does.
-    With nj = 1 everything happens in this process. Ds2Error when a process dies; an error in a job is raised here.
+    make_worker: picklable; called with the number of the process, 1 … nj.
+    on_result: called with `Worker.result()` of each process, in order, after all of them have finished.
+    before_commit: called after the last item and before any worker is left; if it raises, they are left with an error.
+    With nj = 1 everything runs in this process. Ds2Error if a process dies; an error in a worker is raised here.
     """
     if nj == 1:
-        job = make(1)
-        with job:
-            yield from map(job, items)
+        worker = make_worker(1)
+        with worker:
+            yield from map(worker, items)
             before_commit()
-        at_end(job.result())
+        on_result(worker.result())
         return
     context = multiprocessing.get_context("spawn")
     pipes: list[Connection] = []
     processes = []
     try:
-        # unblocks the signals that it blocks, so it comes before the block below
+        # it unblocks these signals, so it must start before they are blocked below
         resource_tracker.ensure_running()
-        # what is blocked here stays blocked in a process from its first moment
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, LEFT_TO_PARENT)
+        # a process inherits the blocked signals from its start
+        previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, PARENT_SIGNALS)
         try:
             for number in range(1, nj + 1):
-                here, there = context.Pipe()
-                process = context.Process(target=_serve, args=(make, number, there), daemon=True)
+                pipe, child_end = context.Pipe()
+                process = context.Process(target=_run_worker, args=(make_worker, number, child_end), daemon=True)
                 process.start()
-                there.close()
-                pipes.append(here)
+                child_end.close()
+                pipes.append(pipe)
                 processes.append(process)
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        waiting: deque[Connection] = deque()
+            signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
+        pending: deque[Connection] = deque()
         for index, batch in enumerate(_batches(items)):
-            if len(waiting) == AHEAD * nj:
-                yield from _receive(waiting.popleft())
+            if len(pending) == QUEUED_BATCHES * nj:
+                yield from _receive(pending.popleft())
             pipe = pipes[index % nj]
             _send(pipe, batch)
-            waiting.append(pipe)
-        while waiting:
-            yield from _receive(waiting.popleft())
+            pending.append(pipe)
+        while pending:
+            yield from _receive(pending.popleft())
         before_commit()
         for pipe in pipes:
             _send(pipe, None)
         for result in [_receive(pipe) for pipe in pipes]:
-            at_end(result)
+            on_result(result)
     finally:
         for pipe in pipes:
             pipe.close()
@@ -117,7 +119,7 @@ def spread(
 
 def _batches(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
     iterator = iter(items)
-    while batch := tuple(item for _, item in zip(range(BATCH), iterator, strict=False)):
+    while batch := tuple(item for _, item in zip(range(BATCH_SIZE), iterator, strict=False)):
         yield batch
 
 
@@ -126,49 +128,49 @@ def _send(pipe: Connection, batch: Any) -> None:
         pipe.send(batch)
     except BrokenPipeError:
         _receive(pipe)
-        raise Ds2Error("a worker process went away") from None
+        raise Ds2Error("a worker process exited unexpectedly") from None
 
 
 def _receive(pipe: Connection) -> Any:
     try:
-        done, value = pipe.recv()
+        succeeded, value = pipe.recv()
     except (EOFError, ConnectionResetError):
-        raise Ds2Error("a worker process died; out of memory? (fewer: --nj)") from None
-    if done:
+        raise Ds2Error("a worker process died, perhaps out of memory (try a smaller --nj)") from None
+    if succeeded:
         return value
-    error, text = value
-    error.add_note(text)
+    error, its_traceback = value
+    error.add_note(its_traceback)
     raise error
 
 
-def _serve(make: Callable[[int], Worker[Any, Any]], number: int, pipe: Connection) -> None:
-    """The life of one process: a batch in, its results out, until None asks for the end."""
-    waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    threading.Thread(target=_pump, args=(pipe, waiting), daemon=True).start()
+def _run_worker(make_worker: Callable[[int], Worker[Any, Any]], number: int, pipe: Connection) -> None:
+    """The main function of a process: answer each batch with its results until None is received."""
+    batches: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    threading.Thread(target=_receive_batches, args=(pipe, batches), daemon=True).start()
     with contextlib.suppress(ParentExitedError, BrokenPipeError, ConnectionResetError):
         try:
-            job = make(number)
-            with job:
-                while (batch := _next(waiting)) is not None:
-                    pipe.send((True, [job(item) for item in batch]))
-            pipe.send((True, job.result()))
+            worker = make_worker(number)
+            with worker:
+                while (batch := _next_batch(batches)) is not None:
+                    pipe.send((True, [worker(item) for item in batch]))
+            pipe.send((True, worker.result()))
         except (ParentExitedError, BrokenPipeError, ConnectionResetError):
             raise
         except Exception as e:
             pipe.send((False, (e, traceback.format_exc())))
 
 
-def _pump(pipe: Connection, waiting: queue.SimpleQueue[Any]) -> None:
-    """Take batches off the pipe as they come: else both ends could wait for the other to read a long message."""
+def _receive_batches(pipe: Connection, batches: queue.SimpleQueue[Any]) -> None:
+    """Read the pipe in a thread: otherwise both ends could block while sending each other long messages."""
     try:
         while True:
-            waiting.put(pipe.recv())
+            batches.put(pipe.recv())
     except (EOFError, OSError):
-        waiting.put(ParentExitedError())
+        batches.put(ParentExitedError())
 
 
-def _next(waiting: queue.SimpleQueue[Any]) -> Any:
-    batch = waiting.get()
+def _next_batch(batches: queue.SimpleQueue[Any]) -> Any:
+    batch = batches.get()
     if isinstance(batch, ParentExitedError):
         raise batch
     return batch

@@ -1,4 +1,4 @@
-"""The only file that talks to a person: log lines, progress and tables, on standard error unless it is the result."""
+"""All output for people: log lines, progress bars and tables on standard error, results on standard output."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 T = TypeVar("T")
-PLAIN_LINE_EVERY_S = 30.0
+LOG_INTERVAL_S = 30.0
+"""Seconds between two progress lines if standard error is not a terminal."""
 
 
 def log(message: str) -> None:
-    """Say one line on standard error."""
+    """Write one line to standard error."""
     with contextlib.suppress(BrokenPipeError):
         sys.stderr.write(message.encode("utf-8", "replace").decode() + "\n")
         sys.stderr.flush()
 
 
 def warn(message: str) -> None:
-    """Say one line that asks for attention."""
+    """Write one line to standard error that starts with `warning:`."""
     log(f"warning: {message}")
 
 
-def say(message: str = "") -> None:
-    """Print one line of a result on standard output."""
+def echo(message: str = "") -> None:
+    """Print one line of a result to standard output."""
     sys.stdout.write(message + "\n")
 
 
 def progress(items: Iterable[T], label: str, total: int | None = None, unit: str = "utt") -> Iterator[T]:
-    """Pass items through; draw a bar with rate and ETA on a terminal, else a plain line every half a minute."""
+    """Pass items through and show a bar with rate and ETA on a terminal, else a plain line every 30 s."""
     if sys.stderr.isatty():
         with bar(unit) as p:
             task = p.add_task(label, total=total)
@@ -46,7 +47,7 @@ def progress(items: Iterable[T], label: str, total: int | None = None, unit: str
     for done, item in enumerate(items, start=1):
         yield item
         now = time.monotonic()
-        if now - shown >= PLAIN_LINE_EVERY_S:
+        if now - shown >= LOG_INTERVAL_S:
             shown = now
             log(f"{label}: {progress_text(done, total, now - start, unit)}")
 
@@ -88,10 +89,10 @@ def console() -> Console:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, to_stdout: bool = False) -> None:
-    """Print a small aligned table of plain text, so that it survives a pipe and a log file."""
+    """Print a small table of plain, aligned text, which reads the same in a pipe or a log file."""
     cells = [[str(c) for c in row] for row in rows]
     widths = [max(len(c[i]) for c in [list(columns), *cells]) for i in range(len(columns))]
-    out = say if to_stdout else log
+    out = echo if to_stdout else log
     if title:
         out(title)
     for row in [list(columns), *cells]:

@@ -8,7 +8,7 @@ from ds2cli.errors import BadUtterance, Ds2Error
 
 def test_in_is_kept_plus_dropped():
     ledger = Ledger()
-    list(ledger.keep("abc"))
+    list(ledger.count_kept("abc"))
     ledger.drop("d", "no-text")
     ledger.drop("e", "tone", bad=False)
     ledger.drop_error("f", BadUtterance("no-text", "none"))
@@ -23,7 +23,7 @@ def test_nothing_in_is_not_bad():
 def test_lines_are_json_even_for_broken_names():
     ledger = Ledger()
     ledger.drop("caf\udce9", "not-utf8", "é")
-    (line,) = ledger.lines()
+    (line,) = ledger.format_lines()
     assert json.loads(line)["reason"] == "not-utf8"
 
 
@@ -31,8 +31,8 @@ def test_too_many_bad_ones_are_refused():
     ledger = Ledger()
     ledger.drop("a", "no-text")
     ledger.drop("b", "tone", bad=False)
-    ledger.refuse("emit", 25.0, kept=3)
-    with pytest.raises(Ds2Error, match="emit: refused, 1 of 1 utterances are bad"):
-        ledger.refuse("emit", 25.0)
+    ledger.enforce_max_bad("emit", 25.0, kept=3)
+    with pytest.raises(Ds2Error, match="emit: refused: 1 of 1 utterances are bad"):
+        ledger.enforce_max_bad("emit", 25.0)
     with pytest.raises(Ds2Error, match=r"1 of 2 utterances are bad \(50.0 %, allowed 25 %"):
-        ledger.refuse("emit", 25.0, kept=1)
+        ledger.enforce_max_bad("emit", 25.0, kept=1)

@@ -60,7 +60,7 @@ def test_a_bad_row_costs_one_utterance_and_is_counted(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"id":"a"}\n{"id":"b"\n{"id":"c"}\n{"id":"c"}\n{"id":"d","text":1}\n')
     ledger = Ledger()
-    assert [r["id"] for r in ledger.keep(manifest.read(str(path), ledger=ledger))] == ["a", "c"]
+    assert [r["id"] for r in ledger.count_kept(manifest.read(str(path), ledger=ledger))] == ["a", "c"]
     assert [(r["id"], r["reason"]) for r in ledger.rows] == [
         (f"{path}:2", "not-json"),
         ("c", "duplicate-id"),
@@ -121,10 +121,10 @@ def test_join_is_a_dictionary_join(seed):
 
 def test_a_pipe_has_no_folder_whatever_its_name(tmp_path):
     for path, folder in {"-": "", "/dev/null": "", "a.jsonl": "", "/x/a.jsonl": "/x"}.items():
-        assert manifest.folder_of(path) == folder
+        assert manifest.base_folder(path) == folder
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    assert manifest.folder_of(str(pipe)) == ""
+    assert manifest.base_folder(str(pipe)) == ""
 
 
 def test_what_the_shell_redirects_is_the_file_it_redirects_to(tmp_path, monkeypatch):
@@ -138,9 +138,9 @@ def test_what_the_shell_redirects_is_the_file_it_redirects_to(tmp_path, monkeypa
     with Path("data/a.jsonl").open() as file:
         monkeypatch.setattr("sys.stdin", file)
         assert list(manifest.read("-")) == [row]
-        assert manifest.folder_of(f"/dev/fd/{file.fileno()}") == str(tmp_path / "data")
+        assert manifest.base_folder(f"/dev/fd/{file.fileno()}") == str(tmp_path / "data")
     # whoever still has a deleted file open only knows the name it had
     with Path("data/b.jsonl").open("w") as file:
         (tmp_path / "data/b.jsonl").unlink()
-        assert manifest.folder_of("-", file) == ""
-    assert manifest.folder_of("/dev/shm/not-there-yet.jsonl") == "/dev/shm"
+        assert manifest.base_folder("-", file) == ""
+    assert manifest.base_folder("/dev/shm/not-there-yet.jsonl") == "/dev/shm"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ds2cli.errors import Ds2Error
-from ds2cli.parallel import spread
+from ds2cli.parallel import map_ordered
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,7 +45,7 @@ class Doubler:
 @pytest.mark.parametrize("count", [0, 100])
 def test_results_come_in_order(tmp_path, nj, count):
     ends = []
-    assert list(spread(partial(Doubler, tmp_path), range(count), nj, ends.append)) == [2 * i for i in range(count)]
+    assert list(map_ordered(partial(Doubler, tmp_path), range(count), nj, ends.append)) == [2 * i for i in range(count)]
     assert len(ends) == nj
     assert sum(ends) == count
     assert len(list(tmp_path.glob("*.ok"))) == nj
@@ -53,12 +53,12 @@ def test_results_come_in_order(tmp_path, nj, count):
 
 def test_long_messages_do_not_block_both_ends(tmp_path):
     items = ["x" * 300_000 for _ in range(50)]
-    assert [len(r) for r in spread(partial(Doubler, tmp_path), items, 2, lambda _: None)] == [600_000] * 50
+    assert [len(r) for r in map_ordered(partial(Doubler, tmp_path), items, 2, lambda _: None)] == [600_000] * 50
 
 
 def test_who_does_what_does_not_depend_on_time(tmp_path):
     for _ in range(2):
-        list(spread(partial(Doubler, tmp_path), range(40), 2, lambda _: None))
+        list(map_ordered(partial(Doubler, tmp_path), range(40), 2, lambda _: None))
         assert (tmp_path / "1.ok").read_text() == repr([i for i in range(40) if i // 8 % 2 == 0])
 
 
@@ -70,7 +70,7 @@ def test_items_are_taken_as_they_are_needed(tmp_path):
             taken.append(i)
             yield i
 
-    results = spread(partial(Doubler, tmp_path), items(), 2, lambda _: None)
+    results = map_ordered(partial(Doubler, tmp_path), items(), 2, lambda _: None)
     assert next(results) == 0
     assert len(taken) < 100
     results.close()
@@ -80,23 +80,23 @@ def test_items_are_taken_as_they_are_needed(tmp_path):
 @pytest.mark.parametrize("nj", [1, 2])
 def test_an_error_in_a_job_is_raised_here(tmp_path, nj):
     with pytest.raises(Ds2Error, match="no such thing"):
-        list(spread(partial(Doubler, tmp_path), [1, "raise", 2], nj, lambda _: None))
+        list(map_ordered(partial(Doubler, tmp_path), [1, "raise", 2], nj, lambda _: None))
     assert not list(tmp_path.glob("*.ok"))
 
 
 def test_a_dead_process_is_an_error_of_one_line(tmp_path):
     with pytest.raises(Ds2Error, match="a worker process died"):
-        list(spread(partial(Doubler, tmp_path), [1, "die", 2], 2, lambda _: None))
+        list(map_ordered(partial(Doubler, tmp_path), [1, "die", 2], 2, lambda _: None))
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_no_process_outlives_its_parent(tmp_path, how):
     code = (
         "from functools import partial; from pathlib import Path; from tests.test_parallel import Doubler\n"
-        "from ds2cli.parallel import spread\n"
+        "from ds2cli.parallel import map_ordered\n"
         "if __name__ == '__main__':\n"
         f"    make = partial(Doubler, Path({str(tmp_path)!r}))\n"
-        "    for r in spread(make, ['slow'] * 10000, 2, print): print(r, flush=True)\n"
+        "    for r in map_ordered(make, ['slow'] * 10000, 2, print): print(r, flush=True)\n"
     )
     (tmp_path / "run.py").write_text(code)
     parent = subprocess.Popen(

@@ -22,7 +22,7 @@ def test_progress_passes_items_through():
 def test_people_read_standard_error(capsys):
     ui.log("hello é")
     ui.warn("mind")
-    ui.say("result")
+    ui.echo("result")
     out, err = capsys.readouterr()
     assert (out, err) == ("result\n", "hello é\nwarning: mind\n")
 

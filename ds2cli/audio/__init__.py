@@ -1,1 +1,1 @@
-"""Audio: files in, float32 samples out."""
+"""Audio: read files, resample, add noise and reverberation. Samples are float32 arrays."""

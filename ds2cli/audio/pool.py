@@ -1,7 +1,7 @@
-"""A store of recordings to draw from: noises, room impulse responses. Letters: N samples, M those of a response.
+"""A pool of recordings to draw from: noise, room impulse responses. Letters: N samples, M samples of a response.
 
-Nothing is kept open, and of what is read only a few impulse responses are: a stretch of noise takes 0.2 ms a second to
-read again. So a bank can be used by several threads, and be sent to another process.
+No file is kept open, and only a few impulse responses are cached: reading a second of noise again takes 0.2 ms. A pool
+can therefore be shared by threads and sent to other processes.
 """
 
 from __future__ import annotations
@@ -16,102 +16,109 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.audio.read import probe, read
-from ds2cli.audio.recording import Recording, recording
+from ds2cli.audio.recording import Recording, parse_recording
 from ds2cli.audio.resample import resample
 from ds2cli.errors import BadUtterance, DataError
 
 Samples = NDArray[np.float32]
 
-LONGEST_RESPONSE_S = 10.0
-"""What comes later in an impulse response is left out."""
+MAX_RESPONSE_S = 10.0
+"""Longer impulse responses are cut (s)."""
 
-KEPT_RESPONSES = 64
-"""Impulse responses in memory, 40 MB of the longest at 16 kHz."""
+CACHED_RESPONSES = 64
+"""Impulse responses kept in memory: 40 MB of the longest at 16 kHz."""
 
 
 @dataclass(frozen=True)
 class RecordingPool:
-    """Recordings with their lengths, and in `failed` those that could not be used: path -> what was wrong.
+    """Recordings of known length. failures: path of each recording that could not be used -> what is wrong with it.
 
-    A copy of a bank in another process has a `failed` of its own, to which it adds.
+    A copy in another process has its own `failures` and adds to those.
     """
 
     recordings: tuple[Recording, ...]
-    failed: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """How many recordings can be drawn."""
+        """Number of recordings to draw from."""
         return len(self.recordings)
 
-    def cut(self, index: int, at: float, num_samples: int, rate: int) -> Samples | None:
-        """At most num_samples of a recording, all channels as one, from a random place, 0 <= at < 1; else all of it.
+    def read_excerpt(self, index: int, position: float, num_samples: int, rate: int) -> Samples | None:
+        """An excerpt of recording number `index` at `rate` Hz: samples (N,), N <= num_samples, its channels averaged.
 
-        Samples (N,) at `rate` Hz, N <= num_samples; None, and a note in `failed`, when it cannot be read.
+        position: 0 (the first possible start) to 1 (the last). A recording that is too short is read whole.
+        None, and an entry in `failures`, when it cannot be read.
         """
-        of = self.recordings[index]
-        assert of.duration_s is not None
-        # a sample more, as ends are rounded
+        recording = self.recordings[index]
+        assert recording.duration_s is not None
+        # one more sample than needed, as both ends are rounded
         wanted = (num_samples + 1) / rate
-        start, length = (at * (of.duration_s - wanted), wanted) if wanted < of.duration_s else (0.0, of.duration_s)
+        start, length = 0.0, recording.duration_s
+        if wanted < length:
+            start, length = position * (length - wanted), wanted
         try:
-            found, own_rate = read(of.path, offset_s=(of.offset_s or 0.0) + start, duration_s=length)
+            samples, file_rate = read(recording.path, offset_s=(recording.offset_s or 0.0) + start, duration_s=length)
         except BadUtterance as e:
-            self.failed.setdefault(of.path, str(e))
+            self.failures.setdefault(recording.path, str(e))
             return None
-        return resample(found, own_rate, rate)[:num_samples]
+        return resample(samples, file_rate, rate)[:num_samples]
 
-    def response(self, index: int, rate: int) -> Samples | None:
-        """An impulse response (M,), its first channel, at `rate` Hz; None, and a note, when it cannot be read."""
-        of = self.recordings[index]
+    def read_response(self, index: int, rate: int) -> Samples | None:
+        """Impulse response number `index` (M,) at `rate` Hz, its first channel.
+
+        None, and an entry in `failures`, when it cannot be read.
+        """
+        recording = self.recordings[index]
         try:
-            return _response(of, rate)
+            return _read_response(recording, rate)
         except BadUtterance as e:
-            self.failed.setdefault(of.path, str(e))
+            self.failures.setdefault(recording.path, str(e))
             return None
 
 
 def open_pool(rows: Iterable[Mapping[str, Any]], name: str) -> RecordingPool:
-    """A bank of the rows' recordings; one that is not there is left out and noted in `failed`.
+    """The recordings of manifest rows as a pool; missing and broken ones are left out and entered in `failures`.
 
-    name: of the manifest, for the message. DataError when not one can be used.
+    name: of the manifest, for the error message. DataError when none can be used.
     """
-    found, failed = [], {}
+    recordings, failures = [], {}
     for row in rows:
-        of = recording(row)
-        if of is None:
-            failed[str(row.get("id"))] = "no-audio-filepath: the row has no audio_filepath"
+        recording = parse_recording(row)
+        if recording is None:
+            failures[str(row.get("id"))] = "no-audio-filepath: the row has no audio_filepath"
             continue
         try:
-            # another speed of a noise is no other noise
-            found.append(_with_length(replace(of, duration_s=of.file_s, speed=1.0)))
+            # a speed-perturbed row stands for the same recording: it is drawn at its original speed
+            recording = replace(recording, duration_s=recording.file_duration_s, speed=1.0)
+            recordings.append(_with_duration(recording))
         except BadUtterance as e:
-            failed[of.path] = str(e)
-    if not found:
-        first = f": {next(iter(failed.values()))}" if failed else ""
-        raise DataError(f"{name}: none of {len(failed)} recordings can be used{first}")
-    return RecordingPool(tuple(found), failed)
+            failures[recording.path] = str(e)
+    if not recordings:
+        first = f": {next(iter(failures.values()))}" if failures else ""
+        raise DataError(f"{name}: none of {len(failures)} recordings can be used{first}")
+    return RecordingPool(tuple(recordings), failures)
 
 
-def _with_length(of: Recording) -> Recording:
-    """The recording, its length from its row or its header. BadUtterance "missing-audio", "no-samples", …."""
-    if of.duration_s is None:
-        seconds = probe(of.path, decode=False).duration_s - (of.offset_s or 0.0)
-        of = replace(of, duration_s=seconds)
-    elif not Path(of.path).is_file():
-        raise BadUtterance("missing-audio", f"no file {of.path}")
-    if not of.duration_s or of.duration_s <= 0:
-        raise BadUtterance("no-samples", f"{of.path} has {of.duration_s:g} s")
-    return of
+def _with_duration(recording: Recording) -> Recording:
+    """The recording with its duration, from its row or its header. BadUtterance "missing-audio", "no-samples", …."""
+    if recording.duration_s is None:
+        seconds = probe(recording.path, decode=False).duration_s - (recording.offset_s or 0.0)
+        recording = replace(recording, duration_s=seconds)
+    elif not Path(recording.path).is_file():
+        raise BadUtterance("missing-audio", f"no file {recording.path}")
+    if not recording.duration_s or recording.duration_s <= 0:
+        raise BadUtterance("no-samples", f"{recording.path} has {recording.duration_s:g} s")
+    return recording
 
 
-@lru_cache(maxsize=KEPT_RESPONSES)
-def _response(of: Recording, rate: int) -> Samples:
-    assert of.duration_s is not None
-    length = min(of.duration_s, LONGEST_RESPONSE_S)
-    # the mean of several microphones would be no room at all
-    found, own_rate = read(of.path, channel=0, offset_s=of.offset_s or 0.0, duration_s=length)
-    response = resample(found, own_rate, rate)
+@lru_cache(maxsize=CACHED_RESPONSES)
+def _read_response(recording: Recording, rate: int) -> Samples:
+    assert recording.duration_s is not None
+    length = min(recording.duration_s, MAX_RESPONSE_S)
+    # averaging several microphones would give the response of no real position
+    samples, file_rate = read(recording.path, channel=0, offset_s=recording.offset_s or 0.0, duration_s=length)
+    response = resample(samples, file_rate, rate)
     if not response.any():
-        raise BadUtterance("silent", f"{of.path} is an impulse response of zeros")
+        raise BadUtterance("silent", f"{recording.path}: this impulse response is all zeros")
     response.flags.writeable = False
     return response

@@ -1,7 +1,7 @@
-"""Read audio: a file (or its bytes) and a segment in it, to float32 samples. Letters: N samples, C channels.
+"""Read an audio file (or its bytes), or a segment of it, as float32 samples. Letters: N samples, C channels.
 
-WAV, FLAC, Ogg, AIFF and AU go through libsndfile; all else that FFmpeg knows (G.722, MP3, AAC, Opus, SPHERE, WebM, …)
-through PyAV, whose wheels carry FFmpeg. The first bytes decide, not the name: a text file named .wav is "not-audio".
+WAV, FLAC, Ogg, AIFF and AU are read with libsndfile, all other formats (G.722, MP3, AAC, Opus, SPHERE, WebM, …) with
+PyAV, whose wheels include FFmpeg. The first bytes decide, not the name: a text file named .wav is "not-audio".
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ Samples = NDArray[np.float32]
 Source = str | os.PathLike[str] | bytes
 
 SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd")
-# names whose content carries no signature at its start, or one that FFmpeg finds better than a table here
+# formats without a signature in their first bytes, or with one that FFmpeg detects better than a table here could
 FFMPEG_SUFFIXES = frozenset(
     {".3gp", ".aac", ".ac3", ".amr", ".ape", ".caf", ".g722", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2", ".mp3"}
     | {".mp4", ".oga", ".ogg", ".opus", ".sph", ".tta", ".webm", ".wma", ".wv"}
 )
 FFMPEG_MAGIC = (b"ID3", b"NIST_1A", b"\x1aE\xdf\xa3", b"caff", b"#!AMR", b"wvpk", b"\xff\xfb", b"\xff\xf3", b"\xff\xf1")
-# containers that state their length, as opposed to one that FFmpeg estimates from the bit rate
-STATES_ITS_LENGTH = frozenset({"nistsphere", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "ogg", "caf"})
-SUFFIXES = FFMPEG_SUFFIXES | {".wav", ".flac", ".aif", ".aiff", ".au", ".snd"}
-"""File names that are taken for audio when a folder is searched."""
+# containers that store the duration; for the others FFmpeg estimates it from the bit rate
+EXACT_DURATION_FORMATS = frozenset({"nistsphere", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "ogg", "caf"})
+AUDIO_SUFFIXES = FFMPEG_SUFFIXES | {".wav", ".flac", ".aif", ".aiff", ".au", ".snd"}
+"""File name endings that `find_audio` takes for audio."""
 
-SLOPPY_HEADER_BYTES = 64
-"""Writers that count their own header wrongly are off by less than this."""
+RIFF_SIZE_TOLERANCE = 64
+"""Bytes by which the size in a WAV header may be wrong: some writers miscount their own header."""
 
-RATES_HZ = range(1000, 768_001)
-"""A header that says another rate is broken, and resampling by what it says could fill the memory."""
+VALID_RATES_HZ = range(1000, 768_001)
+"""A header with any other sample rate is broken, and resampling from that rate could fill the memory."""
 
-LISTS = frozenset({"concat", "hls"})
-"""What FFmpeg would follow to other files."""
+PLAYLIST_FORMATS = frozenset({"concat", "hls"})
+"""Formats that refer to other files, which FFmpeg would open."""
 
 PREROLL_S = 1.0
-"""Decoded before a segment and thrown away: G.722 adapts, MP3 and Opus refer to earlier frames."""
+"""Audio decoded before a segment and discarded (s): G.722 adapts, MP3 and Opus refer to earlier frames."""
 
 
 @dataclass(frozen=True)
-class Info:
-    """What a file holds: its length, its rate in Hz, its channels."""
+class AudioInfo:
+    """Duration, sample rate (Hz) and number of channels of a file."""
 
     duration_s: float
     sample_rate: int
@@ -61,62 +61,68 @@ class Info:
 def read(
     source: Source, *, channel: int | None = None, offset_s: float = 0.0, duration_s: float | None = None
 ) -> tuple[Samples, int]:
-    """Samples (N,) in -1 … 1 and the sample rate of a file or of its bytes.
+    """Samples (N,) in -1 … 1 and the sample rate (Hz) of a file or of its bytes.
 
-    channel: which one of several, from 0; None takes their mean.  offset_s, duration_s: the segment, else all of it.
-    BadUtterance: missing-audio, not-utf8 (its name), empty-file, not-audio, unreadable-audio, truncated-audio,
+    channel: number of the channel, from 0; None averages all channels.
+    offset_s, duration_s: the segment [default: the whole file].
+    BadUtterance: missing-audio, not-utf8 (the file name), empty-file, not-audio, unreadable-audio, truncated-audio,
     no-samples, not-a-number, no-such-channel, bad-segment.
     """
     name = _name(source)
     samples, rate = _decode(source, offset_s, duration_s)
     if not len(samples):
         if offset_s > 0:
-            raise BadUtterance("bad-segment", f"{name} ends before the segment's start at {offset_s:g} s")
-        raise BadUtterance("no-samples", f"{name} has a header and no samples")
+            raise BadUtterance("bad-segment", f"{name} ends before the segment starts (at {offset_s:g} s)")
+        raise BadUtterance("no-samples", f"{name} has a header but no samples")
     if duration_s is not None and len(samples) < 0.9 * duration_s * rate:
-        raise BadUtterance("truncated-audio", f"{name} has {len(samples) / rate:.2f} s of the {duration_s:g} s wanted")
+        raise BadUtterance(
+            "truncated-audio", f"the segment of {name} has {len(samples) / rate:.2f} s, expected {duration_s:g} s"
+        )
     if channel is not None and channel >= samples.shape[1]:
-        raise BadUtterance("no-such-channel", f"{name} has {samples.shape[1]} channels, wanted number {channel} from 0")
-    one = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1) if channel is None else samples[:, channel]
-    if not np.isfinite(one).all():
-        raise BadUtterance("not-a-number", f"{name}: {int((~np.isfinite(one)).sum())} samples are NaN or infinite")
-    return np.ascontiguousarray(one, np.float32), rate
+        raise BadUtterance(
+            "no-such-channel", f"{name} has {samples.shape[1]} channels, none is number {channel} (the first is 0)"
+        )
+    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1) if channel is None else samples[:, channel]
+    if not np.isfinite(mono).all():
+        raise BadUtterance("not-a-number", f"{name}: {int((~np.isfinite(mono)).sum())} samples are NaN or infinite")
+    return np.ascontiguousarray(mono, np.float32), rate
 
 
-def probe(source: Source, *, decode: bool = True) -> Info:
-    """Length, rate and channels of a file.
+def probe(source: Source, *, decode: bool = True) -> AudioInfo:
+    """Duration, sample rate and channels of a file.
 
-    decode: read all of it, so that what is truncated or broken shows; otherwise libsndfile's headers are believed.
-    BadUtterance as `read`.
+    decode: decode the whole file, which finds truncated and broken ones; otherwise the header is trusted where
+    libsndfile reads the format.
+    BadUtterance as in `read`.
     """
-    if not decode and _by_sndfile(source):
+    if not decode and _is_sndfile_format(source):
         try:
             info = soundfile.info(_open(source))
         except soundfile.SoundFileError as e:
             raise BadUtterance("unreadable-audio", f"{_name(source)}: {_reason(e)}") from e
         if not info.frames:
-            raise BadUtterance("no-samples", f"{_name(source)} has a header and no samples")
-        return Info(info.frames / info.samplerate, info.samplerate, info.channels)
+            raise BadUtterance("no-samples", f"{_name(source)} has a header but no samples")
+        return AudioInfo(info.frames / info.samplerate, info.samplerate, info.channels)
     samples, rate = _decode(source, 0.0, None)
     if not len(samples):
-        raise BadUtterance("no-samples", f"{_name(source)} has a header and no samples")
+        raise BadUtterance("no-samples", f"{_name(source)} has a header but no samples")
     if not np.isfinite(samples).all():
         bad = int((~np.isfinite(samples)).sum())
         raise BadUtterance("not-a-number", f"{_name(source)}: {bad} samples are NaN or infinite")
-    return Info(len(samples) / rate, rate, samples.shape[1])
+    return AudioInfo(len(samples) / rate, rate, samples.shape[1])
 
 
 def _decode(source: Source, offset_s: float, duration_s: float | None) -> tuple[Samples, int]:
-    """Samples (N, C) of a segment, and the rate."""
-    decode = _decode_sndfile if _by_sndfile(source) else _decode_ffmpeg
+    """Samples (N, C) of a segment, and the sample rate (Hz)."""
+    decode = _decode_sndfile if _is_sndfile_format(source) else _decode_ffmpeg
     samples, rate = decode(source, offset_s, duration_s)
-    if len(samples) and rate not in RATES_HZ:
-        raise BadUtterance("unreadable-audio", f"{_name(source)}: its header says {rate} samples a second")
+    if len(samples) and rate not in VALID_RATES_HZ:
+        raise BadUtterance("unreadable-audio", f"{_name(source)}: its header gives a sample rate of {rate} Hz")
     return samples, rate
 
 
-def _by_sndfile(source: Source) -> bool:
-    """Which library reads the source, by its first bytes; BadUtterance when neither does."""
+def _is_sndfile_format(source: Source) -> bool:
+    """Whether libsndfile (rather than FFmpeg) reads the source, by its first bytes; BadUtterance if neither does."""
     name = _name(source)
     if isinstance(source, bytes):
         head, size, suffix = source[:16], len(source), ""
@@ -132,22 +138,22 @@ def _by_sndfile(source: Source) -> bool:
             raise BadUtterance("unreadable-audio", f"{name}: {(e.strerror or str(e)).lower()}") from e
         suffix = Path(source).suffix.lower()
     if not head:
-        raise BadUtterance("empty-file", f"{name} has 0 bytes")
+        raise BadUtterance("empty-file", f"{name} is empty (0 bytes)")
     if head.startswith(SNDFILE_MAGIC):
         if head[:4] == b"RIFF" and size > 8:
             _check_riff(head, size, name)
         return True
     if suffix in FFMPEG_SUFFIXES or head.startswith(FFMPEG_MAGIC) or head[4:8] == b"ftyp":
         return False
-    raise BadUtterance("not-audio", f"{name} starts with {head[:12]!r}, no audio format known here does")
+    raise BadUtterance("not-audio", f"{name} is not in a known audio format: it starts with {head[:12]!r}")
 
 
 def _check_riff(head: bytes, size: int, name: str) -> None:
-    """A WAV file that is shorter than it says; libsndfile would return what is left without a word."""
-    said = struct.unpack("<I", head[4:8])[0]
-    # a WAV written to a pipe says 0 or almost 2 or 4 GiB, as its length was not known
-    if size + SLOPPY_HEADER_BYTES < said + 8 < 0x7FFF0000:
-        raise BadUtterance("truncated-audio", f"{name} has {size} bytes, its header says {said + 8}")
+    """BadUtterance for a WAV file shorter than its header states; libsndfile returns the rest without an error."""
+    stated = struct.unpack("<I", head[4:8])[0]
+    # a WAV written to a pipe states 0 or almost 2 or 4 GiB, as its length was not known
+    if size + RIFF_SIZE_TOLERANCE < stated + 8 < 0x7FFF0000:
+        raise BadUtterance("truncated-audio", f"{name} has {size} bytes, its header states {stated + 8}")
 
 
 def _decode_sndfile(source: Source, offset_s: float, duration_s: float | None) -> tuple[Samples, int]:
@@ -164,15 +170,17 @@ def _decode_sndfile(source: Source, offset_s: float, duration_s: float | None) -
             samples = f.read(wanted, dtype="float32", always_2d=True)
     except soundfile.SoundFileError as e:
         reason = _reason(e)
-        # a codec that libsndfile does not have, as G.729 or MP3 in a WAV file
+        # a codec that libsndfile does not support, such as G.729 or MP3 in a WAV file
         if "unimplemented" in reason.lower() or "unknown" in reason.lower() or "not supported" in reason.lower():
             return _decode_ffmpeg(source, offset_s, duration_s)
         broken = "truncated-audio" if "lost sync" in reason or "unexpected" in reason.lower() else "unreadable-audio"
         raise BadUtterance(broken, f"{name}: {reason}") from e
     except MemoryError:
-        raise BadUtterance("unreadable-audio", f"{name}: its header says {total} samples, too many") from None
+        raise BadUtterance(
+            "unreadable-audio", f"{name}: its header states {total} samples, more than fit in memory"
+        ) from None
     if len(samples) < wanted:
-        raise BadUtterance("truncated-audio", f"{name}: {len(samples)} of {wanted} samples could be decoded")
+        raise BadUtterance("truncated-audio", f"{name}: only {len(samples)} of {wanted} samples could be decoded")
     return samples, rate
 
 
@@ -180,8 +188,10 @@ def _decode_ffmpeg(source: Source, offset_s: float, duration_s: float | None) ->
     name = _name(source)
     try:
         with av.open(_open(source)) as container:
-            if not container.streams.audio or container.format.name in LISTS:
-                raise BadUtterance("not-audio", f"{name}: {container.format.name} without an audio stream")
+            if container.format.name in PLAYLIST_FORMATS:
+                raise BadUtterance("not-audio", f"{name} is a playlist of other files, expected a recording")
+            if not container.streams.audio:
+                raise BadUtterance("not-audio", f"{name}: this {container.format.name} file has no audio stream")
             stream = container.streams.audio[0]
             first = stream.start_time or 0
             if offset_s > PREROLL_S and stream.time_base:
@@ -193,7 +203,7 @@ def _decode_ffmpeg(source: Source, offset_s: float, duration_s: float | None) ->
             for frame in container.decode(stream):
                 if not parts:
                     rate = frame.sample_rate
-                    # without a timestamp the decoder is at the start, as no seek was possible
+                    # without timestamps no seek was possible: decoding began at the start
                     at = 0 if frame.pts is None else (frame.pts - first) * (stream.time_base or 0)
                     start = max(0, round(at * rate)) if offset_s > PREROLL_S else 0
                     end = None if duration_s is None else round((offset_s + duration_s) * rate)
@@ -201,21 +211,21 @@ def _decode_ffmpeg(source: Source, offset_s: float, duration_s: float | None) ->
                 if end is not None and start + sum(map(len, parts)) >= end:
                     break
             stated = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
-            exact = container.format.name in STATES_ITS_LENGTH
+            exact = container.format.name in EXACT_DURATION_FORMATS
     except av.FFmpegError as e:
         raise BadUtterance("unreadable-audio", f"{name}: {e.strerror or e}") from e
     if len({part.shape[1] for part in parts}) > 1:
-        raise BadUtterance("unreadable-audio", f"{name}: the number of channels changes within it")
+        raise BadUtterance("unreadable-audio", f"{name}: the number of channels changes within the file")
     samples = np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
     if exact and end is None and start + len(samples) < 0.98 * stated * rate:
         seconds = len(samples) / rate
-        raise BadUtterance("truncated-audio", f"{name}: {seconds:.2f} s decoded, its header says {stated:.2f} s")
+        raise BadUtterance("truncated-audio", f"{name}: {seconds:.2f} s decoded, its header states {stated:.2f} s")
     begin = round(offset_s * rate) - start
     return samples[max(0, begin) : None if end is None else end - start], rate
 
 
 def _float(frame: Any) -> Samples:
-    """One decoded frame as (N, C) float32 in -1 … 1; BadUtterance for samples that have no numpy type."""
+    """One decoded frame as (N, C) float32 in -1 … 1; BadUtterance for a sample format that numpy does not have."""
     try:
         data = frame.to_ndarray()
     except ValueError as e:
@@ -242,15 +252,15 @@ def _reason(e: Exception) -> str:
     return str(getattr(e, "error_string", None) or e).strip().rstrip(".")
 
 
-def channel_number(text: str) -> int | None:
-    """The channel asked for, None for the mean of all; UsageError when it is neither a number nor mix."""
+def parse_channel(text: str) -> int | None:
+    """The channel number in the option --channel; None for `mix`. UsageError for anything else."""
     if text == "mix":
         return None
     if not (text.isascii() and text.isdigit()):
-        raise UsageError(f"--channel {text!r}: expected mix or a number from 0")
+        raise UsageError(f"--channel {text!r}: expected mix or a channel number from 0")
     return int(text)
 
 
-def find(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """The audio files below a folder, by name, in sorted order."""
-    yield from sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+def find_audio(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """The audio files in a folder and its subfolders, recognised by their endings, in sorted order."""
+    yield from sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())

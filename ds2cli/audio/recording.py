@@ -1,4 +1,4 @@
-"""The recording of a row: where its samples are, and the samples at one rate and speed. Letters: N samples."""
+"""The recording of a manifest row, and its samples at a given rate and speed. Letters: N samples."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.audio.perturb import speed
+from ds2cli.audio.perturb import change_speed
 from ds2cli.audio.read import read
 from ds2cli.errors import BadUtterance
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A file, or a segment of one when offset_s is given.
+    """An audio file, or a segment of one if offset_s is given.
 
-    duration_s: as the row states it, on the clock of a copy that is played `speed` times as fast.
-    rate: of the file, where the row states it (Hz).
+    duration_s: as the row states it: the duration of a copy played `speed` times as fast.
+    rate: sample rate of the file, if the row states it (Hz).
     """
 
     path: str
@@ -30,13 +30,13 @@ class Recording:
     rate: int | None = None
 
     @property
-    def file_s(self) -> float | None:
-        """Its length on the clock of the file (s)."""
+    def file_duration_s(self) -> float | None:
+        """Its duration in the file, before any change of speed (s)."""
         return None if self.duration_s is None else self.duration_s * self.speed
 
 
-def recording(row: Mapping[str, Any]) -> Recording | None:
-    """What a row says of its recording; None where it has none."""
+def parse_recording(row: Mapping[str, Any]) -> Recording | None:
+    """The recording that a row names; None for a row without audio."""
     if not row.get("audio_filepath"):
         return None
     return Recording(
@@ -44,30 +44,37 @@ def recording(row: Mapping[str, Any]) -> Recording | None:
     )
 
 
-def samples(of: Recording, rate: int, factor: float = 1.0, channel: int | None = None) -> NDArray[np.float32]:
-    """The samples (N,) at `rate` Hz, played `factor` times as fast as the row has it, as `ds2 featurize` takes them.
+def read_samples(
+    recording: Recording, rate: int, factor: float = 1.0, channel: int | None = None
+) -> NDArray[np.float32]:
+    """The samples (N,) at `rate` Hz, as `ds2 featurize` reads them.
 
-    BadUtterance "truncated-audio" and whatever `read` finds.
+    factor: speed relative to the row's own.
+    BadUtterance "truncated-audio" and the reasons of `read`.
     """
-    if of.offset_s is None:
-        found, own_rate = read(of.path, channel=channel)
+    expected_s = recording.file_duration_s
+    if recording.offset_s is None:
+        samples, file_rate = read(recording.path, channel=channel)
     else:
-        found, own_rate = read(of.path, channel=channel, offset_s=of.offset_s, duration_s=of.file_s)
-    seconds = len(found) / own_rate
-    if of.file_s is not None and seconds < 0.9 * of.file_s:
-        raise BadUtterance("truncated-audio", f"{of.path} has {seconds:.2f} s, the row says {of.file_s:.2f} s")
-    return speed(found, of.speed * factor, own_rate, rate)
+        samples, file_rate = read(recording.path, channel=channel, offset_s=recording.offset_s, duration_s=expected_s)
+    seconds = len(samples) / file_rate
+    if expected_s is not None and seconds < 0.9 * expected_s:
+        raise BadUtterance(
+            "truncated-audio", f"{recording.path} has {seconds:.2f} s, the row states {expected_s:.2f} s"
+        )
+    return change_speed(samples, recording.speed * factor, file_rate, rate)
 
 
-def num_samples(of: Recording, rate: int, factor: float = 1.0) -> int | None:
-    """How many samples `samples` gives, without reading them; None where the row states no duration.
+def count_samples(recording: Recording, rate: int, factor: float = 1.0) -> int | None:
+    """The number of samples that `read_samples` returns, without reading them; None if the row states no duration.
 
-    Exact where it is the file's own to the microsecond, as `ds2 prepare` writes it, and its rate is stated or divides
-    `rate` or twice it. At other rates that are not stated it may be one more.
+    Exact if the duration is that of the file to the microsecond, as `ds2 prepare` writes it, and the file's sample rate
+    is stated or divides `rate` or 2 * `rate`. For other, unstated rates it may be one too many.
     """
-    if of.file_s is None:
+    seconds = recording.file_duration_s
+    if seconds is None:
         return None
-    if of.rate is None:
-        # a half of a sample is rounded up, also when the microsecond took a little of it
-        return math.floor(of.file_s * rate / (of.speed * factor) + 0.51)
-    return math.floor(round(of.file_s * of.rate) * rate / (of.rate * of.speed * factor) + 0.5)
+    if recording.rate is None:
+        # half a sample rounds up, even if rounding to the microsecond took a little of it
+        return math.floor(seconds * rate / (recording.speed * factor) + 0.51)
+    return math.floor(round(seconds * recording.rate) * rate / (recording.rate * recording.speed * factor) + 0.5)

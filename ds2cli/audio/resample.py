@@ -1,4 +1,4 @@
-"""Change the sample rate, and with it the speed. Letters: N samples."""
+"""Resampling. Letters: N samples."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def resample(samples: NDArray[np.float32], rate: float, to: float) -> NDArray[np.float32]:
-    """Samples (N,) taken at `rate` Hz as (round(N * to / rate),) at `to` Hz; band-limited (soxr HQ)."""
+    """Resample samples (N,) from `rate` to `to` Hz, band-limited (soxr HQ): (round(N * to / rate),) float32."""
     if rate == to or not len(samples):
         return samples
     return np.asarray(soxr.resample(samples, rate, to, quality="HQ"), np.float32)

@@ -1,4 +1,4 @@
-"""Speech in a room: convolution with an impulse response. Letters: N samples, M those of the response."""
+"""Reverberation: convolution with a room impulse response. Letters: N samples, M samples of the response."""
 
 from __future__ import annotations
 
@@ -6,39 +6,39 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from ds2cli.audio.noise import power
+from ds2cli.audio.level import mean_square
 
 Samples = NDArray[np.float32]
 
 BLOCK = 1 << 16
-"""Length of a Fourier transform, which is quickest where it fits the second-level cache (measured 2^15 … 2^17): half
-the time of scipy.signal.oaconvolve, which takes few long ones, and without its import."""
+"""Length of a Fourier transform: the fastest that fits the second-level cache (measured 2^15 … 2^17). It takes half the
+time of scipy.signal.oaconvolve, which takes few long transforms, and saves its import."""
 
 
 def reverberate(samples: Samples, response: Samples) -> Samples:
-    """Samples (N,) as the room of the response (M,) gives them back: the same length, the same mean power.
+    """Samples (N,) convolved with a room impulse response (M,): the same length and mean power.
 
-    The greatest value of the response is taken for the direct path (as Kaldi's wav-reverberate does) and stays where
-    it is, so that nothing moves in time; echoes beyond the end are cut off.
+    The largest value of the response is taken as the direct path (as in Kaldi's wav-reverberate) and stays in place, so
+    the speech is not delayed; the tail of the reverberation past the end is cut.
     BadUtterance "not-a-number" for NaN or infinite samples.
     """
-    before = power(samples)
-    if before == 0:
+    power = mean_square(samples)
+    if power == 0:
         return samples
     direct = int(np.abs(response).argmax())
-    wet = convolved(samples, response)[direct : direct + len(samples)]
-    after = power(wet)
-    return wet * np.float32((before / after) ** 0.5) if after > 0 else samples
+    wet = convolve(samples, response)[direct : direct + len(samples)]
+    wet_power = mean_square(wet)
+    return wet * np.float32((power / wet_power) ** 0.5) if wet_power > 0 else samples
 
 
-def convolved(samples: Samples, response: Samples) -> Samples:
-    """The convolution (N + M - 1,) of two that are not empty, by Fourier transforms of blocks that overlap and add."""
+def convolve(samples: Samples, response: Samples) -> Samples:
+    """The convolution (N + M - 1,) of two signals, neither empty, by the overlap-add method."""
     tail = len(response) - 1
     size = max(BLOCK, 1 << (2 * tail).bit_length())
-    # one transform where that is shorter
+    # a short signal takes one shorter transform
     size = min(size, scipy.fft.next_fast_len(len(samples) + tail, real=True))
     step = size - tail
-    filtering = scipy.fft.rfft(response, size)
+    transfer = scipy.fft.rfft(response, size)
     out = np.zeros(len(samples) + tail, np.float32)
     block = np.zeros(size, np.float32)
     for start in range(0, len(samples), step):
@@ -46,7 +46,7 @@ def convolved(samples: Samples, response: Samples) -> Samples:
         block[: len(part)] = part
         block[len(part) :] = 0
         spectrum = scipy.fft.rfft(block)
-        spectrum *= filtering
+        spectrum *= transfer
         span = out[start : start + size]
         span += scipy.fft.irfft(spectrum, size, overwrite_x=True)[: len(span)]
     return out

@@ -24,11 +24,9 @@ def featurize(config: FeaturizeConfig, in_: In = "-", out: Out = "-") -> None:
     tally = stage.Tally()
 
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
-        made = stage.run(config, rows, ledger, stem, tally)
-        # whoever reads the pipe opens the archives at once, and they appear with the last row
-        return iter(list(ui.progress(made, "featurize"))) if out == "-" else made
+        return stage.run(config, rows, ledger, stem, tally)
 
-    filter_rows("featurize", config, in_, out, needs=("id", "audio_filepath"), run=run)
+    filter_rows("featurize", config, in_, out, needs=("id", "audio_filepath"), run=run, whole=True)
     ui.log(
         f"featurize: {tally.seconds / 3600:.2f} h in {tally.files} utterances, {tally.resampled} resampled to "
         f"{config.sample_rate} Hz, archives {stem}.*.ark"

@@ -1,1 +1,1 @@
-"""Features: arrays of samples in, arrays of frames out."""
+"""Features: samples in, matrices of frames out."""

@@ -1,7 +1,7 @@
-"""Cepstral-style mean and variance statistics that add up over parts. Letters: T frames, F bins.
+"""Statistics for mean and variance normalisation of features. Letters: T frames, F bins.
 
-Kaldi's layout (transform/cmvn.h), a double matrix (2, F + 1): row 0 holds the sum of each bin and last the number of
-frames, row 1 the sum of squares and last 0. Two parts are joined by adding their matrices.
+The layout is Kaldi's (transform/cmvn.h), a double matrix (2, F + 1): row 0 holds the sum of each bin, then the number
+of frames; row 1 the sum of squares of each bin, then 0. The statistics of two parts of a corpus add up.
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 256
+"""Frames summed at a time in float32."""
+
 STD_FLOOR = 1e-3
-"""No bin is scaled up more than a thousandfold: a bin that never changes has no information."""
+"""No bin is scaled up more than a thousandfold: a constant bin carries no information."""
 
 
 def empty(num_bins: int) -> NDArray[np.float64]:
-    """Statistics of no frames: zeros (2, F + 1)."""
+    """Statistics of zero frames: zeros (2, F + 1)."""
     return np.zeros((2, num_bins + 1))
 
 
 def accumulate(stats: NDArray[np.float64], features: NDArray[np.float32]) -> None:
     """Add features (T, F) to stats (2, F + 1) in place."""
-    # float32 within a block is fast and exact enough, float64 across blocks does not drift
+    # float32 is fast and exact enough within a block; float64 across blocks does not drift
     for start in range(0, len(features), BLOCK):
         block = features[start : start + BLOCK]
         stats[0, :-1] += block.sum(axis=0)
@@ -30,7 +32,7 @@ def accumulate(stats: NDArray[np.float64], features: NDArray[np.float32]) -> Non
 
 
 def mean_std(stats: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation (F,), (F,) of stats; (0, 1) of no frames; the deviation is at least STD_FLOOR."""
+    """Mean (F,) and standard deviation (F,), at least STD_FLOOR; 0 and 1 for statistics of zero frames."""
     frames = stats[0, -1]
     if frames <= 0:
         return np.zeros(stats.shape[1] - 1, np.float32), np.ones(stats.shape[1] - 1, np.float32)

@@ -1,4 +1,4 @@
-"""Features of several utterances as one padded array. N utterances, T frames, F bins."""
+"""Pad the features of several utterances to one array. Letters: N utterances, T frames, F bins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def pad(arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Stack (T_i, F) features as (N, T, F), with zeros as padding; (0, 0, 0) for none."""
+    """Stack N features (T_i, F) as (N, T, F), padded with zeros; (0, 0, 0) if there are none."""
     if not arrays:
         return np.zeros((0, 0, 0), np.float32)
     out = np.zeros((len(arrays), max(map(len, arrays)), arrays[0].shape[1]), np.float32)

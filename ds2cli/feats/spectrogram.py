@@ -12,30 +12,31 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from ds2cli.audio.level import mean_square
 from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.errors import BadUtterance
 
-# frames of one pass: window, transform and logarithm then stay in the second-level cache (measured 64 … 1024)
 BLOCK = 256
+"""Frames per pass: window, transform and logarithm then stay in the second-level cache (measured 64 … 1024)."""
 
 
 def num_frames(num_samples: int, config: SpectrogramConfig) -> int:
-    """Whole windows that fit: T = 1 + (N - W) // hop, 0 when N < W."""
+    """The number of complete windows: T = 1 + (N - W) // hop, 0 if N < W."""
     return max(0, 1 + (num_samples - config.window_samples) // config.hop_samples)
 
 
 def log_power(samples: NDArray[np.float32], config: SpectrogramConfig | None = None) -> NDArray[np.float32]:
-    """The features of one utterance at `config.sample_rate`.
+    """The log power spectrogram of one utterance.
 
-    samples: (N,) float32, one channel, any scale: the utterance is scaled to `config.level_db`.
-    Returns (T, F) float32: ln(|rfft(hann * frame)|^2 / sum(hann^2) + floor); white noise of RMS r is about ln(r^2).
-    BadUtterance "too-short" when not one window fits, "not-a-number" for NaN or infinite samples.
+    samples: (N,) float32 at `config.sample_rate`, one channel, any scale: the utterance is scaled to `config.level_db`.
+    Returns (T, F) float32: ln(|rfft(hann * frame)|^2 / sum(hann^2) + floor). White noise of RMS r gives about ln(r^2).
+    BadUtterance "too-short" when no complete window fits, "not-a-number" for NaN or infinite samples.
     """
     config = config or SpectrogramConfig()
     width, hop = config.window_samples, config.hop_samples
     total = num_frames(len(samples), config)
     if total == 0:
-        raise BadUtterance("too-short", f"{len(samples)} samples, one window takes {width}")
+        raise BadUtterance("too-short", f"{len(samples)} samples, shorter than one window of {width}")
     window = hann(width) * gain(samples, config.level_db)
     frames = np.lib.stride_tricks.sliding_window_view(samples, width)[::hop]
     out = np.empty((total, config.num_bins), np.float32)
@@ -54,20 +55,16 @@ def log_power(samples: NDArray[np.float32], config: SpectrogramConfig | None = N
 
 
 def gain(samples: NDArray[np.float32], level_db: float) -> np.float32:
-    """The factor that brings samples (N,) to an RMS of `level_db` dBFS; 1 for digital silence.
+    """The factor that scales samples (N,) to an RMS level of `level_db` dBFS; 1 for digital silence.
 
     BadUtterance "not-a-number" for NaN or infinite samples.
     """
-    # in parts, as the sum of squares of an hour loses digits in float32
-    parts = (samples[i : i + 65536] for i in range(0, len(samples), 65536))
-    power = sum(float(np.square(part).sum()) for part in parts) / max(1, len(samples))
-    if not np.isfinite(power):
-        raise BadUtterance("not-a-number", f"{int((~np.isfinite(samples)).sum())} samples are NaN or infinite")
+    power = mean_square(samples, np.float32)
     return np.float32(10 ** (level_db / 20) / power**0.5) if power > 0 else np.float32(1)
 
 
 @lru_cache(maxsize=8)
 def hann(width: int) -> NDArray[np.float32]:
-    """The periodic Hann window (width,) with unit energy, sum of squares 1."""
+    """The periodic Hann window (width,), scaled to unit energy (sum of squares 1)."""
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(width) / width)
     return np.asarray(window / np.sqrt(np.square(window).sum()), np.float32)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ds2cli.audio.perturb import shifted, speed, speed_id
+from ds2cli.audio.perturb import change_speed, shift_samples, speed_id
 
 
 def peak_hz(samples, rate):
@@ -12,15 +12,15 @@ def peak_hz(samples, rate):
 @pytest.mark.parametrize("rate", [8000, 16000])
 def test_faster_is_shorter_and_higher(factor, rate):
     x = np.sin(2 * np.pi * 500 * np.arange(2 * rate) / rate).astype(np.float32)
-    got = speed(x, factor, rate, 16000)
+    got = change_speed(x, factor, rate, 16000)
     assert len(got) == pytest.approx(2 * 16000 / factor, abs=1)
     assert peak_hz(got, 16000) == pytest.approx(500 * factor, rel=0.01)
 
 
 def test_speed_one_changes_nothing():
     x = np.ones(10, np.float32)
-    assert speed(x, 1.0, 16000, 16000) is x
-    assert speed(x, 1.0) is x
+    assert change_speed(x, 1.0, 16000, 16000) is x
+    assert change_speed(x, 1.0) is x
 
 
 def test_ids_follow_kaldi():
@@ -30,7 +30,7 @@ def test_ids_follow_kaldi():
 
 
 @pytest.mark.parametrize("by", [-7, -5, -1, 0, 2, 5, 9])
-def test_shifted_keeps_the_length_and_fills_with_zeros(by):
+def test_a_shift_keeps_the_length_and_fills_with_zeros(by):
     x = np.arange(1, 6, dtype=np.float32)
     want = [x[i - by] if 0 <= i - by < 5 else 0 for i in range(5)]
-    assert shifted(x, by).tolist() == want
+    assert shift_samples(x, by).tolist() == want

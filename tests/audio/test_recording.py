@@ -2,59 +2,61 @@ import numpy as np
 import pytest
 import soundfile
 
-from ds2cli.audio.read import find, probe, read
-from ds2cli.audio.recording import Recording, num_samples, recording, samples
+from ds2cli.audio.read import find_audio, probe, read
+from ds2cli.audio.recording import Recording, count_samples, parse_recording, read_samples
 from ds2cli.audio.resample import resample
 from ds2cli.errors import BadUtterance
 
 
-def test_what_a_row_says():
-    assert recording({"id": "a"}) is None
-    assert recording({"audio_filepath": "a.wav"}) == Recording("a.wav")
+def test_parse_recording():
+    assert parse_recording({"id": "a"}) is None
+    assert parse_recording({"audio_filepath": "a.wav"}) == Recording("a.wav")
     row = {"audio_filepath": "a.wav", "offset": 1.5, "duration": 2.0, "speed": 0.9, "sample_rate": 8000}
-    assert recording(row) == Recording("a.wav", 1.5, 2.0, 0.9, 8000)
-    assert recording(row).file_s == pytest.approx(1.8)
+    assert parse_recording(row) == Recording("a.wav", 1.5, 2.0, 0.9, 8000)
+    assert parse_recording(row).file_duration_s == pytest.approx(1.8)
 
 
-def test_a_segment_of_a_copy_is_on_the_clock_of_the_file(tmp_path):
+def test_a_segment_of_a_speed_copy_is_read_at_the_speed_of_the_file(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.arange(32000) / 32000, 16000, "FLOAT")
-    got = samples(Recording(str(tmp_path / "a.wav"), 0.5, 0.5, 2.0), 16000)
+    got = read_samples(Recording(str(tmp_path / "a.wav"), 0.5, 0.5, 2.0), 16000)
     assert len(got) == 8000
     assert got[4000] == pytest.approx(0.25 + 0.25, abs=1e-3)
 
 
-def test_a_file_shorter_than_its_row_says(tmp_path):
+def test_a_file_shorter_than_its_row_states_is_truncated(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.ones(8000), 16000)
-    with pytest.raises(BadUtterance, match=r"truncated-audio: .* has 0.50 s, the row says 1.00 s"):
-        samples(Recording(str(tmp_path / "a.wav"), duration_s=1.0), 16000)
+    with pytest.raises(BadUtterance, match=r"truncated-audio: .* has 0.50 s, the row states 1.00 s"):
+        read_samples(Recording(str(tmp_path / "a.wav"), duration_s=1.0), 16000)
 
 
 @pytest.mark.parametrize("stated", [True, False])
 @pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 32000, 44100, 48000])
-def test_a_row_gives_the_number_of_samples(rate, stated):
+def test_count_samples_of_a_row(rate, stated):
     for size in [*range(200, 4000, 37), 123457, 999_999]:
         for speed in (0.9, 1.0, 1.1):
             got = len(resample(np.zeros(size, np.float32), rate * speed, 16000))
-            of = Recording("x", duration_s=round(size / rate, 6), rate=rate if stated else None)
-            warned = num_samples(of, 16000, speed)
-            assert warned == got or (warned == got + 1 and not stated and rate % 11025 == 0)
-    assert num_samples(Recording("x"), 16000) is None
+            recording = Recording("x", duration_s=round(size / rate, 6), rate=rate if stated else None)
+            counted = count_samples(recording, 16000, speed)
+            assert counted == got or (counted == got + 1 and not stated and rate % 11025 == 0)
+    assert count_samples(Recording("x"), 16000) is None
 
 
-def test_so_does_that_of_a_copy_at_another_speed():
+def test_count_samples_of_a_speed_copy():
     for size in range(1000, 3000, 7):
-        of = Recording("x", duration_s=round(size / 16000 / 0.9, 6), speed=0.9, rate=16000)
-        assert num_samples(of, 16000, 1.1) == len(resample(np.zeros(size, np.float32), 16000 * 0.9 * 1.1, 16000))
+        recording = Recording("x", duration_s=round(size / 16000 / 0.9, 6), speed=0.9, rate=16000)
+        assert count_samples(recording, 16000, 1.1) == len(
+            resample(np.zeros(size, np.float32), 16000 * 0.9 * 1.1, 16000)
+        )
 
 
 @pytest.mark.parametrize("stated", [True, False])
-def test_real_recordings_have_as_many_samples_as_their_rows_say(shared_data, stated):
-    files = list(find(shared_data))[::7]
+def test_count_samples_of_real_recordings(shared_data, stated):
+    files = list(find_audio(shared_data))[::7]
     assert len({p.suffix for p in files}) >= 4
     for path in files:
         info = probe(path)
         row = {"audio_filepath": str(path), "duration": round(info.duration_s, 6)}
-        of = recording({**row, "sample_rate": info.sample_rate} if stated else row)
-        got = samples(of, 16000)
-        assert num_samples(of, 16000) == len(got), path
+        recording = parse_recording({**row, "sample_rate": info.sample_rate} if stated else row)
+        got = read_samples(recording, 16000)
+        assert count_samples(recording, 16000) == len(got), path
         assert info.sample_rate != 16000 or np.array_equal(got, read(path)[0])

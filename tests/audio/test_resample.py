@@ -5,7 +5,7 @@ from ds2cli.audio.resample import resample
 
 
 @pytest.mark.parametrize("rate, to", [(8000, 16000), (44100, 16000), (22050, 16000), (16000, 8000)])
-def test_a_tone_stays_a_tone(rate, to):
+def test_a_tone_keeps_its_frequency(rate, to):
     def tone(at):
         return np.sin(2 * np.pi * 440 * np.arange(at) / at).astype(np.float32)
 
@@ -16,12 +16,12 @@ def test_a_tone_stays_a_tone(rate, to):
     np.testing.assert_allclose(got[middle], tone(to)[middle], atol=1e-3)
 
 
-def test_same_rate_and_nothing_are_left_alone():
+def test_equal_rates_and_empty_signals_are_returned_unchanged():
     x = np.ones(5, np.float32)
     assert resample(x, 8000, 8000) is x
     assert len(resample(x[:0], 8000, 16000)) == 0
 
 
-def test_nothing_above_half_the_new_rate_is_folded_back():
+def test_resampling_does_not_alias():
     x = np.sin(2 * np.pi * 6000 * np.arange(16000) / 16000).astype(np.float32)
     assert np.abs(resample(x, 16000, 8000)[1000:-1000]).max() < 1e-3

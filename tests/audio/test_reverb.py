@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from ds2cli.audio.noise import power
+from ds2cli.audio.level import mean_square
 from ds2cli.audio.read import read
-from ds2cli.audio.reverb import BLOCK, convolved, reverberate
+from ds2cli.audio.reverb import BLOCK, convolve, reverberate
 from ds2cli.errors import BadUtterance
 
 
@@ -14,13 +14,13 @@ def white(size, seed=0):
 @pytest.mark.parametrize("size", [1, 2, 1000, 16000])
 @pytest.mark.parametrize(("length", "at"), [(1, 0), (50, 0), (50, 49), (5000, 1234)])
 @pytest.mark.parametrize("level", [1.0, -1e-3])
-def test_a_delta_is_the_identity_up_to_its_sign(size, length, at, level):
+def test_a_unit_impulse_changes_only_the_sign(size, length, at, level):
     x, delta = white(size), np.zeros(length, np.float32)
     delta[at] = level
     np.testing.assert_allclose(reverberate(x, delta), np.sign(level) * x, atol=1e-6)
 
 
-def test_beside_a_plain_convolution():
+def test_equals_a_direct_convolution():
     x, h = white(3000, 1), white(700, 2) * np.exp(-np.arange(700) / 100).astype(np.float32)
     full = np.convolve(x.astype(np.float64), h)
     direct = int(np.abs(h).argmax())
@@ -31,30 +31,30 @@ def test_beside_a_plain_convolution():
 
 @pytest.mark.parametrize("length", [1, 2, 257, 40000])
 @pytest.mark.parametrize("size", [1, 2, BLOCK - 256, BLOCK - 255, BLOCK, 2 * BLOCK - 512, 3 * BLOCK + 5])
-def test_blocks_beside_scipy(size, length):
+def test_overlap_add_equals_scipy(size, length):
     from scipy.signal import fftconvolve
 
     x, h = white(size, 1), white(length, 2)
-    got = convolved(x, h)
+    got = convolve(x, h)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, fftconvolve(x.astype(np.float64), h.astype(np.float64)), atol=2e-5)
 
 
-def test_real_rooms_keep_length_power_and_place(shared_data):
+def test_real_impulse_responses_keep_length_power_and_alignment(shared_data):
     speech = read(sorted((shared_data / "LibriSpeech/dev-clean").rglob("*.flac"))[0])[0]
-    rooms = sorted((shared_data / "rir").glob("*.wav"))
-    assert len(rooms) == 4
-    for path in rooms:
+    responses = sorted((shared_data / "rir").glob("*.wav"))
+    assert len(responses) == 4
+    for path in responses:
         wet = reverberate(speech, read(path)[0])
         assert wet.shape == speech.shape
         assert wet.dtype == np.float32
-        assert power(wet) == pytest.approx(power(speech), rel=1e-5)
+        assert mean_square(wet) == pytest.approx(mean_square(speech), rel=1e-5)
         spectrum = np.fft.rfft(wet, 2 * len(wet)) * np.conj(np.fft.rfft(speech, 2 * len(wet)))
         lag = int(np.argmax(np.fft.irfft(spectrum / np.abs(spectrum).clip(1e-9))))
-        assert min(lag, 2 * len(wet) - lag) <= 16, f"{path.name}: moved by {lag} samples, a millisecond is 16"
+        assert min(lag, 2 * len(wet) - lag) <= 16, f"{path.name}: shifted by {lag} samples (16 samples are 1 ms)"
 
 
-def test_silence_and_a_response_that_comes_to_nothing():
+def test_silence_and_a_response_that_underflows():
     zeros = np.zeros(100, np.float32)
     assert not reverberate(zeros, white(10)).any()
     x = np.zeros(4, np.float32)
@@ -63,6 +63,6 @@ def test_silence_and_a_response_that_comes_to_nothing():
     assert np.isfinite(reverberate(x, late)).all()
 
 
-def test_what_is_no_number_is_refused():
+def test_nan_samples_are_an_error():
     with pytest.raises(BadUtterance, match="not-a-number"):
         reverberate(np.array([1, np.nan], np.float32), white(10))

@@ -5,7 +5,7 @@ from ds2cli.feats.cmvn import STD_FLOOR, accumulate, empty, mean_std
 
 
 @pytest.mark.parametrize("lengths", [[1], [5, 0, 300], [1000, 257, 256, 255]])
-def test_parts_add_up_to_the_whole(lengths):
+def test_statistics_of_parts_add_up(lengths):
     rng = np.random.default_rng(0)
     parts = [(3 * rng.normal(size=(t, 7)) - 12).astype(np.float32) for t in lengths]
     total = empty(7)
@@ -22,7 +22,7 @@ def test_parts_add_up_to_the_whole(lengths):
     np.testing.assert_allclose(std, np.maximum(everything.std(0), STD_FLOOR), rtol=1e-3, atol=2e-3)
 
 
-def test_no_frames_and_a_bin_that_never_changes():
+def test_zero_frames_and_a_constant_bin():
     mean, std = mean_std(empty(3))
     assert mean.tolist() == [0, 0, 0]
     assert std.tolist() == [1, 1, 1]

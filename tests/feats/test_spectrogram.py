@@ -38,24 +38,24 @@ def test_other_settings():
     np.testing.assert_allclose(log_power(x, config), log_power_ref(x, config), atol=1e-3)
 
 
-def test_a_tone_is_in_its_bin():
+def test_the_peak_of_a_tone_is_in_its_bin():
     for hz in (50, 1000, 4000, 7950):
         x = np.sin(2 * np.pi * hz * np.arange(16000) / 16000).astype(np.float32)
         assert (log_power(x).argmax(axis=1) == hz // 50).all()
 
 
-def test_loudness_does_not_matter():
+def test_features_do_not_depend_on_the_level():
     x = np.random.default_rng(0).normal(size=16000).astype(np.float32)
     np.testing.assert_allclose(log_power(x * 1e-3), log_power(x), atol=1e-3)
 
 
-def test_white_noise_has_the_level_asked_for():
+def test_white_noise_has_the_configured_level():
     x = np.random.default_rng(0).normal(size=160000).astype(np.float32)
     power = np.exp(log_power(x)).mean()
     assert power == pytest.approx(10 ** (-20 / 10), rel=0.02)
 
 
-def test_silence_is_the_floor_and_finite():
+def test_silence_gives_the_floor():
     got = log_power(np.zeros(16000, np.float32))
     np.testing.assert_allclose(got, np.log(1e-14), rtol=1e-5)
 
@@ -81,7 +81,7 @@ def test_the_window_has_unit_energy():
     assert hann(320)[0] == 0
 
 
-def test_a_model_stores_only_what_makes_a_feature():
+def test_a_model_stores_the_spectrogram_settings_only():
     stored = FeaturizeConfig(nj=3, sample_rate=8000).features()
     assert stored == {"sample_rate": 8000, "window_ms": 20.0, "hop_ms": 10.0, "level_db": -20.0, "floor": 1e-14}
     assert SpectrogramConfig(**stored) == SpectrogramConfig(sample_rate=8000)

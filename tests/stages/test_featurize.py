@@ -164,7 +164,7 @@ def test_wrong_speeds(wrong):
 
 
 def test_wrong_channel(tmp_path):
-    with pytest.raises(UsageError, match="--channel 'left': expected mix or a number"):
+    with pytest.raises(UsageError, match="--channel 'left': expected mix or a channel number"):
         features(tmp_path, [], channel="left")
 
 
@@ -190,7 +190,7 @@ def test_a_refused_run_leaves_the_archives_of_the_run_before(tmp_path, nj):
     before = {path: path.read_bytes() for path in tmp_path.glob("*.ark")}
     assert len(before) == nj + 1
     (tmp_path / "a.wav").unlink()
-    with pytest.raises(Ds2Error, match=r"refused, 1 of 3 utterances are bad \(33.3 %"):
+    with pytest.raises(Ds2Error, match=r"refused: 1 of 3 utterances are bad \(33.3 %"):
         features(tmp_path, rows, nj=nj, max_bad=1.0)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.ark")} == before
     for row in done:

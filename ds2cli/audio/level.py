@@ -1,0 +1,26 @@
+"""The level of a signal. Letters: N samples."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ds2cli.errors import BadUtterance
+
+BLOCK = 65536
+"""Samples summed at a time. The sum of squares of an hour of audio would lose digits in one float32 accumulator."""
+
+
+def mean_square(samples: NDArray[np.float32], dtype: DTypeLike = np.float64) -> float:
+    """The mean power of samples (N,), in the square of their unit; 0 when there are none.
+
+    dtype: precision within a block of samples; blocks are added in float64. float32 is faster, and what the features
+    have always been scaled by.
+    BadUtterance "not-a-number" for NaN or infinite samples.
+    """
+    # no BLAS: the result of its dot product depends on the number of threads, and features must not
+    blocks = (samples[i : i + BLOCK] for i in range(0, len(samples), BLOCK))
+    total = sum(float(np.square(block, dtype=dtype).sum()) for block in blocks)
+    if not np.isfinite(total):
+        raise BadUtterance("not-a-number", f"{int((~np.isfinite(samples)).sum())} samples are NaN or infinite")
+    return total / max(1, len(samples))
