@@ -32,7 +32,7 @@ _CHUNK = 1 << 18
 
 @dataclass(frozen=True)
 class Section:
-    """The n-grams of one order. ids: (C, n) int32.  log10_prob, log10_backoff: (C,) float32, back-off 0 if not given."""
+    """The n-grams of one order. ids: (C, n) int32.  log10_prob, log10_backoff: (C,) float32, 0 where not given."""
 
     ids: NDArray[np.int32]
     log10_prob: NDArray[np.float32]
@@ -139,7 +139,9 @@ def _header(path: str, raw: bytes, complete: bool = True) -> tuple[list[int], in
     if not announced or announced[0] == 0:
         raise DataError(f"{path}:{_line_number(raw, at)}: expected lines `ngram 1=COUNT` with a count above 0")
     if complete and sum(announced) > len(raw) // 4:
-        raise DataError(f"{path}: the header announces {sum(announced)} n-grams, the file has only {len(raw)} bytes (is the file complete?)")
+        raise DataError(
+            f"{path}: {sum(announced)} n-grams announced in a file of {len(raw)} bytes (is the file complete?)"
+        )
     return announced, at
 
 

@@ -211,7 +211,11 @@ def _check_words(path: str, model: ProbingModel) -> None:
     highest = int(data[at + 2 : layout.starts[1] : ENTRY].max(initial=0))
     capacity = layout.buckets[1]
     if data[at - 2] != 0 or model.size > capacity or highest >= model.size:
-        raise DataError(f"{path}: invalid vocabulary: {model.size} words, at most {capacity} expected (is the file complete?)")
+        raise DataError(
+            f"{path}: invalid vocabulary: {model.size} words, at most {capacity} expected (is the file complete?)"
+        )
     words = int(np.count_nonzero(words_utf8 == 0))
     if words != model.size or words_utf8[-1] != 0 or words_utf8[:6].tobytes() != f"{UNK}\0".encode():
-        raise DataError(f"{path}: expected {model.size} words at the end, <unk> first, got {words} (is the file complete?)")
+        raise DataError(
+            f"{path}: expected {model.size} words at the end, <unk> first, got {words} (is the file complete?)"
+        )

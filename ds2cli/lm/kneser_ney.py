@@ -1,8 +1,8 @@
 """Interpolated modified Kneser-Ney estimation, as in KenLM's lmplz (Chen & Goodman 1998; Heafield et al. 2013).
 
-p(w | h) = (a(hw) - D(a(hw))) / sum_v a(hv) + gamma(h) p(w | h'), where the adjusted count a is the count for the highest
-order and for n-grams that begin a sentence, otherwise the number of distinct words seen to the left. Unigrams are
-interpolated with the uniform distribution 1 / V.
+p(w | h) = (a(hw) - D(a(hw))) / sum_v a(hv) + gamma(h) p(w | h'), where the adjusted count a is the count for the
+highest order and for n-grams that begin a sentence, otherwise the number of distinct words seen to the left. Unigrams
+are interpolated with the uniform distribution 1 / V.
 """
 
 from __future__ import annotations

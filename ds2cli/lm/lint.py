@@ -1,6 +1,6 @@
-"""Lint before decoding: what keeps a language model, a network and transcripts from being about the same text.
+"""Checks before decoding that a language model, a network and reference transcripts spell words in the same way.
 
-Shares are of running words: those of a model by its unigram probabilities, those of references by counting.
+Shares are of running words: in a model by unigram probability, in references by count.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.errors import BadUtterance
-from ds2cli.lm.text import MARKS, Unit, detect_unit, symbol_model_options, symbol_to_token, tokenize
+from ds2cli.lm.text import MARKS, UNIT_PLURAL, Unit, detect_unit, symbol_model_options, symbol_to_token, tokenize
 from ds2cli.text.normalize import APOSTROPHES
 from ds2cli.text.vocab import SPACE, Vocab
 
 FATAL_SHARE, FATAL_SHARE_OTHER = 0.1, 0.5
-"""Share of running words from which decoding is refused: lost to a spelling that can be repaired, and for good."""
+"""Decoding is refused from this share of mismatched running words: if the spelling can be corrected, and if not."""
 
 WARN_SHARE, WARN_SHARE_OTHER = 0.001, 0.05
-"""Share from which the same is worth a warning."""
+"""A warning is given from this share of mismatched running words; likewise."""
 
-CLEAN = "ds2 lm TEXT… OUT makes a model of text cleaned like the transcripts"
-MORE_TEXT = "ds2 lm TEXT… OUT with more text of that kind, or ds2 lm mix with a model of it"
-CLEAN_ROWS = "ds2 data fix cleans the texts of rows"
+CLEAN = "ds2 lm TEXT… OUT, which cleans text as ds2 prepare cleans transcripts"
+MORE_TEXT = "ds2 lm TEXT… OUT with more text like the references, or ds2 lm mix with a model of such text"
+CLEAN_ROWS = "ds2 data fix, which cleans the texts of a manifest"
 
 
 def _with_apostrophe(text: str, apostrophe: str) -> str:
@@ -45,7 +45,7 @@ _OTHER = "other"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong. severe: decoding is pointless before it is put right."""
+    """One problem. fatal: decoding makes no sense until it is fixed.  fix: the command, with an explanation."""
 
     kind: str
     fatal: bool
@@ -58,7 +58,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Words that do not fit for one reason. words: each as it is and as it would fit, the most frequent ones first."""
+    """Words that do not fit for the same reason.
+
+    kind: the reason.  share: of all running words.  words: each as written and as it would fit, most frequent first.
+    """
 
     kind: str
     share: float
@@ -68,7 +71,7 @@ class Mismatch:
 def lint(
     vocab: Vocab, words: Sequence[str], logp: NDArray[np.floating], references: Iterable[str] | None = None
 ) -> list[Finding]:
-    """What is wrong between a network and a model, the severe first; none when they go together.
+    """Problems between a network and a language model, fatal ones first; empty when they fit.
 
     words: (V,) of the model.  logp: (V,) their log-probabilities without context.  references: transcripts.
     """
@@ -79,45 +82,54 @@ def lint(
     weights = {w: math.exp(p - likeliest) for w, p in logps.items()}
     unit = detect_unit(weights, vocab.symbols)
     if unit == "word" and " " not in vocab.symbols:
-        says = "the alphabet has no space, so no word ends: expected a model of its symbols"
-        return [Finding("space", True, says, f"ds2 lm TEXT… OUT {symbol_model_options(vocab)}")]
-    spells = _speller(vocab, unit)
-    found = [f for s in group_mismatches(weights, spells) if (f := _unspellable_finding(s, weights, vocab, spells))]
-    if unit != "word" and not any(f.fatal for f in found):
-        found += _missing_symbols(vocab, weights)
+        expected = "character model" if vocab.by_character else "model of its symbols"
+        message = f"all training texts were single words, so this network cannot write a space: use a {expected}"
+        return [Finding("space", True, message, f"ds2 lm TEXT… OUT {symbol_model_options(vocab)}")]
+    can_write = _writable(vocab, unit)
+    findings = []
+    for mismatch in group_mismatches(weights, can_write):
+        findings += _check_words(mismatch, unit, weights, can_write)
+    if unit != "word" and not any(f.fatal for f in findings):
+        findings += _check_symbols(vocab, weights)
     if references is not None:
-        # what a model is refused for, transcripts would only be told again
-        severe = {f.kind for f in found if f.fatal}
-        found += [f for f in _check_references(vocab, unit, weights, spells, references) if f.kind not in severe]
-    return sorted(found, key=lambda f: not f.fatal)
+        # what is fatal in the model would only be reported again for the references
+        fatal = {f.kind for f in findings if f.fatal}
+        findings += [f for f in _check_references(vocab, unit, weights, can_write, references) if f.kind not in fatal]
+    return sorted(findings, key=lambda f: not f.fatal)
 
 
 def group_mismatches(weights: Mapping[str, float], fits: Callable[[str], bool]) -> list[Mismatch]:
-    """Why words do not fit: the case, the Unicode form, the apostrophe, both of them, or something else."""
+    """Group the words that do not fit by what would make them fit: another case, Unicode form, apostrophe, or none.
+
+    weights: the frequency of each word. Corrections add up: a word may need another case and another apostrophe.
+    """
     total = sum(weights.values()) or 1.0
-    left = {w: w for w in sorted(weights, key=lambda w: -weights[w]) if not fits(w)}
-    ways = [(kind, way) for kind, some in _NORMALIZERS.items() for way in some]
-    found: list[Mismatch] = []
+    remaining = {w: w for w in sorted(weights, key=lambda w: -weights[w]) if not fits(w)}
+    normalizers = [(kind, function) for kind, functions in _NORMALIZERS.items() for function in functions]
+    mismatches: list[Mismatch] = []
 
-    def share(some: Iterable[str]) -> float:
-        return sum(weights[w] for w in some) / total
+    def share(words: Iterable[str]) -> float:
+        return sum(weights[w] for w in words) / total
 
-    while left and ways:
-        corrected = [(k, way, {w: way(form) for w, form in left.items() if fits(way(form))}) for k, way in ways]
-        kind, way, words = max(corrected, key=lambda m: share(m[2]))
+    while remaining and normalizers:
+        corrected = [
+            (kind, function, {w: function(form) for w, form in remaining.items() if fits(function(form))})
+            for kind, function in normalizers
+        ]
+        kind, function, words = max(corrected, key=lambda c: share(c[2]))
         if not words:
             break
-        found.append(Mismatch(kind, share(words), words))
-        left = {w: way(form) for w, form in left.items() if w not in words}
-        ways = [w for w in ways if w[0] != kind]
-    return [*found, Mismatch(_OTHER, share(left), {w: w for w in left})] if left else found
+        mismatches.append(Mismatch(kind, share(words), words))
+        remaining = {w: function(form) for w, form in remaining.items() if w not in words}
+        normalizers = [n for n in normalizers if n[0] != kind]
+    return [*mismatches, Mismatch(_OTHER, share(remaining), {w: w for w in remaining})] if remaining else mismatches
 
 
-def _speller(vocab: Vocab, unit: Unit) -> Callable[[str], bool]:
-    """Whether the network can write a word, or has a unit of the model among its symbols."""
+def _writable(vocab: Vocab, unit: Unit) -> Callable[[str], bool]:
+    """A test whether the network can write a word; for a model of characters or tokens, whether it has that symbol."""
     if unit != "word":
         return frozenset(map(symbol_to_token, vocab.symbols[1:])).__contains__
-    # a unit of several characters is spelled with them where it is no symbol
+    # a unit that is not a symbol is encoded by its characters
     single = frozenset(s for s in vocab.symbols[1:] if len(s) == 1)
     if vocab.by_character:
         return single.issuperset
@@ -131,84 +143,94 @@ def _speller(vocab: Vocab, unit: Unit) -> Callable[[str], bool]:
     return encodes
 
 
-def _unspellable_finding(s: Mismatch, weights: Container[str], vocab: Vocab, spells: Callable[[str], bool]) -> Finding | None:
-    says = f"{_percent(s.share)} of its running words cannot be spelled, as {_examples(s.words)}"
-    if s.kind != _OTHER:
-        corrected = next(iter(s.words.values()))
-        fix = _in_place_fix(s, weights) or CLEAN
-        return _finding(s, f"the {s.kind} differs: {says} ({corrected!r} can)", fix)
-    missing = Counter(c for word in s.words for c in dict.fromkeys(word) if not spells(c))
+def _check_words(
+    mismatch: Mismatch, unit: Unit, known: Container[str], can_write: Callable[[str], bool]
+) -> list[Finding]:
+    """Words of the model that the network cannot write."""
+    words = f"{_percent(mismatch.share)} of the model's running {UNIT_PLURAL[unit]}"
+    message = f"the network cannot write {words}, such as {_examples(mismatch.words)}"
+    if mismatch.kind != _OTHER:
+        corrected = next(iter(mismatch.words.values()))
+        fix = _in_place_fix(mismatch, known) or CLEAN
+        return _findings(mismatch, f"the {mismatch.kind} differs: {message} (it can write {corrected!r})", fix)
+    missing = Counter(c for word in mismatch.words for c in dict.fromkeys(word) if not can_write(c))
     letters = ", ".join(repr(c) for c, _ in missing.most_common(5))
-    return _finding(s, f"the alphabets differ: {says}{f'; the network has no {letters}' if letters else ''}", CLEAN)
+    return _findings(
+        mismatch, f"the alphabets differ: {message}{f'; the network has no {letters}' if letters else ''}", CLEAN
+    )
 
 
-def _missing_symbols(vocab: Vocab, known: Container[str]) -> list[Finding]:
-    """The symbols a model of characters or tokens does not know."""
+def _check_symbols(vocab: Vocab, known: Container[str]) -> list[Finding]:
+    """Symbols of the network that a model of characters or tokens does not have."""
     missing = [t for t in map(symbol_to_token, vocab.symbols[1:]) if t not in known]
     share = len(missing) / max(1, len(vocab) - 1)
-    # of letters that stand for bigrams never seen, and of steps on the way to longer pieces, many are in no text
-    worth_saying = WARN_SHARE_OTHER if vocab.by_character else FATAL_SHARE_OTHER
-    if not missing or (share < worth_saying and SPACE not in missing):
+    # single letters are needed only where a bigram is not a symbol, and intermediate pieces of BPE rarely: many of
+    # either occur in no text
+    warn_share = WARN_SHARE_OTHER if vocab.by_character else FATAL_SHARE_OTHER
+    if not missing or (share < warn_share and SPACE not in missing):
         return []
-    some = ", ".join(map(repr, sorted(missing, key=lambda t: t != SPACE)[:3]))
-    says = f"the alphabets differ: it knows {len(vocab) - 1 - len(missing)} of the network's {len(vocab) - 1} symbols"
-    fix = CLEAN if vocab.by_character else f"ds2 lm TEXT… OUT {symbol_model_options(vocab)} makes a model of its symbols"
-    return [Finding("symbols", share >= FATAL_SHARE_OTHER, f"{says}, not {some}", fix)]
+    message = (
+        f"the alphabets differ: the model lacks {len(missing)} of the network's {len(vocab) - 1} symbols, "
+        f"such as {_examples(sorted(missing, key=lambda t: t != SPACE))}"
+    )
+    fix = CLEAN if vocab.by_character else f"ds2 lm TEXT… OUT {symbol_model_options(vocab)} for a model of its symbols"
+    return [Finding("symbols", share >= FATAL_SHARE_OTHER, message, fix)]
 
 
 def _check_references(
-    vocab: Vocab, unit: Unit, known: Container[str], spells: Callable[[str], bool], references: Iterable[str]
+    vocab: Vocab, unit: Unit, known: Container[str], can_write: Callable[[str], bool], references: Iterable[str]
 ) -> list[Finding]:
-    """Words of the references that the model does not know, and those that the network cannot write."""
-    running: Counter[str] = Counter()
-    lines = unspelled = 0
+    """Words of the references that are not in the model's vocabulary, and those that the network cannot write."""
+    counts: Counter[str] = Counter()
+    lines = unwritable = 0
     for text in references:
         lines += 1
         try:
-            running.update(tokenize(text, unit, vocab))
+            counts.update(tokenize(text, unit, vocab))
         except BadUtterance:
-            unspelled += 1
-    found = []
-    if unspelled:
-        says = f"{unspelled} of {lines} references cannot be spelled with the network's symbols"
-        found.append(Finding("references", unspelled >= FATAL_SHARE_OTHER * lines, says, CLEAN_ROWS))
-    unwritten = group_mismatches(running, spells)
-    of_all = f"of the references' {running.total()} running {unit}s"
-    for s in group_mismatches(running, known.__contains__):
-        most = ", ".join(f"{w!r} ({running[w]})" for w in list(s.words)[:5])
-        says = f"{_percent(s.share)} {of_all} are unknown to it, as {most}"
-        corrected = next(iter(s.words.values()))
-        if s.kind == _OTHER:
-            f = _finding(s, says, MORE_TEXT, kind="unknown")
+            unwritable += 1
+    findings = []
+    if unwritable:
+        message = f"the network cannot write {unwritable} of {lines} references"
+        findings.append(Finding("references", unwritable >= FATAL_SHARE_OTHER * lines, message, CLEAN_ROWS))
+    unwritable_words = group_mismatches(counts, can_write)
+    all_words = f"of the references' {counts.total()} running {UNIT_PLURAL[unit]}"
+    for oov in group_mismatches(counts, known.__contains__):
+        examples = ", ".join(f"{w!r} ({counts[w]})" for w in list(oov.words)[:5])
+        message = f"{_percent(oov.share)} {all_words} are out of vocabulary, such as {examples}"
+        if oov.kind == _OTHER:
+            findings += _findings(oov, message, MORE_TEXT, kind="unknown")
         else:
-            what = f"the {s.kind} differs: {says} ({corrected!r} is known)"
-            f = _finding(s, what, CLEAN_ROWS if unwritten else CLEAN)
-        found += [f] if f else []
-    for s in unwritten:
-        if s.share >= WARN_SHARE:
-            says = f"{_percent(s.share)} {of_all} cannot be spelled by the network, as {_examples(s.words)}"
-            found.append(Finding("references", s.share >= FATAL_SHARE_OTHER, says, CLEAN_ROWS))
-    return found
+            corrected = next(iter(oov.words.values()))
+            message = f"the {oov.kind} differs: {message} ({corrected!r} is in the vocabulary)"
+            findings += _findings(oov, message, CLEAN_ROWS if unwritable_words else CLEAN)
+    for group in unwritable_words:
+        if group.share >= WARN_SHARE:
+            message = f"the network cannot write {_percent(group.share)} {all_words}, such as {_examples(group.words)}"
+            findings.append(Finding("references", group.share >= FATAL_SHARE_OTHER, message, CLEAN_ROWS))
+    return findings
 
 
-def _finding(s: Mismatch, says: str, fix: str, kind: str = "") -> Finding | None:
-    lost_for_good = s.kind == _OTHER
-    if s.share < (WARN_SHARE_OTHER if lost_for_good else WARN_SHARE):
-        return None
-    return Finding(kind or s.kind, s.share >= (FATAL_SHARE_OTHER if lost_for_good else FATAL_SHARE), says, fix)
+def _findings(mismatch: Mismatch, message: str, fix: str, kind: str = "") -> list[Finding]:
+    """A finding if enough running words are affected, else none."""
+    other = mismatch.kind == _OTHER
+    if mismatch.share < (WARN_SHARE_OTHER if other else WARN_SHARE):
+        return []
+    fatal = mismatch.share >= (FATAL_SHARE_OTHER if other else FATAL_SHARE)
+    return [Finding(kind or mismatch.kind, fatal, message, fix)]
 
 
-def _in_place_fix(s: Mismatch, known: Container[str]) -> str:
-    """The command that mends an ARPA file where no two words become one."""
-    corrected = list(s.words.values())
+def _in_place_fix(mismatch: Mismatch, known: Container[str]) -> str:
+    """The command that corrects the ARPA file in place; empty where two words would become the same."""
+    corrected = list(mismatch.words.values())
     if len(set(corrected)) < len(corrected) or any(w in known for w in corrected):
         return ""
-    if s.kind == "case" and corrected[0] == corrected[0].lower():
+    if mismatch.kind == "case" and corrected[0] == corrected[0].lower():
         return r"sed 's/.*/\L&/' MODEL.arpa > lower.arpa"
-    if s.kind == "apostrophe":
-        word, wanted = next(iter(s.words.items()))
-        (old, new) = next((a, b) for a, b in zip(word, wanted, strict=True) if a != b)
-        return f'sed "s/{old}/{new}/g" MODEL.arpa > mended.arpa'
+    if mismatch.kind == "apostrophe":
+        word, correction = next(iter(mismatch.words.items()))
+        (old, new) = next((a, b) for a, b in zip(word, correction, strict=True) if a in APOSTROPHES and a != b)
+        return f'sed "s/{old}/{new}/g" MODEL.arpa > fixed.arpa'
     return ""
 
 

@@ -46,7 +46,14 @@ def estimate(
     text: one sentence per line.  arpa: the file to write.  vocabulary: n-grams with other words are dropped.
     DataError when the text is too small and `fallback` is off, Ds2Error with lmplz's message when it fails otherwise.
     """
-    command = [require_program("lmplz", "--estimator lmplz"), "--order", str(order), "--memory", memory, "--temp_prefix"]
+    command = [
+        require_program("lmplz", "--estimator lmplz"),
+        "--order",
+        str(order),
+        "--memory",
+        memory,
+        "--temp_prefix",
+    ]
     command += [f"{arpa.parent}/", "--text", str(text), "--arpa", str(arpa), "--prune", *map(str, prune)]
     if vocabulary is not None:
         limit = arpa.with_suffix(".vocabulary")

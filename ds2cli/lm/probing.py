@@ -17,7 +17,7 @@ _UNK_SPELLINGS = (UNK, "<UNK>")
 
 
 def build_tables(model: Arpa) -> ProbingModel:
-    """The tables of a model. DataError when an n-gram is listed twice or without its context, or <s> or </s> is missing."""
+    """The tables of a model; DataError when an n-gram is listed twice or without its context, or <s> or </s> is not."""
     unknown = [i for i, word in enumerate(model.words) if word in _UNK_SPELLINGS]
     if len(unknown) > 1:
         raise DataError(f"both {UNK} and <UNK> are among the 1-grams: expected only one of them")
@@ -55,7 +55,9 @@ def _build_tables(model: Arpa, unknown: list[int], multiplier: float) -> Probing
             return None
         if fault:
             ngram = " ".join(model.words[i] for i in section.ids[where])
-            problem = "is listed twice" if fault == kernels.TWICE else f"is listed without its context of {n - 1} word(s)"
+            problem = (
+                "is listed twice" if fault == kernels.TWICE else f"is listed without its context of {n - 1} word(s)"
+            )
             raise DataError(f"the {n}-gram {ngram!r} {problem}")
     words_utf8 = b"\0".join(w.encode() for w in (UNK, *words, ""))
     return ProbingModel.from_arrays(layout, data, np.frombuffer(words_utf8, dtype=np.uint8))

@@ -15,6 +15,7 @@ from ds2cli.lm.arpa import BOS, EOS, UNK
 from ds2cli.text.vocab import SPACE, Vocab
 
 Unit = Literal["word", "char", "token"]
+UNIT_PLURAL: dict[Unit, str] = {"word": "words", "char": "characters", "token": "tokens"}
 MARKS = frozenset((UNK, BOS, EOS))
 
 

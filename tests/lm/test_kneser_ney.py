@@ -9,7 +9,7 @@ from ds2cli.kernels.ngram import ngram_log10
 from ds2cli.lm import arpa, lmplz
 from ds2cli.lm.kneser_ney import FALLBACK_DISCOUNTS, Discounts, compute_discounts, estimate
 from ds2cli.lm.query import NgramLm, State
-from ds2cli.lm.text import vocabulary_mask, build_corpus
+from ds2cli.lm.text import build_corpus, vocabulary_mask
 
 
 def random_text(seed, lines=60, words=12):

@@ -1,4 +1,4 @@
-"""Models and networks that do not go together, and those that do."""
+"""Language models and networks that fit, and those that do not."""
 
 import itertools
 import subprocess
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ds2cli.config.units import UnitsConfig
-from ds2cli.lm.lint import lint, group_mismatches
+from ds2cli.lm.lint import group_mismatches, lint
 from ds2cli.text.vocab import BLANK, Vocab
 
 ENGLISH = Vocab.from_texts(["abcdefghijklmnopqrstuvwxyz '"])
@@ -19,13 +19,13 @@ PROSE = {"the": 6.0, "and": 3.0, "of": 2.5, "it's": 0.4, "rose": 0.1}
 PHRASE = {"été": 1.0, "déjà": 1.0, "la": 2.0, "l'air": 1.0}
 
 
-def found(vocab, weights, references=None):
+def findings(vocab, weights, references=None):
     weights = {**MARKS, **weights}
     return lint(vocab, list(weights), np.log(list(weights.values())), references)
 
 
-def only(vocab, weights, references=None):
-    (one,) = found(vocab, weights, references)
+def only_finding(vocab, weights, references=None):
+    (one,) = findings(vocab, weights, references)
     return one
 
 
@@ -33,20 +33,21 @@ def nfd(text):
     return unicodedata.normalize("NFD", text)
 
 
-def test_what_goes_together_is_not_mentioned():
-    assert found(ENGLISH, PROSE, ["the rose", "it's the rose"]) == []
-    assert found(FRENCH, PHRASE, ["la la l'air"]) == []
+def test_no_findings_when_they_fit():
+    assert findings(ENGLISH, PROSE, ["the rose", "it's the rose"]) == []
+    assert findings(FRENCH, PHRASE, ["la la l'air"]) == []
 
 
-def test_upper_case():
-    one = only(ENGLISH, {w.upper(): p for w, p in PROSE.items()})
+def test_upper_case_model():
+    one = only_finding(ENGLISH, {w.upper(): p for w, p in PROSE.items()})
     assert (one.kind, one.fatal) == ("case", True)
-    assert "the case differs: 100.0 % of its running words cannot be spelled, as 'THE', 'AND', 'OF' ('the' can)" in str(
-        one
+    assert str(one).startswith(
+        "the case differs: the network cannot write 100.0 % of the model's running words, "
+        "such as 'THE', 'AND', 'OF' (it can write 'the') (fix: sed"
     )
 
 
-def test_the_fix_of_an_upper_case_model_is_one_that_works(own, tmp_path):
+def test_the_suggested_fix_of_an_upper_case_model_works(own, tmp_path):
     from ds2cli.lm import arpa
     from ds2cli.lm.query import NgramLm
 
@@ -60,72 +61,79 @@ def test_the_fix_of_an_upper_case_model_is_one_that_works(own, tmp_path):
     assert corrected.sentence_log10("the air") == pytest.approx(lm.sentence_log10("THE AIR"))
 
 
-def test_words_in_both_cases_cannot_be_mended_in_place():
-    one = only(ENGLISH, {**PROSE, "The": 4.0, "And": 1.0})
+def test_words_in_both_cases_cannot_be_fixed_in_place():
+    one = only_finding(ENGLISH, {**PROSE, "The": 4.0, "And": 1.0})
     assert one.fatal
-    assert "as 'The', 'And' ('the' can)" in one.message
+    assert "such as 'The', 'And' (it can write 'the')" in one.message
     assert one.fix.startswith("ds2 lm TEXT")
-    assert not only(ENGLISH, {**PROSE, "The": 0.5}).fatal
+    assert not only_finding(ENGLISH, {**PROSE, "The": 0.5}).fatal
 
 
-def test_a_network_in_upper_case():
-    one = only(Vocab.from_texts(["THEANDOFROSI '"]), PROSE)
+def test_upper_case_network():
+    one = only_finding(Vocab.from_texts(["THEANDOFROSI '"]), PROSE)
     assert (one.kind, one.fatal) == ("case", True)
-    assert "('THE' can)" in one.message
+    assert "(it can write 'THE')" in one.message
 
 
 @pytest.mark.parametrize("composed", [True, False])
 def test_unicode_forms(composed):
     vocab = FRENCH if composed else Vocab((BLANK, *sorted(set(nfd("".join(FRENCH.symbols[1:]))))))
-    one = only(vocab, {nfd(w) if composed else w: p for w, p in PHRASE.items()})
+    one = only_finding(vocab, {nfd(w) if composed else w: p for w, p in PHRASE.items()})
     assert (one.kind, one.fatal) == ("Unicode form", True)
-    assert "the Unicode form differs: 40.0 %" in one.message
+    assert "the Unicode form differs: the network cannot write 40.0 %" in one.message
 
 
 def test_curly_apostrophes():
     weights = {w.replace("'", "’"): p for w, p in PROSE.items()}
-    one = only(ENGLISH, weights)
+    one = only_finding(ENGLISH, weights)
     assert (one.kind, one.fatal) == ("apostrophe", False)
-    assert "the apostrophe differs: 3.3 % of its running words cannot be spelled, as 'it’s' (\"it's\" can)" in one.message
+    assert (
+        "the apostrophe differs: 3.3 % of its running words cannot be spelled, as 'it’s' (\"it's\" can)" in one.message
+    )
     assert one.fix.startswith('sed "s/’/\'/g" MODEL.arpa')
-    assert only(ENGLISH, {**weights, "it's": 0.1}).fix.startswith("ds2 lm")
+    assert only_finding(ENGLISH, {**weights, "it's": 0.1}).fix.startswith("ds2 lm")
     curly = Vocab.from_texts(["abcdefghijklmnopqrstuvwxyz ’"])
-    assert '"s/\'/’/g"' in only(curly, PROSE).fix
+    assert '"s/\'/’/g"' in only_finding(curly, PROSE).fix
 
 
-def test_two_faults_of_one_word_are_told_apart():
-    case, apostrophe = found(ENGLISH, {"THE": 6.0, "IT’S": 1.0, "ROSE": 3.0})
+def test_two_mismatches_of_one_word_are_separate_findings():
+    case, apostrophe = findings(ENGLISH, {"THE": 6.0, "IT’S": 1.0, "ROSE": 3.0})
     assert (case.kind, apostrophe.kind) == ("case", "apostrophe")
-    assert "'THE'" in case.message and "'IT’S' (\"it's\" can)" in apostrophe.message
+    assert "'THE'" in case.message and "'IT’S' (it can write \"it's\")" in apostrophe.message
+    assert apostrophe.fix == 'sed "s/’/\'/g" MODEL.arpa > fixed.arpa'
 
 
 def test_another_alphabet():
-    one = only(ENGLISH, {"роза": 1.0, "мир": 2.0})
+    one = only_finding(ENGLISH, {"роза": 1.0, "мир": 2.0})
     assert (one.kind, one.fatal) == ("other", True)
-    assert "the alphabets differ: 100.0 % of its running words cannot be spelled, as 'мир', 'роза'" in one.message
+    assert (
+        "the alphabets differ: the network cannot write 100.0 % of the model's running words, such as 'мир', 'роза'"
+        in one.message
+    )
     assert "the network has no 'р'" in one.message
 
 
-def test_a_few_foreign_words_are_no_matter():
-    assert found(ENGLISH, {**PROSE, "façade": 0.1}) == []
-    one = only(ENGLISH, {**PROSE, "façade": 1.0})
+def test_rare_foreign_words_are_ignored():
+    assert findings(ENGLISH, {**PROSE, "façade": 0.1}) == []
+    one = only_finding(ENGLISH, {**PROSE, "façade": 1.0})
     assert not one.fatal
     assert "the network has no 'ç'" in one.message
 
 
-def test_words_of_no_probability_are_still_words():
+def test_words_of_zero_probability_count():
     weights = {"<unk>": -230.0, "<s>": 0.0, "xы": -800.0}
     (one,) = lint(ENGLISH, list(weights), np.array(list(weights.values())))
     assert one.fatal
 
 
 def test_a_model_without_words():
-    assert only(ENGLISH, {}).message == "the model has no words"
+    assert only_finding(ENGLISH, {}).message == "the model has no words"
 
 
-def test_words_need_a_space_to_end():
-    one = only(Vocab.from_texts(["theandofrosi'"]), PROSE)
+def test_word_model_for_a_network_without_a_space():
+    one = only_finding(Vocab.from_texts(["theandofrosi'"]), PROSE)
     assert one.fatal
+    assert "this network cannot write a space: use a character model" in one.message
     assert one.fix == "ds2 lm TEXT… OUT --unit char"
 
 
@@ -133,76 +141,87 @@ def letters(text):
     return dict.fromkeys(["<space>" if c == " " else c for c in text], 1.0)
 
 
-def test_characters():
-    assert found(ENGLISH, letters("abcdefghijklmnopqrstuvwxyz '")) == []
-    assert only(ENGLISH, letters("ABCDEFGHIJKLMNOPQRSTUVWXYZ '")).kind == "case"
-    one = only(ENGLISH, letters("abc"))
+def test_character_models():
+    assert findings(ENGLISH, letters("abcdefghijklmnopqrstuvwxyz '")) == []
+    assert only_finding(ENGLISH, letters("ABCDEFGHIJKLMNOPQRSTUVWXYZ '")).kind == "case"
+    one = only_finding(ENGLISH, letters("abc"))
     assert one.fatal
-    assert "it knows 3 of the network's 28 symbols, not '<space>'" in one.message
-    no_space = only(ENGLISH, letters("abcdefghijklmnopqrstuvwxyz'"))
+    assert "the model lacks 25 of the network's 28 symbols, such as '<space>'" in one.message
+    no_space = only_finding(ENGLISH, letters("abcdefghijklmnopqrstuvwxyz'"))
     assert not no_space.fatal
-    assert "not '<space>'" in no_space.message
+    assert "lacks 1 of the network's 28 symbols, such as '<space>'" in no_space.message
 
 
-def test_tokens_of_several_characters():
+def test_token_models():
     vocab = Vocab((BLANK, " ", "a", "b", "ab", "ba"))
     model = dict.fromkeys(["<space>", "a", "b", "ab", "ba"], 1.0)
-    assert found(vocab, model, ["ab ab", "a"]) == []
-    unknown = only(vocab, {t: 1.0 for t in model if t != "ab"}, ["ab ab", "a"])
-    assert unknown.message.startswith("50.0 % of the references' 4 running tokens are unknown to it, as 'ab' (2)")
-    symbols, _ = found(vocab, {t: 1.0 for t in model if t not in ("ab", "ba", "b")}, ["ab ab", "a"])
-    assert "it knows 2 of the network's 5 symbols, not 'b', 'ab', 'ba'" in symbols.message
-    (unspelled,) = found(vocab, model, ["ab", "x"])
-    assert "1 of 2 references cannot be spelled" in unspelled.message
+    assert findings(vocab, model, ["ab ab", "a"]) == []
+    unknown = only_finding(vocab, {t: 1.0 for t in model if t != "ab"}, ["ab ab", "a"])
+    assert unknown.message.startswith(
+        "50.0 % of the references' 4 running tokens are out of vocabulary, such as 'ab' (2)"
+    )
+    symbols, _ = findings(vocab, {t: 1.0 for t in model if t not in ("ab", "ba", "b")}, ["ab ab", "a"])
+    assert "the model lacks 3 of the network's 5 symbols, such as 'b', 'ab', 'ba'" in symbols.message
+    (unwritable,) = findings(vocab, model, ["ab", "x"])
+    assert "the network cannot write 1 of 2 references" in unwritable.message
     words = dict.fromkeys(["ab", "abba", "aab", "xa"], 1.0)
-    assert "as 'xa'; the network has no 'x'" in only(vocab, words).message
+    assert "such as 'xa'; the network has no 'x'" in only_finding(vocab, words).message
 
 
-def test_a_model_of_letters_for_a_network_of_bigrams_is_to_be_made_of_its_symbols():
+def test_character_model_for_a_network_of_bigrams():
     text = "the quick brown fox jumps over the lazy dog while seven wizards mix jugs of vodka by night and play chess"
     vocab = Vocab.from_texts([text], UnitsConfig(kind="bigram"))
-    one = only(vocab, letters(text))
-    assert one.fatal and "it knows 27 of the network's 60 symbols" in one.message
+    one = only_finding(vocab, letters(text))
+    assert one.fatal and "the model lacks 33 of the network's 60 symbols" in one.message
     assert one.fix.startswith("ds2 lm TEXT… OUT --unit token --vocab EXP")
-    assert found(vocab, letters(text) | dict.fromkeys(vocab.symbols[2:], 1.0)) == []
+    assert findings(vocab, letters(text) | dict.fromkeys(vocab.symbols[2:], 1.0)) == []
     dense = Vocab.from_texts([text.replace(" ", "")], UnitsConfig(kind="bigram"))
-    assert only(dense, PROSE).fix == "ds2 lm TEXT… OUT --unit token --vocab EXP"
+    assert only_finding(dense, PROSE).fix == "ds2 lm TEXT… OUT --unit token --vocab EXP"
 
 
-def test_words_that_are_pieces_of_the_network_too_are_words():
+def test_word_model_whose_words_are_also_pieces_of_the_network():
     vocab = Vocab.from_texts(["one two", "two one"] * 3, UnitsConfig(kind="unigram", size=10))
     assert {"one", "two"} <= set(vocab.symbols)
-    assert found(vocab, {"one": 1.0, "two": 1.0}, ["one two"]) == []
+    assert findings(vocab, {"one": 1.0, "two": 1.0}, ["one two"]) == []
 
 
-def test_unknown_words_of_the_references():
-    one = only(ENGLISH, PROSE, ["the rose of york", "york and the rose", "of lancaster"])
+def test_oov_words_of_the_references():
+    one = only_finding(ENGLISH, PROSE, ["the rose of york", "york and the rose", "of lancaster"])
     assert (one.kind, one.fatal) == ("unknown", False)
-    assert "30.0 % of the references' 10 running words are unknown to it, as 'york' (2), 'lancaster' (1)" in one.message
-    assert only(ENGLISH, PROSE, ["york lancaster the"]).fatal
-    assert found(ENGLISH, PROSE, ["the rose " * 20 + "york"]) == []
+    assert (
+        "30.0 % of the references' 10 running words are out of vocabulary, such as 'york' (2), 'lancaster' (1)"
+        in one.message
+    )
+    assert only_finding(ENGLISH, PROSE, ["york lancaster the"]).fatal
+    assert findings(ENGLISH, PROSE, ["the rose " * 20 + "york"]) == []
 
 
 def test_references_in_another_case():
-    case, spelled = found(ENGLISH, PROSE, ["THE ROSE"])
-    assert case.fatal and spelled.fatal
-    assert "the case differs: 100.0 % of the references' 2 running words are unknown to it" in case.message
-    assert "('the' is known)" in case.message
-    assert "cannot be spelled by the network, as 'THE', 'ROSE'" in spelled.message
+    case, unwritable = findings(ENGLISH, PROSE, ["THE ROSE"])
+    assert case.fatal and unwritable.fatal
+    assert "the case differs: 100.0 % of the references' 2 running words are out of vocabulary" in case.message
+    assert "('the' is in the vocabulary)" in case.message
+    assert (
+        "the network cannot write 100.0 % of the references' 2 running words, such as 'THE', 'ROSE'"
+        in unwritable.message
+    )
 
 
-def test_references_of_a_model_in_another_case():
-    """The model is at fault, and is told so once."""
-    assert only(ENGLISH, {w.upper(): p for w, p in PROSE.items()}, ["the rose"]).message.endswith("('the' can)")
-    case, *_ = found(ENGLISH, {**PROSE, "YORK": 0.3}, ["the rose of york", "the rose"])
-    assert "16.7 % of the references' 6 running words are unknown to it, as 'york' (1) ('YORK' is known)" in case.message
+def test_model_in_another_case_is_reported_once():
+    """What is wrong with the model is not reported again for the references."""
+    assert only_finding(ENGLISH, {w.upper(): p for w, p in PROSE.items()}, ["the rose"]).message.endswith(
+        "(it can write 'the')"
+    )
+    case, *_ = findings(ENGLISH, {**PROSE, "YORK": 0.3}, ["the rose of york", "the rose"])
+    assert "16.7 % of the references' 6 running words are out of vocabulary" in case.message
+    assert "such as 'york' (1) ('YORK' is in the vocabulary)" in case.message
 
 
 def test_no_references():
-    assert found(ENGLISH, PROSE, []) == found(ENGLISH, PROSE, [""]) == []
+    assert findings(ENGLISH, PROSE, []) == findings(ENGLISH, PROSE, [""]) == []
 
 
-def test_large_models_are_linted_quickly():
+def test_large_models_are_checked_quickly():
     words = [*MARKS, *map("".join, itertools.product("abcdefghijklm", repeat=5))]
     assert len(words) > 370_000
     start = time.process_time()
@@ -210,5 +229,5 @@ def test_large_models_are_linted_quickly():
     assert time.process_time() - start < 1.5
 
 
-def test_strays_of_nothing():
+def test_no_mismatches():
     assert group_mismatches({}, lambda w: True) == group_mismatches({"a": 1.0}, lambda w: True) == []

@@ -6,7 +6,7 @@ import pytest
 
 from ds2cli.kernels.ngram import ngram_log10_ref
 from ds2cli.lm.arpa import Arpa, Section
-from ds2cli.lm.mix import estimate_weights, mix, perplexities, unk_class_sizes, score_tokens
+from ds2cli.lm.mix import estimate_weights, mix, perplexities, score_tokens, unk_class_sizes
 from ds2cli.lm.perplexity import measure
 from ds2cli.lm.query import NgramLm
 

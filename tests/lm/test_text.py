@@ -3,7 +3,7 @@ import pytest
 
 from ds2cli.errors import BadUtterance
 from ds2cli.lm.counts import count_ngrams, expand_words
-from ds2cli.lm.text import vocabulary_mask, build_corpus, symbol_to_token, tokenize, detect_unit
+from ds2cli.lm.text import build_corpus, detect_unit, symbol_to_token, tokenize, vocabulary_mask
 from ds2cli.text.vocab import BLANK, Vocab
 
 

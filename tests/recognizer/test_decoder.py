@@ -110,7 +110,7 @@ def test_the_settings_reach_the_search(exp, lm):
 
 def test_a_model_of_other_texts_is_refused_before_anything_is_decoded(exp, lm, tmp_path):
     (tmp_path / "lm.arpa").write_text(LM.replace("ab", "AB").replace("ba", "BA"))
-    with pytest.raises(DataError, match=r"lm.arpa: the case differs: 100.0 % of its running words .* \(fix: "):
+    with pytest.raises(DataError, match=r"lm.arpa: the case differs: the network cannot write 100.0 % of .* \(fix: "):
         build_search(resolve_settings(DecodeConfig(lm=lm), exp), Experiment(exp))
 
 
@@ -122,7 +122,7 @@ def test_what_is_odd_about_a_model_is_told_once(exp, lm, tmp_path):
     assert line.startswith(f"{lm}: the alphabets differ: ") and "'xy'" in line
     warned.clear()
     build_search(resolve_settings(DecodeConfig(lm=lm), exp), Experiment(exp), warned.append, ["ab bb", "ba ab bb"])
-    assert any("unknown to it, as 'bb' (2)" in line for line in warned)
+    assert any("out of vocabulary, such as 'bb' (2)" in line for line in warned)
 
 
 def test_words_that_the_network_cannot_write_are_counted(exp, tmp_path):
