@@ -1,4 +1,4 @@
-"""The built native libraries, bound once: found, version-checked, every function typed, every failing status raised."""
+"""Bindings of the compiled native libraries: locate, check the version, declare signatures, raise on error status."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _SIZE, _INT, _POINTER = c.c_size_t, c.c_int32, c.c_void_p
 
 
 class RnnShape(c.Structure):
-    """A recurrent layer, `ds2_rnn_shape` of the header."""
+    """Shape of a recurrent layer: `ds2_rnn_shape` in the header."""
 
     _fields_ = tuple((name, c.c_int32) for name in ("cell", "D", "T", "N", "M", "H"))
 
 
 class CtcShape(c.Structure):
-    """A batch for CTC, `ds2_ctc_shape` of the header."""
+    """Shape of a CTC batch: `ds2_ctc_shape` in the header."""
 
     _fields_ = (
         *((name, c.c_int32) for name in ("T", "N", "V", "L", "blank", "precision")),
@@ -34,21 +34,23 @@ _LAYER, _SHAPE = c.POINTER(RnnShape), c.POINTER(CtcShape)
 _SIZES = [c.POINTER(_SIZE)] * 3
 
 
-class Part(NamedTuple):
-    """A library: the names of its file, the variable that names another, how to build it, and its functions.
+class Library(NamedTuple):
+    """One native library.
 
-    texts: those that return one. signatures: the arguments of those that return a status.
+    file_names: its name on each platform. variable: the environment variable with the path of another build.
+    fix: how to build it. text_functions: functions that return a string. signatures: argument types of the functions
+    that return a status code.
     """
 
-    names: tuple[str, ...]
+    file_names: tuple[str, ...]
     variable: str
-    remedy: str
-    texts: tuple[str, ...]
+    fix: str
+    text_functions: tuple[str, ...]
     signatures: dict[str, list[Any]]
 
 
-PARTS = {
-    "cpu": Part(
+LIBRARIES = {
+    "cpu": Library(
         ("libds2native.so", "libds2native.dylib", "ds2native.dll"),
         "DS2_NATIVE_LIB",
         "build it with a C++ compiler: make native",
@@ -62,10 +64,10 @@ PARTS = {
             "ds2_ctc_backward": [_SHAPE] + [_POINTER] * 4 + [_INT],
         },
     ),
-    "cuda": Part(
+    "cuda": Library(
         ("libds2native_cuda.so", "ds2native_cuda.dll"),
         "DS2_NATIVE_CUDA_LIB",
-        "build it where nvcc is: make native",
+        "build it on a machine with nvcc: make native",
         ("ds2_last_error",),
         {
             "ds2_ctc_cuda_sizes": [_SHAPE, *_SIZES],
@@ -77,31 +79,31 @@ PARTS = {
 
 
 class NativeError(Ds2Error):
-    """A native library is missing or of another version, or a call returned a failing status."""
+    """A native library is missing or has the wrong version, or a call returned an error status."""
 
 
-def find(name: str = "cpu") -> Path | None:
-    """A library's file: the one its variable names, else the one installed beside this package; None without either."""
-    part = PARTS[name]
-    if asked := os.environ.get(part.variable):
-        return Path(asked)
+def find_library(name: str = "cpu") -> Path | None:
+    """Path of a library: the value of its environment variable, else the file installed in this package; or None."""
+    library = LIBRARIES[name]
+    if override := os.environ.get(library.variable):
+        return Path(override)
     folder = Path(__file__).parent / "_native"
-    return next((file for name in part.names if (file := folder / name).exists()), None)
+    return next((file for file_name in library.file_names if (file := folder / file_name).exists()), None)
 
 
 @cache
-def load(name: str = "cpu") -> c.CDLL:
-    """Load a library.
+def load_library(name: str = "cpu") -> c.CDLL:
+    """Load a library and declare its functions.
 
-    Raises NativeError when it is missing, cannot be loaded, is another library or of another version of this package.
+    Raises NativeError when it is missing, cannot be loaded, is a different library, or has the wrong ABI version.
     """
-    part, file = PARTS[name], find(name)
+    spec, file = LIBRARIES[name], find_library(name)
     if file is None:
-        raise NativeError(f"no {part.names[0]} beside the package ({part.remedy})")
+        raise NativeError(f"{spec.file_names[0]} is not installed in the package ({spec.fix})")
     try:
         library = c.CDLL(str(file))
     except OSError as error:
-        raise NativeError(f"{file}: cannot be loaded, {error} ({part.remedy})") from None
+        raise NativeError(f"{file}: cannot be loaded: {error} ({spec.fix})") from None
 
     def raise_on_status(status: int, function: Any, _arguments: tuple[Any, ...]) -> int:
         if status != 0:
@@ -110,45 +112,53 @@ def load(name: str = "cpu") -> c.CDLL:
 
     try:
         if (built := int(library.ds2_abi_version())) != ABI_VERSION:
-            raise NativeError(f"{file}: speaks ABI {built}, this package speaks {ABI_VERSION} ({part.remedy})")
-        for symbol in part.texts:
+            raise NativeError(f"{file}: wrong ABI version: expected {ABI_VERSION}, found {built} ({spec.fix})")
+        for symbol in spec.text_functions:
             getattr(library, symbol).restype = c.c_char_p
-        for symbol, argtypes in part.signatures.items():
+        for symbol, argtypes in spec.signatures.items():
             function = getattr(library, symbol)
             function.argtypes, function.restype, function.errcheck = argtypes, c.c_int, raise_on_status
     except AttributeError as error:
-        raise NativeError(f"{file}: is not {part.names[0]}, {error} ({part.remedy})") from None
+        raise NativeError(f"{file}: is not {spec.file_names[0]}: {error} ({spec.fix})") from None
     return library
 
 
 @cache
-def missing(name: str = "cpu") -> str:
-    """Why a library cannot be used, empty when it can; callers have a slower way."""
+def unavailable_reason(name: str = "cpu") -> str:
+    """Why a library cannot be used (callers then fall back to torch); empty when it can."""
     try:
-        load(name)
+        load_library(name)
     except NativeError as error:
         return str(error)
     return ""
 
 
 def available(name: str = "cpu") -> bool:
-    """Whether there is a library of this name, and it can be used."""
-    return name in PARTS and not missing(name)
+    """Whether a library with this name exists and can be used."""
+    return name in LIBRARIES and not unavailable_reason(name)
 
 
-def instructions() -> str:
-    """The instruction set that the library for the processor uses: avx512, avx2 or base."""
-    return str(load().ds2_isa().decode())
+def pointer(tensor: Any) -> int | None:
+    """Address of the first element of a torch tensor, to pass to a library; None (NULL) for None."""
+    return None if tensor is None else int(tensor.data_ptr())
 
 
-def describe() -> str:
-    """A line for people on each library: its file and instruction set, or why torch does its work instead."""
+def instruction_set() -> str:
+    """The instruction set that the CPU library uses: avx512, avx2 or base."""
+    return str(load_library().ds2_isa().decode())
+
+
+def describe_libraries() -> str:
+    """One line per library: its file and instruction set, or why torch is used instead."""
+    missing = unavailable_reason()
     lines = {
-        "native library": f"{missing()}; torch does its work, slower" if missing() else f"{find()}, {instructions()}",
-        "native library for CUDA": missing("cuda") or str(find("cuda")),
+        "native library": f"{missing}; torch is used instead (slower)"
+        if missing
+        else f"{find_library()}, {instruction_set()}",
+        "native library for CUDA": unavailable_reason("cuda") or str(find_library("cuda")),
     }
     return "\n".join(f"{name}: {line}" for name, line in lines.items())
 
 
 if __name__ == "__main__":
-    sys.stdout.write(describe() + "\n")
+    sys.stdout.write(describe_libraries() + "\n")

@@ -1,4 +1,4 @@
-"""Child processes: started so that they leave signals to their parent, and ended for certain."""
+"""Child processes: start them with signals left to the parent, and kill them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 
 LEFT_TO_PARENT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Signals that ask a whole job to end or to save: its first process decides what that means."""
+"""Signals that ask an entire job to stop or to save; only its first process handles them."""
 
 
 def start_ignoring_signals(processes: Sequence[BaseProcess]) -> None:
-    """Start processes that never get the signals LEFT_TO_PARENT."""
-    # else the first start would start it, and unblock them
+    """Start processes with the signals LEFT_TO_PARENT blocked."""
+    # otherwise the first start launches the tracker, which unblocks them
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, LEFT_TO_PARENT)
     try:
@@ -23,8 +23,8 @@ def start_ignoring_signals(processes: Sequence[BaseProcess]) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def kill(processes: Sequence[BaseProcess]) -> None:
-    """End processes that are deaf to anything milder, as Python's own way to end them when it exits."""
+def kill_processes(processes: Sequence[BaseProcess]) -> None:
+    """Kill processes, which ignore SIGTERM, and wait for them."""
     for process in processes:
         process.kill()
         process.join()

@@ -1,1 +1,1 @@
-"""The network: layers, models, loss, batches, the training loop and checkpoints (torch)."""
+"""The network in torch: layers, models, CTC loss, recurrence, distributed training, weights files, inference."""

@@ -1,4 +1,4 @@
-"""A trained network as a file: weights, and what it takes to use them. Loading never runs code."""
+"""A trained network as a safetensors file: weights, with settings and symbols as metadata. Loading runs no code."""
 
 from __future__ import annotations
 
@@ -19,109 +19,112 @@ from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.text.vocab import Vocab
 
 BEST = "best.safetensors"
-KEY = "ds2cli"
+METADATA_KEY = "ds2cli"
 FORMAT = 1
-"""Of both files; counts up when an older ds2 could not use them. A file without a number is of the first format."""
+"""Version of both files (network, training state), raised when an older ds2 cannot read them; 1 if absent."""
 
 
 @dataclass
 class TrainedModel:
-    """A trained network and what it takes to use it.
+    """A trained network with its vocabulary and feature settings.
 
-    features: the settings its features were made with. step_s: seconds from one emission step to the next.
+    features: the settings of the features it was trained on. step_s: seconds per output step. metadata: where the
+    weights come from, the row of their epoch in train.jsonl or {"average_of": paths}.
     """
 
     model: DeepSpeech2
     vocab: Vocab
     features: dict[str, Any]
     step_s: float
-    made: dict[str, Any]
+    metadata: dict[str, Any]
 
     @property
     def bins(self) -> int:
-        """Bins of a feature frame."""
+        """Bins per feature frame."""
         return self.model.mean.shape[0]
 
 
 def dump_model(
-    state: dict[str, Tensor], config: ModelConfig, vocab: Vocab, features: dict[str, Any], made: dict[str, Any]
+    state: dict[str, Tensor], config: ModelConfig, vocab: Vocab, features: dict[str, Any], metadata: dict[str, Any]
 ) -> bytes:
-    """The bytes of a safetensors file: weights, and as JSON metadata all that rebuilds the network."""
+    """Serialize a network: the bytes of a safetensors file with all that is needed to rebuild it as JSON metadata."""
     about = {
         "format": FORMAT,
         "model": as_dict(config),
         **vocab.as_json(),
         "features": features,
-        "made": made,
+        "made": metadata,
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    return to_safetensors(tensors, {KEY: json.dumps(about, ensure_ascii=False)})
+    return to_safetensors(tensors, {METADATA_KEY: json.dumps(about, ensure_ascii=False)})
 
 
 def load_model(exp: Path | str) -> TrainedModel:
-    """The network of an experiment folder, or of a .safetensors file, ready to use.
+    """Load the network of an experiment folder or a .safetensors file, in evaluation mode.
 
-    DataError when there is none, the file is not whole, or another version made it.
+    DataError when the file is missing, incomplete, or in the format of another version.
     """
     path = Path(exp)
     path = path / BEST if path.is_dir() or path.suffix != ".safetensors" else path
     if not path.is_file():
-        raise DataError(f"{path}: no trained network there (ds2 train TRAIN {exp} makes it)")
+        raise DataError(f"{path}: no trained network found (ds2 train TRAIN {exp} writes it)")
     try:
         with safe_open(path, "pt") as f:
-            about = json.loads((f.metadata() or {})[KEY])
-            state = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 - it is no dict
-        number = about.get("format", FORMAT)
-        if number == FORMAT:
-            return _bundle(about, state)
+            about = json.loads((f.metadata() or {})[METADATA_KEY])
+            state = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 - not a dict
+        version = about.get("format", FORMAT)
+        if version == FORMAT:
+            return _from_metadata(about, state)
     except (SafetensorError, Ds2Error, AttributeError, KeyError, RuntimeError, TypeError, ValueError, OSError) as e:
-        raise DataError(f"{path}: not a network of ds2 train: {one_line(e)}") from e
-    raise DataError(f"{path}: made by another version of ds2: format {number}, expected {FORMAT} (train it again)")
+        raise DataError(f"{path}: not a network written by ds2 train: {describe_error(e)}") from e
+    raise DataError(
+        f"{path}: written by another version of ds2: expected format {FORMAT}, found {version} (train it again)"
+    )
 
 
-def _bundle(about: dict[str, Any], state: dict[str, Tensor]) -> TrainedModel:
+def _from_metadata(about: dict[str, Any], state: dict[str, Tensor]) -> TrainedModel:
     vocab = Vocab.from_json(about)
     model = build_network(build(ModelConfig, ("its settings", about["model"])), len(vocab), state)
     return TrainedModel(model, vocab, about["features"], step_seconds(model, about["features"]), about["made"])
 
 
 def build_network(config: ModelConfig, symbols: int, state: dict[str, Tensor]) -> DeepSpeech2:
-    """The network with these weights, which it shares, ready to use. RuntimeError when they do not fit."""
+    """Build the network around these weights (not copied), in evaluation mode. RuntimeError when they do not fit."""
     with torch.device("meta"):
         model = DeepSpeech2(config, symbols, len(state["mean"]))
     model.load_state_dict(state, assign=True)
     return model.eval()
 
 
-def one_line(e: Exception) -> str:
-    """What an exception says, as part of a sentence."""
+def describe_error(e: Exception) -> str:
+    """The message of an exception on one line, for use in an error message."""
     return f"{e} is missing" if isinstance(e, KeyError) else " ".join(str(e).split())[:300]
 
 
 def step_seconds(model: DeepSpeech2, features: dict[str, Any]) -> float:
-    """Seconds from one emission step to the next."""
+    """Seconds per output step."""
     return float(features["hop_ms"]) / 1000 * model.stride
 
 
 def transfer_weights(model: DeepSpeech2, vocab: Vocab, other: TrainedModel) -> list[str]:
-    """Give a model the weights of another network where name and shape are the same, of its output those of the symbols
-    that both have; returns the names of the weights that it keeps, in whole or in part.
+    """Initialize `model` in place from the weights of `other` with the same name and shape.
 
-    Its statistics of the features stay its own.
+    The output layer is copied symbol by symbol, for the symbols that both vocabularies contain; the feature statistics
+    (mean, std) stay as they are. Returns the names of the weights that were not, or not fully, copied.
     """
-    own, theirs = model.state_dict(), other.model.state_dict()
+    weights, source = model.state_dict(), other.model.state_dict()
     ids = {symbol: i for i, symbol in enumerate(other.vocab.symbols)}
-    both = [(i, ids[symbol]) for i, symbol in enumerate(vocab.symbols) if symbol in ids]
+    shared = [(i, ids[symbol]) for i, symbol in enumerate(vocab.symbols) if symbol in ids]
     kept = []
-    for name, value in own.items():
+    for name, value in weights.items():
         if name in ("mean", "std"):
             continue
-        if name.startswith("output.") and value.shape[1:] == theirs[name].shape[1:]:
-            mine, old = map(list, zip(*both, strict=True))
-            value[mine] = theirs[name][old]
-            kept += [name] if len(both) < len(vocab) else []
-        elif name in theirs and theirs[name].shape == value.shape:
-            value.copy_(theirs[name])
+        if name.startswith("output.") and value.shape[1:] == source[name].shape[1:]:
+            rows, source_rows = map(list, zip(*shared, strict=True))
+            value[rows] = source[name][source_rows]
+            kept += [name] if len(shared) < len(vocab) else []
+        elif name in source and source[name].shape == value.shape:
+            value.copy_(source[name])
         else:
             kept.append(name)
     return kept

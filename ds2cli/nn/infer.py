@@ -1,6 +1,6 @@
-"""From features to log-probabilities, in batches that do not change the result.
+"""Inference: features to log-probabilities, in batches that do not change the result.
 
-T frames, F bins, T' steps, V symbols.
+T frames, F bins, T' output steps, V symbols.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from ds2cli.feats.padding import pad
 from ds2cli.nn.checkpoint import TrainedModel
 
 BATCH_FRAMES = 6000
-"""Frames in a batch, padding included: a minute of audio keeps both cores busy and fits any cache of activations."""
+"""Frames per batch, padding included: a minute of audio keeps the cores busy, and its activations fit the cache."""
 
 
-def emissions(
+def compute_emissions(
     trained: TrainedModel, feats: Sequence[NDArray[np.float32]], check: Callable[[], None] = lambda: None
 ) -> list[NDArray[np.float32]]:
     """Log-probabilities of each utterance.
 
-    feats: (T, F) float32 log power each, T >= 0.  check: called before each batch, it may raise to end the work.
-    Returns (T', V) float32 each, T' = ceil(T / stride), in the order given.
+    feats: (T, F) float32 log power each, T >= 0.  check: called before each batch; may raise to stop.
+    Returns (T', V) float32 each, T' = ceil(T / stride), in the order of `feats`.
     """
     out: list[NDArray[np.float32]] = [np.zeros((0, len(trained.vocab)), np.float32)] * len(feats)
-    for group in _groups([len(x) for x in feats]):
+    for group in _group_by_length([len(x) for x in feats]):
         check()
         lengths = torch.tensor([len(feats[i]) for i in group])
         with torch.inference_mode():
@@ -39,8 +39,8 @@ def emissions(
     return out
 
 
-def _groups(lengths: list[int]) -> Iterator[list[int]]:
-    """Positions of like lengths, longest first; empty utterances are in none."""
+def _group_by_length(lengths: list[int]) -> Iterator[list[int]]:
+    """Indices of utterances of similar length per batch, longest first; empty utterances are left out."""
     group: list[int] = []
     for i in sorted((i for i, n in enumerate(lengths) if n), key=lambda i: -lengths[i]):
         if group and (len(group) + 1) * lengths[group[0]] > BATCH_FRAMES:

@@ -1,9 +1,9 @@
-"""Layers of Deep Speech 2 that see valid frames only.
+"""Layers of Deep Speech 2, computed on valid frames only.
 
-N utterances, T frames, C channels, H units, D directions, M = sum of the lengths. Between layers activations are
-packed: (M, C), frame after frame, each with the utterances that reach it, so batch statistics and products never touch
-padding and a recurrence walks them as they are. `Frames` turns them into padded (N, T, C) for a convolution, and back.
-Layers are normalised over their valid frames, or have biases instead (norm=False).
+N utterances, T frames, C channels, H units, D directions, M = sum of the lengths. Between layers activations are packed
+as (M, C): for each frame in turn, the utterances that are at least that long. So batch statistics and matrix products
+never include padding, and the recurrence reads the frames in this order. `Frames` converts to padded (N, T, C) for a
+convolution and back. Each layer has a batch norm over its valid frames, or biases instead (norm=False).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ds2cli.nn.rnn.recurrence import rnn_packed
 
 
 class _Pack(torch.autograd.Function):
-    """Take rows; the gradient goes back to them, which unlike index_select's own backward need not add."""
+    """Select rows. Each row is selected at most once, so backward copies, where that of index_select has to add."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, index: Tensor) -> Tensor:
@@ -36,9 +36,9 @@ class _Pack(torch.autograd.Function):
 
 
 class Frames:
-    """Where the valid frames of a padded batch on `device` are.
+    """The positions of the valid frames in a padded batch on `device`.
 
-    lengths: (N,) int64, longest first; they stay on the CPU, so that nothing waits for a GPU.
+    lengths: (N,) int64, longest first; kept on the CPU, so that nothing waits for a GPU.
     """
 
     def __init__(self, lengths: Tensor, device: torch.device | None = None) -> None:
@@ -47,33 +47,33 @@ class Frames:
         self.rows = len(lengths)
         self.steps = int(self.lengths.max())
         valid = torch.arange(self.steps).unsqueeze(1) < self.lengths
-        self.active = valid.sum(1)  # (T,) int64, utterances that reach each frame
+        self.active = valid.sum(1)  # (T,) int64, utterances that are valid at each frame
         step, row = valid.nonzero(as_tuple=True)
-        self._rows_first = (row * self.steps + step).to(self.device, non_blocking=True)
-        self._steps_first = (step * self.rows + row).to(self.device, non_blocking=True)
+        self._utterance_major = (row * self.steps + step).to(self.device, non_blocking=True)
+        self._frame_major = (step * self.rows + row).to(self.device, non_blocking=True)
 
     def strided(self, stride: int) -> Frames:
-        """The frames left by a "same" convolution with this stride: ceil(T / stride)."""
+        """The frames after a "same" convolution with this stride: ceil(T / stride)."""
         return self if stride == 1 else Frames(strided_length(self.lengths, stride), self.device)
 
     def pack(self, x: Tensor) -> Tensor:
         """(N, T, C) to (M, C)."""
-        return _Pack.apply(x.reshape(self.rows * self.steps, -1), self._rows_first)  # type: ignore[no-any-return,no-untyped-call]
+        return _Pack.apply(x.reshape(self.rows * self.steps, -1), self._utterance_major)  # type: ignore[no-any-return,no-untyped-call]
 
     def unpack(self, x: Tensor, *, steps_first: bool = False) -> Tensor:
         """(M, C) to (N, T, C), or (T, N, C), zero on padding."""
-        index = self._steps_first if steps_first else self._rows_first
+        index = self._frame_major if steps_first else self._utterance_major
         padded = x.new_zeros(self.rows * self.steps, x.shape[1]).index_copy(0, index, x)
         return padded.view((self.steps, self.rows, -1) if steps_first else (self.rows, self.steps, -1))
 
 
 def strided_length(length: Tensor, stride: int) -> Tensor:
-    """Frames after a "same" convolution, ceil(length / stride)."""
+    """Number of frames after a "same" convolution: ceil(length / stride)."""
     return (length + stride - 1) // stride
 
 
-def norm_of(width: int, norm: bool) -> nn.Module:
-    """Batch norm of `width` numbers over valid frames (paper eq. 6), or nothing."""
+def make_norm(width: int, norm: bool) -> nn.Module:
+    """Batch norm of `width` channels over valid frames (paper eq. 6), or the identity."""
     return SequenceNorm(width) if norm else nn.Identity()
 
 
@@ -84,17 +84,17 @@ class Conv1d(nn.Module):
         super().__init__()
         self.stride = stride
         self.conv = nn.Conv1d(inputs, channels, kernel, stride, kernel // 2, bias=not norm)
-        self.norm = norm_of(channels, norm)
+        self.norm = make_norm(channels, norm)
 
     def forward(self, x: Tensor, frames: Frames) -> tuple[Tensor, Frames]:
-        """x: (M, C). Returns (M', channels) and its frames."""
+        """x: (M, C). Returns (M', channels) and the new frames."""
         y = self.conv(frames.unpack(x).transpose(1, 2))
         out = frames.strided(self.stride)
         return clipped_relu(self.norm(out.pack(y.transpose(1, 2)))), out
 
 
 class Conv2d(nn.Module):
-    """Convolution over frequency and time, batch norm a channel, clipped ReLU (paper §3.5)."""
+    """Convolution over frequency and time, batch norm per channel, clipped ReLU (paper §3.5)."""
 
     def __init__(
         self,
@@ -110,11 +110,11 @@ class Conv2d(nn.Module):
         self.maps, self.bins, self.channels = maps, bins, channels
         self.stride = stride
         self.conv = nn.Conv2d(maps, channels, kernel, stride, (kernel[0] // 2, kernel[1] // 2), bias=not norm)
-        self.norm = norm_of(channels, norm)
+        self.norm = make_norm(channels, norm)
         self.bins_out = -(-bins // stride[0])
 
     def forward(self, x: Tensor, frames: Frames) -> tuple[Tensor, Frames]:
-        """x: (M, bins * maps), maps varying fastest. Returns (M', bins_out * channels) and its frames."""
+        """x: (M, bins * maps), maps varying fastest. Returns (M', bins_out * channels) and the new frames."""
         padded = frames.unpack(x).view(frames.rows, frames.steps, self.bins, self.maps)
         y = self.conv(padded.permute(0, 3, 2, 1))
         out = frames.strided(self.stride[1])
@@ -124,9 +124,9 @@ class Conv2d(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """Recurrent layer, sequence-wise batch norm on its input, directions summed (paper eq. 3, 8 and 10).
+    """Recurrent layer with sequence-wise batch norm on the input projection, directions summed (paper eq. 3, 8, 10).
 
-    Both directions share the input projection and its norm; each has its own recurrent matrix and no second bias.
+    Both directions share the input projection and its norm; each has its own recurrent matrix, without a second bias.
     """
 
     def __init__(self, inputs: int, size: int, *, bidirectional: bool, cell: Cell = GRU, norm: bool = True) -> None:
@@ -134,7 +134,7 @@ class Recurrent(nn.Module):
         self.cell = cell
         width = cell.gates * size
         self.project = nn.Linear(inputs, width, bias=not norm)
-        self.norm = norm_of(width, norm)
+        self.norm = make_norm(width, norm)
         self.recurrent = nn.Parameter(torch.empty(2 if bidirectional else 1, width, size))
         for direction in self.recurrent.data:
             for gate in direction.split(size):
@@ -143,16 +143,16 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor, frames: Frames) -> Tensor:
         """x: (M, inputs). Returns (M, size)."""
-        if cudnn.suits(self.cell, self.norm, x):
-            weight, bias = cudnn.folded(self.project, self.norm, x)
-            return cudnn.run(self.cell, x, weight, bias, self.recurrent, frames.active)
+        if cudnn.can_run_fused(self.cell, self.norm, x):
+            weight, bias = cudnn.fold_norm(self.project, self.norm, x)
+            return cudnn.run_fused(self.cell, x, weight, bias, self.recurrent, frames.active)
         return rnn_packed(self.cell, self.norm(self.project(x)), self.recurrent, frames.lengths)
 
 
 class RowConv(nn.Module):
-    """Row convolution: each unit's weighted sum of this step and the next `ahead` (paper eq. 11), without a bias.
+    """Row convolution (lookahead): per unit, a weighted sum of this step and the next `ahead` (paper eq. 11), no bias.
 
-    A forward-only network sees that far and no further; beyond an utterance's end there is nothing, that is zeros.
+    Steps past the end of an utterance count as zeros.
     """
 
     def __init__(self, size: int, ahead: int) -> None:
@@ -173,7 +173,7 @@ class Dense(nn.Module):
     def __init__(self, inputs: int, size: int, *, norm: bool = True) -> None:
         super().__init__()
         self.linear = nn.Linear(inputs, size, bias=not norm)
-        self.norm = norm_of(size, norm)
+        self.norm = make_norm(size, norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (M, inputs). Returns (M, size)."""

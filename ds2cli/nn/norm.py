@@ -12,12 +12,12 @@ from ds2cli.nn.distributed.process_group import ProcessGroup
 
 
 class SequenceNorm(nn.BatchNorm1d):
-    """torch's batch norm over packed frames; in training with a group, over the frames of all its processes."""
+    """torch's batch norm over packed frames; in training with a process group, over the frames of all processes."""
 
     group: ProcessGroup | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (M, C); with a group M may be 0, as the others need this process's part all the same."""
+        """x: (M, C). With a group M may be 0: every process must take part in the all-reduce."""
         if not self.training or self.group is None or self.group.size == 1:
             return super().forward(x)
         y, mean, variance, count = _SyncBatchNorm.apply(x, self.weight, self.bias, self.eps, self.group)  # type: ignore[no-untyped-call]
@@ -30,13 +30,13 @@ class SequenceNorm(nn.BatchNorm1d):
 
 
 def synchronized_norms(model: nn.Module) -> list[SequenceNorm]:
-    """The norms of a model that take their statistics over several processes, in the order in which it calls them."""
+    """The norms of a model whose statistics span several processes, in the order in which it calls them."""
     norms = [m for m in model.modules() if isinstance(m, SequenceNorm)]
     return [norm for norm in norms if norm.group is not None and norm.group.size > 1]
 
 
 class _SyncBatchNorm(torch.autograd.Function):
-    """Normalise by the mean and variance of all processes' frames."""
+    """Normalise by the mean and variance over the frames of all processes."""
 
     @staticmethod
     def forward(

@@ -5,7 +5,7 @@ import torch
 
 from ds2cli.config.model import ModelConfig
 from ds2cli.errors import DataError, UsageError
-from ds2cli.nn.average import average
+from ds2cli.nn.average import average_models
 from ds2cli.nn.checkpoint import dump_model, load_model
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.text.vocab import BLANK, Vocab
@@ -14,35 +14,35 @@ CONFIG = ModelConfig(channels=(4,), kernels=(3,), strides=(1,), rnn_layers=1, rn
 VOCAB = Vocab((BLANK, "a"))
 
 
-def network(path, value, config=CONFIG, vocab=VOCAB):
-    """A network whose every number is `value`."""
+def write_network(path, value, config=CONFIG, vocab=VOCAB):
+    """Write a network with every weight and statistic equal to `value`."""
     state = {name: torch.full_like(t, value) for name, t in DeepSpeech2(config, len(vocab), 5).state_dict().items()}
     path.write_bytes(dump_model(state, config, vocab, {"hop_ms": 10.0}, {}))
     return str(path)
 
 
-def test_the_mean_of_three(tmp_path):
-    paths = [network(tmp_path / f"{v}.safetensors", v) for v in (1.0, 2.0, 6.0)]
-    (tmp_path / "mean.safetensors").write_bytes(average(paths))
+def test_three_networks_are_averaged(tmp_path):
+    paths = [write_network(tmp_path / f"{v}.safetensors", v) for v in (1.0, 2.0, 6.0)]
+    (tmp_path / "mean.safetensors").write_bytes(average_models(paths))
     mean = load_model(tmp_path / "mean.safetensors")
     assert all(float(value.double().mean()) == 3.0 for value in mean.model.state_dict().values())
-    assert mean.made == {"average_of": paths} and mean.vocab == VOCAB
+    assert mean.metadata == {"average_of": paths} and mean.vocab == VOCAB
 
 
-def test_what_cannot_be_averaged_is_named(tmp_path):
-    one = network(tmp_path / "1.safetensors", 1.0)
+def test_networks_that_differ_are_refused(tmp_path):
+    one = write_network(tmp_path / "1.safetensors", 1.0)
     with pytest.raises(UsageError, match="--keep-best"):
-        average([one])
-    wide = network(tmp_path / "2.safetensors", 1.0, ModelConfig(**{**vars(CONFIG), "rnn_size": 5}))
-    with pytest.raises(DataError, match=r"2.safetensors: its settings are not those of .*1.safetensors"):
-        average([one, wide])
-    other = network(tmp_path / "3.safetensors", 1.0, vocab=Vocab((BLANK, "b")))
+        average_models([one])
+    wide = write_network(tmp_path / "2.safetensors", 1.0, ModelConfig(**{**vars(CONFIG), "rnn_size": 5}))
+    with pytest.raises(DataError, match=r"2.safetensors: its settings differ from those of .*1.safetensors"):
+        average_models([one, wide])
+    other = write_network(tmp_path / "3.safetensors", 1.0, vocab=Vocab((BLANK, "b")))
     with pytest.raises(DataError, match="its symbols"):
-        average([one, other])
+        average_models([one, other])
 
 
-def test_from_a_training_to_text(ds2, toy, tmp_path):
-    """Networks of the best epochs are kept, averaged, and used."""
+def test_kept_epochs_are_averaged_and_decode(ds2, toy, tmp_path):
+    """`train --keep-best` keeps networks, `model average` averages them, and `decode` takes the result."""
     exp = tmp_path / "exp"
     small = ["--set", "model.channels=[16]", "--set", "model.kernels=[5]", "--set", "model.strides=[2]"]
     small += ["--set", "model.rnn_layers=1", "--set", "model.rnn_size=16", "--epochs", "4", "--batch-s", "5"]

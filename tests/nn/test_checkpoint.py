@@ -10,8 +10,8 @@ from safetensors.torch import save
 
 from ds2cli.config.model import ModelConfig
 from ds2cli.errors import DataError
-from ds2cli.nn.checkpoint import BEST, FORMAT, KEY, dump_model, load_model
-from ds2cli.nn.infer import BATCH_FRAMES, emissions
+from ds2cli.nn.checkpoint import BEST, FORMAT, METADATA_KEY, dump_model, load_model
+from ds2cli.nn.infer import BATCH_FRAMES, compute_emissions
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.text.vocab import BLANK, Vocab
 from ds2cli.train.state_file import LAST, dump_state, load_state
@@ -38,7 +38,7 @@ def feats(*lengths):
 
 def test_a_model_comes_back_with_all_it_takes_to_use_it(exp):
     trained = load_model(exp)
-    assert trained.vocab == VOCAB and trained.features == FEATURES and trained.made == {"epoch": 7}
+    assert trained.vocab == VOCAB and trained.features == FEATURES and trained.metadata == {"epoch": 7}
     assert trained.step_s == pytest.approx(0.02) and trained.bins == 20 and not trained.model.training
     assert trained.model.mean.tolist() == [-3.0] * 20
     assert load_model(exp / BEST).vocab == VOCAB
@@ -50,7 +50,7 @@ def test_the_file_is_plain_safetensors_with_json(exp):
 
 
 def test_what_is_no_network_is_said(exp, tmp_path):
-    with pytest.raises(DataError, match="no trained network there"):
+    with pytest.raises(DataError, match="no trained network found"):
         load_model(tmp_path / "nowhere")
     (exp / BEST).write_bytes((exp / BEST).read_bytes()[:-9])
     with pytest.raises(DataError, match="not a network"):
@@ -103,7 +103,10 @@ def test_a_file_without_a_number_is_of_the_first_format(exp):
         (lambda about, state: state.pop("output.weight"), 'Missing key.*"output.weight"'),
         (lambda about, state: about["model"].update(heads=8), "unknown setting 'heads'"),
         (lambda about, state: about["symbols"].reverse(), "expected <blank> first"),
-        (lambda about, state: about.update(format=FORMAT + 1, model=1), f"version of ds2: format {FORMAT + 1}, exp"),
+        (
+            lambda about, state: about.update(format=FORMAT + 1, model=1),
+            f"version of ds2: expected format {FORMAT}, found {FORMAT + 1}",
+        ),
     ],
 )
 def test_a_network_of_another_kind_is_one_sentence(exp, change, said):
@@ -115,10 +118,10 @@ def test_a_network_of_another_kind_is_one_sentence(exp, change, said):
 
 def changed(exp, change):
     with safe_open(exp / BEST, "pt") as f:
-        about = json.loads(f.metadata()[KEY])
+        about = json.loads(f.metadata()[METADATA_KEY])
         state = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 - it is no dict
     change(about, state)
-    (exp / BEST).write_bytes(save(state, {KEY: json.dumps(about)}))
+    (exp / BEST).write_bytes(save(state, {METADATA_KEY: json.dumps(about)}))
 
 
 def test_a_torn_state_is_said(tmp_path):
@@ -131,16 +134,16 @@ def test_a_torn_state_is_said(tmp_path):
 def test_emissions_are_log_probabilities_in_the_order_given(exp):
     trained = load_model(exp)
     given = feats(5, 40, 1, 0, 12)
-    out = emissions(trained, given)
+    out = compute_emissions(trained, given)
     assert [len(x) for x in out] == [3, 20, 1, 0, 6]
     for x, scores in zip(given, out, strict=True):
         assert scores.dtype == np.float32 and scores.shape[1] == 4
         np.testing.assert_allclose(np.exp(scores).sum(1), 1, rtol=1e-5)
-        np.testing.assert_allclose(emissions(trained, [x])[0], scores, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(compute_emissions(trained, [x])[0], scores, rtol=1e-4, atol=1e-5)
 
 
 def test_emissions_of_many_batches(exp):
     trained = load_model(exp)
     given = feats(*[BATCH_FRAMES // 3] * 7, BATCH_FRAMES + 5)
-    assert [len(x) for x in emissions(trained, given)] == [BATCH_FRAMES // 6] * 7 + [BATCH_FRAMES // 2 + 3]
-    assert emissions(trained, []) == []
+    assert [len(x) for x in compute_emissions(trained, given)] == [BATCH_FRAMES // 6] * 7 + [BATCH_FRAMES // 2 + 3]
+    assert compute_emissions(trained, []) == []

@@ -134,11 +134,11 @@ def test_a_fused_layer_is_the_same_layer(key, bidirectional, norm, training, mon
     x = frames.pack(padded(LENGTHS, 7)).double().requires_grad_()
     seed = torch.randn(len(x), 6, dtype=torch.float64)
     results = []
-    for suits in (False, True):
+    for fused in (False, True):
         if norm:
             layer.norm.reset_running_stats()
             layer.norm.running_mean.fill_(0.3)
-        monkeypatch.setattr(cudnn, "suits", lambda *_, suits=suits: suits)
+        monkeypatch.setattr(cudnn, "can_run_fused", lambda *_, fused=fused: fused)
         y = layer(x, frames)
         state = [b.clone() for b in layer.buffers()]
         results.append([y, *torch.autograd.grad(y, [x, *layer.parameters()], seed), *state])

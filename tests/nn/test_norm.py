@@ -10,7 +10,7 @@ from ds2cli.nn.norm import SequenceNorm, synchronized_norms
 
 TESTS = Path(__file__).parents[1]
 ROWS = {"even": (6, 6), "uneven": (9, 2), "an empty share": (7, 0), "one row each": (1, 1), "one row": (1, 0)}
-WHAT = ["y", "dx", "dweight", "dbias", "running mean", "running variance", "batches", "y in use"]
+OUTPUTS = ["y", "dx", "dweight", "dbias", "running mean", "running variance", "batches", "y in evaluation"]
 
 
 @pytest.fixture(scope="module")
@@ -22,52 +22,52 @@ def distributed_cases():
         yield distributed_cases
 
 
-def assert_equal_to_one(found, rows):
-    """Processes against torch's own norm over all their rows."""
-    made = torch.Generator().manual_seed(3)
-    x = (torch.randn(sum(rows), 4, generator=made, dtype=torch.float64) * 3 + 1).requires_grad_()
-    dy = torch.randn(sum(rows), 4, generator=made, dtype=torch.float64)
+def assert_equal_to_one_process(results, rows):
+    """Compare the results of several processes with the formula over all their rows."""
+    generator = torch.Generator().manual_seed(3)
+    x = (torch.randn(sum(rows), 4, generator=generator, dtype=torch.float64) * 3 + 1).requires_grad_()
+    dy = torch.randn(sum(rows), 4, generator=generator, dtype=torch.float64)
     mean, var = x.detach().mean(0), x.detach().var(0, unbiased=False)
     weight = torch.tensor([1.0, 2.0, -1.0, 0.5], dtype=torch.float64, requires_grad=True)
     bias = torch.tensor([0.0, 1.0, 2.0, 3.0], dtype=torch.float64, requires_grad=True)
-    # the formula, as torch's own refuses a batch of a single row
+    # the formula, because torch's norm refuses a batch of a single row
     centred = x - x.mean(0)
     y = centred / (centred.square().mean(0) + 1e-5).sqrt() * weight + bias
     y.backward(dy)
     running = [0.1 * mean, 0.9 + 0.1 * var * (len(x) / max(len(x) - 1, 1))]
     used = (x.detach() - running[0]) / (running[1] + 1e-5).sqrt() * weight.detach() + bias.detach()
-    y_all, dx, dw, db, *statistics, tracked, y_used = zip(*found, strict=True)
+    y_all, dx, dw, db, *statistics, tracked, y_used = zip(*results, strict=True)
     expected = [y.detach(), x.grad, weight.grad, bias.grad, used]
     for name, a, b in zip(
-        [*WHAT[:4], WHAT[7]],
+        [*OUTPUTS[:4], OUTPUTS[7]],
         [torch.cat(y_all), torch.cat(dx), sum(dw), sum(db), torch.cat(y_used)],
         expected,
         strict=True,
     ):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9, msg=lambda m, name=name: f"{name}, {rows}: {m}")
-    for name, each, one in zip(WHAT[4:6], statistics, running, strict=True):
+    for name, each, one in zip(OUTPUTS[4:6], statistics, running, strict=True):
         for a in each:
             torch.testing.assert_close(a, one, rtol=1e-9, atol=1e-9, msg=lambda m, name=name: f"{name}, {rows}: {m}")
     assert all(int(n) == 1 for n in tracked)
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_processes_norm_as_one_that_has_all_their_rows(distributed_cases, tmp_path, size):
+def test_processes_normalise_as_one_process_with_all_their_rows(distributed_cases, tmp_path, size):
     rows = {name: (*each, *[4] * (size - 2)) for name, each in ROWS.items()}
-    found = distributed_cases.together(size, {name: ("norms", each) for name, each in rows.items()}, tmp_path)
+    results = distributed_cases.run_processes(size, {name: ("norms", each) for name, each in rows.items()}, tmp_path)
     for name, each in rows.items():
-        assert_equal_to_one([part[name] for part in found], each)
+        assert_equal_to_one_process([part[name] for part in results], each)
 
 
-def test_one_process_is_torchs_own_norm(distributed_cases):
-    assert_equal_to_one([distributed_cases.norms(ProcessGroup(), (5, 4))], (5, 4))
+def test_a_single_process_uses_torchs_norm(distributed_cases):
+    assert_equal_to_one_process([distributed_cases.compute_norms(ProcessGroup(), (5, 4))], (5, 4))
     torch.manual_seed(0)
     own, other = SequenceNorm(3), torch.nn.BatchNorm1d(3)
     x = torch.randn(8, 3)
     assert torch.equal(own(x), other(x)) and torch.equal(own.running_var, other.running_var)
 
 
-def test_norms_of_all_processes_are_those_with_a_group_in_the_order_of_their_calls():
+def test_synchronized_norms_are_those_with_a_group_in_call_order():
     model = torch.nn.Sequential(SequenceNorm(2), torch.nn.ReLU(), SequenceNorm(3), SequenceNorm(4))
     assert synchronized_norms(model) == []
     for norm in (model[0], model[2]):

@@ -1,1 +1,1 @@
-"""Connectionist temporal classification: the loss, its native operator, and two references."""
+"""Connectionist temporal classification: the loss, its native and torch implementations, and a reference."""

@@ -1,4 +1,4 @@
-"""The CTC loss behind one call (Graves et al. 2006; Deep Speech 2, eq. 9).
+"""The CTC loss, native or by torch (Graves et al. 2006; Deep Speech 2, eq. 9).
 
 T steps, N utterances, V symbols, L labels.
 """
@@ -21,7 +21,11 @@ Implementation = Literal["native", "torch"]
 
 
 class CtcCosts(NamedTuple):
-    """costs: (N,) nats, float32 unless the logits are float64.  verdicts: (N,) int32, see `Verdict`."""
+    """CTC costs and outcomes of a batch.
+
+    costs: (N,) negative log-probabilities in nats, float32 (float64 for float64 logits).
+    verdicts: (N,) int32, values of `Verdict`.
+    """
 
     costs: Tensor
     verdicts: Tensor
@@ -38,10 +42,10 @@ def ctc_loss(
     batch_first: bool = False,
     implementation: Implementation = "native",
 ) -> Tensor:
-    """The cost of `ctc` as a loss.
+    """The costs of `ctc` reduced to a loss.
 
-    Returns (N,) for "none", their sum, or for "mean" the mean over utterances of cost / max(labels, 1).
-    zero_infinity: an infinite cost counts as zero; its gradient is zero in any case.
+    Returns (N,) for "none", the sum for "sum", the mean over utterances of cost / max(labels, 1) for "mean".
+    zero_infinity: count infinite costs as zero; their gradient is zero in any case.
     """
     costs = ctc(logits, targets, input_lengths, target_lengths, blank, batch_first, implementation).costs
     if zero_infinity:
@@ -51,7 +55,7 @@ def ctc_loss(
     if reduction == "sum":
         return costs.sum()
     if reduction != "mean":
-        raise ValueError(f"ctc: expected the reduction none, sum or mean, got {reduction!r}")
+        raise ValueError(f"ctc: expected reduction none, sum or mean, got {reduction!r}")
     return (costs / target_lengths.to(costs.device, non_blocking=True).clamp_min(1)).mean()
 
 
@@ -64,51 +68,52 @@ def ctc(
     batch_first: bool = False,
     implementation: Implementation = "native",
 ) -> CtcCosts:
-    """Negative log-probability of each label, summed over its alignments, and what became of each utterance.
+    """Negative log-probability of each label, summed over all alignments, with a verdict per utterance.
 
-    logits: (T, N, V) raw scores, or (N, T, V) with `batch_first`; normalised here, read where they lie.
-    targets: (N, L) integers, what lies past a row's length is ignored.  input_lengths, target_lengths: (N,) integers.
-    Raises ValueError when the shapes do not fit. What is wrong with one utterance costs that one only: infinity where
-    no alignment can spell its label, NaN where its logits, labels or lengths make no sense, gradients exactly zero.
+    logits: (T, N, V) unnormalised, or (N, T, V) with `batch_first`; strided layouts are read without a copy.
+    targets: (N, L) integers, ignored past the length of a row.  input_lengths, target_lengths: (N,) integers.
+    Raises ValueError when the shapes do not fit. An invalid utterance affects no other: its cost is infinite where no
+    alignment is possible, NaN where its logits, labels or lengths are invalid, and its gradient is exactly zero.
 
-    float32 and bfloat16 run in the native library of their device (float16 as float32), on the CPU on
-    torch.get_num_threads() threads; a result depends neither on their number nor on the other rows of the batch.
-    Everything else, and everything where the library is missing, takes torch's loss. Gradients of gradients: none.
-    torch.func.grad and its kin: not supported.
+    float32 and bfloat16 run in the native library of their device (float16 as float32), on the CPU with
+    torch.get_num_threads() threads; results depend neither on their number nor on the rest of the batch. Other dtypes
+    and devices, and installations without the library, use torch's loss. Second derivatives and torch.func.grad are
+    not supported.
     """
     if batch_first:
         logits = logits.transpose(0, 1)
-    check(logits, targets, input_lengths, target_lengths, blank)
+    check_shapes(logits, targets, input_lengths, target_lengths, blank)
     if logits.dtype == torch.float16:
         logits = logits.float()
-    if implementation != "native" or logits.dtype not in native_op.PRECISIONS or not has_library(logits.device.type):
+    native_dtype = logits.dtype in native_op.PRECISIONS
+    if implementation != "native" or not native_dtype or not is_native_available(logits.device.type):
         wide = logits if logits.dtype == torch.float64 else logits.float()
         return CtcCosts(*ctc_torch(wide, targets, input_lengths, target_lengths, blank))
-    if not native_op.suits(logits):
+    if not native_op.has_native_layout(logits):
         logits = logits.contiguous()
     save = torch.is_grad_enabled() and logits.requires_grad
     costs, verdicts, _ = native_op.ctc(logits, targets, input_lengths, target_lengths, blank, save)
     return CtcCosts(costs, verdicts)
 
 
-def check(logits: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, blank: int) -> None:
-    """Raise ValueError unless the shapes fit, and the tensors that belong to logits with data have data."""
+def check_shapes(logits: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, blank: int) -> None:
+    """Raise ValueError unless the shapes fit and, where the logits have data, so do targets and lengths."""
     N, V = logits.shape[1:] if logits.dim() == 3 else (-1, 0)
     lengths = (N,)
     if targets.dim() != 2 or not (len(targets), *input_lengths.shape, *target_lengths.shape) == lengths * 3:
         raise ValueError(
-            f"ctc: logits (T, N, V), targets (N, L) and two times N lengths do not fit: {tuple(logits.shape)}, "
-            f"{tuple(targets.shape)}, {tuple(input_lengths.shape)} and {tuple(target_lengths.shape)}"
+            "ctc: shapes do not fit: expected logits (T, N, V), targets (N, L), lengths (N,) and (N,), got "
+            f"{', '.join(str(tuple(x.shape)) for x in (logits, targets, input_lengths, target_lengths))}"
         )
     if not 0 <= blank < V:
-        raise ValueError(f"ctc: the blank is one of the {V} symbols, got {blank}")
+        raise ValueError(f"ctc: expected a blank below {V} (the number of symbols), got {blank}")
     others = targets, input_lengths, target_lengths
-    # torch would take the operator that makes up shapes, and its costs are whatever lay in memory
+    # torch would call the fake operator, whose costs are uninitialized memory
     if logits.device.type != "meta" and any(x.device.type == "meta" for x in others):
-        raise ValueError(f"ctc: targets or lengths on the meta device have no data, the logits are on {logits.device}")
+        raise ValueError(f"ctc: targets or lengths are on the meta device (no data) but the logits on {logits.device}")
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def has_library(device: str) -> bool:
-    """Whether there is a native library for tensors on `device`."""
+def is_native_available(device: str) -> bool:
+    """Whether a native library can be used for tensors on `device`."""
     return native.available(device)

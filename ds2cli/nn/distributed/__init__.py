@@ -1,1 +1,1 @@
-"""Processes that train together."""
+"""Data-parallel training: the process group and the all-reduce of gradients."""

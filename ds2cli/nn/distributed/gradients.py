@@ -1,4 +1,4 @@
-"""Summing gradients over processes while backward still computes others (paper §4.1, synchronous data parallelism)."""
+"""All-reduce of gradients, overlapped with backward (paper §4.1, synchronous data parallelism)."""
 
 from __future__ import annotations
 
@@ -11,78 +11,79 @@ from torch import Tensor
 from ds2cli.nn.distributed.process_group import ProcessGroup
 
 BUCKET_BYTES = 4 << 20
-"""Gradients sent in one message: large enough that a message's own cost is nothing, small enough to start early."""
+"""Size of a gradient bucket: large enough to hide the cost of an all-reduce, small enough to start early."""
 
 
 class GradientReducer:
-    """Sums over the processes of a group, bucket after bucket, in the order in which backward is done with them.
+    """Sums gradients over the processes of a group, bucket by bucket, in the order in which backward completes them.
 
-    Buckets leave in the same order everywhere, so a process without utterances, or one that computed its share in
-    pieces, takes part all the same: what has not left by itself leaves in `finish`.
+    Every process reduces the buckets in the same order. A process without utterances, or one that computed its share
+    in pieces, takes part as well: buckets not yet reduced during backward are reduced in `finish`.
     """
 
     def __init__(
         self, parameters: Sequence[torch.nn.Parameter], group: ProcessGroup, bucket_bytes: int = BUCKET_BYTES
     ) -> None:
         self.parameters, self.group = list(parameters), group
-        self.buckets = _buckets(self.parameters, bucket_bytes) if group.size > 1 else []
+        self.buckets = _make_buckets(self.parameters, bucket_bytes) if group.size > 1 else []
         self._bucket_of = {p: i for i, bucket in enumerate(self.buckets) for p in bucket}
-        self._flats: list[Tensor] = []
-        self._works: list[Any] = []
-        self._missing: list[int] = []
-        self.armed = False
-        """Whether gradients leave as backward makes them: in its last pass of a step."""
+        self._flat_gradients: list[Tensor] = []
+        self._handles: list[Any] = []
+        self._pending: list[int] = []
+        self.overlap = False
+        """Whether to reduce buckets during backward; set for the last backward pass of a step."""
         if group.size > 1:
             for p in self.parameters:
-                p.register_post_accumulate_grad_hook(self._done_with)  # type: ignore[no-untyped-call]
+                p.register_post_accumulate_grad_hook(self._on_gradient_ready)  # type: ignore[no-untyped-call]
 
     def start(self) -> None:
-        """Begin a step, or compute its gradients anew.
+        """Begin a step, or compute its gradients again.
 
-        What has left by then stays: the sums of a batch that was not cut yet, whose batch statistics are others.
+        Buckets that are already reduced keep their sums: those of the batch before it was split, with the batch
+        statistics of that time.
         """
-        self._missing = [len(bucket) for bucket in self.buckets]
-        self.armed = False
+        self._pending = [len(bucket) for bucket in self.buckets]
+        self.overlap = False
 
-    def finish(self, tail: Tensor) -> None:
-        """Make every gradient, and `tail` (a few float64 numbers), the sum over the processes.
+    def finish(self, totals: Tensor) -> None:
+        """Replace every gradient, and `totals` (a few float64 numbers), by its sum over the processes.
 
-        Ds2Error when one of them has gone.
+        PeerLostError when one of them has exited.
         """
-        self.armed = False
+        self.overlap = False
         if self.group.size == 1:
             return
-        while len(self._works) < len(self.buckets):
-            self._send()
-        last = self.group.all_reduce_async(tail)
-        for bucket, flat, work in zip(self.buckets, self._flats, self._works, strict=True):
-            self.group.wait(work)
+        while len(self._handles) < len(self.buckets):
+            self._reduce_next_bucket()
+        totals_handle = self.group.all_reduce_async(totals)
+        for bucket, flat, handle in zip(self.buckets, self._flat_gradients, self._handles, strict=True):
+            self.group.wait(handle)
             parts = torch.split(flat, [p.numel() for p in bucket])
             for p, part in zip(bucket, parts, strict=True):
                 p.grad = part.view_as(p)
-        self.group.wait(last)
-        self._works, self._flats = [], []
+        self.group.wait(totals_handle)
+        self._handles, self._flat_gradients = [], []
 
-    def _done_with(self, p: torch.nn.Parameter) -> None:
-        if not self.armed:
+    def _on_gradient_ready(self, p: torch.nn.Parameter) -> None:
+        if not self.overlap:
             return
-        self._missing[self._bucket_of[p]] -= 1
-        while len(self._works) < len(self.buckets) and self._missing[len(self._works)] <= 0:
-            self._send()
+        self._pending[self._bucket_of[p]] -= 1
+        while len(self._handles) < len(self.buckets) and self._pending[len(self._handles)] <= 0:
+            self._reduce_next_bucket()
 
-    def _send(self) -> None:
-        bucket = self.buckets[len(self._works)]
+    def _reduce_next_bucket(self) -> None:
+        bucket = self.buckets[len(self._handles)]
         flat = torch.cat([torch.zeros_like(p).view(-1) if p.grad is None else p.grad.reshape(-1) for p in bucket])
-        self._flats.append(flat)
-        self._works.append(self.group.all_reduce_async(flat))
+        self._flat_gradients.append(flat)
+        self._handles.append(self.group.all_reduce_async(flat))
 
 
-def _buckets(parameters: Sequence[torch.nn.Parameter], most: int) -> list[list[torch.nn.Parameter]]:
-    """The parameters from the last layer to the first, in messages of at most so many bytes, or of one parameter."""
+def _make_buckets(parameters: Sequence[torch.nn.Parameter], max_bytes: int) -> list[list[torch.nn.Parameter]]:
+    """The parameters from the last layer to the first, in buckets of at most `max_bytes` or of one parameter."""
     buckets: list[list[torch.nn.Parameter]] = [[]]
     size = 0
     for p in reversed(parameters):
-        if buckets[-1] and size + p.numel() * p.element_size() > most:
+        if buckets[-1] and size + p.numel() * p.element_size() > max_bytes:
             buckets.append([])
             size = 0
         buckets[-1].append(p)

@@ -1,4 +1,4 @@
-"""Processes that train together: each takes its share of every batch, gradients are summed over all (paper §4.1)."""
+"""Data-parallel process group: each process computes a shard of every batch, gradients are summed (paper §4.1)."""
 
 from __future__ import annotations
 
@@ -21,22 +21,25 @@ import torch
 from torch import Tensor, distributed
 
 from ds2cli.errors import Ds2Error
-from ds2cli.processes import kill, start_ignoring_signals
+from ds2cli.processes import kill_processes, start_ignoring_signals
 
-WAIT = timedelta(minutes=30)
-"""Longest wait for the others; all have like work to do, so one that takes longer is gone."""
+TIMEOUT = timedelta(minutes=30)
+"""Longest wait for another process: all have similar work, so one that takes longer is taken for lost."""
 
-GRACE = timedelta(seconds=3)
-"""Wait for what a process that has ended may have sent before: gloo does not always notice that nothing comes."""
+EXIT_GRACE = timedelta(seconds=3)
+"""Time for data that an exited process sent earlier to arrive; gloo does not always notice that a peer has exited."""
 
 
 class PeerLostError(Ds2Error):
-    """Another process of the group ended early."""
+    """Another process of the group exited early."""
 
 
 @dataclass
 class ProcessGroup:
-    """This process's place among `size` of them; rank 0 is the one that writes and speaks."""
+    """A group of `size` processes as seen by the process `rank`; rank 0 writes all files and messages.
+
+    Every collective raises PeerLostError when another process has exited.
+    """
 
     rank: int = 0
     size: int = 1
@@ -47,64 +50,64 @@ class ProcessGroup:
     _broken: bool = False
 
     def shard(self, items: list[Any]) -> list[Any]:
-        """Every size-th item: of rows sorted by length each process gets an equal part."""
+        """Every size-th item from `rank` on: an equal share of rows sorted by length."""
         return items[self.rank :: self.size]
 
-    def all_reduce(self, flat: Tensor) -> Tensor:
-        """Sum `flat` over the processes, in place. PeerLostError when one of them has gone."""
-        self.wait(self.all_reduce_async(flat))
-        return flat
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        """Sum `tensor` over the processes, in place."""
+        self.wait(self.all_reduce_async(tensor))
+        return tensor
 
-    def all_reduce_async(self, flat: Tensor) -> Any:
-        """Begin to sum `flat` over the processes in place, until `wait`. PeerLostError when one of them has gone."""
+    def all_reduce_async(self, tensor: Tensor) -> Any:
+        """Start to sum `tensor` over the processes, in place; returns a handle for `wait`."""
         if self.size == 1:
             return None
         try:
-            return distributed.all_reduce(flat, async_op=True)
+            return distributed.all_reduce(tensor, async_op=True)
         except RuntimeError as e:
-            raise self._gone(e) from e
+            raise self._peer_error(e) from e
 
-    def wait(self, work: Any) -> None:
-        """Until what `all_reduce_async` began is done. PeerLostError when one of the processes has gone."""
-        if work is None:
+    def wait(self, handle: Any) -> None:
+        """Wait until the operation of this handle is complete."""
+        if handle is None:
             return
         try:
-            # NCCL's works end when they are queued, and it looks after its processes itself
-            while self._children and self.device.type == "cpu" and not work.is_completed():
-                gone = self._ended()
+            # NCCL's handles complete as soon as they are queued, and NCCL watches its processes itself
+            while self._children and self.device.type == "cpu" and not handle.is_completed():
+                exited = self._child_exited()
                 try:
-                    work.wait(GRACE)
+                    handle.wait(EXIT_GRACE)
                 except RuntimeError:
-                    if gone:
+                    if exited:
                         raise
-            work.wait()
+            handle.wait()
         except RuntimeError as e:
-            raise self._gone(e) from e
+            raise self._peer_error(e) from e
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
-        """Give every process the values that rank 0 has, in place. PeerLostError when one of them has gone."""
+        """Copy the values of rank 0 to every process, in place."""
         if self.size > 1:
             try:
                 for tensor in tensors:
                     self.wait(distributed.broadcast(tensor, 0, async_op=True))
             except RuntimeError as e:
-                raise self._gone() from e
+                raise self._peer_error() from e
 
-    def all_gather(self, found: dict[str, Any]) -> dict[str, Any]:
-        """What all processes found, in rank order. PeerLostError when one of them has gone."""
+    def all_gather(self, part: dict[str, Any]) -> dict[str, Any]:
+        """Merge the dictionaries of all processes, in rank order."""
         if self.size == 1:
-            return found
+            return part
         parts: list[dict[str, Any]] = [{} for _ in range(self.size)]
-        # a sum finds out about a process that has gone, also where gloo does not
+        # `all_reduce` detects an exited process even where gloo does not
         self.all_reduce(torch.zeros(1))
         try:
-            distributed.all_gather_object(parts, found)
+            distributed.all_gather_object(parts, part)
         except RuntimeError as e:
-            raise self._gone(e) from e
-        return {name: value for part in parts for name, value in part.items()}
+            raise self._peer_error(e) from e
+        return {name: value for found in parts for name, value in found.items()}
 
     def broadcast_object(self, value: Any) -> Any:
-        """What rank 0 has to say. PeerLostError when one of the processes has gone."""
+        """The picklable value of rank 0, on every process."""
         if self.size == 1:
             return value
         box = [value]
@@ -112,21 +115,21 @@ class ProcessGroup:
         try:
             distributed.broadcast_object_list(box, 0)
         except RuntimeError as e:
-            raise self._gone(e) from e
+            raise self._peer_error(e) from e
         return box[0]
 
-    def _ended(self) -> bool:
+    def _child_exited(self) -> bool:
         return any(child.exitcode is not None for child in self._children)
 
-    def _gone(self, e: Exception | None = None) -> Ds2Error:
-        """What the process that has gone left as its reason; PeerLostError when it did not come to that."""
+    def _peer_error(self, e: Exception | None = None) -> Ds2Error:
+        """The error that the exited process wrote down, or PeerLostError if it wrote none."""
         self._broken = True
         for reason in sorted(self._rendezvous_dir.glob("*.failed")) if self._rendezvous_dir else ():
             return Ds2Error(reason.read_text("utf-8"))
-        said = e is not None and (self.device.type == "cuda" or not self._children)
-        why = ": " + " ".join(str(e).split())[:200] if said else ""
+        with_cause = e is not None and (self.device.type == "cuda" or not self._children)
+        cause = ": " + " ".join(str(e).split())[:200] if with_cause else ""
         return PeerLostError(
-            f"train: one of the {self.size} processes ended early{why} (the same command goes on from last.pt)"
+            f"train: one of the {self.size} processes exited early{cause} (the same command resumes from last.pt)"
         )
 
     def close(self) -> None:
@@ -139,90 +142,92 @@ class ProcessGroup:
             torch.set_num_threads(self._threads)
         for child in self._children:
             child.join(5)
-        kill(self._children)
+        kill_processes(self._children)
         if self._rendezvous_dir is not None:
             shutil.rmtree(self._rendezvous_dir, ignore_errors=True)
 
     def _rendezvous(self) -> None:
-        """Until all processes that rank 0 started have come as far as to join the group."""
+        """Wait until all processes that rank 0 started are ready to join the group."""
         assert self._rendezvous_dir is not None
         while len(list(self._rendezvous_dir.glob("*.ready"))) < len(self._children):
-            if self._ended():
-                raise self._gone()
+            if self._child_exited():
+                raise self._peer_error()
             time.sleep(0.01)
 
 
 def torchrun_rank(environment: Mapping[str, str] = os.environ) -> tuple[int, int] | None:
-    """Rank and size where torchrun or a scheduler that sets the same variables started this process, else None."""
+    """Rank and world size set by torchrun (or a scheduler that sets the same variables), else None."""
     if not {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= environment.keys():
         return None
     return int(environment["RANK"]), int(environment["WORLD_SIZE"])
 
 
 def join_torchrun(device: torch.device) -> ProcessGroup:
-    """The group of the processes that torchrun started, this one among them."""
+    """Join the group of the processes that torchrun started, of which this is one."""
     rank, size = torchrun_rank() or (0, 1)
-    device = _device_of_rank(device.type, int(os.environ.get("LOCAL_RANK", rank)))
-    store = next(distributed.rendezvous("env://", timeout=WAIT))[0]  # type: ignore[attr-defined]
+    device = _select_device(device.type, int(os.environ.get("LOCAL_RANK", rank)))
+    store = next(distributed.rendezvous("env://", timeout=TIMEOUT))[0]  # type: ignore[attr-defined]
     if os.environ.get("LOCAL_WORLD_SIZE") == str(size):
-        # torchrun keeps its store when it starts processes again, and in it where those before them could be reached
+        # torchrun keeps its store across restarts, and with it the addresses of the previous processes
         start_number = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         store = distributed.PrefixStore(f"start {start_number}", store)  # type: ignore[attr-defined]
-    distributed.init_process_group(_backend(device), store=store, rank=rank, world_size=size, timeout=WAIT)
+    distributed.init_process_group(_backend(device), store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     return ProcessGroup(rank, size, device)
 
 
-def start(size: int, device: torch.device, work: Callable[..., None], arguments: Iterable[Any]) -> ProcessGroup:
-    """Start `size - 1` more processes that run `work(*arguments, group)`; return this one's group.
+def start_processes(
+    size: int, device: torch.device, target: Callable[..., None], arguments: tuple[Any, ...]
+) -> ProcessGroup:
+    """Start `size - 1` more processes that run `target(*arguments, group)`; return the group of this one.
 
-    `work` must be importable. The cores of the machine are divided among the processes; with "cuda" each has a device
-    of its own. PeerLostError, or the Ds2Error of one of them, when it does not come that far.
+    `target` must be importable. The CPU cores are divided among the processes; with "cuda" each process has its own
+    device. Raises the Ds2Error of a process that fails before it joins the group, PeerLostError if it left none.
     """
     if size == 1:
         return ProcessGroup(device=device)
     threads = max(1, len(os.sched_getaffinity(0)) // size if hasattr(os, "sched_getaffinity") else 1)
-    # a private folder and the loopback interface: nobody else on the network can join in
+    # a private folder and the loopback interface: nothing else on the network can join the group
     rendezvous_dir = Path(tempfile.mkdtemp(prefix="ds2-train-"))
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     context = multiprocessing.get_context("spawn")
-    # no daemons: each may have processes of its own that read
+    # not daemons: each may start data-loader processes of its own
     children = [
-        context.Process(target=_child, args=(rank, size, rendezvous_dir, threads, device.type, work, tuple(arguments)))
+        context.Process(target=_run_child, args=(rank, size, rendezvous_dir, threads, device.type, target, arguments))
         for rank in range(1, size)
     ]
     group = ProcessGroup(0, size, device, children, rendezvous_dir, torch.get_num_threads())
-    # Python would wait for them where an error ends it before it comes to `close`
-    util.Finalize(group, kill, (children,), exitpriority=1)
+    # without this, Python waits for them at exit when an error prevents `close`
+    util.Finalize(group, kill_processes, (children,), exitpriority=1)
     try:
-        # what asks all of a job's processes to end, or to save, is left to rank 0, which does it for all of them
+        # signals sent to every process of a job (stop, save) are handled by rank 0 for all of them
         start_ignoring_signals(children)
         torch.set_num_threads(threads)
-        group.device = _device_of_rank(device.type, 0)
+        group.device = _select_device(device.type, 0)
         group._rendezvous()
-        _join(0, size, rendezvous_dir, group.device)
+        _init_process_group(0, size, rendezvous_dir, group.device)
     except BaseException:
-        kill([child for child in children if child.pid is not None])
+        kill_processes([child for child in children if child.pid is not None])
         shutil.rmtree(rendezvous_dir, ignore_errors=True)
         raise
     return group
 
 
-def _child(
+def _run_child(
     rank: int,
     size: int,
     rendezvous_dir: Path,
     threads: int,
     device: str,
-    work: Callable[..., None],
+    target: Callable[..., None],
     arguments: tuple[Any, ...],
 ) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     try:
-        group = ProcessGroup(rank, size, _device_of_rank(device, rank))
+        group = ProcessGroup(rank, size, _select_device(device, rank))
         (rendezvous_dir / f"{rank}.ready").touch()
-        _join(rank, size, rendezvous_dir, group.device)
-        work(*arguments, group)
+        _init_process_group(rank, size, rendezvous_dir, group.device)
+        target(*arguments, group)
     except PeerLostError:
         os._exit(1)
     except Ds2Error as e:
@@ -231,7 +236,7 @@ def _child(
     group.close()
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     connection.wait([parent.sentinel])
@@ -239,14 +244,14 @@ def _end_with_parent() -> None:
 
 
 def _leak_backends(device: torch.device) -> None:
-    """Keep what sums from its end, in which it waits for what is under way: with a process gone that never comes."""
+    """Keep the backends from being destroyed: they would wait for a pending operation that never completes."""
     for kind in {"cpu", device.type}:
         backend = distributed.group.WORLD._get_backend(torch.device(kind))  # type: ignore[union-attr]
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(backend))
 
 
-def _device_of_rank(kind: str, index: int) -> torch.device:
-    """The device of a process, one of several GPUs among them."""
+def _select_device(kind: str, index: int) -> torch.device:
+    """The device of a process: with CUDA the GPU of this index, modulo their number."""
     if kind != "cuda":
         return torch.device(kind)
     index %= torch.cuda.device_count()
@@ -254,11 +259,11 @@ def _device_of_rank(kind: str, index: int) -> torch.device:
     return torch.device(kind, index)
 
 
-def _join(rank: int, size: int, rendezvous_dir: Path, device: torch.device) -> None:
+def _init_process_group(rank: int, size: int, rendezvous_dir: Path, device: torch.device) -> None:
     store = distributed.FileStore(str(rendezvous_dir / "store"), size)  # type: ignore[attr-defined]
-    distributed.init_process_group(_backend(device), store=store, rank=rank, world_size=size, timeout=WAIT)
+    distributed.init_process_group(_backend(device), store=store, rank=rank, world_size=size, timeout=TIMEOUT)
 
 
 def _backend(device: torch.device) -> str:
-    """What sums: NCCL between GPUs; objects and dev counts go through gloo there, too."""
+    """NCCL for tensors on GPUs; gloo on the CPU, and with GPUs for objects and dev counts."""
     return "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"

@@ -1,1 +1,1 @@
-"""One file a model."""
+"""One file per model."""

@@ -1,4 +1,4 @@
-"""Deep Speech 2: convolutions, recurrent layers, row convolution, fully connected layers, scores (paper §3.1)."""
+"""Deep Speech 2: convolutions, recurrent layers, row convolution, fully connected layers, output (paper §3.1)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from ds2cli.config.model import ModelConfig
-from ds2cli.nn.layers import Conv1d, Conv2d, Dense, Frames, Recurrent, RowConv, norm_of, strided_length
-from ds2cli.nn.rnn.cells import cell_of
+from ds2cli.nn.layers import Conv1d, Conv2d, Dense, Frames, Recurrent, RowConv, make_norm, strided_length
+from ds2cli.nn.rnn.cells import select_cell
 
 
 class DeepSpeech2(nn.Module):
-    """Log power frames to scores of V symbols, blank at 0. Features come raw; the model normalises them.
+    """The network from log power frames to logits of V symbols, blank at 0. It normalises the features itself.
 
-    mean, std: (bins,) float32, over the training frames.
+    mean, std: (bins,) float32, of the training frames.
     """
 
     mean: Tensor
@@ -42,31 +42,31 @@ class DeepSpeech2(nn.Module):
                 width = maps * bins
         self.rnns = nn.ModuleList()
         for _ in range(config.rnn_layers):
-            made = Recurrent(
-                width, config.rnn_size, bidirectional=config.bidirectional, cell=cell_of(config), norm=norm
+            rnn = Recurrent(
+                width, config.rnn_size, bidirectional=config.bidirectional, cell=select_cell(config), norm=norm
             )
-            self.rnns.append(made)
+            self.rnns.append(rnn)
             width = config.rnn_size
         self.row_conv = RowConv(width, config.row_conv) if config.row_conv else None
         self.dense = nn.ModuleList()
         for _ in range(config.fc_layers):
             self.dense.append(Dense(width, config.fc_size, norm=norm))
             width = config.fc_size
-        self.norm = norm_of(width, norm)
+        self.norm = make_norm(width, norm)
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(width, symbols)
 
     def num_steps(self, lengths: Tensor) -> Tensor:
-        """Output steps of utterances of `lengths` frames."""
+        """Number of output steps for utterances of `lengths` frames."""
         for stride in self.strides:
             lengths = strided_length(lengths, stride)
         return lengths
 
     def forward(self, feats: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Score a padded batch.
+        """Compute the logits of a padded batch.
 
-        feats: (N, T, bins) float32, log power; what lies past a row's length is ignored.
-        lengths: (N,) int64, longest first, best on the CPU.
+        feats: (N, T, bins) float32, log power; frames past a row's length are ignored.
+        lengths: (N,) int64, longest first, preferably on the CPU.
         Returns logits (T', N, V) and their lengths (N,) on the CPU.
         """
         frames = Frames(lengths, feats.device)

@@ -1,1 +1,1 @@
-"""Recurrent cells and the recurrence over time: native, torch, cuDNN."""
+"""Recurrent cells, and the recurrence over time in the native library, in torch and in cuDNN."""

@@ -1,11 +1,11 @@
-"""The recurrent cells, each as its formulas: one frame from projections x, the last state h and the product u = U h.
+"""The recurrent cells: one frame from the input projection x, the previous state h and the product u = U h.
 
     simple (paper eq. 3)    h' = f(x + u)
     GRU    (paper eq. 10)   r = σ(x_r + u_r)    z = σ(x_z + u_z)    n = f(x_n + r ∘ u_n)    h' = (1 - z) ∘ n + z ∘ h
     LSTM                    i, f, o = σ(x + u) of each    g = tanh(x_g + u_g)    c' = f ∘ c + i ∘ g    h' = o ∘ tanh(c')
 
-f is tanh or the paper's ReLU clipped at 20. z is as in torch and cuDNN, the complement of the paper's, and so is the
-order of the gates: r, z, n and i, f, g, o. The LSTM has no peepholes.
+f is tanh or the paper's ReLU clipped at 20. As in torch and cuDNN, z is the complement of the paper's z, and the gates
+are in the order r, z, n (GRU) and i, f, g, o (LSTM). The LSTM has no peephole connections.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from torch.nn import functional
 from ds2cli.config.model import ModelConfig
 
 CLIP = 20.0
-"""Where the paper cuts its ReLU (§3.1); DS2_CLIP of the native library."""
+"""Upper limit of the clipped ReLU (paper §3.1); DS2_CLIP in the native library."""
 
 State = tuple[Tensor, ...]
-"""What a cell carries from frame to frame: h, or h and c, each (…, H)."""
+"""The state of a cell between frames: (h,), or (h, c) for the LSTM, each (…, H)."""
 
 
 class Cell(NamedTuple):
     """A recurrent cell.
 
-    gates: projections a unit, G. states: tensors of its state. code: its number in the native library, ds2_cell.
-    fused: torch's fused kernel of the same formulas, None when there is none.
-    step: (x (…, GH), u (…, GH), state) to the next state.
+    gates: input projections per unit, G. states: number of state tensors. code: its `ds2_cell` in the native library.
+    fused: name of torch's fused kernel with the same formulas, or None.
+    step: maps x (…, GH), u (…, GH) and a state to the next state.
     """
 
     gates: int
@@ -43,17 +43,17 @@ class Cell(NamedTuple):
 
 
 def clipped_relu(x: Tensor) -> Tensor:
-    """min(max(x, 0), 20), paper §3.1; its gradient is 0 at both ends and beyond."""
+    """min(max(x, 0), 20), paper §3.1; the gradient is 0 at and beyond both limits."""
     return functional.hardtanh(x, 0.0, CLIP)
 
 
-def simple(f: Callable[[Tensor], Tensor], x: Tensor, u: Tensor, _: State) -> State:
-    """A step of the simple cell."""
+def step_simple(f: Callable[[Tensor], Tensor], x: Tensor, u: Tensor, _: State) -> State:
+    """One step of the simple cell."""
     return (f(x + u),)
 
 
-def gru(f: Callable[[Tensor], Tensor], x: Tensor, u: Tensor, state: State) -> State:
-    """A step of the GRU."""
+def step_gru(f: Callable[[Tensor], Tensor], x: Tensor, u: Tensor, state: State) -> State:
+    """One step of the GRU."""
     x_r, x_z, x_n = x.chunk(3, dim=-1)
     u_r, u_z, u_n = u.chunk(3, dim=-1)
     r, z = torch.sigmoid(x_r + u_r), torch.sigmoid(x_z + u_z)
@@ -61,23 +61,23 @@ def gru(f: Callable[[Tensor], Tensor], x: Tensor, u: Tensor, state: State) -> St
     return (n + z * (state[0] - n),)
 
 
-def lstm(x: Tensor, u: Tensor, state: State) -> State:
-    """A step of the LSTM."""
+def step_lstm(x: Tensor, u: Tensor, state: State) -> State:
+    """One step of the LSTM."""
     i, f, g, o = (x + u).chunk(4, dim=-1)
     c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
     return torch.sigmoid(o) * torch.tanh(c), c
 
 
 CELLS = {
-    ("gru", "tanh"): Cell(3, 1, 0, "gru", partial(gru, torch.tanh)),
-    ("gru", "relu"): Cell(3, 1, 1, None, partial(gru, clipped_relu)),
-    ("rnn", "tanh"): Cell(1, 1, 2, "rnn_tanh", partial(simple, torch.tanh)),
-    ("rnn", "relu"): Cell(1, 1, 3, None, partial(simple, clipped_relu)),
-    ("lstm", "tanh"): Cell(4, 2, 4, "lstm", lstm),
+    ("gru", "tanh"): Cell(3, 1, 0, "gru", partial(step_gru, torch.tanh)),
+    ("gru", "relu"): Cell(3, 1, 1, None, partial(step_gru, clipped_relu)),
+    ("rnn", "tanh"): Cell(1, 1, 2, "rnn_tanh", partial(step_simple, torch.tanh)),
+    ("rnn", "relu"): Cell(1, 1, 3, None, partial(step_simple, clipped_relu)),
+    ("lstm", "tanh"): Cell(4, 2, 4, "lstm", step_lstm),
 }
 GRU = CELLS["gru", "tanh"]
 
 
-def cell_of(config: ModelConfig) -> Cell:
-    """The cell of a network."""
+def select_cell(config: ModelConfig) -> Cell:
+    """The cell that the settings of a network name."""
     return CELLS[config.cell, config.activation]

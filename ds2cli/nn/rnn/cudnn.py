@@ -1,8 +1,9 @@
-"""A recurrent layer as one call of torch's fused kernels, cuDNN's on a GPU, its batch norm folded into the weights.
+"""A recurrent layer as one call of torch's fused kernel (cuDNN on a GPU), with its batch norm folded into the weights.
 
-These kernels project their input themselves, so the normalised projection B(Wx) must be a matrix and a bias. It is:
-with μ and C the mean and covariance of x over the valid frames, Wx has mean Wμ and variance w_j C w_j in row j. Then
-W' = diag(γ/σ) W and b' = β - (γ/σ) Wμ, with gradients through both. M rows, G gates, H units, D directions.
+The kernel computes the input projection itself, so the normalised projection B(Wx) must be given as a matrix and a
+bias. With μ and C the mean and covariance of x over the valid frames, row j of Wx has mean (Wμ)_j and variance
+w_j C w_j; hence W' = diag(γ/σ) W and b' = β - (γ/σ) Wμ, with gradients through both.
+M rows, G gates, H units, D directions.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from ds2cli.nn.norm import SequenceNorm
 from ds2cli.nn.rnn.cells import Cell
 
 
-def suits(cell: Cell, norm: nn.Module, x: Tensor) -> bool:
-    """Whether a layer is to run this way: on a GPU, where torch has the cell, and x has all that the norm is over."""
-    alone = not isinstance(norm, SequenceNorm) or not norm.training or norm.group is None or norm.group.size == 1
-    return x.is_cuda and cell.fused is not None and alone
+def can_run_fused(cell: Cell, norm: nn.Module, x: Tensor) -> bool:
+    """Whether a layer can run fused: on a GPU, torch has the cell, and the norm spans this process only."""
+    local_norm = not isinstance(norm, SequenceNorm) or not norm.training or norm.group is None or norm.group.size == 1
+    return x.is_cuda and cell.fused is not None and local_norm
 
 
-def folded(project: nn.Linear, norm: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The matrix (GH, inputs) and bias (GH,) that project x (M, inputs) to norm(project(x)), in float32.
+def fold_norm(project: nn.Linear, norm: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The matrix (GH, inputs) and bias (GH,) that map x (M, inputs) to norm(project(x)), in float32.
 
-    A norm in training takes the statistics of x, and its running averages move as they do when it is called.
+    In training the norm uses the statistics of x, and its running averages are updated as when it is called.
     """
     weight = project.weight
     if not isinstance(norm, SequenceNorm):
@@ -36,9 +37,9 @@ def folded(project: nn.Linear, norm: nn.Module, x: Tensor) -> tuple[Tensor, Tens
         if norm.training:
             rows = len(x)
             x = x.to(weight.dtype)
-            middle = x.mean(0)
-            centred = x - middle
-            mean = weight @ middle
+            x_mean = x.mean(0)
+            centred = x - x_mean
+            mean = weight @ x_mean
             var = (weight @ (centred.T @ centred / rows) * weight).sum(1)
             with torch.no_grad():
                 norm.running_mean.lerp_(mean, norm.momentum or 0.0)
@@ -48,19 +49,19 @@ def folded(project: nn.Linear, norm: nn.Module, x: Tensor) -> tuple[Tensor, Tens
         return scale[:, None] * weight, norm.bias - scale * mean
 
 
-def run(cell: Cell, x: Tensor, weight: Tensor, bias: Tensor, recurrent: Tensor, active: Tensor) -> Tensor:
-    """Hidden states (M, H), the directions added up.
+def run_fused(cell: Cell, x: Tensor, weight: Tensor, bias: Tensor, recurrent: Tensor, active: Tensor) -> Tensor:
+    """Hidden states (M, H), summed over the directions.
 
-    x: (M, inputs), frame after frame, each with the utterances that reach it, longest first. weight: (GH, inputs) and
-    bias: (GH,), shared by the directions. recurrent: (D, GH, H). active: (T,) int64 on the CPU, rows of each frame.
+    x: (M, inputs), packed: for each frame in turn, the utterances that reach it, longest first. weight: (GH, inputs),
+    bias: (GH,), shared by the directions. recurrent: (D, GH, H). active: (T,) int64 on the CPU, rows per frame.
     """
     D, _, H = recurrent.shape
-    nothing = torch.zeros_like(bias)
-    parameters = [p for matrix in recurrent for p in (weight, matrix, bias, nothing)]
+    no_bias = torch.zeros_like(bias)
+    parameters = [p for matrix in recurrent for p in (weight, matrix, bias, no_bias)]
     state = x.new_zeros(D, int(active[0]), H)
     start = (state, state) if cell.states == 2 else state
     with warnings.catch_warnings():
-        # the weights are made anew in every step, so they cannot lie in cuDNN's own buffer
+        # the weights are recomputed in every step, so they cannot be in cuDNN's contiguous buffer
         warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
         kernel = getattr(torch, cell.fused or "")
         out = kernel(x, active, start, parameters, True, 1, 0.0, torch.is_grad_enabled(), D == 2)[0]

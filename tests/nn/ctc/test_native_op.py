@@ -91,14 +91,14 @@ def test_the_operator_refuses_what_the_library_would_read_beyond_the_end():
     logits, *others = batch()
     for i in range(3):
         few = [x[:2] if i == n else x for n, x in enumerate(others)]
-        with pytest.raises(ValueError, match="N rows of all else"):
+        with pytest.raises(ValueError, match="N rows in every other array"):
             native_op.ctc(logits, *few, 0, False)
     for bad in (logits[0], logits.double(), logits.transpose(0, 2).contiguous().transpose(0, 2)):
-        with pytest.raises(ValueError, match="float32 or bfloat16 as `suits` says"):
+        with pytest.raises(ValueError, match="float32 or bfloat16 in a native layout"):
             native_op.ctc(bad, *others, 0, False)
     saved = native_op.ctc(logits, *others, 0, True)[2]
     assert native_op.ctc_backward(logits, saved, torch.ones(3), 3, 0).shape == logits.shape
-    with pytest.raises(ValueError, match="N rows of all else"):
+    with pytest.raises(ValueError, match="N rows in every other array"):
         native_op.ctc_backward(logits, saved, torch.ones(2), 3, 0)
 
 

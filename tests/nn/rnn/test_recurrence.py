@@ -279,7 +279,7 @@ def test_float32_without_the_library_agrees(cell, monkeypatch):
     [
         ((4, 2, 9), (1, 9, 3), [3, 4], "longest first"),
         ((4, 2, 9), (1, 9, 3), [5, 4], r"in 0\.\.4"),
-        ((4, 2, 9), (1, 9, 3), [4], "need 2 lengths"),
+        ((4, 2, 9), (1, 9, 3), [4], "expected 2 lengths"),
         ((4, 2, 9), (1, 9, 3), [4, -1], "not negative"),
         ((4, 2, 9), (3, 9, 3), [4, 4], "do not fit"),
         ((4, 2, 9), (1, 6, 2), [4, 4], "do not fit"),
