@@ -3,8 +3,8 @@ import struct
 import numpy as np
 import pytest
 
-from ds2cli.archive import ArkWriter, read_matrix
-from ds2cli.errors import BadUtterance
+from ds2cli.archive import ArkWriter, archive_stem, read_matrix
+from ds2cli.errors import BadUtterance, UsageError
 
 LENGTHS = [1, 2, 5, 8, 9, 10, 31, 32, 33, 100]
 
@@ -118,6 +118,18 @@ def test_appears_whole_or_not_at_all(tmp_path):
         assert not path.exists()
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_archives_go(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert archive_stem("featurize", None, "data/train.jsonl", "feats") == "data/feats/train"
+    gzipped = str(tmp_path / "data/train.feats.jsonl.gz")
+    assert archive_stem("featurize", None, gzipped, "feats") == "data/feats/train.feats"
+    assert archive_stem("featurize", "/x", "data/train.jsonl", "feats") == "/x/train"
+    assert archive_stem("featurize", "x", "-", "feats") == "x/feats"
+    for pipe in ("-", "/dev/null"):
+        with pytest.raises(UsageError, match=r"featurize: OUT is a pipe.*\(--dir feats\)"):
+            archive_stem("featurize", None, pipe, "feats")
 
 
 def reason(ref, key=None):

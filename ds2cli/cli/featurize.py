@@ -14,13 +14,14 @@ from ds2cli.manifest import Row
 
 @with_config(FeaturizeConfig)
 def featurize(config: FeaturizeConfig, in_: In = "-", out: Out = "-") -> None:
-    """Write the features of IN's recordings to archives, and IN's rows with `feats` and `num_frames` to OUT.
+    """Compute features of the recordings in IN, write them to archives, and write the rows with `feats` to OUT.
 
     Example: ds2 featurize data/train.jsonl data/train.feats.jsonl --nj 4 --compress --speeds "0.9 1.0 1.1"
     """
+    from ds2cli.archive import archive_stem
     from ds2cli.stages import featurize as stage
 
-    stem = stage.place(config, out)
+    stem = archive_stem("featurize", config.dir, out, "feats")
     tally = stage.Tally()
 
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
@@ -28,6 +29,6 @@ def featurize(config: FeaturizeConfig, in_: In = "-", out: Out = "-") -> None:
 
     filter_rows("featurize", config, in_, out, needs=("id", "audio_filepath"), run=run, whole=True)
     ui.log(
-        f"featurize: {tally.seconds / 3600:.2f} h in {tally.files} utterances, {tally.resampled} resampled to "
-        f"{config.sample_rate} Hz, archives {stem}.*.ark"
+        f"featurize: {tally.utterances} utterances ({tally.seconds / 3600:.2f} h), {tally.resampled} resampled to "
+        f"{config.sample_rate} Hz; archives: {stem}.*.ark"
     )

@@ -30,7 +30,7 @@ Outcome = Row | tuple[str, str, str]
 
 @dataclass
 class Tally:
-    """Counts of a run for its last log line, and its normalisation statistics. seconds: of audio after speed changes."""
+    """Counts of a run, and its normalisation statistics. seconds: of audio, after any change of speed."""
 
     utterances: int = 0
     resampled: int = 0

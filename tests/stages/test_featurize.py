@@ -1,5 +1,3 @@
-import re
-
 import numpy as np
 import pytest
 import soundfile
@@ -12,7 +10,7 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, Ds2Error, UsageError
 from ds2cli.feats import cmvn
 from ds2cli.feats.spectrogram import log_power
-from ds2cli.stages.featurize import Tally, place, run, speeds
+from ds2cli.stages.featurize import Tally, parse_speeds, run
 
 
 @pytest.fixture
@@ -78,7 +76,7 @@ def test_copies_at_other_speeds_are_sorted_and_shorter(tmp_path, rows, nj):
         assert copy["num_frames"] == pytest.approx(by["a"]["num_frames"] / factor, abs=2)
         assert len(read_matrix(copy["feats"], copy["id"])) == copy["num_frames"]
     assert "speed" not in by["a"]
-    assert tally.files == 9
+    assert tally.utterances == 9
 
 
 def test_copies_of_copies_keep_their_clock(tmp_path, rows):
@@ -160,23 +158,12 @@ def test_nothing_in_nothing_out(tmp_path):
 @pytest.mark.parametrize("wrong", ["", "fast", "0.1", "1.0 nan", "3"])
 def test_wrong_speeds(wrong):
     with pytest.raises(UsageError, match="--speeds"):
-        speeds(FeaturizeConfig(speeds=wrong))
+        parse_speeds(FeaturizeConfig(speeds=wrong))
 
 
 def test_wrong_channel(tmp_path):
     with pytest.raises(UsageError, match="--channel 'left': expected mix or a channel number"):
         features(tmp_path, [], channel="left")
-
-
-def test_where_archives_go(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert place(FeaturizeConfig(), "data/train.jsonl") == "data/feats/train"
-    assert place(FeaturizeConfig(), str(tmp_path / "data/train.feats.jsonl.gz")) == "data/feats/train.feats"
-    assert place(FeaturizeConfig(dir="/x"), "data/train.jsonl") == "/x/train"
-    assert place(FeaturizeConfig(dir="x"), "-") == "x/feats"
-    for pipe in ("-", "/dev/null"):
-        with pytest.raises(UsageError, match=re.escape("--dir")):
-            place(FeaturizeConfig(), pipe)
 
 
 @pytest.mark.parametrize("nj", [1, 2])
