@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Join what a row filter made of the parts of a manifest: steps/join_parts.sh [--max-bad 1] PART.jsonl… OUT
-# Rows become OUT, dropped rows OUT.dropped.jsonl, the settings of the first part OUT.config.toml, with --command as what made them.
+# Join the parts that a row filter wrote: steps/join_parts.sh [--max-bad PERCENT] [--command TEXT] PART.jsonl… OUT
+# Rows go to OUT, dropped rows to OUT.dropped.jsonl, the settings of the first part to OUT.config.toml with --command as their command.
 set -euo pipefail
 max_bad=; command=
 help="usage: $0 [--max-bad PERCENT] [--command TEXT] PART… OUT"
@@ -9,7 +9,7 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 root=$here; . "$here/utils/path.sh"
 [[ $# -ge 2 && $max_bad =~ ^([0-9]+(\.[0-9]*)?)?$ ]] || { echo "$help" >&2; exit 2; }
 parts=("${@:1:$#-1}"); out=${*: -1}
-put() { mkdir -p "$(dirname "$1")"; cat >"$1.part"; mv "$1.part" "$1"; }
+write_file() { mkdir -p "$(dirname "$1")"; cat >"$1.part"; mv "$1.part" "$1"; }
 
 drops=()
 for file in "${parts[@]}"; do [[ ! -e $file.dropped.jsonl ]] || drops+=("$file.dropped.jsonl"); done
@@ -18,14 +18,14 @@ dropped=$(cat /dev/null "${drops[@]}" | wc -l)
 bad=$(cat /dev/null "${drops[@]}" | grep -c '"bad": true}$' || true)
 pipe=false; [[ $out != - && $out != /dev/* ]] || pipe=true
 if awk "BEGIN { exit !(100 * $bad > ${max_bad:-100} * ($kept + $bad)) }"; then
-  [[ $pipe == true ]] || cat "${drops[@]}" | put "$out.dropped.jsonl"
-  echo "steps/join_parts.sh: refused, $bad of $((kept + bad)) utterances are bad (allowed $max_bad %; --max-bad raises the limit)" >&2
+  [[ $pipe == true ]] || cat "${drops[@]}" | write_file "$out.dropped.jsonl"
+  echo "steps/join_parts.sh: refused, $bad of $((kept + bad)) utterances are bad (allowed $max_bad %; raise the limit with --max-bad)" >&2
   exit 1
 fi
 ds2 data combine "${parts[@]}" "$out"
 echo "steps/join_parts.sh: $((kept + dropped)) in = $kept kept + $dropped dropped, ${#parts[@]} parts" >&2
 [[ $pipe == false ]] || exit 0
-[[ ${#drops[@]} -eq 0 ]] || cat "${drops[@]}" | put "$out.dropped.jsonl"
+[[ ${#drops[@]} -eq 0 ]] || cat "${drops[@]}" | write_file "$out.dropped.jsonl"
 [[ -e ${parts[0]}.config.toml ]] || exit 0
 export command kept dropped max_bad
 awk '
@@ -34,4 +34,4 @@ awk '
   }
   /^(kept|dropped) = [0-9]+$/ { $0 = $1 " = " ENVIRON[$1] }
   /^max_bad = / && ENVIRON["max_bad"] { $0 = "max_bad = " ENVIRON["max_bad"] }
-  { print }' "${parts[0]}.config.toml" | put "$out.config.toml"
+  { print }' "${parts[0]}.config.toml" | write_file "$out.config.toml"

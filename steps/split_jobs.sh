@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Run a row filter as parallel jobs: steps/split_jobs.sh [--nj 4] [--run "utils/slurm.sh --mem 4G"] IN OUT LOGDIR ds2 decode EXP {in} {out} …
-# IN is cut in --nj parts, COMMAND runs once a part with {in} {out} and JOB replaced, and the parts are joined to OUT, dropped rows and
-# settings beside it, as if COMMAND had run once: its --max-bad counts for the whole. After a failure --resume runs only the parts that are missing.
+# Splits IN into --nj parts, runs COMMAND on each with {in}, {out} and JOB replaced, and joins the results to OUT, dropped rows and settings
+# next to it, as if COMMAND had run once: its --max-bad counts for all parts together. After a failure, --resume runs only the missing parts.
 set -euo pipefail
-# & in a path is a letter, also for bash 5.2
+# bash 5.2 would replace & in a path by the matched text
 shopt -u patsub_replacement 2>/dev/null || true
 nj=4; run=; resume=false
-help="usage: $0 [--nj 4] [--run \"utils/run.sh --max-jobs 2\"] [--resume] IN OUT LOGDIR COMMAND with {in} {out} and JOB in it"
+help="usage: $0 [--nj 4] [--run \"utils/run.sh --max-jobs 2\"] [--resume] IN OUT LOGDIR COMMAND (with {in}, {out} and JOB in it)"
 here=$(cd "$(dirname "$0")/.." && pwd)
 . "$here/utils/options.sh"
 root=$here; . "$here/utils/path.sh"
@@ -15,9 +15,9 @@ fail() { echo "steps/split_jobs.sh: $1" >&2; exit "${2:-2}"; }
 in=$1; out=$2; dir=$3; shift 3
 name=${out##*/}; name=${name%.gz}; name=${name%.jsonl}; [[ $name != - ]] || name=stdout
 log=$dir/$name.JOB.log part=$dir/$name.parts
-[[ $part != *JOB* ]] || fail "$dir/$name: JOB stands for the number of a part (fix: another name)"
-[[ $* == *{in}* && $* == *{out}* ]] || fail "COMMAND lacks {in} or {out}, that stand for the files of a part: $*"
-[[ " $* " != *" --dropped"* ]] || fail "--dropped has no meaning here (fix: leave it out, $out.dropped.jsonl is made)"
+[[ $part != *JOB* ]] || fail "$dir/$name: JOB is replaced by the number of a part (fix: choose another name)"
+[[ $* == *{in}* && $* == *{out}* ]] || fail "COMMAND must contain {in} and {out}, the files of a part: $*"
+[[ " $* " != *" --dropped"* ]] || fail "--dropped cannot be used here (fix: omit it; dropped rows go to $out.dropped.jsonl)"
 if [[ -n $run ]]; then read -ra run <<<"$run"; else run=("$here/utils/run.sh"); fi
 
 once=("${@//\{in\}/$in}"); once=("${once[@]//\{out\}/$out}")
@@ -32,19 +32,19 @@ if [[ ${1##*/} == ds2 ]]; then
     esac
     shift
   done
-  [[ $max_bad =~ ^[0-9]+(\.[0-9]*)?$ ]] || fail "--max-bad is a percentage, got '$max_bad'"
+  [[ $max_bad =~ ^[0-9]+(\.[0-9]*)?$ ]] || fail "--max-bad: expected a percentage, got '$max_bad'"
   set -- "${args[@]}" --max-bad 100
 fi
 
 stamp=$part/command
 same=$(printf '%q ' "$nj" "$in" "$@")
 if [[ $resume == true && -e $stamp ]]; then
-  [[ $in != - ]] || fail "--resume: a pipe cannot be read again (fix: a file as IN)"
-  [[ $(<"$stamp") == "$same" ]] || fail "--resume: the command, IN or --nj is another one (fix: without --resume all parts run again)"
-  # a folder is an experiment: what decoding takes from it
+  [[ $in != - ]] || fail "--resume: standard input cannot be read again (fix: give a file as IN)"
+  [[ $(<"$stamp") == "$same" ]] || fail "--resume: the command, IN or --nj differs from the earlier run (fix: omit --resume to run all parts again)"
+  # of a folder that is an experiment: the files that decoding reads
   for word in "$in" "$@"; do
     for file in "$word" "$word"/{best.safetensors,decode.toml}; do
-      [[ ! -f $file || ! $file -nt $stamp ]] || fail "--resume: $file has changed since (fix: without --resume all parts run again)"
+      [[ ! -f $file || ! $file -nt $stamp ]] || fail "--resume: $file has changed since the earlier run (fix: omit --resume to run all parts again)"
     done
   done
 else
@@ -56,17 +56,17 @@ fi
 parts=() missing=()
 for ((job = 1; job <= nj; job++)); do
   parts+=("$part/$name.$job.jsonl")
-  # dropped rows and settings are written after the rows: whole is what ended well
+  # dropped rows and settings are written after the rows: only a job that ended with status 0 is complete
   [[ -e ${parts[-1]} ]] && grep -qs '# ended .*, status 0$' "${log//JOB/$job}" || missing+=("$job")
 done
 args=("${@//\{in\}/$part/in.JOB.jsonl}"); args=("${args[@]//\{out\}/$part/$name.JOB.jsonl}")
 if [[ ${#missing[@]} -gt 0 ]]; then
   jobs=1:$nj; [[ ${#missing[@]} -eq $nj ]] || jobs=$(IFS=,; echo "${missing[*]}")
-  again="the same command with --resume runs only the parts that are missing"
-  stop() { trap - INT TERM HUP; kill "$runner" 2>/dev/null || true; wait "$runner" || true; fail "interrupted; $again" 130; }
+  resume_hint="run the same command with --resume to run only the missing parts"
+  stop() { trap - INT TERM HUP; kill "$runner" 2>/dev/null || true; wait "$runner" || true; fail "interrupted; $resume_hint" 130; }
   trap stop INT TERM HUP
   "${run[@]}" JOB="$jobs" "$log" "${args[@]}" & runner=$!
-  wait "$runner" || fail "$out was not made; $again" $?
+  wait "$runner" || fail "$out was not written; $resume_hint" $?
   trap - INT TERM HUP
 fi
 "$here/steps/join_parts.sh" --max-bad "$max_bad" --command "$(printf '%q ' "${once[@]}")" "${parts[@]}" "$out"

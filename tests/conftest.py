@@ -1,4 +1,4 @@
-"""What every test may use: the recordings, and `ds2` as a person runs it."""
+"""Fixtures for every test: the recordings, `ds2` as a user runs it, and a small training set."""
 
 import json
 import os
@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-# a shell that runs the suite in the background has Ctrl-C ignored, and so would every command started here
+# a shell that runs the tests in the background ignores Ctrl-C, and every command started here would inherit that
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# the networks of the tests are small: a second thread would only wait for the first
+# the networks of the tests are small: a second thread would only wait
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +22,7 @@ SHARED = Path(os.environ.get("DS2_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 @pytest.fixture(scope="session")
 def shared_data():
-    """The folder of real recordings; tests that need it skip where it is missing."""
+    """Folder of real recordings; tests that need it are skipped if it is missing."""
     if not SHARED.is_dir():
         pytest.skip(f"no recordings at {SHARED} (set DS2_TEST_DATA)")
     return SHARED
@@ -30,7 +30,7 @@ def shared_data():
 
 @pytest.fixture
 def ds2():
-    """Run `ds2 …` in a process of its own; the result has .returncode .stdout .stderr."""
+    """Run `ds2 …` in a new process; the result has .returncode .stdout .stderr."""
 
     def run(*args, stdin=None, cwd=None, timeout=300):
         command = [sys.executable, "-m", "ds2cli", *map(str, args)]
@@ -42,20 +42,20 @@ def ds2():
 
 @pytest.fixture
 def jsonl():
-    """Write rows to a file, or read them back when no rows are given."""
+    """Write rows to a file, or read them if no rows are given."""
 
-    def use(path, rows=None):
+    def access(path, rows=None):
         if rows is None:
             return [json.loads(line) for line in Path(path).read_text("utf-8").splitlines()]
         Path(path).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
         return str(path)
 
-    return use
+    return access
 
 
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory):
-    """A folder with train.jsonl and dev.jsonl: words of abc whose letters each have their own spectrum, 20 bins."""
+    """Folder with train.jsonl and dev.jsonl: words of the letters abc, each with its own spectrum of 20 bins."""
     import numpy as np
 
     from ds2cli import manifest

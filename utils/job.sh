@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# One job of utils/run.sh or utils/slurm.sh: utils/job.sh COMMAND…   (its output between how it began and how it ended)
-# Who ends a job signals all its processes: the command stops, and its status is written all the same.
+# Run one job of utils/run.sh or utils/slurm.sh: utils/job.sh COMMAND…   (prints the command, its output, and its status)
+# A signal to the job reaches all its processes: the command stops, and this script still writes the status.
 trap : INT TERM
 printf '#'; printf ' %q' "$@"
 printf '\n# started %s on %s\n' "$(date -Is)" "$HOSTNAME"

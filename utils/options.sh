@@ -1,5 +1,5 @@
-# Source after every option is a variable and $help is set: `--some-name value` or `--some-name=value` sets $some_name.
-# A boolean option (its variable is true or false) may stand alone. Unknown options and missing values exit 2.
+# Source this file after setting $help and a variable per option: `--some-name value` or `--some-name=value` sets $some_name.
+# A boolean option (its variable is true or false) needs no value. Unknown options and missing values exit with 2.
 while [[ $# -gt 0 && $1 == --* ]]; do
   if [[ $1 == --help ]]; then printf '%s\n' "$help"; exit 0; fi
   if [[ $1 == -- ]]; then shift; break; fi

@@ -1,4 +1,4 @@
-# Source in run.sh and slurm.sh after options.sh: `[JOB=1:4,7] LOG COMMAND…` becomes $range, ${numbers[@]}, $log and "$@"; old logs go.
+# Source this file after options.sh: parses `[JOB=1:4,7] LOG COMMAND…` into $range, ${numbers[@]}, $log and "$@", and removes old logs.
 range=1:1; if [[ ${1-} == JOB=* ]]; then range=${1#JOB=}; shift; fi
 [[ $# -ge 2 && $range =~ ^[0-9]+(:[0-9]+)?(,[0-9]+(:[0-9]+)?)*$ ]] || { echo "$help" >&2; exit 2; }
 log=$1; shift
@@ -6,7 +6,7 @@ numbers=()
 for _span in ${range//,/ }; do
   for ((_number = 10#${_span%:*}; _number <= 10#${_span#*:}; _number++)); do numbers+=("$_number"); done
 done
-[[ ${#numbers[@]} -gt 0 ]] || { echo "$0: JOB=$range is no job at all" >&2; exit 2; }
+[[ ${#numbers[@]} -gt 0 ]] || { echo "$0: JOB=$range contains no job" >&2; exit 2; }
 for _number in "${numbers[@]}"; do
   _file=${log//JOB/$_number}
   [[ $_file != */* ]] || mkdir -p "${_file%/*}"

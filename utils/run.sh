@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Run a command as parallel jobs, a log each: utils/run.sh [--max-jobs N] JOB=1:4 exp/log/x.JOB.log ds2 … JOB …
-# JOB becomes the job's number; JOB=2,5:7 runs only some. Fails when a job fails, and shows the end of its log. Ctrl-C ends all jobs.
+# Run a command as parallel jobs with one log each: utils/run.sh [--max-jobs N] JOB=1:4 exp/log/x.JOB.log ds2 … JOB …
+# JOB is replaced by the number of the job; JOB=2,5:7 runs these only. Fails if a job fails, with the end of its log. Ctrl-C ends all jobs.
 set -euo pipefail
 trap 'exit 130' INT TERM HUP
 ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501)) ||
-  { echo "utils/run.sh: needs bash 5.1 or later, this is $BASH_VERSION (fix: run it with a newer bash)" >&2; exit 2; }
+  { echo "utils/run.sh: expected bash 5.1 or later, this is $BASH_VERSION (fix: run it with a newer bash)" >&2; exit 2; }
 max_jobs=0; num_threads=; mem=; gpu=; time=; partition=
 help="usage: $0 [--max-jobs N] [--num-threads N] [JOB=1:N] LOG COMMAND…
-  --num-threads is OMP_NUM_THREADS; --mem --gpu --time --partition, of utils/slurm.sh, have no meaning here and do no harm"
+  --num-threads sets OMP_NUM_THREADS; --mem, --gpu, --time and --partition of utils/slurm.sh are accepted and ignored"
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/options.sh"
 . "$here/parse_jobs.sh"
@@ -16,7 +16,7 @@ declare -A logs=()
 failed=0
 end_all() {
   trap - INT TERM HUP
-  # a job is a process group, so that what it started ends too
+  # each job is a process group, so that the processes it started end too
   for pid in "${!logs[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
   wait
   exit 130
@@ -27,7 +27,7 @@ reap() {
   wait -n -p pid "${!logs[@]}" || status=$?
   if [[ $status -ne 0 ]]; then
     failed=1
-    echo "utils/run.sh: job failed with status $status, the end of ${logs[$pid]}:" >&2
+    echo "utils/run.sh: job failed with status $status; the end of ${logs[$pid]}:" >&2
     tail -n 5 "${logs[$pid]}" >&2
   fi
   unset "logs[$pid]"

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# utils/run.sh on a cluster, as one Slurm job array: utils/slurm.sh [--mem 4G] [--max-jobs N] JOB=1:4 exp/log/x.JOB.log ds2 … JOB …
-# Waits for the array; Ctrl-C cancels it. What a site always needs is written once: export DS2_SBATCH="--account=speech --qos=short"
+# Run a command as one Slurm job array: utils/slurm.sh [--mem 4G] [--max-jobs N] JOB=1:4 exp/log/x.JOB.log ds2 … JOB …
+# Waits for the array; Ctrl-C cancels it. Options that a site always needs: export DS2_SBATCH="--account=speech --qos=short"
 set -euo pipefail
 trap 'exit 130' INT TERM HUP
 max_jobs=0; num_threads=; mem=; gpu=; time=; partition=
 help="usage: $0 [--max-jobs N] [--num-threads N] [--mem 4G] [--gpu N] [--time 4:00:00] [--partition NAME] [JOB=1:N] LOG COMMAND…
-  --num-threads is OMP_NUM_THREADS too, --gpu takes a type as a100:1; other options of sbatch: DS2_SBATCH=\"--account=… …\""
+  --num-threads also sets OMP_NUM_THREADS; --gpu may name a type (a100:1); other options of sbatch: DS2_SBATCH=\"--account=… …\""
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/options.sh"
 command -v sbatch >/dev/null ||
-  { echo "utils/slurm.sh: no sbatch on the PATH (fix: run this on a machine of the cluster, or take utils/run.sh)" >&2; exit 2; }
+  { echo "utils/slurm.sh: no sbatch on the PATH (fix: run this on a login node of the cluster, or use utils/run.sh)" >&2; exit 2; }
 . "$here/parse_jobs.sh"
 [[ -z $num_threads ]] || export OMP_NUM_THREADS=$num_threads
 
 name=${log##*/}; name=${name%.log}; name=${name//.JOB/}; name=${name//[^[:alnum:]._-]/_}.${HOSTNAME%%.*}.$$
-mine=(--user="$(id -un)" --name="$name")
+own_jobs=(--user="$(id -un)" --name="$name")
 output=${log//\%/%%}
 read -ra options <<<"${DS2_SBATCH-}"
 options+=(--parsable --job-name="$name" --array="${range//:/-}" --output="${output//JOB/%a}" --open-mode=truncate --export=ALL)
@@ -30,47 +30,47 @@ cancel() {
   trap - INT TERM HUP
   [[ -z $sleeper ]] || kill "$sleeper" 2>/dev/null || true
   echo "utils/slurm.sh: cancelling job ${id:-$name}" >&2
-  # by its name: also one that was submitted in the moment of the signal
-  scancel --quiet "${mine[@]}" || true
-  while [[ -n $(squeue --noheader "${mine[@]}") ]]; do sleep 1; done
+  # by name, which also finds an array that was submitted just before the signal
+  scancel --quiet "${own_jobs[@]}" || true
+  while [[ -n $(squeue --noheader "${own_jobs[@]}") ]]; do sleep 1; done
   exit 130
 }
 trap cancel INT TERM HUP
-# the command is quoted for the task's shell; a task replaces JOB by its own number
+# the command is quoted for the shell of the task, which replaces JOB by its own number
 id=$(sbatch "${options[@]}" <<<"#!/usr/bin/env bash
 command=(${*@Q})
 exec ${here@Q}/job.sh \"\${command[@]//JOB/\$SLURM_ARRAY_TASK_ID}\"") ||
-  { echo "utils/slurm.sh: sbatch refused the array (fix: as it says; --mem, --gpu, --num-threads, --time, --partition, DS2_SBATCH)" >&2; exit 1; }
+  { echo "utils/slurm.sh: sbatch refused the array (fix: see its message; --mem, --gpu, --num-threads, --time, --partition, DS2_SBATCH)" >&2; exit 1; }
 echo "utils/slurm.sh: job $id, JOB=$range" >&2
 
-# `sbatch --wait` looks only every half a minute, and is silent where the array can never start
-pause=1 told=
+# not `sbatch --wait`: it polls every 30 s only, and does not report an array that can never start
+pause=1 reported=
 while true; do
   sleep "$pause" & sleeper=$!; wait "$sleeper"
   pause=$((pause < 15 ? pause + 1 : 15))
-  tasks=$(squeue --noheader "${mine[@]}" --format='%t %r' 2>/dev/null) || tasks="PD its controller does not answer"
+  tasks=$(squeue --noheader "${own_jobs[@]}" --format='%t %r' 2>/dev/null) || tasks="PD the Slurm controller does not answer"
   [[ -n $tasks ]] || break
   reason=${tasks%%$'\n'*}; reason=${reason#PD }
-  if [[ ! $tasks =~ (^|$'\n')[^P] && $reason != None && $reason != "$told" ]]; then
-    told=$reason
-    [[ $reason != PartitionConfig && $reason != BadConstraints ]] || reason+=" (no node is large enough? fix: Ctrl-C and ask for less, or --partition)"
-    echo "utils/slurm.sh: job $id waits: $reason" >&2
+  if [[ ! $tasks =~ (^|$'\n')[^P] && $reason != None && $reason != "$reported" ]]; then
+    reported=$reason
+    [[ $reason != PartitionConfig && $reason != BadConstraints ]] || reason+=" (no node is large enough? fix: Ctrl-C, then request less or another --partition)"
+    echo "utils/slurm.sh: job $id is waiting: $reason" >&2
   fi
 done
 trap - INT TERM HUP
 
-# what a task wrote may be seen late on a network file system
-failed=0 until=$((SECONDS + 30))
+# on a network file system the last lines of a log may appear late
+failed=0 deadline=$((SECONDS + 30))
 for number in "${numbers[@]}"; do
   file=${log//JOB/$number}
   while true; do
     status=$(sed -n 's/.*# ended .*, status \([0-9]*\)$/\1/p' "$file" 2>/dev/null | tail -n 1)
-    [[ -z $status && $SECONDS -lt $until ]] || break
+    [[ -z $status && $SECONDS -lt $deadline ]] || break
     sleep 1
   done
   [[ $status != 0 ]] || continue
   failed=1
-  echo "utils/slurm.sh: task $number of job $id failed with status ${status:-unknown (killed? time, memory, node)}, the end of $file:" >&2
+  echo "utils/slurm.sh: task $number of job $id failed with status ${status:-unknown (killed: time, memory or node?)}; the end of $file:" >&2
   tail -n 5 "$file" >&2 || true
 done
 exit "$failed"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the paper's parts are worth on 20 minutes of speech: each file of conf/ablations with several seeds, and a table of means.
-# Needs run.sh's stages 0 to 3. A training takes 3 to 4 minutes of one core; one that is there already is not trained again.
+# Measure the parts of the paper on 20 minutes of speech: train each file of conf/ablations with several seeds, print a table of means.
+# Run stages 0 to 3 of run.sh first. Each training takes 3 to 4 minutes on one core; finished trainings are not repeated.
 set -euo pipefail
 cd "$(dirname "$0")"; root=../..
 nj=2; seeds="1 2 3"; only=; lang=en; exp=exp/ablations; data=
@@ -9,34 +9,34 @@ help="usage: egs/asterisk/ablations.sh [--nj 2] [--seeds '1 2 3'] [--only NAME] 
 data=${data:-data/$lang}
 . $root/utils/path.sh
 [[ -f exp/$lang/lm.arpa ]] || ds2 lm "$data/train.jsonl" "exp/$lang/lm.arpa" --config conf/lm.toml
-one() {  # NAME SEED
+train_and_score() {  # NAME SEED
   local dir=$exp/$1.$2
-  # a setting of the recipe that depends on the machine's speed would make runs differ
+  # --minutes of the recipe depends on the speed of the machine and would make runs differ
   ds2 train "$data/train.feats.jsonl" "$dir" --dev "$data/dev.feats.jsonl" --config conf/train.toml --config conf/gru.toml \
     --config "conf/ablations/$1.toml" --seed "$2" --keep last --minutes 100000 &&
     ds2 emit "$dir" "$data/dev.feats.jsonl" "$dir/dev.emit.jsonl" &&
     ds2 decode "$dir" "$dir/dev.emit.jsonl" "$dir/dev.lm.jsonl" --lm "exp/$lang/lm.arpa" &&
     ds2 score "$dir/dev.lm.jsonl" --unit word >"$dir/dev.lm.wer"
 }
-export -f one; export exp data lang OMP_NUM_THREADS=1
+export -f train_and_score; export exp data lang OMP_NUM_THREADS=1
 jobs=()
 for conf in conf/ablations/${only:-*}.toml; do
   for seed in $seeds; do jobs+=("$(basename "$conf" .toml) $seed"); done
 done
-printf '%s\n' "${jobs[@]}" | xargs -P "$nj" -L 1 bash -c 'mkdir -p "$exp/$0.$1"; one "$0" "$1" >"$exp/$0.$1/log" 2>&1 || { echo "failed: see $exp/$0.$1/log" >&2; exit 255; }'
+printf '%s\n' "${jobs[@]}" | xargs -P "$nj" -L 1 bash -c 'mkdir -p "$exp/$0.$1"; train_and_score "$0" "$1" >"$exp/$0.$1/log" 2>&1 || { echo "$0.$1 failed: see $exp/$0.$1/log" >&2; exit 255; }'
 python3 - "$exp" <<'P'
 import json, pathlib, re, sys
 from statistics import mean
-found = {}
+runs_by_name = {}
 for log in sorted(pathlib.Path(sys.argv[1]).glob("*/train.jsonl")):
     rows = [json.loads(line) for line in log.open()]
     wer = log.with_name("dev.lm.wer")
     if not wer.is_file():
         continue
     row = rows[-1] | {"first": rows[0]["loss"], "lm_wer": float(re.search(r"%WER ([0-9.]+)", wer.read_text())[1])}
-    found.setdefault(log.parent.name.rpartition(".")[0], []).append(row)
+    runs_by_name.setdefault(log.parent.name.rpartition(".")[0], []).append(row)
 print("| | runs | loss, first epoch | loss, last | dev CER | dev WER | dev WER with LM |\n|:--|--:|--:|--:|--:|--:|--:|")
-for name, runs in sorted(found.items(), key=lambda item: item[0] != "gru"):
+for name, runs in sorted(runs_by_name.items(), key=lambda item: item[0] != "gru"):
     cells = [f"{mean(r[field] for r in runs):.{digits}f}" for field, digits in (("first", 2), ("loss", 3))]
     for field in ("dev_cer", "dev_wer", "lm_wer"):
         values = [r[field] for r in runs]

@@ -1,62 +1,62 @@
 #!/usr/bin/env bash
-# Deep Speech 2 on the telephone prompts of Asterisk: 22 minutes of one speaker, from packages to word error rates.
+# Deep Speech 2 on the telephone prompts of Asterisk (22 minutes, one speaker): from Debian packages to word error rates.
 set -euo pipefail
 caller=$PWD; cd "$(dirname "$0")"; root=../..
 stage=0; stop_stage=9; nj=2; lang=en; conf=conf/train.toml; exp=; data=; corpus=
 help="usage: egs/asterisk/run.sh [--stage 0] [--stop-stage 9] [--nj 2] [--lang en|es|fr|it|ru] [--conf conf/train.toml]
-                            [--exp exp/LANG] [--data data/LANG] [--corpus FOLDER]   (a folder with the recordings: nothing is fetched)
+                            [--exp exp/LANG] [--data data/LANG] [--corpus FOLDER]   (use these recordings instead of fetching them)
 stages: 0 fetch  1 prepare  2 featurize  3 lm  4 train  5 emit  6 tune  7 decode  8 score  9 align"
 . $root/utils/options.sh
 exp=${exp:-exp/$lang}; data=${data:-data/$lang}
 [[ -z $corpus || $corpus == /* ]] || corpus=$caller/$corpus
 download=--no-download; [[ -n $corpus ]] || { corpus=corpus/$lang; download=--download; }
 . $root/utils/path.sh
-at() { [[ $stage -le $1 && $stop_stage -ge $1 ]] && echo "== stage $1: $2" >&2; }
+begin_stage() { [[ $stage -le $1 && $stop_stage -ge $1 ]] && echo "== stage $1: $2" >&2; }
 
-if at 0 "fetch the recordings and their texts"; then
+if begin_stage 0 "fetch the recordings and transcripts"; then
   ds2 prepare asterisk "$corpus" "$data/all.jsonl" --lang "$lang" $download
 fi
-if at 1 "one manifest a part, identical texts on one side"; then
+if begin_stage 1 "one manifest per part; identical texts stay in one part"; then
   for part in train dev test; do
     ds2 prepare asterisk "$corpus" "$data/$part.jsonl" --lang "$lang" --part $part
   done
   ds2 data stats "$data/train.jsonl"
 fi
-if at 2 "log power spectrograms, the training part at several speeds"; then
+if begin_stage 2 "log power spectrograms; the training part at several speeds"; then
   ds2 featurize "$data/train.jsonl" "$data/train.feats.jsonl" --dir "$data/feats/train" --nj "$nj" --config conf/featurize.train.toml
   for part in dev test; do
     ds2 featurize "$data/$part.jsonl" "$data/$part.feats.jsonl" --dir "$data/feats/$part" --nj "$nj"
   done
 fi
-if at 3 "language model of the training transcripts"; then
+if begin_stage 3 "language model from the training transcripts"; then
   ds2 lm "$data/train.jsonl" "$exp/lm.arpa" --dev "$data/dev.jsonl" --config conf/lm.toml
 fi
-if at 4 "train"; then
+if begin_stage 4 "train the network"; then
   ds2 train "$data/train.feats.jsonl" "$exp" --dev "$data/dev.feats.jsonl" --config "$conf"
 fi
-if at 5 "log-probabilities of the dev and test parts"; then
+if begin_stage 5 "emissions of the dev and test parts"; then
   for part in dev test; do
     ds2 emit "$exp" "$data/$part.feats.jsonl" "$exp/$part.emit.jsonl" --dir "$exp/emissions/$part"
   done
 fi
-if at 6 "what the search weighs, on dev"; then
+if begin_stage 6 "tune the search weights on dev"; then
   ds2 decode "$exp" "$exp/dev.emit.jsonl" --tune --lm "$exp/lm.arpa" --nj "$nj"
 fi
-if at 7 "decode without and with the language model"; then
+if begin_stage 7 "decode without and with the language model"; then
   ds2 decode "$exp" "$exp/test.emit.jsonl" "$exp/test.greedy.jsonl" --greedy
   for part in dev test; do
     ds2 decode "$exp" "$exp/$part.emit.jsonl" "$exp/$part.lm.jsonl" --lm "$exp/lm.arpa" --nj "$nj" --nbest 5
   done
 fi
-if at 8 "word and character error rates, and what the errors of dev come from"; then
-  echo "dev, lm:"  # of dev, so that nobody is led to tune on test
+if begin_stage 8 "word and character error rates; causes of the errors on dev"; then
+  echo "dev, lm:"  # causes on dev only: they lead to tuning, and test is not for tuning
   ds2 score "$exp/dev.lm.jsonl" "$exp/dev.lm.scored.jsonl" --why "$exp" --nj "$nj" | tee "$exp/dev.lm.why"
   for kind in greedy lm; do
     echo "test, $kind:"
     ds2 score "$exp/test.$kind.jsonl" "$exp/test.$kind.scored.jsonl" --unit both | tee "$exp/test.$kind.wer"
   done
 fi
-if at 9 "word times of the dev part"; then
+if begin_stage 9 "word times of the dev part (CTM)"; then
   ds2 align "$exp" "$exp/dev.emit.jsonl" "$exp/dev.align.jsonl" --ctm "$exp/dev.ctm"
   head -n 5 "$exp/dev.ctm" >&2
 fi

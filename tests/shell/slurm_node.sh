@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Run a command beside a Slurm of one node that lives as long as it does: tests/shell/slurm_node.sh COMMAND…   (as `bash`, to try things out)
-# Needs root and Debian's slurm-wlm and munge. Everything lies in a temporary folder, on ports of its own; no service of the system is touched.
+# Run a command with a one-node Slurm that ends with it: tests/shell/slurm_node.sh COMMAND…   (COMMAND may be `bash`, to try things out)
+# Needs root and Debian's slurm-wlm and munge. Uses a temporary folder and its own ports; the services of the system stay untouched.
 set -euo pipefail
 [[ $# -gt 0 ]] || { echo "usage: $0 COMMAND…" >&2; exit 2; }
 export PATH=$PATH:/usr/sbin
 for program in munged slurmctld slurmd sbatch; do
   command -v $program >/dev/null || { echo "$0: no $program (fix: apt-get install -y slurm-wlm munge)" >&2; exit 2; }
 done
-[[ $(id -u) -eq 0 ]] || { echo "$0: starting Slurm's daemons needs root" >&2; exit 2; }
+[[ $(id -u) -eq 0 ]] || { echo "$0: starting the daemons of Slurm needs root" >&2; exit 2; }
 dir=$(mktemp -d) port=$((20000 + $$ % 20000)) node=$(hostname); node=${node%%.*}
 chmod 755 "$dir"; mkdir "$dir"/{state,spool}
 daemons=()
@@ -54,5 +54,5 @@ for _ in {1..50}; do [[ -S $dir/munge.sock ]] && break; sleep 0.1; done
 start slurmctld -D
 start slurmd -D -N "$node"
 for _ in {1..200}; do [[ $(sinfo -h -o %T 2>/dev/null) == idle ]] && break; sleep 0.1; done
-[[ $(sinfo -h -o %T 2>/dev/null) == idle ]] || { echo "$0: the node does not come up:" >&2; tail -n 3 "$dir/slurmctld.log" "$dir/slurmd.log" >&2; exit 1; }
+[[ $(sinfo -h -o %T 2>/dev/null) == idle ]] || { echo "$0: the node did not come up:" >&2; tail -n 3 "$dir/slurmctld.log" "$dir/slurmd.log" >&2; exit 1; }
 "$@"

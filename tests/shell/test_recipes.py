@@ -1,4 +1,4 @@
-"""The recipes from their first stage to their last, as a person runs them: minutes, so only `make test-slow`."""
+"""The recipes from their first stage to their last, as a user runs them (minutes, so only in `make test-slow`)."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def bash():
-    """Run a command line in which `ds2` is the one under test; it must end well. Returns standard output."""
+    """Run a command with this `ds2` on the PATH; it must succeed. Returns standard output."""
 
     def run(*words, timeout=3000):
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -41,12 +41,12 @@ def bash():
 
 @pytest.fixture
 def prompts(tmp_path):
-    """The folder of the Spanish prompts: that of the recipe, or a fetched one."""
-    own = ROOT / "egs/asterisk/corpus/es"
-    if own.is_dir():
-        return own
+    """Folder of the Spanish prompts: that of the recipe, or fetched now."""
+    corpus = ROOT / "egs/asterisk/corpus/es"
+    if corpus.is_dir():
+        return corpus
     if not shutil.which("apt-get"):
-        pytest.skip(f"no prompts at {own}, and no apt-get to fetch them")
+        pytest.skip(f"no prompts at {corpus}, and no apt-get to fetch them")
     fetched = tmp_path / "corpus"
     command = [sys.executable, "-m", "ds2cli", "prepare", "asterisk", fetched, tmp_path / "all.jsonl"]
     done = subprocess.run([*command, "--lang", "es", "--download"], capture_output=True, text=True, timeout=900)
@@ -55,32 +55,32 @@ def prompts(tmp_path):
     return fetched
 
 
-def scored(said):
-    """The titles that a %WER line follows."""
-    return [title for title, line in pairwise(said.splitlines()) if title.endswith(":") and line.startswith("%WER ")]
+def scored_sets(stdout):
+    """The titles that are followed by a %WER line."""
+    return [title for title, line in pairwise(stdout.splitlines()) if title.endswith(":") and line.startswith("%WER ")]
 
 
 def test_librispeech_mini(bash, shared_data, tmp_path):
     exp = tmp_path / "exp"
-    said = bash(
+    stdout = bash(
         *(ROOT / "egs/librispeech/run.sh", "--mini", "true", "--corpus-dir", shared_data / "LibriSpeech"),
         *("--exp", exp, "--data", tmp_path / "data"),
     )
-    assert scored(said) == [f"test-{side}, {kind}:" for side in ("clean", "other") for kind in ("greedy", "lm")]
+    assert scored_sets(stdout) == [f"test-{side}, {kind}:" for side in ("clean", "other") for kind in ("greedy", "lm")]
     for name in ("best.safetensors", "last.pt", "lm.arpa", "train.jsonl", "test-clean.lm.scored.jsonl"):
         assert (exp / name).stat().st_size > 0
     assert (exp / "test-other.lm.wer").read_text().startswith("%WER ")
 
 
-def test_asterisk_in_another_language(bash, prompts, tmp_path):
+def test_asterisk_in_spanish(bash, prompts, tmp_path):
     exp = tmp_path / "exp"
     conf = tmp_path / "tiny.toml"
     conf.write_text(TINY)
-    said = bash(
+    stdout = bash(
         *(ROOT / "egs/asterisk/run.sh", "--lang", "es", "--corpus", prompts, "--conf", conf),
         *("--exp", exp, "--data", tmp_path / "data"),
     )
-    assert scored(said) == ["test, greedy:", "test, lm:"]
+    assert scored_sets(stdout) == ["test, greedy:", "test, lm:"]
     assert (exp / "dev.ctm").stat().st_size > 0
     prompt = sorted(prompts.rglob("vm-intro.g722"))[0]
     assert len(bash("ds2", "transcribe", exp, prompt).splitlines()) == 1

@@ -1,4 +1,4 @@
-"""The shell part: options, jobs, and the recipes' usage lines."""
+"""The shell scripts: options, jobs, and the usage lines of the recipes."""
 
 import os
 import subprocess
@@ -35,7 +35,7 @@ def script(tmp_path):
 @pytest.mark.parametrize(
     "args, out",
     [
-        ([], "2|||false|".replace("|||", "||")),
+        ([], "2||false|"),
         (["--nj", "4", "a", "b"], "4||false|a b"),
         (["--nj=4", "--long-name", "x y", "--", "--nj"], "4|x y|false|--nj"),
         (["--flag", "a"], "2||true|a"),
@@ -55,7 +55,7 @@ def test_wrong_options_exit_2(script, args):
     assert args[0].split("=")[0] in done.stderr
 
 
-def test_jobs_run_each_with_its_log(tmp_path):
+def test_each_job_has_its_log(tmp_path):
     run = ROOT / "utils" / "run.sh"
     done = bash(run, "--max-jobs", "2", "JOB=1:5", tmp_path / "log" / "x.JOB.log", "sh", "-c", "echo hello JOB")
     assert done.returncode == 0
@@ -65,7 +65,7 @@ def test_jobs_run_each_with_its_log(tmp_path):
         assert "status 0" in log.splitlines()[-1]
 
 
-def test_a_failed_job_fails_the_run_and_shows_its_log(tmp_path):
+def test_failed_job_fails_the_run_and_shows_its_log(tmp_path):
     done = bash(ROOT / "utils" / "run.sh", "JOB=1:3", tmp_path / "x.JOB.log", "sh", "-c", "echo job JOB; [ JOB != 2 ]")
     assert done.returncode == 1
     assert "status 1" in done.stderr
@@ -73,7 +73,7 @@ def test_a_failed_job_fails_the_run_and_shows_its_log(tmp_path):
     assert "job 1" not in done.stderr
 
 
-def test_a_filter_over_parts_equals_the_filter(tmp_path, jsonl):
+def test_filter_in_parts_equals_the_filter(tmp_path, jsonl):
     rows = [{"id": f"u{i:02}", "duration": float(i)} for i in range(9)]
     path = jsonl(tmp_path / "in.jsonl", rows)
     command = ["ds2", "data", "subset", "--min-duration", "4", "{in}", "{out}"]
@@ -83,7 +83,7 @@ def test_a_filter_over_parts_equals_the_filter(tmp_path, jsonl):
 
 
 @pytest.mark.parametrize("recipe", ["asterisk", "librispeech"])
-def test_recipes_say_how_they_are_used(recipe):
+def test_recipes_print_their_usage(recipe):
     run = ROOT / "egs" / recipe / "run.sh"
     assert "usage:" in bash(run, "--help").stdout
     assert bash(run, "--stop").returncode == 2

@@ -1,4 +1,4 @@
-"""utils/slurm.sh: beside a real Slurm of one node where its packages are installed, and what needs none."""
+"""utils/slurm.sh, with a real one-node Slurm if its packages are installed; some tests need none."""
 
 import os
 import shutil
@@ -28,20 +28,20 @@ def environment(**more):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """The environment of a Slurm that runs as long as its standard input is open."""
+    """Environment variables for a one-node Slurm that runs during the tests of this module."""
     path = os.environ["PATH"] + ":/usr/sbin"
     missing = [p for p in ("munged", "slurmctld", "slurmd", "sbatch") if not shutil.which(p, path=path)]
     if missing:
         pytest.skip(f"no {missing[0]} (apt-get install -y slurm-wlm munge)")
     if os.getuid() != 0:
-        pytest.skip("starting Slurm's daemons needs root")
+        pytest.skip("starting the daemons of Slurm needs root")
     command = ["bash", NODE, "bash", "-c", 'echo "$SLURM_CONF"; cat']
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen(command, text=True, start_new_session=True, **pipes) as process:
         conf = process.stdout.readline().strip()
         if not conf:
             pytest.skip(f"Slurm does not start here: {process.stderr.read()}")
-        yield environment(SLURM_CONF=conf, DS2_AT_HOME="ja, ü")
+        yield environment(SLURM_CONF=conf, DS2_TEST_VARIABLE="ja, ü")
         process.stdin.close()
         assert process.wait(60) == 0
     assert not Path(conf).parent.exists()
@@ -49,7 +49,7 @@ def cluster():
 
 @pytest.fixture
 def slurm(cluster, tmp_path):
-    """Run a script of the project in an empty folder, Slurm at hand."""
+    """Run a script in an empty folder, in the environment of the cluster."""
 
     def run(script, *words, **env):
         command = ["bash", *map(str, [script, *words])]
@@ -62,8 +62,8 @@ def queue(env):
     return subprocess.run(["squeue", "--noheader"], env=env, capture_output=True, text=True, check=True).stdout
 
 
-def test_words_environment_and_numbers_reach_the_task(slurm, tmp_path):
-    script = 'printf "%s|" "$@"; echo "$DS2_AT_HOME"; command -v ds2; pwd'
+def test_arguments_environment_and_job_numbers_reach_the_task(slurm, tmp_path):
+    script = 'printf "%s|" "$@"; echo "$DS2_TEST_VARIABLE"; command -v ds2; pwd'
     done = slurm(SLURM, "JOB=2,4:5", "ä %a/x.JOB.log", "bash", "-c", script, "JOB", *WORDS, "JOB")
     assert done.returncode == 0, done.stderr
     assert "JOB=2,4:5" in done.stderr
@@ -74,16 +74,16 @@ def test_words_environment_and_numbers_reach_the_task(slurm, tmp_path):
     assert log.startswith("# bash -c printf") and log.splitlines()[-1].endswith("status 0")
 
 
-def test_a_failing_task_fails_the_array_and_shows_its_log(slurm):
+def test_failed_task_fails_the_array_and_shows_its_log(slurm):
     done = slurm(
         SLURM, "--max-jobs", "1", "JOB=1:3", "x.JOB.log", "bash", "-c", "echo task JOB; [ JOB != 2 ] || exit 9"
     )
     assert done.returncode == 1
-    assert "task 2 of job" in done.stderr and "status 9, the end of x.2.log" in done.stderr
+    assert "task 2 of job" in done.stderr and "status 9; the end of x.2.log" in done.stderr
     assert "task 2\n" in done.stderr and "task 1" not in done.stderr and "task 3" not in done.stderr
 
 
-def test_resources_are_asked_for(slurm, tmp_path):
+def test_resources_are_requested(slurm, tmp_path):
     show = 'scontrol show job "$SLURM_JOB_ID"; echo "omp $OMP_NUM_THREADS gpu $CUDA_VISIBLE_DEVICES"'
     options = ["--mem", "300M", "--gpu", "1", "--num-threads", "2", "--time", "7", "--partition", "test"]
     done = slurm(SLURM, *options, "x.JOB.log", "bash", "-c", show, DS2_SBATCH="--comment=site --mem=1G --nice=3")
@@ -93,18 +93,18 @@ def test_resources_are_asked_for(slurm, tmp_path):
         assert part in log
 
 
-def test_what_no_node_can_give_is_said(slurm, cluster):
+def test_impossible_requests_are_reported(slurm, cluster):
     done = slurm(SLURM, "--mem", "99G", "JOB=1:2", "x.JOB.log", "true")
     assert done.returncode == 1
     assert "configuration is not available" in done.stderr and "sbatch refused the array (fix:" in done.stderr
     done = slurm("-c", f"timeout 8 {SLURM} --num-threads 9 JOB=1:2 x.JOB.log true")
-    assert "waits: PartitionConfig (no node is large enough?" in done.stderr
+    assert "is waiting: PartitionConfig (no node is large enough?" in done.stderr
     assert queue(cluster) == ""
 
 
 @pytest.mark.parametrize("after", [0.05, 0.1, 3.0])
 @pytest.mark.parametrize("how", ["ctrl-c", "kill"])
-def test_an_interrupted_array_is_cancelled(cluster, tmp_path, how, after):
+def test_interrupted_array_is_cancelled(cluster, tmp_path, how, after):
     command = ["bash", str(SLURM), "JOB=1:3", "x.JOB.log", "bash", "-c", "sleep 300; touch late"]
     process = subprocess.Popen(command, cwd=tmp_path, env=cluster, stderr=subprocess.DEVNULL, start_new_session=True)
     time.sleep(after)
@@ -112,7 +112,7 @@ def test_an_interrupted_array_is_cancelled(cluster, tmp_path, how, after):
         os.killpg(process.pid, signal.SIGINT)
     else:
         process.terminate()
-    # one that had hardly begun may end by the signal itself
+    # a script that had barely started may be killed by the signal
     assert process.wait(30) in ((130,) if after > 1 else (130, -signal.SIGINT, -signal.SIGTERM))
     assert queue(cluster) == ""
     if after > 1:
@@ -120,7 +120,7 @@ def test_an_interrupted_array_is_cancelled(cluster, tmp_path, how, after):
     assert not (tmp_path / "late").exists()
 
 
-def test_recordings_in_three_parts_one_of_which_fails_at_first(slurm, shared_data, tmp_path, jsonl):
+def test_featurizing_in_three_parts_resumes_after_one_failed(slurm, shared_data, tmp_path, jsonl):
     chapter = sorted((shared_data / "LibriSpeech" / "test-other").rglob("*.trans.txt"))[0]
     (tmp_path / "wav").mkdir()
     for line in chapter.read_text().splitlines()[:9]:
@@ -140,15 +140,15 @@ def test_recordings_in_three_parts_one_of_which_fails_at_first(slurm, shared_dat
     done = slurm(SPLIT, "--resume", *words)
     assert done.returncode == 0, done.stderr
     assert "JOB=2\n" in done.stderr
-    ours, theirs = (list(manifest.read(str(tmp_path / name))) for name in ("out/x.jsonl", "one.jsonl"))
+    joined, reference = (list(manifest.read(str(tmp_path / name))) for name in ("out/x.jsonl", "one.jsonl"))
     assert sorted(p.name for p in (tmp_path / "feats").glob("x.?.1.ark")) == [f"x.{job}.1.ark" for job in (1, 2, 3)]
-    for a, b in zip(ours, theirs, strict=True):
+    for a, b in zip(joined, reference, strict=True):
         np.testing.assert_array_equal(read_matrix(a.pop("feats"), a["id"]), read_matrix(b.pop("feats"), b["id"]))
         assert a == b
 
 
-def test_words_survive_also_where_slurm_is_only_played(tmp_path):
-    """A stand-in for sbatch runs the tasks at once; squeue has nothing to tell."""
+def test_arguments_reach_a_simulated_slurm_unchanged(tmp_path):
+    """A replacement for sbatch runs the tasks at once; squeue prints nothing."""
     (tmp_path / "bin").mkdir()
     sbatch = """
 cat > script; printf '%s\\n' "$@" > options; echo 17
@@ -180,7 +180,7 @@ for n in 3 4; do SLURM_ARRAY_TASK_ID=$n bash script > "x y.$n.log" 2>&1; done"""
     assert {"--array=3-4%7", "--output=x y.%a.log", "--mem=2G", "--export=ALL"} < set(options)
 
 
-def test_without_slurm_one_line_says_so(tmp_path):
+def test_missing_slurm_is_reported_in_one_line(tmp_path):
     for name in ("bash", "dirname"):
         (tmp_path / name).symlink_to(shutil.which(name))
     done = subprocess.run([SLURM, "x.log", "true"], env={"PATH": str(tmp_path)}, capture_output=True, text=True)
