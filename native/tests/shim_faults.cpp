@@ -1,4 +1,4 @@
-// Kernels with every mistake that the host shim must notice.
+// Kernels with each of the mistakes that the host shim must detect.
 #include "cuda/device.h"
 #include "ds2_native.h"
 
@@ -6,30 +6,30 @@ namespace {
 
 using namespace ds2;
 
-__global__ void some_wait(int *) {
+__global__ void some_skip_barrier(int *) {
   if (threadIdx.x != 5) __syncthreads();
 }
 
-__global__ void wait_in_two_places(int *) {
+__global__ void barrier_at_two_lines(int *) {
   if (threadIdx.x < 32)
     __syncthreads();
   else
     __syncthreads();
 }
 
-__global__ void two_shuffles(int *out) {
+__global__ void shuffle_at_two_lines(int *out) {
   out[threadIdx.x] = threadIdx.x % 2 ? __shfl_xor_sync(kAllLanes, 1, 1) : 0;
   if (threadIdx.x % 2 == 0) __syncwarp();
 }
 
-__global__ void wait_for_each_other(int *) {
+__global__ void deadlock(int *) {
   if (threadIdx.x < 16)
     __syncwarp();
   else
     __syncthreads();
 }
 
-__global__ void no_barrier(int *out) {  // each takes its neighbour's number, which may not be there yet
+__global__ void no_barrier(int *out) {  // reads the number of its neighbour, which may not have been written yet
   __shared__ int numbers[64];
   numbers[threadIdx.x] = 0;
   __syncthreads();
@@ -37,7 +37,7 @@ __global__ void no_barrier(int *out) {  // each takes its neighbour's number, wh
   out[threadIdx.x] = numbers[(threadIdx.x + 1) % 64];
 }
 
-__global__ void sound(int *out) {
+__global__ void correct(int *out) {
   __shared__ int numbers[64];
   numbers[threadIdx.x] = static_cast<int>(threadIdx.x);
   __syncthreads();
@@ -48,9 +48,9 @@ __global__ void sound(int *out) {
 
 }  // namespace
 
-/// Run a kernel as 64 threads; returns what the shim has to say, or NULL. out: 64.
+/// Run kernel number `which` with 64 threads; return the error message of the shim, or NULL. out: (64,).
 extern "C" DS2_API const char *shim_try(int32_t which, int *out) {
-  void (*const kernels[])(int *) = {some_wait,           wait_in_two_places, two_shuffles,
-                                    wait_for_each_other, no_barrier,         sound};
+  void (*const kernels[])(int *) = {some_skip_barrier, barrier_at_two_lines, shuffle_at_two_lines,
+                                    deadlock,          no_barrier,           correct};
   return launch(kernels[which], 1, 64, nullptr, out);
 }

@@ -1,4 +1,4 @@
-"""The CUDA kernels' own source as a library for the processor."""
+"""Builds the CUDA kernels' source as a library for the CPU."""
 
 import os
 import shutil
@@ -14,13 +14,13 @@ SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
 
 
 @pytest.fixture(scope="session")
-def kernels_for_the_processor(tmp_path_factory):
-    """Build sources under native/src into a library; DS2_TEST_SANITIZE=1 asks for the sanitizers."""
+def build_host_kernels(tmp_path_factory):
+    """A function that builds sources under native/src into a library, with sanitizers if DS2_TEST_SANITIZE=1."""
 
     def build(*sources):
         compiler = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++")), None)
         if not compiler:
-            pytest.skip("no C++ compiler to build the kernels with")
+            pytest.skip("needs a C++ compiler")
         file = tmp_path_factory.mktemp("kernels") / "libkernels.so"
         sanitizers = SANITIZERS if os.environ.get("DS2_TEST_SANITIZE") else []
         folders = [f"-I{NATIVE / 'include'}", f"-I{NATIVE / 'src'}"]

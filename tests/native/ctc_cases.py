@@ -1,5 +1,6 @@
-"""Batches for CTC that every implementation must solve as `nn/ctc/reference.py` does: sizes where something changes,
-labels with repeats, logits of every size and kind, utterances that cannot be solved.
+"""CTC batches on which every implementation must agree with `nn/ctc/reference.py`.
+
+Sizes around the limits of the kernels, labels with repeats, extreme logits, utterances without a valid alignment.
 
 T frames, N utterances, V symbols, L labels.
 """
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# pairs of a label and a blank, L + 1, fill warps of 32, blocks of warps, and then rows in memory
+# L + 1 pairs of a label and a blank: sizes around one warp (32), several warps, and states in memory
 EDGES = (0, 1, 2, 15, 16, 17, 30, 31, 32, 33, 55, 56, 63, 64, 65, 79, 80, 127, 128, 129, 199, 200, 255, 256, 257)
 LONG_EDGES = (483, 484, 600, 995, 996)
 
@@ -29,7 +30,7 @@ class Case(NamedTuple):
 
 
 def draw(name, lengths, L, V, seed, blank=0, size=1.0, alphabet=None) -> Case:
-    """Random logits and labels. lengths: (frames, labels) of each utterance; alphabet: symbols in use."""
+    """Random logits and labels. lengths: (frames, labels) per utterance; alphabet: number of symbols used in labels."""
     rng = np.random.default_rng(seed)
     frames, labels = np.array(lengths, np.int32).reshape(-1, 2).T
     symbols = np.delete(np.arange(V), blank)[:alphabet]
@@ -40,13 +41,13 @@ def draw(name, lengths, L, V, seed, blank=0, size=1.0, alphabet=None) -> Case:
 
 
 def with_exact_length(case: Case, n: int, more: int = 0) -> None:
-    """Give utterance n as many frames as its label needs, and `more`."""
+    """Give utterance n exactly the frames that its labels need, plus `more`."""
     label = case.targets[n, : case.target_lengths[n]]
     case.input_lengths[n] = len(label) + np.sum(label[1:] == label[:-1]) + more
 
 
 def edges(labels=EDGES) -> Iterator[Case]:
-    """Labels around a size: one with frames to spare, one shorter, one that just fits and one that does not."""
+    """Label lengths around the limits: frames to spare, one label fewer, exactly enough frames, one frame too few."""
     for L in labels:
         T = 2 * L + 3 if L < 300 else L + L // 4
         case = draw(f"L={L}", [(T, L), (T - 1, max(L - 1, 0)), (T, L), (T, L)], L, 29, L)
@@ -57,13 +58,13 @@ def edges(labels=EDGES) -> Iterator[Case]:
 
 
 def frames() -> Iterator[Case]:
-    """Every number of frames from none, with labels of none to three symbols."""
+    """Every number of frames from 0 to 18, with 0 to 3 labels."""
     for L in range(4):
         yield draw(f"T=0..18 L={L}", [(T, L) for T in range(19)], 3, 5, 40 + L)
 
 
 def alphabets() -> Iterator[Case]:
-    """From the blank alone to thousands of symbols, and the blank anywhere."""
+    """Alphabets from the blank alone to thousands of symbols, with the blank at any index."""
     yield draw("V=1", [(5, 0), (3, 0), (0, 0)], 0, 1, 50)
     for V in (2, 3, 4, 7, 8, 28, 29, 31, 32, 33, 127, 128, 129, 513, 1000):
         yield draw(f"V={V}", [(23, 9), (11, 2), (20, 0)], 9, V, 50 + V, blank=V // 2)
@@ -72,7 +73,7 @@ def alphabets() -> Iterator[Case]:
 
 
 def labels() -> Iterator[Case]:
-    """Equal neighbours: a symbol alone in its label, and a few symbols often."""
+    """Repeated labels: one symbol only, and few symbols many times."""
     for L in (2, 17, 40, 70):
         yield draw(f"one symbol, L={L}", [(2 * L + 1, L), (2 * L - 1, L), (2 * L - 2, L)], L, 6, 60 + L, alphabet=1)
     yield draw("two symbols", [(120, 60), (119, 59), (80, 3)], 60, 9, 70, alphabet=2)
@@ -80,7 +81,7 @@ def labels() -> Iterator[Case]:
 
 
 def numbers() -> Iterator[Case]:
-    """Logits that are large, equal, certain, at the ends of float32 or impossible."""
+    """Logits that are large, equal, almost certain, with a large offset, -inf or not finite."""
     for size in (0.0, 10.0, 50.0, 1000.0):
         yield draw(f"logits of {size:g}", [(90, 20), (80, 40), (45, 44)], 44, 29, 80 + int(size), size=size)
     case = draw("+-50", [(200, 60), (150, 60)], 60, 29, 81)
@@ -92,12 +93,12 @@ def numbers() -> Iterator[Case]:
     yield case._replace(logits=case.logits + np.linspace(-3e4, 3e4, 60, dtype=np.float32)[:, None, None])
     case = draw("some -inf", [(60, 12)] * 6, 12, 29, 84)
     case.logits[::3, 0, ::2] = -np.inf
-    case.logits[:, 1, case.targets[1, 5]] = -np.inf  # a symbol of the label never: impossible
-    case.logits[:, 2, 0] = -np.inf  # no blanks: possible unless neighbours are equal
+    case.logits[:, 1, case.targets[1, 5]] = -np.inf  # a label has probability zero: impossible
+    case.logits[:, 2, 0] = -np.inf  # no blanks: possible unless labels repeat
     case.targets[2] = np.arange(1, 13)
-    case.logits[30, 3, :] = -np.inf  # a frame of nothing
-    case.logits[30, 4, 1:] = -np.inf  # a frame of the blank alone
-    case.logits[59, 5, case.targets[5, 11]] = -np.inf  # not at the end
+    case.logits[30, 3, :] = -np.inf  # all symbols impossible in one frame
+    case.logits[30, 4, 1:] = -np.inf  # only the blank possible in one frame
+    case.logits[59, 5, case.targets[5, 11]] = -np.inf  # the last label impossible in the last frame
     yield case
     case = draw("not finite", [(40, 8)] * 6, 8, 130, 85)
     case.logits[7, 1, 129] = np.nan
@@ -109,18 +110,18 @@ def numbers() -> Iterator[Case]:
 
 
 def wide() -> Iterator[Case]:
-    """Short labels in wide targets."""
+    """Few labels in a wide array of targets."""
     for L in (40, 0, 1):
         case = draw(f"wide, L={L}", [(2 * L + 9, L), (2 * L + 2, L)], L, 29, 86 + L)
         yield case._replace(targets=np.pad(case.targets, ((0, 0), (0, 1000 - L)), constant_values=-1))
 
 
 def long() -> Iterator[Case]:
-    """The longest utterance and label that a recipe meets."""
+    """The longest utterance and label sequence found in a recipe."""
     yield draw("T=3000 L=600", [(3000, 600)], 600, 29, 90, size=10.0)
 
 
 def cases() -> Iterator[Case]:
-    """All of the above but the longest."""
+    """All cases except the longest."""
     for group in (edges, frames, alphabets, labels, numbers, wide):
         yield from group()

@@ -1,4 +1,4 @@
-"""The calls that torch's operators make to the CUDA library."""
+"""The torch operators' calls into the CUDA library."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from ds2cli.nn.ctc.reference import ctc_ref
 pytestmark = pytest.mark.native
 
 
-def test_the_calls_for_cuda_are_those_of_its_library(kernels_for_the_processor, monkeypatch):
-    # the kernels compiled for the processor: their memory is its own, and a stream is no matter
-    library = kernels_for_the_processor("cuda/ctc_cuda.cu", "cuda/host_shim.cpp", "status.cpp")
+def test_torch_operators_call_the_cuda_library(build_host_kernels, monkeypatch):
+    # with the kernels compiled for the CPU, device memory is host memory and the stream is ignored
+    library = build_host_kernels("cuda/ctc_cuda.cu", "cuda/host_shim.cpp", "status.cpp")
     monkeypatch.setenv("DS2_NATIVE_CUDA_LIB", str(library))
     monkeypatch.setattr(torch.cuda, "device", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=0))
-    native.load.cache_clear()
+    native.load_library.cache_clear()
     torch.manual_seed(0)
     logits, targets = torch.randn(9, 3, 5), torch.randint(1, 5, (3, 3))
     steps, sizes = torch.full((3,), 9), torch.arange(3)
-    shape, device = native_op.shape_of(logits, 3, 0), torch.device("cuda")
+    shape, device = native_op.make_ctc_shape(logits, 3, 0), torch.device("cuda")
     try:
-        saved, _, workspace = (torch.empty(size, dtype=torch.uint8) for size in native_op.sizes(shape, device))
+        saved, _, workspace = (torch.empty(size, dtype=torch.uint8) for size in native_op.query_sizes(shape, device))
         costs, verdicts, dlogits = torch.empty(3), torch.empty(3, dtype=torch.int32), torch.empty_like(logits)
         arrays = [logits, *(x.int() for x in (targets, steps, sizes)), costs, verdicts, saved, workspace]
-        native_op.call("forward", device, shape, *map(native_op.address, arrays), workspace.numel())
+        native_op.call_library("forward", device, shape, *map(native.pointer, arrays), workspace.numel())
         arrays = [logits, saved, torch.ones(3), dlogits]
-        native_op.call("backward", device, shape, *map(native_op.address, arrays))
+        native_op.call_library("backward", device, shape, *map(native.pointer, arrays))
     finally:
-        native.load.cache_clear()
-    right = ctc_ref(*(x.numpy() for x in (logits, targets, steps, sizes)))
-    np.testing.assert_allclose(costs, right[0], rtol=1e-5)
-    np.testing.assert_allclose(dlogits, right[1], atol=1e-5)
+        native.load_library.cache_clear()
+    expected = ctc_ref(*(x.numpy() for x in (logits, targets, steps, sizes)))
+    np.testing.assert_allclose(costs, expected[0], rtol=1e-5)
+    np.testing.assert_allclose(dlogits, expected[1], atol=1e-5)
     assert not verdicts.any()

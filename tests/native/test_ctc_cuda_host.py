@@ -1,4 +1,4 @@
-"""The CUDA kernels of CTC, compiled for this machine's processor, against the formulas in float64."""
+"""The CUDA kernels of CTC, compiled for the CPU, compared with the formulas in float64."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 from ds2cli.nn.ctc.reference import ctc_ref
 
 cases = runpy.run_path(str(Path(__file__).with_name("ctc_cases.py")))
-FEW = 5 if os.environ.get("DS2_TEST_SANITIZE") else 1  # the sanitizers are slow: one of as many
-EDGES = [*cases["edges"]()][::FEW]
+EVERY = 5 if os.environ.get("DS2_TEST_SANITIZE") else 1  # with sanitizers, which are slow, one case in five
+EDGES = [*cases["edges"]()][::EVERY]
 LONG_EDGES = [*cases["edges"](cases["LONG_EDGES"])]
-OTHERS = [case for group in ("wide", "frames", "alphabets", "labels", "numbers") for case in cases[group]()][::FEW]
+OTHERS = [case for group in ("wide", "frames", "alphabets", "labels", "numbers") for case in cases[group]()][::EVERY]
 FINE, TOO_SHORT, IMPOSSIBLE, NOT_FINITE, BAD_LABEL, BAD_LENGTH = range(6)
-GUARD = 256  # bytes after each buffer that nobody may touch
+GUARD = 256  # bytes after each buffer that must not be written
 
 pytestmark = pytest.mark.native
 
@@ -31,19 +31,19 @@ class Shape(ctypes.Structure):
 
 
 class Result:
-    """costs (N,), verdicts (N,) and, where it was asked for, gradients (T, N, V)."""
+    """costs (N,), verdicts (N,) and gradients (T, N, V), or None if they were not computed."""
 
     def __init__(self, costs, verdicts, gradients):
         self.costs, self.verdicts, self.gradients = costs, verdicts, gradients
 
     def assert_same(self, other):
-        for mine, others in zip(vars(self).values(), vars(other).values(), strict=True):
-            if mine is not None and others is not None:
-                np.testing.assert_array_equal(mine, others)
+        for own, others in zip(vars(self).values(), vars(other).values(), strict=True):
+            if own is not None and others is not None:
+                np.testing.assert_array_equal(own, others)
 
 
 class Buffer:
-    """Memory full of a pattern, at an address 256 divides but for `shift`; knows whether its end was touched."""
+    """Memory filled with a pattern, `shift` bytes after a multiple of 256; `check` fails if its end was overwritten."""
 
     def __init__(self, size, shift=0, pattern=0xA5):
         self.pattern, self.bytes = pattern, np.full(size + 2 * GUARD + shift, pattern, np.uint8)
@@ -52,7 +52,7 @@ class Buffer:
         self.address = self.used.ctypes.data
 
     def check(self):
-        assert (self.guard == self.pattern).all(), "written beyond the end of a buffer"
+        assert (self.guard == self.pattern).all(), "a kernel wrote beyond the end of a buffer"
 
 
 class Kernels:
@@ -67,7 +67,7 @@ class Kernels:
     def solve(
         self, case, dcosts=None, keep=True, utterance_major=False, bfloat16=False, shift=0, order=0, pattern=0xA5
     ):
-        """A case by the library. dcosts: ones by default; shift: bytes to the logits from an aligned address."""
+        """Run the library on a case. dcosts: ones by default; shift: bytes from an aligned address to the logits."""
         self.library.ds2_shim_set_order(order)
         T, N, V = case.logits.shape
         order_of_axes = (1, 0, 2) if utterance_major else (0, 1, 2)
@@ -103,8 +103,8 @@ class Kernels:
 
 
 @pytest.fixture(scope="session")
-def kernels(kernels_for_the_processor):
-    return Kernels(kernels_for_the_processor("cuda/ctc_cuda.cu", "cuda/host_shim.cpp", "status.cpp"))
+def kernels(build_host_kernels):
+    return Kernels(build_host_kernels("cuda/ctc_cuda.cu", "cuda/host_shim.cpp", "status.cpp"))
 
 
 def expected(case):
@@ -122,7 +122,7 @@ def assert_solved(result, case, gradient_rtol=0.0):
 
 
 def alone(case, n):
-    """Utterance n without the others or padding."""
+    """Utterance n as a batch of its own, without padding."""
     T, L = case.input_lengths[n], case.target_lengths[n]
     return type(case)(
         case.name,
@@ -135,7 +135,7 @@ def alone(case, n):
 
 
 @pytest.mark.parametrize("case", EDGES + OTHERS, ids=lambda case: case.name)
-def test_costs_and_gradients_are_those_of_the_formulas(kernels, case):
+def test_costs_and_gradients_agree_with_the_formulas(kernels, case):
     assert_solved(kernels.solve(case), case)
 
 
@@ -150,14 +150,14 @@ def test_long_utterances(kernels):
 
 
 @pytest.mark.parametrize("case", EDGES[::3] + OTHERS[::3] + [*cases["wide"]()], ids=lambda case: case.name)
-def test_nothing_depends_on_the_order_of_threads_or_on_what_was_in_memory(kernels, case):
+def test_results_do_not_depend_on_thread_order_or_memory_contents(kernels, case):
     first = kernels.solve(case)
     for order in (1, 2, 3):
         first.assert_same(kernels.solve(case, order=order, pattern=0xFF if order == 1 else 0))
 
 
 @pytest.mark.parametrize("case", EDGES[::4] + OTHERS[::4], ids=lambda case: case.name)
-def test_an_utterance_alone_has_the_same_result_to_the_last_bit(kernels, case):
+def test_an_utterance_has_bit_identical_results_alone(kernels, case):
     together = kernels.solve(case)
     for n in range(len(case.input_lengths)):
         T = case.input_lengths[n]
@@ -167,7 +167,7 @@ def test_an_utterance_alone_has_the_same_result_to_the_last_bit(kernels, case):
 
 
 @pytest.mark.parametrize("L", [31, 60, 100, 250, 600])
-def test_padding_that_changes_the_kernel_does_not_change_the_result(kernels, L):
+def test_padding_that_selects_another_kernel_does_not_change_the_result(kernels, L):
     case = cases["draw"]("wide", [(L + 40, L)], L, 29, 7, size=20.0)
     wide = case._replace(targets=np.pad(case.targets, ((0, 0), (0, 1000 - L)), constant_values=-1))
     kernels.solve(case).assert_same(kernels.solve(wide))
@@ -190,28 +190,28 @@ def test_bfloat16(kernels, case):
 
 
 @pytest.mark.parametrize("case", EDGES[::2] + OTHERS[1::2], ids=lambda case: case.name)
-def test_a_cost_alone_is_the_same(kernels, case):
+def test_costs_are_the_same_without_a_gradient(kernels, case):
     kernels.solve(case).assert_same(kernels.solve(case, keep=False))
 
 
-def test_the_gradient_is_scaled_by_that_of_the_cost(kernels):
+def test_the_upstream_gradient_scales_the_gradient(kernels):
     case = cases["draw"]("scaled", [(30, 8), (30, 8), (8, 20), (30, 8)], 20, 29, 1)
     dcosts = np.array([2.0, -0.5, np.nan, 0.0], np.float32)
     one, scaled = kernels.solve(case), kernels.solve(case, dcosts)
-    dcosts[2] = 0  # too short: exactly zero, whatever comes from above
+    dcosts[2] = 0  # too short: exactly zero, whatever the upstream gradient
     np.testing.assert_allclose(scaled.gradients, one.gradients * dcosts[:, None], rtol=1e-6, atol=1e-7)
     assert (scaled.gradients[:, 2:] == 0).all()
 
 
-def test_what_cannot_be_solved_is_named(kernels):
+def test_verdicts_name_invalid_utterances(kernels):
     case = cases["draw"]("bad", [(10, 4)] * 10, 4, 6, 3, blank=2)
     case.targets[:] = [0, 1, 3, 4]
     case.targets[1, 3], case.targets[2, 0], case.targets[3, 1] = 6, -1, 2
     case.input_lengths[4:7] = 11, -1, 3
     case.target_lengths[7:9] = 5, -1
     case.targets[9, 3] = 99
-    case.target_lengths[9] = 3  # what lies beyond a label is not read
-    case.logits[4:, 6] = np.nan  # nor beyond the last frame
+    case.target_lengths[9] = 3  # targets beyond the length are not read
+    case.logits[4:, 6] = np.nan  # nor logits beyond the last frame
     result = kernels.solve(case)
     bad = [FINE, BAD_LABEL, BAD_LABEL, BAD_LABEL, BAD_LENGTH, BAD_LENGTH, TOO_SHORT, BAD_LENGTH, BAD_LENGTH, FINE]
     assert result.verdicts.tolist() == bad
@@ -222,17 +222,17 @@ def test_what_cannot_be_solved_is_named(kernels):
         assert_solved(kernels.solve(alone(case, n)), alone(case, n))
 
 
-def test_impossible_is_told_from_too_short(kernels):
+def test_impossible_differs_from_too_short(kernels):
     case = cases["draw"]("no", [(20, 5), (4, 5), (20, 5), (20, 5)], 5, 9, 3)
     case.logits[:, 0, case.targets[0, 2]] = -np.inf
-    case.logits[:, 2, case.targets[2, 2]] = -30_000  # beyond 22,000 nats is as good as never
+    case.logits[:, 2, case.targets[2, 2]] = -30_000  # more than 22,000 nats below the largest: probability zero
     case.logits[:, 3, case.targets[3, 2]] = -21_000
     result = kernels.solve(case)
     assert result.verdicts.tolist() == [IMPOSSIBLE, TOO_SHORT, IMPOSSIBLE, FINE]
     assert result.costs[3] > 20_000
 
 
-def test_gradients_agree_with_differences(kernels):
+def test_gradients_agree_with_central_differences(kernels):
     case = cases["draw"]("differences", [(9, 3)], 3, 4, 11)
     gradients, step = kernels.solve(case).gradients, np.float32(2**-5)
     for t in range(0, 9, 4):
@@ -256,17 +256,17 @@ def test_gradients_agree_with_differences(kernels):
     ],
     ids=str,
 )
-def test_an_impossible_shape_is_refused_in_words(kernels, change, message):
+def test_an_invalid_shape_is_rejected_with_a_message(kernels, change, message):
     shape = Shape(*({"T": 1, "N": 1, "V": 3, "L": 1, "blank": 0, "precision": 0, "t": 3, "n": 3} | change).values())
     sizes = [ctypes.byref(ctypes.c_size_t()) for _ in range(3)]
     with pytest.raises(RuntimeError, match=message):
         kernels.call("ds2_ctc_cuda_sizes", ctypes.byref(shape), *sizes)
 
 
-def test_a_small_workspace_or_a_missing_array_is_refused(kernels):
+def test_a_small_workspace_or_a_missing_array_is_rejected(kernels):
     shape = ctypes.byref(Shape(1, 1, 3, 1, 0, 0, 3, 3))
     one = ctypes.c_void_p(np.zeros(64).ctypes.data)
-    with pytest.raises(RuntimeError, match=r"need \d+ bytes of workspace, got 9"):
+    with pytest.raises(RuntimeError, match=r"expected a workspace of \d+ bytes, got 9"):
         kernels.call("ds2_ctc_cuda_forward", shape, *[one] * 8, ctypes.c_size_t(9), None)
     with pytest.raises(RuntimeError, match="an array is NULL"):
         kernels.call("ds2_ctc_cuda_forward", shape, None, *[one] * 7, ctypes.c_size_t(1 << 20), None)

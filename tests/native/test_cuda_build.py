@@ -1,4 +1,4 @@
-"""What the proof on the processor rests on: the shim notices mistakes, sanitizers see the kernels, nvcc takes them."""
+"""Why the CPU tests of the CUDA kernels can be trusted: the shim detects faults, sanitizers pass, nvcc compiles."""
 
 import ctypes
 import os
@@ -19,55 +19,55 @@ pytestmark = pytest.mark.native
 
 
 @pytest.fixture(scope="module")
-def shim(kernels_for_the_processor):
-    library = ctypes.CDLL(str(kernels_for_the_processor("../tests/shim_faults.cpp", "cuda/host_shim.cpp")))
+def shim(build_host_kernels):
+    library = ctypes.CDLL(str(build_host_kernels("../tests/shim_faults.cpp", "cuda/host_shim.cpp")))
     library.shim_try.restype = ctypes.c_char_p
 
     def run(which, order=0):
         out = np.zeros(64, np.int32)
         library.ds2_shim_set_order(order)
-        said = library.shim_try(which, ctypes.c_void_p(out.ctypes.data))
-        return (said or b"").decode(), out
+        message = library.shim_try(which, ctypes.c_void_p(out.ctypes.data))
+        return (message or b"").decode(), out
 
     return run
 
 
 @pytest.mark.parametrize("order", [0, 1, 2, 3])
 @pytest.mark.parametrize(
-    ("which", "said"),
+    ("which", "message"),
     [
-        (0, "a thread ends while others wait|for others that have ended"),
-        (1, "threads of one barrier are at lines"),
-        (2, "threads of one barrier are at lines|for others that have ended|a thread ends while others wait"),
-        (3, "is never passed"),
+        (0, "a thread exits while others wait|for threads that have exited"),
+        (1, "threads wait for one barrier at lines"),
+        (2, "threads wait for one barrier at lines|for threads that have exited|a thread exits while others wait"),
+        (3, "is never completed"),
     ],
 )
-def test_a_barrier_that_not_all_threads_reach_is_a_fault_and_not_the_end(shim, which, said, order):
-    assert re.search(said, shim(which, order)[0])
+def test_a_barrier_missed_by_some_threads_is_reported_and_the_shim_stays_usable(shim, which, message, order):
+    assert re.search(message, shim(which, order)[0])
     assert shim(5, order)[0] == ""
 
 
-def test_a_missing_barrier_shows_in_another_order(shim):
+def test_a_missing_barrier_changes_the_result_in_another_order(shim):
     results = [shim(4, order)[1].tolist() for order in (0, 1, 2)]
     assert results[0] != results[1]
 
 
-def test_what_is_sound_is_the_same_in_every_order(shim):
+def test_a_correct_kernel_has_the_same_result_in_every_order(shim):
     thread = np.arange(64)
     following = (thread + 1) % 64
     expected = following + 100 * np.where(thread % 32, thread, following) + 10000 * (32 + 16)
     for order in range(5):
-        said, out = shim(5, order)
-        assert said == ""
+        message, out = shim(5, order)
+        assert message == ""
         np.testing.assert_array_equal(out, expected)
 
 
-def test_no_access_is_outside_its_array(tmp_path):
+def test_kernels_pass_the_sanitizers(tmp_path):
     if not shutil.which("g++"):
-        pytest.skip("no g++ for the sanitizers")
+        pytest.skip("needs g++ for the sanitizers")
     runtime = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
     if not Path(runtime).is_absolute():
-        pytest.skip("no address sanitizer beside g++")
+        pytest.skip("g++ has no AddressSanitizer")
     test = Path(__file__).with_name("test_ctc_cuda_host.py")
     env = {**os.environ, "LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0", "DS2_TEST_SANITIZE": "1"}
     command = [
@@ -88,7 +88,7 @@ def test_no_access_is_outside_its_array(tmp_path):
 def test_nvcc_compiles_the_kernels(tmp_path):
     nvcc = shutil.which("nvcc")
     if not nvcc:
-        pytest.skip("no nvcc")
+        pytest.skip("needs nvcc")
     source = NATIVE / "src" / "cuda" / "ctc_cuda.cu"
     folders = [f"-I{NATIVE / 'include'}", f"-I{NATIVE / 'src'}"]
     command = [nvcc, "-std=c++17", "-ptx", "-arch=compute_80", *folders, str(source), "-o", str(tmp_path / "ctc.ptx")]
@@ -96,7 +96,7 @@ def test_nvcc_compiles_the_kernels(tmp_path):
     assert ".entry" in (tmp_path / "ctc.ptx").read_text()
 
 
-def test_the_installed_library_loads_where_there_is_no_gpu():
+def test_the_installed_library_loads_without_a_gpu():
     if not INSTALLED.exists():
         pytest.skip("the CUDA library is not built")
     library = ctypes.CDLL(str(INSTALLED))

@@ -1,3 +1,5 @@
+"""The ctypes binding of the native library: shapes, errors, instruction sets, and libraries that cannot be used."""
+
 from __future__ import annotations
 
 import ctypes
@@ -30,7 +32,7 @@ for cell in CELLS.values():
     h = rnn_padded(cell, x, u / 6, torch.tensor([9, 9, 6, 4, 1]))
     h.square().sum().backward()
     arrays += [h.detach(), x.grad, u.grad]
-torch.save([native.load().ds2_isa().decode(), *arrays], sys.argv[1])
+torch.save([native.load_library().ds2_isa().decode(), *arrays], sys.argv[1])
 """
 
 pytestmark = pytest.mark.native
@@ -38,18 +40,18 @@ needs_library = pytest.mark.skipif(not native.available(), reason="the native li
 
 
 @pytest.fixture
-def fresh():
-    """The binding as a new process would find it."""
-    native.load.cache_clear()
-    native.missing.cache_clear()
+def uncached():
+    """Clear the caches of the binding, as in a new process."""
+    native.load_library.cache_clear()
+    native.unavailable_reason.cache_clear()
     yield
-    native.load.cache_clear()
-    native.missing.cache_clear()
+    native.load_library.cache_clear()
+    native.unavailable_reason.cache_clear()
 
 
 def sizes(D, T, N, M, H, threads=1, cell=GRU):
     out = [ctypes.c_size_t() for _ in range(3)]
-    native.load().ds2_rnn_sizes(native.RnnShape(cell, D, T, N, M, H), threads, *map(ctypes.byref, out))
+    native.load_library().ds2_rnn_sizes(native.RnnShape(cell, D, T, N, M, H), threads, *map(ctypes.byref, out))
     return [size.value for size in out]
 
 
@@ -62,7 +64,7 @@ def forward(lengths, workspace_bytes=None, gates=True, shape=SHAPE, precision=0)
     pointers = [array.ctypes.data for array in [*arrays, workspace]]
     if not gates:
         pointers[0] = None
-    native.load().ds2_rnn_forward(
+    native.load_library().ds2_rnn_forward(
         native.RnnShape(GRU, *shape), *pointers, needed if workspace_bytes is None else workspace_bytes, 1, precision
     )
 
@@ -90,53 +92,53 @@ def test_sizes_follow_the_formula():
     ],
     ids=str,
 )
-def test_an_impossible_shape_is_refused_in_words(shape):
-    with pytest.raises(Ds2Error, match=r"ds2_rnn_sizes: need D = 1 or 2, T, N, H, threads > 0, M >= 0, got D="):
+def test_an_invalid_shape_is_rejected_with_a_message(shape):
+    with pytest.raises(Ds2Error, match=r"ds2_rnn_sizes: expected D = 1 or 2, T, N, H, threads > 0, M >= 0, got D="):
         sizes(*shape)
 
 
 @needs_library
 @pytest.mark.parametrize("cell", [-1, 5])
-def test_an_unknown_cell_is_refused(cell):
-    with pytest.raises(native.NativeError, match=f"need cell = 0 to 4, got {cell}"):
+def test_an_unknown_cell_is_rejected(cell):
+    with pytest.raises(native.NativeError, match=f"expected cell = 0 to 4, got {cell}"):
         sizes(*SHAPE, cell=cell)
 
 
 @needs_library
-def test_a_small_workspace_is_refused():
+def test_a_small_workspace_is_rejected():
     forward([3, 2])
-    with pytest.raises(native.NativeError, match=r"need \d+ bytes of workspace, got 100"):
+    with pytest.raises(native.NativeError, match=r"expected a workspace of \d+ bytes, got 100"):
         forward([3, 2], workspace_bytes=100)
 
 
 @needs_library
 @pytest.mark.parametrize(("lengths", "message"), [([4, 1], r"lengths\[0\]=4"), ([2, 3], "after 2"), ([3, -1], "=-1")])
-def test_bad_lengths_are_refused(lengths, message):
+def test_invalid_lengths_are_rejected(lengths, message):
     with pytest.raises(native.NativeError, match=message):
         forward(lengths)
 
 
 @needs_library
-def test_rows_are_padded_or_packed_and_nothing_between():
+def test_rows_must_be_padded_or_packed():
     forward([3, 2], shape=(2, 3, 2, 5, 4))
     with pytest.raises(native.NativeError, match=r"6 \(padded\) or the sum of lengths = 4 \(packed\), got M=5"):
         forward([3, 1], shape=(2, 3, 2, 5, 4))
 
 
 @needs_library
-def test_a_missing_array_is_refused():
+def test_a_missing_array_is_rejected():
     with pytest.raises(native.NativeError, match="an array is NULL"):
         forward([3, 2], gates=False)
 
 
 @needs_library
-def test_an_unknown_precision_is_refused():
+def test_an_unknown_precision_is_rejected():
     with pytest.raises(native.NativeError, match="got 2"):
         forward([3, 2], precision=2)
 
 
 @needs_library
-def test_every_instruction_set_agrees(tmp_path):
+def test_all_instruction_sets_agree(tmp_path):
     torch = pytest.importorskip("torch")
     results = {}
     for isa in ("", "avx2", "base"):
@@ -151,57 +153,59 @@ def test_every_instruction_set_agrees(tmp_path):
             torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-6)
 
 
-def test_a_missing_library_says_how_to_build_it(fresh, monkeypatch):
-    for name, part in native.PARTS.items():
-        monkeypatch.delenv(part.variable, raising=False)
-        monkeypatch.setitem(native.PARTS, name, part._replace(names=("none.so",)))
-        with pytest.raises(Ds2Error, match=r"^no none\.so beside the package .*make native"):
-            native.load(name)
+def test_the_error_for_a_missing_library_gives_the_build_command(uncached, monkeypatch):
+    for name, library in native.LIBRARIES.items():
+        monkeypatch.delenv(library.variable, raising=False)
+        monkeypatch.setitem(native.LIBRARIES, name, library._replace(file_names=("none.so",)))
+        with pytest.raises(Ds2Error, match=r"^none\.so is not installed in the package .*make native"):
+            native.load_library(name)
         assert not native.available(name)
-    assert "torch does its work" in native.describe()
+    assert "torch is used instead" in native.describe_libraries()
 
 
-def test_a_library_that_cannot_be_loaded_is_named(fresh, monkeypatch, tmp_path):
+def test_the_error_names_a_library_that_cannot_be_loaded(uncached, monkeypatch, tmp_path):
     broken = tmp_path / "libds2native.so"
     broken.write_bytes(b"not a library")
-    for name, part in native.PARTS.items():
-        monkeypatch.setenv(part.variable, str(broken))
+    for name, library in native.LIBRARIES.items():
+        monkeypatch.setenv(library.variable, str(broken))
         with pytest.raises(native.NativeError, match=r"libds2native\.so: cannot be loaded"):
-            native.load(name)
+            native.load_library(name)
 
 
-def test_a_library_that_is_another_one_is_named(fresh, monkeypatch):
+def test_the_error_names_a_foreign_library(uncached, monkeypatch):
     libm = ctypes.util.find_library("m")
     if not sys.platform.startswith("linux") or libm is None:
-        pytest.skip("no library that is known to be another")
-    for name, part in native.PARTS.items():
-        monkeypatch.setenv(part.variable, libm)
-        with pytest.raises(native.NativeError, match=rf"is not {part.names[0]}, .*ds2_abi_version.*make native"):
-            native.load(name)
+        pytest.skip("needs libm as a foreign library")
+    for name, library in native.LIBRARIES.items():
+        monkeypatch.setenv(library.variable, libm)
+        with pytest.raises(
+            native.NativeError, match=rf"is not {library.file_names[0]}: .*ds2_abi_version.*make native"
+        ):
+            native.load_library(name)
         assert not native.available(name)
-    assert "torch does its work" in native.describe()
+    assert "torch is used instead" in native.describe_libraries()
 
 
 @needs_library
-def test_one_library_in_the_place_of_the_other_is_named(fresh, monkeypatch):
-    cpu, cuda = native.find("cpu"), native.find("cuda")
+def test_the_error_names_a_cpu_library_given_as_cuda_and_vice_versa(uncached, monkeypatch):
+    cpu, cuda = native.find_library("cpu"), native.find_library("cuda")
     monkeypatch.setenv("DS2_NATIVE_CUDA_LIB", str(cpu))
-    with pytest.raises(native.NativeError, match=r"is not libds2native_cuda\.so, .*ds2_ctc_cuda_sizes"):
-        native.load("cuda")
+    with pytest.raises(native.NativeError, match=r"is not libds2native_cuda\.so: .*ds2_ctc_cuda_sizes"):
+        native.load_library("cuda")
     if cuda is None:
         return
     monkeypatch.setenv("DS2_NATIVE_LIB", str(cuda))
-    with pytest.raises(native.NativeError, match=r"is not libds2native\.so, .*make native"):
-        native.load()
+    with pytest.raises(native.NativeError, match=r"is not libds2native\.so: .*make native"):
+        native.load_library()
 
 
 @needs_library
-def test_another_version_is_refused(fresh, monkeypatch):
+def test_another_abi_version_is_rejected(uncached, monkeypatch):
     monkeypatch.setattr(native, "ABI_VERSION", 999)
-    with pytest.raises(native.NativeError, match="speaks ABI 5, this package speaks 999"):
-        native.load()
+    with pytest.raises(native.NativeError, match="wrong ABI version: expected 999, found 5"):
+        native.load_library()
 
 
 @needs_library
 def test_describe_names_the_instruction_set():
-    assert native.describe().splitlines()[0].endswith((", avx512", ", avx2", ", base"))
+    assert native.describe_libraries().splitlines()[0].endswith((", avx512", ", avx2", ", base"))

@@ -1,19 +1,19 @@
-// What the kernels of a call share: the caller's arrays, and what lies where in `saved` and in the workspace.
+// The arguments shared by the kernels of a call: the caller's arrays and the parts of `saved` and of the workspace.
 //
-// Letters: those of ds2_native.h, and U, the most distinct symbols of an utterance: min(V, L + 1), the blank among
-// them; S = 2L + 1 states. A row is a frame of an utterance, t * N + n. The labels of an utterance are known by their
-// place among its distinct symbols, in which the blank is number 0 and the others follow in ascending order.
+// Letters: those of ds2_native.h, and U, the maximum number of distinct symbols of an utterance, min(V, L + 1),
+// including the blank. A row is a frame of an utterance, t * N + n. The slot of a label is its index among the distinct
+// symbols of its utterance: the blank has slot 0, the others follow in ascending order.
 #pragma once
 #include <cstddef>
 
 #include "ds2_native.h"
-#include "extended.h"
+#include "scaled_float.h"
 
 namespace ds2 {
 
-struct alignas(8) Peak {
-  float best;  // the largest logit of a row; NaN when the row is not finite
-  float rest;  // the sum of exp(x - best) over all the others: the softmax's denominator less one, as it may be tiny
+struct alignas(8) SoftmaxStats {
+  float max_logit;      // largest logit of a row; NaN if the row is not finite
+  float denom_minus_1;  // sum of exp(x - max_logit) over all other logits; kept without the 1, as it may be tiny
 };
 
 struct Batch {
@@ -25,48 +25,48 @@ struct Batch {
   int32_t *verdicts;
 
   // saved for backward
-  int32_t *counted;   // (N,) frames that have a gradient: 0 unless the utterance is fine
-  int32_t *distinct;  // (N,) how many of U it has
-  int32_t *symbols;   // (N, U)
-  Peak *peaks;        // (T, N)
-  float *occupancy;   // (T, N, U) share of the alignments; NULL when there is nothing to save
+  int32_t *gradient_frames;  // (N,) frames with a gradient: 0 unless the verdict is DS2_CTC_FINE
+  int32_t *num_symbols;      // (N,) number of distinct symbols, at most U
+  int32_t *symbols;          // (N, U) distinct symbols by slot
+  SoftmaxStats *stats;       // (T, N)
+  float *occupancy;          // (T, N, U) posterior probability of each distinct symbol; NULL if nothing is saved
 
   // workspace
-  int32_t *frames;   // (N,) frames to be read: 0 when the lengths or the label forbid
-  int32_t *places;   // (N, L) which distinct symbol a label is
-  int32_t *sorted;   // (N, L) positions of labels, by symbol and then by position
-  int32_t *starts;   // (N, U + 1) where in `sorted` the labels of symbol 1.. start; one more for the end
-  int32_t *scales;   // (N,) the exponent of the label's probability
-  Value *emissions;  // (T, N, U) exp(x - best)
-  Value *states;     // (2, N, 2, S) the trellis where a direction stopped; the second is for taking turns
-  Value *cells;      // (T, N, S) sums of one direction, then in .m the shares; NULL when there is nothing to save
+  int32_t *frames;             // (N,) frames to read: 0 if the lengths or the labels are invalid
+  int32_t *slots;              // (N, L) slot of each label
+  int32_t *sorted_labels;      // (N, L) positions of the labels, sorted by symbol, then by position
+  int32_t *symbol_starts;      // (N, U + 1) index in `sorted_labels` of the first label of slot 1.., and the end
+  int32_t *total_exponents;    // (N,) exponent of the label sequence's probability
+  ScaledFloat *emissions;      // (T, N, U) exp(x - max_logit)
+  ScaledFloat *middle_states;  // (2, N, 2, S) states of each direction at the middle; the second S are a buffer
+  ScaledFloat *cells;          // (T, N, S) alpha or beta, then occupancies in .m; NULL if nothing is saved
 
   __device__ int64_t rows() const { return static_cast<int64_t>(T) * N; }
   __device__ int64_t element(int64_t row) const { return row / N * stride_t + row % N * stride_n; }
-  __device__ Value *stopped(int direction, int32_t n) const {
-    return states + (static_cast<int64_t>(direction) * N + n) * 2 * S;
+  __device__ ScaledFloat *states_at_middle(int direction, int32_t n) const {
+    return middle_states + (static_cast<int64_t>(direction) * N + n) * 2 * S;
   }
 };
 
-/// Hands out parts of a buffer, each on a line of its own; from NULL it only counts.
-class Carver {
+/// Allocates consecutive parts of a buffer, each aligned to 128 bytes; given NULL, it only counts the bytes.
+class BumpAllocator {
  public:
-  explicit Carver(void *start) : start_(reinterpret_cast<uintptr_t>(start)), at_(up(start_)) {}
+  explicit BumpAllocator(void *start) : start_(reinterpret_cast<uintptr_t>(start)), at_(align(start_)) {}
   template <class T>
-  void take(T *&part, size_t count) {
+  void allocate(T *&part, size_t count) {
     part = reinterpret_cast<T *>(at_);
     const uintptr_t end = at_ + count * sizeof(T);
-    at_ = up(end);
+    at_ = align(end);
 #if defined(DS2_HOST_SHIM)
-    at_ += kLine;
-    if (start_) shim_forbid(end, at_ - end);
+    at_ += kAlignment;
+    if (start_) shim_poison(end, at_ - end);
 #endif
   }
-  size_t bytes() const { return at_ - start_ + kLine; }
+  size_t bytes() const { return at_ - start_ + kAlignment; }
 
  private:
-  static constexpr uintptr_t kLine = 128;
-  static uintptr_t up(uintptr_t at) { return (at + kLine - 1) / kLine * kLine; }
+  static constexpr uintptr_t kAlignment = 128;
+  static uintptr_t align(uintptr_t at) { return (at + kAlignment - 1) / kAlignment * kAlignment; }
   uintptr_t start_, at_;
 };
 
@@ -79,36 +79,36 @@ inline Batch batch_of(const ds2_ctc_shape &s) {
   return b;
 }
 
-inline void take_head(Batch &b, Carver &from) {
+inline void allocate_header(Batch &b, BumpAllocator &from) {
   const size_t N = b.N;
-  from.take(b.counted, N);
-  from.take(b.distinct, N);
-  from.take(b.symbols, N * b.U);
-  from.take(b.peaks, N * b.T);
+  from.allocate(b.gradient_frames, N);
+  from.allocate(b.num_symbols, N);
+  from.allocate(b.symbols, N * b.U);
+  from.allocate(b.stats, N * b.T);
 }
 
-inline size_t place_saved(Batch &b, void *saved) {
-  Carver from(saved);
-  take_head(b, from);
-  from.take(b.occupancy, static_cast<size_t>(b.N) * b.T * b.U);
+inline size_t allocate_saved(Batch &b, void *saved) {
+  BumpAllocator from(saved);
+  allocate_header(b, from);
+  from.allocate(b.occupancy, static_cast<size_t>(b.N) * b.T * b.U);
   return from.bytes();
 }
 
-/// keep: whether there is a `saved`; without it the little that forward needs of it lies here.
-inline size_t place_workspace(Batch &b, void *workspace, bool keep) {
+/// keep: whether there is a `saved` buffer; otherwise the parts of it that forward needs are in the workspace.
+inline size_t allocate_workspace(Batch &b, void *workspace, bool keep) {
   const size_t N = b.N, L = b.L, U = b.U, S = b.S, rows = N * b.T;
-  Carver from(workspace);
-  from.take(b.frames, N);
-  from.take(b.places, N * L);
-  from.take(b.sorted, N * L);
-  from.take(b.starts, N * (U + 1));
-  from.take(b.scales, N);
-  from.take(b.emissions, rows * U);
-  from.take(b.states, 4 * N * S);
+  BumpAllocator from(workspace);
+  from.allocate(b.frames, N);
+  from.allocate(b.slots, N * L);
+  from.allocate(b.sorted_labels, N * L);
+  from.allocate(b.symbol_starts, N * (U + 1));
+  from.allocate(b.total_exponents, N);
+  from.allocate(b.emissions, rows * U);
+  from.allocate(b.middle_states, 4 * N * S);
   if (keep)
-    from.take(b.cells, rows * S);
+    from.allocate(b.cells, rows * S);
   else
-    take_head(b, from);
+    allocate_header(b, from);
   return from.bytes();
 }
 

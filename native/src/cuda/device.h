@@ -1,5 +1,5 @@
-// One source, two machines: compiled by nvcc the kernels run on a GPU; compiled by any C++ compiler with DS2_HOST_SHIM
-// they run on the processor, where every test can see them.
+// One source for two targets: nvcc compiles the kernels for a GPU; with DS2_HOST_SHIM any C++ compiler compiles them
+// for the CPU, so that every test run can execute them.
 #pragma once
 #if defined(DS2_HOST_SHIM)
 #include "host_shim.h"
@@ -10,7 +10,7 @@
 
 namespace ds2 {
 
-/// Queue a kernel on a stream; returns what is wrong, or NULL.
+/// Queue a kernel on a stream; return an error message, or NULL.
 template <class... Parameters>
 const char *launch(void (*kernel)(Parameters...), unsigned blocks, unsigned threads, void *stream,
                    Parameters... arguments) {
@@ -20,14 +20,14 @@ const char *launch(void (*kernel)(Parameters...), unsigned blocks, unsigned thre
   return code == cudaSuccess ? nullptr : cudaGetErrorString(code);
 }
 
-/// Keep a number in a register: else the compiler computes what is simple anew at every use, in every frame.
-__device__ __forceinline__ void hold(uint32_t &x) { asm volatile("" : "+r"(x)); }
-__device__ __forceinline__ void hold(int64_t &x) { asm volatile("" : "+l"(x)); }
+/// Keep a value in a register; otherwise the compiler recomputes cheap expressions at every use, in every frame.
+__device__ __forceinline__ void keep_in_register(uint32_t &x) { asm volatile("" : "+r"(x)); }
+__device__ __forceinline__ void keep_in_register(int64_t &x) { asm volatile("" : "+l"(x)); }
 
 }  // namespace ds2
 #endif
 
 namespace ds2 {
-constexpr int kWarp = 32;
+constexpr int kWarpSize = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
 }  // namespace ds2

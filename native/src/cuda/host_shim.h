@@ -1,8 +1,8 @@
-// CUDA's words for a plain C++ compiler, so that the kernels' own source runs where there is no GPU. A block's threads
-// are fibers that change places at barriers and shuffles only; in which order they run is the caller's choice, so that
-// a missing barrier shows as a result that depends on the order. A barrier that some thread never reaches, or that
-// threads of one warp reach at different lines, ends the launch with a sentence. One launch at a time; blocks one after
-// another.
+// The parts of CUDA that the kernels use, for a plain C++ compiler, so that their source runs without a GPU. The
+// threads of a block are fibers that switch only at barriers and shuffles. The caller chooses the order in which they
+// run, so that a missing barrier shows as a result that depends on the order. A barrier that some thread never reaches,
+// or that threads of one warp reach at different lines, ends the launch with an error message. Launches run one at a
+// time, and so do blocks.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -26,12 +26,12 @@ struct ShimIndex {
 };
 extern ShimIndex threadIdx, blockIdx, blockDim, gridDim;
 
-/// Run kernel(context) as every thread of a grid; returns what went wrong, or NULL.
+/// Run kernel(context) as every thread of a grid; return an error message, or NULL.
 const char *shim_run(unsigned blocks, unsigned threads, void (*kernel)(void *), void *context);
 
-/// Wait for all threads of this one's warp or block, each at the same line; returns what each of them brought.
-const uint64_t *shim_meet_warp(unsigned mask, uint64_t brought, int line);
-const uint64_t *shim_meet_block(uint64_t brought, int line);
+/// Wait for all threads of the warp or block, which must be at the same line; return the values passed by all of them.
+const uint64_t *shim_exchange_warp(unsigned mask, uint64_t value, int line);
+const uint64_t *shim_exchange_block(uint64_t value, int line);
 
 template <class... Parameters>
 const char *launch(void (*kernel)(Parameters...), unsigned blocks, unsigned threads, void *, Parameters... arguments) {
@@ -46,11 +46,11 @@ To shim_bits(From from) {
   return to;
 }
 
-/// Under the address sanitizer, nobody may touch these bytes from now on.
-void shim_forbid(uintptr_t start, size_t bytes);
+/// Make the bytes inaccessible under AddressSanitizer.
+void shim_poison(uintptr_t start, size_t bytes);
 
 template <class T>
-void hold(T &) {}
+void keep_in_register(T &) {}
 
 inline float __int_as_float(int32_t bits) { return shim_bits<float>(bits); }
 inline int32_t __float_as_int(float x) { return shim_bits<int32_t>(x); }
@@ -71,31 +71,31 @@ inline unsigned shim_lane() { return threadIdx.x % 32; }
 
 template <class T>
 T __shfl_sync(unsigned mask, T x, int lane, int line = __builtin_LINE()) {
-  return shim_bits<T>(shim_meet_warp(mask, shim_bits<uint64_t>(x), line)[lane]);
+  return shim_bits<T>(shim_exchange_warp(mask, shim_bits<uint64_t>(x), line)[lane]);
 }
 template <class T>
 T __shfl_up_sync(unsigned mask, T x, unsigned by, int line = __builtin_LINE()) {
   const unsigned lane = shim_lane();
-  return shim_bits<T>(shim_meet_warp(mask, shim_bits<uint64_t>(x), line)[lane < by ? lane : lane - by]);
+  return shim_bits<T>(shim_exchange_warp(mask, shim_bits<uint64_t>(x), line)[lane < by ? lane : lane - by]);
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T x, int with, int line = __builtin_LINE()) {
-  return shim_bits<T>(shim_meet_warp(mask, shim_bits<uint64_t>(x), line)[shim_lane() ^ with]);
+  return shim_bits<T>(shim_exchange_warp(mask, shim_bits<uint64_t>(x), line)[shim_lane() ^ with]);
 }
 inline unsigned __ballot_sync(unsigned mask, bool vote, int line = __builtin_LINE()) {
-  const uint64_t *votes = shim_meet_warp(mask, vote, line);
+  const uint64_t *votes = shim_exchange_warp(mask, vote, line);
   unsigned all = 0;
   for (int lane = 0; lane < 32; ++lane) all |= static_cast<unsigned>(votes[lane]) << lane;
   return all;
 }
-inline void __syncwarp(unsigned mask = 0xffffffffu, int line = __builtin_LINE()) { shim_meet_warp(mask, 0, line); }
-inline void __syncthreads(int line = __builtin_LINE()) { shim_meet_block(0, line); }
+inline void __syncwarp(unsigned mask = 0xffffffffu, int line = __builtin_LINE()) { shim_exchange_warp(mask, 0, line); }
+inline void __syncthreads(int line = __builtin_LINE()) { shim_exchange_block(0, line); }
 inline int __syncthreads_or(bool vote, int line = __builtin_LINE()) {
-  const uint64_t *votes = shim_meet_block(vote, line);
+  const uint64_t *votes = shim_exchange_block(vote, line);
   return std::any_of(votes, votes + blockDim.x, [](uint64_t v) { return v != 0; });
 }
 inline int __syncthreads_count(bool vote, int line = __builtin_LINE()) {
-  const uint64_t *votes = shim_meet_block(vote, line);
+  const uint64_t *votes = shim_exchange_block(vote, line);
   return static_cast<int>(std::count_if(votes, votes + blockDim.x, [](uint64_t v) { return v != 0; }));
 }
 

@@ -1,49 +1,49 @@
-// The trellis of labels too long for registers: the same steps, a block to a direction, from one row of states in
-// memory to another.
+// The trellis for label sequences too long for registers: the same steps, one block per direction, with the states of a
+// frame in memory.
 #pragma once
-#include "chain.h"
+#include "half_pass.h"
 
 namespace ds2 {
 
 constexpr int kLongThreads = 512;
 
-/// What `trellis` does, for labels of any length.
-template <bool kSecond>
+/// Does the work of `trellis` for label sequences of any length.
+template <bool kSecondHalf>
 __global__ void __launch_bounds__(kLongThreads) long_trellis(const Batch b) {
-  const Chain chain(b, blockIdx.x, kSecond);
-  if (!chain.live) return;
-  const int32_t *places = b.places + static_cast<int64_t>(chain.n) * b.L;
-  const int32_t scale = kSecond ? b.scales[chain.n] : 0;
-  Value *const states = b.stopped(chain.reverse, chain.n);
-  // the states before each step, in turns such that the last are where the other kernels look for them
-  const auto turn = [&](int32_t step) { return states + (chain.end - step) % 2 * b.S; };
+  const HalfPass pass(b, blockIdx.x, kSecondHalf);
+  if (!pass.active) return;
+  const int32_t *slots = b.slots + static_cast<int64_t>(pass.n) * b.L;
+  const int32_t total_exponent = kSecondHalf ? b.total_exponents[pass.n] : 0;
+  ScaledFloat *const states = b.states_at_middle(pass.reverse, pass.n);
+  // states before each step, double-buffered such that the final ones are where the other kernels expect them
+  const auto buffer_at = [&](int32_t step) { return states + (pass.end - step) % 2 * b.S; };
 
-  for (int32_t i = threadIdx.x; i <= chain.L; i += kLongThreads) {
-    Value *to = turn(chain.begin);
-    to[chain.blank_at(i)] = kSecond ? states[chain.blank_at(i)] : i == 0 ? Value{1, 0} : none();
-    if (i > 0) to[chain.label_at(i)] = kSecond ? states[chain.label_at(i)] : none();
+  for (int32_t i = threadIdx.x; i <= pass.L; i += kLongThreads) {
+    ScaledFloat *to = buffer_at(pass.begin);
+    to[pass.blank_at(i)] = kSecondHalf ? states[pass.blank_at(i)] : i == 0 ? ScaledFloat{1, 0} : zero();
+    if (i > 0) to[pass.label_at(i)] = kSecondHalf ? states[pass.label_at(i)] : zero();
   }
   __syncthreads();
-  for (int32_t step = chain.begin; step < chain.end; ++step) {
-    const int64_t row = static_cast<int64_t>(chain.frame(step)) * b.N + chain.n;
-    const Value *from = turn(step), *q = b.emissions + row * b.U;
-    Value *to = turn(step + 1), *cells = b.cells + row * b.S;
-    const auto settle_in = [&](int32_t at, Value sum, Value q) {
-      const Value mine = times(sum, q);
-      if (kSecond)
-        cells[at].m = share(mine, cells[at], scale);
+  for (int32_t step = pass.begin; step < pass.end; ++step) {
+    const int64_t row = static_cast<int64_t>(pass.frame(step)) * b.N + pass.n;
+    const ScaledFloat *from = buffer_at(step), *q = b.emissions + row * b.U;
+    ScaledFloat *to = buffer_at(step + 1), *cells = b.cells + row * b.S;
+    const auto update_state = [&](int32_t at, ScaledFloat sum, ScaledFloat q) {
+      const ScaledFloat own = multiply(sum, q);
+      if (kSecondHalf)
+        cells[at].m = state_occupancy(own, cells[at], total_exponent);
       else if (b.cells)
         cells[at] = sum;
-      to[at] = settle(mine);
+      to[at] = normalize(own);
     };
-    for (int32_t i = threadIdx.x; i <= chain.L; i += kLongThreads) {
-      const Value blank = from[chain.blank_at(i)], label = i > 0 ? from[chain.label_at(i)] : none();
-      settle_in(chain.blank_at(i), add(blank, label), q[0]);
+    for (int32_t i = threadIdx.x; i <= pass.L; i += kLongThreads) {
+      const ScaledFloat blank = from[pass.blank_at(i)], label = i > 0 ? from[pass.label_at(i)] : zero();
+      update_state(pass.blank_at(i), add(blank, label), q[0]);
       if (i == 0) continue;
-      const int32_t place = places[chain.label(i)];
-      Value way = from[chain.blank_at(i - 1)];
-      if (i > 1 && places[chain.label(i - 1)] != place) way = add(way, from[chain.label_at(i - 1)]);
-      settle_in(chain.label_at(i), add(label, way), q[place]);
+      const int32_t slot = slots[pass.label(i)];
+      ScaledFloat from_previous = from[pass.blank_at(i - 1)];
+      if (i > 1 && slots[pass.label(i - 1)] != slot) from_previous = add(from_previous, from[pass.label_at(i - 1)]);
+      update_state(pass.label_at(i), add(label, from_previous), q[slot]);
     }
     __syncthreads();
   }

@@ -1,70 +1,74 @@
-// The softmax's statistics of every row, read once, and the emissions of the symbols its utterance is about.
+// The softmax statistics of every row, read once, and the emissions of its utterance's distinct symbols.
 #pragma once
 #include "rows.h"
 
 namespace ds2 {
 
-/// Take a group of elements, not all of them -inf, into a peak.
+/// Accumulate a group of elements, not all of them -inf, into the statistics.
 template <int kCount>
-__device__ __forceinline__ void take(Peak &peak, const float (&x)[kCount]) {
-  float best = x[0];
+__device__ __forceinline__ void accumulate(SoftmaxStats &stats, const float (&x)[kCount]) {
+  float max_logit = x[0];
 #pragma unroll
-  for (int j = 1; j < kCount; ++j) best = fmaxf(best, x[j]);
-  bool skipped = true;  // whether the best has been left out of `rest`
-  if (best > peak.best) {
-    peak.rest = peak.best > -INFINITY ? (peak.rest + 1) * __expf(peak.best - best) : peak.rest;
-    peak.best = best;
+  for (int j = 1; j < kCount; ++j) max_logit = fmaxf(max_logit, x[j]);
+  bool skipped = true;  // whether one maximum has been left out of the sum
+  if (max_logit > stats.max_logit) {
+    const float sum = stats.denom_minus_1;
+    stats.denom_minus_1 = stats.max_logit > -INFINITY ? (sum + 1) * __expf(stats.max_logit - max_logit) : sum;
+    stats.max_logit = max_logit;
     skipped = false;
   }
-  const float base = peak.best > -INFINITY ? peak.best : 0;
+  const float base = stats.max_logit > -INFINITY ? stats.max_logit : 0;
 #pragma unroll
   for (int j = 0; j < kCount; ++j) {
     const bool skip = !skipped && x[j] == base;
-    peak.rest += skip ? 0 : __expf(x[j] - base);
+    stats.denom_minus_1 += skip ? 0 : __expf(x[j] - base);
     skipped |= skip;
   }
 }
 
-__device__ __forceinline__ Peak merge(Peak a, Peak b) {
-  if (b.best > a.best) {
-    const Peak c = a;
+__device__ __forceinline__ SoftmaxStats merge(SoftmaxStats a, SoftmaxStats b) {
+  if (b.max_logit > a.max_logit) {
+    const SoftmaxStats c = a;
     a = b, b = c;
   }
-  return {a.best, a.rest + (b.best > -INFINITY ? (b.rest + 1) * __expf(b.best - a.best) : b.rest)};
+  const float sum = b.denom_minus_1;
+  return {a.max_logit,
+          a.denom_minus_1 + (b.max_logit > -INFINITY ? (sum + 1) * __expf(b.max_logit - a.max_logit) : sum)};
 }
 
-/// The peak of a row, known to all lanes.
+/// The statistics of a row, broadcast to all lanes.
 template <class X>
-__device__ Peak scan(const Walk<X> &walk, const X *row) {
-  Peak peak{-INFINITY, 0};
-  for (int32_t from = 0; from < walk.V; from += kLines * Walk<X>::kStep) {
-    float x[kLines][kWide<X>];
+__device__ SoftmaxStats compute_row_stats(const RowAccess<X> &access, const X *row) {
+  SoftmaxStats stats{-INFINITY, 0};
+  for (int32_t from = 0; from < access.V; from += kLoadsInFlight * RowAccess<X>::kStep) {
+    float x[kLoadsInFlight][kVectorSize<X>];
 #pragma unroll
-    for (int i = 0; i < kLines; ++i)
-      if (from + i * Walk<X>::kStep < walk.V) walk.load(row, from + i * Walk<X>::kStep, x[i]);
+    for (int i = 0; i < kLoadsInFlight; ++i)
+      if (from + i * RowAccess<X>::kStep < access.V) access.load(row, from + i * RowAccess<X>::kStep, x[i]);
 #pragma unroll
-    for (int i = 0; i < kLines; ++i)
-      if (from + i * Walk<X>::kStep < walk.V) take(peak, x[i]);
+    for (int i = 0; i < kLoadsInFlight; ++i)
+      if (from + i * RowAccess<X>::kStep < access.V) accumulate(stats, x[i]);
   }
-  for (int by = 1; by < kWarp; by *= 2)
-    peak = merge(peak, {__shfl_xor_sync(kAllLanes, peak.best, by), __shfl_xor_sync(kAllLanes, peak.rest, by)});
-  return {__shfl_sync(kAllLanes, peak.best, 0), __shfl_sync(kAllLanes, peak.rest, 0)};
+  for (int by = 1; by < kWarpSize; by *= 2)
+    stats = merge(stats, {__shfl_xor_sync(kAllLanes, stats.max_logit, by),
+                          __shfl_xor_sync(kAllLanes, stats.denom_minus_1, by)});
+  return {__shfl_sync(kAllLanes, stats.max_logit, 0), __shfl_sync(kAllLanes, stats.denom_minus_1, 0)};
 }
 
-/// Writes peaks and emissions. A row that is not finite has the peak NaN.
+/// Writes stats and emissions. The maximum of a row that is not finite is NaN.
 template <class X>
 __global__ void __launch_bounds__(kRowThreads) softmax(const Batch b) {
-  const Walk<X> walk(b.V, b.logits, nullptr, b.stride_t, b.stride_n);
+  const RowAccess<X> access(b.V, b.logits, nullptr, b.stride_t, b.stride_n);
   for (int64_t r = first_row(); r < b.rows(); r += row_stride()) {
     const int32_t n = static_cast<int32_t>(r % b.N);
     if (r / b.N >= b.frames[n]) continue;
     const X *row = static_cast<const X *>(b.logits) + b.element(r);
-    const Peak peak = scan(walk, row);
-    const bool finite = peak.best < INFINITY && peak.best > -INFINITY && peak.rest >= 0;
-    if (walk.lane == 0) b.peaks[r] = {finite ? peak.best : NAN, peak.rest};
+    const SoftmaxStats stats = compute_row_stats(access, row);
+    const bool finite = stats.max_logit < INFINITY && stats.max_logit > -INFINITY && stats.denom_minus_1 >= 0;
+    if (access.lane == 0) b.stats[r] = {finite ? stats.max_logit : NAN, stats.denom_minus_1};
     const int32_t *symbols = b.symbols + static_cast<int64_t>(n) * b.U;
-    for (int32_t u = walk.lane; u < b.distinct[n]; u += kWarp)
-      b.emissions[r * b.U + u] = finite ? exponential(to_float(row[symbols[u]]), peak.best) : Value{1, 0};
+    for (int32_t u = access.lane; u < b.num_symbols[n]; u += kWarpSize)
+      b.emissions[r * b.U + u] = finite ? scaled_exp(to_float(row[symbols[u]]), stats.max_logit) : ScaledFloat{1, 0};
   }
 }
 

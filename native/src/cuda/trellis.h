@@ -1,128 +1,133 @@
-// The trellis in registers. A warp holds 32 P pairs, P side by side in each lane, and hands them on by shuffles. Longer
-// labels take several warps, which overlap by K pairs: a warp's first K are its neighbour's last, walked twice, so that
-// warps need to meet only every K frames, when one frame after the other has made these K stale. Emissions, and what
-// the other direction left, are asked for K frames ahead.
+// The trellis in registers. A warp holds 32 P pairs, P adjacent ones per lane, and exchanges them by shuffles. Longer
+// label sequences take several warps that overlap by K pairs: the first K of a warp repeat the last K of its neighbour,
+// and one more of them becomes stale in every frame, so warps synchronize only every K frames. Emissions and the values
+// stored by the other direction are prefetched K frames ahead.
 #pragma once
-#include "chain.h"
+#include "half_pass.h"
 
 namespace ds2 {
 
-constexpr int kTrellisWarps = 8, kTrellisThreads = kTrellisWarps * kWarp;
+constexpr int kTrellisWarps = 8, kTrellisThreads = kTrellisWarps * kWarpSize;
 
-/// Warps that hold this many pairs.
+/// Number of warps needed to hold this many pairs.
 constexpr int warps_for(int64_t pairs, int P, int K) {
-  const int64_t over = pairs - kWarp * P, each = kWarp * P - K;
+  const int64_t over = pairs - kWarpSize * P, each = kWarpSize * P - K;
   return over <= 0 ? 1 : static_cast<int>(1 + (over + each - 1) / each);
 }
 
-__device__ __forceinline__ Value from_lane_before(Value x) {
+__device__ __forceinline__ ScaledFloat from_previous_lane(ScaledFloat x) {
   return {__shfl_up_sync(kAllLanes, x.m, 1), __shfl_up_sync(kAllLanes, x.e, 1)};
 }
 
-/// A block for each direction of each utterance. The first half leaves cells (unless NULL) and states; the second
-/// begins at those states and turns cells into shares.
-template <int P, int K, bool kSecond>
+/// One block per direction per utterance. The first half writes cells (unless NULL) and the states at the middle; the
+/// second starts from those states and replaces cells by occupancies.
+template <int P, int K, bool kSecondHalf>
 __global__ void __launch_bounds__(kTrellisThreads) trellis(const Batch b) {
-  __shared__ Value edges[2][kTrellisWarps][K][2];
-  const Chain chain(b, blockIdx.x, kSecond);
-  if (!chain.live) return;
-  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, warps = blockDim.x / kWarp;
-  const int32_t first = warp * (kWarp * P - K) + lane * P;
-  const bool owner = warp == 0 || lane >= K / P;
-  const bool keep = owner && b.cells;
-  const int32_t scale = kSecond ? b.scales[chain.n] : 0;
-  const int32_t *places = b.places + static_cast<int64_t>(chain.n) * b.L;
-  Value *states = b.stopped(chain.reverse, chain.n);
+  __shared__ ScaledFloat edges[2][kTrellisWarps][K][2];
+  const HalfPass pass(b, blockIdx.x, kSecondHalf);
+  if (!pass.active) return;
+  const int warp = threadIdx.x / kWarpSize, lane = threadIdx.x % kWarpSize, warps = blockDim.x / kWarpSize;
+  const int32_t first = warp * (kWarpSize * P - K) + lane * P;
+  const bool owns_pairs = warp == 0 || lane >= K / P;
+  const bool keep = owns_pairs && b.cells;
+  const int32_t total_e = kSecondHalf ? b.total_exponents[pass.n] : 0;
+  const int32_t *slots = b.slots + static_cast<int64_t>(pass.n) * b.L;
+  ScaledFloat *states = b.states_at_middle(pass.reverse, pass.n);
 
-  Value blank[P], label[P];
-  int32_t place[P];
+  ScaledFloat blank[P], label[P];
+  int32_t slot[P];
   uint32_t flags = 0;
-  enum { kOpen, kBlank, kLabel };  // the way to the next label needs no blank; a cell is this lane's to keep
-  const auto is = [&](int what, int p) { return (flags >> (what * P + p) & 1) != 0; };
+  // flags of a pair: the next blank may be skipped; this lane stores the cell of the blank, and of the label
+  enum { kMaySkip, kBlank, kLabel };
+  const auto has = [&](int flag, int p) { return (flags >> (flag * P + p) & 1) != 0; };
 #pragma unroll
   for (int p = 0; p < P; ++p) {
     const int32_t i = first + p;
-    const bool inside = i <= chain.L, labelled = i >= 1 && inside;
-    place[p] = labelled ? places[chain.label(i)] : 0;
-    const bool open = labelled && i < chain.L && places[chain.label(i + 1)] != place[p];
-    flags |= (open << kOpen * P | (keep && inside) << kBlank * P | (keep && labelled) << kLabel * P) << p;
-    blank[p] = kSecond && inside ? states[chain.blank_at(i)] : none();
-    label[p] = kSecond && labelled ? states[chain.label_at(i)] : none();
-    if (!kSecond && i == 0) blank[p] = {1, 0};
+    const bool inside = i <= pass.L, labelled = i >= 1 && inside;
+    slot[p] = labelled ? slots[pass.label(i)] : 0;
+    const bool may_skip = labelled && i < pass.L && slots[pass.label(i + 1)] != slot[p];
+    flags |= (may_skip << kMaySkip * P | (keep && inside) << kBlank * P | (keep && labelled) << kLabel * P) << p;
+    blank[p] = kSecondHalf && inside ? states[pass.blank_at(i)] : zero();
+    label[p] = kSecondHalf && labelled ? states[pass.label_at(i)] : zero();
+    if (!kSecondHalf && i == 0) blank[p] = {1, 0};
   }
 
-  // from a pair to the next, and from a frame to the next
-  const int hop = chain.reverse ? -1 : 1;
-  int64_t q_hop = static_cast<int64_t>(hop) * b.N * b.U, cell_hop = static_cast<int64_t>(hop) * b.N * b.S;
-  hold(flags), hold(q_hop), hold(cell_hop);
-  const int64_t row = static_cast<int64_t>(chain.frame(chain.begin)) * b.N + chain.n;
-  const Value *q = b.emissions + row * b.U;
-  Value *blanks = b.cells + row * b.S + chain.blank_at(first), *labels = b.cells + row * b.S + chain.label_at(first);
-  const Value *blanks_ahead = blanks, *labels_ahead = labels;
-  Value q_blank[K], q_label[K][P], other_blank[K][P], other_label[K][P];
-  const auto fetch = [&](int k) {
+  // offsets from one pair to the next, and from one frame to the next
+  const int stride = pass.reverse ? -1 : 1;
+  int64_t q_stride = static_cast<int64_t>(stride) * b.N * b.U, cell_stride = static_cast<int64_t>(stride) * b.N * b.S;
+  keep_in_register(flags), keep_in_register(q_stride), keep_in_register(cell_stride);
+  const int64_t row = static_cast<int64_t>(pass.frame(pass.begin)) * b.N + pass.n;
+  const ScaledFloat *q = b.emissions + row * b.U;
+  ScaledFloat *blanks = b.cells + row * b.S + pass.blank_at(first);
+  ScaledFloat *labels = b.cells + row * b.S + pass.label_at(first);
+  const ScaledFloat *next_blanks = blanks, *next_labels = labels;
+  ScaledFloat q_blank[K], q_label[K][P], other_blank[K][P], other_label[K][P];
+  const auto prefetch = [&](int k) {
     q_blank[k] = q[0];
 #pragma unroll
     for (int p = 0; p < P; ++p) {
-      q_label[k][p] = q[place[p]];
-      if (kSecond && is(kBlank, p)) other_blank[k][p] = blanks_ahead[p * hop];
-      if (kSecond && is(kLabel, p)) other_label[k][p] = labels_ahead[p * hop];
+      q_label[k][p] = q[slot[p]];
+      if (kSecondHalf && has(kBlank, p)) other_blank[k][p] = next_blanks[p * stride];
+      if (kSecondHalf && has(kLabel, p)) other_label[k][p] = next_labels[p * stride];
     }
-    q += q_hop;
-    if (kSecond) blanks_ahead += cell_hop, labels_ahead += cell_hop;
+    q += q_stride;
+    if (kSecondHalf) next_blanks += cell_stride, next_labels += cell_stride;
   };
-  const auto walk = [&](int k) {
-    Value way[P];
+  const auto advance = [&](int k) {
+    ScaledFloat to_next[P];
 #pragma unroll
     for (int p = 0; p < P; ++p) {
-      const Value both = add(blank[p], label[p]);
-      way[p] = is(kOpen, p) ? both : blank[p];
+      const ScaledFloat both = add(blank[p], label[p]);
+      to_next[p] = has(kMaySkip, p) ? both : blank[p];
       blank[p] = both;
     }
-    Value before = from_lane_before(way[P - 1]);
-    if (first == 0) before = none();
+    ScaledFloat from_previous = from_previous_lane(to_next[P - 1]);
+    if (first == 0) from_previous = zero();
 #pragma unroll
     for (int p = 0; p < P; ++p) {
-      label[p] = add(label[p], p ? way[p - 1] : before);
-      if (!kSecond && is(kBlank, p)) blanks[p * hop] = blank[p];
-      if (!kSecond && is(kLabel, p)) labels[p * hop] = label[p];
-      blank[p] = times(blank[p], q_blank[k]);
-      label[p] = times(label[p], q_label[k][p]);
-      if (kSecond && is(kBlank, p)) blanks[p * hop].m = share(blank[p], other_blank[k][p], scale);
-      if (kSecond && is(kLabel, p)) labels[p * hop].m = share(label[p], other_label[k][p], scale);
+      label[p] = add(label[p], p ? to_next[p - 1] : from_previous);
+      if (!kSecondHalf && has(kBlank, p)) blanks[p * stride] = blank[p];
+      if (!kSecondHalf && has(kLabel, p)) labels[p * stride] = label[p];
+      blank[p] = multiply(blank[p], q_blank[k]);
+      label[p] = multiply(label[p], q_label[k][p]);
+      if (kSecondHalf && has(kBlank, p)) blanks[p * stride].m = state_occupancy(blank[p], other_blank[k][p], total_e);
+      if (kSecondHalf && has(kLabel, p)) labels[p * stride].m = state_occupancy(label[p], other_label[k][p], total_e);
     }
-    blanks += cell_hop, labels += cell_hop;
+    blanks += cell_stride, labels += cell_stride;
   };
 
 #pragma unroll
   for (int k = 0; k < K; ++k)
-    if (chain.begin + k < chain.end) fetch(k);
-  int turn = 0;
-  for (int32_t step = chain.begin; step < chain.end; step += K) {
+    if (pass.begin + k < pass.end) prefetch(k);
+  int buffer = 0;
+  for (int32_t step = pass.begin; step < pass.end; step += K) {
 #pragma unroll
     for (int k = 0; k < K; ++k) {
-      if (step + k >= chain.end) continue;
-      walk(k);
-      if (step + k + K < chain.end) fetch(k);
+      if (step + k >= pass.end) continue;
+      advance(k);
+      if (step + k + K < pass.end) prefetch(k);
     }
 #pragma unroll
-    for (int p = 0; p < P; ++p) blank[p] = settle(blank[p]), label[p] = settle(label[p]);
+    for (int p = 0; p < P; ++p) blank[p] = normalize(blank[p]), label[p] = normalize(label[p]);
     if (warps == 1) continue;
-    const int last = lane - (kWarp - K / P);
+    const int last = lane - (kWarpSize - K / P);
 #pragma unroll
     for (int p = 0; p < P; ++p)
-      if (last >= 0) edges[turn][warp][last * P + p][0] = blank[p], edges[turn][warp][last * P + p][1] = label[p];
+      if (last >= 0) edges[buffer][warp][last * P + p][0] = blank[p], edges[buffer][warp][last * P + p][1] = label[p];
     __syncthreads();
 #pragma unroll
     for (int p = 0; p < P; ++p)
-      if (!owner) blank[p] = edges[turn][warp - 1][lane * P + p][0], label[p] = edges[turn][warp - 1][lane * P + p][1];
-    turn ^= 1;
+      if (!owns_pairs) {
+        blank[p] = edges[buffer][warp - 1][lane * P + p][0];
+        label[p] = edges[buffer][warp - 1][lane * P + p][1];
+      }
+    buffer ^= 1;
   }
 #pragma unroll
   for (int p = 0; p < P; ++p) {
     const int32_t i = first + p;
-    if (!kSecond && owner && i <= chain.L) states[chain.blank_at(i)] = blank[p];
-    if (!kSecond && owner && i <= chain.L && i > 0) states[chain.label_at(i)] = label[p];
+    if (!kSecondHalf && owns_pairs && i <= pass.L) states[pass.blank_at(i)] = blank[p];
+    if (!kSecondHalf && owns_pairs && i <= pass.L && i > 0) states[pass.label_at(i)] = label[p];
   }
 }
 
