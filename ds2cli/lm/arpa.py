@@ -117,7 +117,7 @@ def _read_bytes(path: str) -> bytes:
     except OSError as e:
         raise DataError(f"{path}: {(e.strerror or 'cannot be read').lower()}") from e
     except (EOFError, zlib.error) as e:
-        raise DataError(f"{path}: broken gzip data: {e} (create the file again)") from e
+        raise DataError(f"{path}: broken gzip file: {e} (write the file again)") from e
 
 
 def _header(path: str, raw: bytes, complete: bool = True) -> tuple[list[int], int]:

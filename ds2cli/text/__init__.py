@@ -1,1 +1,1 @@
-"""Transcripts: how text is cleaned, and which symbols the network writes."""
+"""Text normalization and the output symbols of a network."""

@@ -1,8 +1,8 @@
-"""How a text is cut into units: characters, the paper's bigrams, or pieces that sentencepiece has learned.
+"""Segmentation of a text into output units: characters, the paper's bigrams, or sentencepiece's subwords (pieces).
 
-The space is always a unit of its own, and so is every Chinese and Japanese character. What lies between them, a run of
-letters, is cut by itself, so a word is cut the same way wherever it stands, no unit reaches over the end of a word, and
-a text is its units joined.
+The space and every Chinese or Japanese character are units of their own. The runs of letters between them are segmented
+independently: a word always gets the same units, no unit crosses a word boundary, and a text is the concatenation of
+its units.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from ds2cli.errors import DataError, UsageError
 Segmenter = Callable[[str], list[str]]
 
 # iteration marks and numerals, kana, Han and its extensions, half-width kana
-_WRITTEN_SINGLY = "\u3005-\u3007\u3021-\u3029\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
-_WRITTEN_SINGLY += "\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
-_PARTS = re.compile(f"[ {_WRITTEN_SINGLY}]|[^ {_WRITTEN_SINGLY}]+")
-_RUN = re.compile(f"[^ {_WRITTEN_SINGLY}]+")
+_SINGLE = "\u3005-\u3007\u3021-\u3029\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+_SINGLE += "\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+_RUNS = re.compile(f"[ {_SINGLE}]|[^ {_SINGLE}]+")
+_RUN = re.compile(f"[^ {_SINGLE}]+")
 
-_MARKS_OF_SENTENCEPIECE = frozenset("\u2581\u2585")
-"""A space and an unknown character, in its own writing."""
+_SENTENCEPIECE_MARKERS = frozenset("\u2581\u2585")
+"""Characters that sentencepiece reserves for a space and an unknown character."""
 
 
 def split_runs(text: str) -> list[str]:
-    """The spaces, the Chinese and Japanese characters, and the runs of letters between them.
+    """Split a text into spaces, single Chinese and Japanese characters, and runs of other letters.
 
     >>> split_runs("the 中文 abc")
     ['the', ' ', '中', '文', ' ', 'abc']
     """
-    return _PARTS.findall(text)
+    return _RUNS.findall(text)
 
 
 def is_run(part: str) -> bool:
-    """Whether a part of a text is a run of letters, which may be cut.
+    """Whether a part from `split_runs` is a run of letters, which is segmented further.
 
     >>> [is_run(part) for part in split_runs("a 中")]
     [True, False, False]
@@ -45,7 +45,7 @@ def is_run(part: str) -> bool:
 
 
 def split_bigrams(run: str) -> list[str]:
-    """A run of letters as bigrams that do not overlap, an odd letter at its end alone (Deep Speech 2, section 3.6).
+    """A run of letters as non-overlapping bigrams, with a single letter at an odd end (Deep Speech 2, section 3.6).
 
     >>> split_bigrams("the")
     ['th', 'e']
@@ -54,56 +54,56 @@ def split_bigrams(run: str) -> list[str]:
 
 
 def train_sentencepiece(runs: Mapping[str, int], kind: Literal["bpe", "unigram"], size: int) -> bytes:
-    """A sentencepiece model of runs of letters and how often each is seen; the same bytes from the same counts.
+    """Train a sentencepiece model on runs of letters and their counts; equal counts give equal bytes.
 
-    size: pieces, the letters included; fewer where the runs give no more.  UsageError when the letters alone are more,
-    or there is nothing to learn from.
+    size: number of pieces, single letters included; a small text may give fewer.  UsageError when there are more
+    letters than pieces, or no runs.
     """
     import sentencepiece
 
-    # what is no letter to sentencepiece stays out, and is spelled by the vocabulary
+    # runs that sentencepiece cannot handle are left out; the vocabulary encodes them by character
     learned = {
-        run: n for run, n in sorted(runs.items()) if run.isprintable() and _MARKS_OF_SENTENCEPIECE.isdisjoint(run)
+        run: n for run, n in sorted(runs.items()) if run.isprintable() and _SENTENCEPIECE_MARKERS.isdisjoint(run)
     }
     letters = set().union(*learned)
     if not letters:
-        raise UsageError(f"units.kind: there are no words in the texts to learn {kind} from")
+        raise UsageError(f"units.kind: the texts have no words to learn {kind} pieces from")
     if size < len(letters):
         raise UsageError(
-            f"units.size: the texts have {len(letters)} letters, expected as many pieces or more, got {size}"
+            f"units.size: expected at least {len(letters)}, the number of letters in the texts, got {size}"
         )
-    # in two lines, because a run that stands in one line only is no candidate of unigram, however often it is counted
+    # in two lines, because unigram ignores a run that occurs in only one line, whatever its count
     lines = [f"{run}\t{count}" for run, n in learned.items() for count in (n - n // 2, n // 2) if count]
-    made = io.BytesIO()
+    model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(lines), input_format="tsv", model_writer=made, model_type=kind, vocab_size=size + 1,
+            sentence_iterator=iter(lines), input_format="tsv", model_writer=model, model_type=kind, vocab_size=size + 1,
             hard_vocab_limit=False, character_coverage=1.0, normalization_rule_name="identity", add_dummy_prefix=False,
             remove_extra_whitespaces=False, split_by_unicode_script=False, split_by_number=False, unk_id=0, bos_id=-1,
             eos_id=-1, pad_id=-1, shuffle_input_sentence=False, num_threads=1, minloglevel=2,
         )  # fmt: skip
     except RuntimeError as e:
         raise UsageError(
-            f"units.kind: sentencepiece cannot learn {kind} from the texts: {' '.join(str(e).split())}"
+            f"units.kind: sentencepiece cannot learn {kind} pieces from the texts: {' '.join(str(e).split())}"
         ) from e
-    return made.getvalue()
+    return model.getvalue()
 
 
 def load_sentencepiece(model: bytes) -> tuple[list[str], Segmenter]:
-    """The pieces of a sentencepiece model, and what cuts a run of letters into them.
+    """The pieces of a sentencepiece model, and a function that segments a run of letters into them.
 
-    DataError when the bytes are no such model.  A letter that it does not know is a unit, or part of one, as it is.
+    Letters unknown to the model stay as they are, in units of their own or in others. DataError for any other bytes.
     """
     import sentencepiece
 
     try:
         processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     except RuntimeError as e:
-        raise DataError("vocabulary: its sentencepiece model is broken") from e
+        raise DataError("vocabulary: its sentencepiece model is damaged") from e
     known = [i for i in range(processor.get_piece_size()) if not processor.is_unknown(i)]
 
-    def cut(run: str) -> list[str]:
+    def segment(run: str) -> list[str]:
         units: list[str] = processor.encode(run, out_type=str)
         return units
 
-    return [processor.id_to_piece(i) for i in known], cut
+    return [processor.id_to_piece(i) for i in known], segment

@@ -1,4 +1,4 @@
-"""The output symbols of a network, blank first, and how a text is spelled with them."""
+"""The output symbols of a network, blank first, and the encoding of texts with them."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import Any
 
 from ds2cli.config.units import UnitsConfig
 from ds2cli.errors import BadUtterance, DataError
-from ds2cli.text.units import Segmenter, is_run, train_sentencepiece, split_bigrams, split_runs, load_sentencepiece
+from ds2cli.text.units import Segmenter, is_run, load_sentencepiece, split_bigrams, split_runs, train_sentencepiece
 
 BLANK = "<blank>"
 SPACE = "<space>"
 PIECES = "pieces.model"
-"""The sentencepiece model, beside tokens.txt."""
+"""The sentencepiece model, next to tokens.txt."""
 
 
 @dataclass(frozen=True)
 class Vocab:
-    """Symbols in index order; index 0 is the CTC blank (paper §3.1: 29 symbols for English).
+    """Symbols by index; index 0 is the CTC blank (paper §3.1: 29 symbols for English).
 
-    pieces: the sentencepiece model that cuts runs of letters, empty where there is none. Then they are cut in pairs,
-    and where no symbol has two characters, in characters.
-    A unit that is no symbol is spelled with its characters, so any text of known characters can be spelled. The paper's
-    isomorphism between words and bigrams (§3.6) holds on the words of the training texts, all of whose bigrams are
-    symbols unless `min_count` leaves some out; another word has one spelling too, with letters for bigrams never seen.
+    pieces: the sentencepiece model that segments runs of letters. If empty, they are segmented into bigrams, or into
+    characters when all symbols are single characters.
+    A unit that is not a symbol is encoded by its characters, so every text of known characters can be encoded. Each
+    word has exactly one encoding. In the training texts it consists of bigrams (the isomorphism of §3.6) unless
+    `min_count` excludes some; in other words, letters take the place of unseen bigrams.
     """
 
     symbols: tuple[str, ...]
@@ -36,27 +36,27 @@ class Vocab:
 
     def __post_init__(self) -> None:
         if not self.symbols or self.symbols[0] != BLANK or len(set(self.symbols)) != len(self.symbols):
-            raise DataError(f"vocabulary: expected {BLANK} first and no symbol twice, got {self.symbols[:8]}")
+            raise DataError(f"vocabulary: expected {BLANK} first and distinct symbols, got {self.symbols[:8]}")
         if self.pieces:
             load_sentencepiece(self.pieces)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """To another process go the symbols; what is made of them is made there."""
+        """Pickle only the fields; cached properties are rebuilt in the receiving process."""
         return type(self), (self.symbols, self.pieces)
 
     @classmethod
     def from_texts(cls, texts: Iterable[str], units: UnitsConfig | None = None) -> Vocab:
-        """The units of cleaned transcripts in code-point order, after the blank; without settings their characters.
+        """The blank, then the units of normalized transcripts in code-point order; characters if `units` is None.
 
-        All characters are symbols, also where the units are longer; `min_count` limits what `kind` names.
+        All characters become symbols, even with longer units; only those of `kind` are subject to `min_count`.
         UsageError when settings contradict each other or the texts.
         """
         units = units or UnitsConfig()
         units.check()
-        seen = Counter(part for text in texts for part in split_runs(text))
+        part_counts = Counter(part for text in texts for part in split_runs(text))
         letters: Counter[str] = Counter()
         bigrams: Counter[str] = Counter()
-        for part, count in seen.items():
+        for part, count in part_counts.items():
             for c in part:
                 letters[c] += count
             for pair in split_bigrams(part) if units.kind == "bigram" else ():
@@ -68,23 +68,23 @@ class Vocab:
             symbols |= {pair for pair, count in bigrams.items() if count >= units.min_count}
         else:
             assert units.size is not None
-            model = train_sentencepiece({p: n for p, n in seen.items() if is_run(p)}, units.kind, units.size)
+            model = train_sentencepiece({p: n for p, n in part_counts.items() if is_run(p)}, units.kind, units.size)
             symbols |= set(load_sentencepiece(model)[0]) - {BLANK, SPACE}
         return cls((BLANK, *sorted(symbols)), model)
 
     @classmethod
     def load(cls, path: str | Path) -> Vocab:
-        """Read `tokens.txt`, one symbol a line, in index order; and the sentencepiece model beside it, where one is."""
+        """Read `tokens.txt`, one symbol per line in index order, and the sentencepiece model next to it, if any."""
         try:
             lines = Path(path).read_text("utf-8").splitlines()
             model = Path(path).with_name(PIECES)
             pieces = model.read_bytes() if model.is_file() else b""
         except (OSError, UnicodeDecodeError) as e:
-            raise DataError(f"{path}: no list of symbols: {e}") from e
+            raise DataError(f"{path}: cannot read the list of symbols: {e}") from e
         return cls(tuple(" " if s == SPACE else s for s in lines), pieces)
 
     def save(self, path: str | Path) -> None:
-        """Write `tokens.txt`, and the sentencepiece model beside it."""
+        """Write `tokens.txt` and the sentencepiece model next to it; remove an older model if there is none."""
         from ds2cli.io import open_out, open_out_bytes
 
         model = Path(path).with_name(PIECES)
@@ -97,18 +97,18 @@ class Vocab:
             f.writelines(f"{SPACE if s == ' ' else s}\n" for s in self.symbols)
 
     @classmethod
-    def from_json(cls, about: Mapping[str, Any]) -> Vocab:
-        """What `as_json` gave."""
-        return cls(tuple(about["symbols"]), base64.b64decode(about.get("pieces", ""), validate=True))
+    def from_json(cls, values: Mapping[str, Any]) -> Vocab:
+        """The inverse of `as_json`."""
+        return cls(tuple(values["symbols"]), base64.b64decode(values.get("pieces", ""), validate=True))
 
     def as_json(self) -> dict[str, Any]:
-        """The symbols, and where there is one the sentencepiece model, as plain values."""
+        """The symbols and the sentencepiece model, if any, as plain values."""
         model = {"pieces": base64.b64encode(self.pieces).decode("ascii")} if self.pieces else {}
         return {"symbols": list(self.symbols), **model}
 
     @cached_property
     def by_character(self) -> bool:
-        """Whether every symbol is one character: then no other symbols make the same text."""
+        """Whether every symbol is one character, so that a text has only one symbol sequence."""
         return all(len(s) == 1 for s in self.symbols[1:])
 
     @cached_property
@@ -116,29 +116,29 @@ class Vocab:
         return {s: i for i, s in enumerate(self.symbols) if i > 0}
 
     @cached_property
-    def _cut(self) -> Segmenter:
+    def _segment(self) -> Segmenter:
         return load_sentencepiece(self.pieces)[1] if self.pieces else split_bigrams
 
     def __len__(self) -> int:
         return len(self.symbols)
 
     def encode(self, text: str) -> list[int]:
-        """Symbol ids of a cleaned transcript; BadUtterance names the first character that cannot be spelled."""
+        """Symbol ids of a normalized transcript; BadUtterance names the first character without a symbol."""
         try:
             if self.by_character:
                 return [self._index[c] for c in text]
-            return [i for part in split_runs(text) for i in self._spelled(part)]
+            return [i for part in split_runs(text) for i in self._encode_part(part)]
         except KeyError as e:
-            detail = f"{e.args[0]!r} in {text[:40]!r} is not among the {len(self)} symbols"
+            detail = f"{e.args[0]!r} in {text[:40]!r} is not among the network's {len(self)} symbols"
             raise BadUtterance("unspellable", detail) from e
 
-    def _spelled(self, part: str) -> list[int]:
+    def _encode_part(self, part: str) -> list[int]:
         index = self._index
         if len(part) == 1:
             return [index[part]]
-        units = (([index[unit]] if unit in index else [index[c] for c in unit]) for unit in self._cut(part))
+        units = (([index[unit]] if unit in index else [index[c] for c in unit]) for unit in self._segment(part))
         return [i for unit in units for i in unit]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of symbol ids without blanks."""
+        """The text of symbol ids; blanks are ignored."""
         return "".join(self.symbols[i] for i in ids if i != 0)

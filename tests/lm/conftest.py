@@ -1,4 +1,4 @@
-"""Texts and programs that the language model tests share."""
+"""Texts and fixtures shared by the language-model tests."""
 
 import gzip
 
@@ -11,11 +11,11 @@ from ds2cli.lm.text import build_corpus
 @pytest.fixture(scope="session")
 def librispeech(shared_data):
     """Transcripts as lists of words: (train, dev)."""
-    out = []
+    sets = []
     for name in ("train-clean-100", "dev-clean"):
         with gzip.open(shared_data / "text" / f"librispeech-{name}.trans.txt.gz", "rt", encoding="utf-8") as f:
-            out.append([line.lower().split()[1:] for line in f])
-    return out
+            sets.append([line.lower().split()[1:] for line in f])
+    return sets
 
 
 @pytest.fixture
@@ -26,18 +26,18 @@ def needs_lmplz():
 
 @pytest.fixture(scope="session")
 def own():
-    """Estimate from lines of text with our estimator; the model only."""
+    """Estimate a model from lines of text with our own estimator."""
 
-    def estimate(text, order, prune=None, inside=None):
+    def estimate(text, order, prune=None, in_vocabulary=None):
         corpus = build_corpus(line.split() for line in text.splitlines())
-        return kneser_ney.estimate(corpus, order, prune or [0] * order, inside)[0]
+        return kneser_ney.estimate(corpus, order, prune or [0] * order, in_vocabulary)[0]
 
     return estimate
 
 
 @pytest.fixture(scope="session")
 def listed():
-    """A model as one dictionary an order: words → (log10 probability, log10 backoff)."""
+    """A model as one dictionary per order: words → (log10 probability, log10 back-off weight)."""
 
     def table(model):
         return [

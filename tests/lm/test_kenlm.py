@@ -1,4 +1,4 @@
-"""KenLM's binary files: what is refused, and that a mapped one is shared."""
+"""KenLM's binary files: layout, refused files, and memory shared between processes."""
 
 import gzip
 import json
@@ -18,7 +18,7 @@ from ds2cli.lm.query import NgramLm
 
 ROOT = Path(__file__).parents[2]
 ORDER, MULTIPLIER, TYPE, WORDS, VERSION, COUNTS = 88, 92, 96, 100, 104, 108
-"""Bytes of the header."""
+"""Byte offsets in the header."""
 
 
 @pytest.fixture
@@ -28,13 +28,13 @@ def model(own):
 
 @pytest.fixture
 def binary(model, tmp_path):
-    """A good file."""
+    """A valid binary file."""
     path = tmp_path / "x.bin"
     NgramLm.from_arpa(model).model.write(str(path))
     return path
 
 
-def test_reads_what_it_writes(model, binary):
+def test_round_trip(model, binary):
     lm, mapped = NgramLm.from_arpa(model), NgramLm.load(str(binary))
     assert mapped.words == lm.words == ["<unk>", "<s>", "</s>", "ü", "b", "c", "d", "e"]
     assert mapped.counts == lm.counts == model.counts
@@ -44,14 +44,14 @@ def test_reads_what_it_writes(model, binary):
     assert "ﬁ" not in mapped
 
 
-def test_the_content_decides_and_not_the_name(model, binary, tmp_path):
+def test_the_format_is_found_by_content_not_by_name(model, binary, tmp_path):
     binary.rename(tmp_path / "x.arpa")
     assert NgramLm.load(str(tmp_path / "x.arpa")).counts == model.counts
     (tmp_path / "x.bin").write_bytes(gzip.compress("".join(arpa.lines(model)).encode()))
     assert NgramLm.load(str(tmp_path / "x.bin")).counts == model.counts
 
 
-def test_both_sources_are_one_type_to_the_compiler(model, binary):
+def test_mapped_and_built_models_have_one_compiled_type(model, binary):
     NgramLm.load(str(binary)).sentence_log10("b c")
     before = len(ngram_sentence.signatures)
     for lm in (NgramLm.load(str(binary)), NgramLm.from_arpa(model), NgramLm.none()):
@@ -59,7 +59,7 @@ def test_both_sources_are_one_type_to_the_compiler(model, binary):
     assert len(ngram_sentence.signatures) == before == 1
 
 
-def test_nobody_writes_to_a_mapped_file(binary):
+def test_a_mapped_file_is_read_only(binary):
     tables = NgramLm.load(str(binary)).tables
     for array in (tables.data, tables.floats, tables.starts, tables.buckets):
         with pytest.raises(ValueError, match="read-only"):
@@ -73,54 +73,56 @@ def patch(path, at, value):
 
 
 @pytest.mark.parametrize(
-    ("at", "value", "says"),
+    ("offset", "value", "message"),
     [
-        (TYPE, b"\1", "of type probing with rest costs, expected probing"),
-        (TYPE, b"\2", "of type trie, expected"),
-        (TYPE, b"\3", "of type quantised trie, expected"),
-        (TYPE, b"\5", "of type quantised trie with compressed pointers, expected"),
-        (TYPE, b"\x63", "of type number 99, expected"),
-        (49, b"4", "of format version 4, expected 5"),
-        (34, b"incomplete\n\0", "never finished"),
+        (TYPE, b"\1", "expected probing, got probing with rest costs "),
+        (TYPE, b"\2", "expected probing, got trie "),
+        (TYPE, b"\3", "expected probing, got quantised trie "),
+        (TYPE, b"\5", "expected probing, got quantised trie with compressed pointers "),
+        (TYPE, b"\x63", "expected probing, got 99 "),
+        (49, b"4", "format version: expected 5, got 4"),
+        (34, b"incomplete\n\0", "not completely written"),
         (56, struct.pack(">3f", 0.0, 1.0, -0.5), "another byte order"),
-        (WORDS, b"\0", "without its words"),
-        (ORDER, b"\1", "odd header .order 1"),
-        (VERSION, b"\1", "odd header .order 3, version 1"),
-        (MULTIPLIER, struct.pack("<f", 0.5), "odd header"),
-        (MULTIPLIER, struct.pack("<f", np.nan), "odd header"),
-        (COUNTS + 8, struct.pack("<Q", 1 << 60), "n-grams .is the file whole"),
+        (WORDS, b"\0", "without its vocabulary strings"),
+        (ORDER, b"\1", "invalid header: order 1"),
+        (VERSION, b"\1", "invalid header: order 3, version 1"),
+        (MULTIPLIER, struct.pack("<f", 0.5), "invalid header: order"),
+        (MULTIPLIER, struct.pack("<f", np.nan), "invalid header: order"),
+        (COUNTS + 8, struct.pack("<Q", 1 << 60), "invalid header: 1152921504606846976 n-grams"),
     ],
 )
-def test_other_files_of_kenlm_are_refused_with_what_to_run(binary, at, value, says):
-    patch(binary, at, value)
+def test_other_kenlm_binaries_are_refused_with_the_command_to_run(binary, offset, value, message):
+    patch(binary, offset, value)
     with pytest.raises(
-        DataError, match=rf"x\.bin: a KenLM binary .*{says}.*build_binary probing model\.arpa x\.bin"
+        DataError, match=rf"x\.bin: a KenLM binary .*{message}.*build_binary probing model\.arpa x\.bin"
     ) as e:
         NgramLm.load(str(binary))
     assert "\n" not in str(e.value)
 
 
 @pytest.mark.parametrize("kind", [["trie"], ["-q", "8", "-b", "8", "trie"], ["-a", "22", "trie"], ["-v", "probing"]])
-def test_what_build_binary_makes_and_we_do_not_read(model, tmp_path, kind):
+def test_other_types_made_by_build_binary_are_refused(model, tmp_path, kind):
     program = lmplz.find_program("build_binary")
     if program is None:
         pytest.skip("no build_binary (utils/install_kenlm.sh builds it)")
     (tmp_path / "x.arpa").write_text("".join(arpa.lines(model)), "utf-8")
     command = [program, "-T", f"{tmp_path}/", *kind, str(tmp_path / "x.arpa"), str(tmp_path / "x.bin")]
     subprocess.run(command, check=True, capture_output=True)
-    with pytest.raises(DataError, match=r"a KenLM binary .*(trie|without its words).*fix: build_binary probing"):
+    with pytest.raises(
+        DataError, match=r"a KenLM binary .*(trie|without its vocabulary strings).*fix: build_binary probing"
+    ):
         NgramLm.load(str(tmp_path / "x.bin"))
 
 
 @pytest.mark.parametrize("keep", [40, 60, 90, 110, 200, 0.5, -12, -1])
-def test_a_file_that_was_cut_off_is_refused(binary, keep):
+def test_a_truncated_file_is_refused(binary, keep):
     raw = binary.read_bytes()
     binary.write_bytes(raw[: int(keep * len(raw)) if isinstance(keep, float) else keep])
-    with pytest.raises(DataError, match=r"x\.bin: .*(cut off|is the file whole)"):
+    with pytest.raises(DataError, match=r"x\.bin: .*(truncated|is the file complete)"):
         NgramLm.load(str(binary))
 
 
-def test_a_broken_vocabulary_is_refused(binary):
+def test_an_invalid_vocabulary_is_refused(binary):
     layout = NgramLm.load(str(binary)).model.layout
     good = binary.read_bytes()
     patch(binary, 4 * layout.starts[0], bytes(12 * layout.buckets[0]))
@@ -128,27 +130,27 @@ def test_a_broken_vocabulary_is_refused(binary):
         NgramLm.load(str(binary))
     binary.write_bytes(good)
     patch(binary, 4 * layout.starts[0] - 4, struct.pack("<I", 1000))
-    with pytest.raises(DataError, match=r"x\.bin: a broken vocabulary, 1000 words in room for 9"):
+    with pytest.raises(DataError, match=r"x\.bin: invalid vocabulary: 1000 words, at most 9 expected"):
         NgramLm.load(str(binary))
 
 
 @pytest.mark.parametrize(("table", "size"), [(0, 12), (2, 16), (-1, 12)])
 def test_a_table_without_an_empty_bucket_is_refused(binary, table, size):
-    """Looking for what is not in it would never end."""
+    """Looking up a missing key would never end."""
     layout = NgramLm.load(str(binary)).model.layout
     buckets = layout.buckets[table]
     patch(binary, 4 * layout.starts[table], b"\x01" * (size * buckets))
-    with pytest.raises(DataError, match=rf"x\.bin: a table of {buckets} entries is full"):
+    with pytest.raises(DataError, match=rf"x\.bin: a hash table of {buckets} buckets has no empty one"):
         NgramLm.load(str(binary))
 
 
 def test_a_compressed_binary_is_refused(binary, tmp_path):
     (tmp_path / "x.bin.gz").write_bytes(gzip.compress(binary.read_bytes()))
-    with pytest.raises(DataError, match=r"a KenLM binary, expected ARPA text .*uncompressed"):
+    with pytest.raises(DataError, match=r"a KenLM binary: expected ARPA text .*uncompressed"):
         NgramLm.load(str(tmp_path / "x.bin.gz"))
 
 
-def test_a_pipe_of_arpa_is_read(model):
+def test_arpa_is_read_from_a_pipe(model):
     if not Path("/dev/fd").is_dir():
         pytest.skip("no /dev/fd")
     read, write = os.pipe()
@@ -160,7 +162,7 @@ def test_a_pipe_of_arpa_is_read(model):
         os.close(read)
 
 
-def test_both_names_of_the_unknown_word_are_one_too_many(own):
+def test_two_spellings_of_the_unknown_word_are_refused(own):
     model = own("a b <UNK>\n", 2)
     with pytest.raises(DataError, match="both <unk> and <UNK>"):
         NgramLm.from_arpa(model)
@@ -176,7 +178,7 @@ def test_layout(counts, multiplier):
     sizes = [(b - a) / n for a, b, n in zip(layout.starts, ends, layout.buckets, strict=True)]
     assert sizes == [3, 2, *[4] * (len(counts) - 2), 3]
     tables = (layout.buckets[0], *layout.buckets[2:])
-    assert all(room > n for room, n in zip(tables, counts, strict=True))
+    assert all(b > n for b, n in zip(tables, counts, strict=True))
 
 
 READER = """
@@ -186,14 +188,14 @@ lm = NgramLm.load(sys.argv[1])
 lm.sentence_log10("a b")
 print(int(lm.tables.data.astype("uint8").sum()), flush=True)
 sys.stdin.readline()
-found, inside = {}, False
+memory, inside = {}, False
 for line in open("/proc/self/smaps"):
     name, _, rest = line.partition(" ")
     if not name.endswith(":"):
         inside = sys.argv[1] in line
     elif inside and rest.strip().endswith("kB"):
-        found[name[:-1]] = found.get(name[:-1], 0) + int(rest.split()[0])
-print(json.dumps(found), flush=True)
+        memory[name[:-1]] = memory.get(name[:-1], 0) + int(rest.split()[0])
+print(json.dumps(memory), flush=True)
 sys.stdin.readline()
 """
 
@@ -221,7 +223,7 @@ def test_processes_share_a_mapped_file(tmp_path):
         worker.communicate("\n")
         assert worker.returncode == 0
     for used in memory:
-        # the pages of the tables are there, none of them its own
+        # the pages of the tables are resident, none of them private
         assert used["Rss"] > 0.6 * mapped
         assert used["Private_Dirty"] == used["Shared_Dirty"] == used["Anonymous"] == 0
     assert sum(used["Pss"] for used in memory) < 1.1 * mapped

@@ -1,4 +1,4 @@
-"""Our queries beside KenLM's own: every score, state and backoff weight to the last bit."""
+"""Our queries compared with KenLM's: every score, state and back-off weight, bit for bit."""
 
 import ctypes
 import random
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.peer
 ORDERS = [1, 2, 3, 4, 5, 6]
 QUERIES = 100_000
 NO_CONTEXT, SENTENCE = -1, -2
-"""Instead of a word: go on from the empty context, from <s>."""
+"""In place of a word: continue from the empty context, from <s>."""
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def kenlm():
 
 @pytest.fixture
 def build_binary(tmp_path):
-    """KenLM's own binary of an ARPA file."""
+    """KenLM's binary of an ARPA file."""
     if lmplz.find_program("build_binary") is None:
         pytest.skip("no build_binary (utils/install_kenlm.sh builds it)")
 
@@ -40,7 +40,7 @@ def build_binary(tmp_path):
 
 @pytest.fixture(scope="module")
 def models(librispeech, own, tmp_path_factory):
-    """order → an ARPA file of it, estimated from read books."""
+    """order → an ARPA file of that order, estimated from LibriSpeech transcripts."""
     folder = tmp_path_factory.mktemp("agrees")
     text = "\n".join(" ".join(s) for s in librispeech[0][:2500])
 
@@ -54,7 +54,7 @@ def models(librispeech, own, tmp_path_factory):
 
 
 def as_bigrams(path):
-    """The same unigrams as a bigram model without bigrams, which KenLM loads."""
+    """A unigram model as a bigram model without bigrams, which KenLM can load."""
     text = Path(path).read_text("utf-8")
     if "ngram 2=" in text:
         return path
@@ -77,9 +77,9 @@ def _chain(lm, words, history, backoff, out):
 
 
 def ours(lm, steps):
-    """Scores (N,) and the states after every step, (N, H) each, of words and marks."""
-    known = iter(lm.lookup([s for s in steps if isinstance(s, str)]).tolist())
-    words = np.array([next(known) if isinstance(s, str) else s for s in steps], dtype=np.int64)
+    """Our scores (N,) and the states (N, H) after every step. steps: words and markers."""
+    ids = iter(lm.lookup([s for s in steps if isinstance(s, str)]).tolist())
+    words = np.array([next(ids) if isinstance(s, str) else s for s in steps], dtype=np.int64)
     history, backoff = lm.rows(len(steps) + 1)
     out = np.zeros(len(steps), dtype=np.float32)
     _chain(lm.tables, words, history, backoff, out)
@@ -87,8 +87,8 @@ def ours(lm, steps):
 
 
 def theirs(kenlm, model, steps, width):
-    """The same of a kenlm.Model, whose states are read as they lie in memory: words, backoffs, length."""
-    room = (sys.getsizeof(kenlm.State()) - sys.getsizeof(object()) - 4) // 8
+    """The same from a kenlm.Model, whose states are read from memory: words, back-off weights, length."""
+    slots = (sys.getsizeof(kenlm.State()) - sys.getsizeof(object()) - 4) // 8
     out = np.zeros(len(steps), dtype=np.float32)
     history, backoff = np.full((len(steps), width), -1, np.int32), np.zeros((len(steps), width), np.float32)
     state = kenlm.State()
@@ -101,16 +101,16 @@ def theirs(kenlm, model, steps, width):
             model.NullContextWrite(after)
         else:
             out[i] = model.BaseScore(state, step, after)
-        raw = ctypes.string_at(id(after) + sys.getsizeof(object()), 8 * room + 1)
+        raw = ctypes.string_at(id(after) + sys.getsizeof(object()), 8 * slots + 1)
         length = raw[-1]
         history[i, :length] = np.frombuffer(raw, np.uint32, length)
-        backoff[i, :length] = np.frombuffer(raw, np.float32, length, 4 * room)
+        backoff[i, :length] = np.frombuffer(raw, np.float32, length, 4 * slots)
         state = after
     return out, history, backoff
 
 
 def steps_for(words, sentences, seed, count):
-    """Sentences, words drawn at random, repeats, unknown words and ends, with and without <s> before them."""
+    """Sentences, random words, repetitions, OOV words and </s>, with and without <s> in front."""
     rng = random.Random(seed)
     steps = []
     while len(steps) < count:
@@ -146,9 +146,9 @@ def test_queries(kenlm, models, librispeech, tmp_path, capfd, order):
     mapped = NgramLm.load(str(tmp_path / "x.bin"))
     history = compare(kenlm, mapped, kenlm.Model(as_bigrams(path)), librispeech[1], order)
     if order > 1:
-        # the contexts of every length there can be occurred
+        # contexts of every possible length occurred
         assert set(np.count_nonzero(history >= 0, axis=1)) == set(range(order))
-    # KenLM takes our file as its own
+    # KenLM loads our file
     compare(kenlm, lm, kenlm.Model(str(tmp_path / "x.bin")), librispeech[1], order + 100, 20_000)
 
 
@@ -165,15 +165,15 @@ def test_sentences(kenlm, models, librispeech, capfd, order):
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_the_file_is_that_of_build_binary(models, build_binary, tmp_path, order):
-    """Byte for byte; so an ARPA file and its binary agree in every bit of every answer."""
+def test_binaries_equal_those_of_build_binary(models, build_binary, tmp_path, order):
+    """Byte for byte, so an ARPA file and its binary give identical scores."""
     path = models(order)
     NgramLm.load(path).model.write(str(tmp_path / "x.bin"))
     assert (tmp_path / "x.bin").read_bytes() == build_binary(as_bigrams(path)).read_bytes()
     assert NgramLm.load(str(build_binary(as_bigrams(path)))).words == NgramLm.load(path).words
 
 
-ODD = {
+VARIANTS = {
     "no <unk>": lambda lines: [x for x in lines if "<unk>" not in x],
     "<UNK>, last": lambda lines: sorted((x.replace("<unk>", "<UNK>") for x in lines), key=lambda x: "<UNK>" in x),
     "<s> without a backoff": lambda lines: [x.rpartition("\t")[0] if "\t<s>\t" in x else x for x in lines],
@@ -182,49 +182,51 @@ ODD = {
 
 
 def rewrite(path, change):
-    """A copy of an ARPA file with `change` made to the n-grams of each order, and their counts."""
+    """A copy of an ARPA file with `change` applied to the n-gram lines of each order, and updated counts."""
     _, *sections = Path(path).read_text("utf-8").replace("\\end\\\n", "").split("-grams:\n")
     kept = [change(n, [x for x in s.splitlines() if "\t" in x]) for n, s in enumerate(sections, start=1)]
     out = "\\data\\\n" + "".join(f"ngram {n}={len(k)}\n" for n, k in enumerate(kept, start=1))
     out += "".join(f"\n\\{n}-grams:\n" + "".join(x + "\n" for x in k) for n, k in enumerate(kept, start=1))
-    copy = Path(path).with_suffix(".odd.arpa")
+    copy = Path(path).with_suffix(".changed.arpa")
     copy.write_text(out + "\n\\end\\\n", "utf-8")
     return str(copy)
 
 
-@pytest.mark.parametrize("odd", ODD)
-def test_models_of_other_tools(kenlm, models, librispeech, capfd, odd):
-    path = rewrite(models(3), lambda n, lines: ODD[odd](lines) if n == 1 or odd == "zero backoffs" else lines)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_models_of_other_tools(kenlm, models, librispeech, capfd, variant):
+    path = rewrite(
+        models(3), lambda n, lines: VARIANTS[variant](lines) if n == 1 or variant == "zero backoffs" else lines
+    )
     compare(kenlm, NgramLm.load(path), kenlm.Model(path), librispeech[1], count=20_000)
 
 
 def entries(lm, n):
-    """What the table of order n holds."""
-    start, room = lm.model.layout.starts[n], 4 * lm.model.layout.buckets[n]
-    return int(np.count_nonzero(lm.tables.data[start : start + room].reshape(-1, 4)[:, :2].any(axis=1)))
+    """The number of entries in the table of order n."""
+    start, size = lm.model.layout.starts[n], 4 * lm.model.layout.buckets[n]
+    return int(np.count_nonzero(lm.tables.data[start : start + size].reshape(-1, 4)[:, :2].any(axis=1)))
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("order", [3, 4, 5])
 def test_suffixes_that_are_not_listed(kenlm, models, librispeech, capfd, order, seed):
-    """SRILM lists `a b c` and may not list `b c`: such entries are made up, as long as they are needed."""
+    """SRILM may list `a b c` without `b c`: the missing entries are added as needed."""
     rng = random.Random(seed)
     text = Path(models(order)).read_text("utf-8")
     listed = [s.splitlines() for s in text.split("-grams:\n")[1:]]
     contexts = {tuple(x.split("\t")[1].split()[:-1]) for s in listed for x in s if "\t" in x}
 
-    def thin(n, lines):
+    def prune(n, lines):
         if not 1 < n < order:
             return lines
         return [x for x in lines if tuple(x.split("\t")[1].split()) in contexts or rng.random() < 0.97]
 
-    path = rewrite(models(order), thin)
+    path = rewrite(models(order), prune)
     lm = NgramLm.load(path)
     assert entries(lm, 2) > lm.counts[1]
     compare(kenlm, lm, kenlm.Model(path), librispeech[1], seed, 20_000)
 
 
-def test_more_made_up_entries_than_kenlm_has_room_for(tmp_path):
+def test_more_added_entries_than_kenlm_has_buckets_for(tmp_path):
     (tmp_path / "x.arpa").write_text(
         "\\data\\\nngram 1=12\nngram 2=8\nngram 3=8\n\n\\1-grams:\n-1\t<unk>\n0\t<s>\t-0.5\n-1\t</s>\n-1\tx\t-0.25\n"
         + "".join(f"-2\tw{i}\t-0.5\n" for i in range(8))
@@ -244,7 +246,7 @@ def test_more_made_up_entries_than_kenlm_has_room_for(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["word3.bin", "zh3.bin"])
-def test_binaries_of_others(kenlm, shared_data, capfd, name):
+def test_binaries_built_by_kenlm(kenlm, shared_data, capfd, name):
     path = shared_data.parent / "peers" / "data" / name
     if not path.is_file():
         pytest.skip(f"no {name} beside the recordings")

@@ -20,7 +20,7 @@ def random_text(seed, lines=60, words=12):
 
 
 def test_one_sentence_by_hand(own, listed):
-    """`a b`: all discounts are the fallback's, all adjusted counts 1, so p = 1/2 (1/c + lower order) on every level."""
+    """`a b`: fallback discounts and adjusted counts of 1 give p = 1/2 (1/c + lower order) at every order."""
     unigrams, bigrams = listed(own("a b\n", 2))
     uniform = 1 / 4  # <unk> </s> a b
     p1 = 0.5 / 3 + 0.5 * uniform
@@ -32,8 +32,8 @@ def test_one_sentence_by_hand(own, listed):
     }
 
 
-def test_what_lmplz_made_of_two_lines(own, listed):
-    """Frozen output of `lmplz --order 3 --discount_fallback` for the lines `a` and `b`."""
+def test_frozen_output_of_lmplz(own, listed):
+    """Output of `lmplz --order 3 --discount_fallback` for the lines `a` and `b`."""
     unigrams, bigrams, trigrams = listed(own("a\nb\n", 3))
     assert unigrams == {
         ("<unk>",): (pytest.approx(-0.90309, abs=1e-6), 0.0),
@@ -50,7 +50,7 @@ def test_what_lmplz_made_of_two_lines(own, listed):
 
 
 def reference(text, order, prune):
-    """Modified Kneser-Ney from its definition, dictionaries only: {n-gram: (probability, backoff)}."""
+    """Modified Kneser-Ney by its definition, with dictionaries: {n-gram: (probability, back-off weight)}."""
     sentences = [["<s>", *line.split(), "</s>"] for line in text.splitlines()]
     counts = [Counter() for _ in range(order + 1)]
     for s in sentences:
@@ -68,7 +68,7 @@ def reference(text, order, prune):
             amounts.append(FALLBACK_DISCOUNTS)
             continue
         seen = Counter(adjusted[n].values())
-        amounts.append(compute_discounts(n, *_as_lmplz(seen, n, order, text, counts, adjusted)).values)
+        amounts.append(compute_discounts(n, *_counts_of_counts(seen, n, order, text, counts, adjusted)).values)
     kept = [[], *([g for g in counts[n] if n == 1 or counts[n][g] > prune[n - 1]] for n in range(1, order + 1))]
     vocabulary = [*kept[1], ("<unk>",)]
     p = {(): 1 / len(vocabulary)}
@@ -88,8 +88,8 @@ def reference(text, order, prune):
     return {g: (p[g], backoff.get(g, 1.0)) for n in range(1, order + 1) for g in p if len(g) == n}
 
 
-def _as_lmplz(seen, n, order, text, counts, adjusted):
-    """lmplz counts the last n-gram of a lower order, in suffix order, with its plain count."""
+def _counts_of_counts(seen, n, order, text, counts, adjusted):
+    """As in lmplz, which enters the last n-gram of a lower order (in suffix order) with its plain count."""
     rank = {w: i for i, w in enumerate(dict.fromkeys(["<s>", "</s>", *text.split()]))}
     last = max(adjusted[n], key=lambda g: [rank[w] for w in reversed(g)])
     if n < order and last[0] != "<s>":
@@ -109,7 +109,7 @@ def test_equals_the_definition(own, listed, seed, order, prune):
         assert 10**b == pytest.approx(want[gram][1], rel=1e-5), gram
 
 
-def total_of(lm, state):
+def total_probability(lm, state):
     words = [i for i, w in enumerate(lm.words) if w != "<s>"]
     rows = lm.rows(1, state)
     return sum(10.0 ** float(ngram_log10(lm.tables, *rows, 0, w, -1)) for w in words)
@@ -119,8 +119,8 @@ def total_of(lm, state):
 @pytest.mark.parametrize("limited", [False, True])
 def test_every_context_sums_to_one(own, prune, limited):
     text = random_text(7, lines=200)
-    inside = vocabulary_mask(build_corpus(line.split() for line in text.splitlines()), 5) if limited else None
-    lm = NgramLm.from_arpa(own(text, 3, prune, inside))
+    mask = vocabulary_mask(build_corpus(line.split() for line in text.splitlines()), 5) if limited else None
+    lm = NgramLm.from_arpa(own(text, 3, prune, mask))
     states = {lm.begin, State()}
     for line in text.splitlines():
         state = lm.begin
@@ -129,7 +129,7 @@ def test_every_context_sums_to_one(own, prune, limited):
             states.add(state)
     assert len(states) > 5
     for state in states:
-        assert total_of(lm, state) == pytest.approx(1.0, abs=1e-5)
+        assert total_probability(lm, state) == pytest.approx(1.0, abs=1e-5)
 
 
 def test_repeated_lines_count(own, listed):
@@ -137,22 +137,22 @@ def test_repeated_lines_count(own, listed):
     assert listed(thrice)[1][("a", "b")][0] > listed(once)[1][("a", "b")][0]
 
 
-def test_an_order_above_every_sentence_leaves_it_empty(own):
+def test_an_order_longer_than_every_sentence_is_empty(own):
     model = own("a\nb\na\n", 5)
     assert model.counts == [5, 4, 2, 0, 0]
     assert NgramLm.from_arpa(model).sentence_log10("a") < 0
 
 
-def test_a_vocabulary_leaves_its_mass_to_the_others(own, listed):
+def test_with_a_limited_vocabulary_probabilities_sum_to_one(own, listed):
     text = random_text(3, lines=200)
     corpus = build_corpus(line.split() for line in text.splitlines())
-    model = own(text, 2, inside=vocabulary_mask(corpus, 4))
+    model = own(text, 2, in_vocabulary=vocabulary_mask(corpus, 4))
     assert sorted(model.words) == ["</s>", "<s>", "<unk>", "w0", "w1", "w2", "w3"]
     assert sum(10**p for (w,), (p, _) in listed(model)[0].items() if w != "<s>") == pytest.approx(1.0, abs=1e-5)
 
 
-def test_a_discount_of_zero_leaves_nothing_to_back_off_with(own, listed):
-    """Of the bigrams two are seen once, two twice and four thrice, so D2 is 0; all that begin with b are seen twice."""
+def test_a_discount_of_zero_leaves_no_back_off_mass(own, listed):
+    """Two bigrams occur once, two twice and four three times, so D2 is 0; those that start with b occur twice."""
     assert estimate(build_corpus([["a"], *[["b"]] * 2, *[["c"]] * 3, *[["d"]] * 3]), 2, [0, 0])[1][1].values[1] == 0.0
     unigrams, bigrams = listed(own("a\nb\nb\nc\nc\nc\nd\nd\nd\n", 2))
     assert unigrams[("b",)][1] == -99.0
@@ -160,12 +160,12 @@ def test_a_discount_of_zero_leaves_nothing_to_back_off_with(own, listed):
 
 
 def test_no_words_is_an_error():
-    for nothing in ([], [[]]):
+    for empty in ([], [[]]):
         with pytest.raises(DataError, match="no words"):
-            estimate(build_corpus(nothing), 3, [0, 0, 0])
+            estimate(build_corpus(empty), 3, [0, 0, 0])
 
 
-def test_without_fallback_small_text_is_refused():
+def test_small_text_is_refused_without_fallback():
     with pytest.raises(DataError, match=r"no 1-gram has adjusted count 2 .*--discount-fallback"):
         estimate(build_corpus([["a", "b"]]), 2, [0, 0], fallback=False)
 
@@ -179,7 +179,7 @@ def test_discounts():
     )
 
 
-def lmplz_of(tmp_path, sentences, order, prune, vocabulary=None):
+def lmplz_model(tmp_path, sentences, order, prune, vocabulary=None):
     text = tmp_path / "text"
     text.write_text("".join(" ".join(s) + "\n" for s in sentences), "utf-8")
     discounts = lmplz.estimate(text, tmp_path / "x.arpa", order, prune, vocabulary, memory="200M")
@@ -187,7 +187,7 @@ def lmplz_of(tmp_path, sentences, order, prune, vocabulary=None):
 
 
 def compare(own_model, kenlm_model):
-    """Largest difference of any log10 probability or backoff; the n-grams must be the same, in the same order."""
+    """The largest difference of log10 probabilities and back-off weights; n-grams and their order must be equal."""
     assert own_model.words == kenlm_model.words
     worst = 0.0
     for a, b in zip(own_model.sections, kenlm_model.sections, strict=True):
@@ -203,7 +203,7 @@ TINY = ["a\n", "a b c\n", "a a a a\n", "x y z\n" * 5, "é ü\nñ é ü\n", "a b\
 @pytest.mark.parametrize("order", [1, 2, 3, 5])
 @pytest.mark.parametrize("text", TINY)
 def test_equals_lmplz_on_tiny_texts(needs_lmplz, tmp_path, own, text, order):
-    theirs, _ = lmplz_of(tmp_path, [line.split() for line in text.splitlines()], order, [0] * order)
+    theirs, _ = lmplz_model(tmp_path, [line.split() for line in text.splitlines()], order, [0] * order)
     assert compare(own(text, order), theirs) < 1e-6
 
 
@@ -216,10 +216,10 @@ def test_equals_lmplz_on_random_texts(needs_lmplz, tmp_path, seed):
     order = rng.choice([2, 3, 4, 5])
     prune = sorted([0] + [rng.choice([0, 0, 1, 2]) for _ in range(order - 1)])
     corpus = build_corpus(sentences)
-    inside = vocabulary_mask(corpus, 4) if seed % 2 else None
-    vocabulary = [w for w, i in zip(corpus.words, inside, strict=True) if i] if seed % 2 else None
-    model, discounts = estimate(corpus, order, prune, inside)
-    theirs, their_discounts = lmplz_of(tmp_path, sentences, order, prune, vocabulary)
+    mask = vocabulary_mask(corpus, 4) if seed % 2 else None
+    vocabulary = [w for w, i in zip(corpus.words, mask, strict=True) if i] if seed % 2 else None
+    model, discounts = estimate(corpus, order, prune, mask)
+    theirs, their_discounts = lmplz_model(tmp_path, sentences, order, prune, vocabulary)
     assert compare(model, theirs) < 1e-6
     for a, b in zip(discounts, their_discounts, strict=True):
         assert a.values == pytest.approx(b.values, abs=1e-5)
@@ -230,8 +230,8 @@ def test_equals_lmplz_on_random_texts(needs_lmplz, tmp_path, seed):
 def test_equals_lmplz_on_librispeech(needs_lmplz, librispeech, tmp_path, order, prune, size):
     train = librispeech[0]
     corpus = build_corpus(train)
-    inside = vocabulary_mask(corpus, size) if size else None
-    vocabulary = [w for w, i in zip(corpus.words, inside, strict=True) if i] if size else None
-    model, _ = estimate(corpus, order, prune, inside)
-    theirs, _ = lmplz_of(tmp_path, train, order, prune, vocabulary)
+    mask = vocabulary_mask(corpus, size) if size else None
+    vocabulary = [w for w, i in zip(corpus.words, mask, strict=True) if i] if size else None
+    model, _ = estimate(corpus, order, prune, mask)
+    theirs, _ = lmplz_model(tmp_path, train, order, prune, vocabulary)
     assert compare(model, theirs) < 1e-5

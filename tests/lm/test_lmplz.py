@@ -12,25 +12,25 @@ def program(folder, name, script):
     file.chmod(0o755)
 
 
-def test_the_path_comes_first(tmp_path, monkeypatch):
+def test_programs_on_the_path_come_first(tmp_path, monkeypatch):
     program(tmp_path, "lmplz", "exit 0")
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     assert lmplz.find_program("lmplz") == str(tmp_path / "lmplz")
 
 
-def test_a_folder_can_be_named(tmp_path, monkeypatch):
-    program(tmp_path, "lmplz-of-mine", "exit 0")
+def test_kenlm_bin_names_a_folder(tmp_path, monkeypatch):
+    program(tmp_path, "my-lmplz", "exit 0")
     monkeypatch.setenv("KENLM_BIN", str(tmp_path))
-    assert lmplz.find_program("lmplz-of-mine") == str(tmp_path / "lmplz-of-mine")
+    assert lmplz.find_program("my-lmplz") == str(tmp_path / "my-lmplz")
 
 
-def test_a_missing_program_names_its_fix():
+def test_a_missing_program_is_an_error_with_the_fix():
     assert lmplz.find_program("no-such-program") is None
     with pytest.raises(UsageError, match=r"x.bin needs KenLM's no-such-program.*utils/install_kenlm.sh"):
         lmplz.require_program("no-such-program", "x.bin")
 
 
-def test_a_failure_is_said_in_its_own_words(tmp_path, monkeypatch):
+def test_a_failure_is_reported_with_lmplz_own_message(tmp_path, monkeypatch):
     program(tmp_path, "lmplz", "echo '=== 1/5 ==='; echo 'disk full' >&2; exit 9")
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     (tmp_path / "text").write_text("a\n")

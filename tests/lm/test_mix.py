@@ -19,7 +19,7 @@ def text(seed, words, lines=60):
 
 @pytest.fixture
 def models(own):
-    """A 3-gram and a 2-gram model whose words overlap."""
+    """A 3-gram and a 2-gram model with overlapping vocabularies."""
     return [own(text(1, list("abcdef")), 3, [0, 0, 0]), own(text(2, list("fedxyz")), 2, [0, 0])]
 
 
@@ -31,21 +31,21 @@ def table(model):
     }
 
 
-def extended(model, words, share):
-    """log10 p(word | history) of one model over all `words`, by the definition."""
+def extended(model, unk_class_size):
+    """log10 p(word | history) of one model over the joint vocabulary, by the definition."""
     listed, known = table(model), set(model.words) - {"<unk>"}
 
     def p(history, word):
         history = [w if w in known else "<unk>" for w in history]
         if word in known:
             return ngram_log10_ref(listed, history, word)
-        return ngram_log10_ref(listed, history, "<unk>") - math.log10(share)
+        return ngram_log10_ref(listed, history, "<unk>") - math.log10(unk_class_size)
 
     return p
 
 
-def sums(model):
-    """For each listed context the sum of p over all words but <s>."""
+def context_sums(model):
+    """For each listed context, the sum of p over all words except <s>."""
     listed = table(model)
     contexts = {gram for gram in listed if len(gram) < model.order and gram[-1] != "</s>"} | {()}
     return {h: sum(10 ** ngram_log10_ref(listed, h, w) for w in model.words if w != "<s>") for h in contexts}
@@ -55,14 +55,14 @@ def sums(model):
 def test_the_probabilities_after_every_context_sum_to_one(models, weights):
     mixed = mix(models, np.array(weights))
     assert mixed.order == 3
-    for context, total in sums(mixed).items():
+    for context, total in context_sums(mixed).items():
         assert total == pytest.approx(1, abs=2e-5), context
 
 
 def test_listed_ngrams_are_the_weighted_mean(models):
     mixed = mix(models, np.array([0.3, 0.7]))
     first, second = (
-        extended(m, mixed.words, s) for m, s in zip(models, unk_class_sizes([m.words for m in models]), strict=True)
+        extended(m, size) for m, size in zip(models, unk_class_sizes([m.words for m in models]), strict=True)
     )
     listed = table(mixed)
     assert set(listed) == set(table(models[0])) | set(table(models[1]))
@@ -72,14 +72,14 @@ def test_listed_ngrams_are_the_weighted_mean(models):
             assert 10 ** listed[(*history, word)][0] == pytest.approx(want, rel=1e-5)
 
 
-def test_one_model_is_left_as_it_is(models):
+def test_a_single_model_is_unchanged(models):
     (before, after) = (table(m) for m in (models[0], mix(models[:1], np.ones(1))))
     assert set(before) == set(after)
     for gram, (p, b) in before.items():
         assert after[gram] == (pytest.approx(p, abs=1e-5), pytest.approx(b, abs=2e-4))
 
 
-def test_words_that_one_model_lacks_share_its_unknown_word(models):
+def test_words_missing_in_one_model_share_its_unk_probability(models):
     assert unk_class_sizes([m.words for m in models]) == [4, 4]
     assert unk_class_sizes([["a", "b", "<unk>"], ["b"]]) == [1, 2]
     lms = [NgramLm.from_arpa(m) for m in models]
@@ -90,44 +90,44 @@ def test_words_that_one_model_lacks_share_its_unknown_word(models):
     assert scores[1] == pytest.approx([lm.word_log10(["x", "never"])[1] - math.log10(4) for lm in lms], abs=1e-6)
 
 
-def test_an_ngram_whose_end_is_not_listed(models):
-    """SRILM prunes so: `a b c` without `b c`; the mixture lists both, and still sums to one."""
-    whole = models[0]
-    bigrams, trigrams = whole.sections[1:]
-    gone = trigrams.ids[0, 1:]
-    assert gone[0] != whole.words.index("<s>")
-    keep = ~(bigrams.ids == gone).all(axis=1)
-    # nothing may follow what is not listed
-    follows = ~(trigrams.ids[:, :2] == gone).all(axis=1)
+def test_an_ngram_whose_suffix_is_not_listed(models):
+    """SRILM may list `a b c` without `b c`; the mixture lists both and still sums to one."""
+    first = models[0]
+    bigrams, trigrams = first.sections[1:]
+    removed = trigrams.ids[0, 1:]
+    assert removed[0] != first.words.index("<s>")
+    keep = ~(bigrams.ids == removed).all(axis=1)
+    # an n-gram that is not listed cannot be a context
+    keep_trigrams = ~(trigrams.ids[:, :2] == removed).all(axis=1)
     assert keep.sum() == len(keep) - 1
     cut = Arpa(
-        whole.words,
+        first.words,
         [
-            whole.sections[0],
+            first.sections[0],
             Section(*(a[keep] for a in vars(bigrams).values())),
-            Section(*(a[follows] for a in vars(trigrams).values())),
+            Section(*(a[keep_trigrams] for a in vars(trigrams).values())),
         ],
     )
     mixed = mix([cut, models[1]], np.array([0.5, 0.5]))
-    assert tuple(whole.words[i] for i in gone) in table(mixed)
-    assert all(total == pytest.approx(1, abs=2e-5) for total in sums(mixed).values())
+    assert tuple(first.words[i] for i in removed) in table(mixed)
+    assert all(total == pytest.approx(1, abs=2e-5) for total in context_sums(mixed).values())
 
 
-def test_a_model_without_an_unknown_word(models):
+def test_a_model_without_unk(models):
     words = ["<s>", "</s>", "a"]
     zero = np.zeros(3, dtype=np.float32)
-    plain = Arpa(
+    without_unk = Arpa(
         words, [Section(np.arange(3, dtype=np.int32)[:, None], np.log10([1, 0.5, 0.5]).astype(np.float32), zero)]
     )
-    mixed = mix([plain, models[1]], np.array([0.5, 0.5]))
+    mixed = mix([without_unk, models[1]], np.array([0.5, 0.5]))
     assert table(mixed)[("a",)][0] == pytest.approx(
         math.log10(0.25 + 0.5 * 10 ** (table(models[1])[("<unk>",)][0]) / 2), abs=1e-5
     )
-    assert sums(mixed)[()] == pytest.approx(1, abs=1e-5)
+    assert context_sums(mixed)[()] == pytest.approx(1, abs=1e-5)
 
 
-def test_weights_by_construction():
-    """Tokens that only one model can have said: the weights are how often each did."""
+def test_weights_of_disjoint_models():
+    """If only one model can explain each token, the weights are the relative frequencies."""
     log10 = np.log10([[0.5, 1e-30], [0.25, 1e-30], [0.5, 1e-30], [1e-30, 0.125]])
     np.testing.assert_allclose(estimate_weights(log10), [0.75, 0.25], atol=1e-6)
     np.testing.assert_allclose(estimate_weights(np.log10([[0.2, 0.2]])), [0.5, 0.5])
@@ -135,7 +135,7 @@ def test_weights_by_construction():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_em_finds_what_a_grid_finds(seed):
+def test_em_agrees_with_a_grid_search(seed):
     rng = np.random.default_rng(seed)
     p = rng.random((50, 2)) ** 3
     grid = np.linspace(0, 1, 2001)
@@ -143,8 +143,8 @@ def test_em_finds_what_a_grid_finds(seed):
     assert estimate_weights(np.log10(p))[0] == pytest.approx(best, abs=1e-3)
 
 
-def test_the_mixture_is_better_than_each(librispeech, own, tmp_path):
-    """Two halves of a text, and a dev text of a bit of both: the static mixture beats each source on it."""
+def test_the_mixture_is_better_than_each_source(librispeech, own, tmp_path):
+    """The mixture of models of two halves of a text has a lower perplexity on dev text than either."""
     train, dev = librispeech
     halves = [train[:6000], train[-6000:]]
     sources = [own("\n".join(" ".join(s) for s in half), 3, [0, 0, 0]) for half in halves]
@@ -153,10 +153,10 @@ def test_the_mixture_is_better_than_each(librispeech, own, tmp_path):
     weights = estimate_weights(log10)
     assert weights.sum() == pytest.approx(1)
     mixed = NgramLm.from_arpa(mix(sources, weights))
-    together = measure(mixed, dev[:1000])
-    asked = float(10 ** -np.log10((10.0**log10) @ weights).mean())
-    assert asked < perplexities(log10).min()
-    # what the file says of n-grams that nobody lists is close to the mean of what the sources say
-    assert together.including_oov == pytest.approx(asked, rel=0.03)
-    assert together.including_oov < perplexities(log10).min()
-    assert together.oov <= min(measure(lm, dev[:1000]).oov for lm in lms)
+    result = measure(mixed, dev[:1000])
+    dynamic = float(10 ** -np.log10((10.0**log10) @ weights).mean())
+    assert dynamic < perplexities(log10).min()
+    # backing off in the mixed model is close to interpolating the backed-off probabilities of the sources
+    assert result.including_oov == pytest.approx(dynamic, rel=0.03)
+    assert result.including_oov < perplexities(log10).min()
+    assert result.oov <= min(measure(lm, dev[:1000]).oov for lm in lms)

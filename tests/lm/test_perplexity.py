@@ -11,7 +11,7 @@ def lm(own):
     return NgramLm.from_arpa(own("a b\nb\n", 2))
 
 
-def test_known_words(lm):
+def test_in_vocabulary_words(lm):
     p = measure(lm, [["a", "b"], ["b"]])
     total = lm.sentence_log10("a b") + lm.sentence_log10("b")
     assert (p.sentences, p.words, p.types, p.oov, p.oov_types) == (2, 3, 2, 0, 0)
@@ -19,7 +19,7 @@ def test_known_words(lm):
     assert p.oov_percent == p.oov_types_percent == 0.0
 
 
-def test_unknown_words(lm):
+def test_oov_words(lm):
     p = measure(lm, [["a", "x", "x"]])
     assert (p.oov, p.oov_types, p.types) == (2, 1, 2)
     assert p.oov_counts == {"x": 2}
@@ -30,7 +30,7 @@ def test_unknown_words(lm):
     assert p.including_oov > p.excluding_oov
 
 
-def test_nothing_to_measure(lm):
+def test_no_text(lm):
     p = measure(lm, [])
     assert math.isnan(p.including_oov)
     assert p.oov_percent == 0.0

@@ -46,23 +46,23 @@ def test_scores_of_a_small_model(load):
     assert lm.sentence_log10("") == pytest.approx(-1.25)
 
 
-def test_a_word_it_does_not_know(load):
+def test_oov_words(load):
     lm = load(MODEL)
     assert "a" in lm
     assert "zebra" not in lm
     assert "<unk>" not in lm
-    # a model that does not list <unk> keeps it in the state: KenLM does
+    # without a listed <unk> the id stays in the state, as in KenLM
     assert lm.score(lm.begin, lm.id("zebra")) == (pytest.approx((-100 - 0.25) * LN10), State((0,), (0.0,)))
 
 
-def test_states_that_cannot_matter_are_merged(load):
+def test_states_with_the_same_future_are_merged(load):
     lm = load(MODEL)
     after_ab = lm.score(lm.score(lm.begin, lm.id("a"))[1], lm.id("b"))[1]
     assert after_ab == lm.score(State(), lm.id("b"))[1]
     assert lm.score(State(), lm.id("</s>"))[1] == State()
 
 
-def test_no_model_scores_nothing():
+def test_the_empty_model_scores_zero():
     lm = NgramLm.none()
     assert lm.score(lm.begin, lm.id("anything")) == (0.0, State())
     assert lm.end(State()) == 0.0
@@ -80,7 +80,7 @@ def test_a_model_without_sentence_marks_is_refused(load):
 
 def test_a_context_that_is_not_listed_is_refused(load):
     text = MODEL.replace("ngram 2=2", "ngram 2=2\nngram 3=1").replace("\\end", "\\3-grams:\n-1\tb a b\n\n\\end")
-    with pytest.raises(DataError, match="3-gram 'b a b' is listed, its context of 2 word"):
+    with pytest.raises(DataError, match="3-gram 'b a b' is listed without its context of 2 word"):
         load(text)
 
 
@@ -89,8 +89,8 @@ def test_an_ngram_listed_twice_is_refused(load):
         load(MODEL.replace("<s> a", "a b"))
 
 
-def test_a_suffix_that_is_not_listed_is_skipped(load):
-    """SRILM prunes so: `<s> a b` without `a b`."""
+def test_a_suffix_that_is_not_listed(load):
+    """SRILM may list `<s> a b` without `a b`."""
     text = MODEL.replace("ngram 2=2", "ngram 2=1\nngram 3=1").replace("-0.5\ta b\n", "")
     lm = load(text.replace("\\end", "\\3-grams:\n-0.1\t<s> a b\n\n\\end"))
     assert lm.sentence_log10("a b") == pytest.approx(-0.75 - 0.1 - 1.125)

@@ -7,7 +7,7 @@ from ds2cli.lm.text import build_corpus, detect_unit, symbol_to_token, tokenize,
 from ds2cli.text.vocab import BLANK, Vocab
 
 
-def test_tokens():
+def test_words_and_characters():
     assert tokenize("so am i", "word") == ["so", "am", "i"]
     assert tokenize("so é", "char") == ["s", "o", "<space>", "é"]
     assert tokenize("", "word") == tokenize("", "char") == []
@@ -45,11 +45,11 @@ def test_tokens_of_a_network():
         ([], (), "word"),
     ],
 )
-def test_what_the_units_of_a_model_are(words, symbols, unit):
+def test_detect_unit(words, symbols, unit):
     assert detect_unit(["<unk>", "<s>", "</s>", *words], symbols) == unit
 
 
-def test_numbering():
+def test_word_ids():
     corpus = build_corpus([["b", "a"], [], ["b"]])
     assert corpus.words == ["<unk>", "<s>", "</s>", "b", "a"]
     assert corpus.ids.tolist() == [1, 3, 4, 2, 1, 2, 1, 3, 2]
@@ -81,7 +81,7 @@ def naive_counts(sentences, order):
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_counts_equal_the_plain_way(seed):
+def test_counts_equal_naive_counting(seed):
     rng = np.random.default_rng(seed)
     sentences = [[f"w{i}" for i in rng.integers(0, 4, rng.integers(0, 7))] for _ in range(rng.integers(1, 20))]
     corpus = build_corpus(sentences)

@@ -34,7 +34,7 @@ def test_phrases_are_cleaned_as_transcripts_are_where_they_must_be(file):
     ("data", "says"),
     [
         ("ab\nxyz\n", r"list.txt:2: 'xyz' cannot be written by this network: 'x' in 'xyz'"),
-        ("ab 7\n", r"list.txt:1: 'ab 7' cannot be written .*numbers must be spelled out"),
+        ("ab 7\n", r"list.txt:1: 'ab 7' cannot be written .*write numbers as spoken"),
         ("ab\tmuch\n", r"list.txt:1: the weight is 'much', expected nats"),
         ("ab\t\n", r"list.txt:1: the weight is ''"),
         ("ab\tnan\n", r"list.txt:1: the weight is 'nan'"),

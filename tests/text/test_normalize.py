@@ -24,7 +24,7 @@ from ds2cli.text.normalize import normalize
         ("\ufeffbom", "bom"),
     ],
 )
-def test_by_example(text, clean):
+def test_normalize(text, clean):
     assert normalize(text) == clean
     assert normalize(clean) == clean
 
@@ -34,7 +34,7 @@ def test_by_example(text, clean):
     [("room 5", "digits"), ("a + b", "symbols"), ("5 €", "digits"), ("x\x00", "symbols")]
     + [(f"rock {sign} roll", "symbols") for sign in "#%&@"],
 )
-def test_what_cannot_be_kept_is_an_error(text, reason):
+def test_digits_and_symbols_are_errors(text, reason):
     with pytest.raises(BadUtterance) as e:
         normalize(text)
     assert e.value.reason == reason

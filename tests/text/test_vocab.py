@@ -11,7 +11,7 @@ TEXTS = ["the cat sat on the mat", "don't été the", "我用 ipad 看书", "a",
 KINDS = {
     "char": UnitsConfig(),
     "bigram": UnitsConfig(kind="bigram"),
-    "rare": UnitsConfig(kind="bigram", min_count=2),
+    "frequent": UnitsConfig(kind="bigram", min_count=2),
     "bpe": UnitsConfig(kind="bpe", size=40),
     "unigram": UnitsConfig(kind="unigram", size=30),
 }
@@ -22,7 +22,7 @@ def vocab(request):
     return Vocab.from_texts(TEXTS, KINDS[request.param])
 
 
-def spelled(vocab, text):
+def encoded(vocab, text):
     return [vocab.symbols[i] for i in vocab.encode(text)]
 
 
@@ -34,41 +34,41 @@ def test_english_has_the_papers_29_symbols():
     assert len(Vocab.from_texts(["abcdefghijklmnopqrstuvwxyz '"])) == 29
 
 
-def test_the_papers_bigrams():
+def test_bigrams_of_the_papers_example():
     vocab = Vocab.from_texts(["the cat sat"], KINDS["bigram"])
-    assert spelled(vocab, "the cat sat") == ["th", "e", " ", "ca", "t", " ", "sa", "t"]
+    assert encoded(vocab, "the cat sat") == ["th", "e", " ", "ca", "t", " ", "sa", "t"]
     assert vocab.symbols == (BLANK, " ", "a", "c", "ca", "e", "h", "s", "sa", "t", "th")
 
 
-def test_a_bigram_that_is_no_symbol_is_two_letters():
+def test_an_unknown_bigram_is_encoded_as_two_letters():
     vocab = Vocab.from_texts(["the cat sat"], KINDS["bigram"])
-    assert spelled(vocab, "hecath") == ["h", "e", "ca", "th"]
-    rare = Vocab.from_texts(["the cat the"], KINDS["rare"])
-    assert spelled(rare, "the cat") == ["th", "e", " ", "c", "a", "t"]
+    assert encoded(vocab, "hecath") == ["h", "e", "ca", "th"]
+    frequent = Vocab.from_texts(["the cat the"], KINDS["frequent"])
+    assert encoded(frequent, "the cat") == ["th", "e", " ", "c", "a", "t"]
 
 
-def test_rare_characters_are_no_symbols_when_asked():
+def test_min_count_excludes_rare_characters():
     vocab = Vocab.from_texts(["aab", "a b"], UnitsConfig(min_count=2))
     assert vocab.symbols == (BLANK, "a", "b")
     with pytest.raises(BadUtterance, match="' '"):
         vocab.encode("a b")
 
 
-def test_chinese_characters_stand_alone_whatever_the_units_are(vocab):
-    found = spelled(vocab, "我用ipad看 书")
-    assert found[:2] == ["我", "用"] and found[-3:] == ["看", " ", "书"]
-    assert "".join(found[2:-3]) == "ipad"
+def test_chinese_characters_are_single_symbols_with_all_units(vocab):
+    symbols = encoded(vocab, "我用ipad看 书")
+    assert symbols[:2] == ["我", "用"] and symbols[-3:] == ["看", " ", "书"]
+    assert "".join(symbols[2:-3]) == "ipad"
     assert not any(len(s) > 1 and set(s) & set("我用看书 ") for s in vocab.symbols[1:])
 
 
 @pytest.mark.parametrize("text", ["", " ", "  ", "a", "é", "'", "the cat sat", " a  b ", "我a用", "éétédon'tthe" * 20])
-def test_texts_come_back(vocab, text):
+def test_round_trip(vocab, text):
     text = text.replace("b", "m")
     assert vocab.decode(vocab.encode(text)) == text
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_random_texts_come_back_and_a_word_is_spelled_alike_wherever_it_stands(vocab, seed):
+def test_round_trip_of_random_texts_and_one_encoding_per_word(vocab, seed):
     rng = np.random.default_rng(seed)
     letters = sorted(set("".join(TEXTS)) - set("我用看书 "))
     words = ["".join(rng.choice([*letters, *"我书"], rng.integers(1, 12))) for _ in range(8)]
@@ -77,29 +77,31 @@ def test_random_texts_come_back_and_a_word_is_spelled_alike_wherever_it_stands(v
     space = vocab.encode(" ")
     ids = [i for word in words for i in (*space, *vocab.encode(word))][1:]
     assert vocab.encode(" ".join(words)) == ids
-    # anything that a network may write is a text, in whatever symbols
-    anything = rng.integers(0, len(vocab), 30).tolist()
-    assert vocab.decode(vocab.encode(vocab.decode(anything))) == vocab.decode(anything)
+    # a network may output any symbol sequence
+    output = rng.integers(0, len(vocab), 30).tolist()
+    assert vocab.decode(vocab.encode(vocab.decode(output))) == vocab.decode(output)
 
 
 @pytest.mark.parametrize("kind", ["bigram", "bpe", "unigram"])
-def test_words_of_the_texts_and_their_units_are_isomorphic(kind):
+def test_words_and_their_encodings_are_isomorphic(kind):
     vocab = Vocab.from_texts(TEXTS, KINDS[kind])
     words = sorted({word for text in TEXTS for word in text.split()})
     assert len({tuple(vocab.encode(word)) for word in words}) == len(words)
     if kind == "bigram":
         for word in (w for w in words if w.isascii()):
-            assert [len(s) for s in spelled(vocab, word)] == [2] * (len(word) // 2) + [1] * (len(word) % 2)
+            assert [len(s) for s in encoded(vocab, word)] == [2] * (len(word) // 2) + [1] * (len(word) % 2)
 
 
-def test_the_first_character_that_cannot_be_spelled_is_named(vocab):
+def test_the_first_character_without_a_symbol_is_named(vocab):
     for text, named in (("catß", "ß"), ("xß", "x"), ("the 中x", "中"), ("aßéx", "ß"), ("a\tb", "\\\\t")):
-        with pytest.raises(BadUtterance, match=f"^unspellable: '{named}' in .* is not among the {len(vocab)} symbols"):
+        with pytest.raises(
+            BadUtterance, match=f"^unspellable: '{named}' in .* is not among the network's {len(vocab)} symbols"
+        ):
             vocab.encode(text)
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
-def test_no_piece_is_taken_for_the_blank_the_space_or_the_unknown(kind, tmp_path):
+def test_pieces_are_not_confused_with_blank_space_or_unk(kind, tmp_path):
     texts = ["<blank> <space> <unk> <s> </s>"] * 9
     vocab = Vocab.from_texts(texts, UnitsConfig(kind=kind, size=40))
     assert vocab.decode(vocab.encode(texts[0])) == texts[0] and 0 not in vocab.encode(texts[0])
@@ -107,13 +109,13 @@ def test_no_piece_is_taken_for_the_blank_the_space_or_the_unknown(kind, tmp_path
     assert Vocab.load(tmp_path / "tokens.txt") == vocab
 
 
-def test_what_is_no_letter_to_sentencepiece_is_spelled_all_the_same():
+def test_characters_reserved_by_sentencepiece_are_encoded():
     texts = ["a▁b ▁ a▅ b\x07 ab"] * 3
     vocab = Vocab.from_texts(texts, UnitsConfig(kind="bpe", size=9))
     assert vocab.decode(vocab.encode(texts[0])) == texts[0]
 
 
-def test_it_is_kept_as_files_as_json_and_between_processes(vocab, tmp_path):
+def test_saved_as_files_as_json_and_pickled(vocab, tmp_path):
     vocab.encode("the")
     vocab.save(tmp_path / "tokens.txt")
     lines = (tmp_path / "tokens.txt").read_text("utf-8").splitlines()
@@ -127,21 +129,21 @@ def test_it_is_kept_as_files_as_json_and_between_processes(vocab, tmp_path):
         assert other == vocab and other.encode("the mat") == vocab.encode("the mat")
 
 
-def test_a_model_of_earlier_units_does_not_stay(tmp_path):
+def test_saving_removes_an_older_sentencepiece_model(tmp_path):
     for kind in ("bpe", "bigram"):
         Vocab.from_texts(TEXTS, KINDS[kind]).save(tmp_path / "tokens.txt")
     assert not (tmp_path / PIECES).exists()
     assert Vocab.load(tmp_path / "tokens.txt") == Vocab.from_texts(TEXTS, KINDS["bigram"])
 
 
-def test_experiments_of_characters_are_as_they_were():
+def test_json_of_characters_has_symbols_only():
     vocab = Vocab.from_texts(TEXTS)
     assert vocab.as_json() == {"symbols": list(vocab.symbols)} and vocab.by_character and not vocab.pieces
     assert Vocab.from_json({"symbols": list(vocab.symbols)}) == vocab
 
 
 def test_settings_that_contradict_the_texts():
-    with pytest.raises(UsageError, match="5 letters, expected as many pieces or more, got 3"):
+    with pytest.raises(UsageError, match="expected at least 5, the number of letters in the texts, got 3"):
         Vocab.from_texts(["abcde 中"], UnitsConfig(kind="bpe", size=3))
     with pytest.raises(UsageError, match="no words"):
         Vocab.from_texts(["中 文"], UnitsConfig(kind="unigram", size=3))
@@ -150,14 +152,14 @@ def test_settings_that_contradict_the_texts():
 
 
 @pytest.mark.parametrize("lines", ["", "a\n<blank>\n", "<blank>\na\na\n"])
-def test_a_broken_list_is_refused(tmp_path, lines):
+def test_an_invalid_list_of_symbols_is_refused(tmp_path, lines):
     (tmp_path / "tokens.txt").write_text(lines)
     with pytest.raises(DataError):
         Vocab.load(tmp_path / "tokens.txt")
 
 
-def test_a_broken_model_is_refused(tmp_path):
+def test_a_damaged_model_is_refused(tmp_path):
     Vocab.from_texts(TEXTS, KINDS["bpe"]).save(tmp_path / "tokens.txt")
-    (tmp_path / PIECES).write_bytes(b"no model")
-    with pytest.raises(DataError, match="sentencepiece model is broken"):
+    (tmp_path / PIECES).write_bytes(b"not a model")
+    with pytest.raises(DataError, match="sentencepiece model is damaged"):
         Vocab.load(tmp_path / "tokens.txt")
