@@ -20,7 +20,7 @@ def written(path, matrices, compress=False):
         return {key: ark.write(key, matrix) for key, matrix in matrices.items()}
 
 
-def test_a_float_matrix_comes_back_as_it_was_and_is_not_copied(tmp_path, matrices):
+def test_a_float_matrix_is_read_exactly_and_without_a_copy(tmp_path, matrices):
     refs = written(tmp_path / "a.ark", matrices)
     for key, ref in refs.items():
         got = read_matrix(ref, key)
@@ -37,7 +37,7 @@ def test_a_view_outlives_its_file(tmp_path, matrices):
     np.testing.assert_array_equal(got, matrices["u100"])
 
 
-def test_compressed_is_close_and_a_quarter(tmp_path, matrices):
+def test_compression_is_close_and_saves_space(tmp_path, matrices):
     refs = written(tmp_path / "a.ark", matrices, compress=True)
     for key, ref in refs.items():
         assert np.abs(read_matrix(ref, key) - matrices[key]).max() < 0.2
@@ -68,20 +68,20 @@ def test_a_double_matrix_is_kept_double(tmp_path):
     np.testing.assert_array_equal(read_matrix(small["global"]), np.full((2, 3), 0.25))
 
 
-def test_kaldi_reads_ours(tmp_path, matrices):
+def test_kaldi_reads_our_archives(tmp_path, matrices):
     kaldi = pytest.importorskip("kaldi_native_io")
     for compress in (False, True):
         refs = written(tmp_path / "a.ark", matrices, compress)
         with kaldi.SequentialFloatMatrixReader(f"ark:{tmp_path / 'a.ark'}") as reader:
-            seen = {key: np.array(matrix) for key, matrix in reader}
-        assert seen.keys() == matrices.keys()
-        for key, matrix in seen.items():
+            theirs = {key: np.array(matrix) for key, matrix in reader}
+        assert theirs.keys() == matrices.keys()
+        for key, matrix in theirs.items():
             np.testing.assert_allclose(read_matrix(refs[key], key), matrix, atol=2e-6)
         for ref in refs.values():
             kaldi.FloatMatrix.read(ref)
 
 
-def test_we_read_kaldis(tmp_path, matrices):
+def test_archives_of_kaldi_are_read(tmp_path, matrices):
     kaldi = pytest.importorskip("kaldi_native_io")
     method = kaldi.CompressionMethod
     for kind in (method.kSpeechFeature, method.kTwoByteAuto, method.kOneByteAuto):
@@ -99,7 +99,7 @@ def test_we_read_kaldis(tmp_path, matrices):
     np.testing.assert_array_equal(read_matrix(f"{tmp_path / 'd.ark'}:2"), matrices["u005"])
 
 
-def test_compression_is_kaldis_own(tmp_path, matrices):
+def test_compression_is_that_of_kaldi(tmp_path, matrices):
     kaldi = pytest.importorskip("kaldi_native_io")
     written(tmp_path / "ours", matrices, compress=True)
     with kaldi.CompressedMatrixWriter(f"ark:{tmp_path / 'theirs'}") as writer:
@@ -111,7 +111,7 @@ def test_compression_is_kaldis_own(tmp_path, matrices):
     assert (ours != theirs).mean() < 1e-3
 
 
-def test_appears_whole_or_not_at_all(tmp_path):
+def test_a_failed_write_leaves_no_archive(tmp_path):
     path = tmp_path / "a.ark"
     with pytest.raises(RuntimeError), ArkWriter(path) as ark:
         ark.write("a", np.zeros((2, 2), np.float32))
@@ -138,7 +138,7 @@ def reason(ref, key=None):
     return e.value.reason
 
 
-def test_what_is_wrong_is_named(tmp_path, matrices):
+def test_errors_have_reasons(tmp_path, matrices):
     path = tmp_path / "a.ark"
     refs = written(path, matrices)
     assert reason(f"{tmp_path}/none.ark:5") == "missing-archive"
@@ -158,7 +158,7 @@ def test_what_is_wrong_is_named(tmp_path, matrices):
     assert reason(refs["u001"]) == "truncated-archive"
 
 
-def test_an_archive_made_again_is_read_again(tmp_path):
+def test_a_rewritten_archive_is_read_again(tmp_path):
     path = tmp_path / "a.ark"
     ref = written(path, {"a": np.zeros((2, 2), np.float32)})["a"]
     assert read_matrix(ref).sum() == 0
@@ -166,7 +166,7 @@ def test_an_archive_made_again_is_read_again(tmp_path):
     assert read_matrix(ref).sum() == 4
 
 
-def test_other_kaldi_objects_are_refused(tmp_path):
+def test_other_kaldi_objects_are_errors(tmp_path):
     path = tmp_path / "v.ark"
     path.write_bytes(b"a \0BFV " + struct.pack("<bi", 4, 2) + b"\0" * 8)
     assert reason(f"{path}:2") == "not-a-matrix"

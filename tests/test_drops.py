@@ -16,7 +16,7 @@ def test_in_is_kept_plus_dropped():
     assert ledger.bad_percent == 40.0
 
 
-def test_nothing_in_is_not_bad():
+def test_an_empty_run_is_not_bad():
     assert Ledger().bad_percent == 0.0
 
 
@@ -27,7 +27,7 @@ def test_lines_are_json_even_for_broken_names():
     assert json.loads(line)["reason"] == "not-utf8"
 
 
-def test_too_many_bad_ones_are_refused():
+def test_too_many_bad_utterances_are_refused():
     ledger = Ledger()
     ledger.drop("a", "no-text")
     ledger.drop("b", "tone", bad=False)

@@ -22,13 +22,13 @@ def test_round_trip(tmp_path, name):
 
 
 def test_the_same_rows_make_the_same_gzip(tmp_path, monkeypatch):
-    made = []
+    files = []
     for now in (1e9, 2e9):
         monkeypatch.setattr("time.time", lambda now=now: now)
         with open_out(str(tmp_path / f"{now}.gz")) as f:
             f.write("x" * 99)
-        made.append((tmp_path / f"{now}.gz").read_bytes())
-    assert made[0] == made[1]
+        files.append((tmp_path / f"{now}.gz").read_bytes())
+    assert files[0] == files[1]
 
 
 @pytest.mark.parametrize("opener", [open_out, open_out_bytes])
@@ -55,13 +55,13 @@ def test_a_pipe_stays_a_pipe(tmp_path):
     assert fifo.is_fifo()
 
 
-def test_standard_output_has_a_name_too():
+def test_dev_stdout_can_be_written():
     command = "from ds2cli.io import open_out\nwith open_out('/dev/stdout') as f: f.write('x')"
     done = subprocess.run([sys.executable, "-c", command], stdout=subprocess.PIPE, check=True)
     assert done.stdout == b"x"
 
 
-def test_a_link_is_followed(tmp_path):
+def test_a_symbolic_link_is_followed(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "real")
     with open_out(str(tmp_path / "link")) as f:
         f.write("x")
@@ -69,36 +69,36 @@ def test_a_link_is_followed(tmp_path):
     assert (tmp_path / "real").read_text() == "x"
 
 
-def test_missing_folders_are_made(tmp_path):
+def test_missing_folders_are_created(tmp_path):
     with open_out(str(tmp_path / "a" / "b" / "c")) as f:
         f.write("x")
     assert (tmp_path / "a" / "b" / "c").read_text() == "x"
 
 
 @pytest.mark.parametrize("name", ["missing", ".", "file/x"])
-def test_what_cannot_be_read_is_one_sentence(tmp_path, name):
+def test_an_unreadable_input_is_a_data_error(tmp_path, name):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=str(tmp_path)), open_in(str(tmp_path / name)):
         pass
 
 
 @pytest.mark.parametrize("broken", [gzip.compress(b"x" * 1000)[:20], gzip.compress(b"")[:10] + b"\xff" * 20])
-def test_a_broken_gzip_is_one_sentence(tmp_path, broken):
+def test_a_broken_gzip_file_is_a_data_error(tmp_path, broken):
     path = tmp_path / "a.gz"
     path.write_bytes(broken)
     with pytest.raises(DataError, match="gzip"), open_in(str(path)) as f:
         f.read()
 
 
-def test_bytes_that_are_not_utf8_survive_to_be_reported(tmp_path):
+def test_bytes_that_are_not_utf8_become_surrogates(tmp_path):
     (tmp_path / "a").write_bytes("é\n".encode("latin-1"))
     with open_in(str(tmp_path / "a")) as f:
         assert f.read() == "\udce9\n"
 
 
-def test_an_error_of_another_file_is_not_blamed_on_the_output(tmp_path):
-    with pytest.raises(DataError, match=r"gone\.wav: no such file or directory$"), open_out(str(tmp_path / "out")):
-        (tmp_path / "gone.wav").open()
+def test_an_error_of_another_file_names_that_file(tmp_path):
+    with pytest.raises(DataError, match=r"missing\.wav: no such file or directory$"), open_out(str(tmp_path / "out")):
+        (tmp_path / "missing.wav").open()
     with pytest.raises(DataError, match=r"out: cannot be written: no space left"), open_out(str(tmp_path / "out")):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []

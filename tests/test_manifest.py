@@ -14,7 +14,7 @@ def rows(*ids):
     return [{"id": i} for i in ids]
 
 
-def test_a_row_comes_back_with_the_fields_nobody_knows(tmp_path):
+def test_unknown_fields_are_kept(tmp_path):
     path = str(tmp_path / "a.jsonl")
     given = [{"id": "é", "text": "你好", "mood": {"x": [1]}}]
     assert manifest.write(path, given) == 1
@@ -40,23 +40,25 @@ def test_a_row_comes_back_with_the_fields_nobody_knows(tmp_path):
         ('{"id": "a", "text": "x", "duration": true}\n', "wrong-type"),
         ('{"id": "a", "text": "x", "num_frames": 1.5}\n', "wrong-type"),
         ('{"id": "a", "text": "x", "speed": "fast"}\n', "wrong-type"),
-        pytest.param(f'{{"id": "a", "text": "x", "duration": {"1" * 400}}}\n', "wrong-type", id="beyond a float"),
+        pytest.param(
+            f'{{"id": "a", "text": "x", "duration": {"1" * 400}}}\n', "wrong-type", id="too large for a float"
+        ),
         pytest.param(f'{{"id": "a", "text": "x", "n": {"1" * 5000}}}\n', "not-json", id="5000 digits"),
         pytest.param(f'{{"id": "a", "text": "x", "n": {"[" * 200000}}}\n', "not-json", id="deep"),
     ],
 )
-def test_what_is_wrong_with_a_line_has_a_name(line, reason):
+def test_bad_lines_have_reasons(line, reason):
     with pytest.raises(BadUtterance) as e:
         manifest.parse(line, ("id", "text"))
     assert e.value.reason == reason
 
 
-def test_a_known_field_that_is_null_is_one_that_is_not_there():
+def test_a_known_field_that_is_null_is_missing():
     line = '{"id":"a","text":null,"duration":null,"offset":null,"feats":null,"speed":null,"mood":null}'
     assert manifest.parse(line) == {"id": "a", "mood": None}
 
 
-def test_a_bad_row_costs_one_utterance_and_is_counted(tmp_path):
+def test_a_bad_row_is_dropped_and_counted(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"id":"a"}\n{"id":"b"\n{"id":"c"}\n{"id":"c"}\n{"id":"d","text":1}\n')
     ledger = Ledger()
@@ -69,7 +71,7 @@ def test_a_bad_row_costs_one_utterance_and_is_counted(tmp_path):
     assert ledger.kept + ledger.dropped == 5
 
 
-def test_without_a_ledger_the_line_is_named(tmp_path):
+def test_without_a_ledger_a_bad_row_is_an_error_with_its_line(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"id":"a"}\n{"id":"b"\n')
     with pytest.raises(DataError, match=r"a\.jsonl:2: "):
@@ -77,7 +79,7 @@ def test_without_a_ledger_the_line_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("ledger", [None, Ledger()])
-def test_rows_out_of_order_stop_the_run(tmp_path, ledger):
+def test_unsorted_ids_are_an_error(tmp_path, ledger):
     path = tmp_path / "a.jsonl"
     path.write_text('{"id":"b"}\n{"id":"a"}\n')
     with pytest.raises(DataError, match="ds2 data sort"):
@@ -89,7 +91,7 @@ def test_order_is_by_code_point():
     assert sorted(names) == sorted(names, key=lambda s: s.encode())
 
 
-def test_unsorted_output_never_appears(tmp_path):
+def test_unsorted_output_is_not_written(tmp_path):
     path = tmp_path / "a.jsonl"
     with pytest.raises(DataError, match="sorted"):
         manifest.write(str(path), rows("b", "a"))
@@ -111,7 +113,7 @@ def test_a_folder_can_be_moved_with_its_manifest(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_join_is_a_dictionary_join(seed):
+def test_join_is_a_full_outer_join(seed):
     draw = random.Random(seed)
     left, right = (sorted(draw.sample("abcdefgh", draw.randint(0, 8))) for _ in range(2))
     joined = list(manifest.join(rows(*left), rows(*right)))
@@ -119,7 +121,7 @@ def test_join_is_a_dictionary_join(seed):
     assert [(a and a["id"], b and b["id"]) for a, b in joined] == want
 
 
-def test_a_pipe_has_no_folder_whatever_its_name(tmp_path):
+def test_base_folder_of_files_and_pipes(tmp_path):
     for path, folder in {"-": "", "/dev/null": "", "a.jsonl": "", "/x/a.jsonl": "/x"}.items():
         assert manifest.base_folder(path) == folder
     pipe = tmp_path / "pipe"
@@ -127,7 +129,7 @@ def test_a_pipe_has_no_folder_whatever_its_name(tmp_path):
     assert manifest.base_folder(str(pipe)) == ""
 
 
-def test_what_the_shell_redirects_is_the_file_it_redirects_to(tmp_path, monkeypatch):
+def test_paths_are_relative_to_a_redirected_file(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     monkeypatch.chdir(tmp_path)
     row = {"id": "a", "feats": "feats/a.ark:2"}
@@ -139,7 +141,7 @@ def test_what_the_shell_redirects_is_the_file_it_redirects_to(tmp_path, monkeypa
         monkeypatch.setattr("sys.stdin", file)
         assert list(manifest.read("-")) == [row]
         assert manifest.base_folder(f"/dev/fd/{file.fileno()}") == str(tmp_path / "data")
-    # whoever still has a deleted file open only knows the name it had
+    # the stream of a deleted file still has its old name
     with Path("data/b.jsonl").open("w") as file:
         (tmp_path / "data/b.jsonl").unlink()
         assert manifest.base_folder("-", file) == ""

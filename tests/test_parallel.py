@@ -15,16 +15,16 @@ ROOT = Path(__file__).parents[1]
 
 
 class Doubler:
-    """Writes what it saw to a file of its own, and leaves a mark of how it ended."""
+    """A worker that doubles items, and writes the items it got to NUMBER.ok, or NUMBER.failed after an error."""
 
     def __init__(self, folder, number):
-        self.folder, self.number, self.seen = folder, number, []
+        self.folder, self.number, self.items = folder, number, []
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, error, trace):
-        (self.folder / f"{self.number}.{'ok' if kind is None else 'gone'}").write_text(repr(self.seen))
+        (self.folder / f"{self.number}.{'ok' if kind is None else 'failed'}").write_text(repr(self.items))
 
     def __call__(self, item):
         if item == "die":
@@ -34,35 +34,37 @@ class Doubler:
         if item == "slow":
             time.sleep(0.05)
             return item
-        self.seen.append(item)
+        self.items.append(item)
         return 2 * item
 
     def result(self):
-        return len(self.seen)
+        return len(self.items)
 
 
 @pytest.mark.parametrize("nj", [1, 2])
 @pytest.mark.parametrize("count", [0, 100])
 def test_results_come_in_order(tmp_path, nj, count):
-    ends = []
-    assert list(map_ordered(partial(Doubler, tmp_path), range(count), nj, ends.append)) == [2 * i for i in range(count)]
-    assert len(ends) == nj
-    assert sum(ends) == count
+    results = []
+    assert list(map_ordered(partial(Doubler, tmp_path), range(count), nj, results.append)) == [
+        2 * i for i in range(count)
+    ]
+    assert len(results) == nj
+    assert sum(results) == count
     assert len(list(tmp_path.glob("*.ok"))) == nj
 
 
-def test_long_messages_do_not_block_both_ends(tmp_path):
+def test_long_messages_do_not_deadlock(tmp_path):
     items = ["x" * 300_000 for _ in range(50)]
     assert [len(r) for r in map_ordered(partial(Doubler, tmp_path), items, 2, lambda _: None)] == [600_000] * 50
 
 
-def test_who_does_what_does_not_depend_on_time(tmp_path):
+def test_items_are_assigned_in_turn(tmp_path):
     for _ in range(2):
         list(map_ordered(partial(Doubler, tmp_path), range(40), 2, lambda _: None))
         assert (tmp_path / "1.ok").read_text() == repr([i for i in range(40) if i // 8 % 2 == 0])
 
 
-def test_items_are_taken_as_they_are_needed(tmp_path):
+def test_items_are_read_lazily(tmp_path):
     taken = []
 
     def items():
@@ -74,23 +76,23 @@ def test_items_are_taken_as_they_are_needed(tmp_path):
     assert next(results) == 0
     assert len(taken) < 100
     results.close()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["1.gone", "2.gone"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["1.failed", "2.failed"]
 
 
 @pytest.mark.parametrize("nj", [1, 2])
-def test_an_error_in_a_job_is_raised_here(tmp_path, nj):
+def test_an_error_in_a_worker_is_raised_in_the_parent(tmp_path, nj):
     with pytest.raises(Ds2Error, match="no such thing"):
         list(map_ordered(partial(Doubler, tmp_path), [1, "raise", 2], nj, lambda _: None))
     assert not list(tmp_path.glob("*.ok"))
 
 
-def test_a_dead_process_is_an_error_of_one_line(tmp_path):
+def test_a_dead_process_is_an_error(tmp_path):
     with pytest.raises(Ds2Error, match="a worker process died"):
         list(map_ordered(partial(Doubler, tmp_path), [1, "die", 2], 2, lambda _: None))
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_no_process_outlives_its_parent(tmp_path, how):
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])
+def test_no_process_outlives_its_parent(tmp_path, signal_number):
     code = (
         "from functools import partial; from pathlib import Path; from tests.test_parallel import Doubler\n"
         "from ds2cli.parallel import map_ordered\n"
@@ -108,10 +110,10 @@ def test_no_process_outlives_its_parent(tmp_path, how):
     )
     parent.stdout.readline()
     # Ctrl-C reaches the whole group, SIGKILL only the parent
-    os.killpg(parent.pid, how) if how == signal.SIGINT else parent.kill()
+    os.killpg(parent.pid, signal_number) if signal_number == signal.SIGINT else parent.kill()
     parent.wait(20)
     parent.stdout.close()
     until = time.monotonic() + 10
-    while len(list(tmp_path.glob("*.gone"))) < 2 and time.monotonic() < until:
+    while len(list(tmp_path.glob("*.failed"))) < 2 and time.monotonic() < until:
         time.sleep(0.05)
-    assert sorted(p.name for p in tmp_path.glob("*.*") if p.suffix != ".py") == ["1.gone", "2.gone"]
+    assert sorted(p.name for p in tmp_path.glob("*.*") if p.suffix != ".py") == ["1.failed", "2.failed"]

@@ -11,7 +11,7 @@ from ds2cli import ui
         (0, 40, 0.0, "0/40 utt, 0.0 utt/s"),
     ],
 )
-def test_progress_says_count_rate_and_what_is_left(done, total, seconds, text):
+def test_progress_text(done, total, seconds, text):
     assert ui.progress_text(done, total, seconds, "utt") == text
 
 
@@ -19,7 +19,7 @@ def test_progress_passes_items_through():
     assert list(ui.progress(iter("abc"), "x")) == ["a", "b", "c"]
 
 
-def test_people_read_standard_error(capsys):
+def test_log_and_warn_write_to_standard_error(capsys):
     ui.log("hello é")
     ui.warn("mind")
     ui.echo("result")
@@ -27,7 +27,7 @@ def test_people_read_standard_error(capsys):
     assert (out, err) == ("result\n", "hello é\nwarning: mind\n")
 
 
-def test_a_line_with_broken_bytes_does_not_break_the_log(capsys):
+def test_a_line_with_invalid_bytes_can_be_logged(capsys):
     ui.log("caf\udce9")
     assert "caf?" in capsys.readouterr().err
 

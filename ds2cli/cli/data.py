@@ -1,4 +1,4 @@
-"""`ds2 data …`: check, sort, choose, cut, join and count the rows of manifests."""
+"""`ds2 data …`: check, sort, select, split, merge and count the rows of manifests."""
 
 from __future__ import annotations
 
@@ -14,31 +14,35 @@ from ds2cli.config.data import SplitConfig, SubsetConfig, ValidateConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check, sort, choose, cut, join and count rows.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Check, sort, select, split, merge and count the rows of manifests.",
+)
 
 
 @app.command()
 @with_config(ValidateConfig)
 def validate(config: ValidateConfig, in_: In = "-") -> None:
-    """Check every row of a manifest; exit 3 and name `path:line` when one is broken."""
-    from ds2cli.stages.data import faults
+    """Check each row of a manifest; print `path:line` of each faulty row, and exit with status 3 if there are any."""
+    from ds2cli.stages.data import find_errors
 
-    rows = broken = 0
-    for fault in ui.progress(faults(config, in_), "validate"):
+    rows = faulty = 0
+    for error in ui.progress(find_errors(config, in_), "validate"):
         rows += 1
-        if fault:
-            broken += 1
-            if broken <= config.most:
-                ui.log(fault)
-    if broken:
-        raise DataError(f"{in_}: {broken} of {rows} rows are broken (ds2 data fix keeps what can be kept)")
-    ui.log(f"{in_}: {rows} rows are good")
+        if error:
+            faulty += 1
+            if faulty <= config.most:
+                ui.log(error)
+    if faulty:
+        raise DataError(f"{in_}: {faulty} of {rows} rows are faulty (ds2 data fix repairs or drops them)")
+    ui.log(f"{in_}: all {rows} rows are valid")
 
 
 @app.command()
 @with_config(StageConfig)
 def sort(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
-    """Sort rows by id as the other stages expect them; duplicates and broken rows are dropped."""
+    """Sort rows by id, as all commands expect them; drop duplicate ids and malformed rows."""
     from ds2cli.stages import data
 
     ledger = Ledger()
@@ -48,7 +52,7 @@ def sort(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
 @app.command()
 @with_config(StageConfig)
 def fix(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
-    """Sort rows, clean their texts (Unicode form, case, punctuation, CRLF) and drop what cannot be used."""
+    """Sort rows, normalise their texts (Unicode form, case, punctuation, CRLF) and drop unusable ones."""
     from ds2cli.stages import data
 
     ledger = Ledger()
@@ -58,7 +62,7 @@ def fix(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
 @app.command()
 @with_config(SubsetConfig)
 def subset(config: SubsetConfig, in_: In = "-", out: Out = "-") -> None:
-    """Keep the rows that meet every condition given."""
+    """Keep the rows that meet all conditions."""
     from ds2cli.stages import data
 
     filter_rows("subset", config, in_, out, needs=("id",), run=lambda rows, ledger: data.subset(config, rows, ledger))
@@ -69,14 +73,19 @@ def subset(config: SubsetConfig, in_: In = "-", out: Out = "-") -> None:
 def split(
     config: SplitConfig,
     in_: In,
-    out: Annotated[str, typer.Argument(metavar="OUT", help="Name of the parts, with JOB for the number: x.JOB.jsonl.")],
+    out: Annotated[
+        str,
+        typer.Argument(
+            metavar="OUT", help="Manifests to write; JOB in the name becomes the number of the part: x.JOB.jsonl."
+        ),
+    ],
 ) -> None:
-    """Cut a manifest into --parts files for parallel jobs; `combine` puts them together again."""
+    """Split a manifest into --parts files for parallel jobs; `combine` merges them again."""
     from ds2cli.errors import UsageError
     from ds2cli.stages import data
 
     if "JOB" not in out:
-        raise UsageError(f"{out}: the name of the parts needs JOB in it, as {out.removesuffix('.jsonl')}.JOB.jsonl")
+        raise UsageError(f"{out}: OUT must contain JOB, such as {out.removesuffix('.jsonl')}.JOB.jsonl")
     for job, part in enumerate(data.split(config, list(manifest.read(in_))), start=1):
         manifest.write(out.replace("JOB", str(job)), part)
     save_config(config, out.replace("JOB", "all"))
@@ -86,14 +95,16 @@ def split(
 @with_config(StageConfig)
 def combine(
     config: StageConfig,
-    files: Annotated[list[str], typer.Argument(metavar="IN… OUT", help="Manifests to join, then the one to write.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="IN… OUT", help="Manifests to merge, then the manifest to write.")
+    ],
 ) -> None:
-    """Join sorted manifests into one; ids must not be in two of them."""
+    """Merge sorted manifests into one; a repeated id counts as bad and is dropped."""
     from ds2cli.errors import UsageError
     from ds2cli.stages import data
 
     if len(files) < 2:
-        raise UsageError("combine: expected at least one IN and the OUT, got one name")
+        raise UsageError("combine: expected at least one IN and OUT, got one name")
     *sources, out = files
     ledger = Ledger()
     rows = data.combine([manifest.read(source, ledger=ledger) for source in sources], ledger)
@@ -103,59 +114,67 @@ def combine(
 @app.command()
 def augment(
     in_: In,
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder for the files, ID.wav.")],
-    config: Annotated[str | None, typer.Option(metavar="FILE", help="Settings of a training (TOML).")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="As in `ds2 train`.")] = None,
-    epoch: Annotated[int, typer.Option(help="Epoch of the training, from 0.", min=0)] = 0,
-    first: Annotated[int, typer.Option(help="How many of IN's recordings.", min=1)] = 5,
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder for the WAV files, ID.wav.")],
+    config: Annotated[
+        str | None, typer.Option(metavar="FILE", help="TOML file of training settings, as for `ds2 train`.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A training setting, such as augment.noise=noise.jsonl."),
+    ] = None,
+    epoch: Annotated[int, typer.Option(help="Training epoch, from 0.", min=0)] = 0,
+    first: Annotated[int, typer.Option(help="Number of recordings to take from IN.", min=1)] = 5,
     rate: Annotated[int, typer.Option(help="Sample rate of the features (Hz).", min=1000, max=192000)] = 16000,
 ) -> None:
-    """Write recordings as `ds2 train` would hear them in an epoch: other speed, room, noise.
+    """Write recordings as `ds2 train` augments them in one epoch: changed speed, reverberation, noise.
 
-    Only what is done to the recording is heard, not masks and other changes of the spectrogram.
+    Masks and other changes of the spectrogram are not included.
 
-    Example: ds2 data augment train.jsonl heard/ --set augment.noise=noise.jsonl --set augment.noise_share=1
+    Example: ds2 data augment train.jsonl augmented/ --set augment.noise=noise.jsonl --set augment.noise_share=1
     """
     from itertools import islice
 
     from ds2cli.config.base import build, parse_set, read_toml
     from ds2cli.config.featurize import SpectrogramConfig
     from ds2cli.config.train import TrainConfig
-    from ds2cli.stages.augment import hear, listener
+    from ds2cli.stages.augment import open_augmenter, write_augmented
 
     sources = [(config, read_toml(config))] if config else []
     train = build(TrainConfig, *sources, *((f"--set {s}", parse_set(s)) for s in set_ or []))
-    make, ledger = listener(train.augment, train.seed, SpectrogramConfig(sample_rate=rate)), Ledger()
+    augmenter, ledger = open_augmenter(train.augment, train.seed, SpectrogramConfig(sample_rate=rate)), Ledger()
     rows = islice(manifest.read(in_, ("id", "audio_filepath"), ledger), first)
-    for name, said in hear(make, epoch, rows, folder, ledger):
-        ui.say(f"{name}\t{said}")
-    for bank in (make.noise, make.rooms):
-        for path, why in bank.failed.items() if bank else ():
-            ui.warn(f"augment: {path} was not used: {why}")
+    for name, effects in write_augmented(augmenter, epoch, rows, folder, ledger):
+        ui.echo(f"{name}\t{effects}")
+    for pool in (augmenter.noise, augmenter.impulse_responses):
+        for path, reason in pool.failures.items() if pool else ():
+            ui.warn(f"augment: {path} was not used: {reason}")
     report_drops("augment", StageConfig(), "-", ledger)
-    ledger.refuse("augment", train.max_bad)
+    ledger.enforce_max_bad("augment", train.max_bad)
 
 
 @app.command()
 def show(
     in_: In = "-",
-    ids: Annotated[list[str] | None, typer.Argument(metavar="ID…", help="Only these utterances.")] = None,
-    most: Annotated[int, typer.Option(help="How many rows at the most.", min=1)] = 10,
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ID…", help="Ids of the utterances to print [default: the first ones]."),
+    ] = None,
+    most: Annotated[int, typer.Option(help="Maximum number of rows.", min=1)] = 10,
 ) -> None:
-    """Print rows for reading: a line a field."""
+    """Print rows for reading, one line per field."""
     from itertools import islice
 
     rows = (row for row in manifest.read(in_) if not ids or row["id"] in ids)
     for row in islice(rows, most):
         for name, value in row.items():
-            ui.say(f"{name:>16}  {value}")
-        ui.say()
+            ui.echo(f"{name:>16}  {value}")
+        ui.echo()
 
 
 @app.command()
 def stats(in_: In = "-") -> None:
-    """Print counts of a manifest: utterances, hours, durations, speakers, words, characters."""
+    """Print statistics of a manifest: utterances, hours, durations, speakers, words, characters."""
     from ds2cli.stages import data
 
     for name, value in data.stats(manifest.read(in_)).items():
-        ui.say(f"{name:>22}  {value}")
+        ui.echo(f"{name:>22}  {value}")

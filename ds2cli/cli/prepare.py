@@ -21,18 +21,18 @@ CORPORA = ", ".join(sorted(module.name for module in pkgutil.iter_modules(ds2cli
 def prepare(
     config: PrepareConfig,
     corpus: Annotated[str, typer.Argument(metavar="CORPUS", help=f"One of {CORPORA}.")],
-    src: Annotated[str, typer.Argument(metavar="SRC", help="Folder of the corpus, or the table of csv.")],
+    src: Annotated[str, typer.Argument(metavar="SRC", help="Folder of the corpus; for csv, the table.")],
     out: Out = "-",
 ) -> None:
-    """Write a row for each utterance of a corpus: id, audio, duration, text. What cannot be used is dropped by reason.
+    """Write a manifest of a corpus: the id, audio file, duration and text of each usable utterance.
 
     Example: ds2 prepare librispeech LibriSpeech data/train.jsonl --part train-clean-100
     """
     from ds2cli.stages import prepare as stage
 
-    stage.corpus(corpus, config)
+    stage.load_corpus(corpus, config)
     if config.download:
-        stage.fetch(corpus, src, config)
+        stage.download(corpus, src, config)
     ledger = Ledger()
     rows = ui.progress(stage.run(corpus, src, config, ledger), f"prepare {corpus}")
     write_rows("prepare", config, out, rows, ledger)

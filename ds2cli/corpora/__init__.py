@@ -1,5 +1,6 @@
-"""One file a corpus, found by its file name.
+"""One file per corpus, found by its file name.
 
-`prepare(source, config, ledger)` yields its rows in any order; `OPTIONS` names the settings it reads, of those that not
-every corpus has; `fetch(source, lang)`, where there is one, downloads it. The docstring says what the corpus is.
+`prepare(source, config, ledger)` yields the rows, in any order; `OPTIONS` names the settings it reads, besides those
+that every corpus reads; the optional `download(source, lang)` fetches the corpus. The docstring says what the corpus
+is, where it comes from, its licence and layout, and which recordings are dropped and why.
 """

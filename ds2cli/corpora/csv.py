@@ -1,8 +1,12 @@
-"""A table of recordings: CSV, TSV, LJSpeech's `id|text|normalised text`, or JSON lines as NeMo's.
+"""Your own table of recordings: CSV, TSV, LJSpeech's `id|text|normalised text`, or JSON Lines such as NeMo's.
 
-SRC is the table; `.gz` and `-` work. The first line decides how it is read: `{` starts JSON lines, else a tab, a bar or
-a comma separates columns. Columns are found by their usual names (Common Voice, LJSpeech, NeMo, Coqui) or named by
-`--audio-column` and its kin; a number names a column of a table without a header, from 0.
+What       Common Voice, LJSpeech, NeMo and Coqui tables work without options; licences are those of the corpora.
+Source     SRC is the table; `.gz` and `-` work.
+Layout     The first line decides the format: `{` starts JSON Lines, otherwise a tab, a bar or a comma separates the
+           columns. Columns have one of the usual names, or are named with --audio-column and so on; a number names a
+           column of a table without a header, from 0. Audio paths start from the folder of the table or a folder in it
+           such as clips/ or wavs/, with or without the ending of the file.
+Dropped    Lines with a wrong number of columns, bad JSON, text that is not UTF-8, or no audio path or text.
 """
 
 from __future__ import annotations
@@ -16,113 +20,111 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from ds2cli import io
-from ds2cli.audio.read import SUFFIXES
+from ds2cli import io, manifest
+from ds2cli.audio.read import AUDIO_SUFFIXES
 from ds2cli.config.prepare import PrepareConfig
-from ds2cli.corpora.folder import name_of
+from ds2cli.corpora.folder import id_from_path
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError, UsageError
 from ds2cli.manifest import Row
 
 OPTIONS = ("lang", "text", "numbers", "audio_column", "text_column", "id_column", "speaker_column", "audio_dir")
 
-USUAL = {
+USUAL_COLUMNS = {
     "audio": ("audio_filepath", "path", "audio", "audio_path", "wav_filename", "file_name", "filename", "file", "wav"),
     "text": ("sentence", "text", "transcript", "transcription", "normalized_text", "txt"),
     "id": ("id", "utt_id", "utt", "key"),
     "speaker": ("speaker", "speaker_id", "client_id", "spk"),
 }
-LJSPEECH = {"audio": "0", "text": "2", "id": "0", "speaker": None}
-PLACES = (".", "clips", "wavs", "wav", "audio", "..")
+LJSPEECH_COLUMNS = {"audio": "0", "text": "2", "id": "0", "speaker": None}
+AUDIO_DIRS = (".", "clips", "wavs", "wav", "audio", "..")
 
 Cells = dict[str, Any]
 
 
 def prepare(source: str, config: PrepareConfig, ledger: Ledger) -> Iterator[Row]:
     """Yield a row for each line of the table."""
-    place = _Places(source, config.audio_dir)
+    finder = _AudioFinder(source, config.audio_dir)
     with io.open_in(source) as f:
         lines = (line.rstrip("\r\n") + "\n" for line in f)
         first = next(lines, "").removeprefix("\ufeff")
         if not first.strip():
-            raise DataError(f"{source}: is empty, expected a table")
+            raise DataError(f"{source}: the file is empty, expected a table")
         columns: dict[str, str | None] | None
         if first.lstrip().startswith("{"):
-            table, columns = _json_lines(chain([first], lines)), _named(config)
+            table, columns = _read_json_lines(chain([first], lines)), _named_columns(config)
         else:
-            table, columns = _table(first, lines, config, source)
+            table, columns = _read_table(first, lines, config, source)
         for number, cells in table:
             where = f"{source}:{number}"
             try:
-                yield _row(cells, columns, place, config)
+                yield _make_row(cells, columns, finder, config)
             except BadUtterance as e:
                 ledger.drop(_id(cells, columns) or where, e.reason, f"{where}: {e.detail}")
 
 
-class _Places:
-    """Where the audio paths of a table start: the folder given, or the first near the table where one is found."""
+class _AudioFinder:
+    """Finds the audio files of a table: in the given folder, or else in the usual folders near the table."""
 
     def __init__(self, source: str, audio_dir: str | None) -> None:
         base = Path() if source == "-" else Path(source).parent
-        self.folders = [Path(audio_dir)] if audio_dir is not None else [base / place for place in PLACES]
+        self.folders = [Path(audio_dir)] if audio_dir is not None else [base / name for name in AUDIO_DIRS]
 
     def find(self, name: str) -> Path:
-        """The file of a name in the table, with or without an ending; the first guess when there is none."""
-        endings = [""] if Path(name).suffix.lower() in SUFFIXES else ["", *sorted(SUFFIXES)]
+        """The file that an audio path means, with or without its ending; a path in the first folder if none exists."""
+        endings = [""] if Path(name).suffix.lower() in AUDIO_SUFFIXES else ["", *sorted(AUDIO_SUFFIXES)]
         for folder in self.folders:
             for ending in endings:
                 path = folder / (name + ending)
                 if path.is_file():
-                    # all of a table's files are mostly in one place
+                    # usually all files of a table are in the same folder: search it first from now on
                     self.folders.remove(folder)
                     self.folders.insert(0, folder)
                     return Path(os.path.normpath(path))
         return self.folders[0] / name
 
 
-def _named(config: PrepareConfig) -> dict[str, str | None]:
-    return {kind: getattr(config, f"{kind}_column") for kind in USUAL}
+def _named_columns(config: PrepareConfig) -> dict[str, str | None]:
+    return {kind: getattr(config, f"{kind}_column") for kind in USUAL_COLUMNS}
 
 
-def _json_lines(lines: Iterable[str]) -> Iterator[tuple[int, Cells | BadUtterance]]:
+def _read_json_lines(lines: Iterable[str]) -> Iterator[tuple[int, Cells | BadUtterance]]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            cells = json.loads(line)
-        except json.JSONDecodeError as e:
-            yield number, BadUtterance("not-json", f"{e.msg} at column {e.colno}")
-            continue
-        yield number, cells if isinstance(cells, dict) else BadUtterance("not-json", "expected an object {…}")
+            yield number, manifest.parse_json(line)
+        except BadUtterance as e:
+            yield number, e
 
 
-def _table(
+def _read_table(
     first: str, lines: Iterable[str], config: PrepareConfig, source: str
 ) -> tuple[Iterator[tuple[int, Cells | BadUtterance]], dict[str, str | None]]:
     delimiter = next((d for d in "\t|" if d in first), ",")
-    # tabs and bars cannot be in a text, so quotes there are the text's own
+    # tabs and bars cannot be part of a text, so tables that use them do not quote, and quotes belong to the text
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
     reader = csv.reader(chain([first], lines), delimiter=delimiter, quoting=quoting)
     head = next(reader)
-    named = _named(config)
-    usual = {name for names in USUAL.values() for name in names}
+    named = _named_columns(config)
+    usual = {name for names in USUAL_COLUMNS.values() for name in names}
     numbers = [str(i) for i in range(len(head))]
     rows: Iterable[list[str]] = reader
     if any(name in named.values() or name in usual for name in head):
         names, columns = head, named
     elif delimiter == "|" and not any(named.values()):
-        columns = {**LJSPEECH, "text": str(min(2, len(head) - 1))}
+        columns = {**LJSPEECH_COLUMNS, "text": str(min(2, len(head) - 1))}
         names, rows = numbers, chain([head], reader)
     elif named["audio"] in numbers:
         names, rows, columns = numbers, chain([head], reader), named
     else:
         raise UsageError(
-            f"{source}:1: no column with a usual name among {', '.join(head)[:80]!r}; name them: --audio-column path "
-            "--text-column sentence, or by number from 0 when there is no header"
+            f"{source}:1: no column has a usual name: {', '.join(head)[:80]!r} (name them, such as --audio-column path "
+            "--text-column sentence, or give their numbers from 0 if the table has no header)"
         )
     for kind, name in columns.items():
         if name is not None and name not in names:
-            raise UsageError(f"--{kind}-column {name}: {source} has {', '.join(names)}")
+            raise UsageError(f"--{kind}-column {name}: no such column, {source} has {', '.join(names)}")
 
     def cells() -> Iterator[tuple[int, Cells | BadUtterance]]:
         for row in rows:
@@ -137,7 +139,7 @@ def _table(
 
 def _cell(cells: Cells, columns: dict[str, str | None], kind: str) -> Any:
     name = columns[kind]
-    names = (name,) if name is not None else USUAL[kind]
+    names = (name,) if name is not None else USUAL_COLUMNS[kind]
     return next((cells[n] for n in names if cells.get(n) not in (None, "")), None)
 
 
@@ -145,36 +147,38 @@ def _id(cells: Cells | BadUtterance, columns: dict[str, str | None]) -> str:
     if isinstance(cells, BadUtterance):
         return ""
     given, audio = _cell(cells, columns, "id"), _cell(cells, columns, "audio")
-    found = given or (name_of(Path(audio)) if isinstance(audio, str) else "")
-    return found.encode("utf-8", "replace").decode() if isinstance(found, str) else ""
+    name = given or (id_from_path(Path(audio)) if isinstance(audio, str) else "")
+    return name.encode("utf-8", "replace").decode() if isinstance(name, str) else ""
 
 
 def _seconds(cells: Cells, name: str) -> float:
     try:
         seconds = float(cells[name])
     except (KeyError, TypeError, ValueError):
-        raise BadUtterance("wrong-type", f"the {name} must be seconds, got {cells.get(name)!r}") from None
+        raise BadUtterance("wrong-type", f"the {name} must be a number of seconds, got {cells.get(name)!r}") from None
     if not 0 <= seconds < math.inf:
-        raise BadUtterance("wrong-type", f"the {name} must be seconds, got {seconds}")
+        raise BadUtterance("wrong-type", f"the {name} must be a number of seconds >= 0, got {seconds}")
     return seconds
 
 
-def _row(cells: Cells | BadUtterance, columns: dict[str, str | None], place: _Places, config: PrepareConfig) -> Row:
+def _make_row(
+    cells: Cells | BadUtterance, columns: dict[str, str | None], finder: _AudioFinder, config: PrepareConfig
+) -> Row:
     if isinstance(cells, BadUtterance):
         raise cells
-    values = {kind: _cell(cells, columns, kind) for kind in USUAL}
+    values = {kind: _cell(cells, columns, kind) for kind in USUAL_COLUMNS}
     for kind, value in values.items():
         if kind == "id" and isinstance(value, int):
             values[kind] = str(value)
         elif value is not None and not isinstance(value, str):
             raise BadUtterance("wrong-type", f"the {kind} must be a string, got {json.dumps(value)[:40]}")
         elif value is not None and any("\ud800" <= c <= "\udfff" for c in value):
-            raise BadUtterance("not-utf8", f"the {kind} is not UTF-8; Latin-1? (iconv -f latin1 -t utf-8)")
+            raise BadUtterance("not-utf8", f"the {kind} is not UTF-8, perhaps Latin-1 (iconv -f latin1 -t utf-8)")
     if values["audio"] is None:
         raise BadUtterance("no-audio-filepath", "the audio path is missing or empty")
     row: Row = {
-        "id": values["id"] or name_of(Path(values["audio"])),
-        "audio_filepath": str(place.find(values["audio"])),
+        "id": values["id"] or id_from_path(Path(values["audio"])),
+        "audio_filepath": str(finder.find(values["audio"])),
     }
     if config.text:
         if values["text"] is None:

@@ -1,7 +1,10 @@
-"""Your own recordings: audio files below a folder, each with its text beside it in a file of the same name with .txt.
+"""Your own recordings: a folder of audio files, each with a text file of the same name.
 
-`--no-text` takes the recordings alone, for decoding. The id is the path in the folder: "2024/call 7.wav" becomes
-2024-call_7.
+What       Anything in a format that `ds2` reads (WAV, FLAC, MP3, Opus, …); the licence is yours.
+Source     SRC is the folder; subfolders are searched too.
+Layout     `2024/call 7.wav` has its text in `2024/call 7.txt` and gets the id 2024-call_7, from its path in SRC.
+           `--no-text` takes recordings without texts, for decoding.
+Dropped    Recordings without a text, and texts that are not UTF-8.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ds2cli.audio.read import find
+from ds2cli.audio.read import find_audio
 from ds2cli.config.prepare import PrepareConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError
@@ -24,32 +27,32 @@ def prepare(source: str, config: PrepareConfig, ledger: Ledger) -> Iterator[Row]
     folder = Path(source)
     if not folder.is_dir():
         raise DataError(f"{source}: no such folder")
-    found = False
-    for path in find(folder):
-        found = True
-        row: Row = {"id": name_of(path.relative_to(folder)), "audio_filepath": str(path), "lang": config.lang}
+    is_empty = True
+    for path in find_audio(folder):
+        is_empty = False
+        row: Row = {"id": id_from_path(path.relative_to(folder)), "audio_filepath": str(path), "lang": config.lang}
         if config.text:
             try:
-                row["text"] = _text(path.with_suffix(".txt"))
+                row["text"] = _read_text(path.with_suffix(".txt"))
             except BadUtterance as e:
                 ledger.drop_error(row["id"], e)
                 continue
         yield row
-    if not found:
-        raise DataError(f"{source}: no audio file below it, expected .wav, .flac, .mp3, …")
+    if is_empty:
+        raise DataError(f"{source}: no audio file in this folder, expected .wav, .flac, .mp3, …")
 
 
-def name_of(path: Path) -> str:
+def id_from_path(path: Path) -> str:
     """An id made from a path: without its ending, `-` between folders, `_` for white space."""
     return re.sub(r"\s+", "_", "-".join(part for part in path.with_suffix("").parts if part not in ("/", "..")))
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
-        # utf-8-sig: a byte order mark that an editor of Windows put there is not text
+        # utf-8-sig: skip the byte order mark that some Windows editors write
         return path.read_text("utf-8-sig")
     except FileNotFoundError:
-        raise BadUtterance("no-text", f"no file {path}") from None
+        raise BadUtterance("no-text", f"no text file {path}") from None
     except UnicodeDecodeError as e:
         raise BadUtterance("not-utf8", f"{path}: byte {e.start} is not UTF-8 (iconv -f latin1 -t utf-8)") from e
     except OSError as e:

@@ -1,9 +1,10 @@
 """LibriSpeech: about 1,000 hours of read English audiobooks at 16 kHz.
 
 Licence    CC-BY 4.0 (Vassil Panayotov, Guoguo Chen, Daniel Povey, Sanjeev Khudanpur; ICASSP 2015).
-Where      OpenSLR 12; SRC is the folder that its archives make, "LibriSpeech".
-Layout     SUBSET/SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac, and beside them SPEAKER-CHAPTER.trans.txt with lines
-           `SPEAKER-CHAPTER-UTTERANCE TEXT`. --part names subsets, as train-clean-100,train-clean-360.
+Source     OpenSLR 12; SRC is the folder "LibriSpeech" that its archives unpack to.
+Layout     SUBSET/SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac; the SPEAKER-CHAPTER.trans.txt in the same folder has
+           lines `SPEAKER-CHAPTER-UTTERANCE TEXT`. --part selects subsets, such as train-clean-100,train-clean-360.
+Dropped    Texts without a recording and recordings without a text.
 """
 
 from __future__ import annotations
@@ -21,24 +22,25 @@ OPTIONS = ("part", "numbers")
 
 
 def prepare(source: str, config: PrepareConfig, ledger: Ledger) -> Iterator[Row]:
-    """Yield the rows of some subsets, or of all."""
+    """Yield the rows of the subsets in --part, or of all."""
     lists = sorted(Path(source).rglob("*.trans.txt"))
     if not lists:
-        raise DataError(f"{source}: no SPEAKER-CHAPTER.trans.txt below it, expected the folder LibriSpeech")
-    found = {_subset(path) for path in lists}
-    wanted = found if config.part == "all" else {name.strip() for name in config.part.split(",")}
-    if missing := wanted - found:
-        raise UsageError(f"--part {','.join(sorted(missing))}: not below {source}, found {', '.join(sorted(found))}")
+        raise DataError(f"{source}: no SPEAKER-CHAPTER.trans.txt in this folder, expected the folder LibriSpeech")
+    available = {_subset(path) for path in lists}
+    wanted = available if config.part == "all" else {name.strip() for name in config.part.split(",")}
+    if missing := wanted - available:
+        subsets = ", ".join(sorted(available))
+        raise UsageError(f"--part {','.join(sorted(missing))}: not in {source}, which has {subsets}")
     for path in lists:
         if _subset(path) in wanted:
-            yield from _chapter(path, ledger)
+            yield from _chapter_rows(path, ledger)
 
 
 def _subset(path: Path) -> str:
     return path.resolve().parts[-4]
 
 
-def _chapter(path: Path, ledger: Ledger) -> Iterator[Row]:
+def _chapter_rows(path: Path, ledger: Ledger) -> Iterator[Row]:
     recordings = {p.stem: p for p in path.parent.glob("*.flac")}
     speaker = path.name.split("-")[0]
     with io.open_in(str(path)) as f:
@@ -48,7 +50,7 @@ def _chapter(path: Path, ledger: Ledger) -> Iterator[Row]:
                 continue
             recording = recordings.pop(name, None)
             if recording is None:
-                ledger.drop(name, "missing-audio", f"{path}:{number}: no {name}.flac beside it")
+                ledger.drop(name, "missing-audio", f"{path}:{number}: no {name}.flac in the same folder")
                 continue
             row = {"id": name, "audio_filepath": str(recording), "text": text, "speaker": speaker, "lang": "en"}
             yield {**row, "split": _subset(path)}

@@ -1,4 +1,4 @@
-"""Open what augmentation mixes in, and hear what it makes of utterances."""
+"""Write augmented recordings to files, to listen to what `ds2 train` trains on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from ds2cli.audio.recording import Recording, recording
+from ds2cli.audio.recording import Recording, parse_recording
 from ds2cli.config.augment import AugmentConfig
 from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.drops import Ledger
@@ -19,11 +19,11 @@ from ds2cli.errors import BadUtterance
 from ds2cli.feats.spectrogram import gain
 from ds2cli.io import open_out_bytes
 from ds2cli.manifest import Row
-from ds2cli.train.augmenter import Augmenter, AugmentPlan, draw, frames_in
+from ds2cli.train.augmenter import Augmenter, AugmentPlan, count_frames, plan_augmentation
 from ds2cli.train.pools import open_pools
 
-LOUDEST = 0.99
-"""A file of 16 bits holds no more; what would be louder is written more quietly as a whole."""
+MAX_PEAK = 0.99
+"""16-bit files clip at 1: a recording with a higher peak is attenuated as a whole."""
 
 
 @dataclass(frozen=True)
@@ -32,54 +32,59 @@ class _Utterance:
     recording: Recording
     num_frames: int
     feats: str | None = None
-    least: int = 1
+    min_frames: int = 1
 
 
-def listener(config: AugmentConfig, seed: int, features: SpectrogramConfig) -> Augmenter:
-    """An augmenter for `hear`, which reads recordings only."""
-    noise, rooms = open_pools(config)
-    return Augmenter(config, features, seed, np.zeros(features.num_bins, np.float32), _no_features, noise, rooms)
+def open_augmenter(config: AugmentConfig, seed: int, features: SpectrogramConfig) -> Augmenter:
+    """An augmenter for `write_augmented`, which reads recordings and no stored features."""
+    noise, impulse_responses = open_pools(config)
+    return Augmenter(
+        config, features, seed, np.zeros(features.num_bins, np.float32), _no_features, noise, impulse_responses
+    )
 
 
-def hear(make: Augmenter, epoch: int, rows: Iterable[Row], folder: str, ledger: Ledger) -> Iterator[tuple[str, str]]:
-    """Write each row's recording as `ds2 train` would see it in that epoch, to FOLDER/ID.wav; yield id and what it got.
+def write_augmented(
+    augmenter: Augmenter, epoch: int, rows: Iterable[Row], folder: str, ledger: Ledger
+) -> Iterator[tuple[str, str]]:
+    """Write each recording, augmented as in that epoch of `ds2 train`, to FOLDER/ID.wav; yield its id and the changes.
 
-    At the level of the features, -20 dBFS, in 16 bits. Masks and what else is done to spectrograms cannot be heard.
+    Files have 16 bits and the level of the features, -20 dBFS. Masks and other changes of the spectrogram are left out.
     """
-    features = make.features
+    features = augmenter.features
     for row in rows:
         try:
-            of = recording(row)
-            if of is None:
+            recording = parse_recording(row)
+            if recording is None:
                 raise BadUtterance("no-audio-filepath", "the field 'audio_filepath' is missing")
-            utterance = _Utterance(row["id"], of, frames_in(of, features) or 0)
-            sound = make.sound(utterance, epoch)
-            sound = sound * gain(sound, features.level_db)
-            peak = float(np.abs(sound).max(initial=0.0))
+            utterance = _Utterance(row["id"], recording, count_frames(recording, features) or 0)
+            samples = augmenter.waveform(utterance, epoch)
+            samples = samples * gain(samples, features.level_db)
+            peak = float(np.abs(samples).max(initial=0.0))
         except BadUtterance as e:
             ledger.drop_error(row["id"], e)
             continue
         ledger.kept += 1
         path = os.path.join(folder, row["id"].replace("/", "_") + ".wav")
-        _write(path, sound * np.float32(LOUDEST / max(peak, LOUDEST)), features.sample_rate)
-        yield row["id"], _said(make, draw(make.config, make.seed, epoch, row["id"]), len(sound))
+        _write_wav(path, samples * np.float32(MAX_PEAK / max(peak, MAX_PEAK)), features.sample_rate)
+        plan = plan_augmentation(augmenter.config, augmenter.seed, epoch, row["id"])
+        yield row["id"], _describe(augmenter, plan, len(samples))
 
 
-def _said(make: Augmenter, drawn: AugmentPlan, num_samples: int) -> str:
-    """What was mixed in; not what was to be, and could not be read."""
-    drawn = replace(
-        drawn,
-        room=None if make.room(drawn) is None else drawn.room,
-        snr_db=None if make.pieces(drawn, num_samples) is None else drawn.snr_db,
+def _describe(augmenter: Augmenter, plan: AugmentPlan, num_samples: int) -> str:
+    """The changes made, without noise and impulse responses that could not be read."""
+    plan = replace(
+        plan,
+        impulse_response=None if augmenter.impulse_response(plan) is None else plan.impulse_response,
+        snr_db=None if augmenter.noise_samples(plan, num_samples) is None else plan.snr_db,
     )
-    parts = [f"speed {drawn.speed:g}"] if drawn.speed != 1 else []
-    parts += [f"shift {1000 * drawn.shift_s:.1f} ms"] if drawn.shift_s else []
-    parts += ["room"] if drawn.room is not None else []
-    parts += [f"noise at {drawn.snr_db:.1f} dB"] if drawn.snr_db is not None else []
-    return ", ".join(parts) or "as it is"
+    parts = [f"speed {plan.speed:g}"] if plan.speed != 1 else []
+    parts += [f"shift {1000 * plan.shift_s:.1f} ms"] if plan.shift_s else []
+    parts += ["reverberation"] if plan.impulse_response is not None else []
+    parts += [f"noise at {plan.snr_db:.1f} dB"] if plan.snr_db is not None else []
+    return ", ".join(parts) or "unchanged"
 
 
-def _write(path: str, samples: NDArray[np.float32], rate: int) -> None:
+def _write_wav(path: str, samples: NDArray[np.float32], rate: int) -> None:
     data = io.BytesIO()
     soundfile.write(data, samples, rate, "PCM_16", format="WAV")
     with open_out_bytes(path) as f:

@@ -1,4 +1,4 @@
-"""Plumbing of manifests: check, sort, choose, cut, join and count rows. Pure functions on rows."""
+"""Check, sort, select, split, merge and count the rows of manifests."""
 
 from __future__ import annotations
 
@@ -19,24 +19,29 @@ from ds2cli.errors import BadUtterance, DataError, UsageError
 from ds2cli.manifest import Row
 
 
-def faults(config: ValidateConfig, path: str) -> Iterator[str | None]:
-    """One item a row: None when it is good, else `path:line: what is wrong`."""
+def find_errors(config: ValidateConfig, path: str) -> Iterator[str | None]:
+    """One item per row: `path:line: what is wrong` for the first error in the row, None if there is none."""
     from ds2cli.text.normalize import normalize
 
     needs = [n.strip() for n in config.needs.split(",") if n.strip()]
-    folder = manifest.folder_of(path)
+    folder = manifest.base_folder(path)
     last = ""
-    for where, line in manifest.lines(path):
+    for where, line in manifest.read_lines(path):
         try:
             row = manifest.parse(line, needs)
             if "id" in row and row["id"] <= last:
-                what = "appears twice" if row["id"] == last else f"comes after {last!r} (fix: ds2 data sort)"
-                raise BadUtterance("order", f"id {row['id']!r} {what}")
+                error = (
+                    "appears twice"
+                    if row["id"] == last
+                    else f"comes after {last!r}, expected sorted ids (ds2 data sort)"
+                )
+                raise BadUtterance("order", f"id {row['id']!r} {error}")
             last = row.get("id", last)
             if row.get("duration") == 0:
-                raise BadUtterance("duration", "duration is 0 s")
-            if config.normalized and isinstance(row.get("text"), str) and normalize(row["text"]) != row["text"]:
-                raise BadUtterance("text", f"text {row['text'][:40]!r} is not clean, {normalize(row['text'])[:40]!r}")
+                raise BadUtterance("duration", "the duration is 0 s")
+            if config.normalized and (clean := normalize(row.get("text", ""))) != row.get("text", ""):
+                detail = f"the text {row['text'][:40]!r} is not normalised, expected {clean[:40]!r} (ds2 data fix)"
+                raise BadUtterance("text", detail)
             if config.files:
                 _check_files(row, folder)
         except BadUtterance as e:
@@ -46,32 +51,32 @@ def faults(config: ValidateConfig, path: str) -> Iterator[str | None]:
 
 
 def _check_files(row: Row, folder: str) -> None:
-    for name in manifest.PATHS:
+    for name in manifest.PATH_FIELDS:
         if name not in row:
             continue
-        file = row[name] if name == "audio_filepath" else row[name].rpartition(":")[0]
-        if not os.path.isfile(os.path.join(folder, file)):
-            raise BadUtterance("vanished", f"{name}: no file {os.path.join(folder, file)}")
+        file = os.path.join(folder, row[name] if name == "audio_filepath" else row[name].rpartition(":")[0])
+        if not os.path.isfile(file):
+            raise BadUtterance("vanished", f"{name}: no file {file}")
 
 
 def sort(path: str, ledger: Ledger) -> Iterator[Row]:
-    """The rows of `path` in order of id; rows that are not usable are dropped, of equal ids the first is kept."""
-    folder = manifest.folder_of(path)
+    """The rows of `path` sorted by id; malformed rows are dropped, and repeated ids after the first."""
+    folder = manifest.base_folder(path)
     rows: dict[str, Row] = {}
-    for where, line in manifest.lines(path):
+    for where, line in manifest.read_lines(path):
         try:
             row = manifest.parse(line.removeprefix("\ufeff").rstrip("\r\n") + "\n")
             if row["id"] in rows:
-                raise BadUtterance("duplicate-id", f"{where}: id {row['id']!r} was there already")
+                raise BadUtterance("duplicate-id", f"id {row['id']!r} appears more than once")
         except BadUtterance as e:
             ledger.drop(where, e.reason, e.detail)
             continue
-        rows[row["id"]] = manifest.moved_to(row, folder)
+        rows[row["id"]] = manifest.rebase_paths(row, folder)
     yield from (rows[name] for name in sorted(rows))
 
 
 def fix(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
-    """Clean the texts (Unicode form, case, punctuation) and leave out what cannot be used."""
+    """Normalise the texts (Unicode form, case, punctuation); drop rows with unusable texts or missing files."""
     from ds2cli.text.normalize import normalize
 
     for row in rows:
@@ -86,16 +91,16 @@ def fix(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
 
 
 def subset(config: SubsetConfig, rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
-    """The rows that meet every condition of the settings; the others are dropped on purpose."""
-    ids = _listed(config.ids) if config.ids else None
+    """The rows that meet all conditions; the others are dropped, but not counted as bad."""
+    ids = _read_ids(config.ids) if config.ids else None
     speakers = set(config.speakers.split(",")) if config.speakers else None
     longest = config.max_duration if config.max_duration is not None else float("inf")
     try:
         pattern = re.compile(config.match) if config.match is not None else None
     except re.error as e:
-        raise UsageError(f"--match {config.match}: not a regular expression: {e}") from e
+        raise UsageError(f"--match {config.match}: not a valid regular expression: {e}") from e
 
-    def refusal(row: Row) -> str | None:
+    def mismatch(row: Row) -> str | None:
         if ids is not None and row["id"] not in ids:
             return "not-listed"
         if speakers is not None and row.get("speaker") not in speakers:
@@ -104,29 +109,29 @@ def subset(config: SubsetConfig, rows: Iterable[Row], ledger: Ledger) -> Iterato
             return "duration"
         return "no-match" if pattern and not pattern.search(row.get("text", "")) else None
 
-    def chosen() -> Iterator[Row]:
+    def matching() -> Iterator[Row]:
         for row in rows:
-            if reason := refusal(row):
+            if reason := mismatch(row):
                 ledger.drop(row["id"], reason, bad=False)
             else:
                 yield row
 
-    limits = [config.first, config.last, config.shortest, config.random]
-    if sum(n is not None for n in limits) > 1:
-        raise UsageError("choose one of --first, --last, --shortest and --random")
-    if all(n is None for n in limits):
-        yield from chosen()
+    selections = [config.first, config.last, config.shortest, config.random]
+    if sum(n is not None for n in selections) > 1:
+        raise UsageError("--first, --last, --shortest and --random exclude each other: choose one")
+    if all(n is None for n in selections):
+        yield from matching()
         return
-    kept = list(chosen())
-    picked = {row["id"] for row in _pick(config, kept)}
+    kept = list(matching())
+    selected = {row["id"] for row in _select(config, kept)}
     for row in kept:
-        if row["id"] in picked:
+        if row["id"] in selected:
             yield row
         else:
             ledger.drop(row["id"], "not-chosen", bad=False)
 
 
-def _pick(config: SubsetConfig, rows: list[Row]) -> list[Row]:
+def _select(config: SubsetConfig, rows: list[Row]) -> list[Row]:
     if config.first is not None:
         return rows[: config.first]
     if config.last is not None:
@@ -136,13 +141,13 @@ def _pick(config: SubsetConfig, rows: list[Row]) -> list[Row]:
     return random.Random(config.seed).sample(rows, min(config.random or 0, len(rows)))
 
 
-def _listed(path: str) -> set[str]:
+def _read_ids(path: str) -> set[str]:
     with io.open_in(path) as f:
         return {line.split()[0] for line in f if line.strip()}
 
 
 def split(config: SplitConfig, rows: Sequence[Row]) -> list[list[Row]]:
-    """Cut rows into `config.parts` lists, each in order of id."""
+    """Split sorted rows into `config.parts` lists, each sorted by id."""
     if config.by == "id":
         bounds = [len(rows) * i // config.parts for i in range(config.parts + 1)]
         return [list(rows[a:b]) for a, b in pairwise(bounds)]
@@ -151,8 +156,9 @@ def split(config: SplitConfig, rows: Sequence[Row]) -> list[list[Row]]:
         groups.setdefault(str(row.get("speaker", row["id"]) if config.by == "speaker" else row["id"]), []).append(row)
     parts: list[list[Row]] = [[] for _ in range(config.parts)]
     loads = [(0.0, i) for i in range(config.parts)]
-    heavy_first = sorted(groups.values(), key=lambda g: (-sum(r.get("duration", 1.0) for r in g), g[0]["id"]))
-    for group in heavy_first:
+    # the longest group first, each to the part with the least audio so far
+    longest_first = sorted(groups.values(), key=lambda g: (-sum(r.get("duration", 1.0) for r in g), g[0]["id"]))
+    for group in longest_first:
         load, i = heapq.heappop(loads)
         parts[i] += group
         heapq.heappush(loads, (load + sum(r.get("duration", 1.0) for r in group), i))
@@ -160,18 +166,18 @@ def split(config: SplitConfig, rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def combine(parts: Sequence[Iterable[Row]], ledger: Ledger) -> Iterator[Row]:
-    """Merge sorted streams into one; an id that is in two of them is dropped the second time."""
+    """Merge sorted streams; if an id occurs in several of them, only its first row is kept."""
     last = None
     for row in heapq.merge(*parts, key=lambda row: str(row["id"])):
         if row["id"] == last:
-            ledger.drop(row["id"], "duplicate-id", "in more than one of the manifests")
+            ledger.drop(row["id"], "duplicate-id", "the id is in more than one manifest")
             continue
         last = row["id"]
         yield row
 
 
 def stats(rows: Iterable[Row]) -> dict[str, Any]:
-    """Counts of a manifest: utterances, hours, durations (s), speakers, words, characters, characters a second."""
+    """Counts of a manifest: utterances, hours, durations (s), speakers, words, characters, characters per second."""
     durations, speakers, words, characters = [], set(), Counter[str](), Counter[str]()
     for row in rows:
         durations.append(float(row.get("duration", 0.0)))
@@ -181,7 +187,7 @@ def stats(rows: Iterable[Row]) -> dict[str, Any]:
     durations.sort()
     seconds = sum(durations)
     if not durations:
-        raise DataError("the manifest is empty: nothing to count")
+        raise DataError("the manifest is empty: expected at least one row")
 
     def quantile(q: float) -> float:
         return durations[min(len(durations) - 1, int(q * len(durations)))]

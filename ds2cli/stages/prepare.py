@@ -1,4 +1,4 @@
-"""Turn a corpus into rows: find them, open every recording, clean every text."""
+"""Turn a corpus into rows: find the utterances, read each recording, normalise each text."""
 
 from __future__ import annotations
 
@@ -18,74 +18,79 @@ from ds2cli.manifest import Row
 from ds2cli.text.normalize import normalize
 from ds2cli.text.numbers import spell_numbers
 
-# settings that every corpus reads; the others are named by its OPTIONS
-EVERY_CORPUS = ("max_bad", "dropped", "nj", "check")
-# rows handed to the threads at a time: Ctrl-C waits for no more than these
+COMMON_OPTIONS = ("max_bad", "dropped", "nj", "check")
+"""Settings that apply to every corpus; the others apply if its OPTIONS name them."""
+
 BLOCK = 256
-# faster than any reader: then the text is not what is said
-MAX_CHARACTERS_A_SECOND = 25.0
+"""Rows given to the threads at a time, and the most that Ctrl-C has to wait for."""
+
+MAX_CHARACTERS_PER_SECOND = 25.0
+"""Faster than anyone speaks: the text does not match the recording."""
 
 
-def corpora() -> list[str]:
-    """The corpora known, by their file names."""
+def corpus_names() -> list[str]:
+    """The names of the supported corpora."""
     return sorted(module.name for module in pkgutil.iter_modules(ds2cli.corpora.__path__))
 
 
-def corpus(name: str, config: PrepareConfig) -> Any:
-    """The module of a corpus; UsageError lists the known ones, or names a setting that this one does not read."""
-    if name not in corpora():
-        raise UsageError(f"prepare: no corpus {name!r}, expected one of {', '.join(corpora())}")
+def load_corpus(name: str, config: PrepareConfig) -> Any:
+    """The module of a corpus; UsageError for an unknown name, or for an option that does not apply to the corpus."""
+    if name not in corpus_names():
+        raise UsageError(f"prepare: unknown corpus {name!r}, expected one of {', '.join(corpus_names())}")
     module = importlib.import_module(f"ds2cli.corpora.{name}")
     for f in fields(PrepareConfig):
-        if f.name not in (*EVERY_CORPUS, *module.OPTIONS) and getattr(config, f.name) != f.default:
-            raise UsageError(f"prepare {name}: --{f.name.replace('_', '-')} is not for this corpus")
+        if f.name not in (*COMMON_OPTIONS, *module.OPTIONS) and getattr(config, f.name) != f.default:
+            raise UsageError(f"prepare {name}: --{f.name.replace('_', '-')} does not apply to this corpus")
     return module
 
 
-def fetch(name: str, source: str, config: PrepareConfig) -> None:
-    """Download a corpus into `source`, unless it is there; UsageError when it is not one that can be."""
-    corpus(name, config).fetch(source, config.lang)
+def download(name: str, source: str, config: PrepareConfig) -> None:
+    """Download a corpus into `source`, unless it is there; UsageError for a corpus that cannot be downloaded."""
+    load_corpus(name, config).download(source, config.lang)
 
 
 def run(name: str, source: str, config: PrepareConfig, ledger: Ledger) -> Iterator[Row]:
-    """Yield the rows of a corpus sorted by id, each with a recording that opens, its duration, and a clean text.
+    """Yield the rows of a corpus sorted by id, each with a readable recording, its duration, and a normalised text.
 
-    Rows of one id after the first are dropped, as is every recording that cannot be read and every text that cannot be
-    written with letters.
+    Unreadable recordings, texts that cannot be written in letters, and repeated ids are dropped.
     """
-    rows = sorted(corpus(name, config).prepare(source, config, ledger), key=lambda row: str(row["id"]))
+    rows = sorted(load_corpus(name, config).prepare(source, config, ledger), key=lambda row: str(row["id"]))
     with ThreadPoolExecutor(config.nj) as pool:
         last = None
         for start in range(0, len(rows), BLOCK):
             block = rows[start : start + BLOCK]
-            for row, done in zip(block, pool.map(lambda row: _checked(row, config), block), strict=True):
+            for row, checked in zip(block, pool.map(lambda row: _check(row, config), block), strict=True):
                 if row["id"] == last:
-                    ledger.drop(row["id"], "duplicate-id", f"a second row, {row['audio_filepath']}, is left out")
+                    ledger.drop(
+                        row["id"],
+                        "duplicate-id",
+                        f"the recording {row['audio_filepath']} has the same id as an earlier one",
+                    )
                     continue
                 last = row["id"]
-                if isinstance(done, BadUtterance):
-                    ledger.drop_error(row["id"], done)
+                if isinstance(checked, BadUtterance):
+                    ledger.drop_error(row["id"], checked)
                 else:
-                    yield done
+                    yield checked
 
 
-def _checked(row: Row, config: PrepareConfig) -> Row | BadUtterance:
-    """A row with duration, sample rate and clean text, or what is wrong with it."""
+def _check(row: Row, config: PrepareConfig) -> Row | BadUtterance:
+    """The row with its duration, sample rate and normalised text, or the error that drops it."""
     try:
         if any(c.isspace() for c in row["id"]) or not row["id"]:
-            raise BadUtterance("bad-id", f"{row['id']!r}: expected a name without spaces")
+            raise BadUtterance("bad-id", f"{row['id']!r}: expected an id without spaces")
         row = dict(row)
         if config.text:
             text = row.get("text", "")
             row["text"] = normalize(spell_numbers(text, config.lang) if config.numbers == "spell" else text)
             if not row["text"]:
-                raise BadUtterance("no-text", f"{text[:40]!r} has no letters" if text else "the text is empty")
-        return _timed(row, config)
+                raise BadUtterance("no-text", f"the text {text[:40]!r} has no letters" if text else "the text is empty")
+        return _with_duration(row, config)
     except BadUtterance as e:
         return e
 
 
-def _timed(row: Row, config: PrepareConfig) -> Row:
+def _with_duration(row: Row, config: PrepareConfig) -> Row:
     path = row["audio_filepath"]
     if "offset" in row:
         samples, rate = read(path, offset_s=row["offset"], duration_s=row.get("duration"))
@@ -93,8 +98,8 @@ def _timed(row: Row, config: PrepareConfig) -> Row:
     else:
         info = probe(path, decode=config.check == "decode")
         seconds, rate = info.duration_s, info.sample_rate
-    if config.text and len(row["text"]) > MAX_CHARACTERS_A_SECOND * seconds:
-        detail = f"{len(row['text'])} characters in {seconds:.2f} s, more than {MAX_CHARACTERS_A_SECOND:g} a second"
+    if config.text and len(row["text"]) > MAX_CHARACTERS_PER_SECOND * seconds:
+        detail = f"{len(row['text'])} characters in {seconds:.2f} s, more than {MAX_CHARACTERS_PER_SECOND:g} per second"
         raise BadUtterance("text-too-long", detail)
     row["duration"] = round(seconds, 6)
     row["sample_rate"] = rate

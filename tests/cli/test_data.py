@@ -4,7 +4,7 @@ import sys
 import pytest
 
 
-def test_validate_says_good_or_names_the_line(ds2, jsonl, tmp_path):
+def test_validate_accepts_or_names_the_line(ds2, jsonl, tmp_path):
     good = jsonl(tmp_path / "good.jsonl", [{"id": "a", "text": "x"}, {"id": "b", "text": ""}])
     done = ds2("data", "validate", good, "--needs", "id,text")
     assert (done.returncode, done.stdout) == (0, "")
@@ -29,7 +29,7 @@ def test_validate_says_good_or_names_the_line(ds2, jsonl, tmp_path):
         (["nonsense"], 2),
     ],
 )
-def test_mistakes_have_a_code_and_no_traceback(ds2, tmp_path, args, code):
+def test_mistakes_have_an_exit_status_and_no_traceback(ds2, tmp_path, args, code):
     done = ds2(*args, stdin="", cwd=tmp_path)
     assert done.returncode == code
     assert done.stderr.strip()
@@ -44,7 +44,7 @@ def test_a_filter_between_two_pipes(ds2, tmp_path):
     assert "5 in = 2 kept + 3 dropped (3 duration)" in done.stderr
 
 
-def test_too_many_bad_rows_refuse_the_result(ds2, jsonl, tmp_path):
+def test_too_many_bad_rows_are_refused(ds2, jsonl, tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"id":"a"}\n{"id":\n')
     out = tmp_path / "out.jsonl"
@@ -73,20 +73,20 @@ def test_show_and_stats(ds2, jsonl, tmp_path):
     assert "alphabet  你好" in ds2("data", "stats", path).stdout
 
 
-def test_a_closed_pipe_is_quiet(tmp_path):
+def test_a_closed_pipe_is_not_an_error_message(tmp_path):
     rows = "".join(f'{{"id":"u{i:06}"}}\n' for i in range(50000))
     (tmp_path / "a.jsonl").write_text(rows)
     command = [sys.executable, "-m", "ds2cli", "data", "subset", str(tmp_path / "a.jsonl")]
     writer = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     writer.stdout.readline()
     writer.stdout.close()
-    said = writer.stderr.read()
+    errors = writer.stderr.read()
     writer.stderr.close()
     assert writer.wait(30) in (1, 141)
-    assert "Traceback" not in said
+    assert "Traceback" not in errors
 
 
-def test_what_cannot_be_read_leaves_the_earlier_result_and_its_drops(ds2, tmp_path):
+def test_an_unreadable_input_leaves_the_earlier_result_and_its_drops(ds2, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"id":"a"}\n{"id":"b"\n')
     assert ds2("data", "sort", "a.jsonl", "b.jsonl", "--max-bad", 100, cwd=tmp_path).returncode == 0
     before = sorted(p.name for p in tmp_path.iterdir())

@@ -24,7 +24,7 @@ def recordings(tmp_path, shared_data):
     return rows
 
 
-def test_every_bad_row_has_its_reason_and_the_rest_goes_on(ds2, jsonl, recordings, tmp_path):
+def test_bad_rows_are_dropped_with_their_reasons(ds2, jsonl, recordings, tmp_path):
     good = recordings[0]
     data = (tmp_path / good["audio_filepath"]).read_bytes()
     speech, rate = soundfile.read(tmp_path / good["audio_filepath"], dtype="float32")
@@ -88,7 +88,7 @@ def test_a_data_folder_can_be_moved(ds2, jsonl, recordings, tmp_path):
     assert len(read_matrix(str(tmp_path / "moved" / out[0]["feats"]), out[0]["id"])) == out[0]["num_frames"]
 
 
-def test_in_a_pipe_rows_come_when_their_archives_are_there(ds2, recordings, tmp_path):
+def test_a_pipe_gets_its_rows_after_the_archives_are_complete(ds2, recordings, tmp_path):
     text = "".join(json.dumps(row) + "\n" for row in recordings)
     done = ds2("featurize", "-", "-", "--dir", "x", "--speeds", "0.9 1.0", "--compress", stdin=text, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -107,7 +107,7 @@ def test_a_pipe_needs_a_folder(ds2, tmp_path):
     assert "--dir" in done.stderr
 
 
-def test_the_settings_are_saved_and_read_back(ds2, jsonl, recordings, tmp_path):
+def test_settings_are_saved_and_read_back(ds2, jsonl, recordings, tmp_path):
     jsonl(tmp_path / "in.jsonl", recordings)
     done = ds2("featurize", "in.jsonl", "a.jsonl", "--sample-rate", 8000, "--floor", 1e-8, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -119,7 +119,7 @@ def test_the_settings_are_saved_and_read_back(ds2, jsonl, recordings, tmp_path):
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_interrupted_it_leaves_no_half_output_and_no_process(jsonl, recordings, tmp_path, how):
+def test_an_interrupted_run_leaves_no_partial_output_and_no_process(jsonl, recordings, tmp_path, how):
     rows = [{**recordings[0], "id": f"u{i:05}"} for i in range(5000)]
     jsonl(tmp_path / "in.jsonl", rows)
     before = sorted(p.name for p in tmp_path.iterdir())
@@ -133,10 +133,10 @@ def test_interrupted_it_leaves_no_half_output_and_no_process(jsonl, recordings, 
     while not list(tmp_path.glob("feats/.*.ark")) and time.monotonic() < until:
         time.sleep(0.05)
     running.kill() if how == signal.SIGKILL else os.killpg(running.pid, how)
-    said = running.communicate(timeout=30)[1].decode()
+    errors = running.communicate(timeout=30)[1].decode()
     assert running.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[how]
     if how != signal.SIGKILL:
-        assert "Traceback" not in said
+        assert "Traceback" not in errors
     while list(tmp_path.glob("feats/.*.ark")) and time.monotonic() < until:
         time.sleep(0.05)
     left = [p.name for p in tmp_path.rglob("*") if p.suffix == ".ark"]

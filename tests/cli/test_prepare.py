@@ -4,8 +4,8 @@ import soundfile
 
 
 @pytest.fixture
-def rubbish(tmp_path, shared_data):
-    """A folder of good recordings and of one recording for each way to be broken, each with a text."""
+def bad_files(tmp_path, shared_data):
+    """A folder of good recordings and one bad file of each kind, with their texts."""
     flac = next((shared_data / "LibriSpeech/dev-clean").rglob("*.flac"))
     speech, rate = soundfile.read(flac, dtype="float32")
     folder = tmp_path / "in"
@@ -35,9 +35,9 @@ BROKEN = {
 }
 
 
-def test_rubbish_costs_itself_only(ds2, jsonl, rubbish, tmp_path):
+def test_bad_files_are_dropped(ds2, jsonl, bad_files, tmp_path):
     out = tmp_path / "out.jsonl"
-    done = ds2("prepare", "folder", rubbish.name, "out.jsonl", "--max-bad", 100, cwd=tmp_path)
+    done = ds2("prepare", "folder", bad_files.name, "out.jsonl", "--max-bad", 100, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [(r["id"], r["text"]) for r in jsonl(out)] == [(f"good{i}", "hello world") for i in range(4)]
     assert {r["id"]: r["reason"] for r in jsonl(f"{out}.dropped.jsonl")} == BROKEN
@@ -45,8 +45,8 @@ def test_rubbish_costs_itself_only(ds2, jsonl, rubbish, tmp_path):
     assert jsonl(out)[0]["audio_filepath"] == "in/good0.wav"
 
 
-def test_too_much_rubbish_is_refused(ds2, rubbish, tmp_path):
-    done = ds2("prepare", "folder", rubbish, tmp_path / "out.jsonl")
+def test_too_many_bad_files_are_refused(ds2, bad_files, tmp_path):
+    done = ds2("prepare", "folder", bad_files, tmp_path / "out.jsonl")
     assert done.returncode == 1
     assert not (tmp_path / "out.jsonl").exists()
     assert (tmp_path / "out.jsonl.dropped.jsonl").exists()
@@ -54,23 +54,23 @@ def test_too_much_rubbish_is_refused(ds2, rubbish, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words, code, says",
+    "words, code, message",
     [
-        (["libri", "x"], 2, "no corpus 'libri'"),
+        (["libri", "x"], 2, "unknown corpus 'libri'"),
         (["folder", "/nowhere"], 3, "no such folder"),
-        (["folder", "x", "--download"], 2, "--download is not for this corpus"),
+        (["folder", "x", "--download"], 2, "--download does not apply to this corpus"),
         (["folder", "x", "--check", "no"], 2, "decode, header"),
     ],
 )
-def test_mistakes_are_one_line(ds2, words, code, says):
+def test_mistakes_are_reported_in_one_line(ds2, words, code, message):
     done = ds2("prepare", *words)
     assert done.returncode == code
-    assert says in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 
 
-def test_asterisk_of_any_folder(ds2, jsonl, shared_data, tmp_path):
+def test_asterisk_in_the_layout_of_the_tarball(ds2, jsonl, shared_data, tmp_path):
     """The real prompts in the layout of the tarball: recordings, and the list beside them."""
     voice = shared_data / "asterisk/en_US_f_Allison"
     (tmp_path / "sounds").mkdir()

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from ds2cli.config.prepare import PrepareConfig
-from ds2cli.corpora.asterisk import fetch, find, prepare, split, spoken
+from ds2cli.corpora.asterisk import assign_part, download, find_files, prepare, spoken_text
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError, Ds2Error, UsageError
 from ds2cli.stages import prepare as stage
@@ -30,7 +30,7 @@ def tree(tmp_path, shared_data):
     """The layout of the unpacked Debian packages, of one real recording under several names."""
     raw = next((shared_data / "asterisk/g722-raw").glob("*.g722"))
     voice = tmp_path / "usr/share/asterisk/sounds/en_US_f_Allison"
-    for name in ("agent-pass", "beep", "digits/1", "digits/a-m", "letters/at", "silence/1", "vm-intro", "untold"):
+    for name in ("agent-pass", "beep", "digits/1", "digits/a-m", "letters/at", "silence/1", "vm-intro", "unlisted"):
         (voice / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(raw, voice / f"{name}.g722")
     texts = tmp_path / "usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz"
@@ -53,7 +53,7 @@ def test_rows_and_drops(tree):
         "beep": "not-speech",
         "silence-1": "not-speech",
         "vanished": "no-recording",
-        "untold": "no-text",
+        "unlisted": "no-text",
         "vm-intro": "duplicate-id",
     }
     assert ledger.bad == 0
@@ -63,7 +63,7 @@ def test_rows_and_drops(tree):
     assert (row["speaker"], row["lang"], row["sample_rate"]) == ("en_US_f_Allison", "en", 16000)
 
 
-def test_the_upstream_tarball_has_the_list_beside_the_recordings(tree, tmp_path_factory):
+def test_the_layout_of_the_upstream_tarball(tree, tmp_path_factory):
     flat = tmp_path_factory.mktemp("flat") / "sounds"
     shutil.copytree(tree / "usr/share/asterisk/sounds/en_US_f_Allison", flat)
     (flat / "core-sounds-en.txt").write_text("\ufeff" + LIST, "utf-8")
@@ -81,22 +81,22 @@ def test_parts_are_disjoint_and_complete(tree):
         ids("training")
 
 
-def test_the_split_is_pinned():
+def test_the_split_never_changes():
     # a changed rule would move recordings that a model was trained on into the test set
-    assert [split(text) for text in ("one", "please try again", "goodbye", "activated", "hello world")] == [
+    assert [assign_part(text) for text in ("one", "please try again", "goodbye", "activated", "hello world")] == [
         "train",
         "test",
         "test",
         "test",
         "train",
     ]
-    shares = Counter(split(f"text {i}") for i in range(5000))
+    shares = Counter(assign_part(f"text {i}") for i in range(5000))
     assert shares["train"] / 5000 == pytest.approx(0.8, abs=0.03)
     assert shares["dev"] / 5000 == pytest.approx(0.1, abs=0.02)
 
 
 @pytest.mark.parametrize(
-    "name, text, lang, said",
+    "name, text, lang, expected",
     [
         ("x", "Press 2 to exit, or * or #.", "en", "press two to exit or star or pound"),
         ("x", "extension 1234", "en", "extension one two three four"),
@@ -107,8 +107,8 @@ def test_the_split_is_pinned():
         ("x", "Appuyez sur 1 à l'été", "fr", "appuyez sur un à l'été"),
     ],
 )
-def test_what_is_spoken(name, text, lang, said):
-    assert spoken(name, text, lang) == said
+def test_spoken_text(name, text, lang, expected):
+    assert spoken_text(name, text, lang) == expected
 
 
 @pytest.mark.parametrize(
@@ -124,13 +124,13 @@ def test_what_is_spoken(name, text, lang, said):
         ("x", "a € b", "symbols"),
     ],
 )
-def test_what_is_left_out(name, text, reason):
+def test_texts_excluded_by_rule(name, text, reason):
     with pytest.raises(BadUtterance) as e:
-        spoken(name, text, "es")
+        spoken_text(name, text, "es")
     assert e.value.reason == reason
 
 
-def test_a_text_that_does_not_fit_its_recording(tree):
+def test_a_text_too_long_for_its_recording(tree):
     texts = next(tree.rglob("*.txt.gz"))
     texts.write_bytes(gzip.compress(f"agent-pass: {'many words ' * 20}\n".encode()))
     ledger = Ledger()
@@ -138,29 +138,29 @@ def test_a_text_that_does_not_fit_its_recording(tree):
     assert ledger.reasons["unsure-text"] == 1
 
 
-def test_missing_things_name_the_fix(tmp_path, tree):
+def test_missing_files_name_the_fix(tmp_path, tree):
     with pytest.raises(DataError, match=re.escape("--download")):
-        find(tmp_path / "none", "en")
+        find_files(tmp_path / "none", "en")
     with pytest.raises(DataError, match=r"core-sounds-es.txt\[.gz\]"):
-        find(tree, "es")
+        find_files(tree, "es")
     shutil.rmtree(tree / "usr/share/asterisk")
     with pytest.raises(DataError, match="no recordings of 'en'"):
-        find(tree, "en")
+        find_files(tree, "en")
 
 
-def test_fetch_takes_what_is_there(tree, monkeypatch):
+def test_download_skips_existing_files(tree, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
-    fetch(str(tree), "en")
+    download(str(tree), "en")
 
 
-def test_fetch_without_debian_says_what_else_works(tmp_path, monkeypatch):
+def test_download_without_apt_names_the_alternative(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(Ds2Error, match=r"no program apt-get.*pass it as SRC"):
-        fetch(str(tmp_path / "new"), "en")
+    with pytest.raises(Ds2Error, match=r"apt-get not found.*pass it as SRC"):
+        download(str(tmp_path / "new"), "en")
 
 
-def test_fetch_runs_apt_and_unpacks(tmp_path, tree, monkeypatch):
-    """A stand-in for apt-get fails without package lists, as on a fresh machine, until it is told to update them."""
+def test_download_runs_apt_and_unpacks(tmp_path, tree, monkeypatch):
+    """A fake apt-get fails without package lists, as on a new machine, until it is asked to update them."""
     bin_ = tmp_path / "bin"
     bin_.mkdir()
     (bin_ / "apt-get").write_text(
@@ -172,13 +172,13 @@ def test_fetch_runs_apt_and_unpacks(tmp_path, tree, monkeypatch):
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{bin_}:/usr/bin:/bin")
     new = tmp_path / "new"
-    # as a run leaves it that was killed while it unpacked
+    # as left by a run that was killed while unpacking
     shutil.copytree(tree / "usr", new / ".unpacking/usr")
     with pytest.raises(DataError, match="no text list"):
-        find(new, "en")
-    fetch(str(new), "en")
-    assert find(new, "en")[0].is_relative_to(new / "asterisk-core-sounds-en")
+        find_files(new, "en")
+    download(str(new), "en")
+    assert find_files(new, "en")[0].is_relative_to(new / "asterisk-core-sounds-en")
     assert sorted(p.name for p in new.iterdir() if p.suffix != ".deb") == ["asterisk-core-sounds-en"]
     shutil.rmtree(new / "asterisk-core-sounds-en/usr/share/doc")
-    with pytest.raises(DataError, match=r"asterisk-core-sounds-en: is there, .*fix: remove it"):
-        fetch(str(new), "en")
+    with pytest.raises(DataError, match=r"asterisk-core-sounds-en: this folder has no text list.*remove it"):
+        download(str(new), "en")

@@ -60,7 +60,7 @@ def test_unknown_columns_are_a_usage_error(tmp_path):
         rows_of(tmp_path / "none.csv")
 
 
-def test_windows_and_gzip(tmp_path):
+def test_windows_line_ends_and_gzip(tmp_path):
     text = "\ufeffpath,sentence\r\na.wav,hello\r\n\r\nb.wav,two\r\n"
     (tmp_path / "t.csv").write_bytes(text.encode())
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(text.encode()))
@@ -70,7 +70,7 @@ def test_windows_and_gzip(tmp_path):
         assert not ledger.rows
 
 
-def test_bad_lines_cost_themselves_only(tmp_path):
+def test_bad_lines_are_dropped(tmp_path):
     table = tmp_path / "t.tsv"
     good = b"a.wav\thello\n"
     table.write_bytes(
@@ -112,7 +112,7 @@ def test_bad_json_lines(tmp_path):
     assert len(rows_of(table, text=False)[0]) == 4
 
 
-def test_audio_is_looked_for_near_the_table(tmp_path):
+def test_audio_is_found_near_the_table(tmp_path):
     for place in ("clips", "elsewhere"):
         (tmp_path / place).mkdir()
         (tmp_path / place / "a.mp3").touch()

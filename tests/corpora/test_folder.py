@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from ds2cli.config.prepare import PrepareConfig
-from ds2cli.corpora.folder import name_of, prepare
+from ds2cli.corpora.folder import id_from_path, prepare
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
 
@@ -18,7 +18,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_texts_stand_beside_their_recordings(folder):
+def test_texts_are_read_from_files_of_the_same_name(folder):
     ledger = Ledger()
     rows = list(prepare(str(folder), PrepareConfig(lang="de"), ledger))
     assert rows == [
@@ -32,19 +32,19 @@ def test_texts_stand_beside_their_recordings(folder):
     assert {r["id"]: r["reason"] for r in ledger.rows} == {"2024-b": "no-text", "a": "not-utf8"}
 
 
-def test_recordings_alone(folder):
+def test_recordings_without_texts(folder):
     rows = list(prepare(str(folder), PrepareConfig(text=False), Ledger()))
     assert [r["id"] for r in rows] == ["2024-b", "2024-call_7", "a"]
     assert all("text" not in r for r in rows)
 
 
-def test_nothing_there(tmp_path):
+def test_empty_and_missing_folders(tmp_path):
     with pytest.raises(DataError, match="no audio file"):
         list(prepare(str(tmp_path), PrepareConfig(), Ledger()))
     with pytest.raises(DataError, match="no such folder"):
         list(prepare(str(tmp_path / "x"), PrepareConfig(), Ledger()))
 
 
-def test_names():
-    assert name_of(Path("a b/c.d.wav")) == "a_b-c.d"
-    assert name_of(Path("/x/../y.wav")) == "x-y"
+def test_id_from_path():
+    assert id_from_path(Path("a b/c.d.wav")) == "a_b-c.d"
+    assert id_from_path(Path("/x/../y.wav")) == "x-y"

@@ -21,11 +21,11 @@ def test_the_published_layout(shared_data):
     assert sum(r["duration"] for r in rows) == pytest.approx(84.2, abs=0.1)
 
 
-def test_a_subset_alone_is_found_too(shared_data):
+def test_a_single_subset_folder(shared_data):
     assert len(list(prepare(str(shared_data / "LibriSpeech/dev-clean"), PrepareConfig(), Ledger()))) == 7
 
 
-def test_what_lacks_its_other_half_is_dropped(shared_data, tmp_path):
+def test_unmatched_texts_and_recordings_are_dropped(shared_data, tmp_path):
     chapter = next((shared_data / "LibriSpeech/dev-clean").rglob("*.trans.txt")).parent
     copy = tmp_path / "dev-clean" / chapter.parent.name / chapter.name
     shutil.copytree(chapter, copy)
@@ -38,8 +38,8 @@ def test_what_lacks_its_other_half_is_dropped(shared_data, tmp_path):
     assert {r["id"]: r["reason"] for r in ledger.rows} == {names[0]: "missing-audio", "9-9-0009": "no-text"}
 
 
-def test_wrong_places_and_parts(shared_data, tmp_path):
+def test_wrong_folders_and_parts(shared_data, tmp_path):
     with pytest.raises(DataError, match=r"trans.txt"):
         list(prepare(str(tmp_path), PrepareConfig(), Ledger()))
-    with pytest.raises(UsageError, match=r"--part dev-dirty: not below .*, found dev-clean"):
+    with pytest.raises(UsageError, match=r"--part dev-dirty: not in .*, which has dev-clean"):
         list(prepare(str(shared_data / "LibriSpeech"), PrepareConfig(part="dev-dirty"), Ledger()))

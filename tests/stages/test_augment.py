@@ -7,8 +7,8 @@ from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
 from ds2cli.feats.spectrogram import gain
-from ds2cli.stages.augment import hear, listener
-from ds2cli.train.augmenter import draw
+from ds2cli.stages.augment import open_augmenter, write_augmented
+from ds2cli.train.augmenter import plan_augmentation
 from ds2cli.train.pools import open_pools
 
 
@@ -22,51 +22,58 @@ def rows(tmp_path):
     return out
 
 
-def test_files_are_what_training_hears(tmp_path, rows, jsonl):
+def test_files_are_augmented_as_in_training(tmp_path, rows, jsonl):
     noise = jsonl(tmp_path / "noise.jsonl", [{"id": "n", "audio_filepath": rows[2]["audio_filepath"]}])
     config = AugmentConfig(noise=noise, noise_share=0.5, speeds=(0.9, 1.0, 1.1))
-    make, ledger = listener(config, 3, SpectrogramConfig()), Ledger()
-    lost = {"id": "z", "audio_filepath": str(tmp_path / "none.wav")}
+    augmenter, ledger = open_augmenter(config, 3, SpectrogramConfig()), Ledger()
+    missing = {"id": "z", "audio_filepath": str(tmp_path / "none.wav")}
     for epoch in (0, 1, 2):
-        warned = dict(hear(make, epoch, rows, str(tmp_path / "heard"), ledger))
-        assert sorted(p.name for p in (tmp_path / "heard").iterdir()) == ["a.wav", "b_c.wav", "é.wav"]
+        effects = dict(write_augmented(augmenter, epoch, rows, str(tmp_path / "augmented"), ledger))
+        assert sorted(p.name for p in (tmp_path / "augmented").iterdir()) == ["a.wav", "b_c.wav", "é.wav"]
         for row in rows:
-            drawn = draw(config, 3, epoch, row["id"])
-            heard, rate = soundfile.read(tmp_path / "heard" / (row["id"].replace("/", "_") + ".wav"), dtype="float32")
+            drawn = plan_augmentation(config, 3, epoch, row["id"])
+            augmented, rate = soundfile.read(
+                tmp_path / "augmented" / (row["id"].replace("/", "_") + ".wav"), dtype="float32"
+            )
             assert rate == 16000
-            assert len(heard) == pytest.approx(16000 / drawn.speed, abs=1)
-            assert 20 * np.log10(1 / gain(heard, 0.0)) == pytest.approx(-20, abs=0.1)
-            assert ("noise" in warned[row["id"]]) == (drawn.snr_db is not None)
-            assert ("speed" in warned[row["id"]]) == (drawn.speed != 1)
+            assert len(augmented) == pytest.approx(16000 / drawn.speed, abs=1)
+            assert 20 * np.log10(1 / gain(augmented, 0.0)) == pytest.approx(-20, abs=0.1)
+            assert ("noise" in effects[row["id"]]) == (drawn.snr_db is not None)
+            assert ("speed" in effects[row["id"]]) == (drawn.speed != 1)
     assert ledger.kept == 9
-    assert not list(hear(make, 0, [lost, {"id": "y"}], str(tmp_path / "heard"), ledger))
+    assert not list(write_augmented(augmenter, 0, [missing, {"id": "y"}], str(tmp_path / "augmented"), ledger))
     assert ledger.reasons == {"missing-audio": 1, "no-audio-filepath": 1}
 
 
-def test_a_room_that_cannot_be_read_is_not_said_to_be_heard(tmp_path, rows, jsonl):
+def test_an_unreadable_impulse_response_is_not_reported_as_applied(tmp_path, rows, jsonl):
     soundfile.write(tmp_path / "silent.wav", np.zeros(1600), 16000)
     rir = jsonl(tmp_path / "rooms.jsonl", [{"id": "r", "audio_filepath": str(tmp_path / "silent.wav")}])
-    make = listener(AugmentConfig(rir=rir, rir_share=1.0), 3, SpectrogramConfig())
-    warned = dict(hear(make, 0, rows, str(tmp_path / "heard"), Ledger()))
-    assert set(warned.values()) == {"as it is"} and make.rooms.failed
+    augmenter = open_augmenter(AugmentConfig(rir=rir, rir_share=1.0), 3, SpectrogramConfig())
+    effects = dict(write_augmented(augmenter, 0, rows, str(tmp_path / "augmented"), Ledger()))
+    assert set(effects.values()) == {"unchanged"} and augmenter.impulse_responses.failures
 
 
-def test_what_is_loud_is_made_quieter_not_clipped(tmp_path):
+def test_loud_recordings_are_attenuated_not_clipped(tmp_path):
     click = np.zeros(16000)
     click[100] = 0.5
     soundfile.write(tmp_path / "a.wav", click, 16000)
-    make = listener(AugmentConfig(), 0, SpectrogramConfig())
-    list(hear(make, 0, [{"id": "a", "audio_filepath": str(tmp_path / "a.wav")}], str(tmp_path), Ledger()))
+    augmenter = open_augmenter(AugmentConfig(), 0, SpectrogramConfig())
+    list(
+        write_augmented(augmenter, 0, [{"id": "a", "audio_filepath": str(tmp_path / "a.wav")}], str(tmp_path), Ledger())
+    )
     assert soundfile.read(tmp_path / "a.wav")[0].max() == pytest.approx(0.99, abs=1e-3)
 
 
-def test_banks_are_those_asked_for_and_name_what_they_miss(tmp_path, rows, jsonl):
+def test_pools_are_opened_as_configured_and_list_their_failures(tmp_path, rows, jsonl):
     assert open_pools(AugmentConfig()) == (None, None)
     path = jsonl(tmp_path / "x.jsonl", [rows[0], {"id": "b"}, {"id": "c", "audio_filepath": "none.wav"}])
-    none, rooms = open_pools(AugmentConfig(rir=path))
+    none, impulse_responses = open_pools(AugmentConfig(rir=path))
     assert none is None
-    assert len(rooms) == 1
-    assert [said.split(":")[0] for said in rooms.failed.values()] == ["missing-audio", "no-audio-filepath"]
+    assert len(impulse_responses) == 1
+    assert [failure.split(":")[0] for failure in impulse_responses.failures.values()] == [
+        "missing-audio",
+        "no-audio-filepath",
+    ]
     empty = jsonl(tmp_path / "empty.jsonl", [])
     with pytest.raises(DataError, match=r"augment\.noise .*empty\.jsonl: none of 0 recordings can be used"):
         open_pools(AugmentConfig(noise=empty))

@@ -29,7 +29,7 @@ def ids(rows):
         ({"match": "^a", "first": 1}, "1"),
     ],
 )
-def test_subset_keeps_what_was_asked_and_counts_the_rest(settings, want):
+def test_subset_keeps_matching_rows_and_counts_the_rest(settings, want):
     ledger = Ledger()
     kept = list(data.subset(SubsetConfig(**settings), ROWS, ledger))
     assert ids(kept) == [f"u{c}" for c in want]
@@ -45,7 +45,7 @@ def test_a_random_subset_depends_on_its_seed_alone():
     assert len({tuple(drawn(s)) for s in range(9)}) > 1
 
 
-def test_two_limits_contradict_each_other():
+def test_two_selections_exclude_each_other():
     with pytest.raises(UsageError, match="choose one"):
         list(data.subset(SubsetConfig(first=1, last=1), ROWS, Ledger()))
 
@@ -57,17 +57,17 @@ def test_a_list_of_ids(tmp_path):
 
 @pytest.mark.parametrize("by", ["id", "speaker", "duration"])
 @pytest.mark.parametrize("parts", [1, 2, 3, 9])
-def test_parts_of_a_split_make_the_whole(by, parts):
+def test_split_and_combine_are_inverse(by, parts):
     cut = data.split(SplitConfig(parts=parts, by=by), ROWS)
     assert len(cut) == parts
     assert list(data.combine(cut, Ledger())) == ROWS
     assert all(ids(part) == sorted(ids(part)) for part in cut)
     if by == "speaker":
-        homes = [{row["speaker"] for row in part} for part in cut]
-        assert sum(map(len, homes)) == len(set().union(*homes))
+        speakers_of_parts = [{row["speaker"] for row in part} for part in cut]
+        assert sum(map(len, speakers_of_parts)) == len(set().union(*speakers_of_parts))
 
 
-def test_combine_counts_an_id_that_is_there_twice():
+def test_combine_drops_a_repeated_id():
     ledger = Ledger()
     assert ids(data.combine([ROWS[:3], ROWS[2:4]], ledger)) == ["u0", "u1", "u2", "u3"]
     assert ledger.reasons == {"duplicate-id": 1}
@@ -81,7 +81,7 @@ def test_sort_repairs_order_and_line_ends(tmp_path):
     assert ledger.reasons == {"duplicate-id": 1, "not-json": 1}
 
 
-def test_fix_cleans_text_and_drops_what_it_cannot():
+def test_fix_normalises_texts_and_drops_unusable_rows():
     ledger = Ledger()
     rows = [{"id": "a", "text": "Hello!"}, {"id": "b", "text": "5"}, {"id": "c", "audio_filepath": "missing.wav"}]
     assert list(data.fix(rows, ledger)) == [{"id": "a", "text": "hello"}]
@@ -89,34 +89,34 @@ def test_fix_cleans_text_and_drops_what_it_cannot():
 
 
 @pytest.mark.parametrize(
-    "line, says",
+    "line, message",
     [
         ('{"id":"a","text":"x"}', None),
-        ('{"id":"a","text":"X!"}', "not clean"),
+        ('{"id":"a","text":"X!"}', "not normalised"),
         ('{"id":"a","text":"x","duration":0}', "duration is 0"),
         ('{"id":"a","text":"x","audio_filepath":"no.wav"}', "no file"),
         ('{"id":"a"}', "'text' is missing"),
     ],
 )
-def test_faults_name_their_line(tmp_path, line, says):
+def test_find_errors_names_the_line(tmp_path, line, message):
     path = tmp_path / "a.jsonl"
     path.write_text('{"id":"0","text":""}\n' + line + "\n")
-    first, second = data.faults(ValidateConfig(needs="id,text"), str(path))
+    first, second = data.find_errors(ValidateConfig(needs="id,text"), str(path))
     assert first is None
-    if says is None:
+    if message is None:
         assert second is None
     else:
         assert second.startswith(f"{path}:2: ")
-        assert says in second
+        assert message in second
 
 
-def test_stats_count_by_hand():
-    found = data.stats(ROWS)
-    assert (found["utterances"], found["hours"], found["speakers"]) == (7, round(28 / 3600, 3), 3)
-    assert (found["words"], found["characters"], found["alphabet"]) == (10, 13, " abc")
-    assert (found["shortest"], found["median"], found["longest"]) == (1.0, 4.0, 7.0)
+def test_stats():
+    counts = data.stats(ROWS)
+    assert (counts["utterances"], counts["hours"], counts["speakers"]) == (7, round(28 / 3600, 3), 3)
+    assert (counts["words"], counts["characters"], counts["alphabet"]) == (10, 13, " abc")
+    assert (counts["shortest"], counts["median"], counts["longest"]) == (1.0, 4.0, 7.0)
 
 
-def test_stats_of_nothing_is_an_error():
+def test_stats_of_an_empty_manifest_is_an_error():
     with pytest.raises(DataError, match="empty"):
         data.stats([])

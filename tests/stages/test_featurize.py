@@ -30,7 +30,7 @@ def features(tmp_path, rows, name="train", **settings):
 
 
 @pytest.mark.parametrize("nj", [1, 2])
-def test_rows_point_at_the_features_of_their_recording(tmp_path, rows, nj):
+def test_rows_refer_to_the_features_of_their_recording(tmp_path, rows, nj):
     done, drops, tally = features(tmp_path, rows, nj=nj)
     assert not drops
     assert [r["id"] for r in done] == [r["id"] for r in rows]
@@ -79,7 +79,7 @@ def test_copies_at_other_speeds_are_sorted_and_shorter(tmp_path, rows, nj):
     assert tally.utterances == 9
 
 
-def test_copies_of_copies_keep_their_clock(tmp_path, rows):
+def test_a_speed_copy_of_a_speed_copy_has_the_original_duration(tmp_path, rows):
     first, _, _ = features(tmp_path, [{**rows[0], "offset": 1.0, "duration": 2.0}], "a", speeds="0.8")
     again, drops, _ = features(tmp_path, first, "b", speeds="1.25")
     assert not drops
@@ -88,14 +88,14 @@ def test_copies_of_copies_keep_their_clock(tmp_path, rows):
     assert "speed" not in again[0]
 
 
-def test_an_id_that_a_copy_takes(tmp_path, rows):
+def test_a_copy_with_the_id_of_another_row_is_dropped(tmp_path, rows):
     clash = [{**rows[0], "id": "a"}, {**rows[1], "id": "sp0.9-a"}]
     done, drops, _ = features(tmp_path, clash, speeds="0.9 1.0")
     assert [r["id"] for r in done] == ["a", "sp0.9-a", "sp0.9-sp0.9-a"]
     assert drops == {"sp0.9-a": "duplicate-id"}
 
 
-def test_other_rates_are_resampled_or_refused(tmp_path, rows, shared_data):
+def test_other_sample_rates_are_resampled_or_dropped(tmp_path, rows, shared_data):
     path = sorted((shared_data / "fsdd/recordings").glob("*.wav"))[0]
     low = {"id": "a", "audio_filepath": str(path)}
     done, _, tally = features(tmp_path, [low, *rows[:1]])
@@ -121,7 +121,7 @@ def test_segments_and_channels(tmp_path, rows):
     assert features(tmp_path, [{**row, "offset": 100.0}])[1] == {"a": "bad-segment"}
 
 
-def test_durations_are_filtered_on_purpose(tmp_path, rows):
+def test_filtered_durations_are_not_bad(tmp_path, rows):
     ledger = Ledger()
     config = FeaturizeConfig(min_duration=8, max_duration=11, speeds="0.9 1.0")
     done = list(run(config, rows, ledger, str(tmp_path / "x")))
@@ -131,13 +131,13 @@ def test_durations_are_filtered_on_purpose(tmp_path, rows):
     assert ledger.bad == 0
 
 
-def test_a_file_shorter_than_its_row_says(tmp_path, rows):
+def test_a_file_shorter_than_its_row_states_is_dropped(tmp_path, rows):
     done, drops, _ = features(tmp_path, [{**rows[0], "duration": 2 * rows[0]["duration"]}, rows[1]])
     assert drops == {rows[0]["id"]: "truncated-audio"}
     assert len(done) == 1
 
 
-def test_an_abandoned_run_leaves_nothing_and_a_second_run_replaces_the_first(tmp_path, rows):
+def test_a_stopped_run_leaves_no_files_and_a_second_run_replaces_the_first(tmp_path, rows):
     for nj in (1, 2):
         running = run(FeaturizeConfig(nj=nj), rows, Ledger(), str(tmp_path / "x"))
         next(running)
@@ -149,7 +149,7 @@ def test_an_abandoned_run_leaves_nothing_and_a_second_run_replaces_the_first(tmp
         read_matrix(first[0]["feats"], first[0]["id"])
 
 
-def test_nothing_in_nothing_out(tmp_path):
+def test_an_empty_manifest(tmp_path):
     done, drops, _ = features(tmp_path, [])
     assert not done
     assert not drops
@@ -167,7 +167,7 @@ def test_wrong_channel(tmp_path):
 
 
 @pytest.mark.parametrize("nj", [1, 2])
-def test_a_refused_run_leaves_the_archives_of_the_run_before(tmp_path, nj):
+def test_a_refused_run_keeps_the_archives_of_the_previous_run(tmp_path, nj):
     speech = np.random.default_rng(0).normal(scale=0.1, size=16000)
     rows = []
     for name in "abc":

@@ -5,7 +5,7 @@ import soundfile
 from ds2cli.config.prepare import PrepareConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
-from ds2cli.stages.prepare import corpora, corpus, fetch, run
+from ds2cli.stages.prepare import corpus_names, download, load_corpus, run
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def prepared(folder, **settings):
 
 @pytest.mark.parametrize("nj", [1, 3])
 @pytest.mark.parametrize("check", ["decode", "header"])
-def test_rows_are_sorted_timed_and_clean(folder, nj, check):
+def test_rows_are_sorted_with_durations_and_normalised_texts(folder, nj, check):
     for i in range(300):
         folder[1](f"u{i:03}", "x", seconds=0.1)
     rows, drops = prepared(folder, nj=nj, check=check)
@@ -66,7 +66,7 @@ def test_bad_texts_are_dropped_by_reason(folder):
     assert not drops
 
 
-def test_one_id_is_one_row(folder):
+def test_duplicate_ids_are_dropped(folder):
     folder[1]("c-a", "second")
     folder[1]("c/a", "first")
     rows, drops = prepared(folder)
@@ -74,21 +74,21 @@ def test_one_id_is_one_row(folder):
     assert drops == {"c-a": "duplicate-id"}
 
 
-def test_unknown_corpora_and_downloads():
-    assert {"asterisk", "librispeech", "folder", "csv"} <= set(corpora())
-    with pytest.raises(UsageError, match=r"no corpus 'libri', expected one of asterisk, csv"):
-        corpus("libri", PrepareConfig())
-    with pytest.raises(UsageError, match="folder: --download is not for this corpus"):
-        fetch("folder", "x", PrepareConfig(download=True))
-    with pytest.raises(UsageError, match="librispeech: --audio-column is not for this corpus"):
-        corpus("librispeech", PrepareConfig(audio_column="a", part="dev-clean"))
-    with pytest.raises(UsageError, match="asterisk: --numbers is not for this corpus"):
-        corpus("asterisk", PrepareConfig(numbers="spell"))
-    assert corpus("csv", PrepareConfig(numbers="spell"))
+def test_unknown_corpora_and_options():
+    assert {"asterisk", "librispeech", "folder", "csv"} <= set(corpus_names())
+    with pytest.raises(UsageError, match=r"unknown corpus 'libri', expected one of asterisk, csv"):
+        load_corpus("libri", PrepareConfig())
+    with pytest.raises(UsageError, match="folder: --download does not apply to this corpus"):
+        download("folder", "x", PrepareConfig(download=True))
+    with pytest.raises(UsageError, match="librispeech: --audio-column does not apply to this corpus"):
+        load_corpus("librispeech", PrepareConfig(audio_column="a", part="dev-clean"))
+    with pytest.raises(UsageError, match="asterisk: --numbers does not apply to this corpus"):
+        load_corpus("asterisk", PrepareConfig(numbers="spell"))
+    assert load_corpus("csv", PrepareConfig(numbers="spell"))
 
 
-def test_every_corpus_says_what_it_is():
-    for name in corpora():
-        module = corpus(name, PrepareConfig())
+def test_every_corpus_is_documented():
+    for name in corpus_names():
+        module = load_corpus(name, PrepareConfig())
         assert callable(module.prepare)
         assert len(module.__doc__) > 100
