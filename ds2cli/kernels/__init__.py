@@ -1,1 +1,1 @@
-"""The hot loops. Arrays in, arrays out; numpy and numba only; `x_ref` says what `x` must compute."""
+"""The hot loops: arrays in, arrays out, numpy and numba only. `x_ref` is the reference for `x`."""

@@ -1,8 +1,8 @@
 """Levenshtein distance: operation counts and one best alignment. Letters: R reference length, H hypothesis length.
 
-Among alignments of equal cost the one of Kaldi's `compute-wer` is taken (LevenshteinEditDistance in
-src/util/edit-distance-inl.h): a diagonal only when it is strictly cheaper, then a deletion only when it is cheaper than
-an insertion. So the split into insertions, deletions and substitutions is the one Kaldi prints.
+Of alignments of equal cost this takes the one of Kaldi's `compute-wer` (LevenshteinEditDistance in
+src/util/edit-distance-inl.h): the diagonal only when it is strictly cheaper, then a deletion only when it is cheaper
+than an insertion. So insertions, deletions and substitutions are counted as Kaldi counts them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _DIAGONAL, _DELETION, _INSERTION = 0, 1, 2
 
 
 def edit_ops_ref(ref: NDArray[np.int32], hyp: NDArray[np.int32]) -> NDArray[np.int32]:
-    """One best alignment, the plain way.
+    """One best alignment; the reference.
 
     ref: (R,) ids.  hyp: (H,) ids.
-    Returns (N, 2) int32, in order: the index in `ref` and in `hyp` of each step; -1 on the left is an insertion, -1 on
-    the right a deletion.
+    Returns (N, 2) int32, in order: the indices in `ref` and `hyp` of each step; -1 in the first column is an insertion,
+    -1 in the second a deletion.
     """
     cost = [[i + j for j in range(len(hyp) + 1)] for i in range(len(ref) + 1)]
     for i, r in enumerate(ref):
@@ -44,7 +44,7 @@ def edit_ops_ref(ref: NDArray[np.int32], hyp: NDArray[np.int32]) -> NDArray[np.i
 
 
 def edit_counts_ref(ref: NDArray[np.int32], hyp: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Edit operations turning `ref` into `hyp`, counted along `edit_ops_ref`.
+    """Counts of the edit operations of `edit_ops_ref`.
 
     ref: (R,) ids.  hyp: (H,) ids.
     Returns (4,) int64: hits, substitutions, insertions, deletions.
@@ -57,7 +57,7 @@ def edit_counts_ref(ref: NDArray[np.int32], hyp: NDArray[np.int32]) -> NDArray[n
 
 @kernel
 def edit_counts(ref: NDArray[np.int32], hyp: NDArray[np.int32]) -> NDArray[np.int64]:
-    """As `edit_counts_ref`, in O(H) memory: with the cost and the deletions known, the lengths give the rest."""
+    """As `edit_counts_ref`, in O(H) memory: the other counts follow from the cost, the deletions and the lengths."""
     R, H = len(ref), len(hyp)
     cost = np.arange(H + 1).astype(np.int32)
     dels = np.zeros(H + 1, dtype=np.int32)
@@ -90,12 +90,12 @@ def edit_counts(ref: NDArray[np.int32], hyp: NDArray[np.int32]) -> NDArray[np.in
 
 @kernel
 def edit_ops(ref: NDArray[np.int32], hyp: NDArray[np.int32]) -> NDArray[np.int32]:
-    """As `edit_ops_ref`; keeps a byte a cell."""
+    """As `edit_ops_ref`, with one byte of memory per cell."""
     R, H = len(ref), len(hyp)
     cost = np.arange(H + 1).astype(np.int32)
-    how = np.empty((R + 1, H + 1), dtype=np.uint8)
-    how[0, :] = _INSERTION
-    how[:, 0] = _DELETION
+    backpointer = np.empty((R + 1, H + 1), dtype=np.uint8)
+    backpointer[0, :] = _INSERTION
+    backpointer[:, 0] = _DELETION
     for i in range(R):
         corner = cost[0]
         cost[0] = i + 1
@@ -107,7 +107,7 @@ def edit_ops(ref: NDArray[np.int32], hyp: NDArray[np.int32]) -> NDArray[np.int32
             if best >= deletion or best >= insertion:
                 step = _DELETION if deletion < insertion else _INSERTION
                 best = min(deletion, insertion)
-            how[i + 1, j + 1] = step
+            backpointer[i + 1, j + 1] = step
             corner = cost[j + 1]
             cost[j + 1] = best
     steps = np.empty((R + H, 2), dtype=np.int32)
@@ -116,7 +116,7 @@ def edit_ops(ref: NDArray[np.int32], hyp: NDArray[np.int32]) -> NDArray[np.int32
         n -= 1
         steps[n, 0] = -1
         steps[n, 1] = -1
-        step = how[i, j]
+        step = backpointer[i, j]
         if step != _INSERTION:
             i -= 1
             steps[n, 0] = i

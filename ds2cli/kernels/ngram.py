@@ -1,15 +1,14 @@
-"""Queries of a backoff n-gram model from compiled code, on the `probing` layout of KenLM (Heafield 2011).
+"""Queries of a back-off n-gram model from compiled code, on KenLM's `probing` layout (Heafield 2011).
 
-The tables of a model are those of KenLM's binary file, byte by byte: a file is mapped, never converted, and a model
-that was read from ARPA is laid out the same way in memory. Single words lie in an array, longer n-grams in
-a hash table for each order, with linear probing, under a 64-bit key that is chained from the last word back to the
-first. So one walk from the word to ever longer contexts finds the longest n-gram. Two signs say where the walk and the
-state may end: a negative probability that no n-gram is longer by a word in front, a backoff of -0.0 that none is longer
-by a word behind.
+The tables are those of KenLM's binary file, byte for byte: a file is mapped, never converted, and a model read from
+ARPA is laid out the same way in memory. Unigrams are an array; the n-grams of each higher order are a hash table with
+linear probing, under a 64-bit key chained from the last word back to the first. So one walk from the word to ever
+longer contexts finds the longest n-gram. Two sign bits end the walk and shorten the state: a negative probability means
+that no n-gram extends this one to the left, a back-off of -0.0 that none extends it to the right.
 
-A state is a row of two arrays that the caller owns, KenLM's own state: `history` (rows, H) int32, the words that still
-matter, the last one first and -1 beyond them; `backoff` (rows, H) float32, log10 weights of the contexts of 1, 2, … of
-those words, 0 beyond. H = max(order - 1, 1). Equal histories score every future alike, so paths may merge on them.
+A state is a row of two arrays that the caller owns, the same as KenLM's: `history` (rows, H) int32, the words that
+still matter, last word first, then -1; `backoff` (rows, H) float32, log10 weights of the contexts of 1, 2, … of those
+words, then 0. H = max(order - 1, 1). States with equal histories score all continuations alike, so paths may merge.
 
 Letters: V words, D words of 32 bits in the tables, H as above, L words of a sentence.
 """
@@ -23,23 +22,23 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.kernels._jit import kernel, leaf
+from ds2cli.kernels._jit import inner_kernel, kernel
 
 LN10 = math.log(10.0)
 SIGN = 0x80000000
-"""The sign bit, and so -0.0, of a float32."""
+"""The sign bit of a float32, which is also -0.0."""
 VOCABULARY = 0
-"""Index of the table of words in `starts` and `buckets`; n is that of the n-grams."""
+"""Index of the vocabulary table in `starts` and `buckets`; index n is the table of the n-grams."""
 _CONTEXT, _WORD, _HALF = np.uint64(8978948897894561157), np.uint64(17894857484156487943), np.uint64(32)
 
 
 class NgramTables(NamedTuple):
-    """A model as plain arrays, read-only; one type for numba whatever the order and the source.
+    """A model as plain read-only arrays: one type for numba, whatever the order and the source.
 
-    data: (D,) uint32, header and tables of a KenLM binary.  floats: (D,) float32, the same memory.
-    starts: (order + 1,) int64, where in data the vocabulary and the n-grams of order 1, 2, … begin.
-    buckets: (order + 1,) uint64, their hash buckets; V for order 1, which has none.
-    order: that of the tables, 2 at the least.  unk, bos, eos: words.
+    data: (D,) uint32, header and tables of a KenLM binary file.  floats: (D,) float32, the same memory.
+    starts: (order + 1,) int64, offsets in data of the vocabulary and of the n-grams of order 1, 2, …
+    buckets: (order + 1,) uint64, their numbers of hash buckets; V for order 1, which is an array.
+    order: of the tables, at least 2.  unk, bos, eos: word ids.
     """
 
     data: NDArray[np.uint32]
@@ -53,36 +52,36 @@ class NgramTables(NamedTuple):
 
     @property
     def width(self) -> int:
-        """H, the words of a state."""
+        """H, the number of words in a state."""
         return self.order - 1
 
 
-@leaf
+@inner_kernel
 def longer_key(key, word):
-    """The key of an n-gram with `word` in front; that of a single word is its number."""
+    """The key of the n-gram extended to the left by `word`; the key of a unigram is its word id."""
     return (np.uint64(key) * _CONTEXT) ^ (np.uint64(np.int64(word) + 1) * _WORD)
 
 
-@leaf
+@inner_kernel
 def find_entry(data, start, buckets, size, key):
-    """Where in data the entry of `key` begins, or -1. Entries take `size` words, key first; an empty bucket has key 0.
+    """The offset in data of the entry of `key`, or -1.
 
-    buckets, key: uint64.
+    size: 32-bit words per entry, key first; an empty bucket has key 0.  buckets, key: uint64.
     """
     at = start + size * np.int64(key % buckets)
     end = start + size * np.int64(buckets)
     while True:
-        found = np.uint64(data[at]) | (np.uint64(data[at + 1]) << _HALF)
-        if found == key:
+        entry_key = np.uint64(data[at]) | (np.uint64(data[at + 1]) << _HALF)
+        if entry_key == key:
             return at
-        if found == 0:
+        if entry_key == 0:
             return np.int64(-1)
         at += size
         if at == end:
             at = start
 
 
-@leaf
+@inner_kernel
 def ngram_begin(lm, history, backoff, row):
     """Make `row` the state after <s>."""
     for i in range(history.shape[1]):
@@ -92,16 +91,16 @@ def ngram_begin(lm, history, backoff, row):
     backoff[row, 0] = lm.floats[lm.starts[1] + 2 * lm.bos + 1]
 
 
-@leaf
+@inner_kernel
 def ngram_log10(lm, history, backoff, source, word, target):
-    """log10 p(word | row `source`) as float32; writes the state after it to row `target`.
+    """log10 p(word | state in row `source`) as float32; writes the next state to row `target`.
 
-    target: another row than `source`, or -1 for the score alone.  word: in 0..V-1 (out of vocabulary: lm.unk).
-    The float32 sum runs in KenLM's order, the n-gram first and then backoffs from the shortest context up.
+    target: a row other than `source`, or -1 for the score alone.  word: 0 to V - 1 (lm.unk if out of vocabulary).
+    The float32 terms are summed in KenLM's order: the n-gram, then back-offs from the shortest context to the longest.
     """
     data, floats = lm.data, lm.floats
     at = lm.starts[1] + 2 * np.int64(word)
-    # the sign of a probability is no part of it
+    # the sign bit of a probability is a flag
     total = -abs(floats[at])
     if target >= 0:
         history[target, 0] = word
@@ -142,21 +141,21 @@ def ngram_log10(lm, history, backoff, source, word, target):
     return total
 
 
-@leaf
+@inner_kernel
 def ngram_score(lm, history, backoff, source, word, target):
-    """Natural log p(word | row `source`) as float64, and the state after it in row `target`; see `ngram_log10`."""
+    """Natural log p(word | state in row `source`) as float64, next state to row `target`; see `ngram_log10`."""
     return LN10 * np.float64(ngram_log10(lm, history, backoff, source, word, target))
 
 
-@leaf
+@inner_kernel
 def ngram_end(lm, history, backoff, source):
-    """Natural log p(</s> | row `source`) as float64: what a sentence pays for ending here."""
+    """Natural log p(</s> | state in row `source`) as float64."""
     return LN10 * np.float64(ngram_log10(lm, history, backoff, source, lm.eos, -1))
 
 
 @kernel
 def ngram_sentence(lm, words, out):
-    """Score `words` (L,) as a whole sentence: fills `out` (L + 1,) float32 with log10 p of each word and of </s>."""
+    """Score `words` (L,) as a complete sentence: fills `out` (L + 1,) float32 with log10 p of each word and of </s>."""
     history = np.empty((2, lm.order - 1), np.int32)
     backoff = np.empty((2, lm.order - 1), np.float32)
     ngram_begin(lm, history, backoff, 0)
@@ -165,14 +164,14 @@ def ngram_sentence(lm, words, out):
     out[len(words)] = ngram_log10(lm, history, backoff, len(words) & 1, lm.eos, 1 - (len(words) & 1))
 
 
-Listed = Mapping[tuple[int, ...], tuple[float, float]]
-"""n-gram → (log10 probability, log10 backoff)."""
+ListedNgrams = Mapping[tuple[int, ...], tuple[float, float]]
+"""n-gram → (log10 probability, log10 back-off)."""
 
 
-def ngram_log10_ref(listed: Listed, history: Sequence[int], word: int) -> float:
-    """log10 p(word | history), the definition: use the n-gram if it is listed, else back off to a shorter history.
+def ngram_log10_ref(listed: ListedNgrams, history: Sequence[int], word: int) -> float:
+    """log10 p(word | history), by definition: of the n-gram if it is listed, otherwise back off to a shorter history.
 
-    listed: every n-gram of the model as word tuples; all unigrams must be there.
+    listed: every n-gram of the model as a tuple of word ids, all unigrams included.
     """
     history = tuple(history)
     if (*history, word) in listed:

@@ -1,4 +1,4 @@
-"""The inner loops of reading and writing ARPA files. Letters: V words, n order of a section, C its n-grams."""
+"""Inner loops of reading and writing ARPA files. Letters: V words, n order of a section, C n-grams in it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import numpy as np
 from ds2cli.kernels._jit import kernel
 from ds2cli.kernels.ngram_words import hash_word
 
-SHORT_LINE, BAD_NUMBER, POSITIVE, UNKNOWN_WORD, TWICE = -1, -2, -3, -4, -5
+SHORT_LINE, BAD_NUMBER, POSITIVE, UNKNOWN_WORD, DUPLICATE = -1, -2, -3, -4, -5
 _TAB, _NEWLINE, _RETURN, _SPACE, _PLUS, _MINUS, _POINT, _ZERO = 9, 10, 13, 32, 43, 45, 46, 48
 
 
 @kernel
 def parse_number(text, start, end):
-    """The decimal number in text[start:end] as float64, NaN when it is not one. Exact up to 15 digits."""
+    """The decimal number in text[start:end] as float64, NaN if it is not a number. Exact up to 15 digits."""
     negative = start < end and text[start] == _MINUS
     i = start + 1 if start < end and (text[start] == _MINUS or text[start] == _PLUS) else start
     mantissa, scale, digits, seen_point = 0.0, 0, 0, False
@@ -36,7 +36,7 @@ def parse_number(text, start, end):
         if text[i] != 101 and text[i] != 69:
             return np.nan
         i += 1
-        down = i < end and text[i] == _MINUS
+        negative_exponent = i < end and text[i] == _MINUS
         if i < end and (text[i] == _MINUS or text[i] == _PLUS):
             i += 1
         if i >= end:
@@ -47,16 +47,16 @@ def parse_number(text, start, end):
                 return np.nan
             exponent = min(exponent * 10 + (text[i] - _ZERO), 999)
             i += 1
-        scale += -exponent if down else exponent
+        scale += -exponent if negative_exponent else exponent
     value = mantissa / 10.0**-scale if scale < 0 else mantissa * 10.0**scale
     return -value if negative else value
 
 
 @kernel
 def find_word(text, start, end, slots, spans):
-    """The slot where the word text[start:end] is, or would go.
+    """The hash slot of the word text[start:end], whether it is filled or not.
 
-    slots: (S,) word id or -1.  spans: (V, 2), where each word is in text.
+    slots: (S,) word id or -1.  spans: (V, 2), start and end of each word in text.
     """
     mask = len(slots) - 1
     slot = np.int64(hash_word(text, start, end)) & mask
@@ -75,8 +75,8 @@ def find_word(text, start, end, slots, spans):
 
 
 @kernel
-def _field(text, at, stop):
-    """Start and end of the next field in text[at:stop]; equal when there is none."""
+def _next_field(text, at, stop):
+    """Start and end of the next field in text[at:stop]; equal if there is none."""
     while at < stop and (text[at] == _SPACE or text[at] == _TAB or text[at] == _RETURN):
         at += 1
     start = at
@@ -89,14 +89,14 @@ def _field(text, at, stop):
 def parse_section(text, at, n, slots, spans, ids, probs, backoffs):
     """Read the C lines of the section of order n that start at byte `at`.
 
-    Fills ids (C, n) int32, probs (C,) and backoffs (C,) float32 (0 where there is none); order 1 enters its words into
-    slots and spans. Returns the byte after the section and 0, or the byte of a faulty line and what is wrong with it.
+    Fills ids (C, n) int32, probs (C,) and backoffs (C,) float32 (0 where a line has none); order 1 adds its words to
+    slots and spans. Returns the byte after the section and 0, or the first byte of a bad line and its error code.
     """
     for c in range(len(probs)):
         stop = at
         while stop < len(text) and text[stop] != _NEWLINE:
             stop += 1
-        start, end = _field(text, at, stop)
+        start, end = _next_field(text, at, stop)
         if start == end:
             return at, SHORT_LINE
         probs[c] = parse_number(text, start, end)
@@ -105,19 +105,19 @@ def parse_section(text, at, n, slots, spans, ids, probs, backoffs):
         if probs[c] > 0:
             return at, POSITIVE
         for k in range(n):
-            start, end = _field(text, end, stop)
+            start, end = _next_field(text, end, stop)
             if start == end:
                 return at, SHORT_LINE
             slot = find_word(text, start, end, slots, spans)
             if n == 1:
                 if slots[slot] >= 0:
-                    return at, TWICE
+                    return at, DUPLICATE
                 slots[slot] = c
                 spans[c, 0], spans[c, 1] = start, end
             elif slots[slot] < 0:
                 return at, UNKNOWN_WORD
             ids[c, k] = slots[slot]
-        start, end = _field(text, end, stop)
+        start, end = _next_field(text, end, stop)
         backoffs[c] = parse_number(text, start, end) if end > start else 0.0
         if not -np.inf < backoffs[c] < np.inf:
             return at, BAD_NUMBER
@@ -126,8 +126,8 @@ def parse_section(text, at, n, slots, spans, ids, probs, backoffs):
 
 
 @kernel
-def _put_number(out, at, value):
-    """Write a float with seven decimals, trailing zeros left out; returns the byte after it."""
+def _write_number(out, at, value):
+    """Write a float with up to seven decimals, without trailing zeros; returns the byte after it."""
     scaled = np.int64(np.round(np.abs(value) * 1e7))
     if value < 0 and scaled > 0:
         out[at] = _MINUS
@@ -156,12 +156,12 @@ def _put_number(out, at, value):
 def format_section(letters, starts, ids, probs, backoffs, out):
     """Write n-gram lines: log10 probability, tab, words, and tab, backoff where backoffs (C,) is not empty.
 
-    letters: bytes of all words one after the other.  starts: (V + 1,).  ids: (C, n).  out must have room.
-    Returns how much of it was written.
+    letters: concatenated bytes of all words.  starts: (V + 1,), offsets of the words.  ids: (C, n).
+    out: must be large enough.  Returns the number of bytes written.
     """
     at = 0
     for c in range(ids.shape[0]):
-        at = _put_number(out, at, probs[c])
+        at = _write_number(out, at, probs[c])
         for k in range(ids.shape[1]):
             out[at] = _TAB if k == 0 else _SPACE
             at += 1
@@ -170,7 +170,7 @@ def format_section(letters, starts, ids, probs, backoffs, out):
                 at += 1
         if len(backoffs) > 0:
             out[at] = _TAB
-            at = _put_number(out, at + 1, backoffs[c])
+            at = _write_number(out, at + 1, backoffs[c])
         out[at] = _NEWLINE
         at += 1
     return at

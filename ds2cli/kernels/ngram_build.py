@@ -1,6 +1,6 @@
-"""Laying an n-gram model out as KenLM's `probing` tables: the same bytes as its build_binary. Letters as in ngram.py.
+"""Builds KenLM's `probing` tables of an n-gram model, with the same bytes as its build_binary.
 
-C: n-grams of a section.
+Letters as in ngram.py; C n-grams in a section.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from ds2cli.kernels._jit import kernel
 from ds2cli.kernels.ngram import find_entry, longer_key
 from ds2cli.kernels.ngram_words import ENTRY, hash_word
 
-TWICE, NO_CONTEXT, FULL = -1, -2, -3
-"""Faults: an n-gram is listed again, or without its context; a hash table has no room for what the model implies."""
+DUPLICATE, NO_CONTEXT, FULL = -1, -2, -3
+"""Errors: an n-gram is listed twice, or without its context; a hash table is full."""
 _HALF = np.uint64(32)
 
 
 @kernel
 def _insert(data, start, buckets, size, key):
-    """Where in data the new entry of `key` begins; the key must not be there and the table not be full."""
+    """Insert `key` and return the offset of its entry in data; the key must be new and the table not full."""
     at = start + size * np.int64(key % buckets)
     end = start + size * np.int64(buckets)
     while data[at] != 0 or data[at + 1] != 0:
@@ -32,7 +32,7 @@ def _insert(data, start, buckets, size, key):
 
 @kernel
 def fill_vocabulary(data, start, buckets, text, ends):
-    """Enter words as 1, 2, …; text and ends as in `find_words`."""
+    """Insert words with the ids 1, 2, …; text and ends as in `find_words`."""
     begin = np.int64(0)
     for i in range(len(ends)):
         at = _insert(data, start, buckets, ENTRY, hash_word(text, begin, ends[i]))
@@ -41,20 +41,20 @@ def fill_vocabulary(data, start, buckets, text, ends):
 
 
 @kernel
-def _mark_context(floats, at):
-    """Say of the entry with its weights at `at` that it has a continuation: a backoff of -0.0 becomes 0.0."""
+def _mark_extends_right(floats, at):
+    """Mark the n-gram with weights at `at` as extending to the right: a back-off of -0.0 becomes 0.0."""
     if floats[at + 1] == 0.0:
         floats[at + 1] = 0.0
 
 
 @kernel
-def _mark_suffixes(data, floats, starts, buckets, ids, c, keys, weights, used):
-    """Say of the longest suffix of n-gram c that a longer one ends in it; FULL when there is no room, else 0.
+def _mark_extends_left(data, floats, starts, buckets, ids, c, keys, weights, used):
+    """Mark the suffixes of n-gram c as extending to the left, inserting missing ones; returns FULL or 0.
 
-    A model may list an n-gram and not its suffix (SRILM prunes so). The walk from short to long would stop there, so
-    the missing ones get an entry with the probability that backing off gives them.
-    keys: (n - 1,) uint64, those of the suffixes of 2, 3, … words.  weights: (n,) int64, scratch.
-    used: (order + 1,) int64, entries of each table.
+    A model may list an n-gram without its suffix (SRILM prunes that way). A query walks from short to long and would
+    stop there, so missing suffixes are inserted with their back-off probability.
+    keys: (n - 1,) uint64, keys of the suffixes of 2, 3, … words.  weights: (n + 1,) int64, scratch.
+    used: (order + 1,) int64, entries in each table.
     """
     n = ids.shape[1]
     word = np.int64(ids[c, n - 1])
@@ -86,7 +86,7 @@ def _mark_suffixes(data, floats, starts, buckets, ids, c, keys, weights, used):
             else:
                 at = find_entry(data, starts[longer - 1], buckets[longer - 1], 4, context) + 2
             if at >= 2:
-                _mark_context(floats, at)
+                _mark_extends_right(floats, at)
                 total += floats[at + 1]
             floats[weights[longer]] = total
             context = longer_key(context, ids[c, n - 1 - longer])
@@ -97,10 +97,10 @@ def _mark_suffixes(data, floats, starts, buckets, ids, c, keys, weights, used):
 
 @kernel
 def fill_section(data, floats, starts, buckets, order, ids, probs, backoffs, used):
-    """Enter the C n-grams ids (C, n >= 2) after those of the lower orders. Returns 0 and C, or a fault and its n-gram.
+    """Insert the C n-grams ids (C, n >= 2), lower orders first. Returns 0 and C, or an error and its n-gram.
 
     data, floats, starts, buckets, order: as in NgramTables, writable.  probs, backoffs: (C,) float32.
-    used: (order + 1,) int64, entries of each hash table, kept up to date.
+    used: (order + 1,) int64, entries in each hash table, updated.
     """
     n = ids.shape[1]
     size = 3 if n == order else 4
@@ -112,7 +112,7 @@ def fill_section(data, floats, starts, buckets, order, ids, probs, backoffs, use
             key = longer_key(key, ids[c, n - 2 - k])
             keys[k] = key
         if find_entry(data, starts[n], buckets[n], size, key) >= 0:
-            return TWICE, c
+            return DUPLICATE, c
         if used[n] + 1 >= np.int64(buckets[n]):
             return FULL, c
         used[n] += 1
@@ -120,7 +120,7 @@ def fill_section(data, floats, starts, buckets, order, ids, probs, backoffs, use
         floats[at + 2] = -abs(probs[c])
         if n < order:
             floats[at + 3] = backoffs[c] if backoffs[c] != 0.0 else np.float32(-0.0)
-        if _mark_suffixes(data, floats, starts, buckets, ids, c, keys, weights, used) != 0:
+        if _mark_extends_left(data, floats, starts, buckets, ids, c, keys, weights, used) != 0:
             return FULL, c
         at = starts[1] + 2 * np.int64(ids[c, 0])
         if n > 2:
@@ -130,5 +130,5 @@ def fill_section(data, floats, starts, buckets, order, ids, probs, backoffs, use
             at = find_entry(data, starts[n - 1], buckets[n - 1], 4, context) + 2
             if at < 2:
                 return NO_CONTEXT, c
-        _mark_context(floats, at)
+        _mark_extends_right(floats, at)
     return 0, ids.shape[0]

@@ -1,23 +1,23 @@
-"""Words and their numbers in a KenLM vocabulary: a hash table from the 64-bit hash of a word to its number.
+"""The vocabulary of a KenLM file: a hash table from the 64-bit hash of a word to its id.
 
-Letters: B bytes of text, L words in it.
+Letters: B bytes of text, L words.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ds2cli.kernels._jit import kernel, leaf
+from ds2cli.kernels._jit import inner_kernel, kernel
 from ds2cli.kernels.ngram import VOCABULARY, find_entry
 
 _MIX, _SHIFT, _BYTE = np.uint64(0xC6A4A7935BD1E995), np.uint64(47), np.uint64(8)
 ENTRY = 3
-"""Words of 32 bits in an entry: the hash (2) and the number."""
+"""32-bit words per entry: the hash (2) and the word id (1)."""
 
 
-@leaf
+@inner_kernel
 def hash_word(text, start, end):
-    """MurmurHash64A (Appleby) of the bytes text[start:end] with seed 0, as uint64: KenLM's name of a word."""
+    """MurmurHash64A (Appleby) of the bytes text[start:end] with seed 0, as uint64: KenLM's hash of a word."""
     h = np.uint64(end - start) * _MIX
     at = start
     while at + 8 <= end:
@@ -40,9 +40,9 @@ def hash_word(text, start, end):
 
 @kernel
 def find_words(lm, text, ends, ids):
-    """The numbers of words, those of lm.unk for unknown ones.
+    """Fill in the ids of words, lm.unk for unknown ones.
 
-    text: (B,) uint8, the words one after the other.  ends: (L,) int64, where each ends.  ids: (L,) int32, filled.
+    text: (B,) uint8, the concatenated words.  ends: (L,) int64, the end of each word.  ids: (L,) int32, output.
     """
     start = np.int64(0)
     for i in range(len(ends)):

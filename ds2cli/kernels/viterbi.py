@@ -1,8 +1,8 @@
-"""The best CTC path of a known text, and the cost of all its paths. Letters: T steps, V symbols with blank 0, L labels.
+"""The best CTC path of a given text, and the cost of all its paths. Letters: T steps, V symbols with blank 0, L labels.
 
 The trellis has S = 2L + 1 states: 2j is the blank before label j (2L the blank after the last), 2j + 1 is label j.
-Blanks and labels live in two arrays, so that neither loop gathers or tests for a skip; only states from which the end
-can still be reached are visited. Deep Speech 2, section 5.1, equation 13 (the path) and equation 9 (the cost).
+Blanks and labels are kept in two arrays, so that neither loop gathers or tests for a skip; only states from which the
+end can still be reached are computed. Deep Speech 2, section 5.1, equation 13 (the path) and equation 9 (the cost).
 """
 
 from __future__ import annotations
@@ -13,84 +13,86 @@ from numpy.typing import NDArray
 from ds2cli.kernels._jit import kernel
 from ds2cli.kernels.logspace import log_add
 
-_NEVER = np.float32(-1e30)
+_IMPOSSIBLE = np.float32(-1e30)
 
 
 def steps_needed(labels: NDArray[np.int32]) -> int:
-    """The fewest steps that can spell `labels` (L,): one each, and a blank between two equal ones."""
+    """The minimum number of steps to spell `labels` (L,): one per label, and one per blank between two equal labels."""
     return len(labels) + int(np.count_nonzero(labels[1:] == labels[:-1]))
 
 
 def viterbi_ref(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The states of the most probable path, the plain way.
+    """The states of the most probable path; the reference.
 
     log_probs: (T, V) float32, log-probabilities.  labels: (L,) int32, none of them blank, T >= steps_needed(labels).
-    Returns (T,) int32 states. Among equals the path that stays in its state is taken, then the one from the state
-    before.
+    Returns (T,) int32 states. Ties prefer staying in a state, then coming from the previous one.
     """
     T, S = len(log_probs), 2 * len(labels) + 1
     symbol: list[int] = [int(labels[s // 2]) if s % 2 else 0 for s in range(S)]
     score = np.full((T, S), -np.inf)
-    came = np.zeros((T, S), dtype=np.int64)
+    backpointer = np.zeros((T, S), dtype=np.int64)
     for t in range(T):
         for s in range(S):
             if t == 0:
                 score[t, s] = log_probs[0, symbol[s]] if s < 2 else -np.inf
                 continue
-            before: list[int] = [s, s - 1] if s else [s]
+            sources: list[int] = [s, s - 1] if s else [s]
             if s % 2 and s > 1 and symbol[s] != symbol[s - 2]:
-                before.append(s - 2)
-            came[t, s] = max(before, key=lambda p: score[t - 1, p])
-            score[t, s] = score[t - 1, came[t, s]] + log_probs[t, symbol[s]]
+                sources.append(s - 2)
+            backpointer[t, s] = max(sources, key=lambda p: score[t - 1, p])
+            score[t, s] = score[t - 1, backpointer[t, s]] + log_probs[t, symbol[s]]
     path = np.empty(T, dtype=np.int32)
     s = S - 1 if S == 1 or score[T - 1, S - 1] >= score[T - 1, S - 2] else S - 2
     for t in range(T - 1, -1, -1):
         path[t] = s
-        s = came[t, s]
+        s = backpointer[t, s]
     return path
 
 
 @kernel
-def _advance(blank, here, after, next_blank, next_label, load_emissions, skip, from_label, how, emitted_blank):
-    """One step over a band of n labels. blank[j]: the blank before label j; here[j]: label j - 1; after[j]: label j.
+def _viterbi_step(
+    blank, previous, label, next_blank, next_label, label_logp, skip, from_label, backpointer, blank_logp
+):
+    """One step over a band of n labels.
 
-    Slices that start at 0, range(n) and selects instead of max(): what lets LLVM vectorise (1-2 ns a cell).
+    blank[j]: score of the blank before label j.  previous[j]: that of label j - 1.  label[j]: that of label j.
+    Slices that start at 0, range(n) and selects instead of max() let LLVM vectorize the loops (1-2 ns per cell).
     """
-    n = len(load_emissions)
+    n = len(label_logp)
     for j in range(n + 1):
         stay = blank[j]
-        step = here[j]
-        next_blank[j] = (step if step > stay else stay) + emitted_blank
+        step = previous[j]
+        next_blank[j] = (step if step > stay else stay) + blank_logp
         from_label[j] = step > stay
     for j in range(n):
-        stay = after[j]
+        stay = label[j]
         step = blank[j]
         best = step if step > stay else stay
-        jump = here[j] + skip[j]
-        next_label[j] = (jump if jump > best else best) + load_emissions[j]
+        jump = previous[j] + skip[j]
+        next_label[j] = (jump if jump > best else best) + label_logp[j]
     for j in range(n):
-        stay = after[j]
+        stay = label[j]
         step = blank[j]
         best = step if step > stay else stay
-        how[j] = np.uint8(step > stay) | (np.uint8(here[j] + skip[j] > best) << np.uint8(1))
+        backpointer[j] = np.uint8(step > stay) | (np.uint8(previous[j] + skip[j] > best) << np.uint8(1))
 
 
 @kernel
 def viterbi(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """As `viterbi_ref`, with two bytes a label and step."""
+    """As `viterbi_ref`, with two bytes of memory per label and step."""
     T, L = len(log_probs), len(labels)
-    skip = np.full(L, _NEVER, np.float32)
+    skip = np.full(L, _IMPOSSIBLE, np.float32)
     for j in range(1, L):
         if labels[j] != labels[j - 1]:
             skip[j] = 0
-    # label[j + 1] is label j, so that label[j] is the label before it
-    blank = np.full(L + 1, _NEVER, np.float32)
-    label = np.full(L + 1, _NEVER, np.float32)
+    # label[j + 1] is the score of label j, so that label[j] is that of the label before it
+    blank = np.full(L + 1, _IMPOSSIBLE, np.float32)
+    label = np.full(L + 1, _IMPOSSIBLE, np.float32)
     next_blank = blank.copy()
     next_label = label.copy()
     from_label = np.zeros((T, L + 1), np.bool_)
-    how = np.zeros((T, L), np.uint8)
-    load_emissions = np.empty(L, np.float32)
+    backpointer = np.zeros((T, L), np.uint8)
+    label_logp = np.empty(L, np.float32)
     path = np.zeros(T, np.int32)
     if T == 0:
         return path
@@ -102,17 +104,17 @@ def viterbi(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> NDArra
         low = max(0, L - (T - t))
         high = min(L, t + 1)
         for j in range(low, high):
-            load_emissions[j] = row[labels[j]]
-        _advance(
+            label_logp[j] = row[labels[j]]
+        _viterbi_step(
             blank[low : high + 1],
             label[low : high + 1],
             label[low + 1 : high + 1],
             next_blank[low : high + 1],
             next_label[low + 1 : high + 1],
-            load_emissions[low:high],
+            label_logp[low:high],
             skip[low:high],
             from_label[t, low : high + 1],
-            how[t, low:high],
+            backpointer[t, low:high],
             row[0],
         )
         blank, next_blank = next_blank, blank
@@ -125,15 +127,15 @@ def viterbi(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> NDArra
             if from_label[t, j]:
                 on_blank = False
                 j -= 1
-        elif how[t, j] >= 2:
+        elif backpointer[t, j] >= 2:
             j -= 1
-        elif how[t, j] == 1:
+        elif backpointer[t, j] == 1:
             on_blank = True
     return path
 
 
 def ctc_cost_ref(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> float:
-    """-log of the summed probability of every path that spells `labels`, the plain way; infinity when there is none.
+    """-log of the summed probability of all paths that spell `labels`, infinity if there are none; the reference.
 
     log_probs: (T, V) float32, log-probabilities.  labels: (L,) int32, none of them blank.
     Returns nats.
@@ -141,22 +143,22 @@ def ctc_cost_ref(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> f
     S = 2 * len(labels) + 1
     symbol: list[int] = [int(labels[s // 2]) if s % 2 else 0 for s in range(S)]
     score = np.full(S, -np.inf)
-    score[0] = 0.0  # before the first step: as if a blank had gone before
+    score[0] = 0.0  # before the first step, as if after a blank
     for t, row in enumerate(log_probs):
-        then = score.copy()
+        previous = score.copy()
         for s in range(S):
-            total = then[s]
+            total = previous[s]
             if s:
-                total = np.logaddexp(total, then[s - 1])
+                total = np.logaddexp(total, previous[s - 1])
             if s % 2 and s > 1 and symbol[s] != symbol[s - 2]:
-                total = np.logaddexp(total, then[s - 2])
+                total = np.logaddexp(total, previous[s - 2])
             score[s] = total + row[symbol[s]] if s < 2 * (t + 1) else -np.inf
     return -float(np.logaddexp(score[S - 1], score[S - 2] if S > 1 else -np.inf))
 
 
 @kernel
 def ctc_cost(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> float:
-    """As `ctc_cost_ref`, in place: states are visited from the last, which needs only the states before it."""
+    """As `ctc_cost_ref`, in place: states are updated from last to first, as each depends only on those before it."""
     T, L = len(log_probs), len(labels)
     blank = np.full(L + 1, -np.inf)
     label = np.full(L, -np.inf)

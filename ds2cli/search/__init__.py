@@ -1,1 +1,1 @@
-"""From emissions to text and times: greedy, prefix beam search, alignment, tuning."""
+"""From emissions to text and word times: greedy and beam search, forced alignment, tuning, error attribution."""

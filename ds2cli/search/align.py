@@ -1,4 +1,4 @@
-"""When each word of a known text was said: the best CTC path, read as times. Letters: T steps, V symbols, L labels."""
+"""Forced alignment: word times of a given text from the best CTC path. Letters: T steps, V symbols, L labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ds2cli.text.vocab import Vocab
 
 @dataclass(frozen=True)
 class Word:
-    """A word and when it was said, in seconds; conf is the mean posterior of its symbols where they are emitted."""
+    """A word with start and end (s); conf is the mean posterior of its symbols over the steps that emit them."""
 
     word: str
     start: float
@@ -25,7 +25,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Alignment:
-    """words in order.  log_prob: of the best path.  cost: -log p_ctc(text), both in nats."""
+    """words: in order.  log_prob: of the best path (nats).  cost: -log p_ctc(text) (nats)."""
 
     words: list[Word]
     log_prob: float
@@ -33,9 +33,9 @@ class Alignment:
 
 
 def align(log_probs: NDArray[np.float32], text: str, vocab: Vocab, step_s: float) -> Alignment:
-    """Align a cleaned transcript (Deep Speech 2, section 5.1).
+    """Align a normalized transcript (Deep Speech 2, section 5.1).
 
-    log_probs: (T, V) float32, contiguous log-probabilities without NaN.  step_s: seconds from one step to the next.
+    log_probs: (T, V) float32, contiguous log-probabilities without NaN.  step_s: seconds per step.
     A word lasts from the first step of its first symbol to the last step of its last one.
     Raises BadUtterance "unspellable", "label-too-long" and "impossible-text".
     """
@@ -43,7 +43,7 @@ def align(log_probs: NDArray[np.float32], text: str, vocab: Vocab, step_s: float
 
 
 def align_labels(log_probs: NDArray[np.float32], symbols: Sequence[int], vocab: Vocab, step_s: float) -> Alignment:
-    """Align a text that is given as it is spelled: without a space at either end or twice in a row. See `align`."""
+    """Align a text given as symbols, without a space at either end or two in a row. See `align`."""
     labels = np.array(symbols, dtype=np.int32)
     needed = steps_needed(labels)
     if needed > len(log_probs):
@@ -54,30 +54,30 @@ def align_labels(log_probs: NDArray[np.float32], symbols: Sequence[int], vocab: 
     if not np.isfinite(cost):
         raise BadUtterance("impossible-text", "every path that spells the text has probability 0")
     states = viterbi(log_probs, labels)
-    spoken = states % 2 == 1
-    label = states // 2  # of a spoken step: which label
-    load_emissions = np.zeros(len(states), dtype=np.int64)
-    load_emissions[spoken] = labels[label[spoken]]
-    path = log_probs[np.arange(len(states)), load_emissions]
+    on_label = states % 2 == 1
+    label = states // 2  # index of the label, where the step is on one
+    path = np.zeros(len(states), dtype=np.int64)
+    path[on_label] = labels[label[on_label]]
+    path_logp = log_probs[np.arange(len(states)), path]
     words, begin = [], 0
     spaces = [i for i, symbol in enumerate(symbols) if vocab.symbols[symbol] == " "]
     for end in [*spaces, len(symbols)] if len(symbols) else []:
-        steps = np.flatnonzero(spoken & (label >= begin) & (label < end))
-        conf = float(np.exp(path[steps]).mean(dtype=np.float64))
+        steps = np.flatnonzero(on_label & (label >= begin) & (label < end))
+        conf = float(np.exp(path_logp[steps]).mean(dtype=np.float64))
         word = vocab.decode(symbols[begin:end])
         words.append(Word(word, float(steps[0]) * step_s, float(steps[-1] + 1) * step_s, conf))
         begin = end + 1
-    return Alignment(words, float(path.sum(dtype=np.float64)), cost)
+    return Alignment(words, float(path_logp.sum(dtype=np.float64)), cost)
 
 
-def as_fields(words: list[Word]) -> list[dict[str, str | float]]:
-    """Words as a row carries them: times to the millisecond."""
+def words_as_fields(words: list[Word]) -> list[dict[str, str | float]]:
+    """Words in a row's format, times rounded to milliseconds."""
     return [
         {"word": w.word, "start": round(w.start, 3), "end": round(w.end, 3), "conf": round(w.conf, 4)} for w in words
     ]
 
 
 def ctm_line(name: str, word: dict[str, str | float]) -> str:
-    """One word as a line of a CTM file: recording, channel, start, duration (s), word, confidence."""
+    """A word as a line of a CTM file: recording, channel, start (s), duration (s), word, confidence."""
     start, end = float(word["start"]), float(word["end"])
     return f"{name} 1 {start:.3f} {end - start:.3f} {word['word']} {float(word['conf']):.4f}\n"

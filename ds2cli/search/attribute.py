@@ -1,16 +1,17 @@
-"""Why a word came out wrong: the reference and the hypothesis, scored by the search that chose between them.
+"""Error attribution: why each wrong word is wrong, from the search's own scores of the reference and the hypothesis.
 
-Wrong words are judged by regions. A region is a run of substitutions, insertions and deletions between two words that
-are right; its repair is the hypothesis with the words of this region, and of no other, replaced by the reference's. So
-one error is not blamed for another at the far end of the utterance, while words that can only be right together are
-judged together. With Q the score of the search (Deep Speech 2, equation 12) and am its part log p_ctc, a cause is the
-first of these that holds:
+Errors are attributed by regions. A region is a run of substitutions, insertions and deletions between correct words;
+its repair is the hypothesis with the words of this region only replaced by the reference's. So an error is not blamed
+on another one elsewhere in the utterance, while words that can only be corrected together are scored together.
 
-    unspellable  a reference word of the region has a character that the alphabet lacks: no search could write it
-    search       Q(repair) > Q(hypothesis): the search had scored the right words higher, but pruned them
-    oov          the language model does not know the reference word (an insertion: a reference word of its region)
-    lm           am(repair) >= am(hypothesis): the acoustics had it right, the language model overruled them
-    acoustic     am(repair) < am(hypothesis): the network heard the wrong words
+With Q the score of the search (Deep Speech 2, equation 12) and am its part log p_ctc, the cause is the first of these
+that applies:
+
+    unspellable  a reference word of the region has a character that is not in the alphabet: no search could write it
+    search       Q(repair) > Q(hypothesis): the search scored the correct words higher, but pruned them
+    oov          the reference word is out of the language model's vocabulary (insertion: some word of its region is)
+    lm           am(repair) >= am(hypothesis): the acoustics preferred the reference, the language model overruled them
+    acoustic     am(repair) < am(hypothesis): the network recognized the wrong words
     unexplained  there is nothing to score: no emission, or no hypothesis
 """
 
@@ -26,20 +27,20 @@ from numpy.typing import NDArray
 
 from ds2cli.metrics.wer import UNITS, EditStep, align
 from ds2cli.search.hypothesis import Hypothesis
-from ds2cli.search.text_score import TextScore
+from ds2cli.search.text_score import ExactScorer
 
 UNSPELLABLE, SEARCH, OOV, LM, ACOUSTIC, UNEXPLAINED = "unspellable", "search", "oov", "lm", "acoustic", "unexplained"
 
 TOLERANCE = 1e-6
-"""Nats by which a repair must be better: the two scores are sums of many terms."""
+"""Nats by which a repair must score higher: both scores are sums of many terms."""
 
 
 @dataclass(frozen=True)
 class Error:
     """One wrong word and its cause.
 
-    ref, hyp: the word said and the word found; None for an insertion or a deletion.
-    am, lm, score: the repair of its region less the hypothesis (nats); None where there is no such number.
+    ref, hyp: the word in the reference and in the hypothesis; None for an insertion or a deletion.
+    am, lm, score: the repair of its region minus the hypothesis (nats); None where either is not finite.
     """
 
     ref: str | None
@@ -57,42 +58,44 @@ class Error:
 
 @dataclass(frozen=True)
 class Attribution:
-    """The errors of an utterance in order, and its hypothesis as the search scores it."""
+    """The errors of an utterance in order, and its hypothesis with exact scores."""
 
     errors: list[Error]
     hypothesis: Hypothesis
 
 
-def attribute(log_probs: NDArray[np.float32], ref: str, hyp: str, score: TextScore, unit: str = "word") -> Attribution:
-    """The cause of each error of `hyp`; `EditStep`s of the alignment that are right have none.
+def attribute(
+    log_probs: NDArray[np.float32], ref: str, hyp: str, score: ExactScorer, unit: str = "word"
+) -> Attribution:
+    """The cause of each error of `hyp`.
 
-    log_probs: (T, V) float32, contiguous log-probabilities without NaN, that `hyp` was found in.
-    unit: "word" or "char", what an error is counted in.
-    BadUtterance "unspellable" when the hypothesis is not of this alphabet.
+    log_probs: (T, V) float32, contiguous log-probabilities without NaN, from which `hyp` was decoded.
+    unit: "word" or "char", the unit that errors are counted in.
+    Raises BadUtterance "unspellable" for a hypothesis with characters that are not in the alphabet.
     """
-    found = score(log_probs, hyp)
+    hypothesis = score(log_probs, hyp)
     steps = align(UNITS[unit](ref), UNITS[unit](hyp))
     errors: list[Error] = []
-    for begin, end in regions(steps):
-        if not all(score.spells(said) for said, _ in steps[begin:end] if said is not None):
-            errors += [Error(said, heard, UNSPELLABLE) for said, heard in steps[begin:end]]
+    for begin, end in error_regions(steps):
+        if not all(score.can_spell(ref_word) for ref_word, _ in steps[begin:end] if ref_word is not None):
+            errors += [Error(ref_word, hyp_word, UNSPELLABLE) for ref_word, hyp_word in steps[begin:end]]
             continue
-        repair = score(log_probs, repaired(steps, begin, end, unit))
-        errors += _judged(steps[begin:end], repair, found, score)
-    return Attribution(errors, found)
+        repair = score(log_probs, repair_region(steps, begin, end, unit))
+        errors += _attribute_region(steps[begin:end], repair, hypothesis, score)
+    return Attribution(errors, hypothesis)
 
 
-def unexplained(ref: str, hyp: str, unit: str = "word") -> list[Error]:
-    """The errors of an utterance that there is no emission for."""
+def unexplained_errors(ref: str, hyp: str, unit: str = "word") -> list[Error]:
+    """The errors of an utterance without an emission or a hypothesis, which are not attributed."""
     steps = align(UNITS[unit](ref), UNITS[unit](hyp))
-    return [Error(said, heard, UNEXPLAINED) for said, heard in steps if said != heard]
+    return [Error(ref_word, hyp_word, UNEXPLAINED) for ref_word, hyp_word in steps if ref_word != hyp_word]
 
 
-def regions(steps: Sequence[EditStep]) -> Iterator[tuple[int, int]]:
+def error_regions(steps: Sequence[EditStep]) -> Iterator[tuple[int, int]]:
     """Begin and end of each run of errors."""
     begin = None
-    for i, (said, heard) in enumerate(steps):
-        if said != heard:
+    for i, (ref_word, hyp_word) in enumerate(steps):
+        if ref_word != hyp_word:
             begin = i if begin is None else begin
         elif begin is not None:
             yield begin, i
@@ -101,14 +104,14 @@ def regions(steps: Sequence[EditStep]) -> Iterator[tuple[int, int]]:
         yield begin, len(steps)
 
 
-def repaired(steps: Sequence[EditStep], begin: int, end: int, unit: str = "word") -> str:
-    """The hypothesis with the reference's words from step `begin` to `end`."""
-    units = [said if begin <= i < end else heard for i, (said, heard) in enumerate(steps)]
+def repair_region(steps: Sequence[EditStep], begin: int, end: int, unit: str = "word") -> str:
+    """The hypothesis with the reference's words in the steps `begin` to `end` - 1."""
+    units = [ref_word if begin <= i < end else hyp_word for i, (ref_word, hyp_word) in enumerate(steps)]
     return (" " if unit == "word" else "").join(u for u in units if u is not None)
 
 
-def as_fields(errors: Sequence[Error]) -> list[dict[str, Any]]:
-    """Errors as a row carries them: nats to four places."""
+def errors_as_fields(errors: Sequence[Error]) -> list[dict[str, Any]]:
+    """Errors in a row's format, nats rounded to four decimals."""
     return [
         {
             "ref": e.ref,
@@ -121,20 +124,22 @@ def as_fields(errors: Sequence[Error]) -> list[dict[str, Any]]:
     ]
 
 
-def _judged(steps: Sequence[EditStep], repair: Hypothesis, found: Hypothesis, score: TextScore) -> Iterator[Error]:
+def _attribute_region(
+    steps: Sequence[EditStep], repair: Hypothesis, hypothesis: Hypothesis, score: ExactScorer
+) -> Iterator[Error]:
     differences = [
         a - b if math.isfinite(a) and math.isfinite(b) else None
-        for a, b in ((repair.am, found.am), (repair.lm, found.lm), (repair.score, found.score))
+        for a, b in ((repair.am, hypothesis.am), (repair.lm, hypothesis.lm), (repair.score, hypothesis.score))
     ]
-    strange = {said for said, _ in steps if said is not None and not score.knows(said)}
-    for said, heard in steps:
-        if repair.score > found.score + TOLERANCE:
+    oov_words = {ref_word for ref_word, _ in steps if ref_word is not None and not score.in_vocabulary(ref_word)}
+    for ref_word, hyp_word in steps:
+        if repair.score > hypothesis.score + TOLERANCE:
             cause = SEARCH
-        elif said in strange or (said is None and strange):
+        elif ref_word in oov_words or (ref_word is None and oov_words):
             cause = OOV
-        elif repair.am >= found.am and repair.score < found.score:
+        elif repair.am >= hypothesis.am and repair.score < hypothesis.score:
             cause = LM
         else:
-            # without a model, or where nothing prefers either text, the network alone has chosen
+            # also without a language model, and where both score the same: the network alone decided
             cause = ACOUSTIC
-        yield Error(said, heard, cause, *differences)
+        yield Error(ref_word, hyp_word, cause, *differences)

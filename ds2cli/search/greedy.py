@@ -1,4 +1,4 @@
-"""The best path: the likeliest symbol of every step. Letters: T steps, V symbols with blank 0."""
+"""Greedy search: the most probable symbol of each step (the best path). Letters: T steps, V symbols with blank 0."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from ds2cli.text.vocab import Vocab
 
 
 def collapse(path: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The labels a path (T,) spells: repeats merge, then blanks go."""
+    """The labels that a path (T,) spells: repeats are merged, then blanks removed."""
     if not len(path):
         return path
-    first_of_run = np.concatenate([[True], path[1:] != path[:-1]])
-    labels: NDArray[np.int64] = path[(path != 0) & first_of_run]
+    run_starts = np.concatenate([[True], path[1:] != path[:-1]])
+    labels: NDArray[np.int64] = path[(path != 0) & run_starts]
     return labels
 
 
-def squeeze(labels: NDArray[np.int64], space: int) -> NDArray[np.int64]:
-    """Labels with one space between words, and none at the ends.  space: its symbol."""
+def collapse_spaces(labels: NDArray[np.int64], space: int) -> NDArray[np.int64]:
+    """Labels with one space between words and none at either end.  space: index of the space."""
     is_space = labels == space
-    spoken = np.flatnonzero(~is_space)
-    if not len(spoken):
+    letters = np.flatnonzero(~is_space)
+    if not len(letters):
         return labels[:0]
     kept = ~is_space
     kept[1:] |= ~is_space[:-1]
-    kept[: spoken[0]] = kept[spoken[-1] + 1 :] = False
-    squeezed: NDArray[np.int64] = labels[kept]
-    return squeezed
+    kept[: letters[0]] = kept[letters[-1] + 1 :] = False
+    collapsed: NDArray[np.int64] = labels[kept]
+    return collapsed
 
 
 def greedy(log_probs: NDArray[np.float32], vocab: Vocab) -> Hypothesis:
-    """Read off the best path.
+    """Decode the best path.
 
-    log_probs: (T, V) float32, log-probabilities. The score is that path's log-probability, not the text's.
+    log_probs: (T, V) float32, log-probabilities.  The score is the log-probability of the path, not of the text.
     """
     path = log_probs.argmax(axis=1) if len(log_probs) else np.empty(0, dtype=np.int64)
     score = float(log_probs.max(axis=1).sum(dtype=np.float64)) if len(log_probs) else 0.0
     labels = collapse(path)
     if " " in vocab.symbols:
-        labels = squeeze(labels, vocab.symbols.index(" "))
+        labels = collapse_spaces(labels, vocab.symbols.index(" "))
     return Hypothesis(vocab.decode(labels.tolist()), score, score, 0.0, tuple(labels.tolist()))
 
 

@@ -1,4 +1,4 @@
-"""Phrases to prefer or to avoid, and how strongly: from text to the automaton that the search asks."""
+"""Hotwords: phrases to boost or to penalize, compiled to the automaton that the search steps (kernels/hotwords.py)."""
 
 from __future__ import annotations
 
@@ -8,69 +8,70 @@ from collections.abc import Mapping
 import numpy as np
 
 from ds2cli.errors import DataError
-from ds2cli.kernels.phrases import Phrases
+from ds2cli.kernels.hotwords import Hotwords
 from ds2cli.text.vocab import Vocab
 
 Symbols = tuple[int, ...]
 
 
-def build_phrases(vocab: Vocab, wanted: Mapping[str, float]) -> Phrases:
-    """The automaton of phrases and their weights (nats, added each time a phrase is said; negative to avoid it).
+def build_hotwords(vocab: Vocab, phrases: Mapping[str, float]) -> Hotwords:
+    """The automaton of phrases and their weights (nats added per occurrence; negative to penalize).
 
-    Where the alphabet has a space a phrase matches whole words only. BadUtterance "unspellable" names the phrase;
-    DataError where one is empty or given twice, or its weight is no number.
+    In an alphabet with a space a phrase matches complete words only.
+    Raises BadUtterance "unspellable" that names the phrase, and DataError for a phrase that is empty or listed twice,
+    or whose weight is not finite.
     """
     edge = (vocab.symbols.index(" "),) if " " in vocab.symbols else ()
     weights: dict[Symbols, float] = {}
-    for phrase, weight in wanted.items():
+    for phrase, weight in phrases.items():
         text = " ".join(phrase.split())
         symbols = (*edge, *vocab.encode(text), *edge)
         if not text:
-            raise DataError(f"a phrase without words, of weight {weight}")
+            raise DataError(f"a hotword with the weight {weight} is empty: expected a phrase")
         if not math.isfinite(weight):
-            raise DataError(f"the phrase {text!r}: expected a finite weight, got {weight}")
+            raise DataError(f"wrong weight of the hotword {text!r}: expected a finite number, found {weight}")
         if symbols in weights:
-            raise DataError(f"the phrase {text!r} is given twice")
+            raise DataError(f"the hotword {text!r} is listed twice")
         weights[symbols] = float(weight)
-    lent: dict[Symbols, float] = {(): 0.0}
+    partial: dict[Symbols, float] = {(): 0.0}
     for symbols, weight in weights.items():
         length = len(symbols) - len(edge)
         for depth in range(length):
-            # of two phrases that begin alike the stronger lends
-            so_far, share = symbols[: len(edge) + depth], weight * depth / length
-            if abs(share) >= abs(lent.get(so_far, 0.0)):
-                lent[so_far] = share
+            # phrases that share a prefix: the one with the largest share counts
+            prefix, share = symbols[: len(edge) + depth], weight * depth / length
+            if abs(share) >= abs(partial.get(prefix, 0.0)):
+                partial[prefix] = share
     for symbols in weights:
         for depth in range(1, len(symbols) + 1):
-            lent.setdefault(symbols[:depth], 0.0)
-    return _automaton(lent, weights, edge if weights else ())
+            partial.setdefault(symbols[:depth], 0.0)
+    return _build_automaton(partial, weights, edge if weights else ())
 
 
-def _automaton(lent: Mapping[Symbols, float], earned: Mapping[Symbols, float], edge: Symbols) -> Phrases:
-    """The states, in the order of a trie, and from each the way to its longest suffix that is one.
+def _build_automaton(partial: Mapping[Symbols, float], weights: Mapping[Symbols, float], edge: Symbols) -> Hotwords:
+    """States in breadth-first order, and their failure links (Aho & Corasick 1975).
 
-    lent: of all states.  earned: of the whole phrases.  edge: what stands before and behind a phrase.
+    partial: nats credited in each state.  weights: of complete phrases.  edge: the symbol before and after a phrase.
     """
-    states = sorted(lent, key=lambda state: (len(state), state))
+    states = sorted(partial, key=lambda state: (len(state), state))
     number = {state: i for i, state in enumerate(states)}
     children = np.bincount([number[state[:-1]] for state in states[1:]], minlength=len(states))
-    shorter = [0]
-    credit, total = [lent[()]], [0.0]
+    failure = [0]
+    partial_bonus, bonus = [partial[()]], [0.0]
     for state in states[1:]:
-        suffix, longer = number[state[:-1]], -1
-        while suffix and longer < 0:
-            suffix = shorter[suffix]
-            longer = number.get((*states[suffix], state[-1]), -1)
-        shorter.append(max(longer, 0))
-        total.append(earned.get(state, 0.0) + total[shorter[-1]])
-        credit.append(max(credit[shorter[-1]], lent[state], key=abs))
-    return Phrases(
+        suffix, target = number[state[:-1]], -1
+        while suffix and target < 0:
+            suffix = failure[suffix]
+            target = number.get((*states[suffix], state[-1]), -1)
+        failure.append(max(target, 0))
+        bonus.append(weights.get(state, 0.0) + bonus[failure[-1]])
+        partial_bonus.append(max(partial_bonus[failure[-1]], partial[state], key=abs))
+    return Hotwords(
         np.concatenate([[1], 1 + np.cumsum(children)]).astype(np.int32),
         np.array([0, *(state[-1] for state in states[1:])], np.int32),
-        np.array(shorter, np.int32),
-        np.array(credit),
-        np.array(total),
+        np.array(failure, np.int32),
+        np.array(partial_bonus),
+        np.array(bonus),
         number[edge],
         edge[0] if edge else -1,
-        max(0.0, *map(sum, zip(total, credit, strict=True))) - min(credit),
+        max(0.0, *map(sum, zip(bonus, partial_bonus, strict=True))) - min(partial_bonus),
     )

@@ -1,4 +1,4 @@
-"""What a search hands back."""
+"""The result of a search."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Hypothesis:
     """One text for one utterance; logarithms are natural.
 
-    score: what it was ranked by.  am: log p_ctc(labels).  lm: log p_lm(text), unweighted, 0 without a model.
-    labels: the symbols that spell the text; of several characters, others may spell it too.
+    score: what hypotheses are ranked by.  am: log p_ctc(labels).  lm: log p_lm(text), unweighted, 0 without a language
+    model.  labels: the symbols that spell the text; with symbols of several characters, others may spell it too.
     """
 
     text: str

@@ -1,9 +1,9 @@
-"""How the symbols of a network spell the units of a language model, as a trie; and which words may be written.
+"""The lexicon: how the network's symbols spell the language model's units, as a trie, and which words are allowed.
 
-A word stands in the trie as `Vocab.encode` spells it. Where symbols have several characters the network may write it in
-others; to the search that is an unknown word of the same letters, or none where unknown words may not be written.
+A word is in the trie as `Vocab.encode` spells it. With symbols of several characters the network may spell it in other
+ways; the search treats those as unknown words, or forbids them where unknown words are forbidden.
 
-Whether a model and a network were made from alike texts is asked by lm/lint.py; here only that a search is possible.
+This only checks that a search is possible; lm/lint.py checks that language model and network match.
 """
 
 from __future__ import annotations
@@ -20,76 +20,78 @@ from ds2cli.text.vocab import Vocab
 
 
 def build_lexicon(vocab: Vocab, lm: NgramLm | None, words: Iterable[str] | None = None) -> Lexicon:
-    """The lexicon that joins `vocab` and `lm`; DataError where it leaves nothing to search.
+    """The lexicon of an alphabet and a language model; DataError where no text could be found.
 
-    words: the only ones that may be written; None where any may. Those that `vocab` cannot spell never are; those that
-    the model does not know are unknown words to it.
+    words: the only words that may be written; None allows any. Words that `vocab` cannot spell are left out; words that
+    are not in the language model are scored as unknown words.
     """
     unit = detect_unit(lm.words, vocab.symbols) if lm else "word"
     if words is not None:
-        words = dict.fromkeys(word for some in words for word in some.split())
+        words = dict.fromkeys(word for line in words for word in line.split())
         if " " not in vocab.symbols:
-            raise DataError("the alphabet has no space, so no word ends, and no list says which words may be written")
+            raise DataError("the network's alphabet has no space to separate words: a word list cannot be used")
     if lm is None and words is None:
-        return trie([], [], [], len(vocab))
+        return build_trie([], [], [], len(vocab))
     if unit == "word" and " " not in vocab.symbols:
-        says = "the alphabet has no space, so no word ends: expected a model of its symbols"
-        raise DataError(f"{says} (ds2 lm {symbol_model_options(vocab)})")
-    known = lm or NgramLm.none()
+        wrong = "the network's alphabet has no space: expected a language model of its symbols, found one of words"
+        raise DataError(f"{wrong} (ds2 lm TEXT… OUT {symbol_model_options(vocab)})")
+    model = lm or NgramLm.none()
     if unit != "word":
-        units = known.lookup([symbol_to_token(s) for s in vocab.symbols]).astype(np.int64)
-        if (units[1:] == known.tables.unk).all():
-            raise DataError(f"the model knows none of the network's {len(vocab) - 1} symbols")
-        lexicon = trie([], [], [], len(vocab)) if words is None else _of_words(vocab, known, words)
+        units = model.lookup([symbol_to_token(s) for s in vocab.symbols]).astype(np.int64)
+        if (units[1:] == model.tables.unk).all():
+            raise DataError(f"the language model has none of the network's {len(vocab) - 1} symbols")
+        lexicon = build_trie([], [], [], len(vocab)) if words is None else _build_word_lexicon(vocab, model, words)
         return lexicon._replace(kind=CHAR_LM, unit=units, closed=words is not None)
-    lexicon = _of_words(vocab, known, (w for w in known.words if w not in MARKS) if words is None else words)
-    return lexicon._replace(kind=WORD_LM, closed=words is not None)
+    if words is None:
+        words = (word for word in model.words if word not in MARKS)
+        return _build_word_lexicon(vocab, model, words)._replace(kind=WORD_LM, closed=False)
+    return _build_word_lexicon(vocab, model, words)._replace(kind=WORD_LM, closed=True)
 
 
-def _of_words(vocab: Vocab, lm: NgramLm, words: Iterable[str]) -> Lexicon:
-    """The trie of those words that can be spelled; DataError when none can."""
-    words, spelled, unspelled = list(words), {}, ""
+def _build_word_lexicon(vocab: Vocab, lm: NgramLm, words: Iterable[str]) -> Lexicon:
+    """The trie of the words that `vocab` can spell; DataError when there are none."""
+    words, spellings, first_error = list(words), {}, ""
     for word in words:
         try:
-            spelled[word] = vocab.encode(word)
+            spellings[word] = vocab.encode(word)
         except BadUtterance as e:
-            unspelled = unspelled or e.detail
-    if not spelled:
-        raise DataError(f"of {len(words)} words none can be spelled, as {unspelled}" if words else "there are no words")
-    ids = lm.lookup(list(spelled)).tolist()
+            first_error = first_error or e.detail
+    if not spellings:
+        raise DataError(f"none of {len(words)} words can be spelled: {first_error}" if words else "there are no words")
+    ids = lm.lookup(list(spellings)).tolist()
     unigrams = lm.unigrams()
-    lexicon = trie(list(spelled.values()), ids, unigrams[ids].tolist(), len(vocab))
+    lexicon = build_trie(list(spellings.values()), ids, unigrams[ids].tolist(), len(vocab))
     return lexicon._replace(unk_logprob=float(unigrams[lm.tables.unk]))
 
 
-def trie(spelled: Sequence[Sequence[int]], ids: Sequence[int], unigrams: Sequence[float], V: int) -> Lexicon:
-    """A trie of words given as symbols; nodes in breadth-first order, so that siblings lie together.
+def build_trie(spellings: Sequence[Sequence[int]], ids: Sequence[int], unigrams: Sequence[float], V: int) -> Lexicon:
+    """A trie of words; nodes in breadth-first order, so that siblings are adjacent.
 
-    spelled: the symbols of each word, none empty, no two alike.  ids: its number in the model.  unigrams: its
-    log-probability.  V: symbols.
+    spellings: the symbols of each word, not empty, all different.  ids: word ids of the language model.  unigrams:
+    log-probabilities of the words (nats).  V: number of symbols.
     """
-    lengths = np.array([len(s) for s in spelled], dtype=np.int64)
-    flat = np.array([c for s in spelled for c in s], dtype=np.int64)
+    lengths = np.array([len(s) for s in spellings], dtype=np.int64)
+    flat = np.array([c for s in spellings for c in s], dtype=np.int64)
     starts = np.cumsum(lengths) - lengths
-    at = np.zeros(len(lengths), dtype=np.int64)  # the node each word has come to
+    node = np.zeros(len(lengths), dtype=np.int64)  # the node of each word's prefix so far
     parents, symbols, nodes = [], [np.zeros(1, dtype=np.int64)], 1
     for depth in range(int(lengths.max(initial=0))):
-        going = np.flatnonzero(lengths > depth)
-        keys, where = np.unique(at[going] * V + flat[starts[going] + depth], return_inverse=True)
-        at[going] = nodes + where
-        parents.append(keys // V)
-        symbols.append(keys % V)
-        nodes += len(keys)
+        longer = np.flatnonzero(lengths > depth)
+        edges, index = np.unique(node[longer] * V + flat[starts[longer] + depth], return_inverse=True)
+        node[longer] = nodes + index
+        parents.append(edges // V)
+        symbols.append(edges % V)
+        nodes += len(edges)
     children = np.bincount(np.concatenate([np.empty(0, dtype=np.int64), *parents]), minlength=nodes)
     first = np.concatenate([[1], 1 + np.cumsum(children)])
     word = np.full(nodes, -1, dtype=np.int64)
-    word[at] = np.array(ids, dtype=np.int64)
+    word[node] = np.array(ids, dtype=np.int64)
     symbol = np.concatenate(symbols)
     lookahead = np.full(nodes, -np.inf)
-    np.maximum.at(lookahead, at, np.array(unigrams, dtype=np.float64))
-    above = nodes
+    np.maximum.at(lookahead, node, np.array(unigrams, dtype=np.float64))
+    level = nodes
     for parent in reversed(parents):
-        above -= len(parent)
-        np.maximum.at(lookahead, parent, lookahead[above : above + len(parent)])
+        level -= len(parent)
+        np.maximum.at(lookahead, parent, lookahead[level : level + len(parent)])
     unit = np.zeros(V, dtype=np.int64)
     return Lexicon(NO_LM, first.astype(np.int32), symbol.astype(np.int32), word, unit, lookahead, 0.0, False)

@@ -1,4 +1,4 @@
-"""What a search thinks of a text that is given: its score to the last term, whether the search found it or not.
+"""The exact score of a given text under a search's settings, whether or not the search found the text.
 
 Letters: T steps, V symbols.
 """
@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.errors import BadUtterance
-from ds2cli.kernels.phrases import close, follow, has_phrases
+from ds2cli.kernels.hotwords import finish_hotwords, has_hotwords, step_hotwords
 from ds2cli.kernels.prefix import CHAR_LM, NO_LM, WORD_LM
-from ds2cli.kernels.spelling import ROOT, word_at
+from ds2cli.kernels.spelling import ROOT, finish_word
 from ds2cli.kernels.text_logprob import text_logprob
 from ds2cli.kernels.trie import trie_child
 from ds2cli.lm.arpa import BOS, EOS, UNK
@@ -26,45 +26,47 @@ LN10 = float(np.log(10.0))
 
 
 @dataclass(frozen=True)
-class TextScore:
-    """Deep Speech 2, equation 12, of any text; the search that it belongs to gives the weights, `lm` is its model.
+class ExactScorer:
+    """Scores any text by Deep Speech 2, equation 12, summed over all its paths.
 
-    The text is spelled as `Vocab.encode` spells it. The search's own score of that spelling is this one, or lower where
-    it pruned some of its paths; of symbols of several characters it may have found another spelling. It is higher only
-    where all that the beam held ended in words that may not be written, see `beam_best`.
+    search: its weights and lexicon are used.  lm: its language model.
+
+    The text is scored as `Vocab.encode` spells it. The search's own score of that spelling is equal, or lower where it
+    pruned some of the paths; with symbols of several characters the search may have found another spelling. Its score
+    is higher only where every hypothesis ended in a forbidden word, see `beam_best`.
     """
 
     search: BeamSearch
     lm: NgramLm | None = None
 
     def __call__(self, log_probs: NDArray[np.float32], text: str) -> Hypothesis:
-        """The text with its scores; minus infinity when no path of the emission spells it.
+        """The text with its scores; -inf where no path of the emission spells it.
 
-        log_probs: (T, V) float32, contiguous log-probabilities without NaN.  BadUtterance "unspellable".
+        log_probs: (T, V) float32, contiguous log-probabilities without NaN.  Raises BadUtterance "unspellable".
         """
         vocab, options = self.search.vocab, self.search.options
         if options.space >= 0:
             text = " ".join(text.split())
         labels = np.array(vocab.encode(text), dtype=np.int32)
         am = float(text_logprob(log_probs, labels, options.space))
-        lm, bonus = self._of_model(text)
-        score = am + options.alpha * lm + bonus + self._of_phrases(labels)
+        lm, bonus = self._score_lm(text)
+        score = am + options.alpha * lm + bonus + self._score_hotwords(labels)
         return Hypothesis(text, score, am, lm, tuple(labels.tolist()))
 
-    def spells(self, text: str) -> bool:
-        """Whether the alphabet has all characters of the text."""
+    def can_spell(self, text: str) -> bool:
+        """Whether the alphabet has every character of the text."""
         try:
             self.search.vocab.encode(text)
         except BadUtterance:
             return False
         return True
 
-    def knows(self, text: str) -> bool:
-        """Whether the model knows every word, or in a model of symbols every symbol; without a model all do."""
+    def in_vocabulary(self, text: str) -> bool:
+        """Whether the language model has every unit of the text; without a language model True."""
         return self.lm is None or all(unit != UNK for unit in self._units(text))
 
-    def _of_model(self, text: str) -> tuple[float, float]:
-        """log p_lm (nats), and the terms of the score that count units."""
+    def _score_lm(self, text: str) -> tuple[float, float]:
+        """log p_lm, and the bonuses per unit (nats)."""
         lexicon, options = self.search.lexicon, self.search.options
         if lexicon.kind == NO_LM:
             return 0.0, 0.0
@@ -74,35 +76,35 @@ class TextScore:
             log10 = self.lm.word_log10(units).astype(np.float64)
             log_p = LN10 * float(log10.sum() if options.sentence_end else log10[:-1].sum())
         if lexicon.kind == WORD_LM:
-            bonus = sum(self._of_word(word)[1] for word in text.split())
+            bonus = sum(self._look_up_word(word)[1] for word in text.split())
         else:
-            # no product: minus infinity may be the price of none
+            # a sum and not a product, because 0 * -inf is NaN
             bonus = options.beta * len(units) + sum(options.unknown for unit in units if unit == UNK)
-            if lexicon.closed and any(self._of_word(word)[0] < 0 for word in text.split()):
+            if lexicon.closed and any(self._look_up_word(word)[0] < 0 for word in text.split()):
                 bonus = -np.inf
         return log_p, bonus
 
-    def _of_word(self, word: str) -> tuple[int, float]:
-        """The unit that a word is, -1 or below if it does not, and what it adds beside alpha log p_lm (nats)."""
+    def _look_up_word(self, word: str) -> tuple[int, float]:
+        """A word's id in the lexicon (negative if it has none), and what it adds besides alpha log p_lm (nats)."""
         lexicon, node = self.search.lexicon, ROOT
         for symbol in self.search.vocab.encode(word):
             node = trie_child(lexicon.first, lexicon.symbol, node, symbol)
-        _, bonus = word_at(node, self.search.task.lm.unk, lexicon, self.search.options)
+        _, bonus = finish_word(node, self.search.task.lm.unk, lexicon, self.search.options)
         return int(lexicon.word[node] if node >= 0 else node), float(bonus)
 
-    def _of_phrases(self, labels: NDArray[np.int32]) -> float:
-        """What the phrases that are wished for add (nats)."""
-        phrases = self.search.task.phrases
-        if not has_phrases(phrases):
+    def _score_hotwords(self, labels: NDArray[np.int32]) -> float:
+        """The bonuses of the hotwords in the text (nats)."""
+        hotwords = self.search.task.hotwords
+        if not has_hotwords(hotwords):
             return 0.0
-        state, total = phrases.begin, 0.0
+        state, total = hotwords.start, 0.0
         for symbol in labels.tolist():
-            state, gain = follow(phrases, state, symbol)
+            state, gain = step_hotwords(hotwords, state, symbol)
             total += gain
-        return float(total + close(phrases, state))
+        return float(total + finish_hotwords(hotwords, state))
 
     def _units(self, text: str) -> list[str]:
-        """What the model counts in a text; <unk> for all that it does not know."""
+        """The text in units of the language model, <unk> for those out of vocabulary."""
         lm, kind = self.lm, self.search.lexicon.kind
         assert lm is not None and kind in (WORD_LM, CHAR_LM)
         units = text.split() if kind == WORD_LM else tokenize(text, "token", self.search.vocab)

@@ -1,7 +1,7 @@
-"""Find the weights of a search on a development set: a coarse grid, then steps from its best points.
+"""Tune the weights of a search on a development set: a coarse grid, then a local search from its best points.
 
-Error counts are steps with many flat places, so no derivative helps; a search costs little once the emissions are
-there, so hundreds of points are tried. Nothing is random: the same set gives the same weights.
+Error counts are piecewise constant, so gradients do not help; a search is cheap once the emissions exist, so hundreds
+of points are tried. Nothing is random: the same development set gives the same weights.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from ds2cli.metrics.wer import Counts
 
-STARTS = 3
-"""Points of the grid that are gone on from: its best may stand on a small hill."""
+LOCAL_SEARCHES = 3
+"""Points of the grid from which a local search starts: the best one may be a local optimum."""
 
-HALVINGS = 3
-"""How often the steps are halved where none of them leads to less errors."""
+MAX_HALVINGS = 3
+"""How often the step size is halved where no step reduces the errors."""
 
-AROUND = 3
-"""Steps to each side of the best point that are shown."""
+PLOT_STEPS = 3
+"""Steps shown to each side of the best point."""
 
 
 @dataclass(frozen=True)
@@ -38,45 +38,49 @@ class Weights:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """What one point does. each: (N, 2) int64, errors and length of each utterance.  letters: errors in characters."""
+    """The errors at one point.
+
+    counts: in the unit of the error rate.  char_errors: in characters.  per_utterance: (N, 2) int64, errors and
+    reference length of each utterance.
+    """
 
     weights: Weights
     counts: Counts
-    letters: int
-    each: NDArray[np.int64]
+    char_errors: int
+    per_utterance: NDArray[np.int64]
 
     @property
     def rank(self) -> tuple[int, int]:
-        """What is compared: the errors, and among equals those in characters, which tell finer."""
-        return self.counts.errors, self.letters
+        """What trials are compared by: the errors, and for equal errors the finer count in characters."""
+        return self.counts.errors, self.char_errors
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One weight: the values its grid has, and the bounds of others."""
+    """One weight: its grid values, and the bounds of the values tried around them."""
 
     name: str
     values: Sequence[float]
-    least: float = -math.inf
-    most: float = math.inf
+    minimum: float = -math.inf
+    maximum: float = math.inf
 
     @property
     def step(self) -> float:
-        """The first step beyond the grid: half of what lies between its values, 0 where there is one only."""
+        """The initial step size of the local search: half the grid spacing, 0 for a single value."""
         return min((b - a for a, b in pairwise(sorted(set(self.values)))), default=0.0) / 2
 
-    def around(self, weights: Weights, steps: Iterable[int], step: float) -> list[Weights]:
-        """The points so many steps along the axis from `weights`, inside its bounds, each once."""
-        here = getattr(weights, self.name)
-        values = dict.fromkeys(round(min(max(here + k * step, self.least), self.most), 6) + 0.0 for k in steps)
+    def points_around(self, weights: Weights, steps: Iterable[int], step: float) -> list[Weights]:
+        """The points this many steps along the axis from `weights`, clipped to its bounds, without duplicates."""
+        start = getattr(weights, self.name)
+        values = dict.fromkeys(round(min(max(start + k * step, self.minimum), self.maximum), 6) + 0.0 for k in steps)
         return [replace(weights, **{self.name: value}) for value in values]
 
 
 Evaluate = Callable[[Sequence[Weights]], Iterable[Trial]]
 
 
-class Tried:
-    """Every trial so far, in order; a point is tried once."""
+class TrialHistory:
+    """All trials so far, in order; each point is evaluated once."""
 
     def __init__(self, evaluate: Evaluate) -> None:
         self._evaluate = evaluate
@@ -88,37 +92,44 @@ class Tried:
     def __len__(self) -> int:
         return len(self._trials)
 
-    def of(self, points: Iterable[Weights]) -> Iterator[Trial]:
-        """Try those of the points that were not tried yet."""
+    def run(self, points: Iterable[Weights]) -> Iterator[Trial]:
+        """Evaluate the points that have not been tried yet."""
         for trial in self._evaluate([point for point in dict.fromkeys(points) if point not in self._trials]):
             self._trials[trial.weights] = trial
             yield trial
 
     def best(self, count: int = 1) -> list[Trial]:
-        """The trials of the fewest errors; of equals those tried first."""
+        """The trials with the fewest errors; ties in the order tried."""
         return sorted(self._trials.values(), key=lambda trial: trial.rank)[:count]
 
 
-def optimise(axes: Sequence[Axis], first: Weights, tried: Tried) -> Iterator[Trial]:
-    """Yield trials as they are made: `first`, the grid, then from the best points one step along each axis.
+def tune_weights(axes: Sequence[Axis], first: Weights, history: TrialHistory) -> Iterator[Trial]:
+    """Yield trials as they finish: `first`, the grid, then local searches one step along each axis at a time.
 
-    A step is taken where it leads to less errors; where none does, all are halved.
+    A step is taken where it reduces the errors; where none does, the step size is halved.
     """
-    values = product(*(axis.values for axis in axes))
-    grid = (replace(first, **dict(zip((axis.name for axis in axes), some, strict=True))) for some in values)
-    yield from tried.of([first, *grid])
-    for start in tried.best(STARTS):
-        here, halved = start, 0
-        while halved <= HALVINGS:
-            size = 0.5**halved
-            near = [w for axis in axes if axis.step for w in axis.around(here.weights, (-1, 1), size * axis.step)]
-            yield from tried.of(near)
-            there = min((tried[weights] for weights in near), key=lambda trial: trial.rank, default=here)
-            halved += there.rank >= here.rank
-            here = min(here, there, key=lambda trial: trial.rank)
+    names = [axis.name for axis in axes]
+    grid = (replace(first, **dict(zip(names, values, strict=True))) for values in product(*(a.values for a in axes)))
+    yield from history.run([first, *grid])
+    for start in history.best(LOCAL_SEARCHES):
+        current, halvings = start, 0
+        while halvings <= MAX_HALVINGS:
+            scale = 0.5**halvings
+            neighbors = [
+                weights
+                for axis in axes
+                if axis.step
+                for weights in axis.points_around(current.weights, (-1, 1), scale * axis.step)
+            ]
+            yield from history.run(neighbors)
+            best_neighbor = min(
+                (history[weights] for weights in neighbors), key=lambda trial: trial.rank, default=current
+            )
+            halvings += best_neighbor.rank >= current.rank
+            current = min(current, best_neighbor, key=lambda trial: trial.rank)
 
 
-def plane(best: Weights, down: Axis, across: Axis) -> list[list[Weights]]:
-    """The points around the best one: a row for each value of `down`, a column for each of `across`."""
-    steps = range(-AROUND, AROUND + 1)
-    return [across.around(row, steps, across.step) for row in down.around(best, steps, down.step)]
+def plot_grid(best: Weights, rows: Axis, columns: Axis) -> list[list[Weights]]:
+    """The points around the best one: a row per value of the axis `rows`, a column per value of `columns`."""
+    steps = range(-PLOT_STEPS, PLOT_STEPS + 1)
+    return [columns.points_around(row, steps, columns.step) for row in rows.points_around(best, steps, rows.step)]

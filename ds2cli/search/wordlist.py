@@ -1,4 +1,4 @@
-"""Files of words and phrases that a search is given: a line each, `#` begins a comment line."""
+"""Hotword files and word lists: one entry per line; lines that start with `#` are comments."""
 
 from __future__ import annotations
 
@@ -12,53 +12,55 @@ from ds2cli.text.normalize import normalize
 from ds2cli.text.vocab import Vocab
 
 
-def read_phrases(path: str, vocab: Vocab, weight: float) -> dict[str, float]:
-    """Phrases and what each adds (nats): `phrase`, or `phrase TAB weight`.
+def read_hotwords(path: str, vocab: Vocab, weight: float) -> dict[str, float]:
+    """Hotwords and their weights (nats) from lines `phrase` or `phrase TAB weight`.
 
-    weight: of phrases without their own.  A phrase is taken as it is where `vocab` can spell it, else cleaned as
-    transcripts are. DataError with `path:line` for what has no words, cannot be spelled, or comes twice with two
-    weights, and when there is none.
+    weight: of phrases without their own.  A phrase that `vocab` cannot spell is normalized like a transcript.
+    Raises DataError with `path:line` for a phrase without words, one that cannot be spelled, a bad weight or two
+    different weights of one phrase, and for a file without hotwords.
     """
-    found: dict[str, float] = {}
-    for where, line in _lines(path):
-        phrase, tab, own = line.partition("\t")
+    weights: dict[str, float] = {}
+    for where, line in _entries(path):
+        phrase, tab, field = line.partition("\t")
         try:
-            nats = float(own) if tab else weight
+            nats = float(field) if tab else weight
         except ValueError:
             nats = math.nan
         if not math.isfinite(nats):
-            raise DataError(f"{where}: the weight is {own!r}, expected nats as a number after the tab")
-        phrase = _spellable(" ".join(phrase.split()), vocab, where)
-        if found.setdefault(phrase, nats) != nats:
-            raise DataError(f"{where}: {phrase!r} came before with the weight {found[phrase]:g}, now {nats:g}")
-    if not found:
-        raise DataError(f"{path}: no phrase in it")
-    return found
+            raise DataError(f"{where}: bad weight: expected a number (nats) after the tab, found {field!r}")
+        phrase = _make_spellable(" ".join(phrase.split()), vocab, where)
+        if weights.setdefault(phrase, nats) != nats:
+            raise DataError(f"{where}: {phrase!r} is listed twice: with weight {weights[phrase]:g} and now {nats:g}")
+    if not weights:
+        raise DataError(f"{path}: the file has no hotwords: expected one phrase per line")
+    return weights
 
 
-def read_words(path: str, vocab: Vocab) -> tuple[list[str], list[str]]:
-    """The words of a file that `vocab` can spell, each once, in order; and those it cannot.
+def read_word_list(path: str, vocab: Vocab) -> tuple[list[str], list[str]]:
+    """The words of a file that `vocab` can spell, in order without duplicates, and those that it cannot.
 
-    A word is taken as it is where `vocab` can spell it, else cleaned as transcripts are. DataError with `path:line` for
-    a line of several words, and when no word can be spelled.
+    A word that `vocab` cannot spell is normalized like a transcript. Raises DataError with `path:line` for a line with
+    several words, and for a file without a word that can be spelled.
     """
     words: dict[str, None] = {}
-    strangers = []
-    for where, line in _lines(path):
+    unspellable = []
+    for where, line in _entries(path):
         word = line.strip()
         if len(word.split()) > 1:
-            raise DataError(f"{where}: {word!r}, expected one word a line")
+            raise DataError(f"{where}: expected one word per line, found {word!r}")
         try:
-            words[_spellable(word, vocab, where)] = None
+            words[_make_spellable(word, vocab, where)] = None
         except DataError:
-            strangers.append(word)
+            unspellable.append(word)
     if not words:
-        some = f"none of its {len(strangers)} words can be written by this network" if strangers else "no word in it"
-        raise DataError(f"{path}: {some}")
-    return list(words), strangers
+        if unspellable:
+            raise DataError(f"{path}: none of its {len(unspellable)} words can be written by this network")
+        raise DataError(f"{path}: the file has no words: expected one word per line")
+    return list(words), unspellable
 
 
-def _spellable(phrase: str, vocab: Vocab, where: str) -> str:
+def _make_spellable(phrase: str, vocab: Vocab, where: str) -> str:
+    """The phrase as it is, or normalized if `vocab` cannot spell it; DataError if it still cannot."""
     if not phrase:
         raise DataError(f"{where}: a weight without a phrase")
     try:
@@ -67,17 +69,17 @@ def _spellable(phrase: str, vocab: Vocab, where: str) -> str:
     except BadUtterance:
         pass
     try:
-        cleaned = normalize(phrase)
-        vocab.encode(cleaned)
+        normalized = normalize(phrase)
+        vocab.encode(normalized)
     except BadUtterance as e:
         raise DataError(f"{where}: {phrase!r} cannot be written by this network: {e.detail}") from e
-    if not cleaned:
+    if not normalized:
         raise DataError(f"{where}: {phrase!r} has no words")
-    return cleaned
+    return normalized
 
 
-def _lines(path: str) -> Iterator[tuple[str, str]]:
-    """What is written on the lines that are not blank and no comments, each with its `path:line`."""
+def _entries(path: str) -> Iterator[tuple[str, str]]:
+    """The lines that are neither blank nor comments, each with its `path:line`."""
     with open_in(path) as f:
         for number, raw in enumerate(f, start=1):
             line = unicodedata.normalize("NFC", raw.rstrip("\r\n").lstrip("\ufeff" if number == 1 else ""))

@@ -1,4 +1,4 @@
-"""Models that go with the alphabet of blank, space, a and b."""
+"""Language models for the alphabet of blank, space, a and b."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ ngram 2=3
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
-    """None, a model of the words a, ab and bb, and one of the letters: by "none", "word" and "char"."""
+    """Language models by kind: "none" is None, "word" has the words a, ab and bb, "char" the letters."""
     folder = tmp_path_factory.mktemp("lm")
     loaded = {"none": None}
     for name, text in (("word", WORDS), ("char", LETTERS)):

@@ -1,4 +1,4 @@
-"""The prefix beam search: every path counted by hand, then the plain reference at finite beams."""
+"""The prefix beam search against brute force over all paths, and against the reference with finite beams."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def text_of(path):
     return " ".join(VOCAB.decode(s for s, _ in itertools.groupby(path)).split())
 
 
-def strange_letters(word, known):
+def letters_off_trie(word, known):
     return len(word) - max(i for i in range(len(word) + 1) if any(k.startswith(word[:i]) for k in known))
 
 
-def judged(
+def expected_scores(
     text, lm, kind, alpha=0.0, beta=0.0, unknown=0.0, unknown_letter=0.0, sentence_end=True, hotwords=None, words=None
 ):
-    """log p_lm of a text, and what is added to its log p_ctc, from the words of the definition."""
+    """log p_lm of a text and what is added to its log p_ctc, straight from the definition."""
     log_p = added = 0.0
     if lm is not None:
         units = text.split() if kind == "word" else ["<space>" if c == " " else c for c in text]
@@ -49,7 +49,7 @@ def judged(
         added += beta * len(text.split())
     if kind == "word":
         for word in text.split():
-            letters = 0 if word in KNOWN else strange_letters(word, KNOWN)
+            letters = 0 if word in KNOWN else letters_off_trie(word, KNOWN)
             added += unknown_letter * letters if letters else 0.0
     if words is not None and not set(text.split()) <= set(words):
         added = -math.inf
@@ -58,8 +58,8 @@ def judged(
     return log_p, alpha * log_p + added
 
 
-def every_text(lp, lm, kind, **settings):
-    """Q, log p_ctc and log p_lm of every possible text, from all V^T paths."""
+def score_all_texts(lp, lm, kind, **settings):
+    """Q, log p_ctc and log p_lm of every possible text, by brute force over all V^T paths."""
     am: dict[str, list[float]] = {}
     for path in itertools.product(range(lp.shape[1]), repeat=len(lp)):
         log_p = sum(float(lp[t, s]) for t, s in enumerate(path))
@@ -67,7 +67,7 @@ def every_text(lp, lm, kind, **settings):
             am.setdefault(text_of(path), []).append(log_p)
     scores = {}
     for text, logs in am.items():
-        lm_logp, added = judged(text, lm, kind, **settings)
+        lm_logp, added = expected_scores(text, lm, kind, **settings)
         log_p = float(np.logaddexp.reduce(logs))
         if added > -math.inf:
             scores[text] = (log_p + added, log_p, lm_logp)
@@ -78,10 +78,10 @@ VARIANTS = {
     "plain": {},
     "no end": {"sentence_end": False},
     "letters": {"unknown_letter": -0.9},
-    "liked letters": {"unknown_letter": 0.4},
+    "letter bonus": {"unknown_letter": 0.4},
     "closed": {"unknown": -math.inf},
     "hotwords": {"hotwords": HOT},
-    "avoided": {"hotwords": {"a": -2.0, "ab": -1.0}},
+    "penalized": {"hotwords": {"a": -2.0, "ab": -1.0}},
     "listed": {"words": ["b", "ab", "aa"]},
     "all": {"words": ["b", "ab", "aa"], "hotwords": HOT, "sentence_end": False},
 }
@@ -90,14 +90,14 @@ VARIANTS = {
 @pytest.mark.parametrize("T", [1, 2, 3, 4, 5, 6])
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_an_endless_beam_finds_every_text_with_its_exact_score(models, kind, T, variant):
+def test_unpruned_search_finds_every_text_with_its_exact_score(models, kind, T, variant):
     lp = emission(T, T)
     lp[T // 2, 1 + T % 3] = -np.inf
     settings = {**WEIGHTS, **VARIANTS[variant]}
     if kind == "none":
         del settings["unknown"]
-    exact = every_text(lp, models[kind], kind, **settings)
-    found = BeamSearch.make(VOCAB, models[kind], beam=5000, **settings)(lp, best=5000)
+    exact = score_all_texts(lp, models[kind], kind, **settings)
+    found = BeamSearch.build(VOCAB, models[kind], beam=5000, **settings)(lp, best=5000)
     assert len(found) == len(exact) and {h.text for h in found} == set(exact)
     for h in found:
         assert (h.score, h.am, h.lm) == pytest.approx(exact[h.text], abs=1e-6)
@@ -105,8 +105,8 @@ def test_an_endless_beam_finds_every_text_with_its_exact_score(models, kind, T, 
 
 
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
-def test_the_texts_share_all_the_probability_there_is(models, kind):
-    found = BeamSearch.make(VOCAB, models[kind], beam=5000)(emission(5, 6), best=5000)
+def test_probabilities_of_all_texts_sum_to_one(models, kind):
+    found = BeamSearch.build(VOCAB, models[kind], beam=5000)(emission(5, 6), best=5000)
     assert np.logaddexp.reduce([h.am for h in found]) == pytest.approx(0.0, abs=1e-6)
 
 
@@ -139,21 +139,21 @@ SETTINGS = [
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 @pytest.mark.parametrize("seed", range(4))
-def test_every_pruning_equals_the_reference(models, kind, settings, seed):
+def test_pruned_search_equals_the_reference(models, kind, settings, seed):
     lp = emission(seed, T=25, sharp=0.4)
     if seed == 3:
         lp[[3, 7, 7, 12], [0, 1, 2, 3]] = -np.inf
         lp -= np.logaddexp.reduce(lp, axis=1, keepdims=True)
-    asked = {"alpha": 0.8, "beta": 0.6, **({} if kind == "none" else {"unknown": -1.0}), **settings}
-    search = BeamSearch.make(VOCAB, models[kind], **asked)
-    same_as_the_reference(search, lp, 4)
+    options = {"alpha": 0.8, "beta": 0.6, **({} if kind == "none" else {"unknown": -1.0}), **settings}
+    search = BeamSearch.build(VOCAB, models[kind], **options)
+    assert_equals_reference(search, lp, 4)
 
 
-def same_as_the_reference(search, lp, best):
+def assert_equals_reference(search, lp, best):
     found = search(lp, best=best)
-    wanted = beam_search_ref(lp, search.task, best)
-    assert [h.text for h in found] == [search.vocab.decode(prefix) for prefix, *_ in wanted]
-    for h, (_, *scores) in zip(found, wanted, strict=True):
+    expected = beam_search_ref(lp, search.task, best)
+    assert [h.text for h in found] == [search.vocab.decode(prefix) for prefix, *_ in expected]
+    for h, (_, *scores) in zip(found, expected, strict=True):
         assert (h.score, h.am, h.lm) == pytest.approx(scores, abs=1e-6)
 
 
@@ -164,46 +164,46 @@ HAN = Vocab(("<blank>", *(chr(0x4E00 + i) for i in range(11))))
 @pytest.mark.parametrize(
     "settings", [{"alpha": 0.0, "beta": 0.7}, {"hotwords": {"一": 0.7, "丁": 2.1, "七": 2.1}}], ids=str
 )
-def test_what_reaches_its_bound_is_not_lost_to_rounding(models, width, settings):
-    """A symbol that adds all it can has a score in which the same terms were added in another order."""
+def test_score_at_its_upper_bound_survives_rounding(models, width, settings):
+    """A symbol with the maximum gain: its score sums the terms of the bound in another order."""
     lm = models["char"] if "alpha" in settings else None
-    search = BeamSearch.make(VOCAB if lm else HAN, lm, beam=width, **settings)
+    search = BeamSearch.build(VOCAB if lm else HAN, lm, beam=width, **settings)
     for seed in range(20):
-        same_as_the_reference(search, emission(seed, T=10, V=len(search.vocab), sharp=3.0), width)
+        assert_equals_reference(search, emission(seed, T=10, V=len(search.vocab), sharp=3.0), width)
 
 
 @pytest.mark.parametrize(
     "settings", [{"prune_top": 20}, {"prune_mass": 0.9, "prune_top": 40}, {"prune_logp": -6.0}], ids=str
 )
 @pytest.mark.parametrize("hotwords", [None, {"你好": 2.0, "好": -1.0, "界界": 1.0}], ids=["", "hot"])
-def test_six_thousand_symbols_equal_the_reference(settings, hotwords):
+def test_large_alphabet_equals_the_reference(settings, hotwords):
     rng = np.random.default_rng(1)
     symbols = ["你", "好", "世", "界", *(chr(0x4E00 + i) for i in range(6100))]
     vocab = Vocab(("<blank>", *dict.fromkeys(symbols)))
     logits = rng.normal(size=(7, len(vocab))).astype(np.float32)
     logits[:, 1:5] += rng.uniform(5, 9, size=(7, 4))
     lp = (logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)).astype(np.float32)
-    same_as_the_reference(BeamSearch.make(vocab, beam=6, hotwords=hotwords, **settings), lp, 6)
+    assert_equals_reference(BeamSearch.build(vocab, beam=6, hotwords=hotwords, **settings), lp, 6)
 
 
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
 @pytest.mark.parametrize("seed", range(10))
-def test_forbidden_words_are_not_written_even_where_every_hypothesis_is_in_one(models, kind, seed):
-    """The emission insists on letters that begin the word aab and end too early."""
+def test_forbidden_words_are_dropped_where_every_hypothesis_ends_in_one(models, kind, seed):
+    """The emission favours letters that begin the word aab and then ends too early."""
     lp = np.log(np.random.default_rng(seed).dirichlet([0.05, 0.2, 9.0, 0.4], size=8)).astype(np.float32)
-    search = BeamSearch.make(VOCAB, models[kind], beam=3, words=["aab", "b"], alpha=0.1)
-    same_as_the_reference(search, lp, 3)
+    search = BeamSearch.build(VOCAB, models[kind], beam=3, words=["aab", "b"], alpha=0.1)
+    assert_equals_reference(search, lp, 3)
     for h in search(lp, best=3):
         assert set(h.text.split()) <= {"aab", "b"} and math.isfinite(h.score)
 
 
-def test_arguments_are_not_written_to(models):
+def test_arguments_are_not_modified(models):
     lp = emission(3, T=30)
     before = lp.copy()
-    search = BeamSearch.make(VOCAB, models["word"], alpha=1.0, beta=1.0, beam=4, hotwords=HOT)
-    held = [np.array(a) for part in search.task for a in part]
+    search = BeamSearch.build(VOCAB, models["word"], alpha=1.0, beta=1.0, beam=4, hotwords=HOT)
+    copies = [np.array(a) for part in search.task for a in part]
     labels, scores = beam_search(lp, search.task, 1)
     np.testing.assert_array_equal(lp, before)
-    for a, b in zip((a for part in search.task for a in part), held, strict=True):
+    for a, b in zip((a for part in search.task for a in part), copies, strict=True):
         np.testing.assert_array_equal(a, b)
     assert labels.shape[0] == len(scores) == 1

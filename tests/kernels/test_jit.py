@@ -10,8 +10,8 @@ from ds2cli.kernels.edit import edit_counts
 
 
 @pytest.fixture
-def outer(tmp_path):
-    """A package of two kernels, one of which calls the other; returns what a new process gets from it."""
+def run_outer(tmp_path):
+    """Runs a package of two kernels, one calling the other, in a new process; returns the words it prints."""
     package = tmp_path / "toykernels"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -36,33 +36,33 @@ def outer(tmp_path):
     return run
 
 
-def test_a_change_in_a_called_file_is_noticed(outer, tmp_path):
-    where = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "NUMBA_CACHE_DIR": ""}
-    assert outer(1, **where) == ["20", "0"]
-    assert outer(1, **where) == ["20", "1"]
-    assert outer(2, **where) == ["30", "0"]
+def test_change_in_a_called_module_recompiles(run_outer, tmp_path):
+    env = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "NUMBA_CACHE_DIR": ""}
+    assert run_outer(1, **env) == ["20", "0"]
+    assert run_outer(1, **env) == ["20", "1"]
+    assert run_outer(2, **env) == ["30", "0"]
     assert len(list((tmp_path / "cache/ds2cli").iterdir())) == 2
     assert not list(tmp_path.glob("toykernels/__pycache__/*.nb?"))
 
 
-def test_without_a_writable_folder_it_compiles_anew(outer, tmp_path):
+def test_without_a_writable_folder_every_process_compiles(run_outer, tmp_path):
     (tmp_path / "file").touch()
-    assert outer(1, NUMBA_CACHE_DIR=str(tmp_path / "file")) == ["20", "0"]
+    assert run_outer(1, NUMBA_CACHE_DIR=str(tmp_path / "file")) == ["20", "0"]
 
 
-def test_the_users_folder_is_taken_and_the_oldest_texts_go(tmp_path, monkeypatch):
+def test_numba_cache_dir_is_used_and_the_oldest_folders_are_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(_jit.numba.config, "CACHE_DIR", str(tmp_path / "mine"))
     sources = tmp_path / "sources"
     sources.mkdir()
-    made = []
-    for i in range(_jit.KEEP + 3):
+    folders = []
+    for i in range(_jit.OTHERS_KEPT + 3):
         (sources / "a.py").write_text(f"x = {i}\n")
-        made.append(_jit.cache_folder(sources))
-        os.utime(made[-1], (i, i))
-    assert made[0].parent == tmp_path / "mine" / "ds2cli"
-    assert [p.exists() for p in made] == [False, False, *[True] * (_jit.KEEP + 1)]
-    assert _jit.cache_folder(sources) == made[-1]
+        folders.append(_jit.cache_folder(sources))
+        os.utime(folders[-1], (i, i))
+    assert folders[0].parent == tmp_path / "mine" / "ds2cli"
+    assert [p.exists() for p in folders] == [False, False, *[True] * (_jit.OTHERS_KEPT + 1)]
+    assert _jit.cache_folder(sources) == folders[-1]
 
 
-def test_the_kernels_are_cached_there():
+def test_kernels_are_cached_in_the_folder():
     assert Path(edit_counts.stats.cache_path).parent == _jit._FOLDER

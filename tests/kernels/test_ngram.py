@@ -1,4 +1,4 @@
-"""The queries, on tables that are small enough to know."""
+"""n-gram queries on tables small enough to check by hand."""
 
 import math
 
@@ -45,35 +45,35 @@ def tables():
 
 
 @pytest.fixture
-def rows(tables):
-    """Six states; row 0 is that after <s>, row 1 the empty one."""
+def states(tables):
+    """Six states; row 0 is the state after <s>, row 1 the empty state."""
     history, backoff = np.full((6, 2), -1, dtype=np.int32), np.zeros((6, 2), dtype=np.float32)
     ngram_begin(tables, history, backoff, 0)
     return history, backoff
 
 
 def murmur(text):
-    """MurmurHash64A as its author describes it: seed 0, whole numbers of any size."""
+    """MurmurHash64A as published, with seed 0, in Python integers."""
     mix, mask = 0xC6A4A7935BD1E995, 2**64 - 1
 
-    def stir(x):
+    def shift_mix(x):
         return x ^ (x >> 47)
 
     h = len(text) * mix & mask
-    whole = len(text) // 8 * 8
-    for at in range(0, whole, 8):
-        k = stir(int.from_bytes(text[at : at + 8], "little") * mix & mask) * mix & mask
+    aligned = len(text) // 8 * 8
+    for at in range(0, aligned, 8):
+        k = shift_mix(int.from_bytes(text[at : at + 8], "little") * mix & mask) * mix & mask
         h = (h ^ k) * mix & mask
-    if text[whole:]:
-        h = (h ^ int.from_bytes(text[whole:], "little")) * mix & mask
-    return stir(stir(h) * mix & mask)
+    if text[aligned:]:
+        h = (h ^ int.from_bytes(text[aligned:], "little")) * mix & mask
+    return shift_mix(shift_mix(h) * mix & mask)
 
 
 def hashed(text):
     return int(hash_word(np.frombuffer(b"?" + text + b"?", dtype=np.uint8), 1, 1 + len(text)))
 
 
-def test_hashes_that_stand_in_a_file_of_kenlm():
+def test_hashes_found_in_a_kenlm_file():
     assert hashed(b"<s>") == 0x00758639BD217E70
     assert hashed(b"</s>") == 0x6BE0737DF1F76C0A
     assert hashed(b"a") == 0x071717D2D36B6B11
@@ -81,7 +81,7 @@ def test_hashes_that_stand_in_a_file_of_kenlm():
 
 
 @pytest.mark.parametrize("length", [*range(18), 64, 100])
-def test_hash(length):
+def test_hash_equals_the_published_algorithm(length):
     text = np.random.default_rng(length).integers(0, 256, length, dtype=np.uint8).tobytes()
     assert hashed(text) == murmur(text)
 
@@ -90,7 +90,7 @@ def test_keys_are_chained_in_64_bits():
     assert int(longer_key(5, 7)) == (5 * 8978948897894561157 % 2**64) ^ (8 * 17894857484156487943 % 2**64)
 
 
-def test_a_full_table_wraps_around():
+def test_probing_wraps_around_at_the_end_of_the_table():
     data = np.zeros(2 + 5 * 3, dtype=np.uint32)
     for slot, key in ((4, 9), (0, 14), (1, 4), (2, 5)):
         data[2 + 3 * slot] = key
@@ -100,32 +100,32 @@ def test_a_full_table_wraps_around():
         assert find_entry(data, 2, np.uint64(5), 3, np.uint64(key)) == -1
 
 
-def test_known_scores(tables, rows):
-    history, backoff = rows
+def test_known_scores(tables, states):
+    history, backoff = states
     assert (history[0].tolist(), backoff[0].tolist()) == ([BOS, -1], [-0.25, 0.0])
-    assert ngram_log10(tables, *rows, 0, A, 2) == -0.75
+    assert ngram_log10(tables, *states, 0, A, 2) == -0.75
     assert (history[2].tolist(), backoff[2].tolist()) == ([A, BOS], [-0.5, -0.0625])
-    assert ngram_log10(tables, *rows, 2, B, 3) == -0.25
+    assert ngram_log10(tables, *states, 2, B, 3) == -0.25
     assert (history[3].tolist(), backoff[3].tolist()) == ([B, -1], [-0.125, 0.0])
-    assert ngram_log10(tables, *rows, 2, A, 3) == -2.0 - 0.5 - 0.0625
+    assert ngram_log10(tables, *states, 2, A, 3) == -2.0 - 0.5 - 0.0625
     assert (history[3].tolist(), backoff[3].tolist()) == ([A, -1], [-0.5, 0.0])
-    assert ngram_log10(tables, *rows, 2, UNK, 3) == -4.0 - 0.5 - 0.0625
+    assert ngram_log10(tables, *states, 2, UNK, 3) == -4.0 - 0.5 - 0.0625
     assert (history[3].tolist(), backoff[3].tolist()) == ([-1, -1], [0.0, 0.0])
-    assert ngram_log10(tables, *rows, 1, A, 3) == -2.0
-    assert ngram_score(tables, *rows, 0, A, 4) == pytest.approx(-0.75 * math.log(10))
-    assert ngram_end(tables, *rows, 2) == pytest.approx((-1.0 - 0.5 - 0.0625) * LN10)
+    assert ngram_log10(tables, *states, 1, A, 3) == -2.0
+    assert ngram_score(tables, *states, 0, A, 4) == pytest.approx(-0.75 * math.log(10))
+    assert ngram_end(tables, *states, 2) == pytest.approx((-1.0 - 0.5 - 0.0625) * LN10)
 
 
-def test_a_score_alone_leaves_every_state(tables, rows):
-    before = [r.copy() for r in rows]
-    assert ngram_log10(tables, *rows, 0, A, -1) == -0.75
-    ngram_end(tables, *rows, 0)
-    for now, then in zip(rows, before, strict=True):
-        np.testing.assert_array_equal(now, then)
+def test_score_alone_leaves_the_states_unchanged(tables, states):
+    before = [s.copy() for s in states]
+    assert ngram_log10(tables, *states, 0, A, -1) == -0.75
+    ngram_end(tables, *states, 0)
+    for after, expected in zip(states, before, strict=True):
+        np.testing.assert_array_equal(after, expected)
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_sentences_equal_the_definition(tables, seed):
+def test_sentence_scores_equal_the_definition(tables, seed):
     rng = np.random.default_rng(seed)
     words = rng.choice([UNK, A, B], rng.integers(0, 8)).astype(np.int32)
     out = np.empty(len(words) + 1, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The probability of a given text: all paths counted, then plain CTC where spaces play no part."""
+"""The probability of a given text: brute force over all paths, and plain CTC for alphabets without a space."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def emission(seed, T, V=4):
     return np.log(np.random.default_rng(seed).dirichlet(np.full(V, 0.7), size=T) + 1e-12).astype(np.float32)
 
 
-def texts(length):
-    """Every text of the symbols 2 and 3 up to `length` symbols whose words are apart by one space."""
+def texts_up_to(length):
+    """Every text of at most `length` symbols: words of the symbols 2 and 3, separated by one space."""
     for n in range(length + 1):
         for text in itertools.product((1, 2, 3), repeat=n):
             runs = [len(list(run)) for symbol, run in itertools.groupby(text) if symbol == SPACE]
@@ -28,24 +28,24 @@ def texts(length):
 
 
 @pytest.mark.parametrize("T", [0, 1, 2, 3, 4, 5])
-def test_every_text_has_the_sum_of_its_paths(T):
+def test_every_text_sums_its_paths(T):
     lp = emission(T, T)
-    found = {text: text_logprob(lp, np.array(text, dtype=np.int32), SPACE) for text in texts(T + 1)}
+    found = {text: text_logprob(lp, np.array(text, dtype=np.int32), SPACE) for text in texts_up_to(T + 1)}
     for text, log_p in found.items():
         assert log_p == pytest.approx(text_logprob_ref(lp, text, SPACE), abs=1e-9)
-    # there are no other texts
+    # and there are no other texts
     assert np.logaddexp.reduce(list(found.values())) == pytest.approx(0.0, abs=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_without_a_space_it_is_plain_ctc(seed):
+def test_alphabet_without_a_space_equals_plain_ctc(seed):
     rng = np.random.default_rng(seed)
     lp = emission(seed, 40, 6)
     labels = rng.integers(1, 6, rng.integers(0, 15)).astype(np.int32)
     assert text_logprob(lp, labels, -2) == pytest.approx(-ctc_cost(lp, labels), abs=1e-9)
 
 
-def test_spaces_around_and_within_are_one_text():
+def test_extra_spaces_belong_to_the_same_text():
     lp = np.full((7, 4), -np.inf, dtype=np.float32)
     lp[np.arange(7), [1, 2, 1, 0, 1, 3, 1]] = math.log(0.5)
     labels = np.array([2, 1, 3], dtype=np.int32)
@@ -55,7 +55,7 @@ def test_spaces_around_and_within_are_one_text():
     assert text_logprob(silent, np.empty(0, dtype=np.int32), SPACE) == pytest.approx(3 * math.log(0.5))
 
 
-def test_what_does_not_fit_is_impossible():
+def test_text_longer_than_its_emission_is_impossible():
     lp = emission(1, 3)
     assert text_logprob(lp, np.array([2, 2, 2], dtype=np.int32), SPACE) == -np.inf
     assert text_logprob(lp, np.array([2, 3, 2, 3], dtype=np.int32), SPACE) == -np.inf

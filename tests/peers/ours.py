@@ -41,7 +41,7 @@ class Ours:
     def search(self, task: str, lm: str | None) -> BeamSearch:
         """The search of a task before its options; the model is mapped once."""
         vocab = Vocab((BLANK, *self.bench.labels(task)[1:]))
-        return BeamSearch.make(vocab, NgramLm.load(str(Path(self.bench.lm_bin(task)))) if lm else None)
+        return BeamSearch.build(vocab, NgramLm.load(str(Path(self.bench.lm_bin(task)))) if lm else None)
 
     def ready(self, task: str, lm: str | None, beam: int, **options: float) -> BeamSearch:
         """The search with the weights that all peers have."""

@@ -137,7 +137,7 @@ def work(folder: str) -> None:
     lm = NgramLm.load(str(Path(folder) / "large.bin"))
     lm.tables.data.sum()
     vocab = Vocab((BLANK, *bench_decoders.labels("en")[1:]))
-    search = BeamSearch.make(vocab, lm, alpha=bench_decoders.ALPHA, beta=bench_decoders.BETA, **MATCHED, **UNKNOWN)
+    search = BeamSearch.build(vocab, lm, alpha=bench_decoders.ALPHA, beta=bench_decoders.BETA, **MATCHED, **UNKNOWN)
     search(np.load(Path(folder) / "x.npy"))
     print("ready", flush=True)
     sys.stdin.readline()

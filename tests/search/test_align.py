@@ -1,4 +1,4 @@
-"""Word times of paths that are known by construction."""
+"""Forced alignment of paths that are known by construction."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import numpy as np
 import pytest
 
 from ds2cli.errors import BadUtterance
-from ds2cli.search.align import align, as_fields, ctm_line
+from ds2cli.search.align import align, ctm_line, words_as_fields
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "b", "é", "ж"))
 
 
-def emission(path, chance=0.9):
-    lp = np.full((len(path), 6), np.log((1 - chance) / 5), dtype=np.float32)
-    lp[np.arange(len(path)), path] = np.log(chance)
+def emission(path, prob=0.9):
+    lp = np.full((len(path), 6), np.log((1 - prob) / 5), dtype=np.float32)
+    lp[np.arange(len(path)), path] = np.log(prob)
     return lp
 
 
 def test_times_of_a_known_path():
     #                 0  1  2  3  4  5  6  7  8  9
     path = np.array([0, 2, 2, 0, 3, 1, 0, 4, 5, 0])
-    found = align(emission(path), "ab éж", VOCAB, 0.02)
-    assert as_fields(found.words) == [
+    alignment = align(emission(path), "ab éж", VOCAB, 0.02)
+    assert words_as_fields(alignment.words) == [
         {"word": "ab", "start": 0.02, "end": 0.1, "conf": 0.9},
         {"word": "éж", "start": 0.14, "end": 0.18, "conf": 0.9},
     ]
-    assert found.log_prob == pytest.approx(10 * np.log(0.9), abs=1e-5)
-    assert 0 < found.cost <= -found.log_prob
-    assert [ctm_line("u1", w) for w in as_fields(found.words)] == [
+    assert alignment.log_prob == pytest.approx(10 * np.log(0.9), abs=1e-5)
+    assert 0 < alignment.cost <= -alignment.log_prob
+    assert [ctm_line("u1", w) for w in words_as_fields(alignment.words)] == [
         "u1 1 0.020 0.080 ab 0.9000\n",
         "u1 1 0.140 0.040 éж 0.9000\n",
     ]
@@ -41,15 +41,15 @@ def test_confidence_is_the_mean_posterior_where_the_word_is_emitted():
     assert word.conf == pytest.approx((0.9 + 0.3) / 2, abs=1e-6)
 
 
-def test_one_step_one_symbol():
+def test_one_symbol_in_one_step():
     (word,) = align(emission(np.array([2])), "a", VOCAB, 0.03).words
     assert (word.word, word.start, word.end) == ("a", 0.0, 0.03)
 
 
-def test_an_empty_text_is_all_blank():
-    found = align(emission(np.array([0, 0])), "", VOCAB, 0.02)
-    assert found.words == []
-    assert found.cost == pytest.approx(-found.log_prob) == pytest.approx(-2 * np.log(0.9), abs=1e-5)
+def test_empty_text_is_all_blank():
+    alignment = align(emission(np.array([0, 0])), "", VOCAB, 0.02)
+    assert alignment.words == []
+    assert alignment.cost == pytest.approx(-alignment.log_prob) == pytest.approx(-2 * np.log(0.9), abs=1e-5)
     assert align(np.empty((0, 6), dtype=np.float32), "", VOCAB, 0.02).words == []
 
 
@@ -63,7 +63,7 @@ def test_texts_that_cannot_be_aligned(text, steps, reason):
     assert e.value.reason == reason
 
 
-def test_a_text_of_probability_zero():
+def test_text_of_probability_zero_is_refused():
     lp = emission(np.array([2, 3]))
     lp[:, 5] = -np.inf
     with pytest.raises(BadUtterance) as e:

@@ -1,4 +1,4 @@
-"""The beam search over emissions at its edges; its results are proven in tests/kernels/test_beam.py."""
+"""Edge cases of the beam search over emissions; tests/kernels/test_beam.py compares its results with the reference."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def emission(seed, T, V=4, sharp=1.0):
     return np.log(np.random.default_rng(seed).dirichlet(np.full(V, sharp), size=T) + 1e-12).astype(np.float32)
 
 
-def certain(*path, V=4):
+def emission_of_path(*path, V=4):
     lp = np.full((len(path), V), -np.inf, dtype=np.float32)
     lp[np.arange(len(path)), path] = 0.0
     return lp
@@ -35,7 +35,7 @@ def certain(*path, V=4):
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
 def test_no_steps_give_the_empty_text(models, kind):
     for hotwords in ({}, {"a": 2.0}):
-        search = BeamSearch.make(VOCAB, models[kind], alpha=1.0, sentence_end=False, hotwords=hotwords)
+        search = BeamSearch.build(VOCAB, models[kind], alpha=1.0, sentence_end=False, hotwords=hotwords)
         (only,) = search(np.empty((0, 4), dtype=np.float32), best=5)
         assert (only.text, only.am, only.score) == ("", 0.0, 0.0)
 
@@ -43,7 +43,7 @@ def test_no_steps_give_the_empty_text(models, kind):
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
 def test_one_step_gives_each_symbol(models, kind):
     lp = np.log(np.array([[0.1, 0.2, 0.3, 0.4]], dtype=np.float32))
-    found = {h.text: math.exp(h.am) for h in BeamSearch.make(VOCAB, models[kind])(lp, best=9)}
+    found = {h.text: math.exp(h.am) for h in BeamSearch.build(VOCAB, models[kind])(lp, best=9)}
     assert found == pytest.approx({"": 0.3, "a": 0.3, "é": 0.4})
 
 
@@ -61,7 +61,7 @@ def test_one_step_gives_each_symbol(models, kind):
         ((2, 1, 0, 1, 0, 1, 0), "a"),
     ],
 )
-def test_certain_paths_spell_themselves(models, path, text):
+def test_paths_of_probability_one_are_decoded(models, path, text):
     for lm in models.values():
         for pruning in (
             {},
@@ -71,24 +71,24 @@ def test_certain_paths_spell_themselves(models, path, text):
             {"beam_gap": 0.5},
             {"prune_logp": -0.1},
         ):
-            (only,) = BeamSearch.make(VOCAB, lm, **{"beam": 4, **pruning})(certain(*path), best=3)
+            (only,) = BeamSearch.build(VOCAB, lm, **{"beam": 4, **pruning})(emission_of_path(*path), best=3)
             assert (only.text, only.am) == (text, 0.0)
 
 
-def test_without_a_space_symbols_stand_side_by_side():
-    search = BeamSearch.make(DENSE, beam=4)
-    assert search(certain(1, 2, 2, 0, 2, 3))[0].text == "你好好界"
-    assert search(certain(1, 0, 1))[0].text == "你你"
+def test_alphabet_without_a_space():
+    search = BeamSearch.build(DENSE, beam=4)
+    assert search(emission_of_path(1, 2, 2, 0, 2, 3))[0].text == "你好好界"
+    assert search(emission_of_path(1, 0, 1))[0].text == "你你"
 
 
-def test_an_alphabet_of_the_blank_and_of_one_symbol():
-    alone = BeamSearch.make(Vocab((BLANK,)))
+def test_smallest_alphabets():
+    alone = BeamSearch.build(Vocab((BLANK,)))
     (only,) = alone(np.zeros((3, 1), dtype=np.float32), best=2)
     assert (only.text, only.am) == ("", 0.0)
-    one = BeamSearch.make(Vocab((BLANK, "ж")), beam=8)
+    one = BeamSearch.build(Vocab((BLANK, "ж")), beam=8)
     best = one(np.log(np.full((3, 2), 0.5, dtype=np.float32)), best=8)
     assert {h.text: round(math.exp(h.am) * 8) for h in best} == {"ж": 6, "": 1, "жж": 1}
-    space = BeamSearch.make(Vocab((BLANK, " ")), beam=8)
+    space = BeamSearch.build(Vocab((BLANK, " ")), beam=8)
     (only,) = space(np.log(np.full((3, 2), 0.5, dtype=np.float32)), best=8)
     assert only.text == "" and only.am == pytest.approx(0.0, abs=1e-6)
 
@@ -96,37 +96,37 @@ def test_an_alphabet_of_the_blank_and_of_one_symbol():
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
 @pytest.mark.parametrize("hotwords", [None, {"a é": 2.0, "é": -1.0}], ids=["", "hot"])
 @pytest.mark.parametrize("gap", [math.inf, 5.0, 0.0])
-def test_a_step_where_nothing_is_possible_ends_in_one_text_without_a_number_gone_wrong(models, kind, hotwords, gap):
+def test_step_of_probability_zero_gives_one_text_without_nan(models, kind, hotwords, gap):
     for where in (0, 4, 9):
         lp = emission(1, 10)
         lp[where] = -np.inf
-        search = BeamSearch.make(VOCAB, models[kind], alpha=0.5, beta=1.0, beam=6, beam_gap=gap, hotwords=hotwords)
+        search = BeamSearch.build(VOCAB, models[kind], alpha=0.5, beta=1.0, beam=6, beam_gap=gap, hotwords=hotwords)
         (only,) = search(lp, best=6)
         assert only.am == only.score == -math.inf and not math.isnan(only.lm)
 
 
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
 @pytest.mark.parametrize("seed", range(5))
-def test_no_number_goes_wrong_where_much_is_impossible(models, kind, seed):
+def test_scores_are_finite_where_many_symbols_have_probability_zero(models, kind, seed):
     rng = np.random.default_rng(seed)
     lp = emission(seed, 60)
     lp[rng.random(lp.shape) < 0.4] = -np.inf
     lp[:, 0] = np.maximum(lp[:, 0], -20.0)
     for settings in ({}, {"unknown": -math.inf}, {"words": ["a", "éa"]}, {"beam_gap": 3.0}, {"hotwords": {"a": 1.0}}):
-        for h in BeamSearch.make(VOCAB, models[kind], **{"alpha": 0.5, "beam": 10, **settings})(lp, best=10):
+        for h in BeamSearch.build(VOCAB, models[kind], **{"alpha": 0.5, "beam": 10, **settings})(lp, best=10):
             assert math.isfinite(h.score) and math.isfinite(h.am) and math.isfinite(h.lm)
 
 
-def test_fewer_texts_than_asked_for():
+def test_fewer_texts_than_requested():
     lp = emission(2, 20)
-    found = BeamSearch.make(VOCAB, beam=3)(lp, best=50)
+    found = BeamSearch.build(VOCAB, beam=3)(lp, best=50)
     assert 1 <= len(found) <= 3
-    assert BeamSearch.make(VOCAB, beam=1)(lp, best=50)[0].am <= found[0].am
+    assert BeamSearch.build(VOCAB, beam=1)(lp, best=50)[0].am <= found[0].am
 
 
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
-def test_the_first_of_many_is_the_only_one(models, kind):
-    search = BeamSearch.make(VOCAB, models[kind], alpha=0.6, beta=0.4, beam=30)
+def test_shorter_n_best_list_is_a_prefix_of_a_longer_one(models, kind):
+    search = BeamSearch.build(VOCAB, models[kind], alpha=0.6, beta=0.4, beam=30)
     lp = emission(6, 50)
     many = search(lp, best=30)
     for count in (1, 2, 10):
@@ -135,43 +135,43 @@ def test_the_first_of_many_is_the_only_one(models, kind):
     assert all(a.score >= b.score for a, b in itertools.pairwise(many))
 
 
-def test_equal_scores_come_in_the_same_order_every_time():
+def test_order_of_ties_is_deterministic():
     lp = np.log(np.full((6, 4), 0.25, dtype=np.float32))
-    search = BeamSearch.make(VOCAB, beam=7)
+    search = BeamSearch.build(VOCAB, beam=7)
     first = search(lp, best=7)
     assert len({round(h.score, 9) for h in first}) < 7
     with ThreadPoolExecutor(2) as pool:
         assert all(found == first for found in pool.map(lambda _: search(lp, best=7), range(6)))
 
 
-def test_of_equal_symbols_the_earlier_one_is_kept():
+def test_ties_keep_the_symbol_with_the_lower_index():
     lp = np.log(np.array([[0.4, 0.2, 0.2, 0.2]], dtype=np.float32))
-    assert [h.text for h in BeamSearch.make(DENSE, beam=2)(lp, best=4)] == ["", "你"]
-    assert [h.text for h in BeamSearch.make(DENSE, beam=9, prune_top=3)(lp, best=4)] == ["", "你", "好"]
+    assert [h.text for h in BeamSearch.build(DENSE, beam=2)(lp, best=4)] == ["", "你"]
+    assert [h.text for h in BeamSearch.build(DENSE, beam=9, prune_top=3)(lp, best=4)] == ["", "你", "好"]
 
 
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
-def test_other_weights_are_another_search(models, kind):
+def test_with_options_equals_building_with_these_options(models, kind):
     lp = emission(3, 30, sharp=0.3)
     weights = {"alpha": 0.9, "beta": -0.5, "unknown": -2.0, "unknown_letter": -0.3, "beam": 9, "beam_gap": 7}
-    made = BeamSearch.make(VOCAB, models[kind], **weights)
-    assert BeamSearch.make(VOCAB, models[kind]).with_options(**weights)(lp, best=5) == made(lp, best=5)
-    assert made.with_options(beam=2.0).options.beam == 2
+    search = BeamSearch.build(VOCAB, models[kind], **weights)
+    assert BeamSearch.build(VOCAB, models[kind]).with_options(**weights)(lp, best=5) == search(lp, best=5)
+    assert search.with_options(beam=2.0).options.beam == 2
 
 
-def test_letters_of_unknown_words_cost_from_where_no_known_word_goes_on(models):
+def test_unknown_letters_are_counted_after_the_longest_known_prefix(models):
     lm = models["word"]
-    lp = certain(2, 3, 2, 0, 1, 3, 2)
-    free = BeamSearch.make(VOCAB, lm, unknown=-1.0)(lp)[0]
-    dear = BeamSearch.make(VOCAB, lm, unknown=-1.0, unknown_letter=-0.25)(lp)[0]
-    # a and é are the letters behind aé and é
-    assert free.text == dear.text == "aéa éa"
-    assert (free.score, dear.score) == pytest.approx((-2.0, -2.5))
+    lp = emission_of_path(2, 3, 2, 0, 1, 3, 2)
+    plain = BeamSearch.build(VOCAB, lm, unknown=-1.0)(lp)[0]
+    penalized = BeamSearch.build(VOCAB, lm, unknown=-1.0, unknown_letter=-0.25)(lp)[0]
+    # the a after aé and the a after é
+    assert plain.text == penalized.text == "aéa éa"
+    assert (plain.score, penalized.score) == pytest.approx((-2.0, -2.5))
 
 
-def test_only_words_of_the_model_where_unknown_ones_are_forbidden(models):
+def test_forbidding_unknown_words_leaves_only_known_ones(models):
     lp = emission(5, 40, sharp=0.5)
-    found = BeamSearch.make(VOCAB, models["word"], unknown=-math.inf, beam=50)(lp, best=50)
+    found = BeamSearch.build(VOCAB, models["word"], unknown=-math.inf, beam=50)(lp, best=50)
     assert len(found) > 10
     assert {w for h in found for w in h.text.split()} <= {"a", "aé", "éé"}
     assert all(math.isfinite(h.score) for h in found)
@@ -179,35 +179,35 @@ def test_only_words_of_the_model_where_unknown_ones_are_forbidden(models):
 
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
 @pytest.mark.parametrize("seed", range(5))
-def test_only_words_of_a_list(models, kind, seed):
+def test_word_list_restricts_the_output(models, kind, seed):
     lp = emission(seed, 40, sharp=0.5)
     listed = ["é", "aa", "éaé"]
-    found = BeamSearch.make(VOCAB, models[kind], alpha=0.3, beam=50, words=listed)(lp, best=50)
+    found = BeamSearch.build(VOCAB, models[kind], alpha=0.3, beam=50, words=listed)(lp, best=50)
     assert {w for h in found for w in h.text.split()} <= set(listed)
     assert all(math.isfinite(h.score) for h in found)
 
 
-def test_a_list_corrects_what_was_misheard():
+def test_word_list_corrects_a_misrecognized_word():
     lp = np.log(np.full((5, 4), 0.02, dtype=np.float32))
-    for t, chances in enumerate([(0.02, 0.02, 0.9, 0.06), (0.9, 0.02, 0.04, 0.04), (0.02, 0.02, 0.6, 0.36)]):
-        lp[t] = np.log(chances)
+    for t, probs in enumerate([(0.02, 0.02, 0.9, 0.06), (0.9, 0.02, 0.04, 0.04), (0.02, 0.02, 0.6, 0.36)]):
+        lp[t] = np.log(probs)
     lp[3:, 0] = np.log(0.94)
-    assert BeamSearch.make(VOCAB)(lp)[0].text == "aa"
-    assert BeamSearch.make(VOCAB, words=["aé", "éa"])(lp)[0].text == "aé"
+    assert BeamSearch.build(VOCAB)(lp)[0].text == "aa"
+    assert BeamSearch.build(VOCAB, words=["aé", "éa"])(lp)[0].text == "aé"
 
 
-def test_what_does_not_go_together_is_refused(unigrams):
+def test_words_without_a_space_in_the_alphabet_are_refused(unigrams):
     with pytest.raises(DataError, match="no space"):
-        BeamSearch.make(DENSE, unigrams(["你好", "好界"]))
+        BeamSearch.build(DENSE, unigrams(["你好", "好界"]))
     with pytest.raises(DataError, match="no space"):
-        BeamSearch.make(DENSE, words=["你好"])
+        BeamSearch.build(DENSE, words=["你好"])
 
 
-def test_characters_of_a_language_without_spaces(unigrams):
+def test_character_model_of_a_language_without_spaces(unigrams):
     lm = unigrams({"你": 1.0, "好": 8.0, "界": 1.0})
     lp = np.log(np.array([[0.1, 0.8, 0.05, 0.05], [0.1, 0.05, 0.4, 0.45]], dtype=np.float32))
-    assert BeamSearch.make(DENSE, lm)(lp)[0].text == "你界"
-    best = BeamSearch.make(DENSE, lm, alpha=0.5, beta=2.0)(lp)[0]
+    assert BeamSearch.build(DENSE, lm)(lp)[0].text == "你界"
+    best = BeamSearch.build(DENSE, lm, alpha=0.5, beta=2.0)(lp)[0]
     assert best.text == "你好"
     # beta counts characters
     assert best.score == pytest.approx(best.am + 0.5 * best.lm + 4.0)

@@ -1,4 +1,4 @@
-"""The best path, read off by hand."""
+"""Greedy search, checked by hand."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from ds2cli.errors import BadUtterance, DataError
-from ds2cli.search.emission import checked
-from ds2cli.search.greedy import collapse, greedy, squeeze
+from ds2cli.search.emission import check_emission
+from ds2cli.search.greedy import collapse, collapse_spaces, greedy
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "é", "ж"))
 
 
-def spelled(*path):
+def decode(*path):
     lp = np.log(np.full((len(path), 5), 0.1, dtype=np.float32))
     lp[np.arange(len(path)), list(path)] = np.log(0.6)
     return greedy(lp, VOCAB)
@@ -32,12 +32,12 @@ def spelled(*path):
     ],
 )
 def test_paths_collapse(path, text):
-    found = spelled(*path)
-    assert found.text == text
-    assert found.score == pytest.approx(len(path) * np.log(0.6), abs=1e-5)
+    hypothesis = decode(*path)
+    assert hypothesis.text == text
+    assert hypothesis.score == pytest.approx(len(path) * np.log(0.6), abs=1e-5)
 
 
-def test_collapse_of_nothing():
+def test_collapse_of_an_empty_path():
     assert collapse(np.empty(0, dtype=np.int64)).size == 0
 
 
@@ -45,29 +45,29 @@ def test_collapse_of_nothing():
 def test_one_space_between_words_and_none_at_the_ends(seed):
     labels = np.random.default_rng(seed).integers(1, 4, seed)
     text = "".join(" ab"[i - 1] for i in labels)
-    assert "".join(" ab"[i - 1] for i in squeeze(labels, 1)) == " ".join(text.split())
-    assert squeeze(labels, 9).tolist() == labels.tolist()
+    assert "".join(" ab"[i - 1] for i in collapse_spaces(labels, 1)) == " ".join(text.split())
+    assert collapse_spaces(labels, 9).tolist() == labels.tolist()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_what_is_not_a_number_is_named(bad):
+def test_error_names_the_bad_value(bad):
     lp = np.zeros((4, 5))
     lp[2, 3] = bad
     with pytest.raises(BadUtterance, match="step 2, symbol 3") as e:
-        checked(lp, VOCAB)
+        check_emission(lp, VOCAB)
     assert e.value.reason == "not-a-number"
 
 
-def test_minus_infinity_is_a_probability():
-    assert checked(np.full((1, 5), -np.inf), VOCAB).dtype == np.float32
+def test_minus_infinity_is_allowed():
+    assert check_emission(np.full((1, 5), -np.inf), VOCAB).dtype == np.float32
 
 
-def test_an_emission_of_another_alphabet_is_refused():
+def test_emission_of_another_alphabet_is_refused():
     with pytest.raises(DataError, match="expected 5 symbols"):
-        checked(np.zeros((4, 6)), VOCAB)
+        check_emission(np.zeros((4, 6)), VOCAB)
 
 
-def test_a_mapped_emission_is_copied_so_that_kernels_see_one_type():
+def test_read_only_emission_is_copied_so_that_kernels_see_one_type():
     lp = np.zeros((4, 5), dtype=np.float32)
     lp.flags.writeable = False
-    assert checked(lp, VOCAB).flags.writeable
+    assert check_emission(lp, VOCAB).flags.writeable

@@ -1,4 +1,4 @@
-"""An utterance that comes in pieces gives what it gives as a whole, to the last bit."""
+"""An utterance that arrives in chunks gives the same result as at once, to the bit."""
 
 from __future__ import annotations
 
@@ -32,68 +32,69 @@ def emission(seed, T, V=5, sharp=0.4):
     return np.log(np.random.default_rng(seed).dirichlet(np.full(V, sharp), size=T) + 1e-12).astype(np.float32)
 
 
-def in_pieces(search, lp, cuts, best, look=0):
+def search_in_chunks(search, lp, cuts, best, partial=0):
+    """The n-best list of an emission split at `cuts`; after each chunk `partial` texts are requested."""
     stream = search.stream()
-    for piece in np.split(lp, cuts):
-        stream.step(np.ascontiguousarray(piece))
-        if look:
-            stream.best(look)
+    for chunk in np.split(lp, cuts):
+        stream.advance(np.ascontiguousarray(chunk))
+        if partial:
+            stream.best(partial)
     return stream.best(best)
 
 
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_any_cut_gives_the_same(models, kind, settings):
+def test_any_split_gives_the_same_result(models, kind, settings):
     T = 160
     lp = emission(len(str(settings)), T)
     lp[50, 2] = -np.inf
-    search = BeamSearch.make(VOCAB, models[kind], **{"alpha": 0.6, "beta": 0.8, **settings})
-    wanted = search(lp, best=20)
+    search = BeamSearch.build(VOCAB, models[kind], **{"alpha": 0.6, "beta": 0.8, **settings})
+    expected = search(lp, best=20)
     rng = np.random.default_rng(0)
     for cuts in ([], range(1, T), range(7, T, 7), [0, 0, 80, 80, T, T], np.sort(rng.integers(0, T + 1, 9))):
-        for look in (0, 1, 20):
-            assert in_pieces(search, lp, list(cuts), 20, look) == wanted
+        for partial in (0, 1, 20):
+            assert search_in_chunks(search, lp, list(cuts), 20, partial) == expected
 
 
-def test_every_cut_in_two(models):
+def test_every_split_in_two(models):
     lp = emission(3, 30)
-    search = BeamSearch.make(VOCAB, models["word"], alpha=0.6, beta=0.8, beam=12)
-    wanted = search(lp, best=12)
-    assert all(in_pieces(search, lp, [cut], 12, look=3) == wanted for cut in range(31))
+    search = BeamSearch.build(VOCAB, models["word"], alpha=0.6, beta=0.8, beam=12)
+    expected = search(lp, best=12)
+    assert all(search_in_chunks(search, lp, [cut], 12, partial=3) == expected for cut in range(31))
 
 
-def test_a_look_is_what_the_search_gives_for_so_much(models):
+def test_partial_result_equals_the_search_of_the_steps_so_far(models):
     lp = emission(4, 60)
     for lm in models.values():
-        search = BeamSearch.make(VOCAB, lm, alpha=0.6, beta=0.8, beam=12, hotwords={"ab": 1.0})
+        search = BeamSearch.build(VOCAB, lm, alpha=0.6, beta=0.8, beam=12, hotwords={"ab": 1.0})
         stream = search.stream()
         for t in range(60):
             assert stream.best(12) == stream.best(12) == search(lp[:t], best=12)
-            stream.step(lp[t : t + 1])
+            stream.advance(lp[t : t + 1])
 
 
-def test_nothing_yet(models):
+def test_result_before_the_first_step(models):
     for lm in models.values():
-        stream = BeamSearch.make(VOCAB, lm, alpha=0.6).stream()
+        stream = BeamSearch.build(VOCAB, lm, alpha=0.6).stream()
         assert [h.text for h in stream.best(3)] == [""]
-        stream.step(np.empty((0, 5), dtype=np.float32))
+        stream.advance(np.empty((0, 5), dtype=np.float32))
         assert [h.text for h in stream.best(3)] == [""]
 
 
-def test_streams_do_not_meet(models):
-    search = BeamSearch.make(VOCAB, models["word"], alpha=0.6, beam=12)
+def test_streams_are_independent(models):
+    search = BeamSearch.build(VOCAB, models["word"], alpha=0.6, beam=12)
     first, second = emission(5, 40), emission(6, 40)
-    one, other = search.stream(), search.stream()
+    stream, other = search.stream(), search.stream()
     for t in range(40):
-        one.step(first[t : t + 1])
-        other.step(second[t : t + 1])
-    assert (one.best(5), other.best(5)) == (search(first, best=5), search(second, best=5))
+        stream.advance(first[t : t + 1])
+        other.advance(second[t : t + 1])
+    assert (stream.best(5), other.best(5)) == (search(first, best=5), search(second, best=5))
 
 
 def test_characters_without_spaces(unigrams):
     lm = unigrams(["你", "好", "界", "世"])
-    search = BeamSearch.make(DENSE, lm, alpha=0.6, beta=1.0, beam=50, hotwords={"你好": 2.0, "好你": -1.0})
+    search = BeamSearch.build(DENSE, lm, alpha=0.6, beta=1.0, beam=50, hotwords={"你好": 2.0, "好你": -1.0})
     lp = emission(7, 300)
-    wanted = search(lp, best=50)
+    expected = search(lp, best=50)
     for size in (1, 13, 100):
-        assert in_pieces(search, lp, list(range(size, 300, size)), 50, look=1) == wanted
+        assert search_in_chunks(search, lp, list(range(size, 300, size)), 50, partial=1) == expected

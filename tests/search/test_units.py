@@ -1,4 +1,4 @@
-"""Searches whose symbols have several characters: every spelling counted by hand, then the plain reference."""
+"""Searches with symbols of several characters: brute force over all spellings, then the reference."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ds2cli.search.align import align, align_labels
 from ds2cli.search.attribute import OOV, attribute
 from ds2cli.search.beam import BeamSearch
 from ds2cli.search.greedy import greedy
-from ds2cli.search.text_score import TextScore
+from ds2cli.search.text_score import ExactScorer
 from ds2cli.text.vocab import BLANK, Vocab
 
 PAIRS = Vocab((BLANK, " ", "a", "ab", "b"))
@@ -92,31 +92,31 @@ def emission(seed, T, V=5, sharp=1.0):
     return np.log(np.random.default_rng(seed).dirichlet(np.full(V, sharp), size=T) + 1e-12).astype(np.float32)
 
 
-def certain(*path, V):
+def emission_of_path(*path, V):
     lp = np.full((len(path), V), -30.0, dtype=np.float32)
     lp[np.arange(len(path)), path] = 0.0
     return lp
 
 
 def words_of(labels):
-    """The words of labels, as labels."""
+    """Labels split into words."""
     return [tuple(run) for is_space, run in itertools.groupby(labels, lambda s: s == 1) if not is_space]
 
 
-def judged(
+def expected_scores(
     words, lm, kind, alpha=0.0, beta=0.0, unknown=0.0, unknown_letter=0.0, sentence_end=True, hotwords=None, listed=None
 ):
-    """log p_lm of spelled words, and what is added to their log p_ctc, from the words of the definition."""
-    own = {tuple(PAIRS.encode(w)): w for w in (KNOWN if lm is not None else ()) or listed or ()}
+    """log p_lm of words given as labels, and what is added to their log p_ctc, straight from the definition."""
+    spellings = {tuple(PAIRS.encode(w)): w for w in (KNOWN if lm is not None else ()) or listed or ()}
     labels = [symbol for i, word in enumerate(words) for symbol in ((1, *word) if i else word)]
     log_p = added = 0.0
     if kind == "word":
-        units = [own.get(word, "<unk>") for word in words]
+        units = [spellings.get(word, "<unk>") for word in words]
         trie = {tuple(PAIRS.encode(w)) for w in (listed or KNOWN)}
         for word in words:
             if word not in trie:
-                on = max(i for i in range(len(word) + 1) if any(k[:i] == word[:i] for k in trie))
-                added += unknown_letter * (len(word) - on)
+                prefix = max(i for i in range(len(word) + 1) if any(k[:i] == word[:i] for k in trie))
+                added += unknown_letter * (len(word) - prefix)
     else:
         units = ["<space>" if s == 1 else PAIRS.symbols[s] for s in labels]
     if lm is not None:
@@ -130,22 +130,22 @@ def judged(
         added += beta * len(words)
     if listed is not None and not set(words) <= {tuple(PAIRS.encode(w)) for w in listed}:
         added = -math.inf
-    closed = [1, *labels, 1]
+    padded = [1, *labels, 1]
     for phrase, weight in (hotwords or {}).items():
-        inner = [1, *PAIRS.encode(phrase), 1]
-        added += weight * sum(closed[i : i + len(inner)] == inner for i in range(len(closed)))
+        symbols = [1, *PAIRS.encode(phrase), 1]
+        added += weight * sum(padded[i : i + len(symbols)] == symbols for i in range(len(padded)))
     return log_p, alpha * log_p + added
 
 
-def every_spelling(lp, lm, kind, words=None, **settings):
-    """Q, log p_ctc and log p_lm of every possible spelling, from all V^T paths."""
+def score_all_spellings(lp, lm, kind, words=None, **settings):
+    """Q, log p_ctc and log p_lm of every possible spelling, by brute force over all V^T paths."""
     am = {}
     for path in itertools.product(range(lp.shape[1]), repeat=len(lp)):
         spoken = [s for s, _ in itertools.groupby(path) if s]
         am.setdefault(tuple(words_of(spoken)), []).append(sum(float(lp[t, s]) for t, s in enumerate(path)))
     scores = {}
     for spelled, logs in am.items():
-        lm_logp, added = judged(spelled, lm, kind, listed=words, **settings)
+        lm_logp, added = expected_scores(spelled, lm, kind, listed=words, **settings)
         log_p = float(np.logaddexp.reduce(logs))
         if added > -math.inf:
             scores[spelled] = (log_p + added, log_p, lm_logp)
@@ -155,17 +155,17 @@ def every_spelling(lp, lm, kind, words=None, **settings):
 @pytest.mark.parametrize("T", [1, 3, 5])
 @pytest.mark.parametrize("kind", ["none", "word", "token"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_an_endless_beam_finds_each_text_in_its_best_spelling(models, kind, T, variant):
+def test_unpruned_search_finds_each_text_in_its_best_spelling(models, kind, T, variant):
     lp = emission(T, T)
     settings = {**WEIGHTS, **VARIANTS[variant]}
     if kind == "none":
         del settings["unknown"]
     scorer = "word" if kind == "none" and "words" in settings else kind
     best = {}
-    for spelled, scores in every_spelling(lp, models[kind], scorer, **settings).items():
+    for spelled, scores in score_all_spellings(lp, models[kind], scorer, **settings).items():
         text = " ".join(PAIRS.decode(word) for word in spelled)
         best[text] = max(best.get(text, ((-math.inf,), ())), (scores, spelled))
-    found = BeamSearch.make(PAIRS, models[kind], beam=5000, **settings)(lp, best=5000)
+    found = BeamSearch.build(PAIRS, models[kind], beam=5000, **settings)(lp, best=5000)
     assert [h.text for h in found] == sorted({h.text for h in found}, key=lambda t: -best[t][0][0])
     assert {h.text for h in found} == set(best)
     for h in found:
@@ -174,24 +174,24 @@ def test_an_endless_beam_finds_each_text_in_its_best_spelling(models, kind, T, v
         assert tuple(words_of(h.labels)) == spelled and PAIRS.decode(h.labels) == h.text
 
 
-def test_the_spellings_share_all_the_probability_there_is():
-    scores = every_spelling(emission(2, 5), None, "none")
+def test_probabilities_of_all_spellings_sum_to_one():
+    scores = score_all_spellings(emission(2, 5), None, "none")
     assert np.logaddexp.reduce([am for _, am, _ in scores.values()]) == pytest.approx(0.0, abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["none", "word", "token"])
 @pytest.mark.parametrize("units", LEARNED)
 @pytest.mark.parametrize("seed", range(2))
-def test_finite_beams_are_those_of_the_reference(unigrams, kind, units, seed):
+def test_pruned_search_equals_the_reference(unigrams, kind, units, seed):
     vocab = LEARNED[units]
     words = sorted({w for text in TEXTS for w in text.split()})
     tokens = ["<space>" if s == " " else s for s in vocab.symbols[1:]]
     lm = None if kind == "none" else unigrams(words if kind == "word" else tokens)
     settings = {"alpha": 0.5, "beta": 0.8, "beam": 8, "prune_mass": 0.99, "hotwords": {"the moth": 2.0}}
     settings |= {} if kind == "none" else {"unknown": -1.0, "unknown_letter": -0.3 if kind == "word" else 0.0}
-    search = BeamSearch.make(vocab, lm, **settings)
+    search = BeamSearch.build(vocab, lm, **settings)
     assert search.lexicon.kind == {"none": 0, "word": WORD_LM, "token": CHAR_LM}[kind]
-    lp = noisy(vocab, TEXTS[seed], seed)
+    lp = noisy_emission(vocab, TEXTS[seed], seed)
     texts = {}
     for labels, *scores in beam_search_ref(lp, search.task, 8):
         texts.setdefault(vocab.decode(labels), (labels, scores))
@@ -202,8 +202,8 @@ def test_finite_beams_are_those_of_the_reference(unigrams, kind, units, seed):
         assert h.labels == labels and (h.score, h.am, h.lm) == pytest.approx(scores, abs=1e-4)
 
 
-def noisy(vocab, text, seed, sharp=0.05):
-    """An emission that mostly says the text."""
+def noisy_emission(vocab, text, seed, sharp=0.05):
+    """A random emission that favours the text."""
     rng = np.random.default_rng(seed)
     path = [s for symbol in vocab.encode(text) for s in (symbol, 0)]
     p = rng.dirichlet(np.full(len(vocab), sharp), size=len(path))
@@ -212,83 +212,83 @@ def noisy(vocab, text, seed, sharp=0.05):
 
 
 @pytest.mark.parametrize("units", LEARNED)
-def test_what_is_certain_is_found_aligned_and_scored_alike(unigrams, units):
+def test_clear_emission_is_decoded_aligned_and_scored_consistently(unigrams, units):
     vocab = LEARNED[units]
     words = sorted({w for text in TEXTS for w in text.split()})
     for lm in (None, unigrams(words)):
         weights = {"alpha": 0.5, "beta": 1.0} if lm else {}
-        search = BeamSearch.make(vocab, lm, beam=16, hotwords={"moth": 1.0}, **weights)
-        score = TextScore(search, lm)
+        search = BeamSearch.build(vocab, lm, beam=16, hotwords={"moth": 1.0}, **weights)
+        score = ExactScorer(search, lm)
         for text in TEXTS:
             path = [s for symbol in vocab.encode(text) for s in (symbol, symbol, 0)]
-            lp = certain(*path, V=len(vocab))
+            lp = emission_of_path(*path, V=len(vocab))
             read, found = greedy(lp, vocab), search(lp, best=3)[0]
             assert read.text == found.text == text and read.labels == found.labels == tuple(vocab.encode(text))
             mine = score(lp, text)
             assert (mine.score, mine.am, mine.lm) == pytest.approx((found.score, found.am, found.lm), abs=1e-5)
-            assert score.spells(text) and score.knows(text)
+            assert score.can_spell(text) and score.in_vocabulary(text)
             times = align(lp, text, vocab, 0.5)
             assert align_labels(lp, found.labels, vocab, 0.5) == times
             assert [w.word for w in times.words] == text.split()
             starts = list(itertools.accumulate((1.5 * (len(vocab.encode(w)) + 1) for w in text.split()), initial=0.0))
             assert [w.start for w in times.words] == starts[:-1]
             assert all(w.end == next_start - 2.0 for w, next_start in zip(times.words, starts[1:], strict=True))
-            # in pieces of any length
+            # in chunks
             stream = search.stream()
-            for piece in np.array_split(lp, 5):
-                stream.step(np.ascontiguousarray(piece))
+            for chunk in np.array_split(lp, 5):
+                stream.advance(np.ascontiguousarray(chunk))
             assert stream.best(3) == search(lp, best=3)
 
 
-def test_a_known_word_in_another_spelling_is_an_unknown_word(models):
-    search = BeamSearch.make(PAIRS, models["word"], beam=50, unknown=-3.0)
-    others = certain(2, 4, V=5)  # a, b
-    (own, *_), (other, *_) = search(certain(3, 0, V=5)), search(others)
+def test_known_word_in_another_spelling_is_an_unknown_word(models):
+    search = BeamSearch.build(PAIRS, models["word"], beam=50, unknown=-3.0)
+    others = emission_of_path(2, 4, V=5)  # a, b
+    (own, *_), (other, *_) = search(emission_of_path(3, 0, V=5)), search(others)
     assert own.text == other.text == "ab" and own.labels == (3,) and other.labels == (2, 4)
     assert other.score == pytest.approx(-3.0, abs=1e-6) and own.score == pytest.approx(0.0, abs=1e-6)
     assert other.lm == pytest.approx(math.log(10) * models["word"].sentence_log10("qq"), abs=1e-5)
-    closed = BeamSearch.make(PAIRS, models["word"], beam=50, unknown=-math.inf)(others, best=50)
+    closed = BeamSearch.build(PAIRS, models["word"], beam=50, unknown=-math.inf)(others, best=50)
     assert len(closed) > 3 and all(h.labels == tuple(PAIRS.encode(h.text)) for h in closed)
 
 
-def test_a_spelling_longer_than_the_texts_own_is_aligned_as_it_was_found():
+def test_spelling_that_was_found_is_the_one_aligned():
     vocab = Vocab((BLANK, " ", "a", "ab", "b", "ba"))
-    # "abab" is ab ab, which needs three steps; a ba b needs no blank but three steps too
-    lp = certain(2, 5, 4, 1, 2, V=6)
+    # "abab" is encoded as ab ab, which needs a blank and so three steps; a ba b takes three steps without a blank
+    lp = emission_of_path(2, 5, 4, 1, 2, V=6)
     found = greedy(lp, vocab)
     assert found.text == "abab a" and found.labels == (2, 5, 4, 1, 2)
     words = align_labels(lp, found.labels, vocab, 1.0).words
     assert [(w.word, w.start, w.end) for w in words] == [("abab", 0.0, 3.0), ("a", 4.0, 5.0)]
     assert [w.conf for w in words] == [1.0, 1.0]
     with pytest.raises(BadUtterance, match="label-too-long"):
-        align(certain(2, 4, V=6), "abab", vocab, 1.0)
+        align(emission_of_path(2, 4, V=6), "abab", vocab, 1.0)
 
 
-def test_the_spaces_of_the_best_path_are_squeezed():
-    found = greedy(certain(1, 0, 1, 3, 1, 0, 1, 2, 1, V=5), PAIRS)
+def test_spaces_of_the_best_path_are_collapsed():
+    found = greedy(emission_of_path(1, 0, 1, 3, 1, 0, 1, 2, 1, V=5), PAIRS)
     assert (found.text, found.labels) == ("ab a", (3, 1, 2))
-    assert greedy(certain(1, 0, 1, V=5), PAIRS).labels == ()
+    assert greedy(emission_of_path(1, 0, 1, V=5), PAIRS).labels == ()
 
 
-def test_chinese_with_roman_letters_and_a_model_of_symbols(unigrams):
+def test_chinese_with_roman_letters_and_a_token_model(unigrams):
     vocab = Vocab.from_texts(["我用ipad看书", "看ipod"], UnitsConfig(kind="bigram"))
     lm = unigrams(["我", "用", "ip", "ad", "od", "看", "书"])
-    search = BeamSearch.make(vocab, lm, alpha=0.3, beam=20, hotwords={"ipad": 3.0})
+    search = BeamSearch.build(vocab, lm, alpha=0.3, beam=20, hotwords={"ipad": 3.0})
     text = "我看ipad"
-    lp = certain(*(s for symbol in vocab.encode(text) for s in (symbol, 0)), V=len(vocab))
+    lp = emission_of_path(*(s for symbol in vocab.encode(text) for s in (symbol, 0)), V=len(vocab))
     (found, *_) = search(lp)
-    assert found.text == text and found.lm == pytest.approx(TextScore(search, lm)(lp, text).lm)
+    assert found.text == text and found.lm == pytest.approx(ExactScorer(search, lm)(lp, text).lm)
     assert found.score == pytest.approx(found.am + 0.3 * found.lm + 3.0, abs=1e-5)
     assert [w.word for w in align(lp, text, vocab, 1.0).words] == [text]
 
 
-def test_what_a_model_of_symbols_does_not_know_is_unknown_to_its_score(models):
-    score = TextScore(BeamSearch.make(PAIRS, models["token"], beam=50, **WEIGHTS), models["token"])
-    assert [score.knows(text) for text in ("ab a", "aba", "b", "bab")] == [True, True, False, False]
+def test_units_out_of_a_token_model_are_out_of_vocabulary(models):
+    score = ExactScorer(BeamSearch.build(PAIRS, models["token"], beam=50, **WEIGHTS), models["token"])
+    assert [score.in_vocabulary(text) for text in ("ab a", "aba", "b", "bab")] == [True, True, False, False]
 
 
-def test_the_cause_of_an_error_is_found(models):
+def test_cause_of_an_error(models):
     lm = models["word"]
-    score = TextScore(BeamSearch.make(PAIRS, lm, beam=50, alpha=0.1), lm)
+    score = ExactScorer(BeamSearch.build(PAIRS, lm, beam=50, alpha=0.1), lm)
     (error,) = attribute(emission(3, 12), "ab bab", "ab a", score).errors
     assert (error.ref, error.hyp, error.cause) == ("bab", "a", OOV)
