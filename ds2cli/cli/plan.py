@@ -8,7 +8,7 @@ import typer
 
 from ds2cli import manifest, ui
 from ds2cli.cli.lib.options import with_config
-from ds2cli.cli.train import NEEDS, features_of
+from ds2cli.cli.train import REQUIRED_FIELDS, saved_features
 from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
 
@@ -16,47 +16,46 @@ from ds2cli.drops import Ledger
 @with_config(TrainConfig)
 def plan(
     config: TrainConfig,
-    train: Annotated[str, typer.Argument(metavar="TRAIN", help="Manifest to learn from.")],
-    dev: Annotated[str | None, typer.Option(help="Manifest to test on after each epoch.")] = None,
+    train: Annotated[str, typer.Argument(metavar="TRAIN", help="Manifest of the training set.")],
+    dev: Annotated[str | None, typer.Option(help="Manifest of the dev set, evaluated after each epoch.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> None:
-    """Say what a training will take on this machine: steps, time, memory, disk. Some steps are taken, nothing is kept.
+    """Estimate the steps, time, memory and disk space of a training on this machine.
 
-    Options and settings are those of ds2 train; the times are those of one process.
+    A few steps are timed with one process; nothing is written. Options and settings are those of ds2 train.
 
     Example: ds2 plan data/train.feats.jsonl --config conf/train.toml
     """
     from json import dumps
 
     from ds2cli.stages.plan import estimate
-    from ds2cli.stages.train import device_of
-    from ds2cli.train.data import prepare
+    from ds2cli.stages.train import select_device
+    from ds2cli.train.data import prepare_job
 
     ledger = Ledger()
-    held_out = manifest.read(dev, NEEDS) if dev else None
-    job = prepare(config, manifest.read(train, NEEDS, ledger), held_out, "", features_of(train), ledger)
-    found = estimate(job, device_of(config))
+    dev_rows = manifest.read(dev, REQUIRED_FIELDS) if dev else None
+    train_rows = manifest.read(train, REQUIRED_FIELDS, ledger)
+    job = prepare_job(config, train_rows, dev_rows, "", saved_features(train), ledger)
+    result = estimate(job, select_device(config))
     if json:
-        ui.say(dumps({**found, "dropped": len(ledger.rows)}))
+        ui.echo(dumps({**result, "dropped": len(ledger.rows)}))
         return
-    utterances, frames = found["longest"]
-    rows = [
-        ("data", f"{found['utterances']:,} utterances, {found['hours']:g} h, {len(ledger.rows)} dropped"),
-        ("network", f"{found['parameters']:,} parameters, {found['symbols']} symbols"),
-        ("steps", f"{found['steps']:,}, {found['steps_a_pass']:,} a pass, {found['padding']:g} % padding"),
+    utterances, frames = result["longest"]
+    total, per_epoch = _format_time(result["minutes"]), _format_time(result["minutes_a_pass"])
+    lines = [
+        ("data", f"{result['utterances']:,} utterances, {result['hours']:g} h, {len(ledger.rows)} dropped"),
+        ("network", f"{result['parameters']:,} parameters, {result['symbols']} symbols"),
+        ("steps", f"{result['steps']:,}, {result['steps_a_pass']:,} per epoch, {result['padding']:g} % padding"),
         ("longest batch", f"{utterances} utterances, {frames:,} frames"),
-        (
-            "time",
-            f"{_time(found['minutes'])}, {_time(found['minutes_a_pass'])} a pass, {found['hours_per_hour']:g} h/h",
-        ),
-        ("memory", f"{found['memory_mb']:,} MB"),
-        ("disk", f"{found['disk_mb']:,} MB"),
+        ("time", f"{total}, {per_epoch} per epoch ({result['hours_per_hour']:g}x real time)"),
+        ("memory", f"{result['memory_mb']:,} MB"),
+        ("disk", f"{result['disk_mb']:,} MB"),
     ]
-    for name, said in rows:
-        ui.say(f"{name:14}{said}")
+    for name, text in lines:
+        ui.echo(f"{name:14}{text}")
 
 
-def _time(minutes: float) -> str:
+def _format_time(minutes: float) -> str:
     """`0.6 s`, `34.5 min` or `7.8 h`."""
     if minutes < 1.5:
         return f"{60 * minutes:.2g} s"

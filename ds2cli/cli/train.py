@@ -22,71 +22,78 @@ from ds2cli.errors import DataError, UsageError
 from ds2cli.io import open_out
 
 INTERRUPTED = 130
-NEEDS = ("id", "text")
+"""Exit status after Ctrl-C or SIGTERM."""
+REQUIRED_FIELDS = ("id", "text")
 OWN_MANIFESTS = ("train.jsonl", "dropped.jsonl")
+"""Files that a training writes into EXP."""
 
 
 @with_config(TrainConfig)
 def train(
     config: TrainConfig,
-    train: Annotated[str, typer.Argument(metavar="TRAIN", help="Manifest to learn from, of ds2 featurize or prepare.")],
-    exp: Annotated[str, typer.Argument(metavar="EXP", help="Folder of the experiment, made if missing.")],
-    dev: Annotated[str | None, typer.Option(help="Manifest to test on after each epoch.")] = None,
-    cmvn: Annotated[str | None, typer.Option(help="Statistics of featurize [default: from the rows].")] = None,
+    train: Annotated[
+        str, typer.Argument(metavar="TRAIN", help="Manifest of the training set, from ds2 featurize or ds2 prepare.")
+    ],
+    exp: Annotated[str, typer.Argument(metavar="EXP", help="Folder of the experiment, created if missing.")],
+    dev: Annotated[str | None, typer.Option(help="Manifest of the dev set, evaluated after each epoch.")] = None,
+    cmvn: Annotated[
+        str | None, typer.Option(help="Feature statistics from ds2 featurize [default: computed from TRAIN].")
+    ] = None,
 ) -> None:
-    """Train a network on TRAIN in the folder EXP; the same command goes on where an earlier run ended.
+    """Train a network on TRAIN in the folder EXP. The same command resumes an interrupted training.
 
-    EXP gets config.toml, tokens.txt, train.jsonl (a row an epoch), train.png, dropped.jsonl (what was left out),
-    best.safetensors (to use) and last.pt (to go on).
-    Ctrl-C ends after the current step; the next run of the command goes on from there. --config takes a network's name
-    of ds2 model list, too.
+    Ctrl-C stops after the current step and writes a checkpoint.
+    EXP gets best.safetensors (the network), last.pt (the checkpoint to resume from), config.toml, tokens.txt,
+    train.jsonl (one row per epoch), train.png (learning curves) and dropped.jsonl (utterances left out).
+    --config also takes the name of a network from the paper (ds2 model list).
 
     Example: ds2 train data/train.feats.jsonl exp/base --dev data/dev.feats.jsonl --config conf/train.toml --nproc 2
     """
     from ds2cli.nn.checkpoint import BEST
     from ds2cli.nn.distributed.process_group import torchrun_rank
     from ds2cli.stages import train as stage
-    from ds2cli.train.data import prepare
+    from ds2cli.train.data import prepare_job
     from ds2cli.train.monitor import monitored
 
     _check_paths(exp, train, dev)
-    ledger, first = Ledger(), (torchrun_rank() or (0, 1))[0] == 0
-    held_out = manifest.read(dev, NEEDS) if dev else None
-    job = prepare(config, manifest.read(train, NEEDS, ledger), held_out, exp, features_of(train), ledger, cmvn)
-    if not first:
-        # the first of torchrun's processes speaks, writes and decides for all
+    ledger, is_first = Ledger(), (torchrun_rank() or (0, 1))[0] == 0
+    dev_rows = manifest.read(dev, REQUIRED_FIELDS) if dev else None
+    train_rows = manifest.read(train, REQUIRED_FIELDS, ledger)
+    job = prepare_job(config, train_rows, dev_rows, exp, saved_features(train), ledger, cmvn)
+    if not is_first:
+        # the first of torchrun's processes prints, writes and decides for all
         with ignoring_signals():
             deque(stage.run(job, exp), 0)
         return
-    _report(config, ledger, exp)
+    _report_drops(config, ledger, exp)
     if config.ctc == "native" and not native.available():
-        ui.warn(f"train: torch's CTC loss is used, slower: {native.missing()}")
-    with handling_signals() as asked:
-        events = stage.run(job, exp, asked)
+        ui.warn(f"train: using torch's CTC loss, which is slower: {native.unavailable_reason()}")
+    with handling_signals() as request:
+        events = stage.run(job, exp, request)
         with open_out(f"{exp}/config.toml") as f:
-            made = {"ds2cli": __version__, "command": shlex.join(["ds2", *sys.argv[1:]]), "kept": ledger.kept}
-            # a folder's own settings may be given back to go on in it: they must not ask to start anew
-            f.write(to_toml(replace(config, fresh=False), made))
+            made_by = {"ds2cli": __version__, "command": shlex.join(["ds2", *sys.argv[1:]]), "kept": ledger.kept}
+            # EXP/config.toml may be passed back with --config to resume, and must not start over
+            f.write(to_toml(replace(config, fresh=False), made_by))
         done = show(monitored(events, exp, tensorboard=config.tensorboard), config)
-    if asked.end and not done:
-        ui.log("train: interrupted, last.pt is written; the same command goes on from there")
+    if request.stop and not done:
+        ui.log("train: interrupted; last.pt is written and the same command resumes from it")
         raise typer.Exit(INTERRUPTED)
     if not Path(exp, BEST).is_file():
-        raise DataError(f"{exp}/{BEST}: is not there, and the training is over (more --epochs, or --fresh)")
-    ui.log(f"train: done, {exp}/{BEST}")
+        raise DataError(f"{exp}/{BEST}: missing, although the training is complete (raise --epochs, or give --fresh)")
+    ui.log(f"train: done, the network is {exp}/{BEST}")
 
 
 def _check_paths(exp: str, *manifests: str | None) -> None:
-    """UsageError when EXP is nowhere, or would get a file in the place of a manifest."""
+    """Raises UsageError when EXP is empty, or a file of the training would replace a manifest."""
     if not exp:
-        raise UsageError("train: EXP is empty, expected a folder (. is this one)")
+        raise UsageError("train: EXP is empty: expected a folder (. is the current one)")
     for path in manifests:
         if path and Path(path).resolve().parent == Path(exp).resolve() and Path(path).name in OWN_MANIFESTS:
-            raise UsageError(f"{path}: the training would write its own file there (another EXP)")
+            raise UsageError(f"{path}: the training would overwrite this manifest (use another EXP)")
 
 
-def features_of(train: str) -> dict[str, Any]:
-    """The feature settings that `ds2 featurize` saved beside its manifest; the usual ones when it is not there."""
+def saved_features(train: str) -> dict[str, Any]:
+    """The feature settings that `ds2 featurize` saved next to its manifest; the defaults if there are none."""
     path = f"{train}.config.toml"
     if train == "-" or not Path(path).is_file():
         return SpectrogramConfig().features()
@@ -94,10 +101,10 @@ def features_of(train: str) -> dict[str, Any]:
     return build(SpectrogramConfig, (path, {k: v for k, v in saved.items() if k in known})).features()
 
 
-def _report(config: TrainConfig, ledger: Ledger, exp: str) -> None:
-    """Say what is trained on; refuse when too many utterances are bad."""
+def _report_drops(config: TrainConfig, ledger: Ledger, exp: str) -> None:
+    """Report kept and dropped utterances; refuse to train when too many are bad."""
     dropped = config.dropped or f"{exp}/dropped.jsonl"
     with open_out(dropped) as f:
-        f.writelines(ledger.lines())
+        f.writelines(ledger.format_lines())
     ui.log(f"train: {ledger.summary()}{f', see {dropped}' if ledger.rows else ''}")
-    ledger.refuse("train", config.max_bad)
+    ledger.enforce_max_bad("train", config.max_bad)

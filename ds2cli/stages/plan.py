@@ -1,4 +1,4 @@
-"""What a training will take, from a few of its steps: time, memory, disk."""
+"""Estimate the time, memory and disk space of a training from a few of its steps."""
 
 from __future__ import annotations
 
@@ -12,89 +12,84 @@ from torch import Tensor
 
 from ds2cli.nn.checkpoint import TrainedModel, step_seconds
 from ds2cli.nn.distributed.process_group import ProcessGroup
-from ds2cli.train.batches import load
 from ds2cli.train.evaluate import count_greedy_errors
-from ds2cli.train.events import GO_ON
 from ds2cli.train.job import TrainJob
 from ds2cli.train.state import peak_memory_mb
 from ds2cli.train.trainer import Trainer
 
-TRIED = 6
+TIMED_STEPS = 6
 """Steps that are timed, from the longest batches to the shortest."""
-TRIED_DEV = 8
-"""Dev utterances that are timed."""
+TIMED_DEV_UTTERANCES = 8
 
 
 def estimate(job: TrainJob, device: torch.device) -> dict[str, Any]:
-    """Take some steps on this machine with one process, and say what all of them will take; nothing is written.
+    """Time some steps on this machine, with one process, and extrapolate to the whole training. Nothing is written.
 
     hours, padding (%), steps, steps_a_pass; parameters; longest: utterances and frames of the longest batch;
-    seconds_a_step, minutes_a_pass, minutes, hours_per_hour; memory_mb; disk_mb: of EXP.
-    Ds2Error when a step fails as it would in the training.
+    seconds_a_step, minutes_a_pass, minutes, hours_per_hour; memory_mb; disk_mb: of EXP.  A pass is an epoch.
+    Raises Ds2Error when a step fails as it would in the training.
     """
     trainer = Trainer(job, ProcessGroup(device=device))
-    steps = trainer.steps()
-    frames = np.array([[job.see.frames(job.train[i], 0) for i in batch] for step in steps for batch in step], object)
-    padded = np.array([max(each) * len(each) for each in frames], np.float64)
-    real = float(sum(map(sum, frames)))
-    order = np.argsort(-padded, kind="stable")
+    steps, later_steps = trainer.plan_steps(0), trainer.plan_steps(1)
     batches = [batch for step in steps for batch in step]
-    chosen = order[np.linspace(0, len(order) - 1, min(TRIED, len(order))).astype(int)]
-    took = []
-    for turn, which in enumerate([chosen[0], *chosen]):
-        batch = load([job.train[i] for i in batches[which]], job.see, 0)
-        start = time.perf_counter()
-        trainer.take_step([batch], 0.5, 0.0, GO_ON)
-        took += [time.perf_counter() - start] * (turn > 0)
-    # a step costs something for itself, and something a frame
-    per_frame, each = np.polyfit(padded[chosen], took, 1) if len(chosen) > 1 else (took[0] / padded[chosen[0]], 0.0)
-    if each < 0:
-        per_frame, each = sum(took) / padded[chosen].sum(), 0.0
-    # the first pass, from short to long, is cut otherwise
-    trainer.at.epoch = 1
-    later = len(trainer.steps())
-    pass_s = float(each * len(batches) + per_frame * padded.sum()) + _dev_seconds(job, trainer)
+    frames = [[job.train_features.frames(job.train[i], 0) for i in batch] for batch in batches]
+    padded = np.array([max(lengths) * len(lengths) for lengths in frames], np.float64)
+    total_frames = float(sum(map(sum, frames)))
+    longest_first = np.argsort(-padded, kind="stable")
+    positions = np.linspace(0, len(batches) - 1, min(TIMED_STEPS, len(batches))).astype(int)
+    timed = longest_first[positions]
+    # not timed: the first step is slower than the others
+    trainer.time_step(batches[timed[0]])
+    seconds = [trainer.time_step(batches[i]) for i in timed]
+    # a step takes a constant time plus a time per frame
+    per_frame, constant = (
+        np.polyfit(padded[timed], seconds, 1) if len(timed) > 1 else (seconds[0] / padded[timed[0]], 0.0)
+    )
+    if constant < 0:
+        per_frame, constant = sum(seconds) / padded[timed].sum(), 0.0
+    epoch_s = float(constant * len(batches) + per_frame * padded.sum()) + _dev_seconds(job, trainer)
     hop_s = job.features["hop_ms"] / 1000
-    longest = order[0]
+    longest = longest_first[0]
     return {
         "utterances": len(job.train),
-        "hours": round(real * hop_s / 3600, 2),
+        "hours": round(total_frames * hop_s / 3600, 2),
         "symbols": len(job.vocab),
         "parameters": sum(p.numel() for p in trainer.parameters),
         "steps_a_pass": len(steps),
-        "steps": len(steps) + later * (job.config.epochs - 1),
-        "padding": round(100 * (1 - real / padded.sum()), 1),
+        # the first epoch, from short to long, has other batches than the later ones
+        "steps": len(steps) + len(later_steps) * (job.config.epochs - 1),
+        "padding": round(100 * (1 - total_frames / padded.sum()), 1),
         "longest": [len(batches[longest]), int(padded[longest])],
-        "seconds_a_step": round(float(np.mean(each + per_frame * padded)) * job.config.accumulate, 3),
-        "hours_per_hour": round(real * hop_s / pass_s, 1),
-        "minutes_a_pass": round(pass_s / 60, 3),
-        "minutes": round(_limited(pass_s / 60 * job.config.epochs, job.config.minutes), 3),
+        "seconds_a_step": round(float(np.mean(constant + per_frame * padded)) * job.config.accumulate, 3),
+        "hours_per_hour": round(total_frames * hop_s / epoch_s, 1),
+        "minutes_a_pass": round(epoch_s / 60, 3),
+        "minutes": round(_limit(epoch_s / 60 * job.config.epochs, job.config.minutes), 3),
         "memory_mb": peak_memory_mb(),
         "disk_mb": round(_disk_bytes(trainer) / 2**20, 1),
     }
 
 
-def _limited(minutes: float, most: float | None) -> float:
-    return min(minutes, most) if most else minutes
+def _limit(minutes: float, limit: float | None) -> float:
+    return min(minutes, limit) if limit else minutes
 
 
 def _dev_seconds(job: TrainJob, trainer: Trainer) -> float:
-    """What the tests of an epoch take, from some of the dev set."""
+    """Seconds that the evaluation after each epoch takes, extrapolated from a part of the dev set."""
     if not job.dev:
         return 0.0
     features = job.features
     trained = TrainedModel(trainer.model.eval(), job.vocab, features, step_seconds(trainer.model, features), {})
-    some = job.dev[:: max(1, len(job.dev) // TRIED_DEV)]
+    part = job.dev[:: max(1, len(job.dev) // TIMED_DEV_UTTERANCES)]
     start = time.perf_counter()
-    count_greedy_errors(trained, some, job.plain)
-    return (time.perf_counter() - start) * sum(u.num_frames for u in job.dev) / sum(u.num_frames for u in some)
+    count_greedy_errors(trained, part, job.dev_features)
+    return (time.perf_counter() - start) * sum(u.num_frames for u in job.dev) / sum(u.num_frames for u in part)
 
 
 def _disk_bytes(trainer: Trainer) -> int:
-    """best.safetensors and last.pt, once more while one of them is replaced, and networks kept to be averaged."""
+    """best.safetensors, last.pt twice (the old one stays until the new one is written), networks of --keep-best."""
     weights = _bytes(trainer.model.state_dict())
     optimizer = sum(_bytes(state) for state in trainer.optimizer.state_dict()["state"].values())
-    last = weights + optimizer + _bytes(trainer.average.state)
+    last = weights + optimizer + _bytes(trainer.average.tensors)
     kept = trainer.config.keep_best if trainer.config.keep_best > 1 else 0
     return (1 + kept) * weights + 2 * last
 

@@ -1,11 +1,11 @@
-"""Utterances as they are seen in one epoch. Letters: N samples, T frames, F bins.
+"""The features of utterances, augmented for one epoch. N samples, M samples of an impulse response, T frames, F bins.
 
-Recording -> speed -> shift -> room -> noise -> one level -> log power -> `spec_augment`, which bends and masks the spectrogram.
-Stored features, where there are some, serve what needs no recording, and the utterances that draw nothing that does.
+Recording -> speed -> shift -> reverberation -> noise -> level -> log power -> `spec_augment`, which stretches and masks
+the spectrogram. Stored features are used when nothing that an utterance gets in the epoch needs its recording.
 
-Every choice follows from (seed, epoch, id of the utterance) alone: not from its place in the manifest, the batch, the
-process or the thread, nor from what was drawn for others. So a run that is resumed, or has more workers or ranks, sees
-the same bytes.
+Every choice follows from (seed, epoch, utterance id) alone: not from the position in the manifest, the batch, the
+process or the thread, nor from what was drawn for other utterances. A resumed run, or one with more readers or ranks,
+therefore computes the same features to the last bit.
 """
 
 from __future__ import annotations
@@ -19,82 +19,86 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.audio.noise import mix, noise_for
-from ds2cli.audio.perturb import shifted
+from ds2cli.audio.noise import draw_noise, mix
+from ds2cli.audio.perturb import shift_samples
 from ds2cli.audio.pool import RecordingPool
-from ds2cli.audio.recording import Recording, num_samples, samples
+from ds2cli.audio.recording import Recording, count_samples, read_samples
 from ds2cli.audio.reverb import reverberate
 from ds2cli.config.augment import AugmentConfig
 from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.errors import BadUtterance
 from ds2cli.feats.spectrogram import log_power, num_frames
-from ds2cli.train.spec_augment import spec_augment, speed_of
+from ds2cli.train.spec_augment import draw_speed, spec_augment
 
 Features = NDArray[np.float32]
 
+NO_AUDIO = ("no-audio", "the row has no audio_filepath, which noise, impulse responses, speeds and shifts need")
+"""Reason code and detail of an utterance whose augmentation needs a recording it does not have."""
+
 
 class Example(Protocol):
-    """What is asked of an utterance."""
+    """The part of an utterance that augmentation needs."""
 
     @property
     def id(self) -> str:
-        """Its name, which the draws follow from."""
+        """Its id, which all random choices follow from."""
 
     @property
     def feats(self) -> str | None:
-        """A reference to stored features; None or "" where only the recording is known."""
+        """Reference to stored features; None or "" when only the recording is known."""
 
     @property
     def num_frames(self) -> int:
-        """Of its features; of those to come by `frames_in`, where there are none."""
+        """Frames of its features; when none are stored, `count_frames` of its recording."""
 
     @property
     def recording(self) -> Recording | None:
-        """None where only features are known."""
+        """Its recording; None when only features are known."""
 
     @property
-    def least(self) -> int:
-        """Frames that its label needs."""
+    def min_frames(self) -> int:
+        """Frames that its labels need."""
 
 
 @dataclass(frozen=True)
 class AugmentPlan:
-    """What one utterance gets in one epoch. snr_db, room: None for neither noise nor room; room: 0 … 1, which one.
+    """The augmentation of one utterance in one epoch.
 
-    seed: of what cannot be drawn beforehand.
+    impulse_response: position in the pool, 0 to 1, None for no reverberation; snr_db: None for no noise; seed: for
+    choices made while the features are computed.
     """
 
     speed: float
     shift_s: float
-    room: float | None
+    impulse_response: float | None
     snr_db: float | None
     seed: tuple[int, ...]
 
     @property
     def needs_audio(self) -> bool:
-        """Whether stored features will not do this time."""
-        return self.speed != 1 or self.shift_s != 0 or self.room is not None or self.snr_db is not None
+        """Whether stored features cannot be used."""
+        return self.speed != 1 or self.shift_s != 0 or self.impulse_response is not None or self.snr_db is not None
 
-    def pieces(self) -> np.random.Generator:
-        """Draws the pieces of noise."""
+    def noise_rng(self) -> np.random.Generator:
+        """Random numbers that choose the noise."""
         return np.random.default_rng((*self.seed, 0))
 
-    def masks(self) -> np.random.Generator:
-        """Draws what is done to the spectrogram."""
+    def spectrogram_rng(self) -> np.random.Generator:
+        """Random numbers for `spec_augment`."""
         return np.random.default_rng((*self.seed, 1))
 
 
-def draw(config: AugmentConfig, seed: int, epoch: int, utterance: str) -> AugmentPlan:
-    """What follows from (seed, epoch, utterance); a setting that changes leaves what the others draw as it was."""
-    # a hash is a generator already, and ten times as quick to make as numpy's: a plan asks for every utterance
-    words = struct.unpack("<8Q", hashlib.blake2b(f"{seed} {epoch} {utterance}".encode()).digest())
-    which, shift, has_room, room, has_noise, snr = ((word >> 11) / (1 << 53) for word in words[:6])
+def plan_augmentation(config: AugmentConfig, seed: int, epoch: int, utterance_id: str) -> AugmentPlan:
+    """Choose the augmentation of an utterance; changing one setting does not change what is drawn for the others."""
+    # batch planning calls this for every utterance, and a hash takes a tenth of the time of a numpy generator
+    words = struct.unpack("<8Q", hashlib.blake2b(f"{seed} {epoch} {utterance_id}".encode()).digest())
+    speed, shift, with_response, response, with_noise, snr = ((word >> 11) / (1 << 53) for word in words[:6])
     return AugmentPlan(
-        speed=config.speeds[int(which * len(config.speeds))],
+        speed=config.speeds[int(speed * len(config.speeds))],
         shift_s=config.shift_ms / 1000 * (2 * shift - 1),
-        room=room if config.rir and has_room < config.rir_share else None,
+        impulse_response=response if config.rir and with_response < config.rir_share else None,
         snr_db=config.snr_low + snr * (config.snr_high - config.snr_low)
-        if config.noise and has_noise < config.noise_share
+        if config.noise and with_noise < config.noise_share
         else None,
         seed=words[6:],
     )
@@ -102,11 +106,11 @@ def draw(config: AugmentConfig, seed: int, epoch: int, utterance: str) -> Augmen
 
 @dataclass(frozen=True)
 class Augmenter:
-    """Gives the features of utterances. One serves all threads of a process, and it can be sent to others.
+    """Computes the features of utterances. Safe to share between threads and to send to other processes.
 
-    features: the settings of those that are stored, or would be.  fill: (F,), what a mask leaves.
-    read: stored features (T, F) by their reference.  noise, rooms: the banks of config.noise and config.rir.
-    channel: of files with several, None is their mean.
+    features: settings of the stored features, and of those computed here.  fill: (F,), values that masks write.
+    read: returns stored features (T, F) by their reference.  noise, impulse_responses: the recordings of `config.noise`
+    and `config.rir`.  channel: channel of a multi-channel file, None for the mean of all.
     """
 
     config: AugmentConfig
@@ -115,97 +119,99 @@ class Augmenter:
     fill: Features
     read: Callable[[str], Features]
     noise: RecordingPool | None = None
-    rooms: RecordingPool | None = None
+    impulse_responses: RecordingPool | None = None
     channel: int | None = None
 
     def __post_init__(self) -> None:
-        assert self.noise or not self.config.noise, "config.noise needs its bank"
-        assert self.rooms or not self.config.rir, "config.rir needs its bank"
+        assert self.noise or not self.config.noise, "config.noise needs its recordings"
+        assert self.impulse_responses or not self.config.rir, "config.rir needs its recordings"
 
     def __call__(self, utterance: Example, epoch: int) -> Features:
-        """The features (T, F) float32 of an utterance in that epoch, a writable copy.
+        """The features (T, F) float32 of an utterance, augmented for an epoch; a writable copy.
 
-        BadUtterance: what reading the recording or its features says, "no-audio", "too-short", "not-a-number".
+        Raises BadUtterance: reason codes of reading the recording or its features, "no-audio", "too-short",
+        "not-a-number".
         """
-        drawn = draw(self.config, self.seed, epoch, utterance.id)
-        if utterance.feats and not drawn.needs_audio:
+        plan = plan_augmentation(self.config, self.seed, epoch, utterance.id)
+        if utterance.feats and not plan.needs_audio:
             x = self.read(utterance.feats)
         else:
-            x = log_power(self._sound(utterance, drawn), self.features)
-        return spec_augment(x, self.fill, self.config, drawn.masks(), utterance.least)
+            x = log_power(self._waveform(utterance, plan), self.features)
+        return spec_augment(x, self.fill, self.config, plan.spectrogram_rng(), utterance.min_frames)
 
-    def plain(self, utterance: Example) -> Features:
-        """The features (T, F) of an utterance as it is: those stored, else what `ds2 featurize` would store."""
+    def unaugmented(self, utterance: Example) -> Features:
+        """The features (T, F) without augmentation: stored ones, or what `ds2 featurize` would store."""
         if utterance.feats:
             return self.read(utterance.feats)
-        return log_power(samples(_recording(utterance), self.features.sample_rate, 1.0, self.channel), self.features)
+        rate = self.features.sample_rate
+        return log_power(read_samples(_recording(utterance), rate, 1.0, self.channel), self.features)
 
-    def sound(self, utterance: Example, epoch: int) -> Features:
-        """The samples (N,) at features.sample_rate that the features of that epoch are made of, at whatever level."""
-        return self._sound(utterance, draw(self.config, self.seed, epoch, utterance.id))
+    def waveform(self, utterance: Example, epoch: int) -> Features:
+        """The augmented samples (N,) at features.sample_rate that an epoch's features are computed from; any level."""
+        return self._waveform(utterance, plan_augmentation(self.config, self.seed, epoch, utterance.id))
 
     def frames(self, utterance: Example, epoch: int) -> int:
-        """How many frames the call will give, without reading anything; batches are planned with it.
+        """Number of frames the call will return, without reading anything; batches are planned with it.
 
-        Right to the frame for rows of `ds2 prepare`. For rows without a duration it follows from num_frames, and can be
-        one off.
+        Exact for rows of `ds2 prepare`. Without a duration it is derived from num_frames and may be off by one.
         """
-        drawn = draw(self.config, self.seed, epoch, utterance.id)
+        plan = plan_augmentation(self.config, self.seed, epoch, utterance.id)
         frames = utterance.num_frames
-        if drawn.speed != 1:
-            frames = self._frames(utterance, self._speed(utterance, drawn))
+        if plan.speed != 1:
+            frames = self._frames_at(utterance, self._allowed_speed(utterance, plan))
         if not self.config.speed:
             return frames
-        speed = speed_of(self.config, drawn.masks(), frames, utterance.least)
+        speed = draw_speed(self.config, plan.spectrogram_rng(), frames, utterance.min_frames)
         return frames if speed == 1 else max(1, round(frames / speed))
 
-    def _sound(self, utterance: Example, drawn: AugmentPlan) -> Features:
+    def impulse_response(self, plan: AugmentPlan) -> Features | None:
+        """The planned impulse response (M,); None without one, or when it cannot be read."""
+        if plan.impulse_response is None or self.impulse_responses is None:
+            return None
+        index = int(plan.impulse_response * len(self.impulse_responses))
+        return self.impulse_responses.read_response(index, self.features.sample_rate)
+
+    def noise_samples(self, plan: AugmentPlan, num_samples: int) -> Features | None:
+        """The planned noise (num_samples,); None without any, or when none can be read."""
+        if plan.snr_db is None or self.noise is None:
+            return None
+        return draw_noise(self.noise, num_samples, self.features.sample_rate, plan.noise_rng())
+
+    def _waveform(self, utterance: Example, plan: AugmentPlan) -> Features:
         rate = self.features.sample_rate
-        x = samples(_recording(utterance), rate, self._speed(utterance, drawn), self.channel)
-        if drawn.shift_s:
-            x = shifted(x, round(drawn.shift_s * rate))
-        if (response := self.room(drawn)) is not None:
+        x = read_samples(_recording(utterance), rate, self._allowed_speed(utterance, plan), self.channel)
+        if plan.shift_s:
+            x = shift_samples(x, round(plan.shift_s * rate))
+        if (response := self.impulse_response(plan)) is not None:
             x = reverberate(x, response)
-        if drawn.snr_db is not None and (noise := self.pieces(drawn, len(x))) is not None:
-            x = mix(x, noise, drawn.snr_db)
+        if plan.snr_db is not None and (noise := self.noise_samples(plan, len(x))) is not None:
+            x = mix(x, noise, plan.snr_db)
         return x
 
-    def room(self, drawn: AugmentPlan) -> Features | None:
-        """The impulse response (M,) that was drawn; None without one, or where it cannot be read."""
-        if drawn.room is None or self.rooms is None:
-            return None
-        return self.rooms.response(int(drawn.room * len(self.rooms)), self.features.sample_rate)
+    def _allowed_speed(self, utterance: Example, plan: AugmentPlan) -> float:
+        """The planned speed; 1 when it would leave too few frames for the labels."""
+        enough = plan.speed <= 1 or self._frames_at(utterance, plan.speed) >= utterance.min_frames
+        return plan.speed if enough else 1.0
 
-    def pieces(self, drawn: AugmentPlan, num_samples: int) -> Features | None:
-        """The noise (num_samples,) that was drawn; None without one, or where none can be read."""
-        if drawn.snr_db is None or self.noise is None:
-            return None
-        return noise_for(self.noise, num_samples, self.features.sample_rate, drawn.pieces())
-
-    def _speed(self, utterance: Example, drawn: AugmentPlan) -> float:
-        """The speed that was drawn; 1 where it would leave too few frames for the label."""
-        enough = drawn.speed <= 1 or self._frames(utterance, drawn.speed) >= utterance.least
-        return drawn.speed if enough else 1.0
-
-    def _frames(self, utterance: Example, speed: float) -> int:
-        known = None if utterance.recording is None else frames_in(utterance.recording, self.features, speed)
+    def _frames_at(self, utterance: Example, speed: float) -> int:
+        known = None if utterance.recording is None else count_frames(utterance.recording, self.features, speed)
         if known is not None:
             return known
-        # in the middle between the shortest and the longest recording of as many frames
+        # halfway between the shortest and the longest recording with this many frames
         size = self.features.window_samples + (utterance.num_frames - 0.5) * self.features.hop_samples
         return num_frames(round(size / speed), self.features)
 
 
-def frames_in(recording: Recording, features: SpectrogramConfig, speed: float = 1.0) -> int | None:
-    """Frames of a recording, by its row: whole windows that fit, 1 + (N - window) // hop; None without a duration.
+def count_frames(recording: Recording, features: SpectrogramConfig, speed: float = 1.0) -> int | None:
+    """Number of frames of a recording according to its row: complete windows, 1 + (N - window) // hop.
 
-    The num_frames of a row that has a duration and no features. N is that of `audio.recording.num_samples`.
+    N is that of `audio.recording.count_samples`; None when the row has no duration.
     """
-    total = num_samples(recording, features.sample_rate, speed)
+    total = count_samples(recording, features.sample_rate, speed)
     return None if total is None else num_frames(total, features)
 
 
 def _recording(utterance: Example) -> Recording:
     if utterance.recording is None:
-        raise BadUtterance("no-audio", "its row has no audio_filepath, which noise, rooms, speeds and shifts need")
+        raise BadUtterance(*NO_AUDIO)
     return utterance.recording

@@ -1,4 +1,4 @@
-"""Gradients of a step's batches, also where memory does not reach for a batch as it is."""
+"""Gradients of one step's batches, computed in pieces when a batch does not fit into memory."""
 
 from __future__ import annotations
 
@@ -15,41 +15,42 @@ from ds2cli.nn.ctc.loss import Implementation, Verdict, ctc
 from ds2cli.nn.distributed.gradients import GradientReducer
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.nn.norm import synchronized_norms
-from ds2cli.train.batches import Batch, halves
+from ds2cli.train.batches import Batch, halve_batch
 
-OWN_FAULT = (Verdict.TOO_SHORT, Verdict.IMPOSSIBLE)
-"""What costs an utterance only itself. NaN in one comes from all of them: a batch norm mixes the rows of a batch."""
+UTTERANCE_FAULTS = (Verdict.TOO_SHORT, Verdict.IMPOSSIBLE)
+"""Verdicts that exclude one utterance only. A NaN affects all: batch norm mixes the utterances of a batch."""
 
 OUT_OF_MEMORY = "out-of-memory"
-"""Why an utterance is left out for which alone there is not enough memory."""
+"""Reason code of an utterance that does not fit into memory on its own."""
 
-NO_MEMORY = re.compile(
+OUT_OF_MEMORY_MESSAGE = re.compile(
     r"can't allocate memory|not enough memory|out of memory|bad_alloc|ALLOC(ATION)?_FAILED"
     r"|could not (create|execute) a primitive$"
 )
-"""What torch and its libraries say then; the last are those of CUDA and of oneDNN."""
+"""How torch and its libraries report it; the last two are messages of CUDA's libraries and of oneDNN."""
 
 
 @dataclass
 class LossSums:
-    """The summed cost of a step's utterances (nats), their labels and number, and what is not in it and why.
+    """Sums over the utterances of a step that count.
 
-    spoiled: a loss was not finite, so the gradients are worth nothing.  pieces: into how many a batch was cut.
+    cost: nats; labels; counted: number of utterances.  skipped: reason codes of the others by id.  non_finite: a loss
+    was not finite, so the gradients cannot be used.  pieces: number of pieces the batches were computed in.
     """
 
     cost: float = 0.0
     labels: int = 0
     counted: int = 0
-    out: dict[str, str] = field(default_factory=dict)
-    spoiled: bool = False
+    skipped: dict[str, str] = field(default_factory=dict)
+    non_finite: bool = False
     pieces: int = 0
 
     def __iadd__(self, other: LossSums) -> LossSums:
         self.cost += other.cost
         self.labels += other.labels
         self.counted += other.counted
-        self.out |= other.out
-        self.spoiled |= other.spoiled
+        self.skipped |= other.skipped
+        self.non_finite |= other.non_finite
         return self
 
 
@@ -63,94 +64,96 @@ class Backward:
         self.precision, self.implementation = precision, implementation
         self.device = model.mean.device
         self.norms = synchronized_norms(model)
-        self.running = list(model.buffers())
-        self.before = [b.clone() for b in self.running]
+        self.statistics = list(model.buffers())
+        self.saved_statistics = [b.clone() for b in self.statistics]
         self.scale = 1.0
-        """Of the cost, so that float16 gradients do not vanish."""
+        """Factor of the cost that keeps float16 gradients from underflowing."""
 
     def __call__(self, batches: Sequence[Batch], seed: int) -> LossSums:
         """Compute the gradients of the summed cost. seed: of the dropout.
 
-        A batch that memory does not hold is cut in two, and all is computed anew with it in pieces: they have batch
-        statistics of their own. An utterance that does not fit alone is left out. Ds2Error where the statistics are of
-        all processes: the others wait in the middle of it, so it cannot be computed anew.
+        When a batch does not fit into memory it is halved and everything is computed again in pieces, each with its own
+        batch statistics. An utterance that does not fit on its own is left out. With batch statistics of all processes
+        this raises Ds2Error instead: the others are waiting inside the pass, so it cannot be repeated.
         """
-        pieces, lost = list(batches), {name: why for batch in batches for name, why in batch.unusable.items()}
-        torch._foreach_copy_(self.before, self.running)
+        pieces = list(batches)
+        skipped = {name: reason for batch in batches for name, reason in batch.unusable.items()}
+        torch._foreach_copy_(self.saved_statistics, self.statistics)
         while True:
-            costs = LossSums(out=dict(lost), pieces=len(pieces))
-            failed = self._all(pieces, seed, costs)
-            if failed is None:
-                return costs
-            self.undo()
-            batch = pieces.pop(failed)
+            sums = LossSums(skipped=dict(skipped), pieces=len(pieces))
+            too_large = self._accumulate(pieces, seed, sums)
+            if too_large is None:
+                return sums
+            self.restore_statistics()
+            batch = pieces.pop(too_large)
             if len(batch.ids) == 1:
-                lost[batch.ids[0]] = OUT_OF_MEMORY
+                skipped[batch.ids[0]] = OUT_OF_MEMORY
             else:
-                pieces[failed:failed] = halves(batch)
+                pieces[too_large:too_large] = halve_batch(batch)
 
-    def undo(self) -> None:
-        """Set the running statistics back to before the last call, as when its step is not taken."""
-        torch._foreach_copy_(self.running, self.before)
+    def restore_statistics(self) -> None:
+        """Set the running statistics back to before the last call, for a step that is not taken."""
+        torch._foreach_copy_(self.statistics, self.saved_statistics)
 
-    def _all(self, pieces: Sequence[Batch], seed: int, costs: LossSums) -> int | None:
-        """Add up the costs of pieces; the index of one that memory does not hold."""
+    def _accumulate(self, pieces: Sequence[Batch], seed: int, sums: LossSums) -> int | None:
+        """Add up the pieces' gradients and costs; returns the index of one that does not fit into memory."""
         torch.manual_seed(seed)
         self.model.train()
         self.reducer.start()
         for p in self.model.parameters():
             p.grad = None
         for i, piece in enumerate(pieces):
-            # norms of all processes send sums of their own in backward, which must come in the same order everywhere
-            self.reducer.armed = i == len(pieces) - 1 and not self.norms
+            # synchronized norms send sums of their own during backward, and all processes must send in the same order
+            self.reducer.overlap = i == len(pieces) - 1 and not self.norms
             try:
-                costs += self._one(piece)
+                sums += self._backward_piece(piece)
             except (MemoryError, RuntimeError) as e:
-                if not lacks_memory(e):
+                if not is_out_of_memory(e):
                     raise
                 if self.norms:
                     size = f"{len(piece.ids)} utterances, {piece.feats.shape[0] * piece.feats.shape[1]} frames"
                     raise Ds2Error(
-                        f"train: memory does not hold a batch ({size}), and --sync-norm cannot cut it (fix: --batch-s)"
+                        f"train: a batch does not fit into memory ({size}), and --sync-norm cannot split it "
+                        "(use a smaller --batch-s)"
                     ) from e
             else:
                 continue
-            # what the failed pass still holds is freed here, after its traceback
+            # free what the failed pass holds, now that its traceback is gone
             gc.collect()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             return i
         return None
 
-    def _one(self, batch: Batch) -> LossSums:
+    def _backward_piece(self, batch: Batch) -> LossSums:
         if not batch.ids:
-            self._take_part()
+            self._join_norms()
             return LossSums()
         logits, steps = self._forward(batch)
         costs, verdicts = ctc(logits, batch.targets, steps, batch.target_lengths, implementation=self.implementation)
-        fine = verdicts == Verdict.FINE
-        odd = {batch.ids[n]: Verdict(int(verdicts[n])) for n in torch.where(~fine)[0].tolist()}
-        cost = costs.where(fine, 0).sum()
-        spoiled = any(verdict not in OWN_FAULT for verdict in odd.values())
-        if not spoiled or self.norms:
+        ok = verdicts == Verdict.OK
+        bad = {batch.ids[n]: Verdict(int(verdicts[n])) for n in torch.where(~ok)[0].tolist()}
+        cost = costs.where(ok, 0).sum()
+        non_finite = any(verdict not in UTTERANCE_FAULTS for verdict in bad.values())
+        if not non_finite or self.norms:
             (self.scale * cost).backward()  # type: ignore[no-untyped-call]
-        labels = int(batch.target_lengths[fine.cpu()].sum())
-        codes = {name: verdict.code for name, verdict in odd.items()}
-        return LossSums(float(cost.detach()), labels, len(batch.ids) - len(odd), codes, spoiled)
+        labels = int(batch.target_lengths[ok.cpu()].sum())
+        reasons = {name: verdict.code for name, verdict in bad.items()}
+        return LossSums(float(cost.detach()), labels, len(batch.ids) - len(bad), reasons, non_finite)
 
-    def _take_part(self) -> None:
-        """Go through the norms of all processes without a frame, in the order in which the others do."""
+    def _join_norms(self) -> None:
+        """Take part in the synchronized norms without a frame, in the order of the other processes."""
         if self.norms:
             torch.autograd.backward([norm(norm.weight.new_zeros(0, norm.num_features)).sum() for norm in self.norms])
 
     def _forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         feats = batch.feats.to(self.device, non_blocking=True)
-        half = self.precision != torch.float32
-        with torch.autocast(self.device.type, self.precision if half else None, enabled=half):
+        autocast = self.precision != torch.float32
+        with torch.autocast(self.device.type, self.precision if autocast else None, enabled=autocast):
             logits, steps = self.model(feats, batch.lengths)
         return logits, steps
 
 
-def lacks_memory(e: BaseException) -> bool:
-    """Whether an error says that there was not enough memory."""
-    return isinstance(e, (MemoryError, torch.OutOfMemoryError)) or NO_MEMORY.search(str(e)) is not None
+def is_out_of_memory(e: BaseException) -> bool:
+    """Whether an exception means that there was not enough memory."""
+    return isinstance(e, (MemoryError, torch.OutOfMemoryError)) or OUT_OF_MEMORY_MESSAGE.search(str(e)) is not None

@@ -1,4 +1,4 @@
-"""A batch as tensors. N utterances, T frames, F bins, L labels."""
+"""Batches as tensors. N utterances, T frames, F bins, L labels."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ds2cli.train.examples import BatchArrays, TrainFeatures, Utterance, empty_batch, gather
+from ds2cli.train.batching import BatchArrays, empty_batch, read_batch
+from ds2cli.train.examples import TrainFeatures, Utterance
 
 
 @dataclass
 class Batch:
-    """A padded batch, longest first. feats: (N, T, F); lengths, target_lengths: (N,); targets: (N, L).
+    """A padded batch, longest utterance first.
 
-    unusable: what was left out of it, and why.
+    feats: (N, T, F); lengths, target_lengths: (N,); targets: (N, L); unusable: reason codes by the id of each utterance
+    left out.
     """
 
     ids: list[str]
@@ -26,31 +28,31 @@ class Batch:
     unusable: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, arrays: BatchArrays) -> Batch:
-        """The batch of arrays, which it shares."""
-        feats, lengths, targets, counts = map(
+    def from_arrays(cls, arrays: BatchArrays) -> Batch:
+        """The batch as tensors that share memory with the arrays."""
+        feats, lengths, targets, target_lengths = map(
             torch.from_numpy, (arrays.feats, arrays.lengths, arrays.targets, arrays.target_lengths)
         )
-        return cls(arrays.ids, feats, lengths, targets, counts, arrays.unusable)
+        return cls(arrays.ids, feats, lengths, targets, target_lengths, arrays.unusable)
 
-    def without_all(self, why: str) -> Batch:
-        """A batch of nobody, all left out for one reason."""
-        unusable = self.unusable | dict.fromkeys(self.ids, why)
-        return Batch.of(replace(empty_batch(), unusable=unusable))
-
-
-def load(utterances: Sequence[Utterance], see: TrainFeatures, epoch: int = 0) -> Batch:
-    """The batch of utterances as they are seen in an epoch."""
-    return Batch.of(gather(utterances, see, epoch))
+    def all_unusable(self, reason: str) -> Batch:
+        """An empty batch that names every utterance of this one as unusable for `reason`."""
+        unusable = self.unusable | dict.fromkeys(self.ids, reason)
+        return Batch.from_arrays(replace(empty_batch(), unusable=unusable))
 
 
-def halves(batch: Batch) -> tuple[Batch, Batch]:
-    """The longer and the shorter half of a batch of two utterances or more, each with as much padding as it needs."""
+def load_batch(utterances: Sequence[Utterance], train_features: TrainFeatures, epoch: int = 0) -> Batch:
+    """Read the features of an epoch into one batch."""
+    return Batch.from_arrays(read_batch(utterances, train_features, epoch))
+
+
+def halve_batch(batch: Batch) -> tuple[Batch, Batch]:
+    """The longer and the shorter half of a batch of at least two utterances, each with only the padding it needs."""
     middle = (len(batch.ids) + 1) // 2
-    parts = []
+    halves = []
     for rows in (slice(0, middle), slice(middle, None)):
-        lengths, counts = batch.lengths[rows], batch.target_lengths[rows]
+        lengths, target_lengths = batch.lengths[rows], batch.target_lengths[rows]
         feats = batch.feats[rows, : int(lengths.max())].contiguous()
-        targets = batch.targets[rows, : int(counts.max())].contiguous()
-        parts.append(Batch(batch.ids[rows], feats, lengths, targets, counts))
-    return parts[0], parts[1]
+        targets = batch.targets[rows, : int(target_lengths.max())].contiguous()
+        halves.append(Batch(batch.ids[rows], feats, lengths, targets, target_lengths))
+    return halves[0], halves[1]

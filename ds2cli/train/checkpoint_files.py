@@ -1,4 +1,4 @@
-"""The files of a training, written in order also where the disk is full for a while."""
+"""The files of a training, written in order even while the disk is full."""
 
 from __future__ import annotations
 
@@ -10,43 +10,44 @@ from ds2cli.errors import DataError
 LOG = "train.jsonl"
 
 Store = Callable[[str, bytes | None], None]
-"""Writes a file of the experiment, whole or not at all; None removes it. DataError when it cannot."""
+"""Writes a file of the experiment, completely or not at all; None removes it. Raises DataError when it cannot."""
 
 
 class CheckpointFiles:
-    """What is to be written; what cannot be is kept, and comes before what follows: last.pt is never ahead of others.
+    """Writes files in order. A file that cannot be written waits and goes before later ones, so that last.pt is never
+    newer than the files it relies on.
 
     store: None on a process that writes nothing.
     """
 
     def __init__(self, store: Store | None) -> None:
         self.store = store
-        self.left: dict[str, bytes | None] = {}
-        self.why = ""
-        """Why something is left, "" when nothing is."""
+        self.pending: dict[str, bytes | None] = {}
+        self.error = ""
+        """Why files are pending, "" when none are."""
 
     def __call__(self, name: str, data: bytes | None) -> None:
-        """Write a file after those that are left; of one that is, its newest bytes."""
+        """Write a file after the pending ones, of which only the newest bytes count; None removes it."""
         if self.store is None:
             return
-        self.left.pop(name, None)
-        self.left[name] = data
-        if self._all_written(self.store):
+        self.pending.pop(name, None)
+        self.pending[name] = data
+        if self._write_pending(self.store):
             return
-        # what is no longer wanted makes room; a run that goes on from before comes to want it as little
-        for unwanted in [name for name, data in self.left.items() if data is None]:
+        # removing a file frees space, and is safe out of order: a run resumed from an older checkpoint removes it, too
+        for unwanted in [name for name, data in self.pending.items() if data is None]:
             with contextlib.suppress(DataError):
                 self.store(unwanted, None)
-                self.left.pop(unwanted, None)
-                self._all_written(self.store)
+                self.pending.pop(unwanted, None)
+                self._write_pending(self.store)
 
-    def _all_written(self, store: Store) -> bool:
-        self.why = ""
-        for waiting, data in list(self.left.items()):
+    def _write_pending(self, store: Store) -> bool:
+        self.error = ""
+        for name, data in list(self.pending.items()):
             try:
-                store(waiting, data)
+                store(name, data)
             except DataError as e:
-                self.why = str(e)
+                self.error = str(e)
                 return False
-            del self.left[waiting]
+            del self.pending[name]
         return True

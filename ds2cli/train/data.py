@@ -1,9 +1,9 @@
-"""What a network is trained on, from rows: utterances with labels, symbols, statistics."""
+"""The data of a training, from manifest rows: utterances with labels, output symbols, feature statistics."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.archive import matrix_shape, read_matrix
-from ds2cli.audio.recording import recording
+from ds2cli.audio.recording import parse_recording
 from ds2cli.config.augment import AugmentConfig
 from ds2cli.config.base import build
 from ds2cli.config.featurize import SpectrogramConfig
@@ -23,21 +23,21 @@ from ds2cli.kernels.viterbi import steps_needed
 from ds2cli.manifest import Row
 from ds2cli.nn.checkpoint import load_model
 from ds2cli.text.vocab import Vocab
-from ds2cli.train.augmenter import Augmenter, frames_in
-from ds2cli.train.examples import Spectrogram, Utterance
+from ds2cli.train.augmenter import NO_AUDIO, Augmenter, count_frames
+from ds2cli.train.examples import DevFeatures, Utterance
 from ds2cli.train.job import TrainJob
 from ds2cli.train.pools import open_pools
-from ds2cli.train.state_file import LAST, load_state
+from ds2cli.train.resume import LAST, load_checkpoint
 
 TOKENS = "tokens.txt"
-SAMPLE = 2000
-"""Utterances whose features give the mean and deviation of each bin when no statistics are given."""
+STATS_UTTERANCES = 2000
+"""At most this many utterances are read for the mean and deviation of each bin when no statistics are given."""
 
-BEYOND = 1e4
-"""No log power of a recording; NaN is not below it either. One such number must not spoil the statistics of all."""
+MAX_LOG_POWER = 1e4
+"""Beyond any log power of a recording. One damaged archive must not spoil the statistics of all."""
 
 
-def prepare(
+def prepare_job(
     config: TrainConfig,
     rows: Iterable[Row],
     dev: Iterable[Row] | None,
@@ -46,58 +46,59 @@ def prepare(
     ledger: Ledger,
     stats: str | None = None,
 ) -> TrainJob:
-    """Read what is needed from the rows; drop those that cannot be learned from or tested on, with a reason.
+    """Turn rows into utterances with labels; drop those that cannot be used, with a reason code.
 
-    Rows have stored features, else those of their recordings are computed each time they are needed. dev: None where
-    nothing is tested.
-    exp: a checkpoint there has decided on the symbols and statistics; "" is none. features: the settings that `rows`
-    were featurized with, or would be. stats: a file of Kaldi's CMVN statistics, else they are taken from the rows.
-    DataError when nothing is left to train on, or sizes do not fit; UsageError when settings do not.
+    Rows without stored features get those of their recordings, computed each time they are needed. dev: None without a
+    dev set.
+    exp: a checkpoint in this folder determines symbols and statistics; "" for none. features: settings the rows were
+    featurized with, or will be. stats: a file of Kaldi CMVN statistics; None computes them from the rows.
+    Raises DataError when no utterance remains or sizes do not match, UsageError when settings contradict each other.
     """
-    _check(config, dev is not None)
-    rows, known = list(rows), Path(exp) / TOKENS
-    going_on = exp != "" and (Path(exp) / LAST).is_file() and known.is_file() and not config.fresh
-    vocab = Vocab.load(known) if going_on else Vocab.from_texts((row["text"] for row in rows), config.units)
-    made = build(SpectrogramConfig, ("features", features))
+    _check_settings(config, dev is not None)
+    rows, tokens = list(rows), Path(exp) / TOKENS
+    resuming = exp != "" and (Path(exp) / LAST).is_file() and tokens.is_file() and not config.fresh
+    vocab = Vocab.load(tokens) if resuming else Vocab.from_texts((row["text"] for row in rows), config.units)
+    spectrogram = build(SpectrogramConfig, ("features", features))
+    known_mean, known_std = _checkpoint_statistics(exp) if resuming else (None, None)
+    expected_bins = None if known_mean is None else len(known_mean)
     train: list[Utterance] = []
-    known_mean, known_std = _known_statistics(exp) if going_on else (None, None)
-    bins = None if known_mean is None else len(known_mean)
     for row in rows:
         try:
-            frames, found = _size(row, made)
-            if bins not in (None, found):
-                raise BadUtterance("wrong-features", f"{found} bins, what was read before has {bins}")
-            train.append(_utterance(row, frames, vocab, config))
-            bins = found
+            frames, bins = _feature_shape(row, spectrogram)
+            if expected_bins not in (None, bins):
+                raise BadUtterance("wrong-features", f"expected {expected_bins} bins as in earlier rows, found {bins}")
+            train.append(_train_utterance(row, frames, vocab, config))
+            expected_bins = bins
         except BadUtterance as e:
             ledger.drop_error(row["id"], e)
     ledger.kept += len(train)
     if not train:
         first = f", the first: {ledger.rows[0]['detail']}" if ledger.rows else ""
         raise DataError(f"train: no utterance can be used, {ledger.summary()}{first}")
-    noise, rooms = open_pools(config.augment)
-    plain = Augmenter(AugmentConfig(), made, config.seed, np.zeros(0, np.float32), read_matrix).plain
+    noise, impulse_responses = open_pools(config.augment)
+    without_augmentation = Augmenter(AugmentConfig(), spectrogram, config.seed, np.zeros(0, np.float32), read_matrix)
+    dev_features = without_augmentation.unaugmented
     if known_mean is not None and known_std is not None:
         mean, std = known_mean, known_std
     else:
-        mean, std = cmvn.mean_std(_read_stats(stats) if stats else _statistics(train, plain))
-    if bins != len(mean):
-        raise DataError(f"train: training features have {bins} bins, the statistics have {len(mean)}")
-    see = Augmenter(config.augment, made, config.seed, mean, read_matrix, noise, rooms)
-    held_out = [] if dev is None else list(_held_out(dev, len(mean), ledger, made))
-    init = load_model(config.init) if config.init and not going_on else None
-    return TrainJob(config, vocab, features, train, held_out, mean, std, see, plain, init)
+        mean, std = cmvn.mean_std(_read_statistics(stats) if stats else _compute_statistics(train, dev_features))
+    if expected_bins != len(mean):
+        raise DataError(f"train: training features have {expected_bins} bins, the statistics have {len(mean)}")
+    train_features = Augmenter(config.augment, spectrogram, config.seed, mean, read_matrix, noise, impulse_responses)
+    dev_utterances = [] if dev is None else list(_dev_utterances(dev, len(mean), ledger, spectrogram))
+    init = load_model(config.init) if config.init and not resuming else None
+    return TrainJob(config, vocab, features, train, dev_utterances, mean, std, train_features, dev_features, init)
 
 
-def _check(config: TrainConfig, has_dev: bool) -> None:
-    """UsageError when a setting would have no effect."""
+def _check_settings(config: TrainConfig, has_dev: bool) -> None:
+    """Raises UsageError when a setting needs a dev set and there is none."""
     if not has_dev and (config.early_stop or config.optim.schedule == "plateau"):
-        name = "early_stop" if config.early_stop else "optim.schedule plateau"
-        raise UsageError(f"train: {name} goes by the error rate of a dev set (fix: --dev DEV)")
+        name = "--early-stop" if config.early_stop else "optim.schedule=plateau"
+        raise UsageError(f"train: {name} needs the error rate of a dev set (add --dev DEV)")
 
 
-def _utterance(row: Row, frames: int, vocab: Vocab, config: TrainConfig) -> Utterance:
-    """BadUtterance "no-text", "unspellable", "label-too-long" or "no-audio"."""
+def _train_utterance(row: Row, frames: int, vocab: Vocab, config: TrainConfig) -> Utterance:
+    """Raises BadUtterance "no-text", "unspellable", "label-too-long" or "no-audio"."""
     if not row["text"].strip():
         raise BadUtterance("no-text", "the text is empty")
     labels = np.array(vocab.encode(row["text"]), np.int32)
@@ -107,86 +108,92 @@ def _utterance(row: Row, frames: int, vocab: Vocab, config: TrainConfig) -> Utte
         raise BadUtterance(
             "label-too-long", f"{len(labels)} labels need {needed} steps, {frames} frames give {steps} (model.strides)"
         )
-    least, of = (needed - 1) * stride + 1, recording(row)
-    if of is None and config.augment.needs_audio:
-        raise BadUtterance("no-audio", "its row has no audio_filepath, which noise, rooms, speeds and shifts need")
-    return Utterance(row["id"], row.get("feats") or "", frames, labels, row["text"], least, of)
+    recording = parse_recording(row)
+    if recording is None and config.augment.needs_audio:
+        raise BadUtterance(*NO_AUDIO)
+    min_frames = (needed - 1) * stride + 1
+    return Utterance(row["id"], row.get("feats") or "", frames, labels, row["text"], min_frames, recording)
 
 
-def _size(row: Row, features: SpectrogramConfig) -> tuple[int, int]:
-    """Frames and bins of the row's features; without any, of those its recording will have.
+def _feature_shape(row: Row, spectrogram: SpectrogramConfig) -> tuple[int, int]:
+    """Frames and bins of the row's stored features, else of those that its recording will give.
 
-    BadUtterance "no-features", "too-short" or what its archive says.
+    Raises BadUtterance "no-features", "too-short", or reason codes of reading the archive.
     """
     if row.get("feats"):
         return matrix_shape(row["feats"], row["id"])
-    of = recording(row)
-    frames = frames_in(of, features) if of else None
+    recording = parse_recording(row)
+    frames = count_frames(recording, spectrogram) if recording else None
     if frames is None:
-        raise BadUtterance("no-features", "neither feats nor audio_filepath and duration are there (ds2 featurize)")
+        raise BadUtterance("no-features", "the row has neither feats nor audio_filepath and duration (ds2 featurize)")
     if frames < 1:
-        raise BadUtterance("too-short", f"its recording is shorter than a window of {features.window_ms:g} ms")
-    return frames, features.num_bins
+        raise BadUtterance("too-short", f"the recording is shorter than a window of {spectrogram.window_ms:g} ms")
+    return frames, spectrogram.num_bins
 
 
-def _held_out(rows: Iterable[Row], bins: int, ledger: Ledger, features: SpectrogramConfig) -> Iterator[Utterance]:
-    """The rows that can be tested on; DataError when not one of them can, or none has a text."""
-    kept, last, words = 0, None, 0
+def _dev_utterances(
+    rows: Iterable[Row], expected_bins: int, ledger: Ledger, spectrogram: SpectrogramConfig
+) -> Iterator[Utterance]:
+    """The usable dev rows. Raises DataError when there are none, or none of them has a text."""
+    kept, last_error, words = 0, None, 0
     for row in rows:
         try:
-            frames, found = _size(row, features)
-            if found != bins:
-                raise BadUtterance("wrong-features", f"{found} bins, those of the training rows have {bins}")
+            frames, bins = _feature_shape(row, spectrogram)
+            if bins != expected_bins:
+                raise BadUtterance(
+                    "wrong-features", f"expected {expected_bins} bins as in the training rows, found {bins}"
+                )
         except BadUtterance as e:
             ledger.drop_error(row["id"], e)
-            last = e
+            last_error = e
             continue
         kept += 1
         words += len(row["text"].split())
-        none = np.zeros(0, np.int32)
-        yield Utterance(row["id"], row.get("feats") or "", frames, none, row["text"], recording=recording(row))
+        labels, recording = np.zeros(0, np.int32), parse_recording(row)
+        yield Utterance(row["id"], row.get("feats") or "", frames, labels, row["text"], recording=recording)
     ledger.kept += kept
     if not kept:
-        why = f"no dev utterance can be used: {last.detail}" if last is not None else "the dev manifest has no rows"
-        raise DataError(f"train: {why}")
+        reason = "the dev manifest has no rows"
+        raise DataError(f"train: {f'no dev utterance can be used: {last_error.detail}' if last_error else reason}")
     if not words:
-        raise DataError("train: no dev utterance has a text to be compared with")
+        raise DataError("train: no dev utterance has a text to compare with")
 
 
-def _statistics(train: list[Utterance], plain: Callable[[Utterance], Spectrogram]) -> NDArray[np.float64]:
-    """CMVN statistics of at most SAMPLE utterances, evenly spread; of those that can be read and are log powers."""
+def _compute_statistics(train: list[Utterance], dev_features: DevFeatures) -> NDArray[np.float64]:
+    """CMVN statistics of at most STATS_UTTERANCES evenly spaced utterances; unreadable or damaged ones are left out."""
     stats = None
-    for utterance in train[:: -(-len(train) // SAMPLE)]:
+    for utterance in train[:: -(-len(train) // STATS_UTTERANCES)]:
         with contextlib.suppress(BadUtterance):
-            x = plain(utterance)
-            if not (np.abs(x) < BEYOND).all():
+            x = dev_features(utterance)
+            # written so that NaN fails, too
+            if not (np.abs(x) < MAX_LOG_POWER).all():
                 continue
             stats = cmvn.empty(x.shape[1]) if stats is None else stats
             cmvn.accumulate(stats, x)
     if stats is None:
-        raise DataError("train: none of the utterances that give the statistics can be read")
+        raise DataError("train: none of the utterances chosen for feature statistics can be read")
     return stats
 
 
-def _known_statistics(exp: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and deviation (F,) that the checkpoint's network normalises with."""
+def _checkpoint_statistics(exp: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and deviation (F,) that the checkpoint's network normalizes with."""
     try:
-        model = (load_state(exp) or {})["model"]
+        model = (load_checkpoint(exp) or {})["model"]
         return model["mean"].numpy(), model["std"].numpy()
     except (AttributeError, KeyError, TypeError) as e:
         raise DataError(f"{exp}/{LAST}: not a checkpoint of ds2 train (remove it, or give --fresh)") from e
 
 
-def _read_stats(path: str) -> NDArray[np.float64]:
-    """The one matrix of a Kaldi archive, or a bare Kaldi matrix."""
+def _read_statistics(path: str) -> NDArray[np.float64]:
+    """The only matrix of a Kaldi archive, or a bare Kaldi matrix."""
     try:
         with Path(path).open("rb") as f:
-            at = f.read(256).find(b"\0B")
-        stats = read_matrix(f"{path}:{max(at, 0)}").astype(np.float64)
+            offset = f.read(256).find(b"\0B")
+        stats = read_matrix(f"{path}:{max(offset, 0)}").astype(np.float64)
     except OSError as e:
         raise DataError(f"{path}: {(e.strerror or 'cannot be read').lower()}") from e
     except BadUtterance as e:
         raise DataError(f"{path}: no CMVN statistics: {e.detail}") from e
     if len(stats) != 2:
-        raise DataError(f"{path}: expected statistics (2, bins + 1), got {stats.shape} (ds2 featurize writes them)")
+        raise DataError(f"{path}: expected statistics (2, bins + 1), found {stats.shape} (ds2 featurize writes them)")
     return stats

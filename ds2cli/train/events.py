@@ -1,19 +1,26 @@
-"""What a training reports as it runs, and what it can be asked for."""
+"""The events a training reports while it runs, and the requests it takes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from enum import IntEnum
 from typing import Any
 
-GO_ON, SAVE, HALT = 0, 1, 2
-"""What is asked for after a step: nothing, a checkpoint, or a checkpoint and the end."""
+
+class Request(IntEnum):
+    """What is requested of a training after a step. SAVE: write last.pt; STOP: write last.pt and end."""
+
+    NONE = 0
+    SAVE = 1
+    STOP = 2
 
 
 @dataclass(frozen=True)
 class TrainStep:
     """One step was taken, or skipped: then the loss is NaN.
 
-    loss: nats a label.  progress: share of the whole training.  skipped: utterances that did not count, and why.
+    epoch: from 0.  batch: steps taken in this epoch.  batches: steps per epoch.  step: steps since the start.
+    loss: nats per label.  progress: fraction of the whole training.  skipped: reason codes by utterance id.
     """
 
     epoch: int
@@ -27,10 +34,47 @@ class TrainStep:
 
 
 @dataclass(frozen=True)
-class MemoryProbe:
-    """The longest batch was tried before the first step. frames: with padding; pieces: 1 where memory holds it whole.
+class Epoch:
+    """Results of one epoch. Fields are those of train.jsonl, in its order.
 
-    steps: of the epoch that follows, with `audio_frames` frames in all.
+    epoch: from 1.  step: steps since the start.  loss: nats per label, None when no utterance counted.  lr: learning
+    rate of the last step.  hours_per_hour: hours of audio trained on per hour.  padding: of all frames, in percent.
+    waiting: for data loading, in percent of the time.  cut: steps computed in pieces for lack of memory.
+    skipped, dev_skipped: reason codes by utterance id.  dev_wer, dev_cer: in percent, None without a dev set.
+    samples: `id`, `text` and `pred_text` of some dev utterances.
+    """
+
+    epoch: int
+    step: int
+    loss: float | None
+    lr: float
+    seconds: float
+    hours_per_hour: float
+    padding: float
+    waiting: float
+    memory_mb: int
+    cut: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+    dev_wer: float | None = None
+    dev_cer: float | None = None
+    samples: list[dict[str, str]] = field(default_factory=list)
+    dev_skipped: dict[str, str] = field(default_factory=dict)
+
+    def to_row(self) -> dict[str, Any]:
+        """The row of train.jsonl; fields that do not apply are left out."""
+        row = {f.name: getattr(self, f.name) for f in fields(self)}
+        omitted = {name for name in ("cut", "skipped", "dev_skipped") if not row[name]}
+        if self.dev_wer is None:
+            omitted |= {"dev_wer", "dev_cer", "samples"}
+        return {name: value for name, value in row.items() if name not in omitted}
+
+
+@dataclass(frozen=True)
+class MemoryProbe:
+    """The longest batch was tried before the first step.
+
+    frames: padding included; pieces: 1 when it fits into memory; steps: per epoch; audio_frames: per epoch, padding
+    included.
     """
 
     utterances: int
@@ -43,17 +87,17 @@ class MemoryProbe:
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint was written, or not: then why."""
+    """A checkpoint was written. failed: why it was not, "" when it was."""
 
     failed: str = ""
 
 
 @dataclass(frozen=True)
 class Restart:
-    """A process ended early; all start anew from the last checkpoint."""
+    """A process ended early; all of them start again from the last checkpoint."""
 
     why: str
 
 
-Event = TrainStep | MemoryProbe | Saved | Restart | dict[str, Any]
-"""What a training tells; a dict is the row of an epoch."""
+Event = TrainStep | MemoryProbe | Saved | Restart | Epoch
+"""Anything a training reports."""

@@ -1,4 +1,4 @@
-"""When a training is beyond help, and what is said then."""
+"""When to give up on a training, and the errors that say why."""
 
 from __future__ import annotations
 
@@ -8,42 +8,43 @@ from dataclasses import dataclass
 from ds2cli.errors import Ds2Error
 from ds2cli.train.state import TrainState
 
-MOST_SKIPPED = 20
-"""Steps in a row that may be skipped for want of a finite loss; then the network is beyond help."""
+MAX_SKIPPED = 20
+"""Steps in a row that may be skipped before the training is given up."""
 
-NAMED = 3
-"""Utterances that are named."""
+MAX_NAMED = 3
+"""Utterances named in an error."""
 
 
 @dataclass
 class SkippedSteps:
-    """Steps in a row that were not taken; unusable: those of which no utterance could be used."""
+    """Counts steps in a row that were skipped. empty: those without a usable utterance."""
 
     steps: int = 0
-    unusable: int = 0
+    empty: int = 0
 
     def add(self, skipped: Mapping[str, str], *, empty_batch: bool) -> None:
-        """Count a step. Ds2Error when there were MOST_SKIPPED of them."""
+        """Count a step. Raises Ds2Error when MAX_SKIPPED were skipped."""
         self.steps += 1
-        self.unusable = self.unusable + 1 if empty_batch else 0
-        if self.unusable >= MOST_SKIPPED:
+        self.empty = self.empty + 1 if empty_batch else 0
+        if self.empty >= MAX_SKIPPED:
             raise Ds2Error(
-                f"train: none of the utterances of {MOST_SKIPPED} steps in a row could be used: {last(skipped)}"
+                f"train: no utterance could be used in {MAX_SKIPPED} steps in a row, the last: {name_last(skipped)}"
             )
-        if self.steps >= MOST_SKIPPED:
+        if self.steps >= MAX_SKIPPED:
             raise Ds2Error(
-                f"train: no loss was finite in {MOST_SKIPPED} steps in a row, last of {last(skipped)} "
-                "(lower optim.lr or optim.clip, then --fresh)"
+                f"train: the loss was not finite in {MAX_SKIPPED} steps in a row, the last: {name_last(skipped)} "
+                "(lower optim.lr or optim.clip and start again with --fresh)"
             )
 
 
-def nothing_learned(at: TrainState) -> Ds2Error:
-    """The error of an epoch in which no utterance counted."""
+def nothing_learned(state: TrainState) -> Ds2Error:
+    """The error for an epoch in which no utterance counted."""
     return Ds2Error(
-        f"train: nothing was learned in epoch {at.epoch + 1}: no utterance counted, last {last(at.skipped)}"
+        f"train: nothing was learned in epoch {state.epoch + 1}: every utterance was skipped, "
+        f"the last: {name_last(state.skipped)}"
     )
 
 
-def last(skipped: Mapping[str, str]) -> str:
-    """The last utterances that were skipped, and why."""
-    return ", ".join(f"{name} ({why})" for name, why in list(skipped.items())[-NAMED:])
+def name_last(skipped: Mapping[str, str]) -> str:
+    """The last skipped utterances with their reason codes."""
+    return ", ".join(f"{name} ({reason})" for name, reason in list(skipped.items())[-MAX_NAMED:])

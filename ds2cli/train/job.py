@@ -1,4 +1,4 @@
-"""What a training is given: settings, utterances, and how their features are read. F bins."""
+"""Everything a training needs: settings, utterances and how to read their features. F bins."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from ds2cli.train.examples import DevFeatures, TrainFeatures, Utterance
 
 @dataclass(frozen=True)
 class TrainJob:
-    """What is trained on what. mean, std: (F,), of the training features.
+    """The settings and data of one training.
 
-    see: gives a training utterance as it is seen in an epoch; plain: gives an utterance of the dev set.
-    init: a network to start from.
+    features: settings the features were computed with; mean, std: (F,), of the training features;
+    train_features: reads a training utterance, augmented for an epoch; dev_features: reads a dev utterance;
+    init: network to take the initial weights from.
     """
 
     config: TrainConfig
@@ -29,6 +30,6 @@ class TrainJob:
     dev: list[Utterance]
     mean: NDArray[np.float32]
     std: NDArray[np.float32]
-    see: TrainFeatures
-    plain: DevFeatures
+    train_features: TrainFeatures
+    dev_features: DevFeatures
     init: TrainedModel | None = None

@@ -1,6 +1,6 @@
-"""Batches for a training, read ahead of it by a thread or by processes.
+"""Batches of a training, read ahead by a thread or by data-loader processes.
 
-What is in a batch follows from the utterances and the epoch alone, so the number of readers changes nothing.
+A batch's content follows from its utterances and the epoch alone, so the number of readers does not change it.
 """
 
 from __future__ import annotations
@@ -11,25 +11,26 @@ from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from ds2cli.train.batches import Batch
-from ds2cli.train.examples import BatchArrays, TrainFeatures, gather
-from ds2cli.train.reader import Reader, Shard
+from ds2cli.train.batching import BatchArrays, read_batch
+from ds2cli.train.examples import TrainFeatures
+from ds2cli.train.reader import ReaderProcess, Shard
 
-AHEAD = 2
-"""Batches a reader may hold: one done and one to work on."""
+PREFETCH = 2
+"""Batches in flight per reader: one finished and one being read."""
 
 
 class BatchLoader:
-    """Reads batches in the background. waited: seconds that whoever asked for them had to wait."""
+    """Reads batches in the background. waited: seconds the training spent waiting for them."""
 
-    def __init__(self, see: TrainFeatures, readers: int) -> None:
-        """readers: processes; with 0 a thread of this one reads."""
-        self.see = see
+    def __init__(self, train_features: TrainFeatures, readers: int) -> None:
+        """readers: number of data-loader processes; 0 reads in a thread of this process."""
+        self.train_features = train_features
         self.waited = 0.0
-        self._readers = [Reader(see) for _ in range(readers)]
+        self._readers = [ReaderProcess(train_features) for _ in range(readers)]
 
-    def __call__(self, shares: Iterable[Shard], epoch: int) -> Generator[Batch]:
-        """The batch of each share, in order. Ds2Error when a process that reads fails."""
-        source = self._by_processes(shares, epoch) if self._readers else self._by_thread(shares, epoch)
+    def __call__(self, shards: Iterable[Shard], epoch: int) -> Generator[Batch]:
+        """Yield the batch of each shard, in order. Raises Ds2Error when a data-loader process fails."""
+        source = self._read_in_processes(shards, epoch) if self._readers else self._read_in_thread(shards, epoch)
         try:
             while True:
                 start = time.perf_counter()
@@ -37,41 +38,41 @@ class BatchLoader:
                 self.waited += time.perf_counter() - start
                 if arrays is None:
                     return
-                yield Batch.of(arrays)
+                yield Batch.from_arrays(arrays)
         finally:
             source.close()
 
     def close(self) -> None:
-        """End the processes."""
+        """End the data-loader processes."""
         for reader in self._readers:
             reader.close()
 
-    def _by_thread(self, shares: Iterable[Shard], epoch: int) -> Generator[BatchArrays]:
+    def _read_in_thread(self, shards: Iterable[Shard], epoch: int) -> Generator[BatchArrays]:
         with ThreadPoolExecutor(1) as pool:
-            ahead: deque[Future[BatchArrays]] = deque()
+            pending: deque[Future[BatchArrays]] = deque()
             try:
-                for share in shares:
-                    ahead.append(pool.submit(gather, share, self.see, epoch))
-                    if len(ahead) > AHEAD:
-                        yield ahead.popleft().result()
-                while ahead:
-                    yield ahead.popleft().result()
+                for shard in shards:
+                    pending.append(pool.submit(read_batch, shard, self.train_features, epoch))
+                    if len(pending) > PREFETCH:
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
             finally:
-                for future in ahead:
+                for future in pending:
                     future.cancel()
 
-    def _by_processes(self, shares: Iterable[Shard], epoch: int) -> Generator[BatchArrays]:
-        held: deque[Reader] = deque()
+    def _read_in_processes(self, shards: Iterable[Shard], epoch: int) -> Generator[BatchArrays]:
+        pending: deque[ReaderProcess] = deque()
         try:
-            for i, share in enumerate(shares):
+            for i, shard in enumerate(shards):
                 reader = self._readers[i % len(self._readers)]
-                reader.ask(share, epoch)
-                held.append(reader)
-                if len(held) > AHEAD * len(self._readers):
-                    yield held.popleft().answer()
-            while held:
-                yield held.popleft().answer()
+                reader.submit(shard, epoch)
+                pending.append(reader)
+                if len(pending) > PREFETCH * len(self._readers):
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
-            # an epoch that is left early leaves nothing for the next one to take for its own
+            # an epoch that ends early must not leave batches that the next epoch would take for its own
             for reader in self._readers:
-                reader.forget()
+                reader.cancel()

@@ -1,4 +1,4 @@
-"""Pictures and TensorBoard's files of a training, while it goes on."""
+"""Learning curves and TensorBoard files, updated while a training runs."""
 
 from __future__ import annotations
 
@@ -13,64 +13,64 @@ from typing import Any
 from ds2cli.errors import DataError, UsageError
 from ds2cli.metrics import curves, heatmap
 from ds2cli.train.checkpoint_files import LOG
-from ds2cli.train.events import Event, TrainStep
+from ds2cli.train.events import Epoch, Event, TrainStep
 
 PICTURE = "train.png"
 FOLDER = "tensorboard"
 
 
 def monitored(events: Iterable[Event], exp: str, *, tensorboard: bool) -> Iterator[Event]:
-    """The events of a training in EXP; at each epoch EXP/train.png is drawn anew, where matplotlib is installed.
+    """Pass on the events of a training in EXP; draw EXP/train.png after each epoch if matplotlib is installed.
 
-    tensorboard: also write EXP/tensorboard, the loss of each step and the row of each epoch.
-    UsageError, at once, when TensorBoard is not installed.
+    tensorboard: also write EXP/tensorboard, the loss of each step and the results of each epoch.
+    Raises UsageError, at once, when TensorBoard is not installed.
     """
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise UsageError("--tensorboard: it is not installed (pip install 'ds2cli[tensorboard]')")
-    return _watched(events, Path(exp), tensorboard)
+        raise UsageError("--tensorboard: TensorBoard is not installed (pip install 'ds2cli[tensorboard]')")
+    return _monitor(events, Path(exp), tensorboard)
 
 
-def _watched(events: Iterable[Event], exp: Path, tensorboard: bool) -> Iterator[Event]:
-    board = None
+def _monitor(events: Iterable[Event], exp: Path, tensorboard: bool) -> Iterator[Event]:
+    writer = None
     try:
         for event in events:
-            # a full disk has been told of, and must not end the training here
+            # a full disk is reported elsewhere and must not end the training here
             with contextlib.suppress(OSError):
-                if tensorboard and board is None and isinstance(event, TrainStep):
-                    board = _board(exp, event.step)
-                if board is not None:
-                    _write(board, event)
-            if isinstance(event, dict) and heatmap.can_draw():
+                if tensorboard and writer is None and isinstance(event, TrainStep):
+                    writer = _open_writer(exp, event.step)
+                if writer is not None:
+                    _write(writer, event)
+            if isinstance(event, Epoch) and heatmap.can_draw():
                 with contextlib.suppress(DataError, OSError):
-                    _draw(exp)
+                    _draw_curves(exp)
             yield event
     finally:
-        if board is not None:
+        if writer is not None:
             with contextlib.suppress(OSError):
-                board.close()
+                writer.close()
 
 
-def _draw(exp: Path) -> None:
+def _draw_curves(exp: Path) -> None:
     rows = [json.loads(line) for line in (exp / LOG).read_text("utf-8").splitlines()]
     curves.draw(str(exp / PICTURE), exp.name, rows)
 
 
-def _board(exp: Path, first: int) -> Any:
-    """A writer that forgets what an interrupted run wrote of the steps from `first` on, which come again."""
+def _open_writer(exp: Path, first_step: int) -> Any:
+    """A writer that discards what an interrupted run wrote from `first_step` on: those steps are taken again."""
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(str(exp / FOLDER), purge_step=first)  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(exp / FOLDER), purge_step=first_step)  # type: ignore[no-untyped-call]
 
 
-def _write(board: Any, event: Event) -> None:
+def _write(writer: Any, event: Event) -> None:
     if isinstance(event, TrainStep) and not math.isnan(event.loss):
-        board.add_scalar("train/loss", event.loss, event.step)
-    if not isinstance(event, dict):
+        writer.add_scalar("train/loss", event.loss, event.step)
+    if not isinstance(event, Epoch):
         return
-    for name, value in event.items():
+    for name, value in event.to_row().items():
         if isinstance(value, (int, float)) and name not in ("epoch", "step"):
-            board.add_scalar(f"dev/{name[4:]}" if name.startswith("dev_") else f"epoch/{name}", value, event["step"])
-    for sample in event.get("samples", []):
+            writer.add_scalar(f"dev/{name[4:]}" if name.startswith("dev_") else f"epoch/{name}", value, event.step)
+    for sample in event.samples:
         text = f"reference: {sample['text']}\n\nhypothesis: {sample['pred_text']}"
-        board.add_text(f"sample/{sample['id']}", text, event["step"])
-    board.flush()
+        writer.add_text(f"sample/{sample['id']}", text, event.step)
+    writer.flush()

@@ -1,4 +1,4 @@
-"""The optimiser, its learning rate over the training, and averaged weights."""
+"""The optimizer, the learning-rate schedule, and the weight average."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from ds2cli.config.optim import OptimConfig
 
 
-def build(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """AdamW, or SGD with Nesterov's momentum (paper §6); only matrices decay, not norms and biases.
+def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    """AdamW, or SGD with Nesterov momentum (paper §6). Only matrices decay, not norms and biases.
 
-    SGD's decay is decoupled, too: weights shrink by rate * weight_decay a step, whatever the momentum holds.
+    SGD's weight decay is decoupled, too: weights shrink by lr * weight_decay per step, independently of the momentum.
     """
     matrices = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]
@@ -25,7 +25,7 @@ def build(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
-def step(optimizer: torch.optim.Optimizer, lr: float) -> None:
+def take_optimizer_step(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Take a step at a learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = lr
@@ -34,55 +34,55 @@ def step(optimizer: torch.optim.Optimizer, lr: float) -> None:
     optimizer.step()
 
 
-def rate(progress: float, epoch: int, divisions: int, config: OptimConfig) -> float:
+def learning_rate(progress: float, epoch: int, divisions: int, config: OptimConfig) -> float:
     """The learning rate of a step.
 
-    progress: 0 to 1, of the whole training.  epoch: from 0.  divisions: how often a plateau has divided it.
+    progress: 0 to 1, of the whole training.  epoch: from 0.  divisions: number of times a plateau has divided it.
     """
     if progress < config.warmup:
         return config.lr * progress / config.warmup
-    left = (1 - min(progress, 1.0)) / (1 - config.warmup) if config.warmup < 1 else 1.0
+    remaining = (1 - min(progress, 1.0)) / (1 - config.warmup) if config.warmup < 1 else 1.0
     if config.schedule == "line":
-        return float(config.lr * left**config.power)
+        return float(config.lr * remaining**config.power)
     if config.schedule == "cosine":
-        return config.lr * 0.5 * (1 - math.cos(math.pi * left))
+        return config.lr * 0.5 * (1 - math.cos(math.pi * remaining))
     times = {"epoch": epoch, "plateau": divisions, "constant": 0}[config.schedule]
     return config.lr / float(config.lr_divisor**times)
 
 
-def precision(name: str, device: torch.device) -> torch.dtype:
-    """Of the factors of products; sums, norms, the loss and the weights stay float32 in any case."""
+def resolve_precision(name: str, device: torch.device) -> torch.dtype:
+    """Precision of matrix products; sums, norms, the loss and the weights are always float32."""
     if name != "auto":
         chosen: torch.dtype = getattr(torch, name)
         return chosen
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    # a torch built without oneDNN, as for some ARM machines, does not have the question either
+    # a torch without oneDNN, as on some ARM machines, does not have the second function either
     one_dnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return torch.bfloat16 if one_dnn and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
 
 
-class Average:
-    """Exponential moving average of a model's weights and running statistics; they test better than the last step's.
+class WeightAverage:
+    """Exponential moving average of a model's weights and running statistics, which generalizes better than the last.
 
-    The memory grows with the steps taken, so that the first weights are soon forgotten. state: the averaged tensors by
-    name, none of them when the memory is 0.
+    The decay rises to `decay` with the steps taken, so that the initial weights are soon forgotten. tensors: the
+    averages by name; empty when `decay` is 0.
     """
 
-    def __init__(self, model: nn.Module, memory: float) -> None:
-        self.memory = memory
-        self.state = {name: value.detach().clone() for name, value in model.state_dict().items()} if memory else {}
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.tensors = {name: value.detach().clone() for name, value in model.state_dict().items()} if decay else {}
 
     def update(self, model: nn.Module, step: int) -> None:
-        """Take in the weights after the step numbered `step` (from 1)."""
-        if not self.memory:
+        """Include the weights after a step, counted from 1."""
+        if not self.decay:
             return
-        now = model.state_dict()
-        names = [name for name, value in now.items() if value.is_floating_point()]
-        share = 1 - min(self.memory, step / (step + 9))
-        torch._foreach_lerp_([self.state[n] for n in names], [now[n].detach() for n in names], share)
+        current = model.state_dict()
+        names = [name for name, value in current.items() if value.is_floating_point()]
+        weight = 1 - min(self.decay, step / (step + 9))
+        torch._foreach_lerp_([self.tensors[n] for n in names], [current[n].detach() for n in names], weight)
 
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Go on from a saved average."""
-        for name, mine in self.state.items():
-            mine.copy_(state[name])
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Resume from a saved average."""
+        for name, own in self.tensors.items():
+            own.copy_(tensors[name])

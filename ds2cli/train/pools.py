@@ -9,9 +9,9 @@ from ds2cli.drops import Ledger
 
 
 def open_pools(config: AugmentConfig) -> tuple[RecordingPool | None, RecordingPool | None]:
-    """The banks of config.noise and config.rir, those that are asked for; what they miss is in their `failed`.
+    """The recordings of `config.noise` and `config.rir`, None where not set; unusable ones are in their `failures`.
 
-    DataError when a manifest cannot be read, or none of its recordings can be used.
+    Raises DataError when a manifest cannot be read, or none of its recordings can be used.
     """
     return _open_pool(config.noise, "augment.noise"), _open_pool(config.rir, "augment.rir")
 
@@ -20,6 +20,6 @@ def _open_pool(path: str | None, setting: str) -> RecordingPool | None:
     if not path:
         return None
     ledger = Ledger()
-    bank = open_pool(list(manifest.read(path, ("id", "audio_filepath"), ledger)), f"{setting} {path}")
-    bank.failed.update({row["id"]: f"{row['reason']}: {row['detail']}" for row in ledger.rows})
-    return bank
+    pool = open_pool(list(manifest.read(path, ("id", "audio_filepath"), ledger)), f"{setting} {path}")
+    pool.failures.update({row["id"]: f"{row['reason']}: {row['detail']}" for row in ledger.rows})
+    return pool

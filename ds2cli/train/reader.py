@@ -1,7 +1,7 @@
-"""A process that reads batches. It does without torch, so it is small and quick to start.
+"""A data-loader process. It does not import torch, so it is small and starts quickly.
 
-Nothing is lost with it: one that dies, as a broken recording can kill the library that decodes it, is replaced, and
-costs the utterance that killed it.
+A process that dies is replaced: a damaged recording can crash the library that decodes it, and then costs only the
+utterance that it belongs to.
 """
 
 from __future__ import annotations
@@ -20,48 +20,50 @@ from pathlib import Path
 from typing import Any, cast
 
 from ds2cli.errors import Ds2Error
-from ds2cli.processes import kill, start_ignoring_signals
-from ds2cli.train.examples import BatchArrays, Spectrogram, TrainFeatures, Utterance, gather
+from ds2cli.processes import kill_processes, start_ignoring_signals
+from ds2cli.train.batching import BatchArrays, read_batch
+from ds2cli.train.examples import Spectrogram, TrainFeatures, Utterance
 
 READER_DIED = "reader-died"
-"""Why an utterance is left out that a process did not survive reading."""
+"""Reason code of an utterance whose reading killed the process."""
 
 Shard = Sequence[Utterance]
+"""This rank's part of a batch."""
 
 
-class Reader:
-    """The process, and what it was asked and has not answered. It is started anew whenever it is needed."""
+class ReaderProcess:
+    """A data-loader process and the shards it has not returned yet; started again whenever it is needed."""
 
-    def __init__(self, see: TrainFeatures) -> None:
-        self.see = see
-        self.asked: deque[tuple[Shard, int]] = deque()
+    def __init__(self, train_features: TrainFeatures) -> None:
+        self.train_features = train_features
+        self.pending: deque[tuple[Shard, int]] = deque()
         self.process: Any = None
         self._start()
 
-    def ask(self, share: Shard, epoch: int) -> None:
-        """Have a share read; `answer` gives the answers in the same order."""
-        self.asked.append((share, epoch))
-        self._send(share, epoch)
+    def submit(self, shard: Shard, epoch: int) -> None:
+        """Have a shard read; `result` returns the batches in the same order."""
+        self.pending.append((shard, epoch))
+        self._send(shard, epoch)
 
-    def answer(self) -> BatchArrays:
-        """What the process made of the oldest share; without the utterance that kills it, if one does.
+    def result(self) -> BatchArrays:
+        """The batch of the oldest pending shard, without an utterance that kills the process.
 
-        Ds2Error when it failed otherwise, or cannot be started.
+        Raises Ds2Error when reading fails in another way, or the process cannot be started.
         """
-        share, epoch = self.asked.popleft()
-        found = self._receive()
-        if found is None:
-            later = list(self.asked)
-            self.asked.clear()
-            found = self._one_by_one(share, epoch)
-            for each in later:
-                self.ask(*each)
-        return found
+        shard, epoch = self.pending.popleft()
+        arrays = self._receive()
+        if arrays is None:
+            lost = list(self.pending)
+            self.pending.clear()
+            arrays = self._read_one_by_one(shard, epoch)
+            for request in lost:
+                self.submit(*request)
+        return arrays
 
-    def forget(self) -> None:
-        """Drop what was asked and is not answered."""
-        if self.asked:
-            self.asked.clear()
+    def cancel(self) -> None:
+        """Drop all pending shards."""
+        if self.pending:
+            self.pending.clear()
             self.close()
 
     def close(self) -> None:
@@ -74,21 +76,21 @@ class Reader:
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
-        self.pipe, there = context.Pipe()
-        self.process = context.Process(target=serve, args=(self.see, there), daemon=True)
+        self.pipe, child_end = context.Pipe()
+        self.process = context.Process(target=run_reader, args=(self.train_features, child_end), daemon=True)
         start_ignoring_signals([self.process])
-        there.close()
-        self._kill = util.Finalize(self, kill, ([self.process],), exitpriority=1)
+        child_end.close()
+        self._kill = util.Finalize(self, kill_processes, ([self.process],), exitpriority=1)
 
-    def _send(self, share: Shard, epoch: int) -> None:
+    def _send(self, shard: Shard, epoch: int) -> None:
         if self.process is None:
             self._start()
-        # a dead process is found out when its answer is waited for
+        # a dead process is noticed when its result is awaited
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.pipe.send((share, epoch))
+            self.pipe.send((shard, epoch))
 
     def _receive(self) -> BatchArrays | None:
-        """An answer, or None when the process died."""
+        """The next batch, or None when the process has died."""
         try:
             value = self.pipe.recv()
         except (EOFError, OSError):
@@ -98,58 +100,60 @@ class Reader:
             return value
         raise Ds2Error(f"train: reading failed: {value}")
 
-    def _one_by_one(self, share: Shard, epoch: int) -> BatchArrays:
-        """Find out which utterances of a share can be read, and read those."""
+    def _read_one_by_one(self, shard: Shard, epoch: int) -> BatchArrays:
+        """Find the utterances that can be read without killing the process, and read those."""
         self._read([], epoch)
-        fine: list[Utterance] = []
-        dead: list[Utterance] = []
-        for utterance in share:
+        readable: list[Utterance] = []
+        fatal: list[Utterance] = []
+        for utterance in shard:
             self._send([utterance], epoch)
-            (dead if self._receive() is None else fine).append(utterance)
-        found = self._read(fine, epoch)
-        found.unusable |= {u.id: READER_DIED for u in dead}
-        return found
+            (fatal if self._receive() is None else readable).append(utterance)
+        arrays = self._read(readable, epoch)
+        arrays.unusable |= {u.id: READER_DIED for u in fatal}
+        return arrays
 
-    def _read(self, share: Shard, epoch: int) -> BatchArrays:
-        self._send(share, epoch)
-        if (found := self._receive()) is None:
-            raise Ds2Error("train: processes that read die whatever they read; out of memory? (fewer: --readers)")
-        return found
+    def _read(self, shard: Shard, epoch: int) -> BatchArrays:
+        self._send(shard, epoch)
+        if (arrays := self._receive()) is None:
+            raise Ds2Error(
+                "train: every data-loader process exits, whatever it reads; out of memory? (use fewer --readers)"
+            )
+        return arrays
 
 
-def serve(see: TrainFeatures, pipe: Connection) -> None:
-    """The life of a process that reads: a share in, its arrays out, until the other end of the pipe is closed."""
-    asked: queue.SimpleQueue[tuple[Shard, int]] = queue.SimpleQueue()
-    threading.Thread(target=_take, args=(pipe, asked), daemon=True).start()
+def run_reader(train_features: TrainFeatures, pipe: Connection) -> None:
+    """Body of the process: receive shards and send their batches until the other end of the pipe is closed."""
+    requests: queue.SimpleQueue[tuple[Shard, int]] = queue.SimpleQueue()
+    threading.Thread(target=_receive_requests, args=(pipe, requests), daemon=True).start()
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         while True:
-            pipe.send(_found(see, *asked.get()))
+            pipe.send(_read_or_describe_error(train_features, *requests.get()))
 
 
-def _take(pipe: Connection, asked: queue.SimpleQueue[tuple[Shard, int]]) -> None:
-    """Take questions off the pipe at once, else both ends could wait for the other to read; end when there is none."""
+def _receive_requests(pipe: Connection, requests: queue.SimpleQueue[tuple[Shard, int]]) -> None:
+    """Empty the pipe at once, or both ends could wait for the other to read; exit when it is closed."""
     with contextlib.suppress(EOFError, OSError):
         while True:
-            asked.put(pipe.recv())
-    # the parent is gone, also when it was killed: nobody waits for what is being read
+            requests.put(pipe.recv())
+    # the parent has ended, even if it was killed: what is being read has no recipient
     os._exit(0)
 
 
-def _found(see: TrainFeatures, share: Shard, epoch: int) -> BatchArrays | str:
-    """The batch of a share; a line about the bug when it is one that reading fails with."""
-    at = ""
+def _read_or_describe_error(train_features: TrainFeatures, shard: Shard, epoch: int) -> BatchArrays | str:
+    """The batch of a shard, or one line about the bug that reading it ran into."""
+    prefix = ""
 
-    def noted(utterance: Utterance, epoch: int) -> Spectrogram:
-        nonlocal at
-        at = f"{utterance.id}: "
-        return see(utterance, epoch)
+    def remember_id(utterance: Utterance, epoch: int) -> Spectrogram:
+        nonlocal prefix
+        prefix = f"{utterance.id}: "
+        return train_features(utterance, epoch)
 
     try:
-        return gather(share, cast(TrainFeatures, noted), epoch)
+        return read_batch(shard, cast(TrainFeatures, remember_id), epoch)
     except MemoryError:
-        # as if the system had killed it: it costs the utterance that is too large
+        # as if the system had killed the process: only the utterance that is too large is lost
         os._exit(1)
     except Exception as e:
         last = traceback.extract_tb(e.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"
-        return at + " ".join(f"{type(e).__name__}: {e} ({where})".split())
+        return prefix + " ".join(f"{type(e).__name__}: {e} ({where})".split())

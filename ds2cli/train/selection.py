@@ -1,8 +1,8 @@
-"""Which weights are kept: the tests on the dev set after an epoch, and what follows from them."""
+"""Which weights to keep: evaluation on the dev set after an epoch, early stopping, learning-rate plateaus."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -10,49 +10,56 @@ from ds2cli.nn.checkpoint import BEST, TrainedModel, build_network, dump_model, 
 from ds2cli.nn.distributed.process_group import ProcessGroup
 from ds2cli.train.checkpoint_files import Store
 from ds2cli.train.evaluate import count_greedy_errors
+from ds2cli.train.events import Epoch
 from ds2cli.train.job import TrainJob
 from ds2cli.train.state import TrainState
 
-SAMPLES = 3
-"""Dev utterances of which the row of an epoch has the text and what the network makes of it."""
+NUM_SAMPLES = 3
+"""Dev utterances whose texts and hypotheses are stored with each epoch."""
 
 
 def select_checkpoint(
-    job: TrainJob, at: TrainState, state: dict[str, Tensor], group: ProcessGroup, row: dict[str, Any], store: Store
-) -> list[str]:
-    """Test weights on the dev set, add the result to the row of their epoch, and keep them when they are the best.
+    job: TrainJob, state: TrainState, weights: dict[str, Tensor], group: ProcessGroup, epoch: Epoch, store: Store
+) -> tuple[Epoch, list[str]]:
+    """Evaluate weights on the dev set and store them if they are to be kept.
 
-    Without a dev set the latest are the best, and with keep = "last" they are kept as if they were. Moves `at` on.
-    Files are written on rank 0.
-    Returns the files that are no longer wanted, to remove once it is written down that they are not.
+    Returns the epoch with the dev results, and the files that are no longer needed: remove those once last.pt is
+    written without them. Updates the best rate, the patience and the kept networks of `state`.
+    Without a dev set, or with keep = "last", the latest weights count as the best. Only rank 0 stores files.
     """
-    rate = -float(at.epoch)
+    rate = -float(state.epoch)
     if job.dev:
-        tested = build_network(job.config.model, len(job.vocab), state)
-        trained = TrainedModel(tested, job.vocab, job.features, step_seconds(tested, job.features), {})
-        by_word, by_character, texts, lost = count_greedy_errors(trained, job.dev, job.plain, group)
-        row["dev_wer"], row["dev_cer"] = round(by_word.rate, 2), round(by_character.rate, 2)
-        shown = [u for u in job.dev if u.id in texts][:SAMPLES]
-        row["samples"] = [{"id": u.id, "text": u.text, "pred_text": texts[u.id]} for u in shown]
-        row |= {"dev_skipped": lost} if lost else {}
-        rate = by_character.rate
-    best = rate <= at.best or job.config.keep == "last"
-    at.stale = 0 if rate < at.best else at.stale + 1
-    plateau = job.config.optim
-    if plateau.schedule == "plateau" and at.stale and at.stale % plateau.patience == 0:
-        at.divisions += 1
-    at.best = min(at.best, rate)
-    kept = sorted([*at.kept, [rate, name_of(at.epoch)]])[: job.config.keep_best]
-    unwanted = [name for _, name in at.kept if name not in {name for _, name in kept}]
-    wanted = job.config.keep_best > 1 and any(name == name_of(at.epoch) for _, name in kept)
-    if group.rank == 0 and (best or wanted):
-        data = dump_model(state, job.config.model, job.vocab, job.features, row)
-        for name in [BEST] * best + [name_of(at.epoch)] * wanted:
+        epoch, rate = _evaluate(job, weights, group, epoch)
+    best = rate <= state.best or job.config.keep == "last"
+    state.stale = 0 if rate < state.best else state.stale + 1
+    optim = job.config.optim
+    if optim.schedule == "plateau" and state.stale and state.stale % optim.patience == 0:
+        state.divisions += 1
+    state.best = min(state.best, rate)
+    file_name = epoch_file_name(state.epoch)
+    kept = sorted([*state.kept, [rate, file_name]])[: job.config.keep_best]
+    kept_names = {name for _, name in kept}
+    unwanted = [name for _, name in state.kept if name not in kept_names]
+    among_best = job.config.keep_best > 1 and file_name in kept_names
+    if group.rank == 0 and (best or among_best):
+        data = dump_model(weights, job.config.model, job.vocab, job.features, epoch.to_row())
+        for name in [BEST] * best + [file_name] * among_best:
             store(name, data)
-    at.kept = kept if job.config.keep_best > 1 else []
-    return unwanted
+    state.kept = kept if job.config.keep_best > 1 else []
+    return epoch, unwanted
 
 
-def name_of(epoch: int) -> str:
+def _evaluate(job: TrainJob, weights: dict[str, Tensor], group: ProcessGroup, epoch: Epoch) -> tuple[Epoch, float]:
+    """The epoch with the dev results, and the character error rate in percent, not rounded."""
+    model = build_network(job.config.model, len(job.vocab), weights)
+    trained = TrainedModel(model, job.vocab, job.features, step_seconds(model, job.features), {})
+    by_word, by_character, texts, skipped = count_greedy_errors(trained, job.dev, job.dev_features, group)
+    sampled = [u for u in job.dev if u.id in texts][:NUM_SAMPLES]
+    samples = [{"id": u.id, "text": u.text, "pred_text": texts[u.id]} for u in sampled]
+    wer, cer = round(by_word.rate, 2), round(by_character.rate, 2)
+    return replace(epoch, dev_wer=wer, dev_cer=cer, samples=samples, dev_skipped=skipped), by_character.rate
+
+
+def epoch_file_name(epoch: int) -> str:
     """The file of the network of an epoch, counted from 0."""
     return f"epoch-{epoch + 1:03d}.safetensors"

@@ -1,4 +1,4 @@
-"""How far a training is, and the sums of the epoch it is in."""
+"""How far a training has come, and the sums of its current epoch."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from typing import Any
 
 import torch
 
+from ds2cli.train.events import Epoch
+
 
 @dataclass
 class TrainState:
-    """How far the training is, and the sums of the epoch it is in.
+    """How far a training has come, and the sums of its current epoch. last.pt stores the fields by name, under "at".
 
-    batch: steps taken in this epoch.  best: lowest dev rate.  stale: epochs since.  divisions: of the rate, by a
-    plateau.  kept: rates and files of the networks that were best.  scale, steady: of the cost in float16, and the
-    steps since it last changed.  padding: frames of it.  waited: for readers (s).  cut: batches computed in pieces.
-    skipped: utterances that did not count, and why.
+    epoch: from 0.  batch: steps taken in it.  step: steps taken in all.  best: lowest dev rate.  stale: epochs since.
+    divisions: times a plateau has divided the learning rate.  kept: [rate, file] of the networks kept by --keep-best.
+    scale: of the cost in float16.  steady: steps since it last changed.
+    Sums of the epoch: loss (nats), labels, counted utterances; frames without and of padding; seconds; waited: seconds
+    spent waiting for data; cut: steps computed in pieces for lack of memory; skipped: reason codes by utterance id.
     """
 
     epoch: int = 0
@@ -42,32 +45,31 @@ class TrainState:
     skipped: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Checkpoints of before reasons were kept have a list. ValueError for what is no position."""
+        """Accept the list of skipped utterances of old checkpoints. Raises ValueError for an impossible position."""
         if not all(isinstance(n, int) and n >= 0 for n in (self.epoch, self.batch, self.step)):
-            raise ValueError(f"no epoch, batch and step: {self.epoch}, {self.batch}, {self.step}")
+            raise ValueError(f"epoch, batch and step: expected counts, found {self.epoch}, {self.batch}, {self.step}")
         if not isinstance(self.skipped, dict):
             self.skipped = dict.fromkeys(self.skipped, "unknown")
 
-    def row(self, hop_ms: float, lr: float) -> dict[str, Any]:
-        """What train.jsonl says of the epoch: loss in nats a label (None: nothing counted), padding, waiting in %."""
+    def summarize_epoch(self, hop_ms: float, lr: float) -> Epoch:
+        """The results of the current epoch, without those of the dev set."""
         audio_s = self.frames * hop_ms / 1000
-        row: dict[str, Any] = {
-            "epoch": self.epoch + 1,
-            "step": self.step,
-            "loss": round(self.loss / max(self.labels, 1), 4) if self.counted else None,
-            "lr": float(f"{lr:.4g}"),
-            "seconds": round(self.seconds, 2),
-            "hours_per_hour": round(audio_s / max(self.seconds, 1e-9), 1),
-            "padding": round(100 * self.padding / max(self.frames + self.padding, 1), 1),
-            "waiting": round(100 * self.waited / max(self.seconds, 1e-9), 1),
-        }
-        row["memory_mb"] = peak_memory_mb()
-        if self.cut:
-            row["cut"] = self.cut
-        return {**row, "skipped": self.skipped} if self.skipped else row
+        return Epoch(
+            epoch=self.epoch + 1,
+            step=self.step,
+            loss=round(self.loss / max(self.labels, 1), 4) if self.counted else None,
+            lr=float(f"{lr:.4g}"),
+            seconds=round(self.seconds, 2),
+            hours_per_hour=round(audio_s / max(self.seconds, 1e-9), 1),
+            padding=round(100 * self.padding / max(self.frames + self.padding, 1), 1),
+            waiting=round(100 * self.waited / max(self.seconds, 1e-9), 1),
+            memory_mb=peak_memory_mb(),
+            cut=self.cut,
+            skipped=self.skipped,
+        )
 
     def next_epoch(self) -> None:
-        """Start the sums anew."""
+        """Go to the next epoch and reset the sums."""
         self.epoch += 1
         self.batch = self.labels = self.counted = self.frames = self.padding = self.cut = 0
         self.loss = self.seconds = self.waited = 0.0
@@ -75,9 +77,9 @@ class TrainState:
 
 
 def peak_memory_mb() -> int:
-    """The most memory that this process has had, that of its GPU if it has one."""
+    """Peak memory of this process (MB): on its GPU if it uses one, else resident."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated() >> 20
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # kilobytes, on macOS bytes
-    return most >> 20 if sys.platform == "darwin" else most >> 10
+    return peak >> 20 if sys.platform == "darwin" else peak >> 10

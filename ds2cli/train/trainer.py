@@ -1,7 +1,7 @@
-"""The training loop. It reads no options and writes no file: rows and bytes go to whoever runs it.
+"""The training loop. It reads no options and writes no files: events and bytes go to its caller.
 
-Every random number follows from (seed, epoch or step, utterance or process), so a run that was killed goes on along the
-same losses, and the data of a step do not depend on the number of processes or readers.
+Every random number follows from (seed, epoch or step, utterance or rank). A run that was killed therefore resumes along
+the same losses, and the data of a step do not depend on the number of processes or readers.
 """
 
 from __future__ import annotations
@@ -20,39 +20,41 @@ import torch
 
 from ds2cli.config.base import as_dict
 from ds2cli.errors import DataError, Ds2Error
-from ds2cli.nn.checkpoint import one_line, transfer_weights
+from ds2cli.nn.checkpoint import describe_error, transfer_weights
 from ds2cli.nn.distributed.gradients import GradientReducer
 from ds2cli.nn.distributed.process_group import ProcessGroup
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.nn.norm import SequenceNorm
-from ds2cli.train import optim
-from ds2cli.train.backward import Backward, LossSums
-from ds2cli.train.batches import Batch
+from ds2cli.train.backward import Backward
+from ds2cli.train.batches import Batch, load_batch
+from ds2cli.train.batching import plan_batches
 from ds2cli.train.checkpoint_files import LOG, CheckpointFiles, Store
-from ds2cli.train.events import GO_ON, HALT, Event, MemoryProbe, Saved, TrainStep
-from ds2cli.train.examples import Utterance, fingerprint, plan
+from ds2cli.train.events import Event, MemoryProbe, Request, Saved, TrainStep
+from ds2cli.train.examples import Utterance, fingerprint
 from ds2cli.train.failures import SkippedSteps, nothing_learned
 from ds2cli.train.job import TrainJob
 from ds2cli.train.loader import BatchLoader
+from ds2cli.train.optim import WeightAverage, build_optimizer, learning_rate, resolve_precision, take_optimizer_step
+from ds2cli.train.resume import LAST, dump_checkpoint
 from ds2cli.train.selection import select_checkpoint
 from ds2cli.train.state import TrainState
-from ds2cli.train.state_file import LAST, dump_state
+from ds2cli.train.step_totals import reduce_step
 
-STEADY = 2000
-"""Steps with finite gradients after which a cost in float16 is scaled up again."""
+SCALE_UP_STEPS = 2000
+"""Steps with finite gradients after which the float16 cost scale is doubled."""
 
 
 class Trainer:
-    """A network in training on one process of a group."""
+    """A network in training, on one process of a group."""
 
     def __init__(
         self,
         job: TrainJob,
         group: ProcessGroup,
-        state: dict[str, Any] | None = None,
+        checkpoint: dict[str, Any] | None = None,
         rows: Sequence[dict[str, Any]] = (),
     ) -> None:
-        """Start, or go on from a saved state and the rows before it. DataError when it is not of this network."""
+        """Start, or resume from a checkpoint and the rows of its epochs. DataError when it is of another network."""
         torch.manual_seed(job.config.seed)
         self.job, self.config, self.group = job, job.config, group
         self.model = DeepSpeech2(job.config.model, len(job.vocab), len(job.mean))
@@ -65,58 +67,60 @@ class Trainer:
             if isinstance(module, SequenceNorm) and job.config.sync_norm:
                 module.group = group
         self.parameters = list(self.model.parameters())
-        self.optimizer = optim.build(self.model, job.config.optim)
-        self.average = optim.Average(self.model, job.config.optim.ema)
-        self.precision = optim.precision(job.config.precision, group.device)
+        self.optimizer = build_optimizer(self.model, job.config.optim)
+        self.average = WeightAverage(self.model, job.config.optim.ema)
+        self.precision = resolve_precision(job.config.precision, group.device)
         self.reducer = GradientReducer(self.parameters, group)
         self.backward = Backward(self.model, self.reducer, self.precision, job.config.ctc)
-        self.at = TrainState()
+        self.state = TrainState()
         self.rows = list(rows)
         self.failures = SkippedSteps()
         self.files = CheckpointFiles(None)
-        if state is not None:
+        if checkpoint is not None:
             try:
-                self._restore(state)
+                self._restore(checkpoint)
             except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as e:
-                raise DataError(f"{LAST}: does not fit this network: {one_line(e)} (another folder, or --fresh)") from e
+                reason = describe_error(e)
+                raise DataError(f"{LAST}: does not fit this network: {reason} (another folder, or --fresh)") from e
 
-    def run(self, store: Store, asked: Callable[[], int]) -> Iterator[Event]:
-        """Train to the end, or until `asked` says HALT; yield every step and a row for every epoch.
+    def run(self, store: Store, request: Callable[[], int]) -> Iterator[Event]:
+        """Train to the end, or until `request` returns STOP; yields every step and every epoch.
 
-        store: called with a file name and its bytes, on rank 0 only. At the end of an epoch best.safetensors,
-        train.jsonl and then last.pt: what is lost with the last of them comes again. It is stored in between, too.
-        asked: GO_ON, SAVE or HALT; asked on rank 0 only.
-        Ds2Error after MOST_SKIPPED steps without a finite loss, or when a file could not be written and still cannot.
+        store: called on rank 0 with a file name and its bytes; at the end of an epoch best.safetensors, train.jsonl
+        and, last, last.pt: if it is lost the epoch is repeated. last.pt is also stored within an epoch.
+        request: called on rank 0 before each step; returns a `Request`.
+        Raises Ds2Error after MAX_SKIPPED steps without a finite loss, or at the end when a file could not be written.
         """
         self.files = CheckpointFiles(store if self.group.rank == 0 else None)
-        # the network to start from, and torch, might be others on another machine
+        # another machine may have another --init file, or another version of torch
         self.group.broadcast(self.model.state_dict().values())
-        started, saved = time.monotonic() - self.at.elapsed_s, time.monotonic()
-        loader = BatchLoader(self.job.see, self.config.readers)
+        started, saved = time.monotonic() - self.state.elapsed_s, time.monotonic()
+        loader = BatchLoader(self.job.train_features, self.config.readers)
         try:
-            if not self._over():
+            if not self._finished():
                 yield self._probe_memory(loader)
-            while not self._over():
-                steps = self.steps()
-                mark = time.monotonic()
-                batches = self._batches(steps[self.at.batch :] if self._clock() < 1 else [], loader)
-                for share in batches:
-                    # the rate of the middle of the step: neither the first nor the last one is zero
-                    progress = self._progress(len(steps), self.at.batch + 0.5)
-                    want = asked() if self.group.rank == 0 else GO_ON
-                    loss, skipped, want = self.take_step(share, progress, time.monotonic() - started, want)
+            while not self._finished():
+                steps = self.plan_steps(self.state.epoch)
+                step_start = time.monotonic()
+                remaining = steps[self.state.batch :] if self._time_used() < 1 else []
+                shards = self._load_shards(remaining, loader)
+                for batches in shards:
+                    # the rate of the middle of the step, so that neither the first nor the last step's is zero
+                    progress = self._progress(len(steps), self.state.batch + 0.5)
+                    requested = request() if self.group.rank == 0 else Request.NONE
+                    loss, skipped, requested = self.take_step(batches, progress, time.monotonic() - started, requested)
                     now = time.monotonic()
-                    self.at.seconds, mark = self.at.seconds + now - mark, now
-                    self.at.waited, loader.waited = self.at.waited + loader.waited, 0.0
-                    yield self._seen(len(steps), loss, skipped)
-                    if want or now - saved > 60 * self.config.save_minutes:
+                    self.state.seconds, step_start = self.state.seconds + now - step_start, now
+                    self.state.waited, loader.waited = self.state.waited + loader.waited, 0.0
+                    yield self._step_event(len(steps), loss, skipped)
+                    if requested or now - saved > 60 * self.config.save_minutes:
                         saved = now
                         yield from self._save()
-                    if want == HALT:
+                    if requested == Request.STOP:
                         return self._check_written()
-                    if self._progress(len(steps), self.at.batch) >= 1:
+                    if self._progress(len(steps), self.state.batch) >= 1:
                         break
-                batches.close()
+                shards.close()
                 yield from self._end_epoch()
                 saved = time.monotonic()
             return self._check_written()
@@ -124,171 +128,173 @@ class Trainer:
             loader.close()
 
     def _check_written(self) -> None:
-        """Ds2Error when a file of the end could not be written."""
-        if self.files.why:
-            raise Ds2Error(
-                f"train: {self.files.why} (the checkpoint before it is whole: the same command goes on from there)"
-            )
+        if error := self.files.error:
+            raise Ds2Error(f"train: {error} (the previous checkpoint is intact: the same command resumes from it)")
 
-    def _over(self) -> bool:
-        """Whether all is done. An epoch that was begun is judged, also when the time ran out as it was cut."""
-        if self.at.batch:
+    def _finished(self) -> bool:
+        """Whether the training is complete. An epoch with steps must be evaluated first, even if time has run out."""
+        if self.state.batch:
             return False
-        stopped = self.config.early_stop is not None and self.at.stale >= self.config.early_stop
-        return self.at.epoch >= self.config.epochs or self._clock() >= 1 or stopped
+        stopped = self.config.early_stop is not None and self.state.stale >= self.config.early_stop
+        return self.state.epoch >= self.config.epochs or self._time_used() >= 1 or stopped
 
-    def steps(self) -> list[list[list[int]]]:
-        """The epoch's steps, each some batches of positions in the training set."""
-        lengths = [self.job.see.frames(u, self.at.epoch) for u in self.job.train]
-        limit = round(self.config.batch_s * 1000 / self.job.features["hop_ms"])
-        first = self.config.sorta_grad and self.at.epoch == 0
-        most = self.config.batch_utts
-        batches = plan(lengths, limit, self.config.seed, self.at.epoch, ascending=first, most=most)
-        each = self.config.accumulate
-        return [batches[i : i + each] for i in range(0, len(batches), each)]
+    def plan_steps(self, epoch: int) -> list[list[list[int]]]:
+        """The steps of an epoch, each a list of batches of positions in the training set."""
+        lengths = [self.job.train_features.frames(u, epoch) for u in self.job.train]
+        batches = plan_batches(
+            lengths,
+            round(self.config.batch_s * 1000 / self.job.features["hop_ms"]),
+            self.config.seed,
+            epoch,
+            ascending=self.config.sorta_grad and epoch == 0,
+            max_utterances=self.config.batch_utts,
+        )
+        size = self.config.accumulate
+        return [batches[i : i + size] for i in range(0, len(batches), size)]
 
-    def _share(self, batch: Sequence[int]) -> list[Utterance]:
+    def _shard(self, batch: Sequence[int]) -> list[Utterance]:
         return [self.job.train[i] for i in self.group.shard(list(batch))]
 
-    def _batches(self, steps: Sequence[Sequence[Sequence[int]]], loader: BatchLoader) -> Generator[list[Batch]]:
-        """This process's share of each step, read while the one before is computed."""
-        with closing(loader((self._share(batch) for step in steps for batch in step), self.at.epoch)) as found:
+    def _load_shards(self, steps: Sequence[Sequence[Sequence[int]]], loader: BatchLoader) -> Generator[list[Batch]]:
+        """This process's shard of each step's batches, read while the step before is computed."""
+        shards = (self._shard(batch) for step in steps for batch in step)
+        with closing(loader(shards, self.state.epoch)) as loaded:
             for step in steps:
-                yield [self._usable(batch) for batch in islice(found, len(step))]
+                yield [self._drop_single_step(batch) for batch in islice(loaded, len(step))]
 
-    def _usable(self, batch: Batch) -> Batch:
-        # the variance that a batch norm divides by needs two steps, wherever they are
-        alone = batch.ids and not self.backward.norms and self.config.model.norm == "batch"
-        enough = not alone or int(self.model.num_steps(batch.lengths).sum()) >= 2
-        return batch if enough else batch.without_all("single-step")
+    def _drop_single_step(self, batch: Batch) -> Batch:
+        # the variance of a batch norm needs at least two output steps; synchronized norms have those of all processes
+        own_norm = batch.ids and not self.backward.norms and self.config.model.norm == "batch"
+        enough = not own_norm or int(self.model.num_steps(batch.lengths).sum()) >= 2
+        return batch if enough else batch.all_unusable("single-step")
 
     def _probe_memory(self, loader: BatchLoader) -> MemoryProbe:
-        """Try the longest batch before the first step: what does not fit is found out now and not at night."""
-        steps, see = self.steps(), self.job.see
+        """Try the longest batch before the first step, to find out now whether it fits into memory."""
+        steps, num_frames = self.plan_steps(self.state.epoch), self.job.train_features.frames
         batches = [batch for step in steps for batch in step]
-        frames = [max(see.frames(self.job.train[i], self.at.epoch) for i in batch) * len(batch) for batch in batches]
+        frames = [max(num_frames(self.job.train[i], self.state.epoch) for i in batch) * len(batch) for batch in batches]
         longest = int(np.argmax(frames))
-        (batch,) = loader([self._share(batches[longest])], self.at.epoch)
+        (batch,) = loader([self._shard(batches[longest])], self.state.epoch)
         loader.waited = 0.0
         start = time.monotonic()
-        costs = self.backward([self._usable(batch)], seed=0)
+        sums = self.backward([self._drop_single_step(batch)], seed=0)
         self.reducer.finish(torch.zeros(1, dtype=torch.float64, device=self.group.device))
-        self.backward.undo()
-        took = time.monotonic() - start
-        return MemoryProbe(len(batches[longest]), frames[longest], took, costs.pieces, len(steps), sum(frames))
+        self.backward.restore_statistics()
+        seconds = time.monotonic() - start
+        return MemoryProbe(len(batches[longest]), frames[longest], seconds, sums.pieces, len(steps), sum(frames))
+
+    def time_step(self, batch: Sequence[int]) -> float:
+        """Take one step with a batch of positions in the training set; returns its seconds, reading not included."""
+        loaded = load_batch(self._shard(batch), self.job.train_features, self.state.epoch)
+        start = time.perf_counter()
+        self.take_step([self._drop_single_step(loaded)], progress=0.5, elapsed_s=0.0)
+        return time.perf_counter() - start
 
     def take_step(
-        self, batches: Sequence[Batch], progress: float, elapsed_s: float, want: int
-    ) -> tuple[float, dict[str, str], int]:
-        """Take one step on all processes; return its loss a label, the utterances it went without, what is asked."""
-        at = self.at
-        at.batch += 1
-        at.step += 1
-        seeds = np.random.SeedSequence((self.config.seed, at.step, self.group.rank))
-        scale = at.scale
+        self, batches: Sequence[Batch], progress: float, elapsed_s: float, request: int = Request.NONE
+    ) -> tuple[float, dict[str, str], Request]:
+        """Take one step on all processes.
+
+        progress: fraction of the training, for the learning rate. elapsed_s, request: those of rank 0 apply to all.
+        Returns the loss in nats per label (NaN when the step was skipped), reason codes of the utterances that did not
+        count, and rank 0's request.
+        """
+        state, optim = self.state, self.config.optim
+        state.batch += 1
+        state.step += 1
+        seeds = np.random.SeedSequence((self.config.seed, state.step, self.group.rank))
+        scale_before = state.scale
         while True:
-            self.backward.scale = at.scale if self.precision == torch.float16 else 1.0
-            mine = self.backward(batches, int(seeds.generate_state(1)[0]))
-            total, seen, asked, at.elapsed_s = self._together(mine, batches, want, elapsed_s)
-            norm = self._clip(1 / max(total.labels if self.config.optim.per == "label" else total.counted, 1))
-            if math.isfinite(norm) or self.backward.scale <= 1 or total.spoiled or not total.counted:
+            self.backward.scale = state.scale if self.precision == torch.float16 else 1.0
+            own = self.backward(batches, int(seeds.generate_state(1)[0]))
+            total = reduce_step(self.reducer, own, batches, request, elapsed_s)
+            norm = self._scale_and_clip(1 / max(total.labels if optim.per == "label" else total.counted, 1))
+            if math.isfinite(norm) or self.backward.scale <= 1 or total.non_finite or not total.counted:
                 break
-            # what float16 cannot hold with this scale it may with half of it
-            self.backward.undo()
-            at.scale, at.steady = at.scale / 2, 0
-        at.frames, at.padding, at.cut = at.frames + seen[0], at.padding + seen[1], at.cut + (seen[2] > 0)
-        skipped = self.group.all_gather(mine.out) if total.out else {}
-        if total.spoiled or not total.counted or not math.isfinite(norm):
-            self.backward.undo()
-            if at.scale < scale:
-                at.scale = max(scale / 2, 1.0)
-            if not total.spoiled:
-                rest = {name: "gradient-not-finite" for b in batches for name in b.ids if name not in mine.out}
-                skipped = skipped | self.group.all_gather(rest)
-            at.skipped |= skipped
-            self.failures.add(at.skipped, empty_batch=not total.counted and not total.spoiled)
-            return math.nan, skipped, asked
-        at.skipped |= skipped
-        optim.step(self.optimizer, optim.rate(progress, at.epoch, at.divisions, self.config.optim))
-        self.average.update(self.model, at.step)
+            # float16 may have overflowed: try half the scale
+            self.backward.restore_statistics()
+            state.scale, state.steady = state.scale / 2, 0
+        state.elapsed_s = total.elapsed_s
+        state.frames += total.frames
+        state.padding += total.padding
+        state.cut += total.cut
+        skipped = self.group.all_gather(own.skipped) if total.any_skipped else {}
+        if total.non_finite or not total.counted or not math.isfinite(norm):
+            self.backward.restore_statistics()
+            if state.scale < scale_before:
+                state.scale = max(scale_before / 2, 1.0)
+            if not total.non_finite:
+                others = {name: "gradient-not-finite" for b in batches for name in b.ids if name not in own.skipped}
+                skipped = skipped | self.group.all_gather(others)
+            state.skipped |= skipped
+            self.failures.add(state.skipped, empty_batch=not total.counted and not total.non_finite)
+            return math.nan, skipped, total.request
+        state.skipped |= skipped
+        take_optimizer_step(self.optimizer, learning_rate(progress, state.epoch, state.divisions, optim))
+        self.average.update(self.model, state.step)
         self.failures = SkippedSteps()
-        at.steady += 1
-        if self.precision == torch.float16 and at.steady >= STEADY:
-            at.scale, at.steady = at.scale * 2, 0
-        at.loss += total.cost
-        at.labels += total.labels
-        at.counted += total.counted
-        return total.cost / max(total.labels, 1), skipped, asked
+        state.steady += 1
+        if self.precision == torch.float16 and state.steady >= SCALE_UP_STEPS:
+            state.scale, state.steady = state.scale * 2, 0
+        state.loss += total.cost
+        state.labels += total.labels
+        state.counted += total.counted
+        return total.cost / max(total.labels, 1), skipped, total.request
 
-    def _together(
-        self, mine: LossSums, batches: Sequence[Batch], want: int, elapsed_s: float
-    ) -> tuple[LossSums, tuple[int, ...], int, float]:
-        """Sum gradients and costs over the processes; also frames, padding, cuts, what rank 0 is asked, its clock."""
-        frames = sum(int(b.lengths.sum()) for b in batches)
-        padded = sum(b.feats.shape[0] * b.feats.shape[1] for b in batches)
-        numbers = [mine.cost, mine.labels, mine.counted, len(mine.out), mine.spoiled, mine.pieces - len(batches)]
-        clock = elapsed_s if self.group.rank == 0 else 0.0
-        tail = torch.tensor(
-            [*numbers, frames, padded - frames, want, clock], dtype=torch.float64, device=self.group.device
-        )
-        self.reducer.finish(tail)
-        cost, labels, counted, out, spoiled, cut, frames, padded, wanted, clock = tail.tolist()
-        total = LossSums(cost, int(labels), int(counted), {"": ""} if out else {}, spoiled > 0)
-        return total, (int(frames), int(padded), int(cut)), int(wanted), clock
-
-    def _clip(self, scale: float) -> float:
-        """Scale the gradients, cut them to their greatest length; return the length before."""
+    def _scale_and_clip(self, scale: float) -> float:
+        """Scale the gradients and clip their norm; returns the norm before clipping."""
         if grads := [p.grad for p in self.parameters if p.grad is not None]:
             torch._foreach_mul_(grads, scale / self.backward.scale)
         return float(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.optim.clip or math.inf))
 
     def _progress(self, steps: int, taken: float) -> float:
-        """Share of the training that is over after `taken` of the epoch's steps."""
-        return max((self.at.epoch + taken / steps) / self.config.epochs, self._clock())
+        """Fraction of the whole training after `taken` of the epoch's steps."""
+        return max((self.state.epoch + taken / steps) / self.config.epochs, self._time_used())
 
-    def _clock(self) -> float:
-        return self.at.elapsed_s / (60 * self.config.minutes) if self.config.minutes else 0.0
+    def _time_used(self) -> float:
+        """Fraction of the time limit that is used; 0 without a limit."""
+        return self.state.elapsed_s / (60 * self.config.minutes) if self.config.minutes else 0.0
 
-    def _seen(self, steps: int, loss: float, skipped: dict[str, str]) -> TrainStep:
-        at = self.at
-        progress = self._progress(steps, at.batch)
-        return TrainStep(at.epoch, at.batch, steps, at.step, loss, progress, at.elapsed_s, skipped)
+    def _step_event(self, steps: int, loss: float, skipped: dict[str, str]) -> TrainStep:
+        state = self.state
+        progress = self._progress(steps, state.batch)
+        return TrainStep(state.epoch, state.batch, steps, state.step, loss, progress, state.elapsed_s, skipped)
 
     def _end_epoch(self) -> Iterator[Event]:
-        if not self.at.counted and self.at.batch > 1 and self._clock() < 1:
-            raise nothing_learned(self.at)
-        state = self.average.state or self.model.state_dict()
-        # each process has seen other halves of the batches: its running means and variances are its own
-        self.group.broadcast(state.values())
-        row = self.at.row(self.job.features["hop_ms"], self.optimizer.param_groups[0]["lr"])
-        unwanted = select_checkpoint(self.job, self.at, state, self.group, row, self.files)
-        self.rows.append(row)
-        log = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in self.rows)
+        if not self.state.counted and self.state.batch > 1 and self._time_used() < 1:
+            raise nothing_learned(self.state)
+        weights = self.average.tensors or self.model.state_dict()
+        # each process has computed its running statistics from its own shards: rank 0's apply to all
+        self.group.broadcast(weights.values())
+        epoch = self.state.summarize_epoch(self.job.features["hop_ms"], self.optimizer.param_groups[0]["lr"])
+        epoch, unwanted = select_checkpoint(self.job, self.state, weights, self.group, epoch, self.files)
+        self.rows.append(epoch.to_row())
+        log = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows)
         self.files(LOG, log.encode())
-        self.at.next_epoch()
+        self.state.next_epoch()
         yield from self._save()
         for name in unwanted:
             self.files(name, None)
-        yield row
+        yield epoch
 
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.average.load(state["average"])
-        self.at = TrainState(**state["at"])
+    def _restore(self, checkpoint: dict[str, Any]) -> None:
+        self.model.load_state_dict(checkpoint["model"])
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.average.load(checkpoint["average"])
+        self.state = TrainState(**checkpoint["at"])
 
     def _save(self) -> Iterator[Saved]:
         if self.group.rank:
             return
-        state = {
+        checkpoint = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "average": self.average.state,
-            "at": asdict(self.at),
+            "average": self.average.tensors,
+            "at": asdict(self.state),
             "config": as_dict(self.config),
             "features": self.job.features,
             "train": fingerprint(self.job.train),
             "dev": fingerprint(self.job.dev),
         }
-        self.files(LAST, dump_state(state))
-        yield Saved(self.files.why)
+        self.files(LAST, dump_checkpoint(checkpoint))
+        yield Saved(self.files.error)

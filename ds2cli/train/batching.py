@@ -1,0 +1,101 @@
+"""Planning, reading and padding batches. N utterances, T frames, F bins, L labels.
+
+Does not import torch, so that data-loader processes start quickly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ds2cli.errors import BadUtterance
+from ds2cli.feats.padding import pad
+from ds2cli.train.examples import TrainFeatures, Utterance
+
+
+@dataclass
+class BatchArrays:
+    """A padded batch, longest utterance first.
+
+    feats: (N, T, F) float32; lengths, target_lengths: (N,); targets: (N, L) int64; unusable: reason codes by the id of
+    each utterance left out.
+    """
+
+    ids: list[str]
+    feats: NDArray[np.float32]
+    lengths: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    target_lengths: NDArray[np.int64]
+    unusable: dict[str, str] = field(default_factory=dict)
+
+
+def plan_batches(
+    lengths: Sequence[int],
+    max_frames: int,
+    seed: int,
+    epoch: int,
+    *,
+    ascending: bool = False,
+    max_utterances: int | None = None,
+) -> list[list[int]]:
+    """Group utterances of similar length into batches of at most `max_frames` frames, padding included.
+
+    Returns positions in `lengths`, the longest first in each batch. An utterance longer than `max_frames` is a batch of
+    its own. Batch boundaries shift from epoch to epoch and the batches come in random order; with `ascending`
+    (SortaGrad, paper §3.3) they go from short to long. Everything follows from (seed, epoch).
+    """
+    rng = np.random.default_rng((seed, epoch))
+    tie_breaker = rng.permutation(len(lengths))
+    order = sorted(range(len(lengths)), key=lambda i: (lengths[i], tie_breaker[i]))
+    # a first batch of random size shifts all boundaries
+    limit = max_frames if ascending else int(max_frames * rng.uniform(0.2, 1.0))
+    batches: list[list[int]] = []
+    current: list[int] = []
+    for i in order:
+        if current and ((len(current) + 1) * lengths[i] > limit or len(current) == max_utterances):
+            batches.append(current[::-1])
+            current, limit = [], max_frames
+        current.append(i)
+    if current:
+        batches.append(current[::-1])
+    return batches if ascending else [batches[i] for i in rng.permutation(len(batches))]
+
+
+def read_batch(utterances: Sequence[Utterance], train_features: TrainFeatures, epoch: int) -> BatchArrays:
+    """Read utterances and pad them into a batch; those unreadable or not finite are left out and named."""
+    examples, unusable = [], {}
+    for utterance in utterances:
+        try:
+            x = train_features(utterance, epoch)
+        except BadUtterance as e:
+            unusable[utterance.id] = e.reason
+            continue
+        if len(x) and np.isfinite(x).all():
+            examples.append((x, utterance))
+        else:
+            unusable[utterance.id] = "features-not-finite" if len(x) else "no-frames"
+    examples.sort(key=lambda example: -len(example[0]))
+    return BatchArrays(
+        [u.id for _, u in examples],
+        pad([x for x, _ in examples]),
+        np.array([len(x) for x, _ in examples], np.int64),
+        _pad_labels([u.labels for _, u in examples]),
+        np.array([len(u.labels) for _, u in examples], np.int64),
+        unusable,
+    )
+
+
+def empty_batch() -> BatchArrays:
+    """A batch without utterances."""
+    none = np.zeros(0, np.int64)
+    return BatchArrays([], pad([]), none, _pad_labels([]), none)
+
+
+def _pad_labels(labels: Sequence[NDArray[np.int32]]) -> NDArray[np.int64]:
+    out = np.zeros((len(labels), max(map(len, labels), default=0)), np.int64)
+    for row, ids in zip(out, labels, strict=True):
+        row[: len(ids)] = ids
+    return out

@@ -1,0 +1,64 @@
+"""Sums of one step over the processes of a group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ds2cli.nn.distributed.gradients import GradientReducer
+from ds2cli.train.backward import LossSums
+from ds2cli.train.batches import Batch
+from ds2cli.train.events import Request
+
+
+@dataclass(frozen=True)
+class StepTotals:
+    """One step on all processes.
+
+    cost: nats.  labels, counted: labels and utterances that the cost includes.  any_skipped: whether utterances were
+    left out.  non_finite: whether a loss was not finite.  cut: whether a batch was computed in pieces.  frames,
+    padding: frames without and of padding.  request, elapsed_s: those of rank 0.
+    """
+
+    cost: float
+    labels: int
+    counted: int
+    any_skipped: bool
+    non_finite: bool
+    cut: bool
+    frames: int
+    padding: int
+    request: Request
+    elapsed_s: float
+
+
+def reduce_step(
+    reducer: GradientReducer, own: LossSums, batches: Sequence[Batch], request: int, elapsed_s: float
+) -> StepTotals:
+    """Sum the gradients and the costs over all processes; `own` and `batches` are this process's share.
+
+    request: NONE except on rank 0.
+    """
+    group = reducer.group
+    frames = sum(int(b.lengths.sum()) for b in batches)
+    padding = sum(b.feats.shape[0] * b.feats.shape[1] for b in batches) - frames
+    counts = [own.labels, own.counted, len(own.skipped), own.non_finite, own.pieces - len(batches)]
+    # sums instead of a broadcast of their own: only rank 0 adds something to the last two
+    numbers = [own.cost, *counts, frames, padding, request, elapsed_s if group.rank == 0 else 0.0]
+    totals = torch.tensor(numbers, dtype=torch.float64, device=group.device)
+    reducer.finish(totals)
+    cost, labels, counted, skipped, non_finite, cut, frames, padding, request, elapsed_s = totals.tolist()
+    return StepTotals(
+        cost,
+        int(labels),
+        int(counted),
+        skipped > 0,
+        non_finite > 0,
+        cut > 0,
+        int(frames),
+        int(padding),
+        Request(int(request)),
+        elapsed_s,
+    )
