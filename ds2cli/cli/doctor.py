@@ -1,4 +1,4 @@
-"""`ds2 doctor …`: is what is installed right, and how fast is it?"""
+"""`ds2 doctor …`: check that the installed libraries are correct, and how fast they are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from ds2cli.config.doctor import CtcDoctorConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import Ds2Error, UsageError
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check what is installed: is it right, is it fast?")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Check that the installed libraries are correct, and how fast they are.",
+)
 
 
 @app.command()
@@ -21,15 +25,15 @@ def ctc(
     config: CtcDoctorConfig,
     rows: Annotated[
         str | None,
-        typer.Argument(metavar="MANIFEST", help="Rows with num_frames and text [default: a batch that is made up]."),
+        typer.Argument(metavar="MANIFEST", help="Rows with num_frames and text [default: a generated batch]."),
     ] = None,
 ) -> None:
-    """Compare the native CTC loss and torch's with the formulas in float64, on the worst utterances of MANIFEST.
+    """Compare the native and the torch CTC loss with a float64 reference on the hardest utterances of MANIFEST.
 
-    The batch has its longest utterance, its longest label, its tightest fit, its most repeats, a label that does not
-    fit, an empty one, and logits that are not finite. Exit 1 when the native costs are off by more than 1e-5 (relative)
-    or the gradients by 1e-5 (absolute; bfloat16: beyond its rounding), or when an utterance that cannot be learned from
-    has a gradient. Where there is no native library torch's loss is shown alone.
+    The batch has the longest utterance, the longest label, the label with the fewest spare steps, the one with the most
+    repeated symbols, a label that does not fit, an empty label, and logits that are not finite. The exit status is 1 if
+    a native cost is off by more than 1e-5 (relative), a gradient by more than 1e-5 (absolute; for bfloat16 beyond its
+    rounding), or if an invalid utterance has a gradient. Without the native library only torch's loss is compared.
 
     Example: ds2 doctor ctc data/train.feats.jsonl --vocab exp/base
     """
@@ -37,37 +41,38 @@ def ctc(
 
     from ds2cli.stages import doctor_ctc as stage
 
-    for line in native.describe().splitlines():
+    for line in native.describe_libraries().splitlines():
         ui.log(line)
     if config.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: torch finds no such device here")
+        raise UsageError("--device cuda: no CUDA device found by torch (--device cpu)")
     ledger = Ledger()
-    found = None if rows is None else manifest.read(rows, ("id", "num_frames", "text"), ledger)
-    cases, symbols = stage.choose(config, found, ledger)
+    manifest_rows = None if rows is None else manifest.read(rows, ("id", "num_frames", "text"), ledger)
+    cases, symbols = stage.choose_batch(config, manifest_rows, ledger)
     if rows is not None:
         ui.log(f"doctor: {ledger.summary()}")
     ui.table(
         f"{len(cases)} utterances, {symbols} symbols, {torch.get_num_threads()} threads, {config.device}",
-        ("steps", "labels", "need", "why", "id"),
-        ((c.steps, len(c.labels), c.steps - c.spare, c.why, c.name) for c in cases),
+        ("steps", "labels", "steps needed", "selected for", "id"),
+        ((c.steps, len(c.labels), c.steps - c.spare, c.reason, c.name) for c in cases),
     )
-    findings = list(stage.examine(cases, symbols, config.seed, config.device))
-    slowest = {(f.logits, f.precision): f.seconds for f in findings if f.implementation == "torch"}
+    comparisons = list(stage.compare_losses(cases, symbols, config.seed, config.device))
+    torch_seconds = {(c.logits, c.precision): c.seconds for c in comparisons if c.implementation == "torch"}
     ui.table(
         "",
-        ("logits", "precision", "loss", "cost error", "gradient error", "odd ones right", "agrees", "ms", "speed"),
+        ("logits", "precision", "loss", "cost error", "gradient error", "invalid ok", "agrees", "ms", "speed-up"),
         (
             (
-                f.logits, f.precision, f.implementation, f"{f.cost_error:.1e}", f"{f.gradient_error:.1e}",
-                f"{f.defined} of {f.odd}", "yes" if f.agrees else "no", f"{1000 * f.seconds:.1f}",
-                f"{slowest[f.logits, f.precision] / f.seconds:.1f}x",
+                c.logits, c.precision, c.implementation, f"{c.cost_error:.1e}", f"{c.gradient_error:.1e}",
+                f"{c.invalid_ok} of {c.invalid}", "yes" if c.agrees else "no", f"{1000 * c.seconds:.1f}",
+                f"{torch_seconds[c.logits, c.precision] / c.seconds:.1f}x",
             )
-            for f in findings
+            for c in comparisons
         ),
         to_stdout=True,
     )  # fmt: skip
-    wrong = [f"{f.logits} {f.precision}" for f in findings if f.implementation == "native" and not f.agrees]
+    wrong = [f"{c.logits} {c.precision}" for c in comparisons if c.implementation == "native" and not c.agrees]
     if wrong:
         raise Ds2Error(
-            f"doctor: the native CTC loss is off: {', '.join(wrong)} (train with --ctc torch, and report it)"
+            f"doctor: the native CTC loss disagrees with the reference: {', '.join(wrong)} "
+            "(train with --ctc torch, and report the bug)"
         )

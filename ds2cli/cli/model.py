@@ -1,4 +1,4 @@
-"""`ds2 model show` and `ds2 model list`."""
+"""`ds2 model show`, `ds2 model list` and `ds2 model average`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from ds2cli import ui
 from ds2cli.cli.lib.options import with_config
 from ds2cli.config.model import ShowConfig
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at a network; list the paper's by name.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Show a network, list the presets, average trained networks."
+)
 
 
 @app.command()
@@ -18,13 +20,13 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at a n
 def show(
     config: ShowConfig,
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Config of ds2 train, name of a network (ds2 model list), or EXP.")
+        str, typer.Argument(metavar="MODEL", help="Config of `ds2 train`, preset (`ds2 model list`), or EXP.")
     ],
 ) -> None:
-    """Say what a network costs: layers, shapes, parameters, multiply-adds a second of audio, time stride, look-ahead.
+    """Show the layers of a network: shapes, parameters, multiply-adds per second of audio, time stride, look-ahead.
 
-    Nothing is trained or loaded for it. The look-ahead is what the scores of a step wait for beyond its own frame; with
-    both directions that is the end of the utterance.
+    MODEL need not be trained. The look-ahead is the future audio that the output of a step depends on; in a
+    bidirectional network that is the rest of the utterance.
 
     Example: ds2 model show english-icml --symbols 29
     """
@@ -32,55 +34,55 @@ def show(
 
     from ds2cli.stages import model as stage
 
-    network = stage.find(model, config.symbols, config.bins, config.hop_ms)
-    layers = stage.layers(network)
-    total = stage.summary(network, layers)
+    network = stage.find_network(model, config.symbols, config.bins, config.hop_ms)
+    layers = stage.list_layers(network)
+    total = stage.summarize_network(network, layers)
     if config.json:
-        ui.say(json.dumps({"model": model, **total, "layers": [layer._asdict() for layer in layers]}))
+        ui.echo(json.dumps({"model": model, **total, "layers": [layer._asdict() for layer in layers]}))
         return
     rows = [["input", "features", f"{network.bins}", f"{network.hop_ms:g}", "", ""]]
     for layer in layers:
         shape, millions = " x ".join(map(str, layer.shape)), f"{layer.mult_adds / 1e6:,.1f}"
         rows.append([layer.name, layer.what, shape, f"{layer.step_ms:g}", f"{layer.parameters:,}", millions])
     rows.append(["total", "", "", "", f"{total['parameters']:,}", f"{total['mult_adds_per_s'] / 1e6:,.1f}"])
-    columns = ["layer", "", "output", "step ms", "parameters", "M mult-adds/s"]
+    columns = ["layer", "type", "output", "step (ms)", "parameters", "mult-adds (M/s)"]
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     aligned = [[c if i < 3 else c.rjust(widths[i]) for i, c in enumerate(row)] for row in rows]
     ui.table("", columns, aligned, to_stdout=True)
-    ahead = total["look_ahead_ms"]
-    ui.say(f"time stride {total['step_ms']:g} ms ({total['stride']} frames)")
-    ui.say(f"look-ahead {'the whole utterance' if ahead is None else f'{ahead:g} ms'}")
+    look_ahead_ms = total["look_ahead_ms"]
+    ui.echo(f"time stride {total['step_ms']:g} ms ({total['stride']} frames)")
+    ui.echo(f"look-ahead {'to the end of the utterance' if look_ahead_ms is None else f'{look_ahead_ms:g} ms'}")
 
 
 @app.command("list")
 def list_() -> None:
-    """List the networks that --config of ds2 train knows by name, most of them the paper's.
+    """List the presets for `ds2 train --config NAME`: networks of the paper.
 
     Example: ds2 train data/train.jsonl exp/net --config 38m-gru-7x768
     """
-    from ds2cli.config.base import titles
+    from ds2cli.config.base import preset_titles
 
-    ui.table("", ["name", "network"], titles().items(), to_stdout=True)
+    ui.table("", ["name", "description"], preset_titles().items(), to_stdout=True)
 
 
 @app.command()
 def average(
     networks: Annotated[
-        list[str], typer.Argument(metavar="NETWORK…", help="Files of networks, as EXP/epoch-*.safetensors.")
+        list[str], typer.Argument(metavar="NETWORK…", help="Network files, such as EXP/epoch-*.safetensors.")
     ],
-    out: Annotated[str, typer.Argument(metavar="OUT", help="File to write, OUT.safetensors.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Network file to write (.safetensors).")],
 ) -> None:
-    """Write the mean of the networks of some epochs of a training; it is often better than any of them.
+    """Average the weights of several epochs of one training; the result is often better than each of them.
 
     Example: ds2 model average exp/base/epoch-*.safetensors exp/base/average.safetensors
     """
     from ds2cli.errors import UsageError
     from ds2cli.io import open_out_bytes
-    from ds2cli.nn.average import average as mean_of
+    from ds2cli.nn.average import average_models
 
     if not out.endswith(".safetensors"):
-        raise UsageError(f"model average: {out}: expected a name that ends in .safetensors")
-    data = mean_of(networks)
+        raise UsageError(f"model average: OUT: expected a name that ends in .safetensors, got {out}")
+    data = average_models(networks)
     with open_out_bytes(out) as f:
         f.write(data)
-    ui.log(f"model: {out} is the mean of {len(networks)} networks")
+    ui.log(f"model: wrote {out}, the average of {len(networks)} networks")

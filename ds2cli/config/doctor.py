@@ -10,17 +10,17 @@ from ds2cli.config.base import Config, setting
 
 @dataclass(frozen=True, kw_only=True)
 class CtcDoctorConfig(Config):
-    """Compare the CTC losses with their formulas in float64."""
+    """Settings of `ds2 doctor ctc`."""
 
     vocab: str | None = setting(
-        None, help="EXP, or a file with a symbol a line [default: the characters of the texts]."
+        None, help="EXP, or a file with one symbol per line [default: the characters of the texts]."
     )
     symbols: int | None = setting(
-        None, help="Symbols of the logits, blank included [default: those of --vocab, without texts 29].", min=2
+        None, help="Number of symbols, blank included [default: those of --vocab; 29 without MANIFEST].", min=2
     )
     stride: int | None = setting(
-        None, help="Frames of a step of the network [default: as in EXP/config.toml of --vocab, else 3].", min=1
+        None, help="Frames per output step [default: from config.toml of --vocab EXP, else 3].", min=1
     )
-    utterances: int = setting(16, help="Size of the batch: the worst utterances, then the longest ones.", min=8)
-    seed: int = setting(0, help="Of the random logits.", min=0)
-    device: Literal["cpu", "cuda"] = setting("cpu", help="Where to compute.")
+    utterances: int = setting(16, help="Batch size: the hardest utterances of each kind, then the longest.", min=8)
+    seed: int = setting(0, help="Seed of the random logits.", min=0)
+    device: Literal["cpu", "cuda"] = setting("cpu", help="Device to compute on.")

@@ -1,4 +1,4 @@
-"""What a network costs and how far it sees, layer by layer, without making its weights."""
+"""Size, cost and look-ahead of a network, layer by layer, without allocating its weights."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from ds2cli.nn.layers import Conv1d, Conv2d, Recurrent
 from ds2cli.nn.models.ds2 import DeepSpeech2
 
 SYMBOLS, BINS, HOP_MS = 29, 161, 10.0
-"""English letters, apostrophe, space and blank; bins of 20 ms at 16 kHz; the paper's hop."""
+"""Defaults: English letters, apostrophe, space and blank; the bins of 20 ms at 16 kHz; the hop of the paper."""
 
 
 class Layer(NamedTuple):
-    """One layer. shape: its output of a step. mult_adds: a second of audio, padding at an utterance's ends included."""
+    """One layer; the field names are keys of `ds2 model show --json`.
+
+    what: its kind and settings. shape: output per step. mult_adds: per second of audio, with padding at the ends.
+    """
 
     name: str
     what: str
@@ -31,7 +34,7 @@ class Layer(NamedTuple):
 
 
 class NetworkSpec(NamedTuple):
-    """A network and the data it is for."""
+    """The settings of a network and the sizes of its data: output symbols, feature bins, frame hop (ms)."""
 
     config: ModelConfig
     symbols: int
@@ -39,38 +42,43 @@ class NetworkSpec(NamedTuple):
     hop_ms: float
 
 
-def find(name: str, symbols: int | None, bins: int | None, hop_ms: float | None) -> NetworkSpec:
-    """The network of an experiment (a folder or .safetensors file), of a config, or of a preset by its name.
+def find_network(name: str, symbols: int | None, bins: int | None, hop_ms: float | None) -> NetworkSpec:
+    """The network of an experiment (folder or .safetensors file), a config file, or a preset.
 
-    What is None is the experiment's own, else SYMBOLS, BINS, HOP_MS. DataError or UsageError when it cannot be read.
+    None for a size takes that of the experiment, or for a config SYMBOLS, BINS, HOP_MS. DataError or UsageError when
+    the network cannot be read.
     """
     path = Path(name)
     if path.is_dir() or path.suffix == ".safetensors":
         trained = load_model(path)
-        known = len(trained.vocab), trained.bins, float(trained.features["hop_ms"])
+        defaults = len(trained.vocab), trained.bins, float(trained.features["hop_ms"])
         config = trained.model.config
     else:
-        known = SYMBOLS, BINS, HOP_MS
+        defaults = SYMBOLS, BINS, HOP_MS
         config = build(TrainConfig, (name, read_toml(name))).model
-    given = (symbols, bins, hop_ms)
-    return NetworkSpec(config, *(own if value is None else value for own, value in zip(known, given, strict=True)))  # type: ignore[arg-type]
+    return NetworkSpec(
+        config,
+        defaults[0] if symbols is None else symbols,
+        defaults[1] if bins is None else bins,
+        defaults[2] if hop_ms is None else hop_ms,
+    )
 
 
-def layers(network: NetworkSpec) -> list[Layer]:
-    """Its layers from the features to the symbols.
+def list_layers(network: NetworkSpec) -> list[Layer]:
+    """The layers of a network, from the input to the output.
 
-    Multiply-adds are those of matrices and filters; norms are scales that are folded into them when a network is used.
+    Multiply-adds are those of matrices and filters; batch norms are not counted, as inference folds them in.
     """
     config, symbols, bins, hop_ms = network
     with torch.device("meta"):
         model = DeepSpeech2(config, symbols, bins)
-    step_ms, found = hop_ms, []
+    step_ms, layers = hop_ms, []
 
     def add(name: str, what: str, shape: tuple[int, ...], *modules: nn.Module, positions: int = 1) -> None:
         parameters = [p for module in modules for p in module.parameters()]
         matrices = sum(p.numel() for p in parameters if p.dim() > 1)
         count = sum(p.numel() for p in parameters)
-        found.append(Layer(name, what, shape, step_ms, count, round(matrices * positions * 1000 / step_ms)))
+        layers.append(Layer(name, what, shape, step_ms, count, round(matrices * positions * 1000 / step_ms)))
 
     for i, conv in enumerate(model.convs):
         kernel, stride = config.kernels[i], config.strides[i]
@@ -91,11 +99,11 @@ def layers(network: NetworkSpec) -> list[Layer]:
     for i, dense in enumerate(model.dense):
         add(f"fc{i + 1}", "relu", (config.fc_size,), dense)
     add("output", "softmax", (symbols,), model.norm, model.output)
-    return found
+    return layers
 
 
-def look_ahead(config: ModelConfig) -> int | None:
-    """Frames after a step's own that its scores depend on; None is all of them, to the end of the utterance."""
+def compute_look_ahead(config: ModelConfig) -> int | None:
+    """Number of future frames that the output of a step depends on; None: up to the end of the utterance."""
     if config.bidirectional and config.rnn_layers:
         return None
     frames, step = 0, 1
@@ -105,15 +113,15 @@ def look_ahead(config: ModelConfig) -> int | None:
     return frames + config.row_conv * step
 
 
-def summary(network: NetworkSpec, found: list[Layer]) -> dict[str, Any]:
-    """Totals: parameters, multiply-adds a second of audio, time stride, look-ahead (None is the whole utterance)."""
-    ahead = look_ahead(network.config)
+def summarize_network(network: NetworkSpec, layers: list[Layer]) -> dict[str, Any]:
+    """Totals: parameters, multiply-adds per second of audio, time stride, look-ahead (None: the entire utterance)."""
+    look_ahead = compute_look_ahead(network.config)
     return {
-        "parameters": sum(layer.parameters for layer in found),
-        "mult_adds_per_s": sum(layer.mult_adds for layer in found),
+        "parameters": sum(layer.parameters for layer in layers),
+        "mult_adds_per_s": sum(layer.mult_adds for layer in layers),
         "stride": network.config.stride,
         "step_ms": network.config.stride * network.hop_ms,
-        "look_ahead_ms": None if ahead is None else ahead * network.hop_ms,
+        "look_ahead_ms": None if look_ahead is None else look_ahead * network.hop_ms,
         "symbols": network.symbols,
         "bins": network.bins,
         "hop_ms": network.hop_ms,

@@ -5,27 +5,27 @@ import pytest
 from ds2cli import native
 
 
-def test_the_losses_are_compared_on_the_users_own_rows(ds2, toy):
+def test_the_losses_are_compared_on_the_rows_of_a_manifest(ds2, toy):
     done = ds2("doctor", "ctc", toy / "train.jsonl", "--utterances", "8", "--stride", "2")
     assert done.returncode == 0, done.stderr
     head, *lines = done.stdout.splitlines()
-    assert head.split()[:3] == ["logits", "precision", "loss"] and "cost error" in head and head.endswith("speed")
+    assert head.split()[:3] == ["logits", "precision", "loss"] and "cost error" in head and head.endswith("speed-up")
     assert len(lines) == (8 if native.available() else 4)
     assert all(" yes " in line for line in lines if "native" in line)
     assert "native library: " in done.stderr and "48 in = 48 kept + 0 dropped" in done.stderr
-    assert "label-too-long, made" in done.stderr and "train-" in done.stderr
+    assert "label-too-long, synthetic" in done.stderr and "train-" in done.stderr
 
 
-def test_without_the_library_torchs_loss_is_shown_alone(ds2, toy, monkeypatch, tmp_path):
+def test_without_the_library_only_torchs_loss_is_compared(ds2, toy, monkeypatch, tmp_path):
     monkeypatch.setenv("DS2_NATIVE_LIB", str(tmp_path / "none.so"))
     done = ds2("doctor", "ctc", "-", "--utterances", "8", stdin=(toy / "dev.jsonl").read_text(), cwd=toy)
     assert done.returncode == 0, done.stderr
-    assert "torch does its work, slower" in done.stderr and "native" not in done.stdout
+    assert "torch is used instead (slower)" in done.stderr and "native" not in done.stdout
     assert len(done.stdout.splitlines()) == 5
 
 
 @pytest.mark.parametrize("frames", [9, 0])
-def test_an_odd_row_is_no_false_alarm(ds2, tmp_path, jsonl, frames):
+def test_an_invalid_row_is_not_a_disagreement(ds2, tmp_path, jsonl, frames):
     text = "hello world" if frames else ""
     found = [{"id": "a", "num_frames": 100, "text": "hello"}, {"id": "b", "num_frames": frames, "text": text}]
     done = ds2("doctor", "ctc", jsonl(tmp_path / "rows.jsonl", found))
@@ -33,24 +33,24 @@ def test_an_odd_row_is_no_false_alarm(ds2, tmp_path, jsonl, frames):
 
 
 @pytest.mark.parametrize(
-    ("frames", "said"),
+    ("frames", "message"),
     [({}, "1 no-num-frames) (ds2 featurize writes num_frames)"), ({"num_frames": 9_000_000_000}, "1 too-long)\n")],
 )
-def test_rows_that_were_all_dropped_are_one_sentence(ds2, tmp_path, jsonl, frames, said):
+def test_when_all_rows_are_dropped_the_error_is_one_line(ds2, tmp_path, jsonl, frames, message):
     done = ds2("doctor", "ctc", jsonl(tmp_path / "rows.jsonl", [{"id": "a", "text": "hello", **frames}]))
-    assert done.returncode == 3 and said in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 3 and message in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "said"),
+    ("arguments", "status", "message"),
     [
         (["none.jsonl"], 3, "none.jsonl"),
-        (["--vocab", "none"], 3, "no list of symbols"),
+        (["--vocab", "none"], 3, "no trained network"),
         (["--symbols", "1"], 2, "at least 2"),
-        ([], 3, "no utterance's label fits its frames"),
+        ([], 3, "no label fits the frames of its utterance"),
     ],
 )
-def test_a_mistake_is_one_sentence(ds2, tmp_path, jsonl, arguments, status, said):
+def test_a_user_error_is_one_line(ds2, tmp_path, jsonl, arguments, status, message):
     empty = jsonl(tmp_path / "rows.jsonl", [{"id": "a", "num_frames": 9, "text": ""}])
     done = ds2("doctor", "ctc", *(arguments or [empty]), cwd=tmp_path)
-    assert done.returncode == status and said in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == status and message in done.stderr and "Traceback" not in done.stderr

@@ -12,7 +12,7 @@ def run(*args):
 
 def test_show_prints_a_table_of_layers_and_the_totals():
     lines = run("show", "mandarin-deployed", "--symbols", "6000").stdout.splitlines()
-    assert lines[0].split() == ["layer", "output", "step", "ms", "parameters", "M", "mult-adds/s"]
+    assert lines[0].split() == ["layer", "type", "output", "step", "(ms)", "parameters", "mult-adds", "(M/s)"]
     assert [line.split()[0] for line in lines[1:12]] == [
         "input", "conv1", "conv2", "rnn1", "rnn2", "rnn3", "rnn4", "rnn5", "row_conv", "fc1", "output",
     ]  # fmt: skip
@@ -21,7 +21,7 @@ def test_show_prints_a_table_of_layers_and_the_totals():
     assert lines[13:] == ["time stride 40 ms (4 frames)", "look-ahead 910 ms"]
 
 
-def test_show_as_json_has_the_same():
+def test_show_as_json_has_the_same_numbers():
     found = json.loads(run("show", "38m-gru-7x768", "--json", "--hop-ms", "20").stdout)
     assert found["parameters"] == sum(layer["parameters"] for layer in found["layers"]) == 39168029
     assert found["mult_adds_per_s"] == sum(layer["mult_adds"] for layer in found["layers"])
@@ -29,9 +29,9 @@ def test_show_as_json_has_the_same():
     assert [layer["name"] for layer in found["layers"]][-2:] == ["fc1", "output"]
 
 
-def test_list_names_what_config_knows():
+def test_list_prints_the_presets():
     lines = run("list").stdout.splitlines()
-    assert len(lines) > 15 and lines[0].split() == ["name", "network"]
+    assert len(lines) > 15 and lines[0].split() == ["name", "description"]
     assert any(line.startswith("english-icml ") and "ICML" in line for line in lines)
 
 
@@ -49,7 +49,7 @@ NETS = {
 
 
 @pytest.mark.parametrize("settings", NETS.values(), ids=NETS)
-def test_a_network_learns_writes_symbols_and_is_shown(ds2, toy, tmp_path, jsonl, settings):
+def test_a_trained_network_learns_and_is_shown(ds2, toy, tmp_path, jsonl, settings):
     conf, exp = tmp_path / "c.toml", tmp_path / "exp"
     conf.write_text(
         "epochs = 6\nbatch_s = 2.0\n[optim]\nlr = 0.02\n[model]\ndropout = 0.0\nchannels = [24]\nkernels = [5]\n"

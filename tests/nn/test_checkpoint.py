@@ -14,7 +14,7 @@ from ds2cli.nn.checkpoint import BEST, FORMAT, METADATA_KEY, dump_model, load_mo
 from ds2cli.nn.infer import BATCH_FRAMES, compute_emissions
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.text.vocab import BLANK, Vocab
-from ds2cli.train.state_file import LAST, dump_state, load_state
+from ds2cli.train.resume import LAST, dump_checkpoint, load_checkpoint
 
 VOCAB = Vocab((BLANK, " ", "a", "é"))
 CONFIG = ModelConfig(channels=(8,), kernels=(5,), strides=(2,), rnn_layers=1, rnn_size=8)
@@ -36,7 +36,7 @@ def feats(*lengths):
     return [rng.normal(size=(n, 20)).astype(np.float32) for n in lengths]
 
 
-def test_a_model_comes_back_with_all_it_takes_to_use_it(exp):
+def test_a_loaded_network_is_complete(exp):
     trained = load_model(exp)
     assert trained.vocab == VOCAB and trained.features == FEATURES and trained.metadata == {"epoch": 7}
     assert trained.step_s == pytest.approx(0.02) and trained.bins == 20 and not trained.model.training
@@ -44,12 +44,12 @@ def test_a_model_comes_back_with_all_it_takes_to_use_it(exp):
     assert load_model(exp / BEST).vocab == VOCAB
 
 
-def test_the_file_is_plain_safetensors_with_json(exp):
+def test_the_file_is_safetensors_with_json_metadata(exp):
     with safe_open(exp / BEST, "pt") as f:
         assert json.loads(f.metadata()["ds2cli"])["symbols"] == [BLANK, " ", "a", "é"]
 
 
-def test_what_is_no_network_is_said(exp, tmp_path):
+def test_a_missing_or_truncated_network_is_an_error(exp, tmp_path):
     with pytest.raises(DataError, match="no trained network found"):
         load_model(tmp_path / "nowhere")
     (exp / BEST).write_bytes((exp / BEST).read_bytes()[:-9])
@@ -60,39 +60,39 @@ def test_what_is_no_network_is_said(exp, tmp_path):
         load_model(exp)
 
 
-def test_a_state_comes_back_and_never_runs_code(tmp_path):
-    assert load_state(tmp_path) is None
-    (tmp_path / LAST).write_bytes(dump_state({**STATE, "at": {"epoch": 3, "skipped": ["a"]}}))
-    assert load_state(tmp_path)["at"] == {"epoch": 3, "skipped": ["a"]}
+def test_a_state_is_loaded_without_running_code(tmp_path):
+    assert load_checkpoint(tmp_path) is None
+    (tmp_path / LAST).write_bytes(dump_checkpoint({**STATE, "at": {"epoch": 3, "skipped": ["a"]}}))
+    assert load_checkpoint(tmp_path)["at"] == {"epoch": 3, "skipped": ["a"]}
     torch.save({"x": pytest.raises}, tmp_path / LAST)
     with pytest.raises(DataError, match="not a checkpoint"):
-        load_state(tmp_path)
+        load_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("state", "said"),
+    ("state", "message"),
     [
-        ({"w": torch.ones(2)}, "no at, average, config, model, optimizer, train in it"),
-        ({**STATE, "format": FORMAT + 1}, f"another version of ds2: format {FORMAT + 1}, expected {FORMAT}"),
+        ({"w": torch.ones(2)}, "it has no at, average, config, model, optimizer, train"),
+        ({**STATE, "format": FORMAT + 1}, f"another version of ds2: expected format {FORMAT}, found {FORMAT + 1}"),
         ({"format": FORMAT + 1}, "another version"),
     ],
 )
-def test_a_state_of_another_kind_is_one_sentence(tmp_path, state, said):
-    (tmp_path / LAST).write_bytes(dump_state(state))
-    with pytest.raises(DataError, match=said) as e:
-        load_state(tmp_path)
+def test_a_state_of_another_format_is_an_error_of_one_line(tmp_path, state, message):
+    (tmp_path / LAST).write_bytes(dump_checkpoint(state))
+    with pytest.raises(DataError, match=message) as e:
+        load_checkpoint(tmp_path)
     assert "\n" not in str(e.value) and "--fresh" in str(e.value)
 
 
-def test_a_file_without_a_number_is_of_the_first_format(exp):
+def test_a_file_without_a_format_version_is_version_1(exp):
     torch.save(STATE, exp / LAST)
-    assert load_state(exp) == STATE
-    changed(exp, lambda about, state: about.pop("format"))
+    assert load_checkpoint(exp) == STATE
+    rewrite(exp, lambda about, state: about.pop("format"))
     assert load_model(exp).vocab == VOCAB
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda about, state: about.pop("symbols"), "'symbols' is missing"),
         (lambda about, state: about["features"].pop("hop_ms"), "'hop_ms' is missing"),
@@ -109,34 +109,34 @@ def test_a_file_without_a_number_is_of_the_first_format(exp):
         ),
     ],
 )
-def test_a_network_of_another_kind_is_one_sentence(exp, change, said):
-    changed(exp, change)
-    with pytest.raises(DataError, match=said) as e:
+def test_a_network_of_another_format_is_an_error_of_one_line(exp, change, message):
+    rewrite(exp, change)
+    with pytest.raises(DataError, match=message) as e:
         load_model(exp)
     assert "\n" not in str(e.value) and str(e.value).startswith(f"{exp / BEST}: ")
 
 
-def changed(exp, change):
+def rewrite(exp, change):
     with safe_open(exp / BEST, "pt") as f:
         about = json.loads(f.metadata()[METADATA_KEY])
-        state = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 - it is no dict
+        state = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 - not a dict
     change(about, state)
     (exp / BEST).write_bytes(save(state, {METADATA_KEY: json.dumps(about)}))
 
 
-def test_a_torn_state_is_said(tmp_path):
-    whole = dump_state({"w": torch.ones(100)})
-    (tmp_path / LAST).write_bytes(whole[: len(whole) // 2])
+def test_a_truncated_state_is_an_error(tmp_path):
+    data = dump_checkpoint({"w": torch.ones(100)})
+    (tmp_path / LAST).write_bytes(data[: len(data) // 2])
     with pytest.raises(DataError, match="--fresh"):
-        load_state(tmp_path)
+        load_checkpoint(tmp_path)
 
 
-def test_emissions_are_log_probabilities_in_the_order_given(exp):
+def test_emissions_are_log_probabilities_in_input_order(exp):
     trained = load_model(exp)
-    given = feats(5, 40, 1, 0, 12)
-    out = compute_emissions(trained, given)
+    inputs = feats(5, 40, 1, 0, 12)
+    out = compute_emissions(trained, inputs)
     assert [len(x) for x in out] == [3, 20, 1, 0, 6]
-    for x, scores in zip(given, out, strict=True):
+    for x, scores in zip(inputs, out, strict=True):
         assert scores.dtype == np.float32 and scores.shape[1] == 4
         np.testing.assert_allclose(np.exp(scores).sum(1), 1, rtol=1e-5)
         np.testing.assert_allclose(compute_emissions(trained, [x])[0], scores, rtol=1e-4, atol=1e-5)
@@ -144,6 +144,6 @@ def test_emissions_are_log_probabilities_in_the_order_given(exp):
 
 def test_emissions_of_many_batches(exp):
     trained = load_model(exp)
-    given = feats(*[BATCH_FRAMES // 3] * 7, BATCH_FRAMES + 5)
-    assert [len(x) for x in compute_emissions(trained, given)] == [BATCH_FRAMES // 6] * 7 + [BATCH_FRAMES // 2 + 3]
+    inputs = feats(*[BATCH_FRAMES // 3] * 7, BATCH_FRAMES + 5)
+    assert [len(x) for x in compute_emissions(trained, inputs)] == [BATCH_FRAMES // 6] * 7 + [BATCH_FRAMES // 2 + 3]
     assert compute_emissions(trained, []) == []

@@ -60,7 +60,7 @@ def test_the_model_normalises_raw_features():
 
 @pytest.mark.parametrize("ahead", [0, 3])
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-def test_forward_only_sees_no_further_than_its_filters(cell, ahead):
+def test_a_forward_only_network_sees_no_further_than_its_filters(cell, ahead):
     torch.manual_seed(0)
     config = ModelConfig(
         channels=(8,), kernels=(5,), strides=(2,), cell=cell, bidirectional=False, row_conv=ahead, **SMALL
@@ -74,8 +74,7 @@ def test_forward_only_sees_no_further_than_its_filters(cell, ahead):
     assert torch.equal(before[:last], after[:last]) and not torch.equal(before[last], after[last])
 
 
-def test_only_valid_frames_make_the_statistics():
-    """Padding is not among them, whatever is in it."""
+def test_padding_does_not_affect_the_statistics():
     torch.manual_seed(0)
     model = DeepSpeech2(replace(RELU, norm="batch", dropout=0.0), 6, 20)
     lengths = torch.tensor([14, 9, 1])
@@ -93,24 +92,27 @@ def test_only_valid_frames_make_the_statistics():
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"channels": ()}, "1 to 3 convolutions"),
         ({"channels": (1, 1, 1, 1)}, "1 to 3 convolutions"),
         ({"channels": (8, 8), "kernels": (5,)}, "model.kernels: expected 2 values"),
         ({"channels": (8,), "kernels": (4,)}, "odd"),
         ({"conv": "2d", "channels": (8,), "freq_kernels": (4,)}, "model.freq_kernels"),
-        ({"cell": "lstm", "activation": "relu"}, r"model.activation: an LSTM's is tanh.*model.activation=tanh"),
-        ({"row_conv": 3}, r"model.row_conv: is for forward-only.*model.bidirectional=false"),
+        (
+            {"cell": "lstm", "activation": "relu"},
+            r"model.activation: expected tanh with cell lstm.*model.activation=tanh",
+        ),
+        ({"row_conv": 3}, r"model.row_conv: expected 0 in a bidirectional network, got 3.*model.bidirectional=false"),
     ],
 )
-def test_what_does_not_fit_is_said(settings, said):
-    with pytest.raises(UsageError, match=said):
+def test_contradictory_settings_are_refused(settings, message):
+    with pytest.raises(UsageError, match=message):
         ModelConfig(**settings)
 
 
-def test_settings_of_before_these_networks_make_the_same_one():
-    """What an older checkpoint says of its network, the names of its weights, and its first weights from a seed."""
+def test_settings_of_an_older_checkpoint_build_the_same_network():
+    """The settings in an older checkpoint, the names of its weights, and the initial weights from a seed."""
     old = {"conv": "1d", "channels": [8], "kernels": [5], "strides": [2], "rnn_layers": 1, "rnn_size": 4}
     old |= {"bidirectional": True, "fc_layers": 1, "fc_size": 5, "dropout": 0.1, "freq_kernels": [41]}
     config = build(ModelConfig, ("its settings", old))
@@ -126,8 +128,8 @@ def test_settings_of_before_these_networks_make_the_same_one():
     assert float(state["output.weight"].double().sum()) == pytest.approx(-4.165524221, abs=1e-6)
 
 
-def test_parameters_of_the_paper_s_sizes():
-    """Paper §3.5 with 161 bins: 32 maps of 41 bins after two 2d convolutions are 1312 features a frame."""
+def test_two_2d_convolutions_give_the_features_of_the_paper():
+    """Paper §3.5 with 161 bins: 32 maps of 41 bins after two 2d convolutions are 1312 features per frame."""
     config = ModelConfig(conv="2d", channels=(32, 32), kernels=(11, 11), strides=(2, 1), rnn_layers=1, rnn_size=16)
     model = DeepSpeech2(config, 29, 161)
     assert model.rnns[0].project.in_features == 1312

@@ -18,18 +18,18 @@ def padded(lengths, width, fill=0.0):
     return x
 
 
-def walked(rows):
-    """Rows (T, C) of each utterance as Frames packs them: frame after frame."""
+def pack_by_hand(rows):
+    """Utterances (T, C) packed as `Frames` does it: for each frame in turn, the utterances that reach it."""
     return torch.stack([row[t] for t in range(max(map(len, rows))) for row in rows if t < len(row)])
 
 
-def alone(packed):
-    """Packed (M, C) as the rows of each utterance: what `walked` undoes."""
+def split_utterances(packed):
+    """The utterances (T, C) of packed rows (M, C); the inverse of `pack_by_hand`."""
     padded = Frames(LENGTHS).unpack(packed)
     return [row[:n] for row, n in zip(padded, LENGTHS.tolist(), strict=True)]
 
 
-def test_clipped_relu_is_flat_below_0_and_above_20():
+def test_clipped_relu_is_limited_to_0_and_20():
     assert clipped_relu(torch.tensor([-1.0, 3.0, 25.0])).tolist() == [0.0, 3.0, CLIP]
 
 
@@ -37,14 +37,14 @@ def test_clipped_relu_is_flat_below_0_and_above_20():
 def test_strided_length_counts_the_frames_of_a_same_convolution(stride):
     conv = nn.Conv1d(1, 1, 5, stride, 2)
     lengths = torch.arange(1, 14)
-    made = [conv(torch.zeros(1, 1, n)).shape[-1] for n in lengths.tolist()]
-    assert strided_length(lengths, stride).tolist() == made
+    expected = [conv(torch.zeros(1, 1, n)).shape[-1] for n in lengths.tolist()]
+    assert strided_length(lengths, stride).tolist() == expected
 
 
-def test_packed_is_frame_after_frame_and_padding_is_zero():
+def test_pack_orders_by_frame_and_unpack_pads_with_zeros():
     frames, x = Frames(LENGTHS), padded(LENGTHS, 3, fill=7.0)
     packed = frames.pack(x)
-    assert torch.equal(packed, walked([row[:n] for row, n in zip(x, LENGTHS.tolist(), strict=True)]))
+    assert torch.equal(packed, pack_by_hand([row[:n] for row, n in zip(x, LENGTHS.tolist(), strict=True)]))
     back = frames.unpack(packed)
     assert torch.equal(back, torch.where(x == 7.0, 0.0, x))
     assert torch.equal(frames.unpack(packed, steps_first=True), back.transpose(0, 1))
@@ -52,7 +52,7 @@ def test_packed_is_frame_after_frame_and_padding_is_zero():
     assert torch.equal(nn.utils.rnn.pack_padded_sequence(back, LENGTHS, batch_first=True).data, packed)
 
 
-def test_pack_has_the_gradient_of_taking_rows():
+def test_pack_has_the_gradient_of_selecting_rows():
     frames = Frames(LENGTHS)
     x = torch.randn(4, 9, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(frames.pack, (x,))
@@ -60,7 +60,7 @@ def test_pack_has_the_gradient_of_taking_rows():
 
 @pytest.mark.parametrize("layer", [Conv1d(6, 5, 3, 2), Conv2d(2, 3, 4, (3, 5), (2, 2))], ids=["1d", "2d"])
 @pytest.mark.parametrize("training", [True, False])
-def test_convolutions_never_see_padding(layer, training):
+def test_convolutions_ignore_padding(layer, training):
     torch.manual_seed(0)
     layer.train(training)
     layer.norm.reset_running_stats()
@@ -68,15 +68,15 @@ def test_convolutions_never_see_padding(layer, training):
     x = frames.pack(padded(LENGTHS, 6))
     y, out = layer(x, frames)
     assert out.lengths.tolist() == [5, 4, 4, 1] and len(y) == 14
-    # the rule by hand: each utterance alone through the convolution, one batch norm over all that comes out
-    made = []
-    for piece in alone(x):
+    # by hand: each utterance alone through the convolution, then one batch norm over all frames
+    outputs = []
+    for piece in split_utterances(x):
         if isinstance(layer, Conv1d):
-            made.append(layer.conv(piece.T.unsqueeze(0))[0].T)
+            outputs.append(layer.conv(piece.T.unsqueeze(0))[0].T)
         else:
             z = layer.conv(piece.view(len(piece), 3, 2).permute(2, 1, 0).unsqueeze(0))[0]
-            made.append(z.permute(2, 1, 0).reshape(z.shape[2], -1))
-    joined = walked(made).view(-1, layer.norm.num_features)
+            outputs.append(z.permute(2, 1, 0).reshape(z.shape[2], -1))
+    joined = pack_by_hand(outputs).view(-1, layer.norm.num_features)
     if training:
         joined = (joined - joined.mean(0)) / (joined.var(0, correction=0) + layer.norm.eps).sqrt()
     else:
@@ -101,18 +101,18 @@ def recurrent_layer(cell, inputs, size, *, bidirectional, norm=True):
 
 @pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("bidirectional", [True, False])
-def test_recurrent_is_equation_8_an_utterance_and_a_frame_at_a_time(cell, bidirectional, norm):
+def test_recurrent_is_equation_8_computed_frame_by_frame(cell, bidirectional, norm):
     inputs, size = 7, 6
     layer = recurrent_layer(cell, inputs, size, bidirectional=bidirectional, norm=norm)
     frames = Frames(LENGTHS)
     x = frames.pack(padded(LENGTHS, inputs))
     y = x @ layer.project.weight.T
-    if norm:  # over the valid frames of the whole batch and nothing else
+    if norm:  # over all valid frames of the batch
         y = (y - y.mean(0)) / (y.var(0, correction=0) + layer.norm.eps).sqrt() * layer.norm.weight + layer.norm.bias
     else:
         y = y + layer.project.bias
     expected = []
-    for piece in alone(y):
+    for piece in split_utterances(y):
         out = torch.zeros(len(piece), size)
         for d, matrix in enumerate(layer.recurrent):
             state = (torch.zeros(size),) * cell.states
@@ -120,15 +120,15 @@ def test_recurrent_is_equation_8_an_utterance_and_a_frame_at_a_time(cell, bidire
                 state = cell.step(piece[t], matrix @ state[0], state)
                 out[t] += state[0]
         expected.append(out)
-    torch.testing.assert_close(layer(x, frames), walked(expected), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(layer(x, frames), pack_by_hand(expected), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("bidirectional", [True, False])
 @pytest.mark.parametrize("key", [key for key, cell in CELLS.items() if cell.fused], ids="-".join)
-def test_a_fused_layer_is_the_same_layer(key, bidirectional, norm, training, monkeypatch):
-    """torch's fused kernels, here those of the processor, with the norm folded into the weights."""
+def test_the_fused_layer_gives_the_same_results(key, bidirectional, norm, training, monkeypatch):
+    """torch's fused kernels (here on the CPU), with the norm folded into the weights."""
     layer = recurrent_layer(CELLS[key], 7, 6, bidirectional=bidirectional, norm=norm).double().train(training)
     frames = Frames(LENGTHS)
     x = frames.pack(padded(LENGTHS, 7)).double().requires_grad_()
@@ -152,24 +152,24 @@ def test_row_convolution_is_equation_11_as_loops():
     layer, frames = RowConv(size, ahead), Frames(LENGTHS)
     x = frames.pack(padded(LENGTHS, size))
     expected = []
-    for h in alone(x):
+    for h in split_utterances(x):
         r = torch.zeros_like(h)
         for t in range(len(h)):
             for i in range(size):
                 for j in range(1, ahead + 2):
-                    if t + j - 1 < len(h):  # an utterance's own end, not that of the batch
+                    if t + j - 1 < len(h):  # the end of the utterance, not of the batch
                         r[t, i] += layer.weight[i, j - 1] * h[t + j - 1, i]
         expected.append(r)
-    torch.testing.assert_close(layer(x, frames), walked(expected), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(layer(x, frames), pack_by_hand(expected), rtol=1e-5, atol=1e-6)
     assert sum(p.numel() for p in layer.parameters()) == size * (ahead + 1)
 
 
-def test_row_convolution_has_its_gradient():
+def test_row_convolution_has_the_right_gradient():
     layer, frames = RowConv(3, 2).double(), Frames(torch.tensor([4, 1]))
     x = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x, _: layer(x, frames), (x, layer.weight))
 
 
-def test_dense_keeps_to_the_clip():
+def test_dense_output_is_clipped():
     y = Dense(4, 8)(100 * torch.randn(50, 4))
     assert y.shape == (50, 8) and y.min() >= 0 and y.max() <= CLIP

@@ -20,57 +20,59 @@ CASES = doctor_cases.add_edge_cases([
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
+def short_timing(monkeypatch):
     monkeypatch.setattr(doctor_ctc, "TIMED_S", 1e-9)
 
 
-def test_what_is_right_is_called_right():
-    findings = list(doctor_ctc.examine(CASES, 5, 0, "cpu"))
+def test_correct_losses_agree():
+    comparisons = list(doctor_ctc.compare_losses(CASES, 5, 0, "cpu"))
     losses = ["native", "torch"] if native.available() else ["torch"]
-    assert [(f.logits, f.precision, f.implementation) for f in findings] == [
+    assert [(f.logits, f.precision, f.implementation) for f in comparisons] == [
         (kind, precision, loss) for kind in ("random", "peaky") for precision in ("float32", "bfloat16")
         for loss in losses
     ]  # fmt: skip
-    assert all(f.agrees for f in findings if f.implementation == "native")
-    assert all(f.cost_error < 1e-6 and f.gradient_error < 5e-3 for f in findings)
-    assert all((f.defined, f.odd) == (2, 2) for f in findings)
+    assert all(f.agrees for f in comparisons if f.implementation == "native")
+    assert all(f.cost_error < 1e-6 and f.gradient_error < 5e-3 for f in comparisons)
+    assert all((f.invalid_ok, f.invalid) == (2, 2) for f in comparisons)
 
 
-def spoiled(how):
-    """A loss that is wrong in one way."""
+def make_wrong_loss(error):
+    """The loss with one kind of error."""
 
     def loss(logits, *others, **options):
         costs, verdicts = ctc(logits, *others, **options)
-        fine = verdicts == 0
+        ok = verdicts == 0
         return CtcCosts(*{
-            "cost": lambda: (costs * (1 + 3e-5 * fine), verdicts),
-            "nan": lambda: (torch.where(fine, math.nan * costs, costs), verdicts),
+            "cost": lambda: (costs * (1 + 3e-5 * ok), verdicts),
+            "nan": lambda: (torch.where(ok, math.nan * costs, costs), verdicts),
             "gradient": lambda: (costs + (logits - logits.detach()).nan_to_num(0)[0, 0, 0] * 3e-5, verdicts),
-            "verdict": lambda: (costs, verdicts.masked_fill(~fine, Verdict.IMPOSSIBLE)),
-            "odd gradient": lambda: (costs + torch.where(fine, 0, logits[0, :, 0]), verdicts),
+            "verdict": lambda: (costs, verdicts.masked_fill(~ok, Verdict.IMPOSSIBLE)),
+            "gradient of an invalid utterance": lambda: (costs + torch.where(ok, 0, logits[0, :, 0]), verdicts),
             "padding": lambda: (costs + (logits - logits.detach())[-1, 1, 0], verdicts),
-        }[how]())  # fmt: skip
+        }[error]())  # fmt: skip
 
     return loss
 
 
-@pytest.mark.parametrize("how", ["cost", "nan", "gradient", "verdict", "odd gradient", "padding"])
-def test_what_is_wrong_is_called_wrong(monkeypatch, how):
-    monkeypatch.setattr(doctor_ctc, "ctc", spoiled(how))
-    findings = [f for f in doctor_ctc.examine(CASES, 5, 0, "cpu") if f.logits == "random" and f.precision == "float32"]
-    assert findings and not any(f.agrees for f in findings)
+@pytest.mark.parametrize("error", ["cost", "nan", "gradient", "verdict", "gradient of an invalid utterance", "padding"])
+def test_a_wrong_loss_does_not_agree(monkeypatch, error):
+    monkeypatch.setattr(doctor_ctc, "ctc", make_wrong_loss(error))
+    comparisons = [
+        f for f in doctor_ctc.compare_losses(CASES, 5, 0, "cpu") if f.logits == "random" and f.precision == "float32"
+    ]
+    assert comparisons and not any(f.agrees for f in comparisons)
 
 
 def test_symbols_and_stride_come_from_the_experiment_or_the_options(tmp_path):
     rows = [{"id": "a", "num_frames": 90, "text": "abba"}]
-    cases, symbols = doctor_ctc.choose(CtcDoctorConfig(), rows, Ledger())
+    cases, symbols = doctor_ctc.choose_batch(CtcDoctorConfig(), rows, Ledger())
     assert symbols == 3 and cases[0].steps == 30
     (tmp_path / "tokens.txt").write_text("<blank>\n<space>\na\nb\nc\n")
     (tmp_path / "config.toml").write_text("[model]\nchannels = [8, 8]\nkernels = [3, 3]\nstrides = [2, 1]\n")
-    cases, symbols = doctor_ctc.choose(CtcDoctorConfig(vocab=str(tmp_path)), rows, Ledger())
+    cases, symbols = doctor_ctc.choose_batch(CtcDoctorConfig(vocab=str(tmp_path)), rows, Ledger())
     assert symbols == 5 and cases[0].steps == 45 and cases[0].labels.tolist() == [2, 3, 3, 2]
     config = CtcDoctorConfig(vocab=str(tmp_path / "tokens.txt"), stride=4, symbols=50)
-    cases, symbols = doctor_ctc.choose(config, rows, Ledger())
+    cases, symbols = doctor_ctc.choose_batch(config, rows, Ledger())
     assert symbols == 50 and cases[0].steps == 23
-    assert doctor_ctc.choose(CtcDoctorConfig(), None, Ledger())[1] == 29
-    assert doctor_ctc.choose(CtcDoctorConfig(vocab=str(tmp_path)), None, Ledger())[1] == 5
+    assert doctor_ctc.choose_batch(CtcDoctorConfig(), None, Ledger())[1] == 29
+    assert doctor_ctc.choose_batch(CtcDoctorConfig(vocab=str(tmp_path)), None, Ledger())[1] == 5

@@ -8,13 +8,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ds2cli import native
-from ds2cli.config.base import build, presets, read_toml, titles
+from ds2cli.config.base import build, preset_titles, presets, read_toml
 from ds2cli.config.model import ModelConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.errors import DataError, UsageError
 from ds2cli.nn.checkpoint import dump_model
 from ds2cli.nn.models.ds2 import DeepSpeech2
-from ds2cli.stages.model import NetworkSpec, find, layers, look_ahead, summary
+from ds2cli.stages.model import NetworkSpec, compute_look_ahead, find_network, list_layers, summarize_network
 from ds2cli.text.vocab import Vocab
 
 SMALL = {"rnn_size": 12, "rnn_layers": 2}
@@ -34,8 +34,8 @@ NETS = {
 }
 
 BIGRAMS, CHARACTERS = 700, 6000
-# millions of parameters, the tolerance (M), symbols; the paper says 35, 38, 68, 70, 80 and 100, and the widths it
-# states make the figures with a decimal; where it states none, the width was chosen to fit
+# parameters (millions), tolerance (millions), symbols. The paper gives 35, 38, 68, 70, 80 and 100; the widths it states
+# result in the figures with a decimal, and where it states none the width was chosen to fit
 PAPER = {
     "38m-rnn-1x2400": (38.9, 0.1, 29),
     "38m-rnn-3x1880": (38.7, 0.1, 29),
@@ -54,57 +54,60 @@ PAPER = {
 
 
 @pytest.mark.parametrize("name", presets())
-def test_a_preset_has_the_paper_s_parameters(name):
+def test_a_preset_has_the_parameters_of_the_paper(name):
     millions, tolerance, symbols = PAPER[name]
-    network = find(name, symbols, None, None)
-    total = summary(network, layers(network))["parameters"]
+    network = find_network(name, symbols, None, None)
+    total = summarize_network(network, list_layers(network))["parameters"]
     assert total / 1e6 == pytest.approx(millions, abs=tolerance)
     with torch.device("meta"):
         model = DeepSpeech2(network.config, symbols, 161)
     assert total == sum(p.numel() for p in model.parameters())
 
 
-def test_the_deployed_network_is_the_paper_s_above_its_first_layer():
+def test_the_deployed_network_matches_the_paper_above_its_first_layer():
     """5 h² + 4 h² + 20 h + h² + 6000 h = 80.9 M for h = 2560, and the input of the first layer (paper §7.4)."""
-    found = {layer.name: layer.mult_adds / 25 for layer in layers(find("mandarin-deployed", CHARACTERS, None, None))}
+    found = {
+        layer.name: layer.mult_adds / 25
+        for layer in list_layers(find_network("mandarin-deployed", CHARACTERS, None, None))
+    }
     first = 2560 * 41 * 32
     assert sum(n for name, n in found.items() if not name.startswith("conv")) - first == pytest.approx(80.9e6, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", presets())
-def test_a_preset_is_a_config_of_ds2_train_with_the_paper_s_optimiser(name):
+def test_a_preset_is_a_config_of_ds2_train_with_the_optimiser_of_the_paper(name):
     config = build(TrainConfig, (name, read_toml(name)))
     optim = config.optim
     assert (optim.method, optim.momentum, optim.clip, optim.lr_divisor) == ("sgd", 0.99, 400.0, 1.2)
     assert 1e-4 <= optim.lr <= 6e-4 and config.epochs == 20
-    assert config.units.kind == ("bigram" if "bigrams" in titles()[name] else "char")
+    assert config.units.kind == ("bigram" if "bigrams" in preset_titles()[name] else "char")
 
 
-def test_geometry_of_the_paper_s_front_ends():
-    """§3.5 with 161 bins: 161, 81, 41, 21 bins; 1312 features a frame after two layers, 2016 after three."""
-    found = layers(find("35m-conv-3x2d", None, None, None))
+def test_geometry_of_the_front_ends_of_the_paper():
+    """§3.5 with 161 bins: 161, 81, 41, 21 bins; 1312 features per frame after two layers, 2016 after three."""
+    found = list_layers(find_network("35m-conv-3x2d", None, None, None))
     assert [layer.shape for layer in found[:3]] == [(81, 32), (41, 32), (21, 96)]
     assert [layer.step_ms for layer in found[:3]] == [20, 20, 20]
-    assert layers(find("35m-conv-3x1d", None, None, None))[2].step_ms == 20
-    assert find("100m-rnn-7x2112", None, None, None).config.stride == 3
+    assert list_layers(find_network("35m-conv-3x1d", None, None, None))[2].step_ms == 20
+    assert find_network("100m-rnn-7x2112", None, None, None).config.stride == 3
 
 
 @pytest.mark.parametrize("config", NETS.values(), ids=NETS)
-def test_mult_adds_are_those_that_torch_counts(config, monkeypatch):
+def test_mult_adds_equal_the_flop_counter_of_torch(config, monkeypatch):
     monkeypatch.setattr(native, "available", lambda: False)
     model = DeepSpeech2(config, 6, 20).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.randn(1, 100, 20), torch.tensor([100]))
     network = NetworkSpec(config, 6, 20, 10.0)
-    assert summary(network, layers(network))["mult_adds_per_s"] * 2 == counter.get_total_flops()
+    assert summarize_network(network, list_layers(network))["mult_adds_per_s"] * 2 == counter.get_total_flops()
 
 
 @pytest.mark.parametrize("name", ["ahead", "dense"])
-def test_the_look_ahead_is_what_a_step_depends_on(name):
+def test_a_step_depends_on_the_look_ahead_and_no_further(name):
     torch.manual_seed(0)
     config = NETS[name]
     model = DeepSpeech2(config, 6, 20).eval()
-    ahead, stride, at = look_ahead(config), config.stride, 4
+    ahead, stride, at = compute_look_ahead(config), config.stride, 4
     assert ahead is not None
     x = torch.randn(1, 80, 20, requires_grad=True)
     model(x, torch.tensor([80]))[0][at].abs().sum().backward()
@@ -112,29 +115,29 @@ def test_the_look_ahead_is_what_a_step_depends_on(name):
     assert last == at * stride + ahead
 
 
-def test_both_directions_look_at_the_whole_utterance():
-    assert look_ahead(NETS["1d"]) is None
+def test_a_bidirectional_network_depends_on_the_entire_utterance():
+    assert compute_look_ahead(NETS["1d"]) is None
     network = NetworkSpec(NETS["1d"], 6, 20, 10.0)
-    assert summary(network, layers(network))["look_ahead_ms"] is None
+    assert summarize_network(network, list_layers(network))["look_ahead_ms"] is None
 
 
-def test_an_experiment_says_its_own_symbols_bins_and_hop(tmp_path):
+def test_symbols_bins_and_hop_default_to_those_of_the_experiment(tmp_path):
     config = NETS["ahead"]
     state = DeepSpeech2(config, 4, 5).state_dict()
     data = dump_model(state, config, Vocab(("<blank>", " ", "a", "b")), {"hop_ms": 12.5}, {})
     (tmp_path / "best.safetensors").write_bytes(data)
-    assert find(str(tmp_path), None, None, None) == NetworkSpec(config, 4, 5, 12.5)
-    assert find(str(tmp_path / "best.safetensors"), 9, None, 10.0) == NetworkSpec(config, 9, 5, 10.0)
+    assert find_network(str(tmp_path), None, None, None) == NetworkSpec(config, 4, 5, 12.5)
+    assert find_network(str(tmp_path / "best.safetensors"), 9, None, 10.0) == NetworkSpec(config, 9, 5, 10.0)
 
 
-def test_what_is_no_network_is_said(tmp_path):
-    with pytest.raises(DataError, match="no trained network there"):
-        find(str(tmp_path), None, None, None)
+def test_a_missing_or_wrong_network_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="no trained network found"):
+        find_network(str(tmp_path), None, None, None)
     with pytest.raises(UsageError, match="did you mean 'english-icml'"):
-        find("english-icm", None, None, None)
+        find_network("english-icm", None, None, None)
     (tmp_path / "c.toml").write_text("[model]\ncel = 'gru'")
     with pytest.raises(UsageError, match="did you mean 'cell'"):
-        find(str(tmp_path / "c.toml"), None, None, None)
+        find_network(str(tmp_path / "c.toml"), None, None, None)
 
 
 def test_showing_a_network_loads_no_numba():
