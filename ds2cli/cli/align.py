@@ -15,9 +15,10 @@ from ds2cli.manifest import Row
 
 @with_config(AlignConfig)
 def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
-    """Find out when each word of IN's texts was said; write OUT's rows with `words`, `align_logprob` and `ctc_cost`.
+    """Align each text of IN with its speech (forced alignment): find the start and end time of each word.
 
-    Rows that have an `emission` need no network; others are run through that of EXP.
+    The rows of OUT get `words` (s), `align_logprob` and `ctc_cost` (nats). Rows with an `emission` are aligned without
+    the network; the others need features.
 
     Example: ds2 align exp/base data/test.emit.jsonl data/test.ali.jsonl --ctm exp/base/test.ctm
     """

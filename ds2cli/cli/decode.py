@@ -12,16 +12,16 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
 from ds2cli.manifest import Row
 
-OF_TUNE = ("tune_speed", "plot", "seed", "alphas", "betas", "unknowns", "unknown_letters")
-"""Settings that say nothing without --tune."""
+TUNE_OPTIONS = ("tune_speed", "plot", "seed", "alphas", "betas", "unknowns", "unknown_letters")
+"""Settings that only apply with --tune."""
 
 
 @with_config(DecodeConfig)
 def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
-    """Find the text of each utterance of IN; write OUT's rows with `pred_text` and `pred_score`.
+    """Decode each utterance of IN to text; write its row to OUT with `pred_text` and `pred_score`.
 
-    Rows that have an `emission` need no network; others are run through that of EXP while the ones before them are
-    searched, and --emissions keeps what it says of them, so that decoding again needs no network.
+    Rows with an `emission` are decoded without the network; the others need features, and the network computes their
+    emissions while earlier ones are searched. --emissions stores these, so that decoding again skips the network.
 
     Example: ds2 decode exp/base data/test.jsonl exp/base/test.jsonl --lm exp/lm/3gram.bin --nbest 10
 
@@ -37,10 +37,10 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
 
         tune(config, exp, in_, out)
         return
-    usual = DecodeConfig()
-    for name in OF_TUNE:
-        if getattr(config, name) != getattr(usual, name):
-            raise UsageError(f"--{name.replace('_', '-')} is of --tune")
+    defaults = DecodeConfig()
+    for name in TUNE_OPTIONS:
+        if getattr(config, name) != getattr(defaults, name):
+            raise UsageError(f"--{name.replace('_', '-')} only applies with --tune")
     resolved = resolve_settings(config, exp, ui.warn)
     experiment = Experiment(exp)
     search = build_search(resolved, experiment, ui.warn)
@@ -50,8 +50,6 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
     ark = archive_path(config.emissions, out) if config.emissions is not None else None
 
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
-        made = stage.run(resolved, rows, ledger, experiment, search, ark=ark)
-        # whoever reads the pipe opens the archive at once, and it appears with the last row
-        return iter(list(ui.progress(made, "decode"))) if ark and out == "-" else made
+        return stage.run(resolved, rows, ledger, experiment, search, ark=ark)
 
-    filter_rows("decode", resolved, in_, out, needs=("id",), run=run)
+    filter_rows("decode", resolved, in_, out, needs=("id",), run=run, whole=ark is not None)

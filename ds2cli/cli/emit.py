@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ds2cli import ui
 from ds2cli.cli.lib.filter import filter_rows
 from ds2cli.cli.lib.options import Exp, In, Out, with_config
 from ds2cli.config.emit import EmitConfig
@@ -14,9 +13,10 @@ from ds2cli.manifest import Row
 
 @with_config(EmitConfig)
 def emit(config: EmitConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
-    """Run the network of EXP over IN's features; write OUT's rows with `emission`, `num_steps` and `step_s`.
+    """Compute emissions: run the network of EXP over the features of IN.
 
-    Decoding many times, aligning and tuning then need no network.
+    The rows of OUT get `emission` (its place in the archive), `num_steps` and `step_s`. `ds2 decode`, `ds2 align` and
+    tuning read them instead of running the network.
 
     Example: ds2 emit exp/base data/dev.feats.jsonl data/dev.emit.jsonl --dir data/emissions
     """
@@ -27,8 +27,6 @@ def emit(config: EmitConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
     experiment, ark = Experiment(exp), archive_path(config.dir, out)
 
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
-        made = stage.run(rows, ledger, experiment, ark, config.max_bad)
-        # whoever reads the pipe opens the archive at once, and it appears with the last row
-        return iter(list(ui.progress(made, "emit"))) if out == "-" else made
+        return stage.run(rows, ledger, experiment, ark, config.max_bad)
 
-    filter_rows("emit", config, in_, out, needs=("id", "feats"), run=run)
+    filter_rows("emit", config, in_, out, needs=("id", "feats"), run=run, whole=True)

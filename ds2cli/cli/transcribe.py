@@ -18,12 +18,12 @@ from ds2cli.drops import Ledger
 def transcribe(
     config: TranscribeConfig,
     exp: Exp,
-    audio: Annotated[list[str], typer.Argument(metavar="AUDIO…", help="Files, folders, - for a pipe.")],
+    audio: Annotated[list[str], typer.Argument(metavar="AUDIO…", help="Audio files and folders; - is standard input.")],
 ) -> None:
-    """Write the text of recordings: one line a file, its name first when there are several.
+    """Transcribe recordings: print the text of each, one line per file, after the file name if there are several.
 
-    Any sample rate and format; several channels are mixed. --lm, --alpha, … are those of `ds2 decode`. With --partials
-    the text as it grew comes first, a line a change, after the seconds that had been searched.
+    Recordings may have any format and sample rate; channels are mixed. --lm, --alpha, … work as in `ds2 decode`.
+    --partials also prints the text as it grows: one line per change, after the seconds of audio searched so far.
 
     Example: ds2 transcribe exp/base meeting.mp3 voicemail/ --lm exp/base/lm.bin --json
     """
@@ -32,22 +32,17 @@ def transcribe(
     from ds2cli.stages import transcribe as stage
 
     resolved, experiment, ledger = resolve_settings(config, exp, ui.warn), Experiment(exp), Ledger()
-    rows = list(stage.rows_of(audio))
+    rows = list(stage.list_recordings(audio))
     search = build_search(resolved, experiment, ui.warn)
-
-    def narrow(name: str, rate: int, wanted: int) -> None:
-        lacks = f"nothing above {rate / 2000:g} kHz, the network learned from up to {wanted / 2000:g}"
-        ui.warn(f"{name}: {rate} Hz has {lacks}: expect much worse text")
-
-    with closing(stage.run(resolved, rows, ledger, experiment, search, narrow)) as found:
-        for row in ui.progress(ledger.keep(found), "transcribe", len(rows), "file"):
+    with closing(stage.run(resolved, rows, ledger, experiment, search, ui.warn)) as transcribed:
+        for row in ui.progress(ledger.count_kept(transcribed), "transcribe", len(rows), "file"):
             if config.json:
-                ui.say(manifest.dump(row).rstrip("\n"))
+                ui.echo(manifest.format_row(row).rstrip("\n"))
                 continue
             name = "" if len(rows) == 1 else f"{row['audio_filepath']}\t"
             for partial in row.get("partials", []):
-                ui.say(f"{name}{partial['end']:.2f}\t{partial['text']}")
-            ui.say(f"{name}{row['pred_text']}")
+                ui.echo(f"{name}{partial['end']:.2f}\t{partial['text']}")
+            ui.echo(f"{name}{row['pred_text']}")
     if ledger.rows or config.dropped:
         report_drops("transcribe", config, "-", ledger)
-    ledger.refuse("transcribe", config.max_bad)
+    ledger.enforce_max_bad("transcribe", config.max_bad)

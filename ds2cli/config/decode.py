@@ -2,87 +2,109 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from ds2cli.config.base import StageConfig, setting
 
-WEIGHTS = {"alpha": 0.8, "beta": 1.0, "unknown": -4.0, "unknown_letter": -1.0}
-"""What the weights of a language model are when nobody says."""
 
-LIMITS = {"beam": 64, "beam_gap": 20.0, "prune_mass": 0.99, "prune_top": 40}
-"""What the search leaves out when nobody says."""
-
-TUNED = {**WEIGHTS, **LIMITS}
-"""All that `--tune` may find, and EXP/decode.toml may hold."""
+def weight(default: float, help: str, min: float | None = None, max: float | None = None) -> Any:
+    """Declare a weight of the search: None until resolved, then the tuned value in EXP/decode.toml, else `default`."""
+    return _tunable("weight", default, help, min, max)
 
 
-def _tuned(name: str) -> str:
-    return f"[default: as in EXP/decode.toml, else {TUNED[name]:g}]."
+def limit(default: float, help: str, min: float | None = None, max: float | None = None) -> Any:
+    """Declare a pruning limit of the search, with a default like that of a `weight`."""
+    return _tunable("limit", default, help, min, max)
+
+
+def _tunable(kind: str, default: float, help: str, min: float | None, max: float | None) -> Any:
+    metadata = setting(None, help=f"{help} [default: tuned value or {default:g}].", min=min, max=max).metadata
+    return field(default=None, metadata={**metadata, "kind": kind, "untuned": default})
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig(StageConfig):
-    """Search the text of each utterance: Q = log p_ctc + alpha log p_lm + beta words (Deep Speech 2, equation 12)."""
+    """Search for the text of each utterance by Q = log p_ctc + alpha log p_lm + beta words (DS2, equation 12)."""
 
     lm: str | None = setting(
-        None, help="Language model of words or characters: ARPA, or a KenLM binary, which is mapped [default: none]."
+        None, help="Language model of words, characters or tokens: ARPA or KenLM binary [default: none]."
     )
-    alpha: float | None = setting(None, help=f"Weight of the model {_tuned('alpha')}", min=0)
-    beta: float | None = setting(None, help=f"Bonus a word, nats {_tuned('beta')}")
-    unknown: float | None = setting(None, help=f"Added for a word the model does not know, nats {_tuned('unknown')}")
-    unknown_letter: float | None = setting(
-        None, help=f"Added for each symbol of it that no known word goes on with, nats {_tuned('unknown_letter')}"
+    alpha: float | None = weight(0.8, "Language-model weight", min=0)
+    beta: float | None = weight(1.0, "Word insertion bonus (nats per word)")
+    unknown: float | None = weight(-4.0, "Penalty per word unknown to the language model (nats)")
+    unknown_letter: float | None = weight(
+        -1.0, "Penalty per letter of an unknown word after its longest prefix found in a known word (nats)"
     )
-    closed: bool = setting(False, help="Write only words that the model knows.")
-    lexicon: str | None = setting(None, help="File of words, one a line: write only these [default: any].")
+    closed: bool = setting(False, help="Write only words of the language model.")
+    lexicon: str | None = setting(
+        None, help="File of the words that may be written, one per line [default: every word]."
+    )
     hotwords: str | None = setting(
-        None,
-        help="File of phrases to prefer, one a line, a tab and its own weight behind it if need be [default: none].",
+        None, help="Hotwords: file of phrases whose score is boosted, one per line, or phrase TAB nats."
     )
-    hotword_weight: float = setting(
-        8.0, help="Added for a phrase of --hotwords each time it is said, nats; below 0 to avoid it."
+    hotword_weight: float = setting(8.0, help="Boost per occurrence of a hotword (nats); negative to suppress it.")
+    sentence_end: bool = setting(True, help="Let the language model score the end of the sentence.")
+    beam: int | None = limit(64, "Beam width: hypotheses kept per step", min=1, max=100000)
+    beam_gap: float | None = limit(20.0, "Drop hypotheses that score this far below the best (nats)", min=0)
+    prune_mass: float | None = limit(
+        0.99, "Per step, try the fewest symbols whose probabilities add up to this", min=0, max=1
     )
-    sentence_end: bool = setting(True, help="Let the model score the end of the sentence.")
-    beam: int | None = setting(None, help=f"Hypotheses kept a step {_tuned('beam')}", min=1, max=100000)
-    beam_gap: float | None = setting(
-        None, help=f"Drop hypotheses this far behind the best, nats {_tuned('beam_gap')}", min=0
+    prune_top: int | None = limit(40, "Per step, try at most this many symbols", min=1)
+    prune_logp: float | None = setting(
+        None, help="Per step, skip symbols below this log-probability (nats) [default: none].", max=0
     )
-    prune_mass: float | None = setting(
-        None, help=f"Try the fewest symbols of a step that have this probability {_tuned('prune_mass')}", min=0, max=1
+    greedy: bool = setting(False, help="Greedy decoding: take the best path, without a beam search.")
+    nbest: int = setting(
+        0, help="Write this many hypotheses as `nbest`: text, score, am, lm (nats).", min=0, max=100000
     )
-    prune_top: int | None = setting(None, help=f"Try at most so many symbols of a step {_tuned('prune_top')}", min=1)
-    prune_logp: float | None = setting(None, help="Try no symbol below this log-probability (nats).", max=0)
-    greedy: bool = setting(False, help="Take the best path instead of searching.")
-    nbest: int = setting(0, help="Write so many hypotheses as `nbest`: text, score, am, lm (nats).", min=0, max=100000)
-    timestamps: bool = setting(False, help="Write when each word was said, as `pred_words`.")
+    timestamps: bool = setting(False, help="Write the start and end time of each word as `pred_words` (s).")
     partials: float | None = setting(
-        None, help="Search in pieces this long (s), and write as `partials` what the text was after each.", min=0.001
+        None, help="Search in pieces of this length (s) and write the text after each as `partials`.", min=0.001
     )
-    nj: int = setting(1, help="Threads that search.", min=1)
+    nj: int = setting(1, help="Search threads.", min=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeConfig(SearchConfig):
-    """Search, or tune what the search weighs."""
+    """Decode emissions, or tune the weights of the search."""
 
     emissions: str | None = setting(
-        None, help="Keep the log-probabilities of rows that have none in an archive in this folder, as ds2 emit does."
+        None, help="Folder for an archive of the emissions computed for rows without one, as in `ds2 emit`."
     )
-    tune: bool = setting(False, help="Find the weights on IN, which has texts; EXP/decode.toml keeps them.")
-    tune_speed: bool = setting(False, help="With --tune: then find the narrowest beam and pruning that lose nothing.")
+    tune: bool = setting(
+        False, help="Find the weights with the fewest errors on IN (rows need `text`); EXP/decode.toml keeps them."
+    )
+    tune_speed: bool = setting(
+        False, help="With --tune: then find the tightest beam and pruning limits that add no errors."
+    )
     plot: str | None = setting(
         None, help="With --tune: PNG of the error rates around the best weights [default: EXP/decode.png]."
     )
-    seed: int = setting(0, help="With --tune: of the resampling that the interval comes from.", min=0)
-    alphas: tuple[float, ...] = setting((0.4, 0.8, 1.2, 1.6), help="Each alpha that --tune starts from.")
-    betas: tuple[float, ...] = setting((-1.0, 1.0, 3.0), help="Each beta that --tune starts from.")
-    unknowns: tuple[float, ...] = setting((-1.0, -4.0, -8.0), help="Each unknown that --tune starts from.")
-    unknown_letters: tuple[float, ...] = setting((0.0, -1.0, -2.0), help="Each unknown_letter that --tune starts from.")
+    seed: int = setting(0, help="With --tune: seed of the bootstrap.", min=0)
+    alphas: tuple[float, ...] = setting((0.4, 0.8, 1.2, 1.6), help="With --tune: values of alpha in the first grid.")
+    betas: tuple[float, ...] = setting((-1.0, 1.0, 3.0), help="With --tune: values of beta in the first grid.")
+    unknowns: tuple[float, ...] = setting((-1.0, -4.0, -8.0), help="With --tune: values of unknown in the first grid.")
+    unknown_letters: tuple[float, ...] = setting(
+        (0.0, -1.0, -2.0), help="With --tune: values of unknown_letter in the first grid."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TranscribeConfig(SearchConfig):
-    """From recordings to text in one command."""
+    """Transcribe recordings in one command."""
 
-    json: bool = setting(False, help="Write JSON lines: id, audio_filepath, duration, pred_text, pred_score, …")
-    channel: str = setting("mix", help="Channel of a file with several: mix (their mean) or a number from 0.")
+    json: bool = setting(False, help="Write JSON Lines: id, audio_filepath, duration, pred_text, pred_score, …")
+    channel: str = setting("mix", help="Channel of a multi-channel file: `mix` (their mean) or a number from 0.")
+
+
+def _untuned(kind: str) -> Mapping[str, float]:
+    return {f.name: f.metadata["untuned"] for f in fields(SearchConfig) if f.metadata.get("kind") == kind}
+
+
+WEIGHTS = _untuned("weight")
+"""Defaults of the weights by name, as the fields above declare them; they apply only with a language model."""
+
+LIMITS = _untuned("limit")
+"""Defaults of the pruning limits by name, as the fields above declare them."""

@@ -9,6 +9,6 @@ from ds2cli.config.base import StageConfig, setting
 
 @dataclass(frozen=True, kw_only=True)
 class EmitConfig(StageConfig):
-    """Compute the log-probabilities of each step."""
+    """Compute emissions: the network's log-probabilities of each step."""
 
-    dir: str | None = setting(None, help="Folder for the archive [default: emissions/ beside OUT].")
+    dir: str | None = setting(None, help="Folder for the archive [default: emissions/ next to OUT].")

@@ -1,1 +1,1 @@
-"""Error rates and the reports made of them."""
+"""Error rates, their reports and plots."""

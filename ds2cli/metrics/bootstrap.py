@@ -1,7 +1,7 @@
-"""How far an error rate would differ on other utterances of the same kind: the bootstrap (Bisani & Ney 2004).
+"""Confidence intervals of error rates by the bootstrap over utterances (Bisani & Ney 2004).
 
-Utterances are drawn with replacement, as many as there are, again and again; the rates of the draws are the
-distribution. Letters: N utterances, R draws.
+Each draw resamples N of the N utterances with replacement; the error rates of the draws approximate the distribution
+of the rate over test sets of this kind. Letters: N utterances, R draws.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 
 DRAWS = 1000
 LEVEL = 0.95
-_CELLS = 1 << 22
+_BLOCK_CELLS = 1 << 22
 
 
 def draw_rates(each: NDArray[np.int64], seed: int, draws: int = DRAWS) -> NDArray[np.float64]:
-    """The error rate of every draw, (R,) in percent; the same seed draws the same utterances of sets of one size.
+    """The error rate of each draw: (R,) float64, percent.
 
-    each: (N, 2) errors and length of each utterance.  A draw without any words has no errors either: rate 0.
+    The same seed draws the same utterances from sets of the same size. A draw without any words has the rate 0.
+    each: (N, 2) int64, errors and reference length of each utterance.
     """
     rng = np.random.default_rng(seed)
     sums = np.empty((draws, 2))
-    block = max(1, _CELLS // max(1, len(each)))
+    block = max(1, _BLOCK_CELLS // max(1, len(each)))
     for begin in range(0, draws, block):
         size = min(block, draws - begin)
         sums[begin : begin + size] = each[rng.integers(0, len(each), (size, len(each)))].sum(axis=1)
@@ -29,11 +30,14 @@ def draw_rates(each: NDArray[np.int64], seed: int, draws: int = DRAWS) -> NDArra
 
 
 def interval(rates: NDArray[np.float64], level: float = LEVEL) -> tuple[float, float]:
-    """The range that `level` of the draws lie in, as many below it as above (percent)."""
+    """The central interval that contains the share `level` of the draws (percent)."""
     low, high = np.quantile(rates, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
 def share_better(rates: NDArray[np.float64], others: NDArray[np.float64]) -> float:
-    """Of draws of the same utterances, the share in which the first system has the lower rate; ties are half."""
+    """The share of draws in which the first system has the lower rate; ties count half.
+
+    rates, others: (R,) rates of two systems on the same draws.
+    """
     return float((rates < others).mean() + 0.5 * (rates == others).mean())

@@ -1,4 +1,4 @@
-"""How a training went, as a picture."""
+"""Plot the learning curves of a training run."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ds2cli.io import open_out_bytes
 
 Row = Mapping[str, Any]
 
-PANELS = (("loss", "loss (nats a label)"), ("dev", "dev error rate (%)"), ("lr", "learning rate"))
+PANELS = (("loss", "loss (nats per label)"), ("dev", "dev error rate (%)"), ("lr", "learning rate"))
 
 
 def draw(path: str, title: str, rows: Sequence[Row]) -> None:
-    """Write loss, dev error rates and learning rate over the epochs to a PNG, whole or not at all.
+    """Plot loss, dev error rates and learning rate over the epochs to a PNG, which is written completely or not at all.
 
-    rows: those of train.jsonl. matplotlib must be installed (`metrics.heatmap.can_draw`).
+    rows: the rows of train.jsonl. matplotlib must be installed (`metrics.heatmap.can_draw`).
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -25,8 +25,8 @@ def draw(path: str, title: str, rows: Sequence[Row]) -> None:
     epochs = [row["epoch"] for row in rows]
     for axes, (name, label) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
         lines = {"dev_wer": "WER", "dev_cer": "CER"} if name == "dev" else {name: ""}
-        for field, of in lines.items():
-            axes.plot(epochs, [_number(row.get(field)) for row in rows], marker=".", label=of)
+        for field, legend in lines.items():
+            axes.plot(epochs, [_nan_if_none(row.get(field)) for row in rows], marker=".", label=legend)
         if name == "dev":
             axes.legend(frameon=False)
             axes.set_ylim(bottom=0)
@@ -40,5 +40,5 @@ def draw(path: str, title: str, rows: Sequence[Row]) -> None:
         figure.savefig(f, format="png", dpi=110, metadata={"Software": None})
 
 
-def _number(value: float | None) -> float:
+def _nan_if_none(value: float | None) -> float:
     return float("nan") if value is None else value

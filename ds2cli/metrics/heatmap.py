@@ -1,4 +1,4 @@
-"""Error rates over two settings as a picture. Letters: R rows, C columns."""
+"""Plot error rates over two settings as a heat map. Letters: R rows, C columns."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from numpy.typing import NDArray
 
 from ds2cli.io import open_out_bytes
 
-NEEDS = "matplotlib is not installed (pip install 'ds2cli[plots]')"
+INSTALL_HINT = "matplotlib is not installed (pip install 'ds2cli[plots]')"
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Rates (R, C) in percent for the values of two settings; `best` is the (row, column) of the chosen point."""
+    """Error rates for the values of two settings.
 
-    down: str
-    across: str
+    row_name, column_name: the settings.  rows, columns: their values.  rates: (R, C) float64, percent.
+    best: (row, column) of the chosen point.
+    """
+
+    row_name: str
+    column_name: str
     rows: Sequence[float]
     columns: Sequence[float]
     rates: NDArray[np.float64]
@@ -27,23 +31,23 @@ class Panel:
 
 
 def can_draw() -> bool:
-    """Whether what draws is installed."""
+    """Whether matplotlib is installed."""
     return importlib.util.find_spec("matplotlib") is not None
 
 
 def draw(path: str, title: str, panels: Sequence[Panel]) -> None:
-    """Write the panels beside each other to a PNG, which appears whole or not at all; `can_draw` must be true."""
+    """Plot the panels side by side to a PNG, which is written completely or not at all; `can_draw` must be true."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4 * len(panels), 5.2), layout="constrained")
     figure.suptitle(title)
     low = min(float(panel.rates.min()) for panel in panels)
-    # beyond twice the best rate it does not matter how bad a point is
+    # rates beyond twice the best one need no colours of their own
     high = min(2 * low + 1, max(float(panel.rates.max()) for panel in panels))
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         image = axes.imshow(panel.rates, cmap="viridis_r", vmin=low, vmax=max(high, low + 0.1), aspect="auto")
-        axes.set_xlabel(panel.across)
-        axes.set_ylabel(panel.down)
+        axes.set_xlabel(panel.column_name)
+        axes.set_ylabel(panel.row_name)
         axes.set_xticks(range(len(panel.columns)), [f"{value:g}" for value in panel.columns])
         axes.set_yticks(range(len(panel.rows)), [f"{value:g}" for value in panel.rows])
         for (row, column), rate in np.ndenumerate(panel.rates):

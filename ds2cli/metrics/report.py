@@ -1,4 +1,4 @@
-"""What a scored set is told in: Kaldi's summary lines, the worst utterances word by word, the commonest mistakes."""
+"""The report of a scored set: Kaldi's summary lines, the worst utterances word by word, the most frequent errors."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ds2cli.metrics.causes import NOTHING, Causes, shown
+from ds2cli.metrics.causes import NOTHING, Causes, format_unit
 from ds2cli.metrics.oracle import Oracle
 from ds2cli.metrics.wer import UNITS, Counts, EditStep, align, count
 
 RATE_NAMES = {"word": "WER", "char": "CER"}
 
 Errors = Sequence[Mapping[str, Any]]
-"""The errors of an utterance with their causes, as a row carries them."""
+"""The field `errors` of a row: the errors of an utterance with their causes."""
 
 
 def rate_line(name: str, counts: Counts) -> str:
@@ -25,9 +25,9 @@ def rate_line(name: str, counts: Counts) -> str:
 
 
 def utterance_lines(name: str, steps: Sequence[EditStep], errors: Errors | None = None) -> list[str]:
-    """Four rows of one alignment as Kaldi's per_utt: ref, hyp, op (C S I D) and their counts.
+    """The alignment of an utterance in the four lines of Kaldi's per_utt: ref, hyp, op (C S I D) and their counts.
 
-    errors: of its steps that are no hits, in order; they make a fifth row with the cause of each.
+    errors: one for each step that is not a hit, in order; they add a fifth line with their causes.
     """
     ref = [NOTHING if r is None else r for r, _ in steps]
     hyp = [NOTHING if h is None else h for _, h in steps]
@@ -47,11 +47,11 @@ def utterance_lines(name: str, steps: Sequence[EditStep], errors: Errors | None 
 
 @dataclass
 class Report:
-    """Counts of a whole set; `add` one utterance at a time, then read `lines`.
+    """Error counts of a set; `add` one utterance at a time, then read `lines`.
 
-    units: what to count, of "word" and "char"; the first is the one utterances are ranked and aligned by.
-    worst: how many of the worst utterances to keep.  confusions: how many of the commonest mistakes to show.
-    why: whether to show the causes of errors, and the best of N hypotheses for several N.
+    units: "word", "char" or both; utterances are ranked and aligned by the first.
+    worst: number of the worst utterances to keep.  confusions: number of the most frequent errors to show.
+    why: whether to show the causes of errors, and the oracle error rate for several N.
     """
 
     units: Sequence[str] = ("word", "char")
@@ -65,7 +65,7 @@ class Report:
     missing: int = 0
     causes: Causes = field(default_factory=Causes)
     oracle: Oracle = field(default_factory=Oracle)
-    _mistakes: Counter[EditStep] = field(default_factory=Counter)
+    _confusions: Counter[EditStep] = field(default_factory=Counter)
     _worst: list[tuple[int, int, str, str, str, Errors | None]] = field(default_factory=list)
 
     def add(
@@ -78,9 +78,9 @@ class Report:
         nbest: Sequence[str] | None = None,
         errors: Errors | None = None,
     ) -> Counts:
-        """Score one utterance; without a hypothesis all of it is deleted. Returns its counts in the first unit.
+        """Score one utterance and return its counts in the first unit; None as the hypothesis deletes all of it.
 
-        nbest: hypotheses to choose the best of; without them it is `hyp`.  errors: with their causes.
+        nbest: hypotheses for the oracle error rate, by default `hyp` alone.  errors: with their causes.
         """
         self.sentences += 1
         self.missing += hyp is None
@@ -89,28 +89,28 @@ class Report:
         for unit, counts in counted.items():
             self.totals[unit] = self.totals.get(unit, Counts()) + counts
             if group is not None:
-                of_group = self.groups.setdefault(group, {})
-                of_group[unit] = of_group.get(unit, Counts()) + counts
+                totals = self.groups.setdefault(group, {})
+                totals[unit] = totals.get(unit, Counts()) + counts
         first = counted[self.units[0]]
         split = UNITS[self.units[0]]
         self.oracle.add([count(split(ref), split(text)) for text in nbest] if nbest else [first])
         self.causes.add(errors or [])
         self.wrong += first.errors > 0
         if self.confusions and first.errors:
-            self._mistakes.update(step for step in self._align(ref, hyp) if step[0] != step[1])
+            self._confusions.update(step for step in self._align(ref, hyp) if step[0] != step[1])
         if self.worst and first.errors:
-            # the count down keeps the earlier of two equals, and no two entries are ever compared by their text
+            # the negative count keeps the earlier of two equals, and entries are never compared by their text
             heapq.heappush(self._worst, (first.errors, -self.sentences, name, ref, hyp, errors))
             if len(self._worst) > self.worst:
                 heapq.heappop(self._worst)
         return first
 
     def counts(self, unit: str) -> Counts:
-        """The counts of the whole set in `unit`."""
+        """The counts of the set in `unit`."""
         return self.totals.get(unit, Counts())
 
     def summary(self) -> Iterator[str]:
-        """The lines of Kaldi's compute-wer, one rate for each unit; then that of the best of N hypotheses."""
+        """Yield the lines of Kaldi's compute-wer, one rate per unit, then the oracle error rate."""
         for unit in self.units:
             yield rate_line(RATE_NAMES[unit], self.counts(unit))
         rate = 100.0 * self.wrong / self.sentences if self.sentences else 0.0
@@ -122,7 +122,7 @@ class Report:
             yield f"{rate_line(name, counts)} best of {n}"
 
     def lines(self) -> Iterator[str]:
-        """The summary, then the groups, the causes, the commonest mistakes and the worst utterances, as asked for."""
+        """Yield the summary, then the configured parts: groups, causes, most frequent errors, worst utterances."""
         yield from self.summary()
         for group, totals in sorted(self.groups.items()):
             for unit in self.units:
@@ -130,11 +130,11 @@ class Report:
         if self.why and self.causes.totals:
             yield ""
             yield from self.causes.lines()
-        if self._mistakes:
+        if self._confusions:
             yield ""
-            commonest = sorted(self._mistakes.items(), key=lambda m: (-m[1], str(m[0])))[: self.confusions]
-            for (ref, hyp), times in commonest:
-                yield f"{times:5d}  {shown(ref)} -> {shown(hyp)}"
+            frequent = sorted(self._confusions.items(), key=lambda m: (-m[1], str(m[0])))[: self.confusions]
+            for (ref, hyp), times in frequent:
+                yield f"{times:5d}  {format_unit(ref)} -> {format_unit(hyp)}"
         for _, _, name, ref, hyp, errors in sorted(self._worst, key=lambda w: w[:2], reverse=True):
             yield ""
             yield from utterance_lines(name, self._align(ref, hyp), errors if self.why else None)

@@ -1,4 +1,4 @@
-"""Error counts over text, and the rate they make."""
+"""Word and character error rates: count the edits between reference and hypothesis."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from ds2cli.kernels.edit import edit_counts, edit_ops
 
 EditStep = tuple[str | None, str | None]
-"""One step of an alignment: the unit of the reference and of the hypothesis; None is an insertion or a deletion."""
+"""One step of an alignment: reference unit and hypothesis unit; None on the empty side of an insertion or deletion."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Edit operation counts; they add up over utterances."""
+    """Counts of edit operations; they add up over utterances."""
 
     hits: int = 0
     subs: int = 0
@@ -25,7 +25,7 @@ class Counts:
 
     @property
     def total(self) -> int:
-        """Reference length, in units."""
+        """Length of the reference in units."""
         return self.hits + self.subs + self.dels
 
     @property
@@ -35,7 +35,7 @@ class Counts:
 
     @property
     def rate(self) -> float:
-        """Error rate in percent; an empty reference gives 0, or infinity when anything was inserted."""
+        """Error rate in percent; for an empty reference 0, or infinity if the hypothesis is not empty."""
         if not self.total:
             return float("inf") if self.errors else 0.0
         return 100.0 * self.errors / self.total
@@ -45,12 +45,12 @@ class Counts:
 
 
 def words(text: str) -> list[str]:
-    """The units of a word error rate: what stands between white space."""
+    """Split into the units of the word error rate, at white space."""
     return text.split()
 
 
 def characters(text: str) -> list[str]:
-    """The units of a character error rate: every character, with one space between words counted as one."""
+    """Split into the units of the character error rate: every character, and one space between words."""
     return list(" ".join(text.split()))
 
 
@@ -59,16 +59,16 @@ UNITS = {"word": words, "char": characters}
 
 def count(ref: Sequence[str], hyp: Sequence[str]) -> Counts:
     """Count the edits that turn the units `ref` into the units `hyp`."""
-    return Counts(*(int(n) for n in edit_counts(*_numbered(ref, hyp))))
+    return Counts(*(int(n) for n in edit_counts(*_encode_units(ref, hyp))))
 
 
 def align(ref: Sequence[str], hyp: Sequence[str]) -> list[EditStep]:
-    """The alignment that `count` counts, a step a pair of units."""
-    ops = edit_ops(*_numbered(ref, hyp))
+    """The alignment that `count` counts, one step per pair of units."""
+    ops = edit_ops(*_encode_units(ref, hyp))
     return [(ref[i] if i >= 0 else None, hyp[j] if j >= 0 else None) for i, j in ops.tolist()]
 
 
-def _numbered(ref: Sequence[str], hyp: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _encode_units(ref: Sequence[str], hyp: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     ids: dict[str, int] = {}
 
     def encode(units: Sequence[str]) -> NDArray[np.int32]:

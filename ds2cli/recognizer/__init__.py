@@ -1,1 +1,1 @@
-"""A trained experiment, opened for use: network, emissions, decoder."""
+"""A trained experiment opened for use: vocabulary, network, emissions, decoder."""

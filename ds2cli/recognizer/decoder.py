@@ -1,4 +1,4 @@
-"""The search that settings describe: filled in from what an experiment keeps, joined with its model and word lists."""
+"""Build the search that the settings describe: weights as tuned for the experiment, language model, word lists."""
 
 from __future__ import annotations
 
@@ -6,101 +6,109 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ds2cli.config.base import MADE_BY, build, read_toml
-from ds2cli.config.decode import LIMITS, TUNED, WEIGHTS, DecodeConfig, SearchConfig
+from ds2cli.config.decode import LIMITS, WEIGHTS, DecodeConfig, SearchConfig
 from ds2cli.errors import DataError, UsageError
 from ds2cli.lm.lint import lint
 from ds2cli.lm.query import NgramLm
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.search.beam import BeamSearch
-from ds2cli.search.greedy import greedy
+from ds2cli.search.greedy import GreedySearch
 from ds2cli.search.hypothesis import Hypothesis
-from ds2cli.search.wordlist import read_phrases, read_words
+from ds2cli.search.wordlist import read_hotwords, read_word_list
 
-KEPT = "decode.toml"
-"""The file of an experiment that keeps what `--tune` found."""
+TUNED_FILE = "decode.toml"
+"""File of an experiment with the settings found by `ds2 decode --tune`."""
 
-Search = Callable[[Any, int], list[Hypothesis]]
+TUNABLE = (*WEIGHTS, *LIMITS)
+"""Settings that `--tune` may find and EXP/decode.toml may contain."""
+
 S = TypeVar("S", bound=SearchConfig)
 
 
-def _silent(_: str) -> None:
+class Search(Protocol):
+    """Finds texts for an emission; GreedySearch and BeamSearch (search/) are the two kinds."""
+
+    def __call__(self, log_probs: NDArray[np.float32], best: int = 1) -> list[Hypothesis]:
+        """At least one and at most `best` hypotheses, best first. log_probs: (T, V) float32, log-probabilities."""
+        ...
+
+
+def _ignore(_: str) -> None:
     pass
 
 
-def resolve_settings(config: S, exp: str, warn: Callable[[str], None] = _silent) -> S:
-    """The settings with the weights filled in: option and --config, else EXP/decode.toml, else the default.
+def resolve_settings(config: S, exp: str, warn: Callable[[str], None] = _ignore) -> S:
+    """Fill in the weights and pruning limits that are None: from EXP/decode.toml, else with their defaults.
 
-    EXP/decode.toml was found with a language model, and holds for a search with one; `warn` is called when that was
-    another one. UsageError when settings contradict each other.
+    EXP/decode.toml was tuned with a language model and applies only to a search with one; `warn` is called if that was
+    a different one. UsageError if settings contradict each other.
     """
-    _refuse_contradictions(config)
-    defaults: dict[str, Any] = {**LIMITS, **(WEIGHTS if config.lm is not None else {})}
-    found = kept(exp) if config.lm is not None else DecodeConfig()
+    _check_contradictions(config)
+    has_lm = config.lm is not None
+    tuned = read_tuned_settings(exp) if has_lm else DecodeConfig()
+    defaults = {**LIMITS, **(WEIGHTS if has_lm else {})}
     if config.closed:
         defaults = {name: value for name, value in defaults.items() if not name.startswith("unknown")}
-    filled: dict[str, Any] = {}
-    taken = False
-    for name, default in defaults.items():
-        asked, tuned = getattr(config, name), getattr(found, name)
-        filled[name] = asked if asked is not None else tuned if tuned is not None else default
-        taken = taken or (asked is None and tuned is not None)
-    if taken and _model_name(found.lm or "") not in ("", _model_name(config.lm or "")):
-        warn(f"{Path(exp) / KEPT} was found with {found.lm}, not {config.lm} (ds2 decode --tune finds what suits it)")
+    unset = [name for name in defaults if getattr(config, name) is None]
+    from_file = {name: getattr(tuned, name) for name in unset if getattr(tuned, name) is not None}
+    if from_file and _model_name(tuned.lm or "") not in ("", _model_name(config.lm or "")):
+        path = Path(exp) / TUNED_FILE
+        warn(f"{path} was tuned with {tuned.lm}, not with {config.lm} (ds2 decode --tune tunes for this model)")
+    filled: dict[str, Any] = {name: from_file.get(name, defaults[name]) for name in unset}
     return replace(config, **filled)
 
 
-def _model_name(path: str) -> str:
-    """The name of a model in whatever format it lies there."""
-    name = Path(path).name
-    for ending in (".gz", ".arpa", ".bin"):
-        name = name.removesuffix(ending)
-    return name
+def read_tuned_settings(exp: str) -> DecodeConfig:
+    """The settings in EXP/decode.toml and the language model they were tuned with; all unset without that file.
 
-
-def kept(exp: str) -> DecodeConfig:
-    """What EXP/decode.toml says, and the model it was found with; nothing where there is none.
-
-    UsageError when it holds anything that is not tuned.
+    UsageError if it contains a setting that is not tunable.
     """
-    path = Path(exp) / KEPT
+    path = Path(exp) / TUNED_FILE
     values = read_toml(str(path)) if path.is_file() else {}
-    for name in values.keys() - {*TUNED, MADE_BY}:
-        raise UsageError(f"{path}: {name!r} is not found by ds2 decode --tune, expected {', '.join(TUNED)}")
+    for name in values.keys() - {*TUNABLE, MADE_BY}:
+        raise UsageError(f"{path}: {name!r} is not a setting of ds2 decode --tune: expected {', '.join(TUNABLE)}")
     return replace(build(DecodeConfig, (str(path), values)), lm=values.get(MADE_BY, {}).get("lm"))
 
 
-def build_search(
+def build_search(config: SearchConfig, experiment: Experiment, warn: Callable[[str], None] = _ignore) -> Search:
+    """Build the search of resolved settings, greedy or beam; see `build_beam_search`."""
+    return GreedySearch(experiment.vocab) if config.greedy else build_beam_search(config, experiment, warn)
+
+
+def build_beam_search(
     config: SearchConfig,
     experiment: Experiment,
-    warn: Callable[[str], None] = _silent,
+    warn: Callable[[str], None] = _ignore,
     references: Iterable[str] | None = None,
-) -> Search:
-    """The search the resolved settings describe.
+) -> BeamSearch:
+    """Build the beam search of resolved settings.
 
-    DataError when network, model and word lists do not go together.
-    warn: called with what is odd about them and does not forbid to go on.  references: texts they should go with too.
+    warn: called with each doubt about the language model and the word lists that does not rule them out.
+    references: texts that should match the language model too.
+    DataError if network, language model and word lists do not fit together.
     """
     vocab = experiment.vocab
-    if config.greedy:
-        return lambda log_probs, best: [greedy(log_probs, vocab)]
     lm = None if config.lm is None else NgramLm.load(config.lm)
     if lm is not None:
         for finding in lint(vocab, lm.words, lm.unigrams(), references):
             if finding.fatal:
                 raise DataError(f"{config.lm}: {finding}")
             warn(f"{config.lm}: {finding}")
-    hotwords = {} if config.hotwords is None else read_phrases(config.hotwords, vocab, config.hotword_weight)
+    hotwords = {} if config.hotwords is None else read_hotwords(config.hotwords, vocab, config.hotword_weight)
     words = None
     if config.lexicon is not None:
-        words, strangers = read_words(config.lexicon, vocab)
-        if strangers:
-            some = ", ".join(map(repr, strangers[:3]))
-            warn(f"{config.lexicon}: {len(strangers)} of its words cannot be written by this network, as {some}")
+        words, unspellable = read_word_list(config.lexicon, vocab)
+        if unspellable:
+            examples = ", ".join(map(repr, unspellable[:3]))
+            warn(f"{config.lexicon}: the network cannot write {len(unspellable)} of its words, such as {examples}")
     try:
-        return BeamSearch.make(
+        return BeamSearch.build(
             vocab,
             lm,
             alpha=config.alpha or 0.0,
@@ -108,58 +116,60 @@ def build_search(
             unknown=-math.inf if config.closed else config.unknown or 0.0,
             unknown_letter=config.unknown_letter or 0.0,
             sentence_end=config.sentence_end,
-            beam=_of(config, "beam"),
-            beam_gap=_of(config, "beam_gap"),
-            prune_mass=_of(config, "prune_mass"),
-            prune_top=_of(config, "prune_top"),
             prune_logp=-math.inf if config.prune_logp is None else config.prune_logp,
             hotwords=hotwords,
             words=words,
+            **pruning_limits(config),
         )
     except DataError as e:
         raise DataError(f"{config.lexicon or config.lm}: {e}") from e
 
 
+def pruning_limits(config: SearchConfig) -> dict[str, Any]:
+    """The pruning limits of the settings by name, with the default of each that is None."""
+    given = {name: getattr(config, name) for name in LIMITS}
+    return {name: LIMITS[name] if value is None else value for name, value in given.items()}
+
+
 def describe_search(config: SearchConfig, exp: str) -> str:
-    """The model of resolved settings and what it weighs, in a line; nothing without one."""
+    """Language model and weights of resolved settings, in one line; empty without a language model."""
     if config.lm is None:
         return ""
     weights = {name: getattr(config, name) for name in WEIGHTS if getattr(config, name) is not None}
     text = ", ".join([config.lm, *(f"{name} {value:g}" for name, value in weights.items())])
-    used = [
-        name
-        for name in TUNED
-        if getattr(config, name) is not None and getattr(kept(exp), name) == getattr(config, name)
-    ]
-    return f"{text}{', closed' if config.closed else ''}{f' ({exp}/{KEPT})' if used else ''}"
+    tuned, closed = read_tuned_settings(exp), ", closed" if config.closed else ""
+    found = {name: value for name in TUNABLE if (value := getattr(tuned, name)) is not None}
+    is_tuned = any(getattr(config, name) == value for name, value in found.items())
+    return f"{text}{closed}{f' ({exp}/{TUNED_FILE})' if is_tuned else ''}"
 
 
-def _of(config: SearchConfig, name: str) -> Any:
-    value = getattr(config, name)
-    return LIMITS[name] if value is None else value
+def _model_name(path: str) -> str:
+    """The file name of a language model without the endings of its format."""
+    name = Path(path).name
+    for ending in (".gz", ".arpa", ".bin"):
+        name = name.removesuffix(ending)
+    return name
 
 
-def _refuse_contradictions(config: SearchConfig) -> None:
+def _check_contradictions(config: SearchConfig) -> None:
     if config.hotwords is None and config.hotword_weight != SearchConfig().hotword_weight:
-        raise UsageError("--hotword-weight is of the phrases of --hotwords, and there are none (--hotwords FILE)")
+        raise UsageError("--hotword-weight only applies with --hotwords FILE")
     if config.greedy:
         if config.lm is not None:
-            raise UsageError("--greedy takes no --lm: the best path asks no model")
+            raise UsageError("--greedy takes no --lm: it does not use a language model (leave out one of them)")
         if config.nbest > 1:
-            raise UsageError("--greedy finds one text, --nbest needs the beam search")
+            raise UsageError("--nbest needs the beam search: --greedy finds one text (leave out --greedy)")
         for name in ("closed", "lexicon", "hotwords", "partials"):
             if getattr(config, name):
-                raise UsageError(f"--greedy takes the best path whatever it says, --{name} needs the beam search")
+                raise UsageError(f"--{name} needs the beam search (leave out --greedy)")
     if config.lm is None:
         for name in WEIGHTS:
             if getattr(config, name) is not None:
-                raise UsageError(f"--{name.replace('_', '-')} weighs a language model, and there is none (--lm FILE)")
+                raise UsageError(f"--{name.replace('_', '-')} only applies with a language model (--lm FILE)")
         if config.closed:
-            raise UsageError("--closed keeps to the words of a language model, and there is none (--lm FILE)")
+            raise UsageError("--closed only applies with a language model (--lm FILE)")
     if config.closed:
         for name in ("unknown", "unknown_letter"):
             if getattr(config, name) is not None:
                 option = name.replace("_", "-")
-                raise UsageError(
-                    f"--closed writes no unknown word, so --{option} weighs nothing: leave one of them out"
-                )
+                raise UsageError(f"--{option} has no effect with --closed, which writes no unknown words")

@@ -1,14 +1,12 @@
-"""Emissions kept in an archive, so that decoding, alignment and tuning need no network. T' steps, V symbols."""
+"""Store computed emissions in an archive, so that decoding again, alignment and tuning run without the network."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator
-from pathlib import Path
 
-from ds2cli.archive import ArkWriter
+from ds2cli.archive import ArkWriter, archive_stem
 from ds2cli.drops import Ledger
-from ds2cli.errors import UsageError
 from ds2cli.manifest import Row
 from ds2cli.recognizer.emissions import Emission
 
@@ -16,41 +14,43 @@ Chunks = Generator[list[Emission]]
 
 
 def archive_path(folder: str | None, out: str) -> str:
-    """The archive for the emissions of OUT: in `folder`, or emissions/ beside OUT where that is None.
+    """The path of the archive for the emissions of OUT: in `folder`, by default emissions/ next to OUT.
 
-    UsageError for a pipe without a folder.
+    UsageError if OUT is a pipe and `folder` is None.
     """
-    file = Path(out)
-    pipe = out == "-" or (file.exists() and not file.is_file())
-    if folder is None and pipe:
-        raise UsageError("emit: OUT is a pipe: give the folder for the archive (--dir emissions)")
-    name = "emissions" if pipe else file.name.removesuffix(".gz").removesuffix(".jsonl")
-    return str((Path(folder) if folder is not None else file.parent / "emissions") / f"{name}.ark")
+    return f"{archive_stem('emit', folder, out, 'emissions')}.ark"
 
 
-def keep_emissions(
-    path: str, chunks: Chunks, use: Callable[[Chunks], Generator[Row]], ledger: Ledger, max_bad: float, *, stage: str
+def archive_emissions(
+    path: str,
+    chunks: Chunks,
+    process: Callable[[Chunks], Generator[Row]],
+    ledger: Ledger,
+    max_bad: float,
+    *,
+    stage: str,
 ) -> Generator[Row]:
-    """Yield the rows that `use` makes of `chunks`, whose computed emissions are written to the archive at `path`.
+    """Write the emissions of `chunks` to the archive at `path`, and yield the rows that `process` makes of the chunks.
 
-    Rows get `emission`, `num_steps` and `step_s`; a row that already has an emission stays as it is. The archive
-    appears after the last row. Ds2Error when more than `max_bad` percent were dropped: an earlier archive then stays.
+    `process` sees each row with `emission`, `num_steps` and `step_s`; a row that already has an emission is neither
+    written nor changed. The archive appears after the last row. Ds2Error if more than `max_bad` percent of the rows
+    were dropped: an existing archive then stays as it was.
     """
-    made = 0
-    with ArkWriter(path) as writer, contextlib.closing(use(_written(chunks, writer))) as rows:
+    count = 0
+    with ArkWriter(path) as writer, contextlib.closing(process(_write_chunks(chunks, writer))) as rows:
         for row in rows:
-            made += 1
+            count += 1
             yield row
-        ledger.refuse(stage, max_bad, made)
+        ledger.enforce_max_bad(stage, max_bad, count)
 
 
-def _written(chunks: Chunks, writer: ArkWriter) -> Chunks:
+def _write_chunks(chunks: Chunks, writer: ArkWriter) -> Chunks:
     with contextlib.closing(chunks):
         for items in chunks:
-            yield [item if item.row.get("emission") is not None else _stored(item, writer) for item in items]
+            yield [item if item.row.get("emission") is not None else _write(item, writer) for item in items]
 
 
-def _stored(item: Emission, writer: ArkWriter) -> Emission:
+def _write(item: Emission, writer: ArkWriter) -> Emission:
     place = writer.write(item.row["id"], item.log_probs)
     fields = {"emission": place, "num_steps": len(item.log_probs), "step_s": item.step_s}
     return item._replace(row={**item.row, **fields})

@@ -1,6 +1,7 @@
-"""Rows together with their emissions: read from an archive, or computed where a row has only features.
+"""Rows with their emissions: read from an archive, or computed from features by the network.
 
-The network and whoever works on its emissions are busy at the same time, with a bounded number of utterances in memory.
+The network runs in a thread of its own while other threads process the emissions it has computed; the number of
+utterances in memory is bounded. Letters: T steps of the network's output, F feature bins, V symbols.
 """
 
 from __future__ import annotations
@@ -20,27 +21,28 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance
 from ds2cli.manifest import Row
 from ds2cli.recognizer.experiment import Experiment
-from ds2cli.search.emission import checked
+from ds2cli.search.emission import check_emission
 
-FIRST, CHUNK = 8, 64
-"""Rows whose emissions are computed together: at first, and later on."""
+FIRST_CHUNK, CHUNK = 8, 64
+"""Rows per chunk: of the first one, and at most. Chunks double in size, so that the first result comes soon."""
 
-FRAMES = 20000
-"""Frames (steps, where there are no features) in such a chunk: 160 MB of emissions of 6,000 symbols at stride 3."""
+CHUNK_FRAMES = 20000
+"""A chunk ends at this many frames (steps, for rows without features): 160 MB of emissions with 6,000 symbols and
+stride 3."""
 
-AHEAD = 1
+CHUNKS_AHEAD = 1
 """Chunks that the network may be ahead of the search."""
 
-WAITING = 4
-"""Utterances a thread that are still searched when the next chunk is asked for."""
+PENDING_PER_THREAD = 4
+"""Utterances per thread that may still be waiting when the next chunk is requested."""
 
 T = TypeVar("T")
 R = TypeVar("R")
-FeatureSource = Callable[[Row, "Experiment"], NDArray[np.float32]]
+FeatureReader = Callable[[Row, Experiment], NDArray[np.float32]]
 
 
 class Emission(NamedTuple):
-    """A row, its (T, V) float32 log-probabilities and the seconds from one step to the next."""
+    """A row, its log-probabilities (T, V) float32, and the duration of a step in seconds."""
 
     row: Row
     log_probs: NDArray[np.float32]
@@ -48,19 +50,19 @@ class Emission(NamedTuple):
 
 
 class Dropped(NamedTuple):
-    """A row that has no emission, and why."""
+    """The id of a row without a usable emission, and the reason."""
 
     id: str
     error: BadUtterance
 
 
 def read_features(row: Row, experiment: Experiment) -> NDArray[np.float32]:
-    """The features (T, F) that a row points at; BadUtterance when there are none or another network wants them."""
+    """Read the features (T, F) of a row; BadUtterance if it has none or they do not fit the network."""
     if row.get("feats") is None:
-        raise BadUtterance("no-feats", "it has neither `emission` nor `feats` (ds2 featurize)")
+        raise BadUtterance("no-feats", "the row has neither `emission` nor `feats` (ds2 featurize)")
     features = read_matrix(row["feats"], row["id"])
     if not len(features):
-        raise BadUtterance("too-short", "its features have no frame")
+        raise BadUtterance("too-short", "the features have no frames")
     if features.shape[1] != experiment.trained.bins:
         raise BadUtterance(
             "wrong-features", f"{features.shape[1]} bins, the network was trained on {experiment.trained.bins}"
@@ -72,26 +74,26 @@ def load_emissions(
     rows: Iterable[Row],
     ledger: Ledger,
     experiment: Experiment,
-    times: bool = True,
-    features: FeatureSource = read_features,
+    needs_step_s: bool = True,
+    features: FeatureReader = read_features,
 ) -> Generator[list[Emission]]:
-    """Yield rows in order, some at a time, with their emissions; what has none that can be used is dropped.
+    """Yield the rows with their emissions, in order and in chunks; rows without a usable emission are dropped.
 
-    The next ones are read and computed in a thread of their own while the caller works on those it was given. `rows` is
-    read, and the ledger written, by the thread of the caller alone.
+    The next chunk is read and computed in a background thread while the caller processes this one. `rows` is read and
+    `ledger` is written only in the caller's thread.
 
-    times: whether step_s is asked for; a row with an emission but without `step_s` then takes the network's.
-    features: what gives the features of a row without an emission.
+    needs_step_s: whether `Emission.step_s` is used; if so, rows without `step_s` take the network's.
+    features: reads the features of a row without an emission.
     """
 
     stop = threading.Event()
 
     def emit(chunk: list[Row]) -> list[Emission | Dropped]:
-        return _emit(chunk, experiment, times, features, stop)
+        return _emit_chunk(chunk, experiment, needs_step_s, features, stop)
 
-    for some in _ahead(emit, _chunks(rows), stop):
+    for items in _prefetch(emit, _split_chunks(rows), stop):
         kept = []
-        for item in some:
+        for item in items:
             if isinstance(item, Emission):
                 kept.append(item)
             else:
@@ -102,17 +104,18 @@ def load_emissions(
 def map_emissions(
     work: Callable[[Emission], R], chunks: Generator[list[Emission]], ledger: Ledger, nj: int
 ) -> Generator[R]:
-    """`work` on each item of each chunk in `nj` threads, results in order; an utterance it calls bad is dropped.
+    """Yield `work(item)` for each item of each chunk, in order, computed by `nj` threads.
 
-    The threads go on with the last items of a chunk while the next one is waited for.
+    The threads continue with the end of a chunk while the next one is awaited. An item for which `work` raises
+    BadUtterance is dropped.
     """
-    waiting: deque[tuple[Emission, Future[R]]] = deque()
+    pending: deque[tuple[Emission, Future[R]]] = deque()
 
-    def finished(count: int) -> Iterator[R]:
+    def results(count: int) -> Iterator[R]:
         for _ in range(count):
-            item, result = waiting.popleft()
+            item, future = pending.popleft()
             try:
-                yield result.result()
+                yield future.result()
             except BadUtterance as e:
                 ledger.drop_error(item.row["id"], e)
 
@@ -120,87 +123,84 @@ def map_emissions(
     try:
         with contextlib.closing(chunks):
             for items in chunks:
-                waiting.extend((item, pool.submit(work, item)) for item in items)
-                yield from finished(len(waiting) - WAITING * nj)
-            yield from finished(len(waiting))
+                pending.extend((item, pool.submit(work, item)) for item in items)
+                yield from results(len(pending) - PENDING_PER_THREAD * nj)
+            yield from results(len(pending))
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Rows some at a time: few at first, so that the first result comes soon."""
-    size, frames = FIRST, 0
+def _split_chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    size, frames = FIRST_CHUNK, 0
     chunk: list[Row] = []
     for row in rows:
         chunk.append(row)
         frames += row.get("num_frames") or row.get("num_steps") or 0
-        if len(chunk) == size or frames >= FRAMES:
+        if len(chunk) == size or frames >= CHUNK_FRAMES:
             yield chunk
             size, frames, chunk = min(CHUNK, 2 * size), 0, []
     if chunk:
         yield chunk
 
 
-def _ahead(work: Callable[[T], R], items: Iterable[T], stop: threading.Event) -> Iterator[R]:
-    """`work` on each item, in order, AHEAD of whoever takes the results; what it raises is raised here.
+def _prefetch(work: Callable[[T], R], items: Iterable[T], stop: threading.Event) -> Iterator[R]:
+    """Yield `work(item)` for each item, in order, computed up to CHUNKS_AHEAD items ahead in one background thread.
 
-    stop: set when nobody takes results any more.
+    An exception in `work` is raised here.  stop: set when the consumer has finished or failed.
     """
-    waiting: deque[Future[R]] = deque()
+    pending: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(1, "network")
     try:
         for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.submit(work, item))
+            if len(pending) > CHUNKS_AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
 
 
-def _emit(
-    chunk: list[Row], experiment: Experiment, times: bool, features: FeatureSource, stop: threading.Event
+def _emit_chunk(
+    chunk: list[Row], experiment: Experiment, needs_step_s: bool, features: FeatureReader, stop: threading.Event
 ) -> list[Emission | Dropped]:
-    """The rows of a chunk with their emissions, or the reasons why they have none."""
-
-    def check() -> None:
+    def check_stop() -> None:
         if stop.is_set():
             raise CancelledError
 
-    found: list[Emission | Dropped | None] = [None] * len(chunk)
+    results: list[Emission | Dropped | None] = [None] * len(chunk)
     missing = []
     for i, row in enumerate(chunk):
-        check()
+        check_stop()
         try:
             if row.get("emission") is not None:
-                log_probs = checked(read_matrix(row["emission"], row["id"]), experiment.vocab)
-                found[i] = Emission(row, log_probs, _step(row, experiment, times))
+                log_probs = check_emission(read_matrix(row["emission"], row["id"]), experiment.vocab)
+                results[i] = Emission(row, log_probs, _step_seconds(row, experiment, needs_step_s))
             else:
                 missing.append((i, features(row, experiment)))
         except BadUtterance as e:
-            found[i] = Dropped(row["id"], e)
-    for i, log_probs in _computed(missing, experiment, check):
+            results[i] = Dropped(row["id"], e)
+    for i, log_probs in _compute(missing, experiment, check_stop):
         try:
-            found[i] = Emission(chunk[i], checked(log_probs, experiment.vocab), experiment.trained.step_s)
+            results[i] = Emission(chunk[i], check_emission(log_probs, experiment.vocab), experiment.trained.step_s)
         except BadUtterance as e:
-            found[i] = Dropped(chunk[i]["id"], e)
-    return [item for item in found if item is not None]
+            results[i] = Dropped(chunk[i]["id"], e)
+    return [item for item in results if item is not None]
 
 
-def _computed(
-    missing: list[tuple[int, NDArray[np.float32]]], experiment: Experiment, check: Callable[[], None]
+def _compute(
+    missing: list[tuple[int, NDArray[np.float32]]], experiment: Experiment, check_stop: Callable[[], None]
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     if not missing:
         return
-    from ds2cli.nn.infer import emissions
+    from ds2cli.nn.infer import compute_emissions
 
-    scores = emissions(experiment.trained, [x for _, x in missing], check)
-    yield from zip((i for i, _ in missing), scores, strict=True)
+    emissions = compute_emissions(experiment.trained, [x for _, x in missing], check_stop)
+    yield from zip((i for i, _ in missing), emissions, strict=True)
 
 
-def _step(row: Row, experiment: Experiment, times: bool) -> float:
+def _step_seconds(row: Row, experiment: Experiment, needed: bool) -> float:
     if row.get("step_s"):
         return float(row["step_s"])
-    return experiment.trained.step_s if times else 0.0
+    return experiment.trained.step_s if needed else 0.0

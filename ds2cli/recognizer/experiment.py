@@ -1,15 +1,11 @@
-"""An experiment folder, opened for use: its symbols at once, its network when somebody asks for it."""
+"""An experiment folder, opened as far as it is needed."""
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safetensors import SafetensorError, safe_open
-
-from ds2cli.errors import DataError
+from ds2cli.recognizer.vocabulary import open_vocab
 from ds2cli.text.vocab import Vocab
 
 if TYPE_CHECKING:
@@ -17,33 +13,22 @@ if TYPE_CHECKING:
 
 
 class Experiment:
-    """An experiment folder, opened as far as it is needed: rows with emissions ask only for its symbols."""
+    """An experiment folder or .safetensors file; the network is loaded only when it is used.
 
-    def __init__(self, exp: str) -> None:
-        self.exp = exp
+    Rows that have emissions need nothing but the vocabulary.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
 
     @cached_property
     def vocab(self) -> Vocab:
-        """The output symbols, those of the weights where there are weights."""
-        tokens = Path(self.exp) / "tokens.txt"
-        try:
-            return _stored_vocab(self.exp)
-        except FileNotFoundError:
-            return Vocab.load(tokens) if tokens.is_file() else self.trained.vocab
-        except (DataError, OSError, SafetensorError, KeyError, TypeError, ValueError):
-            # opening all of it says what is wrong
-            return self.trained.vocab
+        """The output symbols; DataError if there are none."""
+        return open_vocab(self.path)
 
     @cached_property
     def trained(self) -> TrainedModel:
-        """The trained network; DataError when there is none."""
+        """The trained network; DataError if there is none."""
         from ds2cli.nn.checkpoint import load_model
 
-        return load_model(self.exp)
-
-
-def _stored_vocab(exp: str) -> Vocab:
-    """The symbols in the head of a network's file: neither the weights nor torch are loaded."""
-    path = Path(exp) if exp.endswith(".safetensors") else Path(exp) / "best.safetensors"
-    with safe_open(path, "np") as f:
-        return Vocab.from_json(json.loads(f.metadata()["ds2cli"]))
+        return load_model(self.path)

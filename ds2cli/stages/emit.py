@@ -1,4 +1,4 @@
-"""Run a trained network over features, and keep its log-probabilities in an archive."""
+"""Run a trained network over features, and store the emissions in an archive."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable
 
 from ds2cli.drops import Ledger
 from ds2cli.manifest import Row
-from ds2cli.recognizer.emission_archive import Chunks, keep_emissions
+from ds2cli.recognizer.emission_archive import Chunks, archive_emissions
 from ds2cli.recognizer.emissions import load_emissions
 from ds2cli.recognizer.experiment import Experiment
 
@@ -14,13 +14,13 @@ from ds2cli.recognizer.experiment import Experiment
 def run(
     rows: Iterable[Row], ledger: Ledger, experiment: Experiment, ark: str, max_bad: float = 100.0
 ) -> Generator[Row]:
-    """Yield each row with `emission`, `num_steps` and `step_s`; the archive `ark` appears after the last one.
+    """Yield each row with `emission`, `num_steps` and `step_s`; the archive `ark` appears after the last row.
 
-    Emissions that rows already have are computed again. An utterance whose features are missing, broken, or of another
-    size than the network's is dropped. When more than `max_bad` percent are (Ds2Error), an earlier archive stays.
+    An `emission` that a row already has is computed again. Rows whose features are missing, broken or of the wrong
+    size are dropped; if they are more than `max_bad` percent (Ds2Error), an existing archive stays as it was.
     """
     chunks = load_emissions(({**row, "emission": None} for row in rows), ledger, experiment)
-    return keep_emissions(ark, chunks, _rows, ledger, max_bad, stage="emit")
+    return archive_emissions(ark, chunks, _rows, ledger, max_bad, stage="emit")
 
 
 def _rows(chunks: Chunks) -> Generator[Row]:

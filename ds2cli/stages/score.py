@@ -1,4 +1,4 @@
-"""Count the errors of what was decoded against what was said."""
+"""Count the errors of decoded rows against their references."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ds2cli.manifest import Row
 from ds2cli.metrics.report import Report
 
 
-def report_for(config: ScoreConfig) -> Report:
-    """An empty report of what the settings ask for."""
+def create_report(config: ScoreConfig) -> Report:
+    """An empty report with the parts that the settings select."""
     units = ("word", "char") if config.unit == "both" else (config.unit,)
     return Report(units=units, worst=config.worst, confusions=config.confusions, why=config.why is not None)
 
 
 def run(config: ScoreConfig, rows: Iterable[Row], report: Report) -> Iterator[Row]:
-    """Yield each row with `hits`, `subs`, `ins` and `dels` of the first unit, and add it to the report.
+    """Yield each row with `hits`, `subs`, `ins` and `dels` in the report's first unit, and add it to the report.
 
-    A row without `pred_text` has all of its text deleted. Where the settings ask why, rows come with their `errors`.
+    For a row without `pred_text` all of `text` counts as deleted. With `config.why` the rows must have `errors`.
     """
     for row in rows:
         counts = report.add(
@@ -34,10 +34,13 @@ def run(config: ScoreConfig, rows: Iterable[Row], report: Report) -> Iterator[Ro
         yield {**row, "hits": counts.hits, "subs": counts.subs, "ins": counts.ins, "dels": counts.dels}
 
 
-def with_references(hyps: Iterable[Row], refs: Iterable[Row]) -> Iterator[Row]:
-    """Every row of `refs`, with the `pred_text` that `hyps` has for it, if any; DataError for a stranger in `hyps`."""
+def join_references(hyps: Iterable[Row], refs: Iterable[Row]) -> Iterator[Row]:
+    """Yield each row of `refs` with the `pred_text` of the row in `hyps` with that id, if there is one.
+
+    DataError for a row of `hyps` without a reference.
+    """
     for ref, hyp in manifest.join(refs, hyps):
         if ref is None:
             assert hyp is not None
-            raise DataError(f"utterance {hyp['id']!r} is not among the references")
+            raise DataError(f"utterance {hyp['id']!r} has no reference: expected a row with this id in --ref")
         yield ref if hyp is None else {**hyp, **ref, "pred_text": hyp.get("pred_text")}

@@ -1,4 +1,4 @@
-"""From recordings to rows with text: no manifest, no archive."""
+"""Transcribe recordings, without a manifest or an archive."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.audio.read import channel_number, find, read
+from ds2cli.audio.read import find_audio, parse_channel, read
 from ds2cli.audio.resample import resample
 from ds2cli.config.decode import TranscribeConfig
 from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
 from ds2cli.feats.spectrogram import log_power
-from ds2cli.io import standard_in
+from ds2cli.io import standard_input
 from ds2cli.manifest import Row
 from ds2cli.recognizer.decoder import Search
 from ds2cli.recognizer.experiment import Experiment
@@ -24,16 +24,16 @@ from ds2cli.stages.decode import run as decode
 STDIN = "-"
 
 
-def rows_of(paths: Iterable[str]) -> Iterator[Row]:
-    """A row for each file, and for each audio file below a folder, in the order given; `-` is standard input.
+def list_recordings(paths: Iterable[str]) -> Iterator[Row]:
+    """Yield a row for each file, and for each audio file below each folder, in order; `-` is standard input.
 
-    DataError for a folder without audio.
+    DataError for a folder without audio files.
     """
     for path in paths:
         if path != STDIN and Path(path).is_dir():
-            files = [str(p) for p in find(path)]
+            files = [str(p) for p in find_audio(path)]
             if not files:
-                raise DataError(f"{path}: no audio file in this folder")
+                raise DataError(f"{path}: no audio files in this folder")
         else:
             files = [path]
         for file in files:
@@ -46,21 +46,26 @@ def run(
     ledger: Ledger,
     experiment: Experiment,
     search: Search,
-    narrow: Callable[[str, int, int], None],
+    warn: Callable[[str], None],
 ) -> Generator[Row]:
-    """Yield each row with `duration`, `pred_text` and `pred_score`; a recording that cannot be read is dropped.
+    """Yield each row with `duration` (s), `pred_text` and `pred_score`; recordings that cannot be read are dropped.
 
-    narrow: called with the name, its rate and the network's (Hz) for a recording that lacks the higher frequencies.
+    warn: called for each recording with a lower sample rate than the training recordings.
     """
     settings = SpectrogramConfig(**experiment.trained.features)
-    channel = channel_number(config.channel)
+    channel = parse_channel(config.channel)
 
     def features(row: Row, _: Experiment) -> NDArray[np.float32]:
-        source = standard_in().buffer.read() if row["audio_filepath"] == STDIN else row["audio_filepath"]
+        source = standard_input().buffer.read() if row["audio_filepath"] == STDIN else row["audio_filepath"]
         samples, rate = read(source, channel=channel)
         row["duration"] = round(len(samples) / rate, 6)
         if rate < settings.sample_rate:
-            narrow(row["audio_filepath"], rate, settings.sample_rate)
+            warn(f"{row['audio_filepath']}: {_narrow_band(rate, settings.sample_rate)}")
         return log_power(resample(samples, rate, settings.sample_rate), settings)
 
     return decode(config, rows, ledger, experiment, search, features)
+
+
+def _narrow_band(rate: int, trained_rate: int) -> str:
+    rates = f"This file is {rate / 1000:g} kHz; the training recordings were {trained_rate / 1000:g} kHz"
+    return f"{rates}: expect many more errors."

@@ -1,4 +1,4 @@
-"""Tune the search of an experiment: one pass of the network, then hundreds of searches of the same emissions."""
+"""Tune the search of an experiment: the network runs once, then the same emissions are searched hundreds of times."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ds2cli import __version__
 from ds2cli.config.base import MADE_BY
-from ds2cli.config.decode import WEIGHTS, DecodeConfig
+from ds2cli.config.decode import LIMITS, WEIGHTS, DecodeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.io import open_out
 from ds2cli.kernels.prefix import CHAR_LM, WORD_LM
 from ds2cli.manifest import Row
+from ds2cli.metrics import bootstrap
+from ds2cli.metrics.heatmap import Panel
 from ds2cli.metrics.wer import UNITS, Counts, count
-from ds2cli.recognizer.decoder import KEPT
+from ds2cli.recognizer.decoder import TUNED_FILE
 from ds2cli.recognizer.emissions import Emission, load_emissions
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.search.beam import BeamSearch
-from ds2cli.search.tune import Axis, Trial, Weights
+from ds2cli.search.tune import Axis, Trial, TrialHistory, Weights, plot_grid
 
 TEST_NAME = re.compile(r"(^|[^a-z])test($|[^a-z])")
 
@@ -36,56 +38,56 @@ LADDERS: dict[str, Sequence[float]] = {
     "prune_top": (3, 5, 10, 20, 40),
     "prune_mass": (0.9, 0.95, 0.98, 0.99, 0.995),
 }
-"""What is tried of each limit of the search, the cheapest first."""
+"""Values tried for each pruning limit of the search, the cheapest first."""
 
 
 def refuse_test_set(path: str) -> None:
-    """UsageError when the file is named as a test set: rates on a set that was tuned on mean nothing."""
+    """UsageError if the file is named like a test set: the error rate on a set used for tuning means nothing."""
     if TEST_NAME.search(Path(path).name.lower()):
-        raise UsageError(f"--tune: {path} is named as a test set, its error rate would mean nothing (tune on dev)")
+        raise UsageError(f"--tune: {path} is named like a test set, whose error rate must stay unseen (tune on dev)")
 
 
 def refuse_test_row(row: Row) -> Row:
-    """The row; UsageError when it says that it belongs to a test set."""
+    """Return the row; UsageError if its `part` or `split` is a test set."""
     for name in ("part", "split"):
         if str(row.get(name, "")).startswith("test"):
-            what = f"{row['id']} has {name} {row[name]!r}"
-            raise UsageError(f"--tune: {what}, an error rate on it would mean nothing (tune on dev)")
+            where = f"{row['id']} has {name} {row[name]!r}"
+            raise UsageError(f"--tune: {where}, and the error rate of a test set must stay unseen (tune on dev)")
     return row
 
 
-def axes_of(config: DecodeConfig, search: BeamSearch) -> list[Axis]:
-    """The weights to tune and where to begin; UsageError when one has no value to try.
+def choose_axes(config: DecodeConfig, search: BeamSearch) -> list[Axis]:
+    """The weights to tune; UsageError if one of them has no value to try.
 
-    A closed search, or a character model that knows every symbol, never meets an unknown unit.
+    A closed search, or a character model with every symbol of the network, never meets an unknown unit.
     """
     lexicon = search.lexicon
-    words = lexicon.kind == WORD_LM
-    strangers = not config.closed and not (lexicon.kind == CHAR_LM and search.task.lm.unk not in lexicon.unit[1:])
-    axes = [Axis("alpha", config.alphas, least=0.0), Axis("beta", config.betas)]
-    axes += [Axis("unknown", config.unknowns)] if strangers else []
-    # all that a list allows is in the trie, and letters are counted from where a word leaves it
-    letters = strangers and words and config.lexicon is None
-    axes += [Axis("unknown_letter", config.unknown_letters, most=0.0)] if letters else []
+    is_word_lm = lexicon.kind == WORD_LM
+    meets_unknown = not config.closed and not (lexicon.kind == CHAR_LM and search.task.lm.unk not in lexicon.unit[1:])
+    axes = [Axis("alpha", config.alphas, minimum=0.0), Axis("beta", config.betas)]
+    axes += [Axis("unknown", config.unknowns)] if meets_unknown else []
+    # with a lexicon every word that may be written is in the trie, so no letter lies outside it
+    has_letters = meets_unknown and is_word_lm and config.lexicon is None
+    axes += [Axis("unknown_letter", config.unknown_letters, maximum=0.0)] if has_letters else []
     for axis in axes:
         if not axis.values:
-            raise UsageError(f"--tune: {axis.name}s must have a value to try")
+            raise UsageError(f"--tune: {axis.name}s is empty: expected at least one value (--set '{axis.name}s=[1]')")
     return axes
 
 
-def start_of(axes: Sequence[Axis]) -> Weights:
-    """What `ds2 decode` would take untuned; the only value of a weight that has one."""
-    given: dict[str, float] = {"alpha": 0.0, "beta": 0.0}
+def start_weights(axes: Sequence[Axis]) -> Weights:
+    """The weights of `ds2 decode` without tuning; a weight with a single value takes that."""
+    start: dict[str, float] = {"alpha": 0.0, "beta": 0.0}
     for axis in axes:
-        given[axis.name] = WEIGHTS[axis.name] if axis.step else axis.values[0]
-    return Weights(**given)
+        start[axis.name] = WEIGHTS[axis.name] if axis.step else axis.values[0]
+    return Weights(**start)
 
 
 @dataclass
-class Trials:
-    """Searches of one development set with whatever settings, in threads; a text is compared with its reference once.
+class TrialRunner:
+    """Searches one development set with various settings, in threads; each distinct text is scored once.
 
-    unit: what errors are counted in.  seconds: that the threads have searched.
+    unit: "word" or "char", the unit of the error rate.  seconds: processor time of the searches so far.
     """
 
     search: BeamSearch
@@ -94,89 +96,166 @@ class Trials:
     pool: ThreadPoolExecutor
     nj: int
     seconds: float = 0.0
-    _compared: dict[tuple[int, str], tuple[Counts, int]] = field(default_factory=dict)
+    _scored: dict[tuple[int, str], tuple[Counts, int]] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
         """Steps of all emissions."""
         return sum(len(item.log_probs) for item in self.items)
 
-    def weighed(self, points: Sequence[Weights]) -> Iterator[Trial]:
-        """A trial for each point."""
-        # the search of a closed vocabulary keeps its own price for unknown words
-        closed = self.search.options.unknown == -np.inf
+    def try_weights(self, points: Sequence[Weights]) -> Iterator[Trial]:
+        """Yield a trial for each point."""
+        # a closed search keeps its infinite penalty for unknown words
+        is_closed = self.search.options.unknown == -np.inf
         options = [
-            {name: value for name, value in vars(point).items() if not (closed and name.startswith("unknown"))}
+            {name: value for name, value in vars(point).items() if not (is_closed and name.startswith("unknown"))}
             for point in points
         ]
         for point, (counts, letters, each) in zip(points, self._run(options), strict=True):
             yield Trial(point, counts, letters, each)
 
-    def limited(self, weights: dict[str, float], limits: Sequence[dict[str, float]]) -> Iterator[tuple[Counts, float]]:
-        """The errors, and the microseconds a step of one thread, with weights and each of the limits."""
-        for some in limits:
+    def try_limits(
+        self, weights: dict[str, float], limits: Sequence[dict[str, float]]
+    ) -> Iterator[tuple[Counts, float]]:
+        """Yield, for each set of limits, the error counts and the microseconds per step in one thread."""
+        for values in limits:
             before = self.seconds
-            ((counts, _, _),) = self._run([weights | some])
+            ((counts, _, _),) = self._run([weights | values])
             yield counts, 1e6 * (self.seconds - before) / max(1, self.steps)
 
     def _run(self, options: Sequence[dict[str, float]]) -> Iterator[tuple[Counts, int, Any]]:
-        # each in parts, so that the last of few leaves no thread without work
+        """Yield, for each set of options, the counts, the character errors, and (N, 2) int64 errors and lengths."""
+        # every search is divided among the threads, so that none is idle during the last ones
         futures: list[list[Future[Any]]] = []
-        for some in options:
-            search = self.search.with_options(**some)
-            futures.append([self.pool.submit(self._part, search, part) for part in range(self.nj)])
+        for values in options:
+            search = self.search.with_options(**values)
+            futures.append([self.pool.submit(self._run_part, search, part) for part in range(self.nj)])
         for parts in futures:
             each = np.zeros((len(self.items), 2), np.int64)
-            total, letters = Counts(), 0
+            total, total_letters = Counts(), 0
             for part, future in enumerate(parts):
-                found, seconds = future.result()
+                scores, seconds = future.result()
                 self.seconds += seconds
-                for i, (counts, of_letters) in zip(range(part, len(self.items), self.nj), found, strict=True):
+                for i, (counts, letters) in zip(range(part, len(self.items), self.nj), scores, strict=True):
                     each[i] = counts.errors, counts.total
-                    total, letters = total + counts, letters + of_letters
-            yield total, letters, each
+                    total, total_letters = total + counts, total_letters + letters
+            yield total, total_letters, each
 
-    def _part(self, search: BeamSearch, part: int) -> tuple[list[tuple[Counts, int]], float]:
+    def _run_part(self, search: BeamSearch, part: int) -> tuple[list[tuple[Counts, int]], float]:
         """The errors of every nj-th utterance, and the processor time of the searches (s)."""
-        out, seconds = [], 0.0
+        scores, seconds = [], 0.0
         for i in range(part, len(self.items), self.nj):
-            began = time.thread_time()
+            start = time.thread_time()
             text = search(self.items[i].log_probs)[0].text
-            seconds += time.thread_time() - began
-            if (i, text) not in self._compared:
-                truth = self.items[i].row["text"]
-                of_unit, letters = (count(UNITS[unit](truth), UNITS[unit](text)) for unit in (self.unit, "char"))
-                self._compared[i, text] = of_unit, letters.errors
-            out.append(self._compared[i, text])
-        return out, seconds
+            seconds += time.thread_time() - start
+            if (i, text) not in self._scored:
+                ref = self.items[i].row["text"]
+                counts, letters = (count(UNITS[unit](ref), UNITS[unit](text)) for unit in (self.unit, "char"))
+                self._scored[i, text] = counts, letters.errors
+            scores.append(self._scored[i, text])
+        return scores, seconds
 
 
 @contextmanager
-def trials(
+def open_trial_runner(
     rows: Iterable[Row], ledger: Ledger, experiment: Experiment, search: BeamSearch, unit: str, nj: int
-) -> Iterator[Trials]:
-    """What tries settings on the rows; their emissions are read or computed once.
+) -> Iterator[TrialRunner]:
+    """A TrialRunner for the rows, whose emissions are read or computed once.
 
-    UsageError when a row says that it belongs to a test set, DataError when there is nothing to tune on.
+    UsageError if a row belongs to a test set, DataError if there is nothing to tune on.
     """
-    items = [
-        item for some in load_emissions(map(refuse_test_row, rows), ledger, experiment, times=False) for item in some
-    ]
+    chunks = load_emissions(map(refuse_test_row, rows), ledger, experiment, needs_step_s=False)
+    items = [item for chunk in chunks for item in chunk]
     ledger.kept += len(items)
     if not items:
-        raise DataError("--tune: no utterance with a text and an emission to tune on")
+        raise DataError("--tune: no utterance has both a text and an emission")
     if not any(item.row["text"].strip() for item in items):
-        raise DataError(f"--tune: not one word in the texts of {len(items)} utterances, so nothing can be told wrong")
+        raise DataError(f"--tune: the texts of all {len(items)} utterances are empty: expected references to score by")
     pool = ThreadPoolExecutor(nj, "search")
     try:
-        yield Trials(search, items, unit, pool, nj)
+        yield TrialRunner(search, items, unit, pool, nj)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def save(exp: str, found: dict[str, float], **made: object) -> None:
-    """Keep settings in EXP/decode.toml, where `ds2 decode` looks for them, and how they came to be."""
+@dataclass(frozen=True)
+class Summary:
+    """The best trial, compared with the search as it was before tuning.
+
+    weights: the tuned ones by name.  panels: error rates around the best point, two weights at a time.
+    interval: 95 % bootstrap interval of the best error rate (percent) from `draws` draws.
+    better: percent of the draws in which the best trial has a lower error rate than the untuned one.
+    """
+
+    best: Trial
+    untuned: Trial
+    weights: dict[str, float]
+    panels: list[Panel]
+    interval: tuple[float, float]
+    draws: int
+    better: float
+
+
+def summarize(axes: Sequence[Axis], start: Weights, tried: TrialHistory, seed: int) -> Summary:
+    """Try the points around the best one, until none of them is better, and compare it with `start`."""
+    panels = _measure_panels(axes, tried)
+    best, untuned = tried.best()[0], tried[start]
+    rates, untuned_rates = (bootstrap.draw_rates(trial.per_utterance, seed) for trial in (best, untuned))
+    better = 100 * bootstrap.share_better(rates, untuned_rates)
+    weights = {axis.name: getattr(best.weights, axis.name) for axis in axes}
+    return Summary(best, untuned, weights, panels, bootstrap.interval(rates), len(rates), better)
+
+
+def _measure_panels(axes: Sequence[Axis], tried: TrialHistory) -> list[Panel]:
+    pairs = list(zip(axes[::2], axes[1::2], strict=False))
+    while True:
+        # a point around the best one may be better still: then the points around that one are tried
+        best = tried.best()[0].weights
+        planes = [plot_grid(best, down, across) for down, across in pairs]
+        for _ in tried.run(point for rows in planes for row in rows for point in row):
+            pass
+        if tried.best()[0].weights == best:
+            break
+    panels = []
+    for (down, across), rows in zip(pairs, planes, strict=True):
+        values = [getattr(row[0], down.name) for row in rows], [getattr(point, across.name) for point in rows[0]]
+        place = next((i, j) for i, row in enumerate(rows) for j, point in enumerate(row) if point == best)
+        rates = np.array([[tried[point].counts.rate for point in row] for row in rows])
+        panels.append(Panel(down.name, across.name, *values, rates, place))
+    return panels
+
+
+class LimitTrial(NamedTuple):
+    """One value of a pruning limit and its cost; `limit` is None for all limits as they were given."""
+
+    limit: str | None
+    values: dict[str, float]
+    counts: Counts
+    us_per_step: float
+    accepted: bool
+
+
+def tighten_limits(
+    runner: TrialRunner, weights: dict[str, float], given: dict[str, float]
+) -> tuple[dict[str, float], list[LimitTrial]]:
+    """The cheapest value of each pruning limit that makes no more errors than the `given` limits, and all trials."""
+    limits = {name: given[name] for name in LADDERS}
+    ((allowed, cost),) = runner.try_limits(weights, [limits])
+    trials = [LimitTrial(None, dict(limits), allowed, cost, True)]
+    for name, ladder in LADDERS.items():
+        for value in [v for v in ladder if v < limits[name]]:
+            ((counts, cost),) = runner.try_limits(weights, [limits | {name: value}])
+            accepted = counts.errors <= allowed.errors
+            trials.append(LimitTrial(name, {name: value}, counts, cost, accepted))
+            if accepted:
+                limits[name] = value
+                break
+    return {name: type(LIMITS[name])(value) for name, value in limits.items()}, trials
+
+
+def save_settings(exp: str, settings: dict[str, float], **made_by: object) -> None:
+    """Write settings to EXP/decode.toml, where `ds2 decode` finds them, with a table of their origin."""
     import tomli_w
 
-    with open_out(str(Path(exp) / KEPT)) as f:
-        f.write(tomli_w.dumps({**found, MADE_BY: {"ds2cli": __version__, **made}}))
+    with open_out(str(Path(exp) / TUNED_FILE)) as f:
+        f.write(tomli_w.dumps({**settings, MADE_BY: {"ds2cli": __version__, **made_by}}))

@@ -1,4 +1,4 @@
-"""`ds2 decode` and `ds2 align` as a person runs them, on emissions whose text is known."""
+"""`ds2 decode` and `ds2 align` on the command line, on emissions of known texts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TEXTS = ["ab", "bé ab", "", "ab ab"]
 
 @pytest.fixture
 def place(tmp_path):
-    """An experiment with its symbols only, and dev.jsonl of emissions that say TEXTS, with some doubt."""
+    """An experiment with its vocabulary only, and dev.jsonl with slightly uncertain emissions of TEXTS."""
     (tmp_path / "exp").mkdir()
     VOCAB.save(tmp_path / "exp" / "tokens.txt")
     (tmp_path / "lm.arpa").write_text(LM, "utf-8")
@@ -65,7 +65,7 @@ def test_decode_align_and_score(ds2, jsonl, place):
 GRID = ("--set", "alphas=[0.1, 0.5]", "--set", "betas=[0, 1]", "--set", "unknowns=[-2]")
 
 
-def test_tune_keeps_weights_that_decode_uses(ds2, place):
+def test_decode_uses_the_weights_that_tune_stores(ds2, place):
     done = ds2("decode", "--tune", "exp", "dev.jsonl", "--lm", "lm.arpa", "--nj", 2, *GRID, cwd=place)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -74,18 +74,18 @@ def test_tune_keeps_weights_that_decode_uses(ds2, place):
     assert lines[-3].startswith("%WER 0.00 [ 0 / 5, 0 ins, 0 del, 0 sub ] alpha ")
     assert lines[-2] == "%WER 0.00 to 0.00 in 95 % of 1000 resamplings of the utterances"
     assert "untuned, worse in" in lines[-1]
-    assert re.search(r"tune: \d+ trials in [\d.]+ s, \d+ a minute", done.stderr)
-    kept = tomllib.loads((place / "exp" / "decode.toml").read_text())
-    assert kept["unknown"] == -2.0 and kept["made_by"]["made_on"] == "dev.jsonl"
+    assert re.search(r"tune: \d+ trials in [\d.]+ s, \d+ per minute", done.stderr)
+    stored = tomllib.loads((place / "exp" / "decode.toml").read_text())
+    assert stored["unknown"] == -2.0 and stored["made_by"]["made_on"] == "dev.jsonl"
     done = ds2("decode", "exp", "dev.jsonl", "--lm", "lm.arpa", cwd=place)
-    assert f"alpha {kept['alpha']:g}, beta {kept['beta']:g}, unknown -2, unknown_letter" in done.stderr
+    assert f"alpha {stored['alpha']:g}, beta {stored['beta']:g}, unknown -2, unknown_letter" in done.stderr
     assert "(exp/decode.toml)" in done.stderr
     again = ds2("decode", "--tune", "exp", "dev.jsonl", "--lm", "lm.arpa", *GRID, cwd=place)
     assert again.stdout.splitlines() == lines
-    assert tomllib.loads((place / "exp" / "decode.toml").read_text()) == kept
+    assert tomllib.loads((place / "exp" / "decode.toml").read_text()) == stored
 
 
-def test_tune_draws_and_finds_a_quick_search(ds2, place):
+def test_tune_plots_and_finds_a_faster_search(ds2, place):
     pytest.importorskip("matplotlib")
     options = ("--lm", "lm.arpa", "--closed", "--tune-speed", "--plot", "surface.png", *GRID)
     done = ds2("decode", "--tune", "exp", "dev.jsonl", *options, cwd=place)
@@ -93,27 +93,29 @@ def test_tune_draws_and_finds_a_quick_search(ds2, place):
     data = (place / "surface.png").read_bytes()
     assert data.startswith(b"\x89PNG") and data.endswith(b"IEND\xaeB`\x82")
     assert "us/step" in done.stdout
-    kept = tomllib.loads((place / "exp" / "decode.toml").read_text())
-    assert kept.keys() == {"alpha", "beta", "beam", "beam_gap", "prune_mass", "prune_top", "made_by"}
-    assert kept["beam"] < 64
+    stored = tomllib.loads((place / "exp" / "decode.toml").read_text())
+    assert stored.keys() == {"alpha", "beta", "beam", "beam_gap", "prune_mass", "prune_top", "made_by"}
+    assert stored["beam"] < 64
     done = ds2("decode", "exp", "dev.jsonl", "hyp.jsonl", "--lm", "lm.arpa", "--closed", cwd=place)
     assert done.returncode == 0, done.stderr
-    assert f"beam = {kept['beam']}\n" in (place / "hyp.jsonl.config.toml").read_text()
+    assert f"beam = {stored['beam']}\n" in (place / "hyp.jsonl.config.toml").read_text()
 
 
-def test_a_mapped_model_gives_what_the_text_of_it_gives(ds2, place):
+def test_a_binary_model_decodes_like_its_arpa_file(ds2, place):
     if not lmplz.find_program("build_binary"):
         pytest.skip("no build_binary (utils/install_kenlm.sh)")
     text = LM.replace("ngram 1=5\n", "ngram 1=5\nngram 2=1\n").replace("\n\\end", "\n\\2-grams:\n-0.1\tbé ab\n\n\\end")
     (place / "lm2.arpa").write_text(text, "utf-8")
-    subprocess.run([lmplz.find_program("build_binary"), "lm2.arpa", "lm2.bin"], cwd=place, check=True, capture_output=True)
-    asked = ("decode", "exp", "dev.jsonl", "-", "--nbest", 3, "--lm")
-    of_text, of_binary = (ds2(*asked, name, cwd=place) for name in ("lm2.arpa", "lm2.bin"))
-    assert of_binary.returncode == 0, of_binary.stderr
-    assert of_binary.stdout == of_text.stdout
+    subprocess.run(
+        [lmplz.find_program("build_binary"), "lm2.arpa", "lm2.bin"], cwd=place, check=True, capture_output=True
+    )
+    command = ("decode", "exp", "dev.jsonl", "-", "--nbest", 3, "--lm")
+    from_arpa, from_binary = (ds2(*command, name, cwd=place) for name in ("lm2.arpa", "lm2.bin"))
+    assert from_binary.returncode == 0, from_binary.stderr
+    assert from_binary.stdout == from_arpa.stdout
 
 
-def test_phrases_words_and_pieces(ds2, jsonl, place):
+def test_hotwords_lexicon_and_partials(ds2, jsonl, place):
     (place / "hot.txt").write_text("# names\nbé ab\t3\n", "utf-8")
     done = ds2("decode", "exp", "dev.jsonl", "hyp.jsonl", "--hotwords", "hot.txt", "--partials", 0.04, cwd=place)
     assert done.returncode == 0, done.stderr
@@ -125,7 +127,7 @@ def test_phrases_words_and_pieces(ds2, jsonl, place):
     assert {w for line in done.stdout.splitlines() for w in json.loads(line)["pred_text"].split()} == {"ab"}
 
 
-def test_lint_refuses_a_strange_model_and_warns_of_an_odd_one(ds2, place):
+def test_a_mismatched_model_is_refused_and_a_doubtful_one_causes_a_warning(ds2, place):
     (place / "case.arpa").write_text(LM.replace("ab", "AB").replace("bé", "BÉ"), "utf-8")
     done = ds2("decode", "exp", "dev.jsonl", "out.jsonl", "--lm", "case.arpa", cwd=place)
     assert done.returncode == 3
@@ -138,7 +140,7 @@ def test_lint_refuses_a_strange_model_and_warns_of_an_odd_one(ds2, place):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "says"),
+    ("arguments", "code", "message"),
     [
         (["exp", "dev.jsonl", "--alpha", 1], 2, "--lm FILE"),
         (["exp", "dev.jsonl", "--lm", "none.arpa"], 3, "none.arpa"),
@@ -149,30 +151,30 @@ def test_lint_refuses_a_strange_model_and_warns_of_an_odd_one(ds2, place):
         (["exp", "dev.jsonl", "--hotwords", "hot.txt"], 3, "ds2: hot.txt:2: 'xyz' cannot be written by this network"),
         (["exp", "dev.jsonl", "--lexicon", "gone.txt"], 3, "gone.txt"),
         (["exp", "dev.jsonl", "--closed"], 2, "--lm FILE"),
-        (["exp", "dev.jsonl", "--tune-speed"], 2, "--tune-speed is of --tune"),
-        (["exp", "dev.jsonl", "--plot", "a.png"], 2, "--plot is of --tune"),
-        (["exp", "dev.jsonl", "--set", "alphas=[1]"], 2, "--alphas is of --tune"),
+        (["exp", "dev.jsonl", "--tune-speed"], 2, "--tune-speed only applies with --tune"),
+        (["exp", "dev.jsonl", "--plot", "a.png"], 2, "--plot only applies with --tune"),
+        (["exp", "dev.jsonl", "--set", "alphas=[1]"], 2, "--alphas only applies with --tune"),
         (["exp", "dev.jsonl", "--hotword-weight", 3], 2, "--hotwords FILE"),
         (["--tune", "exp", "dev.jsonl", "--lm", "lm.arpa", "--plot", "."], 3, "is a folder, expected a file"),
         (["--tune", "exp", "dev.jsonl"], 2, "--lm FILE"),
-        (["--tune", "exp", "dev.jsonl", "--lm", "lm.arpa", "--alpha", 1], 2, "--set 'alphas=[1]' keeps it at that"),
+        (["--tune", "exp", "dev.jsonl", "--lm", "lm.arpa", "--alpha", 1], 2, "--set 'alphas=[1]' fixes it"),
         (["--tune", "exp", "dev.jsonl", "--lm", "lm.arpa", "--partials", 1], 2, "it takes no --partials"),
         (["--tune", "exp", "split.jsonl", "--lm", "lm.arpa"], 2, "u0 has split 'test'"),
         (["--tune", "exp", "test.jsonl", "--lm", "lm.arpa"], 2, "test set"),
         (["--tune", "exp", "dev.jsonl", "out.jsonl", "--lm", "lm.arpa"], 2, "no OUT"),
-        (["--tune", "exp", "mute.jsonl", "--lm", "lm.arpa"], 3, "mute.jsonl:1: the field 'text' is missing"),
+        (["--tune", "exp", "untexted.jsonl", "--lm", "lm.arpa"], 3, "untexted.jsonl:1: the field 'text' is missing"),
     ],
 )
-def test_mistakes_are_one_line_and_a_status(ds2, jsonl, place, arguments, code, says):
+def test_a_mistake_is_one_line_and_an_exit_status(ds2, jsonl, place, arguments, code, message):
     (place / "case.arpa").write_text(LM.replace("ab", "AB").replace("bé", "BÉ"), "utf-8")
-    jsonl(place / "mute.jsonl", [{"id": "a", "emission": "e.ark:3"}])
+    jsonl(place / "untexted.jsonl", [{"id": "a", "emission": "e.ark:3"}])
     (place / "hot.txt").write_text("ab\nxyz\n")
     rows = jsonl(place / "dev.jsonl")
     jsonl(place / "test.jsonl", rows)
     jsonl(place / "split.jsonl", [{**row, "split": "test"} for row in rows])
     done = ds2("decode", *arguments, cwd=place)
     assert done.returncode == code, done.stderr
-    assert says in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -196,7 +198,7 @@ def test_no_rows_in_no_rows_out(ds2, jsonl, place):
 
 
 def network_with_features(place, utterances, frames, rnn_size, rnn_layers=1):
-    """Weights in place/exp that know nothing, and rows with features of noise."""
+    """Write an untrained network to place/exp, and return rows with features of noise."""
     import torch
 
     from ds2cli.config.model import ModelConfig
@@ -215,34 +217,34 @@ def network_with_features(place, utterances, frames, rnn_size, rnn_layers=1):
 
 
 @pytest.mark.parametrize("out", ["out/rows.jsonl", "-"])
-def test_emissions_are_kept_as_emit_makes_them(ds2, place, jsonl, out):
+def test_decode_stores_emissions_like_emit(ds2, place, jsonl, out):
     manifest.write(str(place / "f.jsonl"), network_with_features(place, 30, 40, 8))
     assert ds2("emit", "exp", "f.jsonl", "e.jsonl", "--dir", "e", cwd=place).returncode == 0
-    done = ds2("decode", "exp", "f.jsonl", out, "--emissions", "kept", "--nj", "2", cwd=place)
+    done = ds2("decode", "exp", "f.jsonl", out, "--emissions", "archive", "--nj", "2", cwd=place)
     assert done.returncode == 0, done.stderr
     (place / "rows.jsonl").write_text(done.stdout)
-    found = list(manifest.read(str(place / (out if out != "-" else "rows.jsonl"))))
-    for row, expected in zip(found, manifest.read(str(place / "e.jsonl")), strict=True):
+    decoded = list(manifest.read(str(place / (out if out != "-" else "rows.jsonl"))))
+    for row, expected in zip(decoded, manifest.read(str(place / "e.jsonl")), strict=True):
         assert (row["num_steps"], row["step_s"]) == (expected["num_steps"], expected["step_s"])
-        kept = read_matrix(row["emission"], row["id"])
-        np.testing.assert_allclose(kept, read_matrix(expected["emission"]), atol=1e-5)
+        log_probs = read_matrix(row["emission"], row["id"])
+        np.testing.assert_allclose(log_probs, read_matrix(expected["emission"]), atol=1e-5)
     again = ds2("decode", "exp", "rows.jsonl" if out == "-" else out, "again.jsonl", cwd=place)
     assert again.returncode == 0 and [r["pred_text"] for r in jsonl(place / "again.jsonl")] == [
-        r["pred_text"] for r in found
+        r["pred_text"] for r in decoded
     ]
 
 
-def test_emissions_of_a_refused_run_are_not_kept(ds2, place):
+def test_a_refused_run_stores_no_emissions(ds2, place):
     rows = network_with_features(place, 4, 40, 8)
     rows[2]["feats"] = "gone.ark:3"
     manifest.write(str(place / "f.jsonl"), rows)
-    done = ds2("decode", "exp", "f.jsonl", "out.jsonl", "--emissions", "kept", cwd=place)
+    done = ds2("decode", "exp", "f.jsonl", "out.jsonl", "--emissions", "archive", cwd=place)
     assert done.returncode == 1 and "refused" in done.stderr
-    assert not (place / "kept" / "out.ark").exists() and not (place / "out.jsonl").exists()
+    assert not (place / "archive" / "out.ark").exists() and not (place / "out.jsonl").exists()
 
 
-def test_ctrl_c_ends_network_and_search_and_leaves_nothing(place):
-    # minutes of computing
+def test_ctrl_c_stops_network_and_search_and_leaves_no_files(place):
+    # takes minutes if it is not interrupted
     rows = network_with_features(place, 1000, 3000, 64, rnn_layers=2)
     manifest.write(str(place / "long.jsonl"), rows)
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -253,9 +255,9 @@ def test_ctrl_c_ends_network_and_search_and_leaves_nothing(place):
         time.sleep(0.05)
     time.sleep(1.0)
     running.send_signal(signal.SIGINT)
-    began = time.monotonic()
-    _, said = running.communicate(timeout=60)
-    assert running.returncode == 130, said
-    assert time.monotonic() - began < 15
-    assert "interrupted" in said and "Traceback" not in said
+    started = time.monotonic()
+    _, stderr = running.communicate(timeout=60)
+    assert running.returncode == 130, stderr
+    assert time.monotonic() - started < 15
+    assert "interrupted" in stderr and "Traceback" not in stderr
     assert not list(place.glob("*out.jsonl*")) and not list(place.glob(".*part*"))

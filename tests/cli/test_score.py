@@ -1,4 +1,4 @@
-"""`ds2 score` as a person runs it."""
+"""`ds2 score` on the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROWS = [
 ]
 
 
-def test_the_end_of_a_pipe_prints_the_rate(ds2, jsonl, tmp_path):
+def test_score_at_the_end_of_a_pipe_prints_the_rate(ds2, jsonl, tmp_path):
     text = "".join(json.dumps(row) + "\n" for row in ROWS)
     done = ds2("score", "-", "--worst", 1, stdin=text)
     assert done.returncode == 0, done.stderr
@@ -35,30 +35,30 @@ def test_rows_go_to_a_file_and_the_report_to_standard_output(ds2, jsonl, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "says"),
+    ("options", "code", "message"),
     [
         (["--max-wer", 20], 1, "the word error rate is 28.57 %, allowed 20 %"),
         (["--unit", "char", "--max-cer", 1], 1, "the char error rate"),
         (["--unit", "char", "--max-wer", 1], 2, "does not count words"),
     ],
 )
-def test_thresholds_set_the_status(ds2, jsonl, tmp_path, options, code, says):
+def test_thresholds_set_the_exit_status(ds2, jsonl, tmp_path, options, code, message):
     done = ds2("score", jsonl(tmp_path / "in.jsonl", ROWS), *options)
     assert done.returncode == code
-    assert says in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_an_empty_manifest_and_rows_without_a_text(ds2, jsonl, tmp_path):
     done = ds2("score", jsonl(tmp_path / "none.jsonl", []))
     assert (done.returncode, done.stdout) == (3, "")
-    assert "none.jsonl: no utterance to score" in done.stderr
+    assert "none.jsonl: no utterances to score" in done.stderr
     done = ds2("score", jsonl(tmp_path / "bad.jsonl", [{"id": "a", "pred_text": "x"}]))
     assert done.returncode == 1
     assert "no-text" in done.stderr
 
 
-def test_references_count_what_never_arrived(ds2, jsonl, tmp_path):
+def test_references_missing_from_the_input_count_as_deleted(ds2, jsonl, tmp_path):
     ref = jsonl(tmp_path / "ref.jsonl", [{"id": r["id"], "text": r["text"]} for r in ROWS])
     hyp = jsonl(tmp_path / "hyp.jsonl", [{"id": "a", "pred_text": "the cat sat"}])
     done = ds2("score", hyp, "--ref", ref)
@@ -67,7 +67,7 @@ def test_references_count_what_never_arrived(ds2, jsonl, tmp_path):
     assert ds2("score", hyp, "--ref", ref).returncode == 3
 
 
-def test_rows_with_n_best_lists_have_a_line_more(ds2, jsonl, tmp_path):
+def test_n_best_lists_add_the_oracle_rate(ds2, jsonl, tmp_path):
     rows = [{**ROWS[0], "nbest": [{"text": "a cat sat"}, {"text": "the cat sat", "score": -3.0}]}, ROWS[1]]
     done = ds2("score", jsonl(tmp_path / "in.jsonl", rows))
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""`ds2 score --why` as a person runs it."""
+"""`ds2 score --why` on the command line."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from ds2cli.text.vocab import BLANK, Vocab
 ROOT = Path(__file__).parents[2]
 VOCAB = Vocab((BLANK, " ", "a", "b", "é"))
 LM = "\\data\\\nngram 1=5\n\n\\1-grams:\n-2\t<unk>\n0\t<s>\n-1\t</s>\n-0.3\tab\n-0.9\tbé\n\n\\end\\\n"
-SAID = [("ab", "ab"), ("bé ab", "ab"), ("", "bé"), ("ab éa", "ab éb")]
+PAIRS = [("ab", "ab"), ("bé ab", "ab"), ("", "bé"), ("ab éa", "ab éb")]
 
 
 @pytest.fixture
 def place(tmp_path):
-    """An experiment with its symbols only, and dev.jsonl of emissions: what was said, and what the network hears."""
+    """An experiment with its vocabulary only, and dev.jsonl: references, and emissions of what the network hears."""
     (tmp_path / "exp").mkdir()
     VOCAB.save(tmp_path / "exp" / "tokens.txt")
     (tmp_path / "lm.arpa").write_text(LM, "utf-8")
     rows = []
     with ArkWriter(tmp_path / "e.ark") as ark:
-        for i, (said, heard) in enumerate(SAID):
+        for i, (text, heard) in enumerate(PAIRS):
             path = [s for c in heard for s in (VOCAB.symbols.index(c), 0)] or [0]
             p = np.full((len(path), len(VOCAB)), 0.02)
             p[np.arange(len(path)), path] = 0.92
             where = ark.write(f"u{i}", np.log(p).astype(np.float32))
-            rows.append({"id": f"u{i}", "text": said, "emission": where, "step_s": 0.02})
+            rows.append({"id": f"u{i}", "text": text, "emission": where, "step_s": 0.02})
     manifest.write(str(tmp_path / "dev.jsonl"), rows)
     return tmp_path
 
 
-def test_the_causes_of_what_was_decoded(ds2, jsonl, place):
+def test_the_causes_of_decoded_rows(ds2, jsonl, place):
     done = ds2("decode", "exp", "dev.jsonl", "hyp.jsonl", "--lm", "lm.arpa", "--alpha", 0.5, "--nbest", 3, cwd=place)
     assert done.returncode == 0, done.stderr
     done = ds2("score", "hyp.jsonl", "why.jsonl", "--why", "exp", "--worst", 1, cwd=place)
@@ -59,18 +59,18 @@ def test_the_causes_of_what_was_decoded(ds2, jsonl, place):
     assert "alpha = 0.5" in (place / "why.jsonl.config.toml").read_text()
 
 
-def test_a_pipe_takes_what_decode_would_and_warns_where_it_was_not_that(ds2, jsonl, place):
+def test_rows_from_a_pipe_use_the_defaults_of_decode_and_warn_of_mismatched_scores(ds2, jsonl, place):
     rows = ds2("decode", "exp", "dev.jsonl", "--lm", "lm.arpa", cwd=place).stdout
     done = ds2("score", "-", "--why", "exp", "--lm", "lm.arpa", stdin=rows, cwd=place)
     assert done.returncode == 0, done.stderr
     assert "lm.arpa, alpha 0.8, beta 1, unknown -4, unknown_letter -1 (as ds2 decode would" in done.stderr
-    assert "another pred_score" not in done.stderr
+    assert "have a pred_score" not in done.stderr
     done = ds2("score", "-", "--why", "exp", stdin=rows, cwd=place)
     assert done.returncode == 0
-    assert "of 3 utterances have another pred_score than these settings give" in done.stderr
+    assert "of 3 utterances have a pred_score that these settings do not give" in done.stderr
 
 
-def test_rows_that_the_shell_put_into_another_folder_keep_their_emissions(jsonl, place):
+def test_rows_redirected_into_another_folder_keep_their_emissions(jsonl, place):
     (place / "other").mkdir()
     rows = jsonl(place / "dev.jsonl")
     jsonl(place / "dev.jsonl", [{**row, "emission": row["emission"].rpartition("/")[2]} for row in rows])
@@ -89,29 +89,29 @@ def test_rows_that_the_shell_put_into_another_folder_keep_their_emissions(jsonl,
     assert jsonl(place / "other/why.jsonl") == jsonl(place / "other/piped.jsonl")
 
 
-def test_rows_without_an_emission_are_scored_all_the_same(ds2, jsonl, place):
+def test_rows_without_an_emission_are_still_scored(ds2, jsonl, place):
     rows = [{"id": "a", "text": "ab é", "pred_text": "ab"}, {"id": "b", "text": "ab", "pred_text": "ab"}]
     jsonl(place / "bare.jsonl", [*rows, {"id": "c", "text": "b"}])
     done = ds2("score", "bare.jsonl", "--why", "exp", cwd=place)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("%WER 50.00 [ 2 / 4,")
     assert "unexplained       2  100.0%" in done.stdout
-    assert "2 utterances with errors are unexplained (1 no-feats, 1 no-pred-text), as c: " in done.stderr
+    assert "the errors of 2 utterances are unexplained (1 no-feats, 1 no-pred-text), such as c: " in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "says"),
+    ("options", "code", "message"),
     [
-        (["--lm", "lm.arpa"], 2, "--lm is of the search that --why EXP asks"),
+        (["--lm", "lm.arpa"], 2, "--lm only applies with --why"),
         (["--why", "exp", "--alpha", 1], 2, "--lm FILE"),
         (["--why", "exp", "--lm", "none.arpa"], 3, "none.arpa"),
         (["--why", "exp", "--lm", "lm.arpa", "--unit", "char"], 2, "--unit word"),
         (["--why", "nothing"], 3, "no trained network"),
     ],
 )
-def test_mistakes_are_one_line_and_a_status(ds2, jsonl, place, options, code, says):
+def test_a_mistake_is_one_line_and_an_exit_status(ds2, jsonl, place, options, code, message):
     jsonl(place / "hyp.jsonl", [{"id": "a", "text": "ab", "pred_text": "b"}])
     done = ds2("score", "hyp.jsonl", *options, cwd=place)
     assert done.returncode == code, done.stderr
-    assert says in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""The spread of an error rate over resampled utterances."""
+"""Bootstrap intervals of error rates."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import pytest
 from ds2cli.metrics.bootstrap import draw_rates, interval, share_better
 
 
-def test_utterances_that_are_all_alike_have_no_spread():
+def test_identical_utterances_have_no_variance():
     rates = draw_rates(np.tile([1, 4], (30, 1)), seed=0)
     assert len(rates) == 1000
     assert interval(rates) == (25.0, 25.0)
 
 
-def test_right_and_wrong_words_spread_as_the_binomial_does():
+def test_the_interval_of_independent_words_is_binomial():
     n, p = 400, 0.2
     each = np.array([[i < p * n, 1] for i in range(n)], np.int64)
     rates = draw_rates(each, seed=3, draws=20000)
@@ -24,13 +24,13 @@ def test_right_and_wrong_words_spread_as_the_binomial_does():
     assert interval(rates) == pytest.approx((20 - 1.96 * sigma, 20 + 1.96 * sigma), abs=0.3)
 
 
-def test_long_utterances_weigh_as_many_words_as_they_have():
+def test_utterances_are_weighted_by_their_length():
     each = np.array([[10, 10], [0, 990]])
     # both drawn: 10 of 1000; one of them twice: all or nothing
     assert set(draw_rates(each, seed=0).round(6)) == {0.0, 1.0, 100.0}
 
 
-def test_one_seed_one_result_and_the_same_utterances_for_two_systems():
+def test_a_seed_draws_the_same_utterances_for_two_systems():
     rng = np.random.default_rng(0)
     each = np.stack([rng.integers(0, 5, 5000), np.full(5000, 9)], axis=1)
     assert (draw_rates(each, 7) == draw_rates(each, 7)).all()

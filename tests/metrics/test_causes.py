@@ -1,4 +1,4 @@
-"""The table of causes, letter by letter."""
+"""The table of causes, verbatim."""
 
 from __future__ import annotations
 

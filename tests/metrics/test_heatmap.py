@@ -1,4 +1,4 @@
-"""The picture of error rates: a whole PNG."""
+"""The heat map of error rates: a complete PNG."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib")
 PANEL = heatmap.Panel("alpha", "beta", [0.5, 1.0], [0.0, 1.0, 2.0], np.arange(6.0).reshape(2, 3), (0, 0))
 
 
-def test_a_whole_png_and_the_same_one_again(tmp_path):
+def test_the_png_is_complete_and_reproducible(tmp_path):
     heatmap.draw(str(tmp_path / "new" / "a.png"), "%WER", [PANEL, PANEL])
     data = (tmp_path / "new" / "a.png").read_bytes()
     assert data.startswith(b"\x89PNG\r\n\x1a\n") and data.endswith(b"IEND\xaeB`\x82")
@@ -23,14 +23,14 @@ def test_a_whole_png_and_the_same_one_again(tmp_path):
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["b.png"]
 
 
-def test_one_point_and_rates_without_end(tmp_path):
+def test_a_single_point_and_infinite_rates(tmp_path):
     one = heatmap.Panel("alpha", "beta", [0.5], [0.0], np.zeros((1, 1)), (0, 0))
     heatmap.draw(str(tmp_path / "a.png"), "t", [one])
-    nothing = heatmap.Panel("alpha", "beta", [0.5], [0.0, 1.0], np.array([[3.0, np.inf]]), (0, 0))
-    heatmap.draw(str(tmp_path / "b.png"), "t", [nothing])
+    infinite = heatmap.Panel("alpha", "beta", [0.5], [0.0, 1.0], np.array([[3.0, np.inf]]), (0, 0))
+    heatmap.draw(str(tmp_path / "b.png"), "t", [infinite])
 
 
-def test_without_what_draws(monkeypatch):
+def test_without_matplotlib(monkeypatch):
     assert heatmap.can_draw()
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert not heatmap.can_draw()

@@ -1,4 +1,4 @@
-"""The best of N hypotheses."""
+"""The oracle error rate of n-best lists."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ def test_the_best_of_more_is_never_worse():
     oracle.add([Counts(subs=1, hits=1)])
     found = dict(oracle.rates())
     assert {n: c.errors for n, c in found.items()} == {1: 4, 2: 3, 4: 1}
-    # of equally good ones the first is taken
+    # the first of equally good hypotheses counts
     assert found[2] == Counts(subs=3, hits=1)
 
 
-def test_rungs_above_the_largest_are_left_out():
+def test_n_above_the_longest_list_is_left_out():
     oracle = Oracle()
     assert list(oracle.rates()) == []
     oracle.add([Counts(subs=1)])

@@ -1,4 +1,4 @@
-"""The report's lines, letter by letter."""
+"""The lines of the report, verbatim."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_summary():
     ]
 
 
-def test_the_worst_utterance_and_the_mistakes():
+def test_the_worst_utterance_and_the_most_frequent_errors():
     lines = list(scored(units=("word",), worst=1, confusions=2).lines())
     assert lines[-8:] == [
         "",
@@ -47,7 +47,7 @@ def test_the_worst_utterance_and_the_mistakes():
     ]
 
 
-def test_the_earlier_of_two_equally_bad_utterances_stays():
+def test_the_earlier_of_two_equally_bad_utterances_is_kept():
     report = Report(units=("word",), worst=1)
     report.add("x", "a", "b")
     report.add("y", "a", "c")
@@ -59,7 +59,7 @@ def test_an_empty_set():
     assert utterance_lines("a", [])[-1] == "a #csid 0 0 0 0"
 
 
-def test_causes_stand_below_the_words_they_are_of():
+def test_causes_are_printed_below_their_words():
     report = Report(units=("word",), worst=1, why=True)
     errors = [
         {"ref": "b", "hyp": "x", "kind": "sub", "cause": "lm"},
@@ -75,7 +75,7 @@ def test_causes_stand_below_the_words_they_are_of():
     assert lines[-3:] == ["u op    C  S   C  D", "u why      lm     acoustic", "u #csid 2 1 0 1"]
 
 
-def test_the_best_of_n_is_one_line_or_a_line_for_several_n():
+def test_the_oracle_rate_is_one_line_or_one_per_n():
     for why, expected in (
         (False, ["%WER 0.00 [ 0 / 4, 0 ins, 0 del, 0 sub ] best of 3"]),
         (
@@ -94,7 +94,7 @@ def test_the_best_of_n_is_one_line_or_a_line_for_several_n():
         assert lines[4:] == expected
 
 
-def test_without_n_best_lists_there_is_no_line_more():
+def test_without_n_best_lists_there_is_no_oracle_rate():
     report = Report()
     report.add("u", "a", "a", nbest=["a"])
     report.add("v", "a", None)

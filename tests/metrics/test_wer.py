@@ -1,4 +1,4 @@
-"""Counts over text: known by construction, then jiwer."""
+"""Error counts: known by construction, then compared with jiwer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_known_word_counts(ref, hyp, counts):
     assert count(words(ref), words(hyp)) == counts
 
 
-def test_a_rate_over_an_empty_reference():
+def test_the_rate_of_an_empty_reference():
     assert Counts().rate == 0.0
     assert Counts(ins=1).rate == float("inf")
 
@@ -46,7 +46,7 @@ def test_an_alignment_names_the_units():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_rates_equal_jiwers(seed):
+def test_rates_equal_those_of_jiwer(seed):
     draw = random.Random(seed)
     lexicon = ["the", "cat", "cats", "sat", "on", "жук", "café"]
     pairs = [

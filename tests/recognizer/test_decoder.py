@@ -1,4 +1,4 @@
-"""The search that settings describe: where they come from, what contradicts, and what is looked at before decoding."""
+"""Resolving the settings of the search, building it, and checking language model and word lists."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from ds2cli.config.decode import DecodeConfig
 from ds2cli.errors import DataError, UsageError
-from ds2cli.recognizer.decoder import build_search, describe_search, resolve_settings
+from ds2cli.recognizer.decoder import build_beam_search, build_search, describe_search, resolve_settings
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.text.vocab import BLANK, Vocab
 
@@ -33,36 +33,45 @@ def weights(config):
     return config.alpha, config.beta, config.unknown, config.unknown_letter
 
 
-def test_weights_come_from_the_option_then_from_tuning_then_from_the_default(exp, lm, tmp_path):
+def test_options_override_tuned_values_which_override_defaults(exp, lm, tmp_path):
     assert weights(resolve_settings(DecodeConfig(lm=lm), exp)) == (0.8, 1.0, -4.0, -1.0)
-    kept = "alpha = 0.3\nbeta = 2\nunknown_letter = -2\nbeam = 16\nbeam_gap = 9\n[made_by]\nx = 1\n"
-    (tmp_path / "exp" / "decode.toml").write_text(kept)
-    both = resolve_settings(DecodeConfig(lm=lm), exp)
-    assert (weights(both), both.beam, both.beam_gap, both.prune_top) == ((0.3, 2.0, -4.0, -2.0), 16, 9.0, 40)
-    assert describe_search(both, exp) == f"{lm}, alpha 0.3, beta 2, unknown -4, unknown_letter -2 ({exp}/decode.toml)"
-    asked = resolve_settings(DecodeConfig(lm=lm, alpha=1.5, beam=8), exp)
-    assert (asked.alpha, asked.beta, asked.beam) == (1.5, 2.0, 8)
+    tuned = "alpha = 0.3\nbeta = 2\nunknown_letter = -2\nbeam = 16\nbeam_gap = 9\n[made_by]\nx = 1\n"
+    (tmp_path / "exp" / "decode.toml").write_text(tuned)
+    resolved = resolve_settings(DecodeConfig(lm=lm), exp)
+    assert (weights(resolved), resolved.beam, resolved.beam_gap, resolved.prune_top) == (
+        (0.3, 2.0, -4.0, -2.0),
+        16,
+        9.0,
+        40,
+    )
+    assert (
+        describe_search(resolved, exp) == f"{lm}, alpha 0.3, beta 2, unknown -4, unknown_letter -2 ({exp}/decode.toml)"
+    )
+    given = resolve_settings(DecodeConfig(lm=lm, alpha=1.5, beam=8), exp)
+    assert (given.alpha, given.beta, given.beam) == (1.5, 2.0, 8)
 
 
-def test_weights_of_another_model_are_told(exp, lm, tmp_path):
+def test_weights_tuned_with_another_model_cause_a_warning(exp, lm, tmp_path):
     warned = []
-    kept = tmp_path / "exp" / "decode.toml"
+    tuned = tmp_path / "exp" / "decode.toml"
     for model in ("elsewhere/lm.bin", "lm.arpa.gz"):
-        kept.write_text(f'alpha = 0.3\n[made_by]\nlm = "{model}"\n')
+        tuned.write_text(f'alpha = 0.3\n[made_by]\nlm = "{model}"\n')
         resolve_settings(DecodeConfig(lm=lm), exp, warned.append)
     assert warned == []
-    kept.write_text('alpha = 0.3\n[made_by]\nlm = "chars.bin"\n')
+    tuned.write_text('alpha = 0.3\n[made_by]\nlm = "chars.bin"\n')
     resolve_settings(DecodeConfig(lm=lm, alpha=1.0), exp, warned.append)
     assert warned == []
     resolve_settings(DecodeConfig(lm=lm), exp, warned.append)
-    assert warned == [f"{exp}/decode.toml was found with chars.bin, not {lm} (ds2 decode --tune finds what suits it)"]
+    assert warned == [
+        f"{exp}/decode.toml was tuned with chars.bin, not with {lm} (ds2 decode --tune tunes for this model)"
+    ]
 
 
-def test_what_was_tuned_with_a_model_is_not_for_a_search_without_one(exp, tmp_path):
+def test_tuned_values_do_not_apply_without_a_language_model(exp, tmp_path):
     (tmp_path / "exp" / "decode.toml").write_text("alpha = 0.3\nbeam = 16\n")
-    bare = resolve_settings(DecodeConfig(), exp)
-    assert (weights(bare), bare.beam) == ((None,) * 4, 64)
-    assert describe_search(bare, exp) == ""
+    without_lm = resolve_settings(DecodeConfig(), exp)
+    assert (weights(without_lm), without_lm.beam) == ((None,) * 4, 64)
+    assert describe_search(without_lm, exp) == ""
 
 
 def test_resolved_settings_resolve_to_themselves(exp, lm):
@@ -71,29 +80,32 @@ def test_resolved_settings_resolve_to_themselves(exp, lm):
         assert resolve_settings(once, exp) == once
 
 
-def test_a_kept_file_with_anything_else_in_it_is_told(exp, lm, tmp_path):
+def test_a_setting_that_is_not_tunable_is_refused_in_decode_toml(exp, lm, tmp_path):
     (tmp_path / "exp" / "decode.toml").write_text("alpha = 0.3\nnbest = 3\n")
-    with pytest.raises(UsageError, match=r"decode.toml: 'nbest' is not found by ds2 decode --tune, expected alpha"):
+    with pytest.raises(UsageError, match=r"decode.toml: 'nbest' is not a setting of ds2 decode --tune: expected alpha"):
         resolve_settings(DecodeConfig(lm=lm), exp)
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("settings", "message"),
     [
-        ({"alpha": 1.0}, "--alpha weighs a language model"),
-        ({"unknown_letter": -1.0}, "--unknown-letter weighs a language model"),
-        ({"closed": True}, "--closed keeps to the words of a language model"),
+        ({"alpha": 1.0}, "--alpha only applies with a language model"),
+        ({"unknown_letter": -1.0}, "--unknown-letter only applies with a language model"),
+        ({"closed": True}, "--closed only applies with a language model"),
         ({"greedy": True, "lm": "x"}, "--greedy takes no --lm"),
         ({"greedy": True, "nbest": 3}, "--nbest needs the beam search"),
         ({"greedy": True, "hotwords": "x"}, "--hotwords needs the beam search"),
         ({"greedy": True, "lexicon": "x"}, "--lexicon needs the beam search"),
         ({"greedy": True, "partials": 1.0}, "--partials needs the beam search"),
-        ({"lm": "x", "closed": True, "unknown": -3.0}, "--closed writes no unknown word, so --unknown weighs nothing"),
+        (
+            {"lm": "x", "closed": True, "unknown": -3.0},
+            "--unknown has no effect with --closed, which writes no unknown words",
+        ),
     ],
     ids=str,
 )
-def test_settings_that_would_be_ignored_are_refused(exp, settings, says):
-    with pytest.raises(UsageError, match=says):
+def test_settings_without_effect_are_refused(exp, settings, message):
+    with pytest.raises(UsageError, match=message):
         resolve_settings(DecodeConfig(**settings), exp)
 
 
@@ -108,28 +120,28 @@ def test_the_settings_reach_the_search(exp, lm):
     assert closed.unknown == -math.inf
 
 
-def test_a_model_of_other_texts_is_refused_before_anything_is_decoded(exp, lm, tmp_path):
+def test_a_language_model_of_other_texts_is_refused(exp, lm, tmp_path):
     (tmp_path / "lm.arpa").write_text(LM.replace("ab", "AB").replace("ba", "BA"))
     with pytest.raises(DataError, match=r"lm.arpa: the case differs: the network cannot write 100.0 % of .* \(fix: "):
         build_search(resolve_settings(DecodeConfig(lm=lm), exp), Experiment(exp))
 
 
-def test_what_is_odd_about_a_model_is_told_once(exp, lm, tmp_path):
+def test_doubts_about_a_language_model_are_reported_once(exp, lm, tmp_path):
     (tmp_path / "lm.arpa").write_text(LM.replace("1=5", "1=6").replace("\n\n\\end", "\n-1.0\txy\n\n\\end"))
     warned = []
     build_search(resolve_settings(DecodeConfig(lm=lm), exp), Experiment(exp), warned.append)
     (line,) = warned
     assert line.startswith(f"{lm}: the alphabets differ: ") and "'xy'" in line
     warned.clear()
-    build_search(resolve_settings(DecodeConfig(lm=lm), exp), Experiment(exp), warned.append, ["ab bb", "ba ab bb"])
+    build_beam_search(resolve_settings(DecodeConfig(lm=lm), exp), Experiment(exp), warned.append, ["ab bb", "ba ab bb"])
     assert any("out of vocabulary, such as 'bb' (2)" in line for line in warned)
 
 
-def test_words_that_the_network_cannot_write_are_counted(exp, tmp_path):
+def test_words_of_a_lexicon_that_the_network_cannot_write_are_reported(exp, tmp_path):
     (tmp_path / "words.txt").write_text("ab\nAB\nxy\n")
     warned = []
     search = build_search(
         resolve_settings(DecodeConfig(lexicon=str(tmp_path / "words.txt")), exp), Experiment(exp), warned.append
     )
     assert search.lexicon.closed
-    assert warned == [f"{tmp_path}/words.txt: 1 of its words cannot be written by this network, as 'xy'"]
+    assert warned == [f"{tmp_path}/words.txt: the network cannot write 1 of its words, such as 'xy'"]

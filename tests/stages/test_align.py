@@ -1,4 +1,4 @@
-"""Rows with the times of their words."""
+"""Forced alignment of rows."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_rows_gain_words_and_scores(rows, exp, nj):
         assert 0 < row["ctc_cost"] <= -row["align_logprob"] + 1e-4
 
 
-def test_what_cannot_be_aligned_is_dropped(rows, exp):
+def test_texts_that_cannot_be_aligned_are_dropped(rows, exp):
     ledger = Ledger()
     made = list(align.run(AlignConfig(), rows("a b", "aaaa", "abababa", "xyz"), ledger, Experiment(exp)))
     assert [row["id"] for row in made] == ["u0"]
@@ -51,7 +51,7 @@ def test_what_cannot_be_aligned_is_dropped(rows, exp):
     assert "need 7 steps or more, the utterance has 6" in ledger.rows[0]["detail"]
 
 
-def test_times_need_the_length_of_a_step(rows, exp):
+def test_times_need_the_duration_of_a_step(rows, exp):
     from ds2cli.errors import DataError
 
     (row,) = rows("a")

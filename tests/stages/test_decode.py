@@ -1,4 +1,4 @@
-"""Decoding of rows: what they carry away, and what is dropped."""
+"""Decoding of rows: the fields they get, and rows that are dropped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VOCAB = Vocab((BLANK, " ", "a", "b", "é"))
 
 
 def emission(text, hold=2):
-    """Each symbol for `hold` steps and a blank after it, all quite certain."""
+    """Log-probabilities of a text: each symbol for `hold` steps, then a blank, all with high probability."""
     path = [s for c in text for s in [VOCAB.symbols.index(c)] * hold + [0]]
     lp = np.full((len(path), len(VOCAB)), np.log(0.02), dtype=np.float32)
     lp[np.arange(len(path)), path] = np.log(0.92)
@@ -37,7 +37,7 @@ def exp(tmp_path):
 
 @pytest.fixture
 def rows(tmp_path):
-    """Rows with the emission of a text, or with the array given for it."""
+    """Rows with the emission of each text, or with the arrays given instead."""
 
     def make(texts, arrays=None):
         out = []
@@ -76,7 +76,7 @@ def test_certain_emissions_give_their_texts_in_order(rows, exp, config):
     assert not ledger.rows
 
 
-def test_n_best_and_times(rows, exp):
+def test_n_best_list_and_timestamps(rows, exp):
     made, _ = run(DecodeConfig(nbest=5, timestamps=True), rows(["ab a"]), exp)
     (row,) = made
     assert len(row["nbest"]) == 5
@@ -109,7 +109,7 @@ def test_no_rows(exp):
     assert run(DecodeConfig(), [], exp)[0] == []
 
 
-def test_an_experiment_that_is_not_there(rows, tmp_path):
+def test_a_missing_experiment_is_reported(rows, tmp_path):
     with pytest.raises(DataError, match="no trained network"):
         run(DecodeConfig(), rows(["a"]), str(tmp_path / "nothing"))
 
@@ -136,14 +136,14 @@ def test_a_model_changes_an_uncertain_text(rows, exp, lm):
     )
 
 
-def doubtful(seed, steps, hold=3):
-    """An emission that no text is certain in."""
+def uncertain(seed, steps, hold=3):
+    """An emission in which no text is certain."""
     p = np.random.default_rng(seed).dirichlet(np.full(len(VOCAB), 0.4), -(-steps // hold)).repeat(hold, 0)[:steps]
     return np.log(p + 1e-5).astype(np.float32)
 
 
-def test_threads_give_the_rows_of_one_thread(rows, exp, lm):
-    given = rows([""] * 150, [doubtful(i, 5 + i % 60) for i in range(150)])
+def test_the_rows_do_not_depend_on_the_number_of_threads(rows, exp, lm):
+    given = rows([""] * 150, [uncertain(i, 5 + i % 60) for i in range(150)])
     config = {"lm": lm, "nbest": 3, "timestamps": True, "partials": 0.1, "beam": 8}
     alone, _ = run(DecodeConfig(**config), given, exp)
     assert len({row["pred_text"] for row in alone}) > 50
@@ -152,13 +152,13 @@ def test_threads_give_the_rows_of_one_thread(rows, exp, lm):
 
 
 @pytest.mark.parametrize("piece_s", [0.02, 0.06, 0.5, 60.0])
-def test_pieces_give_the_text_of_the_whole_and_what_it_was_on_the_way(rows, exp, lm, piece_s):
-    given = rows([""] * 12, [doubtful(i, 10 * i) for i in range(12)])
+def test_partials_grow_to_the_text_of_the_whole_utterance(rows, exp, lm, piece_s):
+    given = rows([""] * 12, [uncertain(i, 10 * i) for i in range(12)])
     whole, _ = run(DecodeConfig(lm=lm, nbest=4), given, exp)
     made, _ = run(DecodeConfig(lm=lm, nbest=4, partials=piece_s), given, exp)
-    for row, of_whole in zip(made, whole, strict=True):
+    for row, expected in zip(made, whole, strict=True):
         partials = row.pop("partials")
-        assert row == of_whole
+        assert row == expected
         ends = [p["end"] for p in partials]
         assert ends == sorted(set(ends))
         texts = [p["text"] for p in partials]
@@ -167,13 +167,13 @@ def test_pieces_give_the_text_of_the_whole_and_what_it_was_on_the_way(rows, exp,
             assert texts == ([row["pred_text"]] if row["pred_text"] else [])
 
 
-def test_what_a_listener_would_have_seen(rows, exp):
+def test_partials_have_their_end_times(rows, exp):
     (row,), _ = run(DecodeConfig(partials=0.12), rows(["ab a"]), exp)
-    # three steps of 20 ms a letter: two letters a piece
+    # three steps of 20 ms per letter: two letters per piece
     assert row["partials"] == [{"end": 0.12, "text": "ab"}, {"end": 0.24, "text": "ab a"}]
 
 
-def test_phrases_are_preferred(rows, exp, tmp_path):
+def test_hotwords_are_boosted(rows, exp, tmp_path):
     lp = emission("ab")
     lp[3:5, 3], lp[3:5, 4] = np.log(0.40), np.log(0.45)
     given = rows(["ab"], [lp])
@@ -186,8 +186,8 @@ def test_phrases_are_preferred(rows, exp, tmp_path):
     assert run(DecodeConfig(hotwords=hot), given, exp)[0][0]["pred_text"] == "aé"
 
 
-def test_only_words_of_the_list_or_of_the_model_are_written(rows, exp, lm, tmp_path):
-    given = rows([""] * 40, [doubtful(i, 60) for i in range(40)])
+def test_only_words_of_the_lexicon_or_of_the_closed_model_are_written(rows, exp, lm, tmp_path):
+    given = rows([""] * 40, [uncertain(i, 60) for i in range(40)])
 
     def written(**settings):
         return {w for row in run(DecodeConfig(**settings), given, exp)[0] for w in row["pred_text"].split()}

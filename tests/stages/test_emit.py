@@ -1,3 +1,5 @@
+"""Emissions of rows in an archive."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -28,7 +30,7 @@ def experiment(tmp_path):
     return Experiment(str(tmp_path))
 
 
-def test_rows_get_their_emissions(toy, tmp_path, experiment):
+def test_rows_gain_emissions(toy, tmp_path, experiment):
     rows = list(manifest.read(str(toy / "dev.jsonl")))
     made = list(emit.run(rows, Ledger(), experiment, str(tmp_path / "e.ark")))
     assert [r["id"] for r in made] == [r["id"] for r in rows]
@@ -39,9 +41,9 @@ def test_rows_get_their_emissions(toy, tmp_path, experiment):
         np.testing.assert_allclose(np.exp(scores).sum(1), 1, rtol=1e-5)
 
 
-def test_what_has_no_usable_features_is_dropped(toy, tmp_path, experiment):
+def test_rows_without_usable_features_are_dropped(toy, tmp_path, experiment):
     rows = list(manifest.read(str(toy / "dev.jsonl")))[:4]
-    with ArkWriter(tmp_path / "odd.ark") as ark:
+    with ArkWriter(tmp_path / "bad.ark") as ark:
         rows[0]["feats"] = ark.write(rows[0]["id"], np.zeros((5, 7), np.float32))
         rows[1]["feats"] = ark.write(rows[1]["id"], np.zeros((0, 0), np.float32))
     rows[2]["feats"] = str(tmp_path / "gone.ark:3")
@@ -51,7 +53,7 @@ def test_what_has_no_usable_features_is_dropped(toy, tmp_path, experiment):
     assert [r["reason"] for r in ledger.rows] == ["wrong-features", "too-short", "missing-archive"]
 
 
-def test_the_archive_stands_beside_the_manifest_unless_told():
+def test_the_archive_is_next_to_the_manifest_by_default():
     assert archive_path(None, "data/dev.jsonl.gz") == "data/emissions/dev.ark"
     assert archive_path("x", "data/dev.jsonl") == "x/dev.ark"
     assert archive_path("x", "-") == "x/emissions.ark"
@@ -59,13 +61,13 @@ def test_the_archive_stands_beside_the_manifest_unless_told():
         archive_path(None, "-")
 
 
-def test_a_refused_run_leaves_the_archive_of_the_run_before(toy, tmp_path, experiment):
+def test_a_refused_run_leaves_the_previous_archive(toy, tmp_path, experiment):
     rows = list(manifest.read(str(toy / "dev.jsonl")))[:4]
     ark = tmp_path / "e.ark"
     list(emit.run(rows, Ledger(), experiment, str(ark)))
     before = ark.read_bytes()
     rows[2] = {**rows[2], "feats": str(tmp_path / "gone.ark:3")}
-    with pytest.raises(Ds2Error, match="emit: refused, 1 of 4"):
+    with pytest.raises(Ds2Error, match="emit: refused: 1 of 4"):
         list(emit.run(rows, Ledger(), experiment, str(ark), 24.0))
     assert ark.read_bytes() == before
     assert len(list(emit.run(rows, Ledger(), experiment, str(ark), 25.0))) == 3

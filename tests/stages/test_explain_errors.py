@@ -1,4 +1,4 @@
-"""The causes of errors in rows: where the settings come from, and what happens to rows that cannot be explained."""
+"""Causes of errors: where the settings come from, and rows that cannot be explained."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LM = "\\data\\\nngram 1=5\n\n\\1-grams:\n-2\t<unk>\n0\t<s>\n-1\t</s>\n-0.3\tab\n
 
 
 def emission(text):
-    """Two steps a letter and a blank behind it; where the text says ?, b or é, é a little rather."""
+    """Two steps per letter and a blank after it; `?` is either b or é, with é a little more probable."""
     path = [s for c in text for s in [VOCAB.symbols.index("é" if c == "?" else c)] * 2 + [0]]
     lp = np.full((len(path), len(VOCAB)), np.log(0.02), dtype=np.float32)
     lp[np.arange(len(path)), path] = np.log(0.92)
@@ -47,7 +47,7 @@ def lm(tmp_path):
 
 @pytest.fixture
 def rows(tmp_path):
-    """A row for each (what was said, what the emission says)."""
+    """A row for each pair of reference and text of the emission."""
 
     def make(pairs):
         with ArkWriter(tmp_path / "e.ark") as ark:
@@ -59,13 +59,13 @@ def rows(tmp_path):
     return make
 
 
-def decoded(rows, exp, **settings):
+def decode_rows(rows, exp, **settings):
     config, experiment = resolve_settings(DecodeConfig(**settings), exp), Experiment(exp)
     return list(decode.run(config, rows, Ledger(), experiment, build_search(config, experiment)))
 
 
-def explained(rows, exp, **settings):
-    explainer, _, _ = explain_errors.explainer(ScoreConfig(why=exp, **settings), "-")
+def explain(rows, exp, **settings):
+    explainer, _, _ = explain_errors.open_explainer(ScoreConfig(why=exp, **settings), "-")
     return list(explainer.run(rows)), explainer
 
 
@@ -76,89 +76,97 @@ def causes(rows):
 @pytest.mark.parametrize("nj", [1, 3])
 def test_rows_keep_their_order_and_gain_errors(rows, exp, lm, nj):
     pairs = [("aé", "a?"), ("ab ba", "ab ba"), ("ba", "ab"), ("", ""), ("a4", "ab")] * (CHUNK // 4)
-    made, explainer = explained(decoded(rows(pairs), exp, lm=lm), exp, lm=lm, nj=nj)
+    made, explainer = explain(decode_rows(rows(pairs), exp, lm=lm), exp, lm=lm, nj=nj)
     assert causes(made) == [["oov"], [], ["acoustic"], [], ["unspellable"]] * (CHUNK // 4)
     assert [row["kept"] for row in made] == list(range(len(pairs)))
     assert made[0]["errors"][0] | {"am": 0, "lm": 0, "score": 0} == {
         "ref": "aé", "hyp": "ab", "kind": "sub", "cause": "oov", "am": 0, "lm": 0, "score": 0,
     }  # fmt: skip
-    assert (explainer.judged, explainer.far, explainer.unexplained.dropped) == (3 * (CHUNK // 4), 0, 0)
+    assert (explainer.scored, explainer.mismatched, explainer.unexplained.dropped) == (3 * (CHUNK // 4), 0, 0)
 
 
 def test_only_wrong_rows_need_an_emission(rows, exp, tmp_path):
-    given = decoded(rows([("ab", "ab"), ("ab", "ba"), ("ab", "ba"), ("ba b", "ab")]), exp)
+    given = decode_rows(rows([("ab", "ab"), ("ab", "ba"), ("ab", "ba"), ("ba b", "ab")]), exp)
     del given[0]["emission"], given[1]["emission"], given[3]["pred_text"]
     given[2]["emission"] = str(tmp_path / "gone.ark:1")
-    made, explainer = explained(given, exp)
+    made, explainer = explain(given, exp)
     assert causes(made) == [[], ["unexplained"], ["unexplained"], ["unexplained"] * 2]
     assert explainer.unexplained.reasons == {"no-feats": 1, "missing-archive": 1, "no-pred-text": 1}
 
 
-def test_a_text_of_another_alphabet_and_an_emission_of_another_network(rows, exp):
-    given = decoded(rows([("ab", "ba")]), exp)
-    made, explainer = explained([{**given[0], "pred_text": "xyz"}], exp)
+def test_a_hypothesis_outside_the_vocabulary_and_an_emission_of_another_network(rows, exp):
+    given = decode_rows(rows([("ab", "ba")]), exp)
+    made, explainer = explain([{**given[0], "pred_text": "xyz"}], exp)
     assert causes(made) == [["unexplained"]]
     assert explainer.unexplained.reasons == {"unspellable": 1}
     Vocab(VOCAB.symbols[:3]).save(f"{exp}/tokens.txt")
     with pytest.raises(DataError, match="expected 3 symbols"):
-        explained(given, exp)
+        explain(given, exp)
 
 
-def test_rows_of_other_settings_are_noticed(rows, exp, lm):
-    given = decoded(rows([("ba", "ab"), ("ba", "a?")]), exp, lm=lm)
-    assert explained(given, exp, lm=lm)[1].far == 0
-    assert explained(given, exp)[1].far == 2
-    assert explained(given, exp, lm=lm, beta=-3.0)[1].far == 2
-    assert explained([{k: v for k, v in row.items() if k != "pred_score"} for row in given], exp)[1].far == 0
+def test_rows_decoded_with_other_settings_are_counted(rows, exp, lm):
+    given = decode_rows(rows([("ba", "ab"), ("ba", "a?")]), exp, lm=lm)
+    assert explain(given, exp, lm=lm)[1].mismatched == 0
+    assert explain(given, exp)[1].mismatched == 2
+    assert explain(given, exp, lm=lm, beta=-3.0)[1].mismatched == 2
+    assert explain([{k: v for k, v in row.items() if k != "pred_score"} for row in given], exp)[1].mismatched == 0
 
 
-def test_the_settings_that_lie_beside_the_rows_are_taken(exp, lm, tmp_path):
+def test_the_settings_saved_with_the_rows_are_used(exp, lm, tmp_path):
     hyp = str(tmp_path / "hyp.jsonl")
-    assert explain_errors.settings_of(ScoreConfig(why=exp), hyp) == (resolve_settings(DecodeConfig(), exp), None)
+    assert explain_errors.find_settings(ScoreConfig(why=exp), hyp) == (resolve_settings(DecodeConfig(), exp), None)
     (tmp_path / "exp" / "decode.toml").write_text("alpha = 0.3\nbeta = 2\n")
-    found, source = explain_errors.settings_of(ScoreConfig(why=exp, lm=lm), hyp)
-    assert (found.lm, found.alpha, found.beta, found.unknown, found.unknown_letter) == (lm, 0.3, 2.0, -4.0, -1.0)
+    settings, source = explain_errors.find_settings(ScoreConfig(why=exp, lm=lm), hyp)
+    assert (settings.lm, settings.alpha, settings.beta, settings.unknown, settings.unknown_letter) == (
+        lm,
+        0.3,
+        2.0,
+        -4.0,
+        -1.0,
+    )
     assert source is None
     saved = resolve_settings(DecodeConfig(lm=lm, alpha=1.5, beta=0.5, unknown=-1.0, sentence_end=False, beam=9), exp)
     (tmp_path / "hyp.jsonl.config.toml").write_text(to_toml(saved, {"kept": 3}))
-    assert explain_errors.settings_of(ScoreConfig(why=exp), hyp) == (saved, f"{hyp}.config.toml")
-    found, _ = explain_errors.settings_of(ScoreConfig(why=exp, alpha=2.0), hyp)
-    assert (found.alpha, found.beta, found.sentence_end) == (2.0, 0.5, False)
-    # those of another stage say nothing of a search
+    assert explain_errors.find_settings(ScoreConfig(why=exp), hyp) == (saved, f"{hyp}.config.toml")
+    settings, _ = explain_errors.find_settings(ScoreConfig(why=exp, alpha=2.0), hyp)
+    assert (settings.alpha, settings.beta, settings.sentence_end) == (2.0, 0.5, False)
+    # the settings of another stage do not describe a search
     (tmp_path / "hyp.jsonl.config.toml").write_text(to_toml(ScoreConfig(), {}))
-    assert explain_errors.settings_of(ScoreConfig(why=exp), hyp)[1] is None
+    assert explain_errors.find_settings(ScoreConfig(why=exp), hyp)[1] is None
 
 
-def test_the_settings_of_the_best_path_ask_no_model(rows, exp, tmp_path):
-    given = decoded(rows([("ba", "ab")]), exp, greedy=True)
+def test_rows_decoded_greedily_need_no_language_model(rows, exp, tmp_path):
+    given = decode_rows(rows([("ba", "ab")]), exp, greedy=True)
     (tmp_path / "hyp.jsonl.config.toml").write_text(to_toml(DecodeConfig(greedy=True), {}))
-    explainer, settings, _ = explain_errors.explainer(ScoreConfig(why=exp), str(tmp_path / "hyp.jsonl"))
+    explainer, settings, _ = explain_errors.open_explainer(ScoreConfig(why=exp), str(tmp_path / "hyp.jsonl"))
     assert causes(explainer.run(given)) == [["acoustic"]]
-    assert (settings.lm, explainer.far) == (None, 0)
+    assert (settings.lm, explainer.mismatched) == (None, 0)
 
 
-def test_a_model_that_is_gone_is_told_by_who_named_it(exp, lm, tmp_path):
+def test_a_missing_language_model_is_reported_with_the_file_that_names_it(exp, lm, tmp_path):
     (tmp_path / "hyp.jsonl.config.toml").write_text(to_toml(DecodeConfig(lm="gone.arpa", alpha=1.0), {}))
-    with pytest.raises(DataError, match=r"^gone.arpa: .*, as .*hyp.jsonl.config.toml names it \(--lm FILE\)$"):
-        explain_errors.explainer(ScoreConfig(why=exp), str(tmp_path / "hyp.jsonl"))
+    with pytest.raises(
+        DataError, match=r"^gone.arpa: .*; .*hyp.jsonl.config.toml names this model \(--lm FILE overrides it\)$"
+    ):
+        explain_errors.open_explainer(ScoreConfig(why=exp), str(tmp_path / "hyp.jsonl"))
 
 
-def test_a_model_of_words_explains_words_only(exp, lm):
+def test_a_word_language_model_explains_word_errors_only(exp, lm):
     with pytest.raises(UsageError, match="--unit word"):
-        explain_errors.explainer(ScoreConfig(why=exp, lm=lm, unit="char"), "-")
+        explain_errors.open_explainer(ScoreConfig(why=exp, lm=lm, unit="char"), "-")
 
 
-def test_characters_are_explained_where_they_are_counted(rows, exp):
-    given = decoded(rows([("ba b", "bé b")]), exp)
-    made, _ = explained(given, exp, unit="char")
+def test_character_errors_are_explained_if_characters_are_counted(rows, exp):
+    given = decode_rows(rows([("ba b", "bé b")]), exp)
+    made, _ = explain(given, exp, unit="char")
     assert [(e["ref"], e["hyp"], e["cause"]) for e in made[0]["errors"]] == [("a", "é", "acoustic")]
 
 
-def test_scores_and_causes_go_into_one_report(rows, exp, lm):
-    given = decoded(rows([("aé", "a?"), ("ab", "ab")]), exp, lm=lm, nbest=4)
+def test_one_report_has_rates_and_causes(rows, exp, lm):
+    given = decode_rows(rows([("aé", "a?"), ("ab", "ab")]), exp, lm=lm, nbest=4)
     config = ScoreConfig(why=exp, lm=lm, worst=1, unit="word")
-    explainer, _, _ = explain_errors.explainer(config, "-")
-    report = score.report_for(config)
+    explainer, _, _ = explain_errors.open_explainer(config, "-")
+    report = score.create_report(config)
     made = list(score.run(config, explainer.run(given), report))
     assert [(row["subs"], len(row["errors"])) for row in made] == [(1, 1), (0, 0)]
     lines = list(report.lines())

@@ -11,7 +11,7 @@ from ds2cli.stages import score
 
 def test_rows_gain_counts_and_a_missing_text_is_all_deletions():
     config = ScoreConfig()
-    report = score.report_for(config)
+    report = score.create_report(config)
     rows = [
         {"id": "a", "text": "x y z", "pred_text": "x q", "extra": 1},
         {"id": "b", "text": "été ж"},
@@ -24,22 +24,22 @@ def test_rows_gain_counts_and_a_missing_text_is_all_deletions():
     assert report.missing == 1
 
 
-def test_characters_may_be_the_unit():
+def test_characters_can_be_the_unit():
     config = ScoreConfig(unit="char", by="lang")
-    report = score.report_for(config)
+    report = score.create_report(config)
     (row,) = score.run(config, [{"id": "a", "text": "ab", "pred_text": "b", "lang": "en"}], report)
     assert (row["hits"], row["dels"]) == (1, 1)
     assert list(report.lines())[-1] == "%CER 50.00 [ 1 / 2, 0 ins, 1 del, 0 sub ] lang=en"
 
 
-def test_references_bring_back_what_was_lost_on_the_way():
+def test_references_restore_missing_utterances():
     refs = [{"id": "a", "text": "x"}, {"id": "b", "text": "y"}, {"id": "c", "text": "z"}]
     hyps = [{"id": "a", "pred_text": "x", "text": "other"}, {"id": "c", "pred_text": "q"}]
-    joined = list(score.with_references(hyps, refs))
+    joined = list(score.join_references(hyps, refs))
     assert [(r["id"], r["text"], r.get("pred_text")) for r in joined] == [
         ("a", "x", "x"),
         ("b", "y", None),
         ("c", "z", "q"),
     ]
-    with pytest.raises(DataError, match="'d' is not among the references"):
-        list(score.with_references([{"id": "d", "pred_text": ""}], refs))
+    with pytest.raises(DataError, match="'d' has no reference"):
+        list(score.join_references([{"id": "d", "pred_text": ""}], refs))

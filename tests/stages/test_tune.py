@@ -1,4 +1,4 @@
-"""Tuning on real emissions: the same in any number of threads, worth its while, and never on a test set."""
+"""Tuning on emissions: independent of the number of threads, effective, and never on a test set."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ds2cli.config.base import read_toml
 from ds2cli.config.decode import DecodeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
-from ds2cli.recognizer.decoder import build_search, resolve_settings
+from ds2cli.recognizer.decoder import build_beam_search, resolve_settings
 from ds2cli.recognizer.experiment import Experiment
-from ds2cli.search.tune import Axis, Tried, Weights, optimise
+from ds2cli.search.tune import Axis, TrialHistory, Weights, tune_weights
 from ds2cli.stages import tune
 from ds2cli.text.vocab import BLANK, Vocab
 
@@ -64,7 +64,7 @@ def exp(tmp_path):
 
 @pytest.fixture
 def rows(tmp_path):
-    """Sentences of known and unknown words, heard with much doubt."""
+    """Sentences of known and unknown words, with uncertain emissions."""
     rng = np.random.default_rng(5)
     out = []
     with ArkWriter(tmp_path / "e.ark") as ark:
@@ -78,42 +78,42 @@ def rows(tmp_path):
     return out
 
 
-def tuned(rows, exp, tmp_path, model="lm.arpa", **settings):
+def run_tuning(rows, exp, tmp_path, model="lm.arpa", **settings):
     config = resolve_settings(DecodeConfig(lm=str(tmp_path / model), **settings), exp)
     experiment, ledger = Experiment(exp), Ledger()
-    search = build_search(config, experiment)
-    axes = tune.axes_of(config, search)
+    search = build_beam_search(config, experiment)
+    axes = tune.choose_axes(config, search)
     unit = "word" if model == "lm.arpa" else "char"
-    with tune.trials(rows, ledger, experiment, search, unit, config.nj) as trials:
-        tried = Tried(trials.weighed)
-        list(optimise(axes, tune.start_of(axes), tried))
+    with tune.open_trial_runner(rows, ledger, experiment, search, unit, config.nj) as runner:
+        tried = TrialHistory(runner.try_weights)
+        list(tune_weights(axes, tune.start_weights(axes), tried))
     return tried, axes, ledger
 
 
-def test_tuning_helps_and_gives_the_same_in_any_number_of_threads(rows, exp, tmp_path):
-    one, axes, ledger = tuned(rows, exp, tmp_path)
+def test_tuning_helps_and_does_not_depend_on_the_number_of_threads(rows, exp, tmp_path):
+    one, axes, ledger = run_tuning(rows, exp, tmp_path)
     assert ledger.kept == 30
-    best, start = one.best()[0], one[tune.start_of(axes)]
+    best, start = one.best()[0], one[tune.start_weights(axes)]
     assert 0 < best.counts.errors < start.counts.errors
     assert best.counts.total == sum(len(row["text"].split()) for row in rows)
-    assert best.each.sum(axis=0).tolist() == [best.counts.errors, best.counts.total]
+    assert best.per_utterance.sum(axis=0).tolist() == [best.counts.errors, best.counts.total]
     for nj in (3, 7):
-        many, _, _ = tuned(rows, exp, tmp_path, nj=nj)
+        many, _, _ = run_tuning(rows, exp, tmp_path, nj=nj)
         assert many.best()[0].weights == best.weights
         assert len(many) == len(one)
-        assert (many.best()[0].each == best.each).all()
+        assert (many.best()[0].per_utterance == best.per_utterance).all()
 
 
-def test_a_trial_is_what_decoding_with_these_weights_does(rows, exp, tmp_path):
+def test_a_trial_counts_the_errors_of_decoding_with_its_weights(rows, exp, tmp_path):
     from ds2cli.metrics.wer import count
     from ds2cli.stages import decode
 
-    tried, _, _ = tuned(rows, exp, tmp_path, nj=2)
+    tried, _, _ = run_tuning(rows, exp, tmp_path, nj=2)
     best = tried.best()[0]
     config = resolve_settings(DecodeConfig(lm=str(tmp_path / "lm.arpa"), **vars(best.weights)), exp)
     experiment = Experiment(exp)
-    made = decode.run(config, rows, Ledger(), experiment, build_search(config, experiment))
-    assert [count(r["text"].split(), r["pred_text"].split()).errors for r in made] == best.each[:, 0].tolist()
+    made = decode.run(config, rows, Ledger(), experiment, build_beam_search(config, experiment))
+    assert [count(r["text"].split(), r["pred_text"].split()).errors for r in made] == best.per_utterance[:, 0].tolist()
 
 
 def names(axes):
@@ -121,41 +121,42 @@ def names(axes):
 
 
 def test_only_weights_that_matter_are_tuned(rows, exp, tmp_path):
-    assert names(tuned(rows[:3], exp, tmp_path)[1]) == ["alpha", "beta", "unknown", "unknown_letter"]
-    assert names(tuned(rows[:3], exp, tmp_path, closed=True)[1]) == ["alpha", "beta"]
+    assert names(run_tuning(rows[:3], exp, tmp_path)[1]) == ["alpha", "beta", "unknown", "unknown_letter"]
+    assert names(run_tuning(rows[:3], exp, tmp_path, closed=True)[1]) == ["alpha", "beta"]
     (tmp_path / "words.txt").write_text("ab\naé\n", "utf-8")
     listed = {"lexicon": str(tmp_path / "words.txt")}
-    assert names(tuned(rows[:3], exp, tmp_path, **listed)[1]) == ["alpha", "beta", "unknown"]
-    assert names(tuned(rows[:3], exp, tmp_path, "chars.arpa")[1]) == ["alpha", "beta"]
-    with pytest.raises(UsageError, match="betas must have a value"):
-        tuned(rows[:3], exp, tmp_path, betas=())
+    assert names(run_tuning(rows[:3], exp, tmp_path, **listed)[1]) == ["alpha", "beta", "unknown"]
+    assert names(run_tuning(rows[:3], exp, tmp_path, "chars.arpa")[1]) == ["alpha", "beta"]
+    with pytest.raises(UsageError, match="betas is empty: expected at least one value"):
+        run_tuning(rows[:3], exp, tmp_path, betas=())
 
 
 def test_a_closed_search_stays_closed(rows, exp, tmp_path):
-    tried, _, _ = tuned(rows, exp, tmp_path, closed=True)
+    tried, _, _ = run_tuning(rows, exp, tmp_path, closed=True)
     unknown = sum(row["text"].split().count("aé") for row in rows)
     assert tried.best()[0].counts.errors >= unknown > 0
 
 
-def test_it_starts_from_what_decode_would_take(exp, tmp_path):
+def test_tuning_starts_from_the_default_weights(exp, tmp_path):
     axes = [Axis("alpha", (0.1, 0.2)), Axis("beta", (3.0,)), Axis("unknown", (-9.0, -8.0))]
-    assert tune.start_of(axes) == Weights(0.8, 3.0, -4.0, 0.0)
+    assert tune.start_weights(axes) == Weights(0.8, 3.0, -4.0, 0.0)
 
 
 def test_limits_are_measured(rows, exp, tmp_path):
     config = resolve_settings(DecodeConfig(lm=str(tmp_path / "lm.arpa")), exp)
     experiment = Experiment(exp)
-    with tune.trials(rows, Ledger(), experiment, build_search(config, experiment), "word", 2) as trials:
+    search = build_beam_search(config, experiment)
+    with tune.open_trial_runner(rows, Ledger(), experiment, search, "word", 2) as runner:
         weights = {"alpha": 0.5, "beta": 1.0}
-        wide, narrow = trials.limited(weights, [{"beam": 64, "beam_gap": 20.0}, {"beam": 1, "prune_top": 1}])
+        wide, narrow = runner.try_limits(weights, [{"beam": 64, "beam_gap": 20.0}, {"beam": 1, "prune_top": 1}])
     assert wide[0].errors < narrow[0].errors
     assert wide[1] > 0 and narrow[1] > 0
 
 
-def test_what_was_found_is_found_by_decode(exp, tmp_path):
-    tune.save(exp, {"alpha": 0.5, "beta": 1.25, "beam": 32}, made_on="dev.jsonl", interval=[1.0, 2.0])
-    kept = resolve_settings(DecodeConfig(lm="lm.arpa"), exp)
-    assert (kept.alpha, kept.beta, kept.unknown, kept.beam) == (0.5, 1.25, -4.0, 32)
+def test_decode_uses_the_stored_settings(exp, tmp_path):
+    tune.save_settings(exp, {"alpha": 0.5, "beta": 1.25, "beam": 32}, made_on="dev.jsonl", interval=[1.0, 2.0])
+    resolved = resolve_settings(DecodeConfig(lm="lm.arpa"), exp)
+    assert (resolved.alpha, resolved.beta, resolved.unknown, resolved.beam) == (0.5, 1.25, -4.0, 32)
     assert read_toml(f"{exp}/decode.toml")["made_by"]["made_on"] == "dev.jsonl"
 
 
@@ -170,11 +171,11 @@ def test_tuning_on_a_test_set_is_refused(rows, exp, tmp_path):
             tune.refuse_test_row({**rows[0], name: "test-clean"})
 
 
-def test_tuning_on_nothing_is_refused(exp, tmp_path):
+def test_tuning_without_utterances_is_refused(exp, tmp_path):
     with pytest.raises(DataError, match="no utterance"):
-        tuned([], exp, tmp_path)
+        run_tuning([], exp, tmp_path)
 
 
-def test_tuning_on_texts_without_a_word_is_refused(rows, exp, tmp_path):
-    with pytest.raises(DataError, match="not one word in the texts of 30 utterances"):
-        tuned([{**row, "text": " "} for row in rows], exp, tmp_path)
+def test_tuning_on_empty_texts_is_refused(rows, exp, tmp_path):
+    with pytest.raises(DataError, match="the texts of all 30 utterances are empty"):
+        run_tuning([{**row, "text": " "} for row in rows], exp, tmp_path)

@@ -1,103 +1,90 @@
-"""`ds2 decode --tune`: the trials, the table, the picture, and what is kept."""
+"""`ds2 decode --tune`: check the options, show progress, print the error rates, store the settings."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ds2cli import manifest, ui
 from ds2cli.cli.lib.filter import report_drops
-from ds2cli.config.decode import LIMITS, WEIGHTS, DecodeConfig
+from ds2cli.config.decode import WEIGHTS, DecodeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
 from ds2cli.io import require_writable
 
 if TYPE_CHECKING:
     from ds2cli.metrics.heatmap import Panel
-    from ds2cli.search.tune import Axis, Tried, Weights
-    from ds2cli.stages.tune import Trials
-
-NAMES = {"word": "WER", "char": "CER"}
+    from ds2cli.stages.tune import LimitTrial, Summary
 
 
 def tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
-    """Print the error rates around the best weights, and keep these."""
+    """Tune the search on `dev`, print the error rates around the best weights, and store these in EXP/decode.toml."""
     from ds2cli.kernels.prefix import WORD_LM
-    from ds2cli.metrics import bootstrap, heatmap
-    from ds2cli.metrics.report import rate_line
-    from ds2cli.recognizer.decoder import KEPT, build_search, resolve_settings
+    from ds2cli.metrics import heatmap
+    from ds2cli.metrics.report import RATE_NAMES, rate_line
+    from ds2cli.recognizer.decoder import TUNED_FILE, build_beam_search, pruning_limits, resolve_settings
     from ds2cli.recognizer.experiment import Experiment
-    from ds2cli.search.beam import BeamSearch
-    from ds2cli.search.tune import Tried, optimise
+    from ds2cli.search.tune import TrialHistory, tune_weights
     from ds2cli.stages import tune as stage
 
-    _refuse(config, exp, out)
+    stored = f"{exp}/{TUNED_FILE}"
+    _check_options(config, stored, out)
     stage.refuse_test_set(dev)
     if config.plot is not None and not heatmap.can_draw():
-        raise UsageError(f"--plot {config.plot}: {heatmap.NEEDS}")
+        raise UsageError(f"--plot {config.plot}: {heatmap.INSTALL_HINT}")
     experiment = Experiment(exp)
     if not Path(exp).is_dir():
-        raise UsageError(f"--tune writes {exp}/{KEPT}, and {exp} is no folder")
-    for path in (f"{exp}/{KEPT}", config.plot):
+        raise UsageError(f"--tune writes {stored}, but {exp} is not a folder")
+    for path in (stored, config.plot):
         if path is not None:
             require_writable(path)
     rows = [stage.refuse_test_row(row) for row in manifest.read(dev, ("id", "text"))]
-    # the limits that an earlier run found are not kept: this one finds its own
-    limits: dict[str, Any] = {name: getattr(config, name) for name in LIMITS}
-    limits = {name: LIMITS[name] if value is None else value for name, value in limits.items()}
+    # the pruning limits of an earlier --tune do not apply: this run starts from those of the options
+    limits = pruning_limits(config)
     resolved = resolve_settings(replace(config, **limits), exp)
-    search = build_search(resolved, experiment, ui.warn, [row["text"] for row in rows])
-    assert isinstance(search, BeamSearch)
-    axes = stage.axes_of(config, search)
+    search = build_beam_search(resolved, experiment, ui.warn, [row["text"] for row in rows])
+    axes = stage.choose_axes(config, search)
     unit = "word" if search.lexicon.kind == WORD_LM else "char"
+    rate_name = RATE_NAMES[unit]
     ledger = Ledger()
-    with stage.trials(rows, ledger, experiment, search, unit, config.nj) as trials:
+    with stage.open_trial_runner(rows, ledger, experiment, search, unit, config.nj) as runner:
         report_drops("tune", config, "-", ledger)
-        ledger.refuse("tune", config.max_bad)
-        tried, first, began = Tried(trials.weighed), stage.start_of(axes), time.monotonic()
-        for _ in ui.progress(optimise(axes, first, tried), "tune", unit="trial"):
+        ledger.enforce_max_bad("tune", config.max_bad)
+        tried, start, started = TrialHistory(runner.try_weights), stage.start_weights(axes), time.monotonic()
+        for _ in ui.progress(tune_weights(axes, start, tried), "tune", unit="trial"):
             pass
-        panels = list(_panels(axes, tried))
-        seconds = time.monotonic() - began
-        ui.log(f"tune: {len(tried)} trials in {seconds:.1f} s, {60 * len(tried) / seconds:.0f} a minute")
-        best = tried.best()[0]
-        found = {axis.name: getattr(best.weights, axis.name) for axis in axes}
-        for panel in panels:
-            _table(panel, f"%{NAMES[unit]} on {dev}")
-        rates = bootstrap.draw_rates(best.each, config.seed)
-        low, high = bootstrap.interval(rates)
-        ui.say(f"{rate_line(NAMES[unit], best.counts)} {_said(found)} *")
-        ui.say(f"%{NAMES[unit]} {low:.2f} to {high:.2f} in 95 % of {len(rates)} resamplings of the utterances")
-        others = bootstrap.draw_rates(tried[first].each, config.seed)
-        better = 100 * bootstrap.share_better(rates, others)
-        ui.say(f"{rate_line(NAMES[unit], tried[first].counts)} untuned, worse in {better:.1f} % of them")
+        summary = stage.summarize(axes, start, tried, config.seed)
+        seconds = time.monotonic() - started
+        ui.log(f"tune: {len(tried)} trials in {seconds:.1f} s, {60 * len(tried) / seconds:.0f} per minute")
+        _print_summary(summary, rate_name, dev)
+        settings = dict(summary.weights)
         if config.tune_speed:
-            found |= _limits(trials, best.weights, axes, NAMES[unit], resolved)
-    stage.save(
+            tightened, trials = stage.tighten_limits(runner, summary.weights, limits)
+            _print_limits(trials, rate_name)
+            settings |= tightened
+    stage.save_settings(
         exp,
-        found,
+        settings,
         lm=config.lm,
         made_on=dev,
-        result=rate_line(NAMES[unit], best.counts),
-        interval=[round(low, 2), round(high, 2)],
+        result=rate_line(rate_name, summary.best.counts),
+        interval=[round(bound, 2) for bound in summary.interval],
     )
-    ui.log(f"tune: {exp}/{KEPT} keeps them for ds2 decode")
-    picture = config.plot or str(Path(exp) / "decode.png")
+    ui.log(f"tune: stored in {stored} for ds2 decode")
+    plot = config.plot or str(Path(exp) / "decode.png")
     if heatmap.can_draw():
-        heatmap.draw(picture, f"%{NAMES[unit]} on {dev}", panels)
-        ui.log(f"tune: {picture}")
+        heatmap.draw(plot, f"%{rate_name} on {dev}", summary.panels)
+        ui.log(f"tune: plotted in {plot}")
     else:
-        ui.log(f"tune: no {picture}: {heatmap.NEEDS}")
+        ui.log(f"tune: {plot} not plotted: {heatmap.INSTALL_HINT}")
 
 
-def _refuse(config: DecodeConfig, exp: str, out: str) -> None:
-    """UsageError for what says how to write rows, or fixes what is to be found."""
-    from ds2cli.recognizer.decoder import KEPT
-
-    wrong = {
+def _check_options(config: DecodeConfig, stored: str, out: str) -> None:
+    """UsageError for options that concern rows, or that fix what is tuned."""
+    row_options = {
         "OUT": out != "-",
         "--greedy": config.greedy,
         "--emissions": config.emissions is not None,
@@ -105,73 +92,46 @@ def _refuse(config: DecodeConfig, exp: str, out: str) -> None:
         "--timestamps": config.timestamps,
         "--partials": config.partials is not None,
     }
-    for name, given in wrong.items():
-        if given:
-            raise UsageError(f"--tune writes {exp}/{KEPT} and no rows: it takes no {name}")
+    for name, is_set in row_options.items():
+        if is_set:
+            raise UsageError(f"--tune writes {stored} and no rows: it takes no {name}")
     for name in WEIGHTS:
         if (value := getattr(config, name)) is not None:
-            fixed = f"--set '{name}s=[{value:g}]' keeps it at that"
-            raise UsageError(f"--tune finds {name}: it takes no --{name.replace('_', '-')} ({fixed})")
+            option = name.replace("_", "-")
+            raise UsageError(f"--tune tunes {name}: it takes no --{option} (--set '{name}s=[{value:g}]' fixes it)")
     if config.lm is None:
-        raise UsageError("--tune finds the weights of a language model, and there is none (--lm FILE)")
+        raise UsageError("--tune tunes the weights of a language model: expected one (--lm FILE)")
 
 
-def _panels(axes: Sequence[Axis], tried: Tried) -> list[Panel]:
-    """The error rates of the points around the best one, two weights at a time."""
-    import numpy as np
+def _print_summary(summary: Summary, rate_name: str, dev: str) -> None:
+    from ds2cli.metrics.report import rate_line
 
-    from ds2cli.metrics.heatmap import Panel
-    from ds2cli.search.tune import plane
-
-    pairs = list(zip(axes[::2], axes[1::2], strict=False))
-    while True:
-        # a point around the best one may be better still: then they are looked at around that
-        best = tried.best()[0].weights
-        planes = [plane(best, down, across) for down, across in pairs]
-        for _ in tried.of(point for rows in planes for row in rows for point in row):
-            pass
-        if tried.best()[0].weights == best:
-            break
-    panels = []
-    for (down, across), rows in zip(pairs, planes, strict=True):
-        values = [getattr(row[0], down.name) for row in rows], [getattr(point, across.name) for point in rows[0]]
-        place = next((i, j) for i, row in enumerate(rows) for j, point in enumerate(row) if point == best)
-        rates = np.array([[tried[point].counts.rate for point in row] for row in rows])
-        panels.append(Panel(down.name, across.name, *values, rates, place))
-    return panels
+    for panel in summary.panels:
+        _print_panel(panel, f"%{rate_name} on {dev}")
+    low, high = summary.interval
+    ui.echo(f"{rate_line(rate_name, summary.best.counts)} {_format_values(summary.weights)} *")
+    ui.echo(f"%{rate_name} {low:.2f} to {high:.2f} in 95 % of {summary.draws} resamplings of the utterances")
+    untuned = rate_line(rate_name, summary.untuned.counts)
+    ui.echo(f"{untuned} untuned, worse in {summary.better:.1f} % of them")
 
 
-def _table(panel: Panel, title: str) -> None:
+def _print_panel(panel: Panel, title: str) -> None:
     rows = [
         [f"{value:g}", *(f"{rate:.2f}{'*' if (i, j) == panel.best else ''}" for j, rate in enumerate(rates))]
         for i, (value, rates) in enumerate(zip(panel.rows, panel.rates, strict=True))
     ]
-    ui.table(title, [f"{panel.down} \\ {panel.across}", *(f"{v:g}" for v in panel.columns)], rows, to_stdout=True)
+    columns = [f"{panel.row_name} \\ {panel.column_name}", *(f"{value:g}" for value in panel.columns)]
+    ui.table(title, columns, rows, to_stdout=True)
 
 
-def _limits(
-    trials: Trials, weights: Weights, axes: Sequence[Axis], name: str, config: DecodeConfig
-) -> dict[str, float]:
-    """The cheapest of each limit that loses nothing against those the weights were found with."""
-    from ds2cli.stages.tune import LADDERS
-
-    options = {axis.name: getattr(weights, axis.name) for axis in axes}
-    found: dict[str, float] = {limit: getattr(config, limit) for limit in LADDERS}
-    ((allowed, cost),) = trials.limited(options, [found])
-    table = [["as given", _said(found), f"{allowed.rate:.2f}", f"{cost:.1f}"]]
-    for limit, ladder in LADDERS.items():
-        for value in [v for v in ladder if v < found[limit]]:
-            ((counts, cost),) = trials.limited(options, [found | {limit: value}])
-            kept = counts.errors <= allowed.errors
-            table.append([limit, f"{value:g}{'*' if kept else ''}", f"{counts.rate:.2f}", f"{cost:.1f}"])
-            if kept:
-                found[limit] = value
-                break
-    ui.table(
-        "limits of the search, the cheapest that lose nothing", ["", "", f"%{name}", "us/step"], table, to_stdout=True
-    )
-    return {limit: type(LIMITS[limit])(value) for limit, value in found.items()}
+def _print_limits(trials: Iterable[LimitTrial], rate_name: str) -> None:
+    rows = []
+    for limit, values, counts, us_per_step, accepted in trials:
+        value = _format_values(values) if limit is None else f"{values[limit]:g}{'*' if accepted else ''}"
+        rows.append([limit or "as given", value, f"{counts.rate:.2f}", f"{us_per_step:.1f}"])
+    title = "pruning limits: the cheapest without additional errors"
+    ui.table(title, ["", "", f"%{rate_name}", "us/step"], rows, to_stdout=True)
 
 
-def _said(values: dict[str, float]) -> str:
+def _format_values(values: dict[str, float]) -> str:
     return " ".join(f"{name} {value:g}" for name, value in values.items())

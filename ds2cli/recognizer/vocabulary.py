@@ -1,0 +1,41 @@
+"""Open the vocabulary of a trained network, without loading torch or the weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from ds2cli.errors import DataError
+from ds2cli.text.vocab import Vocab
+
+TOKENS = "tokens.txt"
+WEIGHTS = "best.safetensors"
+
+
+def open_vocab(source: str) -> Vocab:
+    """The output symbols of an experiment folder, a .safetensors file or a list of symbols such as tokens.txt.
+
+    The weights of an experiment take precedence over its tokens.txt, which a training started over replaces first.
+    DataError if there is neither, or the file is not a network or a list of symbols.
+    """
+    path = Path(source)
+    if path.suffix == ".txt" or (path.is_file() and path.suffix != ".safetensors"):
+        return Vocab.load(path)
+    try:
+        return _read_metadata(path if path.suffix == ".safetensors" else path / WEIGHTS)
+    except FileNotFoundError:
+        if (path / TOKENS).is_file():
+            return Vocab.load(path / TOKENS)
+    except (DataError, OSError, SafetensorError, KeyError, TypeError, ValueError):
+        pass
+    from ds2cli.nn.checkpoint import load_model
+
+    # loading the network reports exactly what is wrong with it
+    return load_model(source).vocab
+
+
+def _read_metadata(path: Path) -> Vocab:
+    with safe_open(path, "np") as f:
+        return Vocab.from_json(json.loads(f.metadata()["ds2cli"]))
