@@ -24,7 +24,7 @@ _FAULTS = {
     kernels.BAD_NUMBER: "expected a finite number",
     kernels.POSITIVE: "expected a log10 probability of 0 or less",
     kernels.UNKNOWN_WORD: "a word is not among the 1-grams",
-    kernels.TWICE: "this n-gram is listed twice",
+    kernels.DUPLICATE: "this n-gram is listed twice",
 }
 _CHUNK = 1 << 18
 """N-grams formatted per chunk of text."""

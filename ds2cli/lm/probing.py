@@ -56,7 +56,7 @@ def _build_tables(model: Arpa, unknown: list[int], multiplier: float) -> Probing
         if fault:
             ngram = " ".join(model.words[i] for i in section.ids[where])
             problem = (
-                "is listed twice" if fault == kernels.TWICE else f"is listed without its context of {n - 1} word(s)"
+                "is listed twice" if fault == kernels.DUPLICATE else f"is listed without its context of {n - 1} word(s)"
             )
             raise DataError(f"the {n}-gram {ngram!r} {problem}")
     words_utf8 = b"\0".join(w.encode() for w in (UNK, *words, ""))
