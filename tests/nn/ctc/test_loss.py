@@ -18,7 +18,7 @@ both = pytest.mark.parametrize("implementation", ["torch", pytest.param("native"
 
 
 def cost(logits, label, implementation="torch", blank=0):
-    """Through the function under test: logits (T, V) of one utterance."""
+    """The cost of one utterance by `ctc`. logits: (T, V)."""
     targets = torch.tensor([label], dtype=torch.int64).reshape(1, -1)
     lengths = torch.tensor([len(logits)]), torch.tensor([len(label)])
     return ctc(logits.unsqueeze(1), targets, *lengths, blank, implementation=implementation).costs[0]
@@ -34,8 +34,8 @@ def batch(seed=0, T=23, N=6, V=7, L=8, scale=3.0, blank=0):
     return logits, targets, input_lengths, target_lengths
 
 
-def with_gradient(logits, *others, **options):
-    """The costs, the verdicts as a list, and the gradients of their sum weighted by 1, 2, 3 …"""
+def costs_and_gradients(logits, *others, **options):
+    """The costs, the verdicts as a list, and the gradients of their sum with weights 1, 2, 3 …"""
     leaf = logits.detach().clone().requires_grad_()
     costs, verdicts = ctc(leaf, *others, **options)
     costs.backward(torch.arange(1.0, len(costs) + 1).to(costs.dtype))
@@ -43,6 +43,7 @@ def with_gradient(logits, *others, **options):
 
 
 def expected(logits, targets, input_lengths, target_lengths, blank=0):
+    """The costs and weighted gradients of `costs_and_gradients`, by the reference."""
     costs, gradients = ctc_ref(
         logits.double().numpy(), targets.numpy(), input_lengths.numpy(), target_lengths.numpy(), blank
     )
@@ -50,16 +51,16 @@ def expected(logits, targets, input_lengths, target_lengths, blank=0):
 
 
 @both
-def test_known_answers_of_warp_ctc(implementation):
+def test_costs_of_the_warp_ctc_tutorial(implementation):
     assert float(cost(torch.ones(1, 5), [1], implementation)) == pytest.approx(1.6094379, abs=1e-6)
-    # one path, 3 blank 3, through rows that are all softmax(1 … 5); the tutorial prints 7.3522 from rounded factors
+    # one alignment (3 blank 3) through rows of softmax(1 … 5); the tutorial prints 7.3522 from rounded factors
     rising = torch.arange(1.0, 16.0).view(3, 5)
     assert float(cost(rising, [3, 3], implementation)) == pytest.approx(7.35574, abs=1e-5)
 
 
 @both
 @pytest.mark.parametrize("label", [[], [1], [1, 2], [2, 2], [1, 2, 1]])
-def test_equals_the_sum_over_all_paths(implementation, label):
+def test_cost_equals_the_sum_over_all_alignments(implementation, label):
     torch.manual_seed(len(label))
     logits = torch.randn(5, 3)
     probabilities = logits.softmax(-1)
@@ -73,7 +74,7 @@ def test_equals_the_sum_over_all_paths(implementation, label):
 
 @both
 @pytest.mark.parametrize("label", [[1], [1, 1], [1, 2, 2, 1], [2, 2, 2]])
-def test_a_label_costs_infinity_just_below_the_steps_it_needs(implementation, label):
+def test_a_label_with_one_step_too_few_costs_infinity(implementation, label):
     needed = steps_needed(np.array(label))
     assert math.isfinite(cost(torch.zeros(needed, 3), label, implementation))
     assert math.isinf(cost(torch.zeros(needed - 1, 3), label, implementation))
@@ -82,39 +83,39 @@ def test_a_label_costs_infinity_just_below_the_steps_it_needs(implementation, la
 @both
 @pytest.mark.parametrize("blank", [0, 3, 6])
 @pytest.mark.parametrize("scale", [0.0, 1.0, 50.0])
-def test_costs_and_gradients_are_those_of_the_reference(implementation, scale, blank):
-    given = batch(scale=scale, blank=blank)
-    costs, verdicts, gradients = with_gradient(*given, blank, implementation=implementation)
-    right_costs, right_gradients = expected(*given, blank)
+def test_costs_and_gradients_match_the_reference(implementation, scale, blank):
+    inputs = batch(scale=scale, blank=blank)
+    costs, verdicts, gradients = costs_and_gradients(*inputs, blank, implementation=implementation)
+    right_costs, right_gradients = expected(*inputs, blank)
     assert verdicts == [0] * 6 and costs.dtype == torch.float32
     torch.testing.assert_close(costs.double(), right_costs, rtol=1e-5, atol=1e-5)
-    # torch adds up logarithms: with the size of the cost grows what it rounds off
+    # torch sums logarithms, so its rounding error grows with the cost
     tolerance = 1e-5 if implementation == "native" or scale < 50 else 1e-3
     assert float(((gradients - right_gradients).abs() / torch.arange(1.0, 7.0)[:, None]).max()) <= tolerance
 
 
 @pytest.mark.parametrize("blank", [0, 3])
-def test_float64_is_exact(blank):
-    given = batch(blank=blank)
-    costs, _, gradients = with_gradient(given[0].double(), *given[1:], blank)
-    right = expected(*given, blank)
+def test_float64_matches_to_full_precision(blank):
+    inputs = batch(blank=blank)
+    costs, _, gradients = costs_and_gradients(inputs[0].double(), *inputs[1:], blank)
+    right = expected(*inputs, blank)
     torch.testing.assert_close(costs, right[0], rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(gradients, right[1], rtol=1e-10, atol=1e-12)
 
 
 @both
 @pytest.mark.parametrize(("dtype", "ulp"), [(torch.bfloat16, 2**-8), (torch.float16, 2**-10)])
-def test_short_floats_lose_what_their_rounding_takes(implementation, dtype, ulp):
-    given = batch()
-    rounded = given[0].to(dtype)
-    costs, _, gradients = with_gradient(rounded, *given[1:], implementation=implementation)
-    right_costs, right_gradients = expected(rounded, *given[1:])
+def test_16_bit_logits_are_accurate_to_their_rounding(implementation, dtype, ulp):
+    inputs = batch()
+    rounded = inputs[0].to(dtype)
+    costs, _, gradients = costs_and_gradients(rounded, *inputs[1:], implementation=implementation)
+    right_costs, right_gradients = expected(rounded, *inputs[1:])
     torch.testing.assert_close(costs.double(), right_costs, rtol=1e-5, atol=1e-5)
     assert costs.dtype == torch.float32 and gradients.dtype == dtype
     torch.testing.assert_close(gradients.double(), right_gradients, rtol=ulp, atol=1e-4)
 
 
-ODD = {
+ONE_OF_EACH = {
     Verdict.OK: (6, [1, 2]),
     Verdict.TOO_SHORT: (2, [1, 1]),
     Verdict.IMPOSSIBLE: (6, [3]),
@@ -124,9 +125,20 @@ ODD = {
 }
 
 
-def odd_batch():
-    """One utterance for each verdict; then an infinite and an all but blocked frame, blanks, lengths of many kinds."""
-    rows = [*ODD.values(), (6, [1]), (6, [1]), (6, [0]), (6, [-1]), (-1, [1]), (0, []), (0, [1]), (6, []), (6, [2])]
+def mixed_batch():
+    """One utterance per verdict; then infinite logits, blanks and negative symbols as labels, and unusual lengths."""
+    rows = [
+        *ONE_OF_EACH.values(),
+        (6, [1]),
+        (6, [1]),
+        (6, [0]),
+        (6, [-1]),
+        (-1, [1]),
+        (0, []),
+        (0, [1]),
+        (6, []),
+        (6, [2]),
+    ]
     torch.manual_seed(5)
     logits = torch.randn(6, len(rows), 5)
     logits[:, 2, 3] = -math.inf
@@ -134,7 +146,7 @@ def odd_batch():
     logits[3, 6, 4] = math.inf
     logits[3, 7] = -math.inf
     logits[:4, -1, 2] = logits[4:, -1, 0] = -30_000
-    logits[2:, 1] = math.nan  # beyond its length: not read
+    logits[2:, 1] = math.nan  # past its length: not read
     targets = torch.zeros(len(rows), 2, dtype=torch.int64)
     for n, (_, label) in enumerate(rows):
         targets[n, : len(label)] = torch.tensor(label)
@@ -143,30 +155,30 @@ def odd_batch():
 
 @both
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
-def test_what_is_wrong_with_an_utterance_costs_that_one_only(implementation, dtype):
-    logits, *others = odd_batch()
-    costs, verdicts, gradients = with_gradient(logits.to(dtype), *others, implementation=implementation)
+def test_an_invalid_utterance_does_not_affect_the_others(implementation, dtype):
+    logits, *others = mixed_batch()
+    costs, verdicts, gradients = costs_and_gradients(logits.to(dtype), *others, implementation=implementation)
     v = Verdict
     assert verdicts == [
-        *ODD, v.NOT_FINITE, v.NOT_FINITE, v.BAD_LABEL, v.BAD_LABEL, v.BAD_LENGTH, v.OK, v.TOO_SHORT, v.OK, v.OK
+        *ONE_OF_EACH, v.NOT_FINITE, v.NOT_FINITE, v.BAD_LABEL, v.BAD_LABEL, v.BAD_LENGTH, v.OK, v.TOO_SHORT, v.OK, v.OK
     ]  # fmt: skip
     assert [math.isinf(c) for c in costs] == [x in (v.TOO_SHORT, v.IMPOSSIBLE) for x in verdicts]
     assert [math.isnan(c) for c in costs] == [x >= v.NOT_FINITE for x in verdicts]
-    fine = torch.tensor(verdicts) == 0
-    assert float(costs[11]) == 0 and not gradients[:, ~fine].any() and not gradients[:, 11].any()
-    right_costs, right = expected(logits[:, fine].to(dtype), *(x[fine] for x in others))
-    torch.testing.assert_close(costs[fine].double(), right_costs, rtol=1e-5, atol=1e-5)
-    right *= (torch.arange(1, len(fine) + 1)[fine] / torch.arange(1, int(fine.sum()) + 1))[:, None]
-    torch.testing.assert_close(gradients[:, fine].double(), right, rtol=2**-8, atol=1e-4)
+    ok = torch.tensor(verdicts) == 0
+    assert float(costs[11]) == 0 and not gradients[:, ~ok].any() and not gradients[:, 11].any()
+    right_costs, right = expected(logits[:, ok].to(dtype), *(x[ok] for x in others))
+    torch.testing.assert_close(costs[ok].double(), right_costs, rtol=1e-5, atol=1e-5)
+    right *= (torch.arange(1, len(ok) + 1)[ok] / torch.arange(1, int(ok.sum()) + 1))[:, None]
+    torch.testing.assert_close(gradients[:, ok].double(), right, rtol=2**-8, atol=1e-4)
     alone = ctc(logits[:, :1].to(dtype), *(x[:1] for x in others), implementation=implementation)
     assert torch.equal(alone.costs, costs[:1])
 
 
 @both
-def test_among_finite_logits_what_does_not_count_has_no_gradient(implementation):
+def test_invalid_utterances_and_padding_have_no_gradient(implementation):
     logits, targets, steps, sizes = batch()
     steps[1], targets[2, 0], sizes[1:3] = 3, 0, 8
-    _, verdicts, gradients = with_gradient(logits, targets, steps, sizes, implementation=implementation)
+    _, verdicts, gradients = costs_and_gradients(logits, targets, steps, sizes, implementation=implementation)
     assert verdicts == [0, Verdict.TOO_SHORT, Verdict.BAD_LABEL, 0, 0, 0]
     assert not gradients[:, 1:3].any() and not any(gradients[length:, n].any() for n, length in enumerate(steps))
 
@@ -181,18 +193,20 @@ def test_reductions_and_padding(implementation):
     torch.manual_seed(0)
     logits, lengths = torch.randn(6, 2, 4), torch.tensor([6, 4])
     targets, sizes = torch.tensor([[1, 2, 3], [2, 9, 9]]), torch.tensor([3, 1])
-    how = {"implementation": implementation}
-    each = ctc_loss(logits, targets, lengths, sizes, reduction="none", **how)
+    options = {"implementation": implementation}
+    each = ctc_loss(logits, targets, lengths, sizes, reduction="none", **options)
     assert float(each[1]) == pytest.approx(float(cost(logits[:4, 1], [2])), rel=1e-6)
-    assert float(ctc_loss(logits, targets, lengths, sizes, reduction="sum", **how)) == pytest.approx(float(each.sum()))
-    mean = ctc_loss(logits, targets, lengths, sizes, **how)
+    assert float(ctc_loss(logits, targets, lengths, sizes, reduction="sum", **options)) == pytest.approx(
+        float(each.sum())
+    )
+    mean = ctc_loss(logits, targets, lengths, sizes, **options)
     assert float(mean) == pytest.approx(float((each / sizes).mean()))
     with pytest.raises(ValueError, match="none, sum or mean, got 'max'"):
-        ctc_loss(logits, targets, lengths, sizes, reduction="max", **how)
+        ctc_loss(logits, targets, lengths, sizes, reduction="max", **options)
 
 
 @both
-def test_the_mean_is_torchs_also_with_empty_labels_and_zeroed_infinities(implementation):
+def test_reductions_match_torch_with_empty_labels_and_zero_infinity(implementation):
     logits, targets, steps, sizes = batch()
     steps[1], sizes[1:3] = 3, torch.tensor([8, 0])
     for options in ({}, {"reduction": "none"}, {"reduction": "sum"}):
@@ -205,11 +219,11 @@ def test_the_mean_is_torchs_also_with_empty_labels_and_zeroed_infinities(impleme
 
 
 @both
-def test_gradients_are_finite_differences(implementation):
+def test_gradients_match_finite_differences(implementation):
     logits, *others = batch(T=12, N=2, V=4, L=3)
     if implementation == "torch":
         assert torch.autograd.gradcheck(lambda x: ctc(x, *others).costs, (logits.double().requires_grad_(),))
-    gradients = with_gradient(logits, *others, implementation=implementation)[2]
+    gradients = costs_and_gradients(logits, *others, implementation=implementation)[2]
     for t, n, v in itertools.product(range(0, 12, 3), range(2), range(4)):
         step = torch.zeros_like(logits)
         step[t, n, v] = 0.02
@@ -218,15 +232,15 @@ def test_gradients_are_finite_differences(implementation):
 
 
 @both
-@pytest.mark.parametrize("kind", [torch.int16, torch.int32, torch.int64, torch.uint8], ids=str)
-def test_integers_of_any_kind(implementation, kind):
+@pytest.mark.parametrize("dtype", [torch.int16, torch.int32, torch.int64, torch.uint8], ids=str)
+def test_integers_of_any_dtype(implementation, dtype):
     logits, *others = batch()
     right = ctc(logits, *others, implementation=implementation).costs
-    assert torch.equal(ctc(logits, *(x.to(kind) for x in others), implementation=implementation).costs, right)
+    assert torch.equal(ctc(logits, *(x.to(dtype) for x in others), implementation=implementation).costs, right)
 
 
 @both
-def test_what_an_int32_cannot_hold_is_still_wrong(implementation):
+def test_values_beyond_int32_are_invalid(implementation):
     logits, targets, steps, sizes = batch()
     targets[0, 0], steps[1], sizes[2] = 2**32 + 1, 2**32 + 5, -(2**32)
     verdicts = ctc(logits, targets, steps, sizes, implementation=implementation).verdicts.tolist()
@@ -237,7 +251,7 @@ def test_what_an_int32_cannot_hold_is_still_wrong(implementation):
 @pytest.mark.parametrize(("T", "N", "L"), [(0, 3, 0), (5, 0, 2), (0, 0, 0), (5, 2, 0), (1, 1, 1)])
 def test_empty_batches(implementation, T, N, L):
     targets, sizes = torch.ones(N, L, dtype=torch.int64), torch.full((N,), L)
-    costs, verdicts, gradients = with_gradient(
+    costs, verdicts, gradients = costs_and_gradients(
         torch.zeros(T, N, 4), targets, torch.full((N,), T), sizes, implementation=implementation
     )
     assert costs.tolist() == pytest.approx([T * math.log(4)] * N, abs=1e-6) and verdicts == [0] * N
@@ -247,13 +261,13 @@ def test_empty_batches(implementation, T, N, L):
 LAYOUTS = {
     "frame-major": lambda x: x,
     "utterance-major": lambda x: x.transpose(0, 1).contiguous().transpose(0, 1),
-    "a part of longer utterances": lambda x: torch.cat([x, x]).transpose(0, 1).contiguous().transpose(0, 1)[: len(x)],
-    "a part of more symbols": lambda x: torch.cat([x, x], -1)[..., : x.shape[-1]],
+    "part of longer utterances": lambda x: torch.cat([x, x]).transpose(0, 1).contiguous().transpose(0, 1)[: len(x)],
+    "part of more symbols": lambda x: torch.cat([x, x], -1)[..., : x.shape[-1]],
     "one utterance of many": lambda x: torch.stack([x, x], 2)[:, :, 0],
 }
 COPIED = {
-    "symbols apart": lambda x: x.transpose(0, 2).contiguous().transpose(0, 2),
-    "rows that are one": lambda x: x[:, :1].expand_as(x),
+    "symbols not contiguous": lambda x: x.transpose(0, 2).contiguous().transpose(0, 2),
+    "overlapping rows": lambda x: x[:, :1].expand_as(x),
 }
 
 
@@ -261,7 +275,7 @@ COPIED = {
 @NATIVE
 @pytest.mark.parametrize("layout", [*LAYOUTS, *COPIED])
 @pytest.mark.parametrize(("T", "N"), [(23, 6), (1, 6), (23, 1), (1, 1)])
-def test_logits_are_read_where_they_lie(layout, T, N):
+def test_strided_logits_are_read_without_a_copy(layout, T, N):
     logits, *others = batch()
     logits, others = logits[:T, :N].contiguous(), [x[:N] for x in others]
     others = [others[0], others[1].clamp_max(T), others[2].clamp_max(T)]
@@ -277,7 +291,7 @@ def test_logits_are_read_where_they_lie(layout, T, N):
 
 
 @both
-def test_utterance_major_logits(implementation):
+def test_batch_first_logits(implementation):
     logits, *others = batch()
     costs = ctc(logits, *others, implementation=implementation).costs
     turned = ctc(logits.transpose(0, 1).contiguous(), *others, batch_first=True, implementation=implementation).costs
@@ -286,27 +300,27 @@ def test_utterance_major_logits(implementation):
 
 @pytest.mark.native
 @NATIVE
-def test_rows_and_threads_do_not_meet():
-    given = batch(N=9, T=60)
+def test_results_depend_on_neither_threads_nor_row_order():
+    inputs = batch(N=9, T=60)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        one = with_gradient(*given)
+        one = costs_and_gradients(*inputs)
         torch.set_num_threads(3)
-        three = with_gradient(*given)
+        three = costs_and_gradients(*inputs)
     finally:
         torch.set_num_threads(before)
     assert torch.equal(one[0], three[0]) and torch.equal(one[2], three[2])
-    assert torch.equal(one[0], ctc(*given).costs), "without a gradient the costs are the same"
-    reverse = ctc(given[0].flip(1), *(x.flip(0) for x in given[1:])).costs.flip(0)
+    assert torch.equal(one[0], ctc(*inputs).costs), "without a gradient the costs are the same"
+    reverse = ctc(inputs[0].flip(1), *(x.flip(0) for x in inputs[1:])).costs.flip(0)
     assert torch.equal(one[0], reverse)
     with torch.no_grad():
-        saved = native_op.ctc(*given, 0, False)[2]
+        saved = native_op.ctc(*inputs, 0, False)[2]
     assert saved.numel() == 0
 
 
 @both
-def test_a_graph_kept_gives_its_gradient_again(implementation):
+def test_backward_twice_gives_the_same_gradient(implementation):
     logits, *others = batch()
     leaf = logits.requires_grad_()
     loss = ctc_loss(leaf, *others, implementation=implementation)
@@ -316,7 +330,7 @@ def test_a_graph_kept_gives_its_gradient_again(implementation):
     assert torch.equal(leaf.grad, 2 * once)
 
 
-def test_shapes_that_do_not_fit_are_refused():
+def test_mismatched_shapes_are_refused():
     logits, targets, steps, sizes = batch()
     for bad in ((logits[0], targets), (logits, targets[0]), (logits, targets[1:])):
         with pytest.raises(ValueError, match=r"ctc: shapes do not fit: expected logits \(T, N, V\), targets \(N, L\)"):
@@ -336,16 +350,16 @@ def test_lengths_without_data_are_refused(implementation, i):
         ctc(logits, *others, implementation=implementation)
 
 
-@pytest.mark.parametrize("height", [1e30, -1e30])
-def test_the_reference_keeps_its_digits_far_from_zero(height):
-    logits = np.full((4, 2, 3), height)
+@pytest.mark.parametrize("offset", [1e30, -1e30])
+def test_the_reference_is_exact_far_from_zero(offset):
+    logits = np.full((4, 2, 3), offset)
     others = np.array([[1, 2], [1, 1]]), np.array([4, 4]), np.array([2, 2])
     for found, right in zip(ctc_ref(logits, *others), ctc_ref(np.zeros_like(logits), *others), strict=True):
         np.testing.assert_array_equal(found, right)
 
 
-def test_without_the_library_torch_does_it(monkeypatch):
-    given = batch()
-    right = ctc(*given, implementation="torch").costs
+def test_without_the_library_torch_is_used(monkeypatch):
+    inputs = batch()
+    right = ctc(*inputs, implementation="torch").costs
     monkeypatch.setattr(native, "available", lambda name: False)
-    assert torch.equal(ctc(*given).costs, right)
+    assert torch.equal(ctc(*inputs).costs, right)

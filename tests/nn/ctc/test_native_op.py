@@ -1,4 +1,4 @@
-"""The operators among torch's own machinery: checks of torch, compilation, autocast, processes that train together."""
+"""The native operators with torch's own checks, torch.compile, autocast, distributed training and CUDA."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def batch(T=9, N=3, V=5, L=3, dtype=torch.float32):
 
 
 @pytest.fixture
-def filled():
-    """Memory that is handed out has a known content: bytes that are saved but not used compare as equal."""
+def filled_memory():
+    """Fill new memory with a known value, so that saved but unused bytes compare as equal."""
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)
@@ -38,11 +38,11 @@ def filled():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("save", [True, False])
-def test_torchs_own_checks_of_an_operator(filled, dtype, save):
+def test_opcheck_passes(filled_memory, dtype, save):
     logits, *others = batch(dtype=dtype)
     torch.library.opcheck(native_op.ctc, (logits.requires_grad_(save), *others, 0, save))
-    turned = logits.detach().transpose(0, 1).contiguous().transpose(0, 1)
-    torch.library.opcheck(native_op.ctc, (turned.requires_grad_(save), *others, 0, save))
+    strided = logits.detach().transpose(0, 1).contiguous().transpose(0, 1)
+    torch.library.opcheck(native_op.ctc, (strided.requires_grad_(save), *others, 0, save))
     with torch.no_grad():
         saved = native_op.ctc(logits, *others, 0, True)[2]
     torch.library.opcheck(native_op.ctc_backward, (logits.detach(), saved, torch.ones(3), 3, 0))
@@ -50,7 +50,7 @@ def test_torchs_own_checks_of_an_operator(filled, dtype, save):
 
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("reduction", ["none", "mean"])
-def test_a_compiled_loss_is_one_graph_of_any_size(batch_first, reduction):
+def test_a_compiled_loss_is_one_graph_for_any_size(batch_first, reduction):
     def loss(logits, *others):
         cost = ctc_loss(logits * 2, *others, reduction=reduction, zero_infinity=True, batch_first=batch_first)
         return cost.sum()
@@ -66,7 +66,7 @@ def test_a_compiled_loss_is_one_graph_of_any_size(batch_first, reduction):
         assert torch.equal(a, b) and torch.equal(found.grad, right.grad)
 
 
-def test_under_autocast_the_logits_are_bfloat16_and_the_loss_is_not():
+def test_under_autocast_the_loss_is_float32():
     network, (x, *others) = torch.nn.Linear(5, 5), batch()
     with torch.autocast("cpu", torch.bfloat16):
         logits = network(x)
@@ -80,14 +80,14 @@ def test_under_autocast_the_logits_are_bfloat16_and_the_loss_is_not():
     torch.testing.assert_close(network.bias.grad, rounded.grad.sum((0, 1)), rtol=0.02, atol=1e-3)
 
 
-def test_no_gradient_is_asked_for_where_none_is_wanted():
+def test_no_gradient_is_computed_unless_required():
     logits, *others = batch()
     with torch.no_grad():
         assert not ctc_loss(logits.requires_grad_(), *others).requires_grad
     assert not ctc_loss(logits.detach(), *others).requires_grad
 
 
-def test_the_operator_refuses_what_the_library_would_read_beyond_the_end():
+def test_the_operator_refuses_arrays_that_are_too_small():
     logits, *others = batch()
     for i in range(3):
         few = [x[:2] if i == n else x for n, x in enumerate(others)]
@@ -117,20 +117,20 @@ rank = int(sys.argv[1])
 distributed.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
 torch.manual_seed(0)
 network, x, targets = torch.nn.Linear(5, 5), torch.randn(9, 4, 5), torch.randint(1, 5, (4, 3))
-one = torch.nn.Linear(5, 5)
-one.load_state_dict(network.state_dict())
+alone = torch.nn.Linear(5, 5)
+alone.load_state_dict(network.state_dict())
 lengths = torch.full((4,), 9), torch.tensor([3, 2, 1, 0])
-two = torch.nn.parallel.DistributedDataParallel(network)
+parallel = torch.nn.parallel.DistributedDataParallel(network)
 mine = slice(2 * rank, 2 * rank + 2)
-ctc_loss(two(x[:, mine]), targets[mine], *(y[mine] for y in lengths)).backward()
-ctc_loss(one(x), targets, *lengths).backward()
-torch.testing.assert_close(network.weight.grad, one.weight.grad)
+ctc_loss(parallel(x[:, mine]), targets[mine], *(y[mine] for y in lengths)).backward()
+ctc_loss(alone(x), targets, *lengths).backward()
+torch.testing.assert_close(network.weight.grad, alone.weight.grad)
 distributed.barrier()
-os._exit(0)  # a thread of torch's own may abort a process that tears its group down
+os._exit(0)  # a thread of torch may abort a process that destroys its group
 """
 
 
-def test_processes_that_share_a_batch_find_the_gradient_of_all_of_it(tmp_path):
+def test_distributed_data_parallel_gives_the_gradient_of_the_full_batch(tmp_path):
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     command = [sys.executable, "-c", SHARED]
     running = [subprocess.Popen([*command, str(rank), str(tmp_path / "store")], env=env) for rank in range(2)]
@@ -138,10 +138,11 @@ def test_processes_that_share_a_batch_find_the_gradient_of_all_of_it(tmp_path):
 
 
 @pytest.mark.skipif(
-    not (torch.cuda.is_available() and native.available("cuda")), reason="no CUDA device, or no library for it"
+    not (torch.cuda.is_available() and native.available("cuda")),
+    reason="no CUDA device, or the CUDA library is not built",
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_on_a_cuda_device(dtype):
+def test_cuda_matches_the_cpu(dtype):
     logits, *others = batch(T=200, N=5, V=30, L=40, dtype=dtype)
     others[0][2, 1] = 30
     found = []

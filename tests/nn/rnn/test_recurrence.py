@@ -12,7 +12,7 @@ from ds2cli.nn.rnn.recurrence import rnn_packed, rnn_padded, rnn_reference, rnn_
 NAMES = ["-".join(key) for key in CELLS]
 NATIVE = pytest.mark.skipif(not native.available(), reason="the native library is not built")
 
-# D, T, N, H, lengths: one frame, one row, odd widths, unequal lengths, an empty row, more rows than a tile, no full row
+# D, T, N, H, lengths: one frame, one row, odd widths, unequal lengths, empty rows, more rows than a tile
 SHAPES = [
     (1, 1, 1, 5, [1]),
     (2, 1, 3, 8, [1, 1, 1]),
@@ -38,7 +38,7 @@ def cell(request):
     return request.param
 
 
-def make(cell, D, T, N, H, lengths, dtype=torch.float64, scale=1.0):
+def make_inputs(cell, D, T, N, H, lengths, dtype=torch.float64, scale=1.0):
     torch.manual_seed(T * N + H)
     G = cell.gates
     gates = (scale * torch.randn(T, N, G * H, dtype=torch.float64)).to(dtype).requires_grad_()
@@ -52,16 +52,16 @@ def run(function, cell, gates, recurrent, lengths, seed):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_torch_equals_the_formulas(cell, shape):
-    arguments = make(cell, *shape)
+def test_torch_equals_the_reference(cell, shape):
+    arguments = make_inputs(cell, *shape)
     for ours, theirs in zip(run(rnn_torch, *arguments), run(rnn_reference, *arguments), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
 
 
 @NATIVE
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_native_equals_the_formulas_in_float64(cell, shape):
-    _, gates, recurrent, lengths, seed = make(cell, *shape, dtype=torch.float32)
+def test_native_equals_the_reference_in_float64(cell, shape):
+    _, gates, recurrent, lengths, seed = make_inputs(cell, *shape, dtype=torch.float32)
     found = run(rnn_padded, cell, gates, recurrent, lengths, seed)
     wide = [gates.detach().double().requires_grad_(), recurrent.detach().double().requires_grad_()]
     expected = run(rnn_reference, cell, *wide, lengths, seed.double())
@@ -72,19 +72,21 @@ def test_native_equals_the_formulas_in_float64(cell, shape):
 
 @NATIVE
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_threads_do_not_change_a_bit(cell, shape):
+def test_results_are_bit_identical_for_any_number_of_threads(cell, shape):
     results = []
     for count in (1, 2, 3, 8, 1):
         torch.set_num_threads(count)
-        results.append(run(rnn_padded, *make(cell, *shape, dtype=torch.float32)))
+        results.append(run(rnn_padded, *make_inputs(cell, *shape, dtype=torch.float32)))
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
 @NATIVE
 @pytest.mark.parametrize("D", [1, 2])
-def test_a_row_does_not_depend_on_its_batch(cell, D):
-    _, gates, recurrent, lengths, _ = make(cell, D, 12, 11, 40, [12] * 5 + [9, 8, 8, 5, 2, 1], dtype=torch.float32)
+def test_a_row_does_not_depend_on_the_rest_of_the_batch(cell, D):
+    _, gates, recurrent, lengths, _ = make_inputs(
+        cell, D, 12, 11, 40, [12] * 5 + [9, 8, 8, 5, 2, 1], dtype=torch.float32
+    )
     together = rnn_padded(cell, gates, recurrent, lengths)
     for n in range(11):
         alone = rnn_padded(cell, gates[: lengths[n], n : n + 1], recurrent, lengths[n : n + 1])
@@ -103,8 +105,8 @@ PEERS = {
 @pytest.mark.parametrize("function", [rnn_padded, rnn_torch])
 @pytest.mark.parametrize("D", [1, 2])
 @pytest.mark.parametrize("key", PEERS, ids="-".join)
-def test_equals_torch_s_own_module_on_full_rows(key, function, D):
-    """torch has no clip, so the states of its ReLU are kept below ours."""
+def test_equals_torchs_module_on_full_rows(key, function, D):
+    """torch does not clip its ReLU, so the states are kept below our clip."""
     torch.manual_seed(1)
     H, x = 24, torch.randn(15, 5, 10)
     peer = PEERS[key](10, H, bidirectional=D == 2)
@@ -124,8 +126,8 @@ def test_equals_torch_s_own_module_on_full_rows(key, function, D):
 
 @pytest.mark.parametrize("key", [("rnn", "relu"), ("gru", "relu")], ids="-".join)
 @pytest.mark.parametrize("function", [rnn_padded, rnn_torch, rnn_reference])
-def test_the_clip_is_flat_at_both_ends_and_beyond(key, function):
-    """One unit without a past: its state is f(x), and its gradient is that of f, halved by a GRU's z = 1/2."""
+def test_the_gradient_is_zero_at_and_beyond_the_limits_of_the_clip(key, function):
+    """One unit and one frame: the state is f(x), and the gradient that of f; a GRU halves both by z = 1/2."""
     values = torch.tensor([-1.0, 0.0, 1e-6, 7.0, 19.999, 20.0, 20.5])
     expected, slope = values.clamp(0, 20), torch.tensor([0.0, 0, 1, 1, 1, 0, 0])
     cell, zeros = CELLS[key], torch.zeros(7)
@@ -139,13 +141,15 @@ def test_the_clip_is_flat_at_both_ends_and_beyond(key, function):
 
 @pytest.mark.parametrize("function", [rnn_reference, rnn_torch])
 def test_gradcheck(cell, function):
-    _, gates, recurrent, lengths, _ = make(cell, 2, 3, 2, 2, [3, 1])
+    _, gates, recurrent, lengths, _ = make_inputs(cell, 2, 3, 2, 2, [3, 1])
     assert torch.autograd.gradcheck(lambda x, u: function(cell, x, u, lengths), (gates, recurrent))
 
 
 @pytest.mark.parametrize("function", [rnn_padded, rnn_torch])
 def test_a_nan_stays_in_its_row(cell, function):
-    _, gates, recurrent, lengths, seed = make(cell, 2, 9, 10, 20, [9] * 4 + [7] * 3 + [3] * 3, dtype=torch.float32)
+    _, gates, recurrent, lengths, seed = make_inputs(
+        cell, 2, 9, 10, 20, [9] * 4 + [7] * 3 + [3] * 3, dtype=torch.float32
+    )
     with torch.no_grad():
         gates[4, 5] = torch.nan
     h, dgates, drecurrent = run(function, cell, gates, recurrent, lengths, seed)
@@ -153,14 +157,14 @@ def test_a_nan_stays_in_its_row(cell, function):
     assert bad.tolist() == [n == 5 for n in range(10)]
     assert h[0, 4:7, 5].isnan().all()
     assert h[0, :4, 5].isfinite().all()
-    # the flat ends of a ReLU have a gradient whatever the state, so that of a simple cell's row may be finite
+    # beyond its limits a ReLU has gradient zero whatever the state, so the row of a simple cell may stay finite
     assert not dgates[:, torch.arange(10) != 5].isnan().any()
     assert drecurrent.isnan().any()
 
 
 @pytest.mark.parametrize("function", [rnn_padded, rnn_torch])
-def test_padding_is_neither_read_nor_given_a_gradient(cell, function):
-    _, gates, recurrent, lengths, seed = make(cell, 2, 6, 3, 12, [6, 4, 1], dtype=torch.float32)
+def test_padding_is_not_read_and_has_no_gradient(cell, function):
+    _, gates, recurrent, lengths, seed = make_inputs(cell, 2, 6, 3, 12, [6, 4, 1], dtype=torch.float32)
     expected = run(function, cell, gates, recurrent, lengths, seed)
     padding = torch.arange(6)[:, None] >= lengths
     with torch.no_grad():
@@ -175,7 +179,7 @@ def test_padding_is_neither_read_nor_given_a_gradient(cell, function):
 @pytest.mark.parametrize("function", [rnn_padded, rnn_torch])
 @pytest.mark.parametrize("value", [50.0, -50.0, 1e4, -1e4, 1e-30])
 def test_extreme_inputs_give_finite_results(cell, function, value):
-    _, gates, recurrent, lengths, seed = make(cell, 2, 8, 3, 17, [8, 8, 2], dtype=torch.float32)
+    _, gates, recurrent, lengths, seed = make_inputs(cell, 2, 8, 3, 17, [8, 8, 2], dtype=torch.float32)
     with torch.no_grad():
         gates.copy_(value * gates.sign())
     for result in run(function, cell, gates, recurrent, lengths, seed):
@@ -184,15 +188,15 @@ def test_extreme_inputs_give_finite_results(cell, function, value):
 
 @NATIVE
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_autocast_rounds_the_factors_and_nothing_more(cell, shape):
-    arguments = make(cell, *shape, dtype=torch.float32)
+def test_autocast_rounds_only_the_factors_of_products(cell, shape):
+    arguments = make_inputs(cell, *shape, dtype=torch.float32)
     expected = run(rnn_padded, *arguments)
     with torch.autocast("cpu", torch.bfloat16):
         found = run(rnn_padded, *arguments)
         torch.set_num_threads(3)
         again = run(rnn_padded, *arguments)
     assert found[0].dtype == torch.float32
-    relu = cell in (CELLS["rnn", "relu"], CELLS["gru", "relu"])  # whose slope jumps where a rounded state crosses 0
+    relu = cell in (CELLS["rnn", "relu"], CELLS["gru", "relu"])  # their slope jumps where a rounded state crosses 0
     assert float((found[0] - expected[0]).abs().max()) < 0.03 * max(1.0, float(expected[0].abs().max()))
     for ours, theirs, repeated in zip(found, expected, again, strict=True):
         assert torch.equal(ours, repeated)
@@ -200,9 +204,9 @@ def test_autocast_rounds_the_factors_and_nothing_more(cell, shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_a_simple_cell_without_the_library_computes_in_autocast_s_type(shape):
+def test_a_simple_cell_without_the_library_computes_in_the_autocast_dtype(shape):
     for key in (("rnn", "tanh"), ("rnn", "relu")):
-        arguments = make(CELLS[key], *shape, dtype=torch.float32)
+        arguments = make_inputs(CELLS[key], *shape, dtype=torch.float32)
         expected = run(rnn_torch, *arguments)
         with torch.autocast("cpu", torch.bfloat16):
             found = run(rnn_torch, *arguments)
@@ -213,8 +217,8 @@ def test_a_simple_cell_without_the_library_computes_in_autocast_s_type(shape):
 
 
 @NATIVE
-def test_bfloat16_gates_are_widened(cell):
-    _, gates, recurrent, lengths, seed = make(cell, *SHAPES[4], dtype=torch.float32)
+def test_bfloat16_gates_are_converted_to_float32(cell):
+    _, gates, recurrent, lengths, seed = make_inputs(cell, *SHAPES[4], dtype=torch.float32)
     rounded = gates.detach().bfloat16().requires_grad_()
     found = run(rnn_padded, cell, rounded, recurrent, lengths, seed)
     expected = run(rnn_padded, cell, rounded.detach().float().requires_grad_(), recurrent, lengths, seed)
@@ -225,10 +229,10 @@ def test_bfloat16_gates_are_widened(cell):
 
 @pytest.mark.parametrize("library", [True, False])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_packed_is_the_valid_part_added_up(cell, shape, library, monkeypatch):
+def test_packed_equals_the_valid_frames_summed_over_directions(cell, shape, library, monkeypatch):
     if library and not native.available():
         pytest.skip("the native library is not built")
-    _, gates, recurrent, lengths, seed = make(cell, *shape, dtype=torch.float32)
+    _, gates, recurrent, lengths, seed = make_inputs(cell, *shape, dtype=torch.float32)
     valid = torch.arange(shape[1])[:, None] < lengths
     seed[1:] = seed[0]
     h, dgates, drecurrent = run(rnn_padded, cell, gates, recurrent, lengths, seed)
@@ -245,29 +249,34 @@ def test_packed_gates_must_match_the_lengths():
 
 
 @NATIVE
-def test_no_gradient_asked_for_gives_the_same_states(cell):
-    _, gates, recurrent, lengths, _ = make(cell, 2, 8, 3, 17, [8, 8, 2], dtype=torch.float32)
+def test_states_are_the_same_without_a_gradient(cell):
+    _, gates, recurrent, lengths, _ = make_inputs(cell, 2, 8, 3, 17, [8, 8, 2], dtype=torch.float32)
     expected = rnn_padded(cell, gates, recurrent, lengths)
     with torch.no_grad():
         assert torch.equal(rnn_padded(cell, gates, recurrent, lengths), expected)
 
 
 @NATIVE
-def test_strided_arguments_are_copied_not_misread(cell):
-    _, gates, recurrent, lengths, seed = make(cell, 2, 8, 3, 17, [8, 8, 2], dtype=torch.float32)
+def test_strided_arguments_give_the_same_results(cell):
+    _, gates, recurrent, lengths, seed = make_inputs(cell, 2, 8, 3, 17, [8, 8, 2], dtype=torch.float32)
     expected = run(rnn_padded, cell, gates, recurrent, lengths, seed)
     swapped = gates.detach().transpose(0, 1).contiguous().transpose(0, 1).requires_grad_()
-    turned = recurrent.detach().mT.contiguous().mT.requires_grad_()
+    transposed = recurrent.detach().mT.contiguous().mT.requires_grad_()
     assert not swapped.is_contiguous()
     found = run(
-        rnn_padded, cell, swapped, turned, lengths.to(torch.int64), seed.transpose(0, 1).contiguous().transpose(0, 1)
+        rnn_padded,
+        cell,
+        swapped,
+        transposed,
+        lengths.to(torch.int64),
+        seed.transpose(0, 1).contiguous().transpose(0, 1),
     )
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
 @NATIVE
-def test_float32_without_the_library_agrees(cell, monkeypatch):
-    arguments = make(cell, *SHAPES[4], dtype=torch.float32)
+def test_float32_without_the_library_gives_the_same_results(cell, monkeypatch):
+    arguments = make_inputs(cell, *SHAPES[4], dtype=torch.float32)
     expected = run(rnn_padded, *arguments)
     monkeypatch.setattr(native, "available", lambda: False)
     for ours, theirs in zip(run(rnn_padded, *arguments), expected, strict=True):
@@ -285,13 +294,13 @@ def test_float32_without_the_library_agrees(cell, monkeypatch):
         ((4, 2, 9), (1, 6, 2), [4, 4], "do not fit"),
     ],
 )
-def test_what_does_not_fit_is_refused(gates, recurrent, lengths, message):
+def test_mismatched_arguments_are_refused(gates, recurrent, lengths, message):
     with pytest.raises(ValueError, match=message):
         rnn_padded(GRU, torch.zeros(gates), torch.zeros(recurrent), torch.tensor(lengths))
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 6), (4, 0, 6)])
-def test_nothing_in_nothing_out(shape):
+def test_empty_input_gives_empty_output(shape):
     gates, recurrent = torch.zeros(shape, requires_grad=True), torch.zeros(2, 6, 2, requires_grad=True)
     h = rnn_padded(GRU, gates, recurrent, torch.zeros(shape[1], dtype=torch.int64))
     assert h.shape == (2, *shape[:2], 2)
