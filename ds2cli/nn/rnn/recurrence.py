@@ -3,7 +3,7 @@
 D directions, T frames, N utterances sorted longest first, H hidden units, G gates of the cell, M rows.
 
 Only what must be computed frame by frame is here. The input projection, its bias and its batch norm are computed for
-all frames at once beforehand, and both directions share them (as in the paper).
+all frames at once in advance, and both directions share them (as in the paper).
 """
 
 from __future__ import annotations

@@ -86,21 +86,21 @@ def test_a_label_with_one_step_too_few_costs_infinity(implementation, label):
 def test_costs_and_gradients_match_the_reference(implementation, scale, blank):
     inputs = batch(scale=scale, blank=blank)
     costs, verdicts, gradients = costs_and_gradients(*inputs, blank, implementation=implementation)
-    right_costs, right_gradients = expected(*inputs, blank)
+    reference_costs, reference_gradients = expected(*inputs, blank)
     assert verdicts == [0] * 6 and costs.dtype == torch.float32
-    torch.testing.assert_close(costs.double(), right_costs, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(costs.double(), reference_costs, rtol=1e-5, atol=1e-5)
     # torch sums logarithms, so its rounding error grows with the cost
     tolerance = 1e-5 if implementation == "native" or scale < 50 else 1e-3
-    assert float(((gradients - right_gradients).abs() / torch.arange(1.0, 7.0)[:, None]).max()) <= tolerance
+    assert float(((gradients - reference_gradients).abs() / torch.arange(1.0, 7.0)[:, None]).max()) <= tolerance
 
 
 @pytest.mark.parametrize("blank", [0, 3])
 def test_float64_matches_to_full_precision(blank):
     inputs = batch(blank=blank)
     costs, _, gradients = costs_and_gradients(inputs[0].double(), *inputs[1:], blank)
-    right = expected(*inputs, blank)
-    torch.testing.assert_close(costs, right[0], rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(gradients, right[1], rtol=1e-10, atol=1e-12)
+    reference = expected(*inputs, blank)
+    torch.testing.assert_close(costs, reference[0], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradients, reference[1], rtol=1e-10, atol=1e-12)
 
 
 @both
@@ -109,10 +109,10 @@ def test_16_bit_logits_are_accurate_to_their_rounding(implementation, dtype, ulp
     inputs = batch()
     rounded = inputs[0].to(dtype)
     costs, _, gradients = costs_and_gradients(rounded, *inputs[1:], implementation=implementation)
-    right_costs, right_gradients = expected(rounded, *inputs[1:])
-    torch.testing.assert_close(costs.double(), right_costs, rtol=1e-5, atol=1e-5)
+    reference_costs, reference_gradients = expected(rounded, *inputs[1:])
+    torch.testing.assert_close(costs.double(), reference_costs, rtol=1e-5, atol=1e-5)
     assert costs.dtype == torch.float32 and gradients.dtype == dtype
-    torch.testing.assert_close(gradients.double(), right_gradients, rtol=ulp, atol=1e-4)
+    torch.testing.assert_close(gradients.double(), reference_gradients, rtol=ulp, atol=1e-4)
 
 
 ONE_OF_EACH = {
@@ -166,10 +166,10 @@ def test_an_invalid_utterance_does_not_affect_the_others(implementation, dtype):
     assert [math.isnan(c) for c in costs] == [x >= v.NOT_FINITE for x in verdicts]
     ok = torch.tensor(verdicts) == 0
     assert float(costs[11]) == 0 and not gradients[:, ~ok].any() and not gradients[:, 11].any()
-    right_costs, right = expected(logits[:, ok].to(dtype), *(x[ok] for x in others))
-    torch.testing.assert_close(costs[ok].double(), right_costs, rtol=1e-5, atol=1e-5)
-    right *= (torch.arange(1, len(ok) + 1)[ok] / torch.arange(1, int(ok.sum()) + 1))[:, None]
-    torch.testing.assert_close(gradients[:, ok].double(), right, rtol=2**-8, atol=1e-4)
+    reference_costs, reference = expected(logits[:, ok].to(dtype), *(x[ok] for x in others))
+    torch.testing.assert_close(costs[ok].double(), reference_costs, rtol=1e-5, atol=1e-5)
+    reference *= (torch.arange(1, len(ok) + 1)[ok] / torch.arange(1, int(ok.sum()) + 1))[:, None]
+    torch.testing.assert_close(gradients[:, ok].double(), reference, rtol=2**-8, atol=1e-4)
     alone = ctc(logits[:, :1].to(dtype), *(x[:1] for x in others), implementation=implementation)
     assert torch.equal(alone.costs, costs[:1])
 
@@ -211,10 +211,10 @@ def test_reductions_match_torch_with_empty_labels_and_zero_infinity(implementati
     steps[1], sizes[1:3] = 3, torch.tensor([8, 0])
     for options in ({}, {"reduction": "none"}, {"reduction": "sum"}):
         found = ctc_loss(logits, targets, steps, sizes, zero_infinity=True, implementation=implementation, **options)
-        right = torch.nn.functional.ctc_loss(
+        reference = torch.nn.functional.ctc_loss(
             logits.log_softmax(-1), targets, steps, sizes, zero_infinity=True, **options
         )
-        torch.testing.assert_close(found, right, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(found, reference, rtol=1e-5, atol=1e-5)
     assert math.isinf(ctc_loss(logits, targets, steps, sizes, implementation=implementation))
 
 
@@ -235,8 +235,8 @@ def test_gradients_match_finite_differences(implementation):
 @pytest.mark.parametrize("dtype", [torch.int16, torch.int32, torch.int64, torch.uint8], ids=str)
 def test_integers_of_any_dtype(implementation, dtype):
     logits, *others = batch()
-    right = ctc(logits, *others, implementation=implementation).costs
-    assert torch.equal(ctc(logits, *(x.to(dtype) for x in others), implementation=implementation).costs, right)
+    reference = ctc(logits, *others, implementation=implementation).costs
+    assert torch.equal(ctc(logits, *(x.to(dtype) for x in others), implementation=implementation).costs, reference)
 
 
 @both
@@ -282,8 +282,8 @@ def test_strided_logits_are_read_without_a_copy(layout, T, N):
     view = {**LAYOUTS, **COPIED}[layout](logits).requires_grad_()
     costs, verdicts = ctc(view, *others)
     (gradients,) = torch.autograd.grad(costs[torch.isfinite(costs)].sum(), view)
-    right = ctc(view.detach().contiguous(), *others)
-    assert torch.equal(costs, right.costs) and torch.equal(verdicts, right.verdicts)
+    reference = ctc(view.detach().contiguous(), *others)
+    assert torch.equal(costs, reference.costs) and torch.equal(verdicts, reference.verdicts)
     assert layout in COPIED or (native_op.has_native_layout(view) and gradients.stride() == view.stride())
     plain = view.detach().contiguous().requires_grad_()
     costs = ctc(plain, *others).costs
@@ -354,12 +354,12 @@ def test_lengths_without_data_are_refused(implementation, i):
 def test_the_reference_is_exact_far_from_zero(offset):
     logits = np.full((4, 2, 3), offset)
     others = np.array([[1, 2], [1, 1]]), np.array([4, 4]), np.array([2, 2])
-    for found, right in zip(ctc_ref(logits, *others), ctc_ref(np.zeros_like(logits), *others), strict=True):
-        np.testing.assert_array_equal(found, right)
+    for found, reference in zip(ctc_ref(logits, *others), ctc_ref(np.zeros_like(logits), *others), strict=True):
+        np.testing.assert_array_equal(found, reference)
 
 
 def test_without_the_library_torch_is_used(monkeypatch):
     inputs = batch()
-    right = ctc(*inputs, implementation="torch").costs
+    reference = ctc(*inputs, implementation="torch").costs
     monkeypatch.setattr(native, "available", lambda name: False)
-    assert torch.equal(ctc(*inputs).costs, right)
+    assert torch.equal(ctc(*inputs).costs, reference)

@@ -60,10 +60,10 @@ def test_a_compiled_loss_is_one_graph_for_any_size(batch_first, reduction):
     for T, N in ((9, 3), (9, 4), (12, 5), (12, 5)):
         logits, *others = batch(T, N)
         logits = logits.transpose(0, 1).contiguous() if batch_first else logits
-        found, right = (logits.clone().requires_grad_() for _ in range(2))
-        a, b = compiled(found, *others), loss(right, *others)
+        found, reference = (logits.clone().requires_grad_() for _ in range(2))
+        a, b = compiled(found, *others), loss(reference, *others)
         a.backward(), b.backward()
-        assert torch.equal(a, b) and torch.equal(found.grad, right.grad)
+        assert torch.equal(a, b) and torch.equal(found.grad, reference.grad)
 
 
 def test_under_autocast_the_loss_is_float32():
@@ -74,9 +74,9 @@ def test_under_autocast_the_loss_is_float32():
     assert logits.dtype == torch.bfloat16 and loss.dtype == torch.float32
     loss.backward()
     rounded = logits.detach().float().requires_grad_()
-    right = ctc_loss(rounded, *others)
-    right.backward()
-    assert torch.equal(loss, right)
+    reference = ctc_loss(rounded, *others)
+    reference.backward()
+    assert torch.equal(loss, reference)
     torch.testing.assert_close(network.bias.grad, rounded.grad.sum((0, 1)), rtol=0.02, atol=1e-3)
 
 
