@@ -136,9 +136,13 @@ def parse_json(line: str) -> dict[str, Any]:
     if not line.strip():
         raise BadUtterance("not-json", "the line is empty: delete it")
     try:
-        row = json.loads(line)
+        row = json.loads(line.rstrip("\n"))
     except json.JSONDecodeError as e:
-        raise BadUtterance("not-json", f"not JSON: {_lower_first(e.msg)} at column {e.colno}") from e
+        if e.pos >= len(line.rstrip("\n")):
+            raise BadUtterance("not-json", f"not JSON: the line is incomplete, it ends at column {e.pos}") from e
+        raise BadUtterance(
+            "not-json", f"not JSON: {_lower_first(e.msg).removesuffix(' at')} at column {e.colno}"
+        ) from e
     except (ValueError, RecursionError) as e:
         raise BadUtterance("not-json", f"not JSON: {_lower_first(str(e))}") from e
     if not isinstance(row, dict):

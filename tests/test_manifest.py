@@ -53,6 +53,22 @@ def test_bad_lines_have_reasons(line, reason):
     assert e.value.reason == reason
 
 
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("\n", "the line is empty: delete it"),
+        ('{"id": "a"\n', "not JSON: the line is incomplete, it ends at column 10"),
+        ('{"id": a}\n', "not JSON: expecting value at column 8"),
+        ('{"id": "a}\n', "not JSON: unterminated string starting at column 8"),
+        ("[1]\n", "expected an object {…}, got a list"),
+    ],
+)
+def test_lines_that_are_not_json(line, message):
+    with pytest.raises(BadUtterance) as e:
+        manifest.parse(line)
+    assert e.value.detail == message
+
+
 def test_a_known_field_that_is_null_is_missing():
     line = '{"id":"a","text":null,"duration":null,"offset":null,"feats":null,"speed":null,"mood":null}'
     assert manifest.parse(line) == {"id": "a", "mood": None}

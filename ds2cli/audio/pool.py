@@ -93,9 +93,11 @@ def open_pool(rows: Iterable[Mapping[str, Any]], name: str) -> RecordingPool:
             recordings.append(_with_duration(recording))
         except BadUtterance as e:
             failures[recording.path] = str(e)
+    if not recordings and not failures:
+        raise DataError(f"{name}: the manifest is empty, expected at least one recording")
     if not recordings:
-        first = f": {next(iter(failures.values()))}" if failures else ""
-        raise DataError(f"{name}: none of {len(failures)} recordings can be used{first}")
+        first = next(iter(failures.values()))
+        raise DataError(f"{name}: none of {len(failures)} recordings can be used: {first}")
     return RecordingPool(tuple(recordings), failures)
 
 

@@ -24,7 +24,7 @@ app = typer.Typer(
 @app.command()
 @with_config(ValidateConfig)
 def validate(config: ValidateConfig, in_: In = "-") -> None:
-    """Check each row of a manifest; print `path:line` of each faulty row, and exit with status 3 if there are any."""
+    """Check each row of a manifest. Print `path:line` of each faulty row, and exit with status 3 if there are any."""
     from ds2cli.stages.data import find_errors
 
     rows = faulty = 0
@@ -42,7 +42,7 @@ def validate(config: ValidateConfig, in_: In = "-") -> None:
 @app.command()
 @with_config(StageConfig)
 def sort(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
-    """Sort rows by id, as all commands expect them; drop duplicate ids and malformed rows."""
+    """Sort rows by id, as all commands expect them. Duplicate ids and malformed rows are dropped."""
     from ds2cli.stages import data
 
     ledger = Ledger()
@@ -52,7 +52,7 @@ def sort(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
 @app.command()
 @with_config(StageConfig)
 def fix(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
-    """Sort rows, normalise their texts (Unicode form, case, punctuation, CRLF) and drop unusable ones."""
+    """Repair a manifest. Sort rows, normalise texts (Unicode form, case, punctuation, CRLF), drop unusable rows."""
     from ds2cli.stages import data
 
     ledger = Ledger()
@@ -80,7 +80,7 @@ def split(
         ),
     ],
 ) -> None:
-    """Split a manifest into --parts files for parallel jobs; `combine` merges them again."""
+    """Split a manifest for parallel jobs. `combine` merges the parts again."""
     from ds2cli.errors import UsageError
     from ds2cli.stages import data
 
@@ -99,12 +99,12 @@ def combine(
         list[str], typer.Argument(metavar="IN… OUT", help="Manifests to merge, then the manifest to write.")
     ],
 ) -> None:
-    """Merge sorted manifests into one; a repeated id counts as bad and is dropped."""
+    """Merge sorted manifests. A repeated id counts as bad and is dropped."""
     from ds2cli.errors import UsageError
     from ds2cli.stages import data
 
     if len(files) < 2:
-        raise UsageError("combine: expected at least one IN and OUT, got one name")
+        raise UsageError("combine: expected at least two manifests, IN… OUT, got one")
     *sources, out = files
     ledger = Ledger()
     rows = data.combine([manifest.read(source, ledger=ledger) for source in sources], ledger)
@@ -126,7 +126,7 @@ def augment(
     first: Annotated[int, typer.Option(help="Number of recordings to take from IN.", min=1)] = 5,
     rate: Annotated[int, typer.Option(help="Sample rate of the features (Hz).", min=1000, max=192000)] = 16000,
 ) -> None:
-    """Write recordings as `ds2 train` augments them in one epoch: changed speed, reverberation, noise.
+    """Write augmented recordings to listen to. They have the speed, reverberation and noise of a training epoch.
 
     Masks and other changes of the spectrogram are not included.
 
@@ -173,8 +173,8 @@ def show(
 
 @app.command()
 def stats(in_: In = "-") -> None:
-    """Print statistics of a manifest: utterances, hours, durations, speakers, words, characters."""
+    """Print the utterances, hours, durations, speakers, words and characters of a manifest."""
     from ds2cli.stages import data
 
-    for name, value in data.stats(manifest.read(in_)).items():
+    for name, value in data.stats(manifest.read(in_), in_).items():
         ui.echo(f"{name:>22}  {value}")

@@ -176,7 +176,7 @@ def combine(parts: Sequence[Iterable[Row]], ledger: Ledger) -> Iterator[Row]:
         yield row
 
 
-def stats(rows: Iterable[Row]) -> dict[str, Any]:
+def stats(rows: Iterable[Row], name: str = "IN") -> dict[str, Any]:
     """Counts of a manifest: utterances, hours, durations (s), speakers, words, characters, characters per second."""
     durations, speakers, words, characters = [], set(), Counter[str](), Counter[str]()
     for row in rows:
@@ -187,7 +187,7 @@ def stats(rows: Iterable[Row]) -> dict[str, Any]:
     durations.sort()
     seconds = sum(durations)
     if not durations:
-        raise DataError("the manifest is empty: expected at least one row")
+        raise DataError(f"{name}: the manifest is empty, expected at least one row")
 
     def quantile(q: float) -> float:
         return durations[min(len(durations) - 1, int(q * len(durations)))]

@@ -87,6 +87,8 @@ def _check(row: Row, config: PrepareConfig) -> Row | BadUtterance:
                 raise BadUtterance("no-text", f"the text {text[:40]!r} has no letters" if text else "the text is empty")
         return _with_duration(row, config)
     except BadUtterance as e:
+        if e.reason == "digits" and config.numbers == "refuse":
+            return BadUtterance(e.reason, f"{e.detail}, or try --numbers spell")
         return e
 
 

@@ -78,7 +78,7 @@ def test_missing_and_broken_recordings_are_entered_in_failures(tmp_path):
     unusable = [
         row(tmp_path / "none.wav"),
         row(tmp_path / "text.wav"),
-        row(tmp_path / "gone.wav", duration=1.0),
+        row(tmp_path / "missing.wav", duration=1.0),
         {"id": "x"},
     ]
     pool = open_pool([row(tmp_path / "a.wav"), *unusable], "noise.jsonl")
@@ -89,7 +89,7 @@ def test_missing_and_broken_recordings_are_entered_in_failures(tmp_path):
         DataError, match=r"noise.jsonl: none of 4 recordings can be used: missing-audio: no file .*none"
     ):
         open_pool(unusable, "noise.jsonl")
-    with pytest.raises(DataError, match=r"noise\.jsonl: none of 0 recordings can be used$"):
+    with pytest.raises(DataError, match=r"noise\.jsonl: the manifest is empty, expected at least one recording$"):
         open_pool([], "noise.jsonl")
 
 

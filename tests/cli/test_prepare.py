@@ -71,7 +71,7 @@ def test_mistakes_are_reported_in_one_line(ds2, words, code, message):
 
 
 def test_asterisk_in_the_layout_of_the_tarball(ds2, jsonl, shared_data, tmp_path):
-    """The real prompts in the layout of the tarball: recordings, and the list beside them."""
+    """The real prompts in the layout of the tarball: recordings and the list in one folder."""
     voice = shared_data / "asterisk/en_US_f_Allison"
     (tmp_path / "sounds").mkdir()
     (tmp_path / "sounds/en_US_f_Allison").symlink_to(voice)

@@ -75,5 +75,5 @@ def test_pools_are_opened_as_configured_and_list_their_failures(tmp_path, rows, 
         "no-audio-filepath",
     ]
     empty = jsonl(tmp_path / "empty.jsonl", [])
-    with pytest.raises(DataError, match=r"augment\.noise .*empty\.jsonl: none of 0 recordings can be used"):
+    with pytest.raises(DataError, match=r"augment\.noise .*empty\.jsonl: the manifest is empty"):
         open_pools(AugmentConfig(noise=empty))

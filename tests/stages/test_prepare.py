@@ -59,6 +59,9 @@ def test_bad_texts_are_dropped_by_reason(folder):
         "long": "text-too-long",
     }
     assert {r["id"]: r["text"] for r in rows}["crlf"] == "one two"
+    ledger = Ledger()
+    list(run("folder", str(folder[0]), PrepareConfig(), ledger))
+    assert next(r["detail"] for r in ledger.rows if r["id"] == "digits").endswith(", or try --numbers spell")
     rows, drops = prepared(folder, numbers="spell")
     assert {r["id"]: r["text"] for r in rows}["digits"] == "call nine hundred and eleven"
     rows, drops = prepared(folder, text=False)
