@@ -20,7 +20,7 @@ class EstimateByDefault(TyperGroup):
     """`ds2 lm TEXT… OUT` is `ds2 lm estimate TEXT… OUT`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put in the name of the command that may be left out."""
+        """Insert the default command, `estimate`, where no command is named."""
         if args and args[0] not in (*self.commands, *ctx.help_option_names):
             args = ["estimate", *args]
         return super().parse_args(ctx, args)
@@ -30,7 +30,7 @@ app = typer.Typer(
     cls=EstimateByDefault,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Estimate an n-gram language model (ds2 lm TEXT… OUT), mix several, look at one.",
+    help="Estimate an n-gram language model (ds2 lm TEXT… OUT), interpolate several, inspect one.",
 )
 
 
@@ -41,53 +41,59 @@ def estimate(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="TEXT… OUT", help="Manifests or plain text (.gz, or -), then the .arpa, .arpa.gz or .bin."
+            metavar="TEXT… OUT",
+            help="Manifests or plain text (.gz, or - for stdin), then the output: .arpa, .arpa.gz or .bin.",
         ),
     ],
 ) -> None:
-    """Estimate a model of text: interpolated modified Kneser-Ney, the same with KenLM's lmplz and without it.
+    """Estimate a language model from text: interpolated modified Kneser-Ney.
 
-    `estimate` may be left out. Text is cleaned as transcripts are; lines with digits or symbols are counted and left
-    out. A .bin is KenLM's `probing` format, which is mapped and shared instead of loaded. Work files lie in $TMPDIR.
+    The word `estimate` is optional. Text is normalized like transcripts; lines with digits or symbols are dropped and
+    counted. A .bin is in KenLM's `probing` format: memory-mapped, so it opens at once and processes share it. Temporary
+    files go to $TMPDIR.
 
     Example: ds2 lm data/train.jsonl books.txt.gz exp/3gram.arpa.gz --order 3 --prune "0 0 1" --dev data/dev.jsonl
     """
     from tempfile import TemporaryDirectory
 
+    from ds2cli.lm.text import UNIT_PLURAL
     from ds2cli.stages import lm as stage
 
     if len(files) < 2:
-        raise UsageError("lm: expected at least one TEXT and the OUT, got one name")
+        raise UsageError(f"lm: expected at least one TEXT, then OUT, got only {files[0]} (ds2 lm TEXT… OUT)")
     *sources, out = files
-    estimator, prune = stage.check(config, out)
-    split = stage.make_tokenizer(config.unit, stage.load_vocab(config.vocab))
+    estimator, prune = stage.check_options(config, out)
+    tokenizer = stage.make_tokenizer(config.unit, stage.load_vocab(config.vocab))
     ledger = Ledger()
     with TemporaryDirectory(prefix="ds2-lm-") as folder:
-        made = Path(folder) / "model.arpa"
+        arpa_file = Path(folder) / "model.arpa"
         try:
-            lines = ui.progress(stage.sentences(split, sources, ledger), "lm", unit="line")
-            done = stage.estimate(config, estimator, prune, lines, made)
+            lines = ui.progress(stage.read_sentences(tokenizer, sources, ledger), "lm", unit="line")
+            result = stage.estimate(config, estimator, prune, lines, arpa_file)
         finally:
             report_drops("lm", config, out, ledger)
         ledger.enforce_max_bad("lm", config.max_bad)
-        dev, found = stage.measure(config, made, split)
-        stage.deliver(made, out)
-    ui.log(f"lm: {done.words} {config.unit}s in {done.sentences} lines; {estimator}: {stage.listed(done.counts)}")
+        dev, findings = stage.evaluate(config, arpa_file, tokenizer)
+        stage.write_model(arpa_file, out)
+    units = UNIT_PLURAL[config.unit]
+    ngrams = stage.format_counts(result.counts)
+    ui.log(f"lm: {ngrams}, estimated from {result.words} {units} in {result.sentences} lines (estimator {estimator})")
     if config.vocab_size:
-        covered = 100 * (1 - done.outside / done.words)
-        ui.log(f"lm: the {config.vocab_size} most frequent {config.unit}s are {covered:.2f} % of the text")
-    for line in stage.explained(done.discounts):
+        covered = 100 * (1 - result.oov / result.words)
+        ui.log(f"lm: the {config.vocab_size} most frequent {units} cover {covered:.2f} % of the text")
+    for line in stage.describe_discounts(result.discounts):
         ui.log(f"lm: {line}")
-    for finding in found:
+    for finding in findings:
         ui.warn(f"{out}: {finding}")
     if dev:
-        say = ui.log if out == "-" else ui.echo
-        say(
-            f"{config.dev}: perplexity {dev.excluding_oov:.2f} without unknown words, {dev.including_oov:.2f} with them"
+        report = ui.log if out == "-" else ui.echo
+        report(
+            f"{config.dev}: perplexity {dev.including_oov:.2f} including OOV {units}, "
+            f"{dev.excluding_oov:.2f} excluding them"
         )
-        say(
-            f"{config.dev}: unknown {dev.oov_percent:.2f} % of {dev.words} running {config.unit}s ({dev.oov}), "
-            f"{dev.oov_types_percent:.2f} % of {dev.types} different ones ({dev.oov_types})"
+        report(
+            f"{config.dev}: OOV {units} {dev.oov_percent:.2f} % of the running {units} ({dev.oov} of {dev.words}), "
+            f"{dev.oov_types_percent:.2f} % of the distinct ones ({dev.oov_types} of {dev.types})"
         )
     save_config(
         config,
@@ -95,9 +101,9 @@ def estimate(
         kept=ledger.kept,
         dropped=ledger.dropped,
         estimator=estimator,
-        ngrams=done.counts,
-        discounts=[list(d.values) for d in done.discounts],
-        fallback_orders=[n for n, d in enumerate(done.discounts, start=1) if d.fallback_reason],
+        ngrams=result.counts,
+        discounts=[list(d.values) for d in result.discounts],
+        fallback_orders=[n for n, d in enumerate(result.discounts, start=1) if d.fallback_reason],
     )
 
 
@@ -107,13 +113,13 @@ def mix(
     config: MixConfig,
     files: Annotated[
         list[str],
-        typer.Argument(metavar="MODEL… OUT", help="ARPA files (.gz), then the .arpa, .arpa.gz or .bin."),
+        typer.Argument(metavar="MODEL… OUT", help="ARPA files (.gz), then the output: .arpa, .arpa.gz or .bin."),
     ],
 ) -> None:
-    """Interpolate models linearly into one, with the weights that suit --dev best; print what each is worth on it.
+    """Interpolate models linearly, with weights tuned on --dev, and print the perplexity of each.
 
-    A word that one model lacks and another has gets an equal share of the first one's <unk>, so that perplexities are
-    over the same words.
+    The <unk> probability of each model is divided among the words found only in other models, so that perplexities
+    are over the same vocabulary.
 
     Example: ds2 lm mix exp/transcripts.arpa exp/books.arpa exp/mixed.arpa --dev data/dev.jsonl
     """
@@ -123,22 +129,22 @@ def mix(
     from ds2cli.stages import lm_mix
 
     *sources, out = files
-    weights = lm_mix.given_weights(config, sources)
-    stage.check_out(out, order=2)
+    weights = lm_mix.parse_weights(config, sources)
+    stage.check_output(out, order=2)
     ledger = Ledger()
     with TemporaryDirectory(prefix="ds2-lm-") as folder:
-        made = Path(folder) / "model.arpa"
-        done = lm_mix.run(config, sources, weights, ledger, made)
+        arpa_file = Path(folder) / "model.arpa"
+        result = lm_mix.run(config, sources, weights, ledger, arpa_file)
         if config.dev:
             report_drops("lm mix", config, out, ledger)
             ledger.enforce_max_bad("lm mix", config.max_bad)
-        stage.check_out(out, len(done.counts))
-        stage.deliver(made, out)
-    ui.log(f"lm mix: {stage.listed(done.counts)}")
+        stage.check_output(out, len(result.counts))
+        stage.write_model(arpa_file, out)
+    ui.log(f"lm mix: {stage.format_counts(result.counts)}")
     if config.dev:
-        rows = [[f"{s.weight:.4f}", f"{s.perplexity:.2f}", f"{s.oov_percent:.2f}", s.name] for s in done.shares]
-        ui.table(f"{config.dev}:", ["weight", "perplexity", "unknown %", "model"], rows, to_stdout=out != "-")
-    save_config(config, out, weights={s.name: round(s.weight, 6) for s in done.shares[:-1]}, ngrams=done.counts)
+        rows = [[f"{s.weight:.4f}", f"{s.perplexity:.2f}", f"{s.oov_percent:.2f}", s.name] for s in result.rows]
+        ui.table(f"{config.dev}:", ["weight", "perplexity", "OOV %", "model"], rows, to_stdout=out != "-")
+    save_config(config, out, weights={s.name: round(s.weight, 6) for s in result.rows[:-1]}, ngrams=result.counts)
 
 
 @app.command()
@@ -146,38 +152,42 @@ def mix(
 def info(
     config: InfoConfig,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="ARPA file (.gz) or KenLM binary.")],
-    texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT…", help="Texts to measure, as for ds2 lm.")] = None,
+    texts: Annotated[
+        list[str] | None, typer.Argument(metavar="TEXT…", help="Texts to evaluate: manifests or plain text.")
+    ] = None,
 ) -> None:
-    """Say what a model is; with TEXT also its perplexity and unknown words, with --vocab whether it suits a network.
+    """Describe a model; with TEXT report perplexity and OOV words, with --vocab check that it fits a network.
 
-    Exit status 1 when a network could not be decoded with it.
+    Exit status 1 when that network could not be decoded with it.
 
     Example: ds2 lm info exp/lm.arpa data/dev.jsonl --vocab exp/base
     """
+    from ds2cli.lm.text import UNIT_PLURAL
     from ds2cli.stages import lm_info as stage
 
     loaded = stage.load(config, model)
-    for name, value in stage.facts(loaded):
+    for name, value in stage.describe(loaded):
         ui.echo(f"{name:>12}  {value}")
-    ledger, references, rows, unknown = Ledger(), [], [], []
+    ledger, references, rows, oov_lines = Ledger(), [], [], []
+    units = UNIT_PLURAL[loaded.unit]
     for text in texts or []:
-        p, lines = stage.measure(loaded, text, ledger)
+        p, lines = stage.evaluate(loaded, text, ledger)
         references += lines
         cells = (p.including_oov, p.excluding_oov, p.oov_percent, p.oov_types_percent)
         rows.append([str(p.sentences), str(p.words), *(f"{c:.2f}" for c in cells), text])
-        most = ", ".join(f"{word} {count}" for word, count in p.oov_counts.most_common(config.most))
-        unknown += [f"{text}: {p.oov} unknown {loaded.unit}s: {most}"] if most else []
+        listed = ", ".join(f"{word} ({count})" for word, count in p.oov_counts.most_common(config.most))
+        oov_lines += [f"{text}: {p.oov} OOV {units}, most frequent: {listed}"] if listed else []
     if rows:
-        columns = ["lines", f"{loaded.unit}s", "perplexity", "without unknown", "unknown %", "of different %", "text"]
+        columns = ["lines", units, "perplexity", "excluding OOV", "OOV %", "distinct OOV %", "text"]
         ui.echo()
         ui.table("", columns, rows, to_stdout=True)
-        for line in unknown:
+        for line in oov_lines:
             ui.echo(line)
         report_drops("lm info", config, "-", ledger)
         ledger.enforce_max_bad("lm info", config.max_bad)
-    findings = stage.findings(loaded, references if texts else None)
+    findings = stage.check_fit(loaded, references if texts else None)
     for finding in findings:
         if not finding.fatal:
             ui.warn(f"{model}: {finding}")
-    if severe := [str(f) for f in findings if f.fatal]:
-        raise Ds2Error(f"{model}: {'; '.join(severe)}")
+    if fatal := [str(f) for f in findings if f.fatal]:
+        raise Ds2Error(f"{model}: {'; '.join(fatal)}")

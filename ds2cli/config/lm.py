@@ -1,4 +1,4 @@
-"""Settings of `ds2 lm`."""
+"""Settings of `ds2 lm`, `ds2 lm mix` and `ds2 lm info`."""
 
 from __future__ import annotations
 
@@ -12,41 +12,45 @@ from ds2cli.config.base import StageConfig, setting
 class LmConfig(StageConfig):
     """Estimate an n-gram language model from text."""
 
-    order: int = setting(3, help="Longest n-gram (words, characters or tokens).", min=1, max=6)
+    order: int = setting(3, help="Order of the model: length of the longest n-grams.", min=1, max=6)
     prune: str = setting(
-        "0", help='Leave out n-grams seen so often or less, an order each, as "0 0 1"; the last one goes on.'
+        "0", help='Drop n-grams with at most this count, one threshold per order, as "0 0 1"; the last is repeated.'
     )
     unit: Literal["word", "char", "token"] = setting(
-        "word", help="A word, a character (a space is <space>), or a token: a symbol of the network of --vocab."
+        "word", help="Words, characters (a space is <space>), or tokens: the output symbols of the network in --vocab."
     )
     vocab: str | None = setting(
-        None, help="EXP or tokens.txt: the network whose symbols are the tokens; warns of what it cannot spell."
+        None, help="Network (EXP or tokens.txt): the symbols of --unit token; warn of words it cannot write."
     )
-    vocab_size: int | None = setting(None, help="Only the N most frequent of them, the rest is <unk>.", min=1)
+    vocab_size: int | None = setting(
+        None, help="Vocabulary size: keep the N most frequent words (or other units), the rest become <unk>.", min=1
+    )
     estimator: Literal["auto", "own", "lmplz"] = setting(
-        "auto", help="lmplz is KenLM's, for text of any size; own gives the same model up to some 20 million words."
+        "auto", help="KenLM's lmplz (text of any size) or own (same model, up to 20 million words)."
     )
     discount_fallback: bool = setting(
-        True, help="Use the discounts 0.5, 1, 1.5, and say so, where the text is too small to compute them."
+        True, help="Use discounts 0.5, 1 and 1.5 (logged) where the text is too small to compute them."
     )
-    memory: str = setting("2G", help="Memory lmplz may sort in, as 500M or 50%.")
-    dev: str | None = setting(None, help="Also print perplexity and unknown words of this text.")
+    memory: str = setting("2G", help="Memory for sorting in lmplz, as 500M or 50%.")
+    dev: str | None = setting(None, help="Text to report perplexity and the out-of-vocabulary (OOV) rate on.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MixConfig(StageConfig):
     """Interpolate language models."""
 
-    dev: str | None = setting(None, help="Text that is like what will be said: finds the weights, and is measured.")
-    weights: str | None = setting(
-        None, help='The weight of each model, as "0.7 0.3" [default: the best ones on --dev].'
+    dev: str | None = setting(
+        None, help="Text like the expected speech: tunes the weights, and perplexities are reported on it."
     )
-    vocab: str | None = setting(None, help="EXP or tokens.txt: the network whose symbols the models' tokens are.")
+    weights: str | None = setting(
+        None, help='Interpolation weight of each model, as "0.7 0.3" [default: tuned on --dev].'
+    )
+    vocab: str | None = setting(None, help="Network (EXP or tokens.txt) whose output symbols are the models' tokens.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class InfoConfig(StageConfig):
-    """Say what a language model is."""
+    """Describe a language model, evaluate it on texts, check that it fits a network."""
 
-    vocab: str | None = setting(None, help="EXP or tokens.txt: also check that model, TEXT and this network fit.")
-    most: int = setting(10, help="List so many unknown words of each TEXT.", min=0)
+    vocab: str | None = setting(None, help="Network (EXP or tokens.txt): check that the model and TEXT fit it.")
+    most: int = setting(10, help="Number of OOV words listed per TEXT, most frequent first.", min=0)

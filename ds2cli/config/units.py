@@ -1,4 +1,4 @@
-"""Settings of the output units, a section of `ds2 train`."""
+"""Settings of the output units, a section of the settings of `ds2 train`."""
 
 from __future__ import annotations
 
@@ -11,28 +11,27 @@ from ds2cli.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class UnitsConfig(Config):
-    """What the network writes: characters, pairs of them, or pieces of words that sentencepiece learns."""
+    """Output units of the network: characters, bigrams, or subwords (pieces) learned by sentencepiece."""
 
     kind: Literal["char", "bigram", "bpe", "unigram"] = setting(
         "char",
-        help="Characters, the paper's pairs within words (§3.6), or pieces learned by one of sentencepiece's ways.",
+        help="Characters, bigrams within words (paper §3.6), or pieces learned by sentencepiece (bpe, unigram).",
     )
     size: int | None = setting(
-        None, help="Pieces to learn, single letters included; fewer where the texts give no more (bpe, unigram).", min=2
+        None, help="Number of pieces, single letters included; small texts may give fewer (bpe, unigram).", min=2
     )
     min_count: int = setting(
         1,
-        help="A character or bigram seen less often is no symbol: the bigram is written as two letters, an utterance "
-        "with such a character is dropped (char, bigram).",
+        help="Minimum count of a symbol: rarer bigrams become two letters, rarer characters drop the utterance.",
         min=1,
     )
 
     def check(self) -> None:
-        """UsageError when a setting is missing, or would have no effect."""
+        """UsageError when a setting is missing or would have no effect."""
         learned = self.kind in ("bpe", "unigram")
         if learned and self.size is None:
-            raise UsageError(f"units.size: {self.kind} needs the number of its pieces (--set units.size=500)")
+            raise UsageError(f"units.size: {self.kind} needs the number of pieces (--set units.size=500)")
         if not learned and self.size is not None:
-            raise UsageError(f"units.size: {self.kind} has as many symbols as the texts, expected bpe or unigram")
+            raise UsageError(f"units.size: only applies to bpe and unigram, got units.kind {self.kind}")
         if learned and self.min_count > 1:
-            raise UsageError(f"units.min_count: {self.kind} chooses its pieces by units.size, expected char or bigram")
+            raise UsageError(f"units.min_count: only applies to char and bigram, got units.kind {self.kind}")

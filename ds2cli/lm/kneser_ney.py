@@ -17,7 +17,7 @@ from ds2cli.lm.arpa import LOG10_ZERO, Arpa, Section
 from ds2cli.lm.counts import BOS_ID, NgramCounts, count_ngrams, expand_words
 from ds2cli.lm.text import Corpus
 
-NO_WORDS = "lm: the text has no words: expected at least one line of words (check the files given as TEXT)"
+NO_WORDS = "lm: the text has no words: expected lines of text, all lines were empty or dropped"
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
 """D1, D2 and D3+ where the text is too small to compute them; the defaults of lmplz --discount_fallback."""
 

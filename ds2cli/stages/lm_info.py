@@ -1,4 +1,4 @@
-"""What a language model is, what it makes of a text, and whether it goes with a network."""
+"""Describe a language model, evaluate it on texts, and check that it fits a network."""
 
 from __future__ import annotations
 
@@ -16,70 +16,73 @@ from ds2cli.errors import UsageError
 from ds2cli.lm import perplexity
 from ds2cli.lm.lint import Finding, lint
 from ds2cli.lm.query import NgramLm
-from ds2cli.lm.text import MARKS, Unit, detect_unit, tokenize
-from ds2cli.stages.lm import listed, load_vocab, sentences
+from ds2cli.lm.text import MARKS, UNIT_PLURAL, Unit, detect_unit, tokenize
+from ds2cli.stages.lm import format_counts, load_vocab, read_sentences
 from ds2cli.text.vocab import Vocab
 
 LIKELY_WORDS = 10
 
 
 @dataclass(frozen=True)
-class Model:
-    """A loaded model. made: the settings saved beside it, empty when there are none."""
+class LoadedModel:
+    """A loaded model. settings: those saved next to it, empty if there are none."""
 
     path: str
     lm: NgramLm
     unit: Unit
     vocab: Vocab | None
-    made: dict[str, Any]
+    settings: dict[str, Any]
 
 
-def load(config: InfoConfig, path: str) -> Model:
-    """Load a model of any kind; DataError when it is none."""
+def load(config: InfoConfig, path: str) -> LoadedModel:
+    """Load an ARPA file or a KenLM binary; DataError when it is neither."""
     lm, vocab = NgramLm.load(path), load_vocab(config.vocab)
     saved = f"{path}.config.toml"
-    made = read_toml(saved) if Path(saved).is_file() else {}
-    unit = made.get("unit") or detect_unit(lm.words, vocab.symbols if vocab else ())
-    return Model(path, lm, unit, vocab, made)
+    settings = read_toml(saved) if Path(saved).is_file() else {}
+    unit = settings.get("unit") or detect_unit(lm.words, vocab.symbols if vocab else ())
+    return LoadedModel(path, lm, unit, vocab, settings)
 
 
-def facts(model: Model) -> Iterator[tuple[str, str]]:
-    """Names and values, to be printed."""
-    lm, made_by = model.lm, model.made.get("made_by", {})
+def describe(model: LoadedModel) -> Iterator[tuple[str, str]]:
+    """Names and values to print."""
+    lm, made_by = model.lm, model.settings.get("made_by", {})
     yield "file", f"{model.path}, {_kind(model.path)}, {Path(model.path).stat().st_size / 1e6:.1f} MB"
     yield "order", str(lm.order)
-    yield "n-grams", listed(lm.counts)
+    yield "n-grams", format_counts(lm.counts)
     logp = lm.unigrams()
     likely = [lm.words[i] for i in np.argsort(-logp, kind="stable").tolist()]
     examples = [w for w in likely if w not in MARKS][:LIKELY_WORDS]
-    yield f"{model.unit}s", f"{len(set(lm.words) - MARKS)}, the likeliest: {' '.join(examples)}"
-    yield "<unk>", f"p {np.exp(logp[lm.tables.unk]):.2g}"
+    yield UNIT_PLURAL[model.unit], f"{len(set(lm.words) - MARKS)}, most likely: {' '.join(examples)}"
+    yield "<unk>", f"probability {np.exp(logp[lm.tables.unk]):.2g}"
     if "estimator" in made_by:
-        limit = f", the {model.made['vocab_size']} most frequent {model.unit}s" if "vocab_size" in model.made else ""
-        yield "estimator", f"{made_by['estimator']}, pruned {model.made.get('prune', '0')}{limit}"
-    for n, amounts in enumerate(made_by.get("discounts", []), start=1):
-        replaced = " (too little text to compute them)" if n in made_by.get("fallback_orders", []) else ""
-        yield f"discounts {n}", f"{' '.join(f'{a:.3f}' for a in amounts)}{replaced}"
+        size = model.settings.get("vocab_size")
+        limit = f", vocabulary of the {size} most frequent {UNIT_PLURAL[model.unit]}" if size else ""
+        yield "estimator", f"{made_by['estimator']}, pruning {model.settings.get('prune', '0')}{limit}"
+    for n, values in enumerate(made_by.get("discounts", []), start=1):
+        replaced = " (fallback, too little text to compute them)" if n in made_by.get("fallback_orders", []) else ""
+        yield f"discounts {n}", f"{' '.join(f'{value:.3f}' for value in values)}{replaced}"
     for source, weight in made_by.get("weights", {}).items():
         yield "mixed from", f"{weight:.4f} {source}"
     if "command" in made_by:
-        yield "made by", f"{made_by['command']} (ds2cli {made_by.get('ds2cli', '?')})"
+        yield "created by", f"{made_by['command']} (ds2cli {made_by.get('ds2cli', '?')})"
 
 
-def measure(model: Model, source: str, ledger: Ledger) -> tuple[perplexity.Perplexity, list[str]]:
-    """Perplexity and unknown words of a text, and its cleaned lines."""
+def evaluate(model: LoadedModel, source: str, ledger: Ledger) -> tuple[perplexity.Perplexity, list[str]]:
+    """Perplexity and OOV words of a text, and its normalized lines."""
     if model.unit == "token" and model.vocab is None:
-        raise UsageError(f"{model.path} is of a network's symbols, expected it (--vocab EXP or tokens.txt)")
+        raise UsageError(
+            f"{model.path}: its tokens are a network's symbols: expected that network (--vocab EXP or tokens.txt)"
+        )
 
-    def split(clean: str) -> tuple[str, list[str]]:
-        return clean, tokenize(clean, model.unit, model.vocab)
+    def with_tokens(line: str) -> tuple[str, list[str]]:
+        return line, tokenize(line, model.unit, model.vocab)
 
-    lines = list(sentences(split, [source], ledger))
-    return perplexity.measure(model.lm, (line for _, line in lines)), [clean for clean, _ in lines]
+    lines = list(read_sentences(with_tokens, [source], ledger))
+    return perplexity.measure(model.lm, (sentence for _, sentence in lines)), [line for line, _ in lines]
 
 
-def findings(model: Model, references: list[str] | None) -> list[Finding]:
-    """What does not fit between the model, the network of --vocab and the texts."""
+def check_fit(model: LoadedModel, references: list[str] | None) -> list[Finding]:
+    """Problems between the model, the network of --vocab and the texts."""
     return lint(model.vocab, model.lm.words, model.lm.unigrams(), references) if model.vocab else []
 
 

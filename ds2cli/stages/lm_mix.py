@@ -1,4 +1,4 @@
-"""Several n-gram models in, their mixture out."""
+"""Interpolate several n-gram models into one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ds2cli.errors import DataError, UsageError
 from ds2cli.lm import arpa, perplexity
 from ds2cli.lm.mix import estimate_weights, mix, perplexities, score_tokens
 from ds2cli.lm.query import NgramLm
-from ds2cli.lm.text import detect_unit
-from ds2cli.stages.lm import load_vocab, make_tokenizer, sentences
+from ds2cli.lm.text import UNIT_PLURAL, detect_unit
+from ds2cli.stages.lm import load_vocab, make_tokenizer, no_usable_lines, read_sentences
 
 
 @dataclass(frozen=True)
-class Shard:
-    """A source, or the mixture: its weight, and of the dev text its perplexity and unknown running words (percent)."""
+class MixtureRow:
+    """A source model or the mixture: its weight, and its perplexity and OOV rate (percent) on the dev text."""
 
     name: str
     weight: float
@@ -29,20 +29,23 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Mixed:
-    """What was mixed. shares: a row a source and one for the mixture; perplexities are nan without a dev text."""
+class Mixture:
+    """The result of mixing. rows: one per source, then one for the mixture; nan perplexities without a dev text.
+
+    counts: number of n-grams of each order.
+    """
 
     counts: list[int]
-    shares: list[Shard]
+    rows: list[MixtureRow]
 
 
-def given_weights(config: MixConfig, sources: list[str]) -> list[float]:
-    """--weights as numbers that sum to 1, none when --dev is to find them; UsageError before any work."""
+def parse_weights(config: MixConfig, sources: list[str]) -> list[float]:
+    """--weights as numbers that sum to 1, empty when --dev tunes them; UsageError for invalid options."""
     if len(sources) < 2:
-        raise UsageError("lm mix: expected at least two models and the OUT")
+        raise UsageError("lm mix: expected at least two models, then the output (ds2 lm mix MODEL MODEL OUT)")
     if not config.weights:
         if config.dev is None:
-            raise UsageError("lm mix: expected a text that finds the weights, or the weights (--dev or --weights)")
+            raise UsageError("lm mix: expected a text to tune the weights on, or the weights (--dev or --weights)")
         return []
     try:
         weights = [float(w) for w in config.weights.replace(",", " ").split()]
@@ -53,37 +56,41 @@ def given_weights(config: MixConfig, sources: list[str]) -> list[float]:
         or not all(w >= 0 for w in weights)
         or not math.isclose(sum(weights), 1, abs_tol=0.01)
     ):
-        raise UsageError(f"--weights {config.weights}: expected {len(sources)} numbers, one a model, that sum to 1")
+        raise UsageError(f"--weights {config.weights}: expected {len(sources)} numbers, one per model, that sum to 1")
     return [w / sum(weights) for w in weights]
 
 
-def run(config: MixConfig, sources: list[str], weights: list[float], ledger: Ledger, to: Path) -> Mixed:
-    """Mix the ARPA files `sources` into the ARPA file `to`; DataError when they are not about the same units."""
+def run(config: MixConfig, sources: list[str], weights: list[float], ledger: Ledger, to: Path) -> Mixture:
+    """Mix the ARPA files `sources` into the ARPA file `to`; DataError when their units differ."""
     models = [arpa.read(source) for source in sources]
     vocab = load_vocab(config.vocab)
     units = [detect_unit(m.words, vocab.symbols if vocab else ()) for m in models]
     if len(set(units)) > 1:
-        each = ", ".join(f"{source} of {unit}s" for source, unit in zip(sources, units, strict=True))
-        raise DataError(f"lm mix: the models are of different units: {each}")
+        listed = ", ".join(f"{source} ({UNIT_PLURAL[unit]})" for source, unit in zip(sources, units, strict=True))
+        raise DataError(f"lm mix: the units of the models differ: expected one unit, got {listed}")
     if config.dev is None:
-        nothing = [Shard(s, w, math.nan, math.nan) for s, w in zip([*sources, "mixture"], [*weights, 1.0], strict=True)]
-        return Mixed(_write(mix(models, np.array(weights)), to), nothing)
+        rows = [
+            MixtureRow(s, w, math.nan, math.nan) for s, w in zip([*sources, "mixture"], [*weights, 1.0], strict=True)
+        ]
+        return Mixture(_write(mix(models, np.array(weights)), to), rows)
     if units[0] == "token" and vocab is None:
-        raise UsageError("lm mix: the models are of a network's symbols, expected it (--vocab EXP or tokens.txt)")
-    lines = list(sentences(make_tokenizer(units[0], vocab), [config.dev], ledger))
+        raise UsageError(
+            "lm mix: the models' tokens are a network's symbols: expected that network (--vocab EXP or tokens.txt)"
+        )
+    lines = list(read_sentences(make_tokenizer(units[0], vocab), [config.dev], ledger))
     if not lines:
-        raise DataError(f"{config.dev}: no usable line in {ledger.dropped}, nothing to measure")
+        raise DataError(no_usable_lines(config.dev, ledger))
     lms = [NgramLm.from_arpa(m) for m in models]
     log10 = score_tokens(lms, lines)
-    found = np.array(weights) if weights else estimate_weights(log10)
-    mixed = mix(models, found)
-    shares = [
-        Shard(source, float(w), float(p), perplexity.measure(lm, lines).oov_percent)
-        for source, w, p, lm in zip(sources, found, perplexities(log10), lms, strict=True)
+    chosen = np.array(weights) if weights else estimate_weights(log10)
+    mixed = mix(models, chosen)
+    rows = [
+        MixtureRow(source, float(w), float(p), perplexity.measure(lm, lines).oov_percent)
+        for source, w, p, lm in zip(sources, chosen, perplexities(log10), lms, strict=True)
     ]
-    together = perplexity.measure(NgramLm.from_arpa(mixed), lines)
-    shares.append(Shard("mixture", 1.0, together.including_oov, together.oov_percent))
-    return Mixed(_write(mixed, to), shares)
+    mixture = perplexity.measure(NgramLm.from_arpa(mixed), lines)
+    rows.append(MixtureRow("mixture", 1.0, mixture.including_oov, mixture.oov_percent))
+    return Mixture(_write(mixed, to), rows)
 
 
 def _write(model: arpa.Arpa, to: Path) -> list[int]:

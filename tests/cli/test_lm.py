@@ -6,11 +6,14 @@ import pytest
 from ds2cli.lm import arpa, lmplz
 
 TEXT = "so am i\nso are you\nare you so\n"
-ESTIMATORS = ["own", pytest.param("lmplz", marks=pytest.mark.skipif(not lmplz.find_program("lmplz"), reason="no lmplz"))]
+ESTIMATORS = [
+    "own",
+    pytest.param("lmplz", marks=pytest.mark.skipif(not lmplz.find_program("lmplz"), reason="no lmplz")),
+]
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_manifest_plain_text_and_gzip_are_one_text(ds2, jsonl, tmp_path, estimator):
+def test_manifest_plain_text_and_gzip_give_the_same_model(ds2, jsonl, tmp_path, estimator):
     rows = jsonl(tmp_path / "a.jsonl", [{"id": "u1", "text": "So am I."}, {"id": "u2", "text": "so are you"}])
     with gzip.open(tmp_path / "b.txt.gz", "wt", encoding="utf-8", newline="") as f:
         f.write("Are you… so?\r\n\r\n")
@@ -23,7 +26,7 @@ def test_manifest_plain_text_and_gzip_are_one_text(ds2, jsonl, tmp_path, estimat
     made_by = tomllib.loads((tmp_path / "parts.arpa.config.toml").read_text())["made_by"]
     assert (made_by["estimator"], made_by["ngrams"], made_by["kept"]) == (estimator, [8, 10, 9], 3)
     assert "3 in = 3 kept + 0 dropped" in done.stderr
-    assert done.stderr.count("0.5 1 1.5 used instead") == 1
+    assert done.stderr.count("using 0.5 1 1.5") == 1
 
 
 def test_a_manifest_on_standard_input_and_the_model_on_standard_output(ds2, tmp_path):
@@ -33,7 +36,7 @@ def test_a_manifest_on_standard_input_and_the_model_on_standard_output(ds2, tmp_
     assert arpa.read(str(tmp_path / "x.arpa")).words == ["<unk>", "<s>", "</s>", "hello"]
 
 
-def test_lines_that_cannot_be_cleaned_are_counted_and_written(ds2, tmp_path):
+def test_dropped_lines_are_counted_and_written(ds2, tmp_path):
     text = tmp_path / "t.txt"
     text.write_bytes(b"good line\nin 1984\n5 \xe2\x82\xac\n---\n\nanother\n")
     out = tmp_path / "x.arpa"
@@ -52,13 +55,13 @@ def test_latin_1_is_refused(ds2, tmp_path):
     assert not (tmp_path / "x.arpa").exists()
 
 
-def test_dev_text_is_measured(ds2, tmp_path):
+def test_evaluation_on_dev_text(ds2, tmp_path):
     (tmp_path / "dev.txt").write_text("so are they\n")
     done = ds2("lm", "-", tmp_path / "x.arpa", "--estimator", "own", "--dev", tmp_path / "dev.txt", stdin=TEXT)
     assert done.returncode == 0
     first, second = done.stdout.splitlines()
     assert "perplexity" in first
-    assert "unknown 33.33 % of 3 running words (1), 33.33 % of 3 different ones (1)" in second
+    assert "OOV words 33.33 % of the running words (1 of 3), 33.33 % of the distinct ones (1 of 3)" in second
 
 
 def test_characters(ds2, tmp_path):
@@ -76,23 +79,23 @@ def test_vocabulary_limit(ds2, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "args, stdin, code, says",
+    "args, stdin, code, message",
     [
         (["-", "x.arpa"], "\r\n \n1984\n", 3, "the text has no words"),
         (["missing.txt", "x.arpa"], "", 3, "missing.txt: no such file"),
-        (["x.arpa"], "", 2, "at least one TEXT and the OUT"),
+        (["x.arpa"], "", 2, "at least one TEXT, then OUT"),
         (["-", "x.arpa", "--dev", "missing"], "a b\n", 3, "missing: no such file"),
     ],
 )
-def test_mistakes_are_one_line(ds2, tmp_path, args, stdin, code, says):
+def test_user_errors_are_one_line(ds2, tmp_path, args, stdin, code, message):
     done = ds2("lm", *args, stdin=stdin, cwd=tmp_path)
     assert done.returncode == code, done.stderr
-    assert says in done.stderr.splitlines()[-1]
+    assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert {p.name for p in tmp_path.iterdir()} <= {"x.arpa.dropped.jsonl"}
 
 
-def test_gzip_that_is_not_called_so_is_refused(ds2, tmp_path):
+def test_gzip_data_without_the_suffix_is_refused(ds2, tmp_path):
     (tmp_path / "text").write_bytes(gzip.compress(b"so am i\n" * 9))
     done = ds2("lm", "text", "x.arpa", cwd=tmp_path)
     assert done.returncode == 3
@@ -100,7 +103,7 @@ def test_gzip_that_is_not_called_so_is_refused(ds2, tmp_path):
 
 
 @pytest.mark.peer
-def test_a_binary_is_what_kenlm_reads(ds2, tmp_path, capfd):
+def test_kenlm_reads_the_binary(ds2, tmp_path, capfd):
     kenlm = pytest.importorskip("kenlm")
     out = tmp_path / "x.bin"
     done = ds2("lm", "-", out, "--estimator", "own", stdin=TEXT)
@@ -111,7 +114,7 @@ def test_a_binary_is_what_kenlm_reads(ds2, tmp_path, capfd):
 TOKENS = "<blank>\n<space>\n" + "\n".join("aeimorsuy") + "\n"
 
 
-def test_estimate_may_be_said(ds2, tmp_path):
+def test_the_word_estimate_is_optional(ds2, tmp_path):
     made = [tmp_path / f"{i}.arpa" for i in (1, 2, 3)]
     for out, words in zip(made, (["lm"], ["lm", "estimate"], ["lm", "--order", "3"]), strict=True):
         assert ds2(*words, "-", out, "--estimator", "own", stdin=TEXT).returncode == 0
@@ -119,13 +122,13 @@ def test_estimate_may_be_said(ds2, tmp_path):
 
 
 def test_help(ds2):
-    said = ds2("lm", "--help").stdout
-    assert "ds2 lm TEXT… OUT" in said
-    assert all(f"\n  {name} " in said for name in ("estimate", "mix", "info"))
+    text = ds2("lm", "--help").stdout
+    assert "ds2 lm TEXT… OUT" in text
+    assert all(f"\n  {name} " in text for name in ("estimate", "mix", "info"))
     assert "--discount-fallback" in ds2("lm", "estimate", "--help").stdout
 
 
-def test_a_file_that_is_called_as_a_command(ds2, tmp_path):
+def test_a_text_file_named_like_a_command(ds2, tmp_path):
     (tmp_path / "info").write_text(TEXT)
     done = ds2("lm", "./info", "x.arpa", "--estimator", "own", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -139,7 +142,7 @@ def test_vocabulary_limit_pruning_and_memory(ds2, tmp_path, estimator):
     options = ["--vocab-size", "3", "--prune", "0 0 2", "--memory", "50M", "--discount-fallback"]
     done = ds2("lm", "-", out, "--estimator", estimator, *options, stdin=TEXT * 2)
     assert done.returncode == 0, done.stderr
-    assert "the 3 most frequent words are 77.78 % of the text" in done.stderr
+    assert "the 3 most frequent words cover 77.78 % of the text" in done.stderr
     model = arpa.read(str(out))
     assert set(model.words) == {"<unk>", "<s>", "</s>", "so", "are", "you"}
     assert model.counts == [6, 7, 0]
@@ -147,10 +150,10 @@ def test_vocabulary_limit_pruning_and_memory(ds2, tmp_path, estimator):
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_without_fallback_small_text_is_refused(ds2, tmp_path, estimator):
+def test_small_text_is_refused_without_fallback(ds2, tmp_path, estimator):
     done = ds2("lm", "-", tmp_path / "x.arpa", "--estimator", estimator, "--no-discount-fallback", stdin=TEXT)
     assert done.returncode == 3
-    assert "too little text for Kneser-Ney: no 2-gram has adjusted count 3" in done.stderr.splitlines()[-1]
+    assert "too little text for Kneser-Ney discounts: no 2-gram has adjusted count 3" in done.stderr.splitlines()[-1]
     assert not (tmp_path / "x.arpa").exists()
 
 
@@ -166,7 +169,7 @@ def test_tokens_of_a_network(ds2, tmp_path, estimator):
     assert ds2("lm", "-", out, "--unit", "token", stdin=TEXT).returncode == 2
 
 
-def test_what_the_network_cannot_spell_is_a_warning(ds2, tmp_path):
+def test_words_that_the_network_cannot_write_are_a_warning(ds2, tmp_path):
     (tmp_path / "tokens.txt").write_text(TOKENS.replace("y\n", ""))
     done = ds2("lm", "-", tmp_path / "x.arpa", "--vocab", tmp_path / "tokens.txt", stdin=TEXT)
     assert done.returncode == 0
@@ -174,85 +177,87 @@ def test_what_the_network_cannot_spell_is_a_warning(ds2, tmp_path):
 
 
 @pytest.fixture
-def two(ds2, tmp_path):
-    """Two models and a text that is a bit of both."""
+def two_models(ds2, tmp_path):
+    """A folder with two models and a dev text with words of both."""
     (tmp_path / "dev").write_text("so you press one\nare they so\n")
     for name, text in (("a", TEXT), ("b", "press one\nyou press two\npress so\n")):
         assert ds2("lm", "-", tmp_path / f"{name}.arpa", "--estimator", "own", stdin=text).returncode == 0
     return tmp_path
 
 
-def test_mix(ds2, two):
-    done = ds2("lm", "mix", "a.arpa", "b.arpa", "x.arpa.gz", "--dev", "dev", cwd=two)
+def test_mix(ds2, two_models):
+    done = ds2("lm", "mix", "a.arpa", "b.arpa", "x.arpa.gz", "--dev", "dev", cwd=two_models)
     assert done.returncode == 0, done.stderr
     title, columns, *rows = done.stdout.splitlines()
-    assert (title, columns.split()) == ("dev:", ["weight", "perplexity", "unknown", "%", "model"])
+    assert (title, columns.split()) == ("dev:", ["weight", "perplexity", "OOV", "%", "model"])
     first, second, both = ([float(x) for x in row.split()[:3]] for row in rows)
     assert first[0] + second[0] == pytest.approx(1, abs=1e-4)
     assert both[1] < min(first[1], second[1])
     assert both[2] <= min(first[2], second[2])
-    weights = tomllib.loads((two / "x.arpa.gz.config.toml").read_text())["made_by"]["weights"]
+    weights = tomllib.loads((two_models / "x.arpa.gz.config.toml").read_text())["made_by"]["weights"]
     assert weights == {"a.arpa": pytest.approx(first[0], abs=1e-4), "b.arpa": pytest.approx(second[0], abs=1e-4)}
-    said = ds2("lm", "info", "x.arpa.gz", "dev", cwd=two).stdout
-    assert f"mixed from  {weights['a.arpa']:.4f} a.arpa" in said
-    assert f"{both[1]:.2f}" in said.splitlines()[-2]
+    output = ds2("lm", "info", "x.arpa.gz", "dev", cwd=two_models).stdout
+    assert f"mixed from  {weights['a.arpa']:.4f} a.arpa" in output
+    assert f"{both[1]:.2f}" in output.splitlines()[-2]
 
 
-def test_mix_with_given_weights_to_standard_output(ds2, two):
-    done = ds2("lm", "mix", "a.arpa", "b.arpa", "-", "--weights", "0.5 0.5", cwd=two)
+def test_mix_with_given_weights_to_standard_output(ds2, two_models):
+    done = ds2("lm", "mix", "a.arpa", "b.arpa", "-", "--weights", "0.5 0.5", cwd=two_models)
     assert done.returncode == 0, done.stderr
-    (two / "x.arpa").write_text(done.stdout)
-    assert {"am", "press"} < set(arpa.read(str(two / "x.arpa")).words)
+    (two_models / "x.arpa").write_text(done.stdout)
+    assert {"am", "press"} < set(arpa.read(str(two_models / "x.arpa")).words)
 
 
 @pytest.mark.parametrize(
-    "args, code, says",
+    "args, code, message",
     [
         (["a.arpa", "x.arpa", "--dev", "dev"], 2, "at least two models"),
         (["a.arpa", "b.arpa", "x.arpa"], 2, "--dev or --weights"),
         (["a.arpa", "b.arpa", "x.arpa", "--weights", "1"], 2, "expected 2 numbers"),
-        (["a.arpa", "b.arpa", "x.txt", "--dev", "dev"], 2, "ends in .arpa"),
+        (["a.arpa", "b.arpa", "x.txt", "--dev", "dev"], 2, "ending in .arpa"),
         (["a.arpa", "dev", "x.arpa", "--dev", "dev"], 3, "dev:1: not an ARPA file"),
         (["a.arpa", "b.arpa", "x.arpa", "--dev", "missing"], 3, "missing: no such file"),
     ],
 )
-def test_mistakes_of_mix_are_one_line(ds2, two, args, code, says):
-    done = ds2("lm", "mix", *args, cwd=two)
+def test_user_errors_of_mix_are_one_line(ds2, two_models, args, code, message):
+    done = ds2("lm", "mix", *args, cwd=two_models)
     assert done.returncode == code, done.stderr
-    assert says in done.stderr.splitlines()[-1]
-    assert not (two / "x.arpa").exists()
+    assert message in done.stderr.splitlines()[-1]
+    assert not (two_models / "x.arpa").exists()
 
 
-def test_info(ds2, two):
-    done = ds2("lm", "info", "a.arpa", "dev", "-", cwd=two, stdin="are you so\n1\n")
+def test_info(ds2, two_models):
+    done = ds2("lm", "info", "a.arpa", "dev", "-", cwd=two_models, stdin="are you so\n1\n")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     facts = dict(line.strip().split("  ", 1) for line in lines[: lines.index("")])
     assert facts["order"] == "3"
     assert facts["n-grams"] == "8 1-grams, 10 2-grams, 9 3-grams"
-    assert sorted(facts["words"].split()) == sorted(["5,", "the", "likeliest:", "so", "am", "i", "are", "you"])
-    assert facts["estimator"] == "own, pruned 0"
-    assert facts["discounts 3"] == "0.500 1.000 1.500 (too little text to compute them)"
-    assert "lm - " in facts["made by"]
-    of_dev, of_stdin, unknown = lines[lines.index("") + 2 :]
-    assert of_dev.split()[:2] == ["2", "7"] and of_dev.split()[4] == "42.86"
-    assert of_stdin.split()[:2] == ["1", "3"] and of_stdin.split()[4] == "0.00"
-    assert unknown == "dev: 3 unknown words: press 1, one 1, they 1"
+    assert sorted(facts["words"].split()) == sorted(["5,", "most", "likely:", "so", "am", "i", "are", "you"])
+    assert facts["estimator"] == "own, pruning 0"
+    assert facts["discounts 3"] == "0.500 1.000 1.500 (fallback, too little text to compute them)"
+    assert "lm - " in facts["created by"]
+    dev_row, stdin_row, oov = lines[lines.index("") + 2 :]
+    assert dev_row.split()[:2] == ["2", "7"] and dev_row.split()[4] == "42.86"
+    assert stdin_row.split()[:2] == ["1", "3"] and stdin_row.split()[4] == "0.00"
+    assert oov == "dev: 3 OOV words, most frequent: press (1), one (1), they (1)"
     assert "4 in = 3 kept + 1 dropped (1 digits)" in done.stderr
 
 
-def test_info_refuses_what_a_network_cannot_use(ds2, two):
-    (two / "tokens.txt").write_text(TOKENS.upper().replace("<BLANK>", "<blank>").replace("<SPACE>", "<space>"))
-    done = ds2("lm", "info", "a.arpa", "--vocab", "tokens.txt", cwd=two)
+def test_info_refuses_a_model_that_does_not_fit_the_network(ds2, two_models):
+    (two_models / "tokens.txt").write_text(TOKENS.upper().replace("<BLANK>", "<blank>").replace("<SPACE>", "<space>"))
+    done = ds2("lm", "info", "a.arpa", "--vocab", "tokens.txt", cwd=two_models)
     assert done.returncode == 1
-    assert "ds2: a.arpa: the case differs: 100.0 %" in done.stderr.splitlines()[-1]
-    (two / "tokens.txt").write_text(TOKENS)
-    done = ds2("lm", "info", "a.arpa", "dev", "--vocab", "tokens.txt", cwd=two)
+    assert "ds2: a.arpa: the case differs: the network cannot write 100.0 %" in done.stderr.splitlines()[-1]
+    (two_models / "tokens.txt").write_text(TOKENS)
+    done = ds2("lm", "info", "a.arpa", "dev", "--vocab", "tokens.txt", cwd=two_models)
     assert done.returncode == 0
-    assert "warning: a.arpa: 42.9 % of the references' 7 running words are unknown to it" in done.stderr
+    assert "warning: a.arpa: 42.9 % of the references' 7 running words are out of vocabulary" in done.stderr
 
 
-def test_info_of_what_is_no_model(ds2, two):
-    done = ds2("lm", "info", "dev", cwd=two)
+def test_info_of_a_file_that_is_not_a_model(ds2, two_models):
+    done = ds2("lm", "info", "dev", cwd=two_models)
     assert done.returncode == 3
-    assert done.stderr.splitlines() == ["ds2: dev:1: not an ARPA file: no line \\data\\, got 'so you press one'"]
+    assert done.stderr.splitlines() == [
+        "ds2: dev:1: not an ARPA file: expected a line \\data\\, got 'so you press one'"
+    ]

@@ -17,31 +17,31 @@ def model(tmp_path):
     return str(tmp_path / "x.arpa")
 
 
-def test_facts(model):
-    facts = dict(lm_info.facts(lm_info.load(InfoConfig(), model)))
+def test_description(model):
+    facts = dict(lm_info.describe(lm_info.load(InfoConfig(), model)))
     assert facts["file"] == f"{model}, ARPA, 0.0 MB"
     assert facts["order"] == "3"
     assert facts["n-grams"] == "8 1-grams, 10 2-grams, 9 3-grams"
-    assert sorted(facts["words"].split()) == sorted(["5,", "the", "likeliest:", "so", "am", "i", "are", "you"])
-    assert "estimator" not in facts and "made by" not in facts
+    assert sorted(facts["words"].split()) == sorted(["5,", "most", "likely:", "so", "am", "i", "are", "you"])
+    assert "estimator" not in facts and "created by" not in facts
 
 
-def test_what_was_saved_beside_it(model, tmp_path):
+def test_settings_saved_next_to_the_model(model, tmp_path):
     (tmp_path / "x.arpa.config.toml").write_text(
         'unit = "word"\nprune = "0 0 1"\nvocab_size = 5\n[made_by]\nds2cli = "9"\ncommand = "ds2 lm a b"\n'
         'estimator = "own"\ndiscounts = [[0.5, 1.0, 1.5], [0.6, 1.0, 1.5]]\nfallback_orders = [1]\n'
     )
-    facts = dict(lm_info.facts(lm_info.load(InfoConfig(), model)))
-    assert facts["estimator"] == "own, pruned 0 0 1, the 5 most frequent words"
-    assert facts["discounts 1"] == "0.500 1.000 1.500 (too little text to compute them)"
+    facts = dict(lm_info.describe(lm_info.load(InfoConfig(), model)))
+    assert facts["estimator"] == "own, pruning 0 0 1, vocabulary of the 5 most frequent words"
+    assert facts["discounts 1"] == "0.500 1.000 1.500 (fallback, too little text to compute them)"
     assert facts["discounts 2"] == "0.600 1.000 1.500"
-    assert facts["made by"] == "ds2 lm a b (ds2cli 9)"
+    assert facts["created by"] == "ds2 lm a b (ds2cli 9)"
 
 
-def test_other_kinds_of_files(model, tmp_path):
+def test_other_file_formats(model, tmp_path):
     packed = tmp_path / "x.arpa.gz"
     packed.write_bytes(gzip.compress((tmp_path / "x.arpa").read_bytes()))
-    assert ", ARPA, compressed, " in dict(lm_info.facts(lm_info.load(InfoConfig(), str(packed))))["file"]
+    assert ", ARPA, compressed, " in dict(lm_info.describe(lm_info.load(InfoConfig(), str(packed))))["file"]
     (tmp_path / "no.arpa").write_text("hello")
     with pytest.raises(DataError, match=r"no.arpa:1: not an ARPA file"):
         lm_info.load(InfoConfig(), str(tmp_path / "no.arpa"))
@@ -52,40 +52,40 @@ def test_a_binary(model, tmp_path, monkeypatch, installed):
     if installed and not lmplz.find_program("build_binary"):
         pytest.skip("no build_binary (utils/install_kenlm.sh builds it)")
     if not installed:
-        monkeypatch.setattr(lmplz, "find", lambda program: None)
-    lm.deliver(tmp_path / "x.arpa", str(tmp_path / "y.bin"))
-    text, binary = (dict(lm_info.facts(lm_info.load(InfoConfig(), m))) for m in (model, str(tmp_path / "y.bin")))
+        monkeypatch.setattr(lmplz, "find_program", lambda program: None)
+    lm.write_model(tmp_path / "x.arpa", str(tmp_path / "y.bin"))
+    text, binary = (dict(lm_info.describe(lm_info.load(InfoConfig(), m))) for m in (model, str(tmp_path / "y.bin")))
     assert ", KenLM binary (probing), " in binary["file"]
     for name in ("order", "n-grams", "<unk>"):
         assert binary[name] == text[name]
 
 
-def test_a_text_is_measured(model, tmp_path):
+def test_evaluation_on_a_text(model, tmp_path):
     (tmp_path / "t").write_text("So, are THEY?\n7\nthey\n")
     ledger = Ledger()
-    p, lines = lm_info.measure(lm_info.load(InfoConfig(), model), str(tmp_path / "t"), ledger)
+    p, lines = lm_info.evaluate(lm_info.load(InfoConfig(), model), str(tmp_path / "t"), ledger)
     assert (p.sentences, p.words, p.oov, p.oov_counts) == (2, 4, 2, {"they": 2})
     assert lines == ["so are they", "they"]
     assert ledger.dropped == 1
 
 
-def test_findings(model, tmp_path):
+def test_check_fit(model, tmp_path):
     (tmp_path / "tokens.txt").write_text("<blank>\n<space>\n" + "\n".join("aeimorsuy") + "\n")
     loaded = lm_info.load(InfoConfig(vocab=str(tmp_path / "tokens.txt")), model)
-    assert lm_info.findings(loaded, None) == lm_info.findings(loaded, LINES) == []
-    (unknown,) = lm_info.findings(loaded, ["you are sorry"])
-    assert "'sorry' (1)" in unknown.message
-    assert lm_info.findings(lm_info.load(InfoConfig(), model), ["x"]) == []
+    assert lm_info.check_fit(loaded, None) == lm_info.check_fit(loaded, LINES) == []
+    (finding,) = lm_info.check_fit(loaded, ["you are sorry"])
+    assert "'sorry' (1)" in finding.message
+    assert lm_info.check_fit(lm_info.load(InfoConfig(), model), ["x"]) == []
 
 
-def test_a_model_of_tokens_needs_its_network_for_a_text(tmp_path):
+def test_a_token_model_needs_its_network_to_evaluate_a_text(tmp_path):
     lm.estimate(LmConfig(order=2), "own", [0, 0], iter([["a", "b<space>", "b"]]), tmp_path / "x.arpa")
     (tmp_path / "t").write_text("ab b\nabc\n")
     with pytest.raises(UsageError, match="--vocab EXP"):
-        lm_info.measure(lm_info.load(InfoConfig(), str(tmp_path / "x.arpa")), str(tmp_path / "t"), Ledger())
+        lm_info.evaluate(lm_info.load(InfoConfig(), str(tmp_path / "x.arpa")), str(tmp_path / "t"), Ledger())
     (tmp_path / "tokens.txt").write_text("<blank>\n<space>\na\nb\n")
     loaded = lm_info.load(InfoConfig(vocab=str(tmp_path / "tokens.txt")), str(tmp_path / "x.arpa"))
     ledger = Ledger()
-    p, lines = lm_info.measure(loaded, str(tmp_path / "t"), ledger)
+    p, lines = lm_info.evaluate(loaded, str(tmp_path / "t"), ledger)
     assert (p.words, p.oov_counts, lines) == (4, {"<space>": 1}, ["ab b"])
     assert ledger.reasons == {"unspellable": 1}

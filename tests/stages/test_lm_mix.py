@@ -24,11 +24,11 @@ def sources(tmp_path):
     return out
 
 
-def test_the_best_mixture(sources, tmp_path):
+def test_mixture_with_tuned_weights(sources, tmp_path):
     ledger, to = Ledger(), tmp_path / "x.arpa"
     mixed = lm_mix.run(MixConfig(dev=str(tmp_path / "dev")), sources, [], ledger, to)
-    first, second, both = mixed.shares
-    assert [s.name for s in mixed.shares] == [*sources, "mixture"]
+    first, second, both = mixed.rows
+    assert [s.name for s in mixed.rows] == [*sources, "mixture"]
     assert first.weight + second.weight == pytest.approx(1)
     assert both.perplexity < min(first.perplexity, second.perplexity)
     assert (first.oov_percent, second.oov_percent, both.oov_percent) == (50.0, 25.0, 12.5)
@@ -39,38 +39,38 @@ def test_the_best_mixture(sources, tmp_path):
     # other weights are worse
     for w in (0.2, 0.8):
         other = lm_mix.run(MixConfig(dev=str(tmp_path / "dev")), sources, [w, 1 - w], Ledger(), to)
-        assert other.shares[2].perplexity > both.perplexity
+        assert other.rows[2].perplexity > both.perplexity
 
 
-def test_given_weights_and_no_text(sources, tmp_path):
+def test_given_weights_without_dev_text(sources, tmp_path):
     packed = tmp_path / "c.arpa.gz"
     packed.write_bytes(gzip.compress((tmp_path / "a.arpa").read_bytes()))
     mixed = lm_mix.run(MixConfig(weights="1 0"), [str(packed), sources[1]], [1.0, 0.0], Ledger(), tmp_path / "x.arpa")
-    assert math.isnan(mixed.shares[0].perplexity)
+    assert math.isnan(mixed.rows[0].perplexity)
     one, all_ = NgramLm.load(sources[0]), NgramLm.load(str(tmp_path / "x.arpa"))
     assert all_.sentence_log10("so are you") == pytest.approx(one.sentence_log10("so are you"), abs=1e-5)
 
 
 @pytest.mark.parametrize("weights", ["0.5", "1 1", "a b", "-1 2", "0.2 0.2 0.6", "nan 1"])
-def test_weights_that_cannot_be(weights):
-    with pytest.raises(UsageError, match="expected 2 numbers, one a model, that sum to 1"):
-        lm_mix.given_weights(MixConfig(weights=weights), ["a", "b"])
+def test_invalid_weights(weights):
+    with pytest.raises(UsageError, match="expected 2 numbers, one per model, that sum to 1"):
+        lm_mix.parse_weights(MixConfig(weights=weights), ["a", "b"])
 
 
-def test_weights_that_can_be():
-    assert lm_mix.given_weights(MixConfig(weights="0.333, 0.667"), ["a", "b"]) == pytest.approx([0.333, 0.667])
-    assert lm_mix.given_weights(MixConfig(dev="dev"), ["a", "b"]) == []
+def test_valid_weights():
+    assert lm_mix.parse_weights(MixConfig(weights="0.333, 0.667"), ["a", "b"]) == pytest.approx([0.333, 0.667])
+    assert lm_mix.parse_weights(MixConfig(dev="dev"), ["a", "b"]) == []
     with pytest.raises(UsageError, match="--dev or --weights"):
-        lm_mix.given_weights(MixConfig(), ["a", "b"])
+        lm_mix.parse_weights(MixConfig(), ["a", "b"])
     with pytest.raises(UsageError, match="at least two models"):
-        lm_mix.given_weights(MixConfig(), ["a"])
+        lm_mix.parse_weights(MixConfig(), ["a"])
 
 
 def test_models_of_different_units(sources, tmp_path):
     letters = tmp_path / "letters.arpa"
     lm.estimate(LmConfig(order=2), "own", [0, 0], iter([["a", "<space>", "b"]]), letters)
     config = MixConfig(dev=str(tmp_path / "dev"))
-    with pytest.raises(DataError, match=r"different units: .*a.arpa of words, .*letters.arpa of chars"):
+    with pytest.raises(DataError, match=r"expected one unit, got .*a.arpa \(words\), .*letters.arpa \(characters\)"):
         lm_mix.run(config, [sources[0], str(letters)], [], Ledger(), tmp_path / "x.arpa")
 
 
@@ -80,14 +80,14 @@ def test_models_of_tokens(tmp_path):
     lm.estimate(LmConfig(order=2), "own", [0, 0], iter([["a", "b<space>", "b"]]), letters)
     (tmp_path / "dev").write_text("ab a\n")
     config = MixConfig(dev=str(tmp_path / "dev"))
-    with pytest.raises(UsageError, match="of a network's symbols"):
+    with pytest.raises(UsageError, match="are a network's symbols"):
         lm_mix.run(config, [str(letters)] * 2, [], Ledger(), tmp_path / "x.arpa")
     config = MixConfig(dev=str(tmp_path / "dev"), vocab=str(tmp_path / "tokens.txt"))
     mixed = lm_mix.run(config, [str(letters)] * 2, [], Ledger(), tmp_path / "x.arpa")
-    assert [s.weight for s in mixed.shares] == pytest.approx([0.5, 0.5, 1.0])
+    assert [s.weight for s in mixed.rows] == pytest.approx([0.5, 0.5, 1.0])
 
 
 def test_a_dev_text_without_words(sources, tmp_path):
     (tmp_path / "dev").write_text("1984\n")
-    with pytest.raises(DataError, match="dev: no usable line in 1"):
+    with pytest.raises(DataError, match=r"dev: no usable lines: .* all 1 lines were dropped"):
         lm_mix.run(MixConfig(dev=str(tmp_path / "dev")), sources, [], Ledger(), tmp_path / "x.arpa")
