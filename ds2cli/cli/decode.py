@@ -23,6 +23,9 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
     Rows with an `emission` are decoded without the network; the others need features, and the network computes their
     emissions while earlier ones are searched. --emissions stores these, so that decoding again skips the network.
 
+    --tune finds the weights for a language model on a development set and stores them in EXP/decode.toml. From then on
+    they are the defaults (the tuned values below) of every search with a language model.
+
     Example: ds2 decode exp/base data/test.jsonl exp/base/test.jsonl --lm exp/lm/3gram.bin --nbest 10
 
     Example: ds2 decode --tune exp/base data/dev.jsonl --lm exp/lm/3gram.bin --nj 4

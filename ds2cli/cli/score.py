@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ds2cli.stages.explain_errors import Explainer
 
 OptionalOut = Annotated[
-    str | None, typer.Argument(metavar="[OUT]", help="Manifest to write, with `hits`, `subs`, `ins`, `dels`.")
+    str | None,
+    typer.Argument(metavar="OUT", help="Manifest to write, with `hits`, `subs`, `ins`, `dels` [default: none]."),
 ]
 
 MAX_MISMATCHED = 0.25

@@ -89,7 +89,7 @@ def build_beam_search(
 ) -> BeamSearch:
     """Build the beam search of resolved settings.
 
-    warn: called with each doubt about the language model and the word lists that does not rule them out.
+    warn: called with each likely problem of the language model or the lexicon that does not prevent decoding.
     references: texts that should match the language model too.
     DataError if network, language model and word lists do not fit together.
     """

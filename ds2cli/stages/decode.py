@@ -44,7 +44,7 @@ def run(
         hypotheses, extra = find(item)
         if not np.isfinite(hypotheses[0].score):
             raise BadUtterance(
-                "impossible", "every text has probability 0: in a step of the emission, or by the words allowed"
+                "impossible", "every text has probability 0: a step has none, or no allowed word fits the emission"
             )
         first = hypotheses[0]
         row = {**item.row, **extra, "pred_text": first.text, "pred_score": round(first.score, 4)}

@@ -60,12 +60,12 @@ def run(
         samples, rate = read(source, channel=channel)
         row["duration"] = round(len(samples) / rate, 6)
         if rate < settings.sample_rate:
-            warn(f"{row['audio_filepath']}: {_narrow_band(rate, settings.sample_rate)}")
+            warn(f"{row['audio_filepath']}: {_narrow_band_warning(rate, settings.sample_rate)}")
         return log_power(resample(samples, rate, settings.sample_rate), settings)
 
     return decode(config, rows, ledger, experiment, search, features)
 
 
-def _narrow_band(rate: int, trained_rate: int) -> str:
+def _narrow_band_warning(rate: int, trained_rate: int) -> str:
     rates = f"This file is {rate / 1000:g} kHz; the training recordings were {trained_rate / 1000:g} kHz"
     return f"{rates}: expect many more errors."

@@ -111,8 +111,8 @@ class TrialRunner:
             {name: value for name, value in vars(point).items() if not (is_closed and name.startswith("unknown"))}
             for point in points
         ]
-        for point, (counts, letters, each) in zip(points, self._run(options), strict=True):
-            yield Trial(point, counts, letters, each)
+        for point, (counts, letters, per_utterance) in zip(points, self._run(options), strict=True):
+            yield Trial(point, counts, letters, per_utterance)
 
     def try_limits(
         self, weights: dict[str, float], limits: Sequence[dict[str, float]]
@@ -131,15 +131,15 @@ class TrialRunner:
             search = self.search.with_options(**values)
             futures.append([self.pool.submit(self._run_part, search, part) for part in range(self.nj)])
         for parts in futures:
-            each = np.zeros((len(self.items), 2), np.int64)
+            per_utterance = np.zeros((len(self.items), 2), np.int64)
             total, total_letters = Counts(), 0
             for part, future in enumerate(parts):
                 scores, seconds = future.result()
                 self.seconds += seconds
                 for i, (counts, letters) in zip(range(part, len(self.items), self.nj), scores, strict=True):
-                    each[i] = counts.errors, counts.total
+                    per_utterance[i] = counts.errors, counts.total
                     total, total_letters = total + counts, total_letters + letters
-            yield total, total_letters, each
+            yield total, total_letters, per_utterance
 
     def _run_part(self, search: BeamSearch, part: int) -> tuple[list[tuple[Counts, int]], float]:
         """The errors of every nj-th utterance, and the processor time of the searches (s)."""
@@ -196,31 +196,31 @@ class Summary:
     better: float
 
 
-def summarize(axes: Sequence[Axis], start: Weights, tried: TrialHistory, seed: int) -> Summary:
+def summarize(axes: Sequence[Axis], start: Weights, history: TrialHistory, seed: int) -> Summary:
     """Try the points around the best one, until none of them is better, and compare it with `start`."""
-    panels = _measure_panels(axes, tried)
-    best, untuned = tried.best()[0], tried[start]
+    panels = _measure_panels(axes, history)
+    best, untuned = history.best()[0], history[start]
     rates, untuned_rates = (bootstrap.draw_rates(trial.per_utterance, seed) for trial in (best, untuned))
     better = 100 * bootstrap.share_better(rates, untuned_rates)
     weights = {axis.name: getattr(best.weights, axis.name) for axis in axes}
     return Summary(best, untuned, weights, panels, bootstrap.interval(rates), len(rates), better)
 
 
-def _measure_panels(axes: Sequence[Axis], tried: TrialHistory) -> list[Panel]:
+def _measure_panels(axes: Sequence[Axis], history: TrialHistory) -> list[Panel]:
     pairs = list(zip(axes[::2], axes[1::2], strict=False))
     while True:
         # a point around the best one may be better still: then the points around that one are tried
-        best = tried.best()[0].weights
+        best = history.best()[0].weights
         planes = [plot_grid(best, down, across) for down, across in pairs]
-        for _ in tried.run(point for rows in planes for row in rows for point in row):
+        for _ in history.run(point for rows in planes for row in rows for point in row):
             pass
-        if tried.best()[0].weights == best:
+        if history.best()[0].weights == best:
             break
     panels = []
     for (down, across), rows in zip(pairs, planes, strict=True):
         values = [getattr(row[0], down.name) for row in rows], [getattr(point, across.name) for point in rows[0]]
         place = next((i, j) for i, row in enumerate(rows) for j, point in enumerate(row) if point == best)
-        rates = np.array([[tried[point].counts.rate for point in row] for row in rows])
+        rates = np.array([[history[point].counts.rate for point in row] for row in rows])
         panels.append(Panel(down.name, across.name, *values, rates, place))
     return panels
 

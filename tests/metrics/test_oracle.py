@@ -10,10 +10,10 @@ def test_the_best_of_more_is_never_worse():
     oracle = Oracle()
     oracle.add([Counts(subs=3), Counts(subs=2), Counts(dels=2), Counts(hits=3)])
     oracle.add([Counts(subs=1, hits=1)])
-    found = dict(oracle.rates())
-    assert {n: c.errors for n, c in found.items()} == {1: 4, 2: 3, 4: 1}
+    rates = dict(oracle.rates())
+    assert {n: c.errors for n, c in rates.items()} == {1: 4, 2: 3, 4: 1}
     # the first of equally good hypotheses counts
-    assert found[2] == Counts(subs=3, hits=1)
+    assert rates[2] == Counts(subs=3, hits=1)
 
 
 def test_n_above_the_longest_list_is_left_out():

@@ -37,16 +37,16 @@ def rows(tmp_path):
 
 @pytest.mark.parametrize("nj", [1, 2])
 def test_rows_gain_words_and_scores(rows, exp, nj):
-    made = list(align.run(AlignConfig(nj=nj), rows("a b", "ba", ""), Ledger(), Experiment(exp)))
-    assert [[w["word"] for w in row["words"]] for row in made] == [["a", "b"], ["ba"], []]
-    for row in made:
+    results = list(align.run(AlignConfig(nj=nj), rows("a b", "ba", ""), Ledger(), Experiment(exp)))
+    assert [[w["word"] for w in row["words"]] for row in results] == [["a", "b"], ["ba"], []]
+    for row in results:
         assert 0 < row["ctc_cost"] <= -row["align_logprob"] + 1e-4
 
 
 def test_texts_that_cannot_be_aligned_are_dropped(rows, exp):
     ledger = Ledger()
-    made = list(align.run(AlignConfig(), rows("a b", "aaaa", "abababa", "xyz"), ledger, Experiment(exp)))
-    assert [row["id"] for row in made] == ["u0"]
+    results = list(align.run(AlignConfig(), rows("a b", "aaaa", "abababa", "xyz"), ledger, Experiment(exp)))
+    assert [row["id"] for row in results] == ["u0"]
     assert [r["reason"] for r in ledger.rows] == ["label-too-long", "label-too-long", "unspellable"]
     assert "need 7 steps or more, the utterance has 6" in ledger.rows[0]["detail"]
 

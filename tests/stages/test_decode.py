@@ -10,7 +10,7 @@ import pytest
 from ds2cli.archive import ArkWriter
 from ds2cli.config.decode import DecodeConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import DataError
+from ds2cli.errors import DataError, UsageError
 from ds2cli.recognizer.decoder import build_search, resolve_settings
 from ds2cli.recognizer.emissions import CHUNK
 from ds2cli.recognizer.experiment import Experiment
@@ -61,24 +61,24 @@ def run(config, rows, exp):
 def test_an_emission_with_an_impossible_step_is_dropped(rows, exp, config):
     impossible = emission("ab")
     impossible[2] = -np.inf
-    made, ledger = run(config, rows(["ab", "ab"], [emission("ab"), impossible]), exp)
-    assert [row["pred_text"] for row in made] == ["ab"]
+    results, ledger = run(config, rows(["ab", "ab"], [emission("ab"), impossible]), exp)
+    assert [row["pred_text"] for row in results] == ["ab"]
     assert [row["reason"] for row in ledger.rows] == ["impossible"]
 
 
 @pytest.mark.parametrize("config", [DecodeConfig(greedy=True), DecodeConfig(), DecodeConfig(nj=3, beam=4)], ids=str)
 def test_certain_emissions_give_their_texts_in_order(rows, exp, config):
     texts = ["ab a", "é", "", "aa b", "bé bé"] * (CHUNK // 2)
-    made, ledger = run(config, rows(texts), exp)
-    assert [r["pred_text"] for r in made] == texts
-    assert [r["kept"] for r in made] == list(range(len(texts)))
-    assert all(r["pred_score"] <= 0 for r in made)
+    results, ledger = run(config, rows(texts), exp)
+    assert [r["pred_text"] for r in results] == texts
+    assert [r["kept"] for r in results] == list(range(len(texts)))
+    assert all(r["pred_score"] <= 0 for r in results)
     assert not ledger.rows
 
 
 def test_n_best_list_and_timestamps(rows, exp):
-    made, _ = run(DecodeConfig(nbest=5, timestamps=True), rows(["ab a"]), exp)
-    (row,) = made
+    results, _ = run(DecodeConfig(nbest=5, timestamps=True), rows(["ab a"]), exp)
+    (row,) = results
     assert len(row["nbest"]) == 5
     assert row["nbest"][0]["text"] == row["pred_text"]
     assert row["nbest"][0]["score"] == row["pred_score"] == row["nbest"][0]["am"]
@@ -91,8 +91,8 @@ def test_unusable_rows_are_dropped_with_their_reasons(rows, exp, tmp_path):
     given = rows(["ab"] * 5, [emission("ab"), bad, emission("ab"), emission("ab"), emission("ab")])
     given[2] = {"id": "u002", "text": "ab"}
     given[3]["emission"] = str(tmp_path / "gone.ark:7")
-    made, ledger = run(DecodeConfig(), given, exp)
-    assert [r["id"] for r in made] == ["u000", "u004"]
+    results, ledger = run(DecodeConfig(), given, exp)
+    assert [r["id"] for r in results] == ["u000", "u004"]
     assert {r["id"]: r["reason"] for r in ledger.rows} == {
         "u001": "not-a-number",
         "u002": "no-feats",
@@ -101,8 +101,8 @@ def test_unusable_rows_are_dropped_with_their_reasons(rows, exp, tmp_path):
 
 
 def test_an_empty_emission_has_an_empty_text(rows, exp):
-    made, _ = run(DecodeConfig(timestamps=True), rows([""], [np.empty((0, 5), np.float32)]), exp)
-    assert (made[0]["pred_text"], made[0]["pred_words"]) == ("", [])
+    results, _ = run(DecodeConfig(timestamps=True), rows([""], [np.empty((0, 5), np.float32)]), exp)
+    assert (results[0]["pred_text"], results[0]["pred_words"]) == ("", [])
 
 
 def test_no_rows(exp):
@@ -155,8 +155,8 @@ def test_the_rows_do_not_depend_on_the_number_of_threads(rows, exp, lm):
 def test_partials_grow_to_the_text_of_the_whole_utterance(rows, exp, lm, piece_s):
     given = rows([""] * 12, [uncertain(i, 10 * i) for i in range(12)])
     whole, _ = run(DecodeConfig(lm=lm, nbest=4), given, exp)
-    made, _ = run(DecodeConfig(lm=lm, nbest=4, partials=piece_s), given, exp)
-    for row, expected in zip(made, whole, strict=True):
+    results, _ = run(DecodeConfig(lm=lm, nbest=4, partials=piece_s), given, exp)
+    for row, expected in zip(results, whole, strict=True):
         partials = row.pop("partials")
         assert row == expected
         ends = [p["end"] for p in partials]
@@ -165,6 +165,14 @@ def test_partials_grow_to_the_text_of_the_whole_utterance(rows, exp, lm, piece_s
         assert all(a != b for a, b in pairwise(texts))
         if piece_s == 60.0:
             assert texts == ([row["pred_text"]] if row["pred_text"] else [])
+
+
+def test_partials_need_a_beam_search(rows, exp):
+    experiment, greedy = Experiment(exp), resolve_settings(DecodeConfig(greedy=True), exp)
+    search = build_search(greedy, experiment)
+    assert [h.text for h in search(emission("ab a"), 3)] == ["ab a"]
+    with pytest.raises(UsageError, match="--partials needs the beam search"):
+        decode.run(DecodeConfig(partials=0.12), rows(["ab a"]), Ledger(), experiment, search)
 
 
 def test_partials_have_their_end_times(rows, exp):

@@ -32,9 +32,9 @@ def experiment(tmp_path):
 
 def test_rows_gain_emissions(toy, tmp_path, experiment):
     rows = list(manifest.read(str(toy / "dev.jsonl")))
-    made = list(emit.run(rows, Ledger(), experiment, str(tmp_path / "e.ark")))
-    assert [r["id"] for r in made] == [r["id"] for r in rows]
-    for row in made:
+    results = list(emit.run(rows, Ledger(), experiment, str(tmp_path / "e.ark")))
+    assert [r["id"] for r in results] == [r["id"] for r in rows]
+    for row in results:
         scores = read_matrix(row["emission"], row["id"])
         assert scores.shape == (row["num_steps"], 5) == (-(-row["num_frames"] // 3), 5)
         assert row["step_s"] == pytest.approx(0.03) and row["text"]
@@ -48,8 +48,8 @@ def test_rows_without_usable_features_are_dropped(toy, tmp_path, experiment):
         rows[1]["feats"] = ark.write(rows[1]["id"], np.zeros((0, 0), np.float32))
     rows[2]["feats"] = str(tmp_path / "gone.ark:3")
     ledger = Ledger()
-    made = list(emit.run(rows, ledger, experiment, str(tmp_path / "e.ark")))
-    assert [r["id"] for r in made] == [rows[3]["id"]]
+    results = list(emit.run(rows, ledger, experiment, str(tmp_path / "e.ark")))
+    assert [r["id"] for r in results] == [rows[3]["id"]]
     assert [r["reason"] for r in ledger.rows] == ["wrong-features", "too-short", "missing-archive"]
 
 

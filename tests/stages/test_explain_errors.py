@@ -76,10 +76,10 @@ def causes(rows):
 @pytest.mark.parametrize("nj", [1, 3])
 def test_rows_keep_their_order_and_gain_errors(rows, exp, lm, nj):
     pairs = [("aé", "a?"), ("ab ba", "ab ba"), ("ba", "ab"), ("", ""), ("a4", "ab")] * (CHUNK // 4)
-    made, explainer = explain(decode_rows(rows(pairs), exp, lm=lm), exp, lm=lm, nj=nj)
-    assert causes(made) == [["oov"], [], ["acoustic"], [], ["unspellable"]] * (CHUNK // 4)
-    assert [row["kept"] for row in made] == list(range(len(pairs)))
-    assert made[0]["errors"][0] | {"am": 0, "lm": 0, "score": 0} == {
+    results, explainer = explain(decode_rows(rows(pairs), exp, lm=lm), exp, lm=lm, nj=nj)
+    assert causes(results) == [["oov"], [], ["acoustic"], [], ["unspellable"]] * (CHUNK // 4)
+    assert [row["kept"] for row in results] == list(range(len(pairs)))
+    assert results[0]["errors"][0] | {"am": 0, "lm": 0, "score": 0} == {
         "ref": "aé", "hyp": "ab", "kind": "sub", "cause": "oov", "am": 0, "lm": 0, "score": 0,
     }  # fmt: skip
     assert (explainer.scored, explainer.mismatched, explainer.unexplained.dropped) == (3 * (CHUNK // 4), 0, 0)
@@ -89,15 +89,15 @@ def test_only_wrong_rows_need_an_emission(rows, exp, tmp_path):
     given = decode_rows(rows([("ab", "ab"), ("ab", "ba"), ("ab", "ba"), ("ba b", "ab")]), exp)
     del given[0]["emission"], given[1]["emission"], given[3]["pred_text"]
     given[2]["emission"] = str(tmp_path / "gone.ark:1")
-    made, explainer = explain(given, exp)
-    assert causes(made) == [[], ["unexplained"], ["unexplained"], ["unexplained"] * 2]
+    results, explainer = explain(given, exp)
+    assert causes(results) == [[], ["unexplained"], ["unexplained"], ["unexplained"] * 2]
     assert explainer.unexplained.reasons == {"no-feats": 1, "missing-archive": 1, "no-pred-text": 1}
 
 
 def test_a_hypothesis_outside_the_vocabulary_and_an_emission_of_another_network(rows, exp):
     given = decode_rows(rows([("ab", "ba")]), exp)
-    made, explainer = explain([{**given[0], "pred_text": "xyz"}], exp)
-    assert causes(made) == [["unexplained"]]
+    results, explainer = explain([{**given[0], "pred_text": "xyz"}], exp)
+    assert causes(results) == [["unexplained"]]
     assert explainer.unexplained.reasons == {"unspellable": 1}
     Vocab(VOCAB.symbols[:3]).save(f"{exp}/tokens.txt")
     with pytest.raises(DataError, match="expected 3 symbols"):
@@ -158,8 +158,8 @@ def test_a_word_language_model_explains_word_errors_only(exp, lm):
 
 def test_character_errors_are_explained_if_characters_are_counted(rows, exp):
     given = decode_rows(rows([("ba b", "bé b")]), exp)
-    made, _ = explain(given, exp, unit="char")
-    assert [(e["ref"], e["hyp"], e["cause"]) for e in made[0]["errors"]] == [("a", "é", "acoustic")]
+    results, _ = explain(given, exp, unit="char")
+    assert [(e["ref"], e["hyp"], e["cause"]) for e in results[0]["errors"]] == [("a", "é", "acoustic")]
 
 
 def test_one_report_has_rates_and_causes(rows, exp, lm):
@@ -167,8 +167,8 @@ def test_one_report_has_rates_and_causes(rows, exp, lm):
     config = ScoreConfig(why=exp, lm=lm, worst=1, unit="word")
     explainer, _, _ = explain_errors.open_explainer(config, "-")
     report = score.create_report(config)
-    made = list(score.run(config, explainer.run(given), report))
-    assert [(row["subs"], len(row["errors"])) for row in made] == [(1, 1), (0, 0)]
+    results = list(score.run(config, explainer.run(given), report))
+    assert [(row["subs"], len(row["errors"])) for row in results] == [(1, 1), (0, 0)]
     lines = list(report.lines())
     assert lines[0] == "%WER 50.00 [ 1 / 2, 0 ins, 0 del, 1 sub ]"
     assert lines[3] == "%WER 50.00 [ 1 / 2, 0 ins, 0 del, 1 sub ] best of 1"

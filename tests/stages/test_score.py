@@ -17,9 +17,9 @@ def test_rows_gain_counts_and_a_missing_text_is_all_deletions():
         {"id": "b", "text": "été ж"},
         {"id": "c", "text": "", "pred_text": "x"},
     ]
-    made = list(score.run(config, rows, report))
-    assert [(r["hits"], r["subs"], r["ins"], r["dels"]) for r in made] == [(1, 1, 0, 1), (0, 0, 0, 2), (0, 0, 1, 0)]
-    assert made[0]["extra"] == 1
+    results = list(score.run(config, rows, report))
+    assert [(r["hits"], r["subs"], r["ins"], r["dels"]) for r in results] == [(1, 1, 0, 1), (0, 0, 0, 2), (0, 0, 1, 0)]
+    assert results[0]["extra"] == 1
     assert next(report.lines()) == "%WER 100.00 [ 5 / 5, 1 ins, 3 del, 1 sub ]"
     assert report.missing == 1
 

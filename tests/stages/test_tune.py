@@ -10,7 +10,7 @@ from ds2cli.config.base import read_toml
 from ds2cli.config.decode import DecodeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
-from ds2cli.recognizer.decoder import build_beam_search, resolve_settings
+from ds2cli.recognizer.decoder import build_beam_search, pruning_limits, resolve_settings
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.search.tune import Axis, TrialHistory, Weights, tune_weights
 from ds2cli.stages import tune
@@ -85,9 +85,9 @@ def run_tuning(rows, exp, tmp_path, model="lm.arpa", **settings):
     axes = tune.choose_axes(config, search)
     unit = "word" if model == "lm.arpa" else "char"
     with tune.open_trial_runner(rows, ledger, experiment, search, unit, config.nj) as runner:
-        tried = TrialHistory(runner.try_weights)
-        list(tune_weights(axes, tune.start_weights(axes), tried))
-    return tried, axes, ledger
+        history = TrialHistory(runner.try_weights)
+        list(tune_weights(axes, tune.start_weights(axes), history))
+    return history, axes, ledger
 
 
 def test_tuning_helps_and_does_not_depend_on_the_number_of_threads(rows, exp, tmp_path):
@@ -108,12 +108,14 @@ def test_a_trial_counts_the_errors_of_decoding_with_its_weights(rows, exp, tmp_p
     from ds2cli.metrics.wer import count
     from ds2cli.stages import decode
 
-    tried, _, _ = run_tuning(rows, exp, tmp_path, nj=2)
-    best = tried.best()[0]
+    history, _, _ = run_tuning(rows, exp, tmp_path, nj=2)
+    best = history.best()[0]
     config = resolve_settings(DecodeConfig(lm=str(tmp_path / "lm.arpa"), **vars(best.weights)), exp)
     experiment = Experiment(exp)
-    made = decode.run(config, rows, Ledger(), experiment, build_beam_search(config, experiment))
-    assert [count(r["text"].split(), r["pred_text"].split()).errors for r in made] == best.per_utterance[:, 0].tolist()
+    results = decode.run(config, rows, Ledger(), experiment, build_beam_search(config, experiment))
+    assert [count(r["text"].split(), r["pred_text"].split()).errors for r in results] == best.per_utterance[
+        :, 0
+    ].tolist()
 
 
 def names(axes):
@@ -132,9 +134,9 @@ def test_only_weights_that_matter_are_tuned(rows, exp, tmp_path):
 
 
 def test_a_closed_search_stays_closed(rows, exp, tmp_path):
-    tried, _, _ = run_tuning(rows, exp, tmp_path, closed=True)
+    history, _, _ = run_tuning(rows, exp, tmp_path, closed=True)
     unknown = sum(row["text"].split().count("aé") for row in rows)
-    assert tried.best()[0].counts.errors >= unknown > 0
+    assert history.best()[0].counts.errors >= unknown > 0
 
 
 def test_tuning_starts_from_the_default_weights(exp, tmp_path):
@@ -151,6 +153,40 @@ def test_limits_are_measured(rows, exp, tmp_path):
         wide, narrow = runner.try_limits(weights, [{"beam": 64, "beam_gap": 20.0}, {"beam": 1, "prune_top": 1}])
     assert wide[0].errors < narrow[0].errors
     assert wide[1] > 0 and narrow[1] > 0
+
+
+def test_tightened_limits_make_no_more_errors(rows, exp, tmp_path):
+    config = resolve_settings(DecodeConfig(lm=str(tmp_path / "lm.arpa")), exp)
+    experiment, weights = Experiment(exp), {"alpha": 0.5, "beta": 1.0}
+    search = build_beam_search(config, experiment)
+    with tune.open_trial_runner(rows, Ledger(), experiment, search, "word", 1) as runner:
+        limits, trials = tune.tighten_limits(runner, weights, pruning_limits(config))
+        ((counts, _),) = runner.try_limits(weights, [limits])
+    assert trials[0].limit is None and trials[0].values == pruning_limits(config)
+    assert counts.errors <= trials[0].counts.errors
+    assert limits["beam"] < 64 and isinstance(limits["beam"], int)
+    assert {trial.limit: trial.values[trial.limit] for trial in trials[1:] if trial.accepted}.items() <= limits.items()
+
+
+def test_the_summary_compares_the_best_trial_with_the_start(rows, exp, tmp_path):
+    config = resolve_settings(DecodeConfig(lm=str(tmp_path / "lm.arpa"), betas=(1.0,), unknowns=(-2.0,)), exp)
+    experiment = Experiment(exp)
+    search = build_beam_search(config, experiment)
+    axes = tune.choose_axes(config, search)
+    start = tune.start_weights(axes)
+    with tune.open_trial_runner(rows, Ledger(), experiment, search, "word", 1) as runner:
+        history = TrialHistory(runner.try_weights)
+        list(tune_weights(axes, start, history))
+        summary = tune.summarize(axes, start, history, seed=0)
+    assert summary.best is history.best()[0] and summary.untuned is history[start]
+    assert summary.weights == {axis.name: getattr(summary.best.weights, axis.name) for axis in axes}
+    assert summary.interval[0] <= summary.best.counts.rate <= summary.interval[1]
+    assert [(panel.row_name, panel.column_name) for panel in summary.panels] == [
+        ("alpha", "beta"),
+        ("unknown", "unknown_letter"),
+    ]
+    for panel in summary.panels:
+        assert panel.rates[panel.best] == summary.best.counts.rate == panel.rates.min()
 
 
 def test_decode_uses_the_stored_settings(exp, tmp_path):

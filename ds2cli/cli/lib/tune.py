@@ -53,12 +53,12 @@ def tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
     with stage.open_trial_runner(rows, ledger, experiment, search, unit, config.nj) as runner:
         report_drops("tune", config, "-", ledger)
         ledger.enforce_max_bad("tune", config.max_bad)
-        tried, start, started = TrialHistory(runner.try_weights), stage.start_weights(axes), time.monotonic()
-        for _ in ui.progress(tune_weights(axes, start, tried), "tune", unit="trial"):
+        history, start, started = TrialHistory(runner.try_weights), stage.start_weights(axes), time.monotonic()
+        for _ in ui.progress(tune_weights(axes, start, history), "tune", unit="trial"):
             pass
-        summary = stage.summarize(axes, start, tried, config.seed)
+        summary = stage.summarize(axes, start, history, config.seed)
         seconds = time.monotonic() - started
-        ui.log(f"tune: {len(tried)} trials in {seconds:.1f} s, {60 * len(tried) / seconds:.0f} per minute")
+        ui.log(f"tune: {len(history)} trials in {seconds:.1f} s, {60 * len(history) / seconds:.0f} per minute")
         _print_summary(summary, rate_name, dev)
         settings = dict(summary.weights)
         if config.tune_speed:
