@@ -176,7 +176,7 @@ def info(
         cells = (p.including_oov, p.excluding_oov, p.oov_percent, p.oov_types_percent)
         rows.append([str(p.sentences), str(p.words), *(f"{c:.2f}" for c in cells), text])
         listed = ", ".join(f"{word} ({count})" for word, count in p.oov_counts.most_common(config.most))
-        oov_lines += [f"{text}: {p.oov} OOV {units}, most frequent: {listed}"] if listed else []
+        oov_lines += [f"{text}: most frequent OOV {units} ({p.oov} in total): {listed}"] if listed else []
     if rows:
         columns = ["lines", units, "perplexity", "excluding OOV", "OOV %", "distinct OOV %", "text"]
         ui.echo()

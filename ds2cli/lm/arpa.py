@@ -128,7 +128,9 @@ def _header(path: str, raw: bytes, complete: bool = True) -> tuple[list[int], in
         )
     start = re.search(rb"^\\data\\[ \t\r]*$", raw[:100_000], re.MULTILINE)
     if start is None:
-        raise DataError(f"{path}:1: not an ARPA file: expected a line \\data\\, got {_line(raw, 0)!r}")
+        raise DataError(
+            f"{path}:1: not an ARPA file: expected a line \\data\\, got {_line(raw, 0)!r} (ds2 lm TEXT… OUT writes one)"
+        )
     announced: list[int] = []
     at = start.end()
     while found := re.compile(rb"\s*ngram[ \t]+(\d+)[ \t]*=[ \t]*(\d+)[ \t\r]*(?=\n)").match(raw, at):

@@ -16,7 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.errors import BadUtterance
-from ds2cli.lm.text import MARKS, UNIT_PLURAL, Unit, detect_unit, symbol_model_options, symbol_to_token, tokenize
+from ds2cli.lm.text import (
+    SPECIAL_TOKENS,
+    UNIT_PLURAL,
+    Unit,
+    detect_unit,
+    symbol_model_options,
+    symbol_to_token,
+    tokenize,
+)
 from ds2cli.text.normalize import APOSTROPHES
 from ds2cli.text.vocab import SPACE, Vocab
 
@@ -75,7 +83,7 @@ def lint(
 
     words: (V,) of the model.  logp: (V,) their log-probabilities without context.  references: transcripts.
     """
-    logps = {w: p for w, p in zip(words, logp.tolist(), strict=True) if w.lower() not in MARKS}
+    logps = {w: p for w, p in zip(words, logp.tolist(), strict=True) if w.lower() not in SPECIAL_TOKENS}
     if not logps:
         return [Finding("empty", True, "the model has no words", "ds2 lm TEXT… OUT")]
     likeliest = max(logps.values())

@@ -17,7 +17,7 @@ _UNK_SPELLINGS = (UNK, "<UNK>")
 
 
 def build_tables(model: Arpa) -> ProbingModel:
-    """The tables of a model; DataError when an n-gram is listed twice or without its context, or <s> or </s> is not."""
+    """The tables of a model; DataError for a duplicate n-gram, one without its context, or a missing <s> or </s>."""
     unknown = [i for i, word in enumerate(model.words) if word in _UNK_SPELLINGS]
     if len(unknown) > 1:
         raise DataError(f"both {UNK} and <UNK> are among the 1-grams: expected only one of them")

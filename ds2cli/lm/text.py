@@ -16,7 +16,7 @@ from ds2cli.text.vocab import SPACE, Vocab
 
 Unit = Literal["word", "char", "token"]
 UNIT_PLURAL: dict[Unit, str] = {"word": "words", "char": "characters", "token": "tokens"}
-MARKS = frozenset((UNK, BOS, EOS))
+SPECIAL_TOKENS = frozenset((UNK, BOS, EOS))
 
 
 def tokenize(line: str, unit: Unit, vocab: Vocab | None = None) -> list[str]:
@@ -51,7 +51,7 @@ def detect_unit(words: Iterable[str], symbols: Sequence[str] = ()) -> Unit:
     Pieces of a network may be complete words. If the network has a space symbol, so does a model of its symbols; a
     model without <space> is then a word model.
     """
-    units = set(words) - MARKS
+    units = set(words) - SPECIAL_TOKENS
     may_be_tokens = any(len(s) > 1 for s in symbols[1:]) and (" " not in symbols or SPACE in units)
     if units and may_be_tokens and units <= {symbol_to_token(s) for s in symbols}:
         return "token"

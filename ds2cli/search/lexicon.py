@@ -15,7 +15,7 @@ import numpy as np
 from ds2cli.errors import BadUtterance, DataError
 from ds2cli.kernels.prefix import CHAR_LM, NO_LM, WORD_LM, Lexicon
 from ds2cli.lm.query import NgramLm
-from ds2cli.lm.text import MARKS, detect_unit, symbol_model_options, symbol_to_token
+from ds2cli.lm.text import SPECIAL_TOKENS, detect_unit, symbol_model_options, symbol_to_token
 from ds2cli.text.vocab import Vocab
 
 
@@ -43,7 +43,7 @@ def build_lexicon(vocab: Vocab, lm: NgramLm | None, words: Iterable[str] | None 
         lexicon = build_trie([], [], [], len(vocab)) if words is None else _build_word_lexicon(vocab, model, words)
         return lexicon._replace(kind=CHAR_LM, unit=units, closed=words is not None)
     if words is None:
-        words = (word for word in model.words if word not in MARKS)
+        words = (word for word in model.words if word not in SPECIAL_TOKENS)
         return _build_word_lexicon(vocab, model, words)._replace(kind=WORD_LM, closed=False)
     return _build_word_lexicon(vocab, model, words)._replace(kind=WORD_LM, closed=True)
 

@@ -189,7 +189,8 @@ def evaluate(
 
 def no_usable_lines(source: str, ledger: Ledger) -> str:
     """The message for an evaluation text of which no line is left."""
-    return f"{source}: no usable lines: expected text to evaluate on, all {ledger.dropped} lines were dropped"
+    found = f"all {ledger.dropped} lines were dropped" if ledger.dropped else "the file is empty"
+    return f"{source}: no usable lines: expected text to evaluate on, {found}"
 
 
 def format_counts(counts: list[int]) -> str:

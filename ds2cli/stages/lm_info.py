@@ -16,11 +16,12 @@ from ds2cli.errors import UsageError
 from ds2cli.lm import perplexity
 from ds2cli.lm.lint import Finding, lint
 from ds2cli.lm.query import NgramLm
-from ds2cli.lm.text import MARKS, UNIT_PLURAL, Unit, detect_unit, tokenize
+from ds2cli.lm.text import SPECIAL_TOKENS, UNIT_PLURAL, Unit, detect_unit, tokenize
 from ds2cli.stages.lm import format_counts, load_vocab, read_sentences
 from ds2cli.text.vocab import Vocab
 
 LIKELY_WORDS = 10
+"""Most likely words shown."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ def describe(model: LoadedModel) -> Iterator[tuple[str, str]]:
     yield "n-grams", format_counts(lm.counts)
     logp = lm.unigrams()
     likely = [lm.words[i] for i in np.argsort(-logp, kind="stable").tolist()]
-    examples = [w for w in likely if w not in MARKS][:LIKELY_WORDS]
-    yield UNIT_PLURAL[model.unit], f"{len(set(lm.words) - MARKS)}, most likely: {' '.join(examples)}"
+    examples = [w for w in likely if w not in SPECIAL_TOKENS][:LIKELY_WORDS]
+    yield UNIT_PLURAL[model.unit], f"{len(set(lm.words) - SPECIAL_TOKENS)}, most likely: {' '.join(examples)}"
     yield "<unk>", f"probability {np.exp(logp[lm.tables.unk]):.2g}"
     if "estimator" in made_by:
         size = model.settings.get("vocab_size")

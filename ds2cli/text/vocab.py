@@ -79,8 +79,10 @@ class Vocab:
             lines = Path(path).read_text("utf-8").splitlines()
             model = Path(path).with_name(PIECES)
             pieces = model.read_bytes() if model.is_file() else b""
-        except (OSError, UnicodeDecodeError) as e:
-            raise DataError(f"{path}: cannot read the list of symbols: {e}") from e
+        except OSError as e:
+            raise DataError(f"{path}: {(e.strerror or 'cannot be read').lower()}") from e
+        except UnicodeDecodeError as e:
+            raise DataError(f"{path}: not a list of symbols: expected UTF-8, one symbol per line: {e}") from e
         return cls(tuple(" " if s == SPACE else s for s in lines), pieces)
 
     def save(self, path: str | Path) -> None:

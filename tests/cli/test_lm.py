@@ -240,7 +240,7 @@ def test_info(ds2, two_models):
     dev_row, stdin_row, oov = lines[lines.index("") + 2 :]
     assert dev_row.split()[:2] == ["2", "7"] and dev_row.split()[4] == "42.86"
     assert stdin_row.split()[:2] == ["1", "3"] and stdin_row.split()[4] == "0.00"
-    assert oov == "dev: 3 OOV words, most frequent: press (1), one (1), they (1)"
+    assert oov == "dev: most frequent OOV words (3 in total): press (1), one (1), they (1)"
     assert "4 in = 3 kept + 1 dropped (1 digits)" in done.stderr
 
 
@@ -259,5 +259,5 @@ def test_info_of_a_file_that_is_not_a_model(ds2, two_models):
     done = ds2("lm", "info", "dev", cwd=two_models)
     assert done.returncode == 3
     assert done.stderr.splitlines() == [
-        "ds2: dev:1: not an ARPA file: expected a line \\data\\, got 'so you press one'"
+        "ds2: dev:1: not an ARPA file: expected a line \\data\\, got 'so you press one' (ds2 lm TEXT… OUT writes one)"
     ]

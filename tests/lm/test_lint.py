@@ -14,13 +14,13 @@ from ds2cli.text.vocab import BLANK, Vocab
 
 ENGLISH = Vocab.from_texts(["abcdefghijklmnopqrstuvwxyz '"])
 FRENCH = Vocab.from_texts(["abcdefghijklmnopqrstuvwxyz 'éèà"])
-MARKS = {"<unk>": 1e-3, "<s>": 1.0, "</s>": 0.1}
+SPECIAL_TOKENS = {"<unk>": 1e-3, "<s>": 1.0, "</s>": 0.1}
 PROSE = {"the": 6.0, "and": 3.0, "of": 2.5, "it's": 0.4, "rose": 0.1}
 PHRASE = {"été": 1.0, "déjà": 1.0, "la": 2.0, "l'air": 1.0}
 
 
 def findings(vocab, weights, references=None):
-    weights = {**MARKS, **weights}
+    weights = {**SPECIAL_TOKENS, **weights}
     return lint(vocab, list(weights), np.log(list(weights.values())), references)
 
 
@@ -221,7 +221,7 @@ def test_no_references():
 
 
 def test_large_models_are_checked_quickly():
-    words = [*MARKS, *map("".join, itertools.product("abcdefghijklm", repeat=5))]
+    words = [*SPECIAL_TOKENS, *map("".join, itertools.product("abcdefghijklm", repeat=5))]
     assert len(words) > 370_000
     start = time.process_time()
     assert lint(ENGLISH, words, np.zeros(len(words))) == []
