@@ -97,17 +97,17 @@ def test_unpruned_search_finds_every_text_with_its_exact_score(models, kind, T, 
     if kind == "none":
         del settings["unknown"]
     exact = score_all_texts(lp, models[kind], kind, **settings)
-    found = BeamSearch.build(VOCAB, models[kind], beam=5000, **settings)(lp, best=5000)
-    assert len(found) == len(exact) and {h.text for h in found} == set(exact)
-    for h in found:
+    hypotheses = BeamSearch.build(VOCAB, models[kind], beam=5000, **settings)(lp, best=5000)
+    assert len(hypotheses) == len(exact) and {h.text for h in hypotheses} == set(exact)
+    for h in hypotheses:
         assert (h.score, h.am, h.lm) == pytest.approx(exact[h.text], abs=1e-6)
-    assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
+    assert [h.score for h in hypotheses] == sorted((h.score for h in hypotheses), reverse=True)
 
 
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
 def test_probabilities_of_all_texts_sum_to_one(models, kind):
-    found = BeamSearch.build(VOCAB, models[kind], beam=5000)(emission(5, 6), best=5000)
-    assert np.logaddexp.reduce([h.am for h in found]) == pytest.approx(0.0, abs=1e-6)
+    hypotheses = BeamSearch.build(VOCAB, models[kind], beam=5000)(emission(5, 6), best=5000)
+    assert np.logaddexp.reduce([h.am for h in hypotheses]) == pytest.approx(0.0, abs=1e-6)
 
 
 SETTINGS = [
@@ -150,10 +150,10 @@ def test_pruned_search_equals_the_reference(models, kind, settings, seed):
 
 
 def assert_equals_reference(search, lp, best):
-    found = search(lp, best=best)
+    hypotheses = search(lp, best=best)
     expected = beam_search_ref(lp, search.task, best)
-    assert [h.text for h in found] == [search.vocab.decode(prefix) for prefix, *_ in expected]
-    for h, (_, *scores) in zip(found, expected, strict=True):
+    assert [h.text for h in hypotheses] == [search.vocab.decode(prefix) for prefix, *_ in expected]
+    for h, (_, *scores) in zip(hypotheses, expected, strict=True):
         assert (h.score, h.am, h.lm) == pytest.approx(scores, abs=1e-6)
 
 

@@ -85,7 +85,7 @@ def test_ancestors_of_the_beam_are_kept_and_can_be_found(models):
     tree, n = beam.tree, int(beam.counts[1])
 
     def texts():
-        found = []
+        prefixes = []
         for x in beam.node[:n]:
             text = []
             while x:
@@ -93,8 +93,8 @@ def test_ancestors_of_the_beam_are_kept_and_can_be_found(models):
                 assert tree.slots[hash_slot(tree.slots, tree.ints, parent, symbol)] == x
                 text.append(symbol)
                 x = parent
-            found.append(tuple(text))
-        return found
+            prefixes.append(tuple(text))
+        return prefixes
 
     before = texts()
     logs = tree.logs[beam.node[:n]].copy()

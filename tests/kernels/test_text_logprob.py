@@ -30,11 +30,11 @@ def texts_up_to(length):
 @pytest.mark.parametrize("T", [0, 1, 2, 3, 4, 5])
 def test_every_text_sums_its_paths(T):
     lp = emission(T, T)
-    found = {text: text_logprob(lp, np.array(text, dtype=np.int32), SPACE) for text in texts_up_to(T + 1)}
-    for text, log_p in found.items():
+    logprobs = {text: text_logprob(lp, np.array(text, dtype=np.int32), SPACE) for text in texts_up_to(T + 1)}
+    for text, log_p in logprobs.items():
         assert log_p == pytest.approx(text_logprob_ref(lp, text, SPACE), abs=1e-9)
     # and there are no other texts
-    assert np.logaddexp.reduce(list(found.values())) == pytest.approx(0.0, abs=1e-5)
+    assert np.logaddexp.reduce(list(logprobs.values())) == pytest.approx(0.0, abs=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(5))

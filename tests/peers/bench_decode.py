@@ -163,17 +163,17 @@ def main() -> None:
     from ours import Ours
 
     ours, parts = Ours(bench), options.parts.split(",")
-    wanted = re.compile(options.only)
+    only = re.compile(options.only)
     peers = [(name, make) for name, make in bench.PEERS if "torchaudio" not in name]
     print(f"{describe_machine()}; load {os.getloadavg()[0]:.2f} at the start")
     if "table" in parts:
-        entries = [e for e in peers + ours.peer_settings() if wanted.search(e[0])]
+        entries = [e for e in peers + ours.peer_settings() if only.search(e[0])]
         table(bench, entries, options, list(map(int, options.beams.split(","))), [None, "lm"])
     if "paper" in parts:
         print("\n## The paper's setting")
         comparable = [e for e in peers if e[0].startswith(("ctc-beam", "pyctc"))]
         table(
-            bench, [e for e in comparable + ours.paper_settings() if wanted.search(e[0])], options, [PAPER_BEAM], ["lm"]
+            bench, [e for e in comparable + ours.paper_settings() if only.search(e[0])], options, [PAPER_BEAM], ["lm"]
         )
     import processes
 

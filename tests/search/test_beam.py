@@ -43,8 +43,8 @@ def test_no_steps_give_the_empty_text(models, kind):
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
 def test_one_step_gives_each_symbol(models, kind):
     lp = np.log(np.array([[0.1, 0.2, 0.3, 0.4]], dtype=np.float32))
-    found = {h.text: math.exp(h.am) for h in BeamSearch.build(VOCAB, models[kind])(lp, best=9)}
-    assert found == pytest.approx({"": 0.3, "a": 0.3, "é": 0.4})
+    hypotheses = {h.text: math.exp(h.am) for h in BeamSearch.build(VOCAB, models[kind])(lp, best=9)}
+    assert hypotheses == pytest.approx({"": 0.3, "a": 0.3, "é": 0.4})
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,9 @@ def test_scores_are_finite_where_many_symbols_have_probability_zero(models, kind
 
 def test_fewer_texts_than_requested():
     lp = emission(2, 20)
-    found = BeamSearch.build(VOCAB, beam=3)(lp, best=50)
-    assert 1 <= len(found) <= 3
-    assert BeamSearch.build(VOCAB, beam=1)(lp, best=50)[0].am <= found[0].am
+    hypotheses = BeamSearch.build(VOCAB, beam=3)(lp, best=50)
+    assert 1 <= len(hypotheses) <= 3
+    assert BeamSearch.build(VOCAB, beam=1)(lp, best=50)[0].am <= hypotheses[0].am
 
 
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
@@ -141,7 +141,7 @@ def test_order_of_ties_is_deterministic():
     first = search(lp, best=7)
     assert len({round(h.score, 9) for h in first}) < 7
     with ThreadPoolExecutor(2) as pool:
-        assert all(found == first for found in pool.map(lambda _: search(lp, best=7), range(6)))
+        assert all(hypotheses == first for hypotheses in pool.map(lambda _: search(lp, best=7), range(6)))
 
 
 def test_ties_keep_the_symbol_with_the_lower_index():
@@ -171,10 +171,10 @@ def test_unknown_letters_are_counted_after_the_longest_known_prefix(models):
 
 def test_forbidding_unknown_words_leaves_only_known_ones(models):
     lp = emission(5, 40, sharp=0.5)
-    found = BeamSearch.build(VOCAB, models["word"], unknown=-math.inf, beam=50)(lp, best=50)
-    assert len(found) > 10
-    assert {w for h in found for w in h.text.split()} <= {"a", "aé", "éé"}
-    assert all(math.isfinite(h.score) for h in found)
+    hypotheses = BeamSearch.build(VOCAB, models["word"], unknown=-math.inf, beam=50)(lp, best=50)
+    assert len(hypotheses) > 10
+    assert {w for h in hypotheses for w in h.text.split()} <= {"a", "aé", "éé"}
+    assert all(math.isfinite(h.score) for h in hypotheses)
 
 
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
@@ -182,9 +182,9 @@ def test_forbidding_unknown_words_leaves_only_known_ones(models):
 def test_word_list_restricts_the_output(models, kind, seed):
     lp = emission(seed, 40, sharp=0.5)
     listed = ["é", "aa", "éaé"]
-    found = BeamSearch.build(VOCAB, models[kind], alpha=0.3, beam=50, words=listed)(lp, best=50)
-    assert {w for h in found for w in h.text.split()} <= set(listed)
-    assert all(math.isfinite(h.score) for h in found)
+    hypotheses = BeamSearch.build(VOCAB, models[kind], alpha=0.3, beam=50, words=listed)(lp, best=50)
+    assert {w for h in hypotheses for w in h.text.split()} <= set(listed)
+    assert all(math.isfinite(h.score) for h in hypotheses)
 
 
 def test_word_list_corrects_a_misrecognized_word():

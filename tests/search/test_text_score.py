@@ -106,9 +106,9 @@ def test_equals_a_wide_beam_over_many_steps(models, kind, seed):
         lp = np.log(p).astype(np.float32)
     search = BeamSearch.build(VOCAB, models[kind], beam=9000, **WEIGHTS)
     score = ExactScorer(search, models[kind])
-    found = search(lp, best=200)
-    assert len(found) > 50
-    for h in found:
+    hypotheses = search(lp, best=200)
+    assert len(hypotheses) > 50
+    for h in hypotheses:
         exact = score(lp, h.text)
         assert (exact.score, exact.am, exact.lm) == pytest.approx((h.score, h.am, h.lm), abs=1e-6)
 
@@ -129,11 +129,11 @@ def test_forbidden_words_score_minus_infinity(models, kind, settings):
     lp = emission(4, 6)
     search = BeamSearch.build(VOCAB, models[kind], **{"beam": 10000, "unknown_letter": -0.7, **WEIGHTS, **settings})
     score = ExactScorer(search, models[kind])
-    found = {h.text: h for h in search(lp, best=10000)}
+    hypotheses = {h.text: h for h in search(lp, best=10000)}
     for text in ("".join(t) for t in itertools.product(" aé", repeat=4)):
         text = " ".join(text.split())
         exact = score(lp, text)
-        assert exact.score == pytest.approx(found[text].score if text in found else -math.inf, abs=1e-6)
+        assert exact.score == pytest.approx(hypotheses[text].score if text in hypotheses else -math.inf, abs=1e-6)
         assert math.isfinite(exact.lm) and not math.isnan(exact.score)
 
 

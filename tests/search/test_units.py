@@ -165,10 +165,10 @@ def test_unpruned_search_finds_each_text_in_its_best_spelling(models, kind, T, v
     for spelled, scores in score_all_spellings(lp, models[kind], scorer, **settings).items():
         text = " ".join(PAIRS.decode(word) for word in spelled)
         best[text] = max(best.get(text, ((-math.inf,), ())), (scores, spelled))
-    found = BeamSearch.build(PAIRS, models[kind], beam=5000, **settings)(lp, best=5000)
-    assert [h.text for h in found] == sorted({h.text for h in found}, key=lambda t: -best[t][0][0])
-    assert {h.text for h in found} == set(best)
-    for h in found:
+    hypotheses = BeamSearch.build(PAIRS, models[kind], beam=5000, **settings)(lp, best=5000)
+    assert [h.text for h in hypotheses] == sorted({h.text for h in hypotheses}, key=lambda t: -best[t][0][0])
+    assert {h.text for h in hypotheses} == set(best)
+    for h in hypotheses:
         scores, spelled = best[h.text]
         assert (h.score, h.am, h.lm) == pytest.approx(scores, abs=1e-6)
         assert tuple(words_of(h.labels)) == spelled and PAIRS.decode(h.labels) == h.text
@@ -195,9 +195,9 @@ def test_pruned_search_equals_the_reference(unigrams, kind, units, seed):
     texts = {}
     for labels, *scores in beam_search_ref(lp, search.task, 8):
         texts.setdefault(vocab.decode(labels), (labels, scores))
-    found = search(lp, best=8)
-    assert [h.text for h in found] == list(texts)
-    for h in found:
+    hypotheses = search(lp, best=8)
+    assert [h.text for h in hypotheses] == list(texts)
+    for h in hypotheses:
         labels, scores = texts[h.text]
         assert h.labels == labels and (h.score, h.am, h.lm) == pytest.approx(scores, abs=1e-4)
 
@@ -222,13 +222,13 @@ def test_clear_emission_is_decoded_aligned_and_scored_consistently(unigrams, uni
         for text in TEXTS:
             path = [s for symbol in vocab.encode(text) for s in (symbol, symbol, 0)]
             lp = emission_of_path(*path, V=len(vocab))
-            read, found = greedy(lp, vocab), search(lp, best=3)[0]
-            assert read.text == found.text == text and read.labels == found.labels == tuple(vocab.encode(text))
-            mine = score(lp, text)
-            assert (mine.score, mine.am, mine.lm) == pytest.approx((found.score, found.am, found.lm), abs=1e-5)
+            path, best = greedy(lp, vocab), search(lp, best=3)[0]
+            assert path.text == best.text == text and path.labels == best.labels == tuple(vocab.encode(text))
+            exact = score(lp, text)
+            assert (exact.score, exact.am, exact.lm) == pytest.approx((best.score, best.am, best.lm), abs=1e-5)
             assert score.can_spell(text) and score.in_vocabulary(text)
             times = align(lp, text, vocab, 0.5)
-            assert align_labels(lp, found.labels, vocab, 0.5) == times
+            assert align_labels(lp, best.labels, vocab, 0.5) == times
             assert [w.word for w in times.words] == text.split()
             starts = list(itertools.accumulate((1.5 * (len(vocab.encode(w)) + 1) for w in text.split()), initial=0.0))
             assert [w.start for w in times.words] == starts[:-1]
@@ -255,9 +255,9 @@ def test_spelling_that_was_found_is_the_one_aligned():
     vocab = Vocab((BLANK, " ", "a", "ab", "b", "ba"))
     # "abab" is encoded as ab ab, which needs a blank and so three steps; a ba b takes three steps without a blank
     lp = emission_of_path(2, 5, 4, 1, 2, V=6)
-    found = greedy(lp, vocab)
-    assert found.text == "abab a" and found.labels == (2, 5, 4, 1, 2)
-    words = align_labels(lp, found.labels, vocab, 1.0).words
+    hypothesis = greedy(lp, vocab)
+    assert hypothesis.text == "abab a" and hypothesis.labels == (2, 5, 4, 1, 2)
+    words = align_labels(lp, hypothesis.labels, vocab, 1.0).words
     assert [(w.word, w.start, w.end) for w in words] == [("abab", 0.0, 3.0), ("a", 4.0, 5.0)]
     assert [w.conf for w in words] == [1.0, 1.0]
     with pytest.raises(BadUtterance, match="label-too-long"):
@@ -265,8 +265,8 @@ def test_spelling_that_was_found_is_the_one_aligned():
 
 
 def test_spaces_of_the_best_path_are_collapsed():
-    found = greedy(emission_of_path(1, 0, 1, 3, 1, 0, 1, 2, 1, V=5), PAIRS)
-    assert (found.text, found.labels) == ("ab a", (3, 1, 2))
+    hypothesis = greedy(emission_of_path(1, 0, 1, 3, 1, 0, 1, 2, 1, V=5), PAIRS)
+    assert (hypothesis.text, hypothesis.labels) == ("ab a", (3, 1, 2))
     assert greedy(emission_of_path(1, 0, 1, V=5), PAIRS).labels == ()
 
 
@@ -276,9 +276,9 @@ def test_chinese_with_roman_letters_and_a_token_model(unigrams):
     search = BeamSearch.build(vocab, lm, alpha=0.3, beam=20, hotwords={"ipad": 3.0})
     text = "我看ipad"
     lp = emission_of_path(*(s for symbol in vocab.encode(text) for s in (symbol, 0)), V=len(vocab))
-    (found, *_) = search(lp)
-    assert found.text == text and found.lm == pytest.approx(ExactScorer(search, lm)(lp, text).lm)
-    assert found.score == pytest.approx(found.am + 0.3 * found.lm + 3.0, abs=1e-5)
+    (hypothesis, *_) = search(lp)
+    assert hypothesis.text == text and hypothesis.lm == pytest.approx(ExactScorer(search, lm)(lp, text).lm)
+    assert hypothesis.score == pytest.approx(hypothesis.am + 0.3 * hypothesis.lm + 3.0, abs=1e-5)
     assert [w.word for w in align(lp, text, vocab, 1.0).words] == [text]
 
 
