@@ -222,8 +222,9 @@ def test_clear_emission_is_decoded_aligned_and_scored_consistently(unigrams, uni
         for text in TEXTS:
             path = [s for symbol in vocab.encode(text) for s in (symbol, symbol, 0)]
             lp = emission_of_path(*path, V=len(vocab))
-            path, best = greedy(lp, vocab), search(lp, best=3)[0]
-            assert path.text == best.text == text and path.labels == best.labels == tuple(vocab.encode(text))
+            greedy_best, best = greedy(lp, vocab), search(lp, best=3)[0]
+            assert greedy_best.text == best.text == text
+            assert greedy_best.labels == best.labels == tuple(vocab.encode(text))
             exact = score(lp, text)
             assert (exact.score, exact.am, exact.lm) == pytest.approx((best.score, best.am, best.lm), abs=1e-5)
             assert score.can_spell(text) and score.in_vocabulary(text)
