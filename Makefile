@@ -68,7 +68,7 @@ bench-rnn: $(READY) ## compare the native recurrent layers with torch's
 bench-ctc: $(READY) ## compare the native CTC with torch's and warp-ctc's (WARP_CTC=libwarpctc.so)
 	$(BIN)/python native/bench/bench_ctc.py $(if $(WARP_CTC),--warp-ctc $(WARP_CTC))
 	$(BIN)/python native/bench/bench_ctc_cuda.py
-	$(BIN)/python native/bench/bench_step.py
+	$(BIN)/python native/bench/bench_ctc_share.py
 
 bench-train: $(READY) ## compare a training step with the same network built from torch modules (needs stage 2 of egs/asterisk)
 	$(BIN)/python native/bench/bench_train.py

@@ -1,16 +1,17 @@
-"""The native CTC beside torch's and warp-ctc's on the CPU: loss and gradient from logits, checked to agree, then timed.
+"""CTC loss and gradient from logits on the CPU: the native library compared with torch and warp-ctc.
 
-One thread is timed by the processor's clock, which others on the machine disturb less, and several by the wall's; the
-peers run in turn. Prints a table in Markdown:
+All losses are first checked against float64, then timed in turn. Times are CPU time with one thread, which other
+processes disturb less, and wall-clock time with several. Prints a table in Markdown:
 
-    N, T, L, V    utterances, most frames, longest label, symbols; utterances are 60 to 100 % of T frames long
-    ms, median    the quickest run and the median one     ns/cell    of a trellis, both ways: 2 L + 1 cells a frame
-    faster        than torch on as many threads           scaling    quickest on the first thread count / on the last
-    off by        largest difference of the gradient from float64's; of bfloat16 it is that of the logits' rounding
+    N, T, L, V    utterances, frames of the longest, labels of the longest, symbols; utterances have 60 to 100 % of
+                  T frames
+    ms, median    fastest and median run                    ns/cell    per trellis cell (2 L + 1 per frame), both passes
+    speed-up      over torch with as many threads           scaling    fastest run with the first / last thread count
+    max error     of the gradient, compared with float64; for bfloat16 mostly the rounding of the logits
 
     python native/bench/bench_ctc.py [--threads 1 2] [--sizes 16x400x100x29] [--seconds 1] [--warp-ctc libwarpctc.so]
 
-warp-ctc is not packaged any more, but a source distribution on PyPI holds it whole:
+warp-ctc is no longer packaged, but its source is part of a source distribution on PyPI:
 
     pip download --no-deps --no-binary :all: --no-build-isolation torch-baidu-ctc==0.3.0
     tar xf torch-baidu-ctc-0.3.0.tar.gz && cd torch-baidu-ctc-0.3.0/third-party/warp-ctc
@@ -25,8 +26,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from ctc_peers import Batch, Size, Step, exact, make, ours, require_agreement, torch_loss, warp_ctc, worst_gradient
-from timing import Time, in_turn
+from ctc_losses import (
+    Batch,
+    Size,
+    Step,
+    check_agreement,
+    compute_reference,
+    ds2_loss,
+    make_batch,
+    max_gradient_error,
+    torch_loss,
+    warp_ctc,
+)
+from timing import Timing, time_interleaved
 
 from ds2cli import native
 
@@ -41,56 +53,56 @@ SIZES = [
 ]
 
 
-def size_of(text: str) -> Size:
-    """`16x400x100x29` as N, T, L, V."""
+def parse_size(text: str) -> Size:
+    """Parse `NxTxLxV`, e.g. `16x400x100x29`."""
     return Size(*map(int, text.split("x")))
 
 
-def peers(batch: Batch, threads: int, library: ctypes.CDLL | None) -> dict[str, Step]:
-    """The losses to be timed, by name."""
-    found = {"torch": torch_loss(batch), "ours": ours(batch), "ours, bfloat16": ours(batch, torch.bfloat16)}
-    return found if library is None else {"warp-ctc": warp_ctc(library, batch, threads), **found}
+def make_steps(batch: Batch, threads: int, library: ctypes.CDLL | None) -> dict[str, Step]:
+    """The losses to time, by name."""
+    steps = {"torch": torch_loss(batch), "ds2": ds2_loss(batch), "ds2, bfloat16": ds2_loss(batch, torch.bfloat16)}
+    return steps if library is None else {"warp-ctc": warp_ctc(library, batch, threads), **steps}
 
 
 def bench(size: Size, threads: list[int], seconds: float, library: ctypes.CDLL | None) -> Iterator[str]:
-    """The rows of one size."""
-    batch = make(size)
-    costs, gradient = exact(batch)
-    require_agreement(batch, costs, gradient)
-    off = {name: worst_gradient(step()[1], gradient) for name, step in peers(batch, 1, library).items()}
+    """The table rows of one size."""
+    batch = make_batch(size)
+    costs, gradient = compute_reference(batch)
+    check_agreement(batch, costs, gradient)
+    errors = {name: max_gradient_error(step()[1], gradient) for name, step in make_steps(batch, 1, library).items()}
     del costs, gradient
     times = {}
     for count in threads:
         torch.set_num_threads(count)
-        times[count] = in_turn(peers(batch, count, library), seconds)
+        times[count] = time_interleaved(make_steps(batch, count, library), seconds)
     for name in times[threads[0]]:
-        figures = [cells_of(times[count][name], times[count]["torch"], batch.cells) for count in threads]
+        columns = [format_columns(times[count][name], times[count]["torch"], batch.cells) for count in threads]
         scaling = times[threads[0]][name].best / times[threads[-1]][name].best
-        yield f"{size}| {name:14} {''.join(figures)}| {scaling:7.2f} | {off[name]:7.0e} |"
+        yield f"{size}| {name:14} {''.join(columns)}| {scaling:7.2f} | {errors[name]:7.0e} |"
 
 
-def cells_of(mine: Time, torchs: Time, cells: int) -> str:
-    """The columns of one thread count."""
-    figures = f"{mine.best:7.1f} | {mine.median:7.1f} | {1e6 * mine.best / cells:7.2f}"
-    return f"| {figures} | {torchs.best / mine.best:5.1f} × "
+def format_columns(own_time: Timing, torch_time: Timing, cells: int) -> str:
+    """The table columns of one thread count."""
+    figures = f"{own_time.best:7.1f} | {own_time.median:7.1f} | {1e6 * own_time.best / cells:7.2f}"
+    return f"| {figures} | {torch_time.best / own_time.best:5.1f} × "
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="thread counts to time")
-    parser.add_argument("--sizes", type=size_of, nargs="+", default=SIZES, metavar="NxTxLxV", help="batches to time")
-    parser.add_argument("--seconds", type=float, default=1.0, help="time for one figure (s)")
-    parser.add_argument("--warp-ctc", type=Path, metavar="PATH", help="libwarpctc.so, to time it too")
+    parser.add_argument("--sizes", type=parse_size, nargs="+", default=SIZES, metavar="NxTxLxV", help="batches to time")
+    parser.add_argument("--seconds", type=float, default=1.0, help="time per measurement (s)")
+    parser.add_argument("--warp-ctc", type=Path, metavar="PATH", help="path of libwarpctc.so, to time it as well")
     options = parser.parse_args()
     print(f"torch {torch.__version__}, native library for {native.instruction_set()}\n")
     library = None
     if options.warp_ctc and options.warp_ctc.exists():
         library = ctypes.CDLL(str(options.warp_ctc.resolve()))
     else:
-        print("warp-ctc is left out: --warp-ctc names no library (--help says how to build one)\n")
-    names = [f"ms, {count} thread{'s' * (count > 1)} | median | ns/cell | faster" for count in options.threads]
-    print(f"| N | T | L | V | loss | {' | '.join(names)} | scaling | off by |")
+        print("warp-ctc is not timed: give its library with --warp-ctc (--help shows how to build it)\n")
+    names = [f"ms, {count} thread{'s' * (count > 1)} | median | ns/cell | speed-up" for count in options.threads]
+    print(f"| N | T | L | V | loss | {' | '.join(names)} | scaling | max error |")
     print("|" + "--:|" * 4 + ":--|" + "--:|" * (4 * len(options.threads) + 2))
     for size in options.sizes:
         for row in bench(size, options.threads, options.seconds, library):

@@ -1,4 +1,4 @@
-"""Several pieces of work timed in turn, so that what disturbs a machine for a while disturbs them all."""
+"""Times several workloads in turn, so that a temporary disturbance of the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from typing import NamedTuple
 import torch
 
 
-class Time(NamedTuple):
-    """The quickest run and the median of all (ms)."""
+class Timing(NamedTuple):
+    """The fastest and the median run (ms)."""
 
     best: float
     median: float
 
 
-STRETCH = 0.05
-"""Seconds of one piece of work before it is another's turn: what that one left behind (threads that still spin, a cold
-cache) is over with the first run, which is not counted."""
+SLICE_S = 0.05
+"""Seconds per turn of a workload. Its first run, which is not counted, absorbs what the previous workload left behind:
+threads that still spin, a cold cache."""
 
 
-def in_turn(works: dict[str, Callable[[], object]], seconds: float) -> dict[str, Time]:
-    """Times of each, about `seconds` for each and at least three runs.
+def time_interleaved(workloads: dict[str, Callable[[], object]], seconds: float) -> dict[str, Timing]:
+    """Time each workload for about `seconds`, with at least three runs.
 
-    One thread is timed by the processor's clock, which others on the machine disturb less, and several by the wall's.
+    With one thread this is CPU time, which other processes disturb less; with several it is wall-clock time.
     """
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    times: dict[str, list[float]] = {name: [] for name in works}
-    end = time.perf_counter() + seconds * len(works)
-    while time.perf_counter() < end or min(map(len, times.values())) < 3:
-        for name, work in works.items():
-            work()
-            stop = time.perf_counter() + STRETCH
+    times_ms: dict[str, list[float]] = {name: [] for name in workloads}
+    end = time.perf_counter() + seconds * len(workloads)
+    while time.perf_counter() < end or min(map(len, times_ms.values())) < 3:
+        for name, run in workloads.items():
+            run()
+            stop = time.perf_counter() + SLICE_S
             while time.perf_counter() < stop:
                 start = clock()
-                work()
-                times[name].append(1e3 * (clock() - start))
-    return {name: Time(min(found), statistics.median(found)) for name, found in times.items()}
+                run()
+                times_ms[name].append(1e3 * (clock() - start))
+    return {name: Timing(min(runs), statistics.median(runs)) for name, runs in times_ms.items()}

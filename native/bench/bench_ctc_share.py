@@ -1,12 +1,13 @@
-"""The share of a training step on the CPU that CTC takes, with torch's loss and with the native one.
+"""CTC's share of the time of a training step on the CPU, with torch's loss and with the native one.
 
-Steps are those of `ds2 train` on real batches of a recipe (egs/asterisk after its stage 2), or, where its data are not
-there, on noise of the same shape. Both losses step in turn, each on a network of its own; of several steps on a batch
-the quickest counts. One thread is timed by the processor's clock, several by the wall's.
+Steps are those of `ds2 train` on the batches of a recipe (egs/asterisk after its stage 2), or on noise of the same
+shape if its data are missing. Each loss trains a network of its own, and the two step in turn; the fastest of several
+steps per batch counts. Times are CPU time with one thread, wall-clock time with several.
 
-    step, ctc    ms of a whole step and of its loss, forward and backward: means over the batches
+    step, ctc    ms of a complete step, and of its loss (forward and backward): means over the batches
 
-    python native/bench/bench_step.py [--recipe egs/asterisk] [--lang en] [--batches 20] [--repeats 3] [--threads 1 2]
+    python native/bench/bench_ctc_share.py [--recipe egs/asterisk] [--lang en] [--batches 20] [--repeats 3]
+                                           [--threads 1 2]
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import recipe
 import torch
+from training_batches import add_options, make_batches, read_recipe
 
 from ds2cli.config.train import TrainConfig
 from ds2cli.nn.ctc.loss import ctc_loss
@@ -31,7 +32,7 @@ from ds2cli.train.batches import Batch
 IMPLEMENTATIONS: tuple[Literal["torch", "native"], ...] = ("torch", "native")
 
 
-class Learner:
+class TimedTraining:
     """A network in training with one implementation of the loss."""
 
     def __init__(
@@ -40,51 +41,51 @@ class Learner:
         torch.manual_seed(0)
         self.config, self.implementation = config, implementation
         self.model = DeepSpeech2(config.model, symbols, bins)
-        self.optimizer = optim.build(self.model, config.optim)
-        self.half = optim.precision(config.precision, torch.device("cpu")) == torch.bfloat16
+        self.optimizer = optim.build_optimizer(self.model, config.optim)
+        self.bfloat16 = optim.resolve_precision(config.precision, torch.device("cpu")) == torch.bfloat16
 
     def step(self, batch: Batch) -> tuple[float, float]:
-        """As `ds2 train` takes it; returns the time (s) of the whole and of the loss, whose halves are put together."""
+        """Take a step as `ds2 train` does; return the time of the step and of its loss, forward plus backward (s)."""
         clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
         start = clock()
         self.optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
             logits, steps = self.model(batch.feats, batch.lengths)
         leaf = logits.detach().requires_grad_()
-        before = clock()
+        loss_start = clock()
         lengths = steps, batch.target_lengths
         ctc_loss(leaf, batch.targets, *lengths, reduction="sum", implementation=self.implementation).backward()
-        ctc = clock() - before
+        ctc_s = clock() - loss_start
         logits.backward(leaf.grad)
         torch.nn.utils.clip_grad_norm_(
             self.model.parameters(), self.config.optim.clip * int(batch.target_lengths.sum())
         )
         self.optimizer.step()
-        return clock() - start, ctc
+        return clock() - start, ctc_s
 
 
 def bench(config: TrainConfig, rows: Path, threads: int, count: int, repeats: int) -> Iterator[str]:
-    """The rows of one thread count."""
+    """The table rows of one thread count."""
     torch.set_num_threads(threads)
-    symbols, bins, batches = recipe.batches(config, rows)
-    learners = {name: Learner(config, symbols, bins, name) for name in IMPLEMENTATIONS}
-    times: dict[str, list[list[float]]] = {name: [] for name in IMPLEMENTATIONS}  # whole and ctc of each batch
+    symbols, bins, batches = make_batches(config, rows)
+    trainings = {name: TimedTraining(config, symbols, bins, name) for name in IMPLEMENTATIONS}
+    times: dict[str, list[list[float]]] = {name: [] for name in IMPLEMENTATIONS}  # step and loss, per batch
     for batch in islice(batches, count):
-        # the first turn warms up; the two parts of a step have their quickest turns each
-        turns = [{name: learner.step(batch) for name, learner in learners.items()} for _ in range(repeats + 1)]
-        for name in learners:
-            times[name].append([min(turn[name][part] for turn in turns[1:]) for part in (0, 1)])
-    for name, found in times.items():
-        whole, ctc = 1e3 * np.mean(found, axis=0)
-        yield f"| {threads} | {name} | {whole:.1f} | {ctc:.2f} | {100 * ctc / whole:.1f} % |"
+        # the first round warms up; the fastest step and the fastest loss may be from different rounds
+        rounds = [{name: training.step(batch) for name, training in trainings.items()} for _ in range(repeats + 1)]
+        for name in trainings:
+            times[name].append([min(times_s[name][part] for times_s in rounds[1:]) for part in (0, 1)])
+    for name, per_batch in times.items():
+        step_ms, ctc_ms = 1e3 * np.mean(per_batch, axis=0)
+        yield f"| {threads} | {name} | {step_ms:.1f} | {ctc_ms:.2f} | {100 * ctc_ms / step_ms:.1f} % |"
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    recipe.options(parser)
+    add_options(parser)
     options = parser.parse_args()
-    config, rows = recipe.settings(options)
+    config, rows = read_recipe(options)
     print("| threads | loss | step, ms | ctc, ms | share |\n|--:|:--|--:|--:|--:|")
     for threads in options.threads:
         for row in bench(config, rows, threads, options.batches, options.repeats):

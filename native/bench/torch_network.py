@@ -1,8 +1,9 @@
-"""Deep Speech 2 written straight down with torch's own modules: what `ds2 train` is timed beside.
+"""Deep Speech 2 built from torch's own modules: the baseline that `ds2 train` is compared with.
 
-Conv1d or Conv2d, BatchNorm, hardtanh; nn.RNN, nn.GRU or nn.LSTM, whose directions are added; Linear. It differs where
-stock modules cannot do what the paper says: the directions have input matrices of their own, batch norms are outside
-the recurrence and, when padded, see padding, and a simple cell's ReLU has no clip. The row convolution is grouped.
+Conv1d or Conv2d, BatchNorm, hardtanh; nn.RNN, nn.GRU or nn.LSTM, with their directions added; Linear. It deviates from
+the paper where stock modules cannot follow it: each direction has its own input matrix, batch norms are outside the
+recurrence and include padding if batches are padded, and a simple cell's ReLU is not clipped. The row convolution is a
+grouped one.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ from ds2cli.nn.layers import strided_length
 from ds2cli.train.batches import Batch
 
 
-class PlainNetwork(nn.Module):
-    """The network of a config. packed: its recurrent layers walk packed sequences."""
+class TorchNetwork(nn.Module):
+    """The network of a model config. packed: recurrent layers run on packed sequences."""
 
     def __init__(self, model: ModelConfig, symbols: int, bins: int, *, packed: bool) -> None:
         super().__init__()
         if (model.cell, model.activation) == ("gru", "relu") or model.norm == "none":
-            raise SystemExit("plain: torch has no GRU with ReLU, and the plain network always norms")
-        self.packed, self.flat = packed, model.conv == "1d"
+            raise SystemExit("torch_network: torch has no GRU with ReLU, and this network always has batch norms")
+        self.packed, self.is_1d = packed, model.conv == "1d"
         self.strides = model.strides[: len(model.channels)]
         self.convs, self.conv_norms = nn.ModuleList(), nn.ModuleList()
-        maps = bins if self.flat else 1
+        maps = bins if self.is_1d else 1
         for i, channels in enumerate(model.channels):
             kernel, stride = model.kernels[i], model.strides[i]
-            if self.flat:
+            if self.is_1d:
                 self.convs.append(nn.Conv1d(maps, channels, kernel, stride, kernel // 2, bias=False))
                 self.conv_norms.append(nn.BatchNorm1d(channels))
             else:
@@ -39,7 +40,7 @@ class PlainNetwork(nn.Module):
                 self.conv_norms.append(nn.BatchNorm2d(channels))
                 bins = -(-bins // step[0])
             maps = channels
-        width = maps if self.flat else maps * bins
+        width = maps if self.is_1d else maps * bins
         self.rnns, self.norms = nn.ModuleList(), nn.ModuleList()
         for _ in range(model.rnn_layers):
             self.norms.append(nn.BatchNorm1d(width))
@@ -54,18 +55,18 @@ class PlainNetwork(nn.Module):
         self.dense = nn.ModuleList()
         for _ in range(model.fc_layers):
             linear = nn.Linear(width, model.fc_size, bias=False)
-            self.dense.append(nn.Sequential(linear, Norm(model.fc_size), nn.Hardtanh(0.0, 20.0)))
+            self.dense.append(nn.Sequential(linear, LastAxisNorm(model.fc_size), nn.Hardtanh(0.0, 20.0)))
             width = model.fc_size
-        self.last_norm, self.output = Norm(width), nn.Linear(width, symbols)
+        self.last_norm, self.output = LastAxisNorm(width), nn.Linear(width, symbols)
         self.dropout = nn.Dropout(model.dropout)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """x: (N, T, bins); returns (N, T', symbols) and the lengths."""
-        x = x.transpose(1, 2) if self.flat else x.transpose(1, 2).unsqueeze(1)
+        """x: (N, T, bins); returns logits (N, T', symbols) and their lengths."""
+        x = x.transpose(1, 2) if self.is_1d else x.transpose(1, 2).unsqueeze(1)
         for conv, norm, stride in zip(self.convs, self.conv_norms, self.strides, strict=True):
             x = self.dropout(functional.hardtanh(norm(conv(x)), 0.0, 20.0))
             lengths = strided_length(lengths, stride)
-        x = x.flatten(1, -2).transpose(1, 2) if not self.flat else x.transpose(1, 2)
+        x = x.flatten(1, -2).transpose(1, 2) if not self.is_1d else x.transpose(1, 2)
         for rnn, norm in zip(self.rnns, self.norms, strict=True):
             x = norm(x.transpose(1, 2)).transpose(1, 2)
             if self.packed:
@@ -81,7 +82,7 @@ class PlainNetwork(nn.Module):
         return self.output(self.last_norm(x)), lengths
 
     def backward(self, batch: Batch, device: torch.device, precision: torch.dtype) -> None:
-        """Gradients of the batch's summed CTC loss, by torch's."""
+        """Compute the gradients of the summed CTC loss of a batch, with torch's loss."""
         for p in self.parameters():
             p.grad = None
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
@@ -91,8 +92,8 @@ class PlainNetwork(nn.Module):
         functional.ctc_loss(log_probs, *targets, reduction="sum", zero_infinity=True).backward()
 
 
-class Norm(nn.BatchNorm1d):
-    """Batch norm of the last axis."""
+class LastAxisNorm(nn.BatchNorm1d):
+    """Batch norm over the last axis."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, T, C)."""

@@ -1,7 +1,7 @@
-"""What the CTC benchmarks run: batches, and every loss on them from logits to the gradient of the logits.
+"""Batches and CTC losses for the benchmarks: ours, torch's, cuDNN's and warp-ctc's, from logits to their gradient.
 
-T frames, N utterances, V symbols, L labels. A step is one loss and gradient as a trainer has them: autograd and the
-memory of the gradient included, softmax included, and for torch the softmax's own gradient.
+T frames, N utterances, V symbols, L labels. A step computes one loss and its gradient as in training: it includes
+autograd, the allocation of the gradient, and the softmax with its gradient.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from torch.nn import functional
 from ds2cli.nn.ctc.loss import ctc_loss
 
 Step = Callable[[], tuple[Tensor, Tensor]]
-"""Gives the summed cost and the gradient of the logits (T, N, V)."""
+"""Returns the summed cost and the gradient of the logits (T, N, V)."""
 
 SEED = 20157
 
 
 class Size(NamedTuple):
-    """A batch's shape. full: every utterance is T frames long."""
+    """The shape of a batch. full: every utterance has T frames."""
 
     N: int
     T: int
@@ -46,12 +46,12 @@ class Batch(NamedTuple):
 
     @property
     def cells(self) -> int:
-        """Cells of the trellises, 2 L + 1 for each frame that counts."""
+        """Number of trellis cells: 2 L + 1 per frame, without padding."""
         return int((self.input_lengths * (2 * self.target_lengths + 1)).sum())
 
     @property
     def flat_targets(self) -> Tensor:
-        """The labels of all utterances one after the other, int32, on the CPU."""
+        """The labels of all utterances, concatenated; int32, on the CPU."""
         rows = zip(self.targets.cpu(), self.target_lengths.tolist(), strict=True)
         return torch.cat([row[:length] for row, length in rows]).int()
 
@@ -60,10 +60,10 @@ class Batch(NamedTuple):
         return Batch(*(x.to(device) for x in self))
 
 
-def make(size: Size) -> Batch:
-    """Noise in which the blank stands out, and each label once, evenly spread: as a trained network sees speech.
+def make_batch(size: Size) -> Batch:
+    """Logits like those of a trained network: noise, a dominant blank, and one peak per label, evenly spread.
 
-    Utterances are 60 to 100 % of T frames, and their labels 80 to 100 % of the same share of L.
+    Utterances have 60 to 100 % of T frames, and 80 to 100 % of a proportional number of labels.
     """
     N, T, L, V, full = size
     rng = np.random.default_rng(SEED)
@@ -81,41 +81,41 @@ def make(size: Size) -> Batch:
     return Batch(*(torch.from_numpy(x) for x in (logits, targets, frames, lengths)))
 
 
-def exact(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Costs (N,) and their gradient (T, N, V) by torch in float64."""
+def compute_reference(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Costs (N,) and their gradient (T, N, V), by torch in float64."""
     x = batch.logits.double().requires_grad_()
     lengths = batch.input_lengths.cpu(), batch.target_lengths.cpu()
     costs = functional.ctc_loss(x.log_softmax(2), batch.targets, *lengths, reduction="none")
     return costs.detach(), torch.autograd.grad(costs.sum(), x)[0]
 
 
-def worst_cost(found: Tensor, costs: Tensor) -> float:
-    """The largest relative difference of costs."""
-    return float(((found - costs) / costs).abs().max())
+def max_cost_error(computed: Tensor, costs: Tensor) -> float:
+    """The largest relative error of costs."""
+    return float(((computed - costs) / costs).abs().max())
 
 
-def worst_gradient(found: Tensor, gradient: Tensor) -> float:
-    """The largest absolute difference of gradients."""
-    return float((found - gradient).abs().max())
+def max_gradient_error(computed: Tensor, gradient: Tensor) -> float:
+    """The largest absolute error of a gradient."""
+    return float((computed - gradient).abs().max())
 
 
-def require_agreement(batch: Batch, costs: Tensor, gradient: Tensor) -> None:
-    """AssertionError unless our costs are within 1e-5 relative and our gradients within 1e-5 absolute."""
+def check_agreement(batch: Batch, costs: Tensor, gradient: Tensor) -> None:
+    """Raise AssertionError if the relative error of our costs or the absolute error of our gradient exceeds 1e-5."""
     x = batch.logits.detach().requires_grad_()
-    found = ctc_loss(x, *batch[1:], reduction="none")
-    assert worst_cost(found.detach(), costs) < 1e-5, "the costs differ: nothing to time"
-    worst = worst_gradient(torch.autograd.grad(found.sum(), x)[0], gradient)
-    assert worst < 1e-5, f"the gradients differ by {worst:.1g}: nothing to time"
+    own_costs = ctc_loss(x, *batch[1:], reduction="none")
+    assert max_cost_error(own_costs.detach(), costs) < 1e-5, "costs differ from the reference: not timed"
+    worst = max_gradient_error(torch.autograd.grad(own_costs.sum(), x)[0], gradient)
+    assert worst < 1e-5, f"the gradient differs from the reference by {worst:.1g}: not timed"
 
 
-def ours(batch: Batch, dtype: torch.dtype = torch.float32) -> Step:
+def ds2_loss(batch: Batch, dtype: torch.dtype = torch.float32) -> Step:
     """`ctc_loss` of this package."""
     x = batch.logits.to(dtype).detach().requires_grad_()
-    return backward_of(x, lambda: ctc_loss(x, *batch[1:], reduction="sum"))
+    return make_step(x, lambda: ctc_loss(x, *batch[1:], reduction="sum"))
 
 
 def torch_loss(batch: Batch) -> Step:
-    """torch's own kernels; on a GPU they like their lengths on the CPU."""
+    """torch's own kernels, which are faster with lengths on the CPU, also on a GPU."""
     x = batch.logits.detach().requires_grad_()
     lengths = batch.input_lengths.cpu(), batch.target_lengths.cpu()
 
@@ -123,35 +123,37 @@ def torch_loss(batch: Batch) -> Step:
         with torch.backends.cudnn.flags(enabled=False):
             return functional.ctc_loss(x.log_softmax(2), batch.targets, *lengths, reduction="sum")
 
-    return backward_of(x, loss)
+    return make_step(x, loss)
 
 
 def cudnn_loss(batch: Batch) -> Step:
-    """cuDNN through torch. RuntimeError where torch would not take it: labels beyond 255, a blank other than 0.
+    """cuDNN through torch. RuntimeError if torch does not use cuDNN: more than 255 labels, or a blank other than 0.
 
-    Lengths as numbers lead to cuDNN's older interface, which wants full utterances and targets on the CPU; lengths as
-    int32 tensors lead to its newer one, which wants all on the GPU.
+    Lengths as numbers select cuDNN's older interface, which needs utterances of full length and targets on the CPU;
+    lengths as int32 tensors select the newer one, which needs all arguments on the GPU.
     """
     x = batch.logits.detach().requires_grad_()
     targets, lengths = batch.flat_targets, (batch.input_lengths, batch.target_lengths)
     full = bool((batch.input_lengths == len(x)).all())
     if full:
-        given = [tuple(length.tolist()) for length in lengths]
+        length_arguments = [tuple(length.tolist()) for length in lengths]
     else:
-        targets, given = targets.to(x.device), [length.int() for length in lengths]
+        targets, length_arguments = targets.to(x.device), [length.int() for length in lengths]
     with torch.no_grad(), torch.backends.cudnn.flags(enabled=True):
-        if not torch._use_cudnn_ctc_loss(x, targets, *given, 0):
-            raise RuntimeError("torch does not take cuDNN for this batch")
+        if not torch._use_cudnn_ctc_loss(x, targets, *length_arguments, 0):
+            raise RuntimeError("torch does not use cuDNN for this batch")
 
     def loss() -> Tensor:
         with torch.backends.cudnn.flags(enabled=True):
-            return torch.ctc_loss(x.log_softmax(2), targets, *given, 0, 2, False)  # blank, sum, zero_infinity
+            return torch.ctc_loss(
+                x.log_softmax(2), targets, *length_arguments, 0, 2, False
+            )  # blank, sum, zero_infinity
 
-    return backward_of(x, loss)
+    return make_step(x, loss)
 
 
-def backward_of(x: Tensor, loss: Callable[[], Tensor]) -> Step:
-    """A step of a loss that autograd knows."""
+def make_step(x: Tensor, loss: Callable[[], Tensor]) -> Step:
+    """The step of a loss that autograd can differentiate."""
 
     def step() -> tuple[Tensor, Tensor]:
         x.grad = None
@@ -164,13 +166,13 @@ def backward_of(x: Tensor, loss: Callable[[], Tensor]) -> Step:
 
 
 class Options(c.Structure):
-    """warp-ctc's ctcOptions for the CPU; its threads are in a union as wide as a pointer."""
+    """warp-ctc's ctcOptions for the CPU; the thread count is in a union with a pointer, hence size_t."""
 
     _fields_ = (("location", c.c_int), ("threads", c.c_size_t), ("blank", c.c_int))
 
 
 def warp_ctc(library: c.CDLL, batch: Batch, threads: int) -> Step:
-    """warp-ctc by its C interface, called as its bindings for torch do: on a new gradient of zeros."""
+    """warp-ctc through its C interface, called as by its torch binding: with a new gradient filled with zeros."""
     library.ctcGetStatusString.restype = c.c_char_p
     x, options = batch.logits, Options(0, threads, 0)
     N, V = x.shape[1:]
