@@ -57,7 +57,7 @@ class TrainingProcess:
         costs = self.backward(batches, seed=1)
         totals = torch.tensor([costs.cost, costs.counted, costs.pieces - len(batches)], dtype=torch.float64)
         self.reducer.finish(totals)
-        self.out = costs.out
+        self.skipped = costs.skipped
         statistics = {name: value.clone() for name, value in self.model.named_buffers()}
         return {name: p.grad.clone() for name, p in self.model.named_parameters()}, statistics, totals.tolist()
 
@@ -96,7 +96,7 @@ def compute_steps(group, shares, sync=False, bucket=BUCKET_BYTES, failing=(), wh
     if group.rank in failing:
         run_out_of_memory(process.model, 1, where)
     try:
-        return [process.gradients(batches), process.gradients(batches), process.out]
+        return [process.gradients(batches), process.gradients(batches), process.skipped]
     except Ds2Error as e:
         return str(e)
 

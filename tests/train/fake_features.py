@@ -1,4 +1,4 @@
-"""What utterances look like to the tests of readers; in a file of its own, as other processes must find it."""
+"""Features for the tests of data-loader processes; a module of its own, as other processes must import it."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def utterance(name, frames=7):
 
 
 class FakeFeatures:
-    """Gives features that follow from (epoch, utterance); some names kill, fail, or take their time."""
+    """Features that follow from (epoch, utterance id); ids that begin with a keyword kill, fail or delay reading."""
 
     def __call__(self, utterance, epoch):
-        what = utterance.id.split("-")[0]
-        if what == "kill":
+        keyword = utterance.id.split("-")[0]
+        if keyword == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
-        elif what == "unreadable":
+        elif keyword == "unreadable":
             raise BadUtterance("truncated-audio", "it ends early")
-        elif what == "bug":
+        elif keyword == "bug":
             raise KeyError("a bug\nof two lines")
-        elif what == "slow":
+        elif keyword == "slow":
             time.sleep(60)
-        elif what == "nan":
+        elif keyword == "nan":
             return np.full((utterance.num_frames, 3), np.nan, np.float32)
         rng = np.random.default_rng([epoch, *utterance.id.encode()])
         return rng.normal(size=(utterance.num_frames, 3)).astype(np.float32)
@@ -38,8 +38,8 @@ class FakeFeatures:
         return utterance.num_frames
 
 
-class BornDead(FakeFeatures):
-    """Cannot be unpickled: no process that reads with it gets as far as reading."""
+class ExitsWhenUnpickled(FakeFeatures):
+    """Ends every data-loader process before it can read."""
 
     def __reduce__(self):
         return os._exit, (3,)

@@ -13,13 +13,13 @@ import soundfile
 
 from ds2cli.archive import read_matrix
 from ds2cli.audio.pool import open_pool
-from ds2cli.audio.recording import Recording, recording
+from ds2cli.audio.recording import Recording, parse_recording
 from ds2cli.config.augment import AugmentConfig
 from ds2cli.config.featurize import FeaturizeConfig, SpectrogramConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance
 from ds2cli.stages import featurize
-from ds2cli.train.augmenter import Augmenter, draw, frames_in
+from ds2cli.train.augmenter import Augmenter, count_frames, plan_augmentation
 from ds2cli.train.spec_augment import spec_augment
 
 ALL = AugmentConfig(
@@ -35,22 +35,22 @@ class Utterance:
     feats: str | None = None
     num_frames: int = 0
     recording: Recording | None = None
-    least: int = 1
+    min_frames: int = 1
 
 
 def utterance(row, **more):
-    of = recording(row)
-    frames = row.get("num_frames") or (frames_in(of, SpectrogramConfig()) if of else 0)
-    return Utterance(row["id"], row.get("feats"), frames or 0, of, **more)
+    recording = parse_recording(row)
+    frames = row.get("num_frames") or (count_frames(recording, SpectrogramConfig()) if recording else 0)
+    return Utterance(row["id"], row.get("feats"), frames or 0, recording, **more)
 
 
 def augmenter(config, folder=None, seed=0):
-    open_pools = {}
+    pools = {}
     if folder:
-        for name, field in (("noise", "noise"), ("rir", "rooms")):
+        for name, field in (("noise", "noise"), ("rir", "impulse_responses")):
             files = sorted((folder / name).iterdir())
-            open_pools[field] = open_pool([{"id": p.stem, "audio_filepath": str(p)} for p in files], name)
-    return Augmenter(config, SpectrogramConfig(), seed, FILL, read_matrix, **open_pools)
+            pools[field] = open_pool([{"id": p.stem, "audio_filepath": str(p)} for p in files], name)
+    return Augmenter(config, SpectrogramConfig(), seed, FILL, read_matrix, **pools)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def rows(shared_data):
 
 
 def stored_row(tmp_path, row):
-    # all are taken, as the archive appears with the last
+    # the archive appears when the iterator is exhausted
     (stored,) = featurize.run(FeaturizeConfig(), [row], Ledger(), str(tmp_path / "x"))
     return stored
 
@@ -82,19 +82,19 @@ def digest(x):
 
 
 @pytest.mark.parametrize("speeds", ["1.0", "0.9 1.0 1.1"])
-def test_with_everything_off_recordings_give_what_featurize_stores(tmp_path, rows, speeds):
+def test_without_augmentation_features_are_those_of_featurize(tmp_path, rows, speeds):
     config = FeaturizeConfig(speeds=speeds, max_bad=0)
     stored = list(featurize.run(config, rows, Ledger(), str(tmp_path / "x")))
     assert len(stored) == len(rows) * len(speeds.split())
     plain = augmenter(AugmentConfig())
     for row in stored:
         matrix = read_matrix(row["feats"], row["id"])
-        bare = utterance({k: v for k, v in row.items() if k not in ("feats", "num_frames")})
-        assert bare.feats is None
-        np.testing.assert_array_equal(plain.plain(bare), matrix)
-        np.testing.assert_array_equal(plain(bare, 3), matrix)
+        without_feats = utterance({k: v for k, v in row.items() if k not in ("feats", "num_frames")})
+        assert without_feats.feats is None
+        np.testing.assert_array_equal(plain.unaugmented(without_feats), matrix)
+        np.testing.assert_array_equal(plain(without_feats, 3), matrix)
         np.testing.assert_array_equal(plain(utterance(row), 3), matrix)
-        assert bare.num_frames == plain.frames(bare, 3) == len(matrix) == row["num_frames"]
+        assert without_feats.num_frames == plain.frames(without_feats, 3) == len(matrix) == row["num_frames"]
 
 
 def test_features_are_a_copy(tmp_path, rows):
@@ -104,18 +104,18 @@ def test_features_are_a_copy(tmp_path, rows):
 
 
 @pytest.mark.parametrize("config", [ALL, AugmentConfig(speed=0.1), AugmentConfig(speeds=(0.9, 1.0, 1.1))])
-def test_the_frames_that_are_announced_come(rows, shared_data, config):
-    make = augmenter(config, shared_data)
+def test_the_number_of_frames_is_predicted_exactly(rows, shared_data, config):
+    augment = augmenter(config, shared_data)
     for row in rows:
         for epoch in range(4):
-            assert make.frames(utterance(row), epoch) == len(make(utterance(row), epoch))
+            assert augment.frames(utterance(row), epoch) == len(augment(utterance(row), epoch))
 
 
-def test_the_same_bytes_from_any_thread_process_order_or_set(rows, shared_data):
-    """One worker, four threads, another process with other threads of BLAS, the last utterance alone."""
-    make = augmenter(ALL, shared_data, seed=7)
+def test_features_are_identical_in_any_thread_process_or_order(rows, shared_data):
+    """One thread, four threads, and another process with another number of BLAS threads."""
+    augment = augmenter(ALL, shared_data, seed=7)
     seen = [(utterance(row), epoch) for row in rows for epoch in (0, 5)]
-    alone = {(u.id, epoch): digest(make(u, epoch)) for u, epoch in seen}
+    alone = {(u.id, epoch): digest(augment(u, epoch)) for u, epoch in seen}
     assert len(set(alone.values())) == len(alone)
     with ThreadPoolExecutor(4) as pool:
         threads = list(pool.map(lambda one: digest(augmenter(ALL, shared_data, seed=7)(*one)), seen[::-1]))
@@ -125,131 +125,133 @@ def test_the_same_bytes_from_any_thread_process_order_or_set(rows, shared_data):
         f"spec = importlib.util.spec_from_file_location('tests_here', {__file__!r})\n"
         "module = importlib.util.module_from_spec(spec); sys.modules['tests_here'] = module\n"
         "spec.loader.exec_module(module)\n"
-        "make, seen = pickle.load(sys.stdin.buffer)\n"
-        "for row, epoch in seen[1::3]: print(module.digest(make(module.utterance(row), epoch)))\n"
+        "augment, seen = pickle.load(sys.stdin.buffer)\n"
+        "for row, epoch in seen[1::3]: print(module.digest(augment(module.utterance(row), epoch)))\n"
     )
-    sent = pickle.dumps((make, [(row, epoch) for row in rows for epoch in (0, 5)]))
+    sent = pickle.dumps((augment, [(row, epoch) for row in rows for epoch in (0, 5)]))
     env = {"OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "3", "PYTHONHASHSEED": "11"}
     done = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, env=env)
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.decode().split() == [alone[u.id, epoch] for u, epoch in seen[1::3]]
 
 
-def test_seed_epoch_and_name_each_matter(rows, shared_data):
+def test_seed_epoch_and_id_change_the_features(rows, shared_data):
     one = utterance(rows[0])
     named = replace(one, id=f"{one.id}\u00e9中")
-    found = [augmenter(ALL, shared_data, seed)(u, epoch) for seed, epoch, u in
+    features = [augmenter(ALL, shared_data, seed)(u, epoch) for seed, epoch, u in
              ((0, 0, one), (1, 0, one), (0, 1, one), (0, 0, named))]  # fmt: skip
-    assert len({digest(x) for x in found}) == 4
+    assert len({digest(x) for x in features}) == 4
 
 
-def test_the_shares_and_ranges_of_what_is_drawn():
+def test_the_fractions_and_ranges_of_planned_augmentation():
     config = AugmentConfig(noise="n", rir="r", rir_share=0.25, speeds=(0.9, 1.0, 1.1), shift_ms=5)
-    drawn = [draw(config, 0, epoch, f"utterance-{i}") for epoch in range(4) for i in range(1000)]
+    drawn = [plan_augmentation(config, 0, epoch, f"utterance-{i}") for epoch in range(4) for i in range(1000)]
     noisy = [d.snr_db for d in drawn if d.snr_db is not None]
     assert len(noisy) / 4000 == pytest.approx(0.4, abs=0.03)
     assert 0 <= min(noisy) < 0.5
     assert 29.5 < max(noisy) <= 30
     assert np.mean(noisy) == pytest.approx(15, abs=1)
-    assert np.mean([d.room is not None for d in drawn]) == pytest.approx(0.25, abs=0.03)
+    assert np.mean([d.impulse_response is not None for d in drawn]) == pytest.approx(0.25, abs=0.03)
     for speed in config.speeds:
         assert np.mean([d.speed == speed for d in drawn]) == pytest.approx(1 / 3, abs=0.03)
     assert max(abs(d.shift_s) for d in drawn) == pytest.approx(0.005, abs=1e-4)
 
 
-def test_each_epoch_has_noise_on_others():
+def test_each_epoch_adds_noise_to_other_utterances():
     config = AugmentConfig(noise="n")
-    noisy = [{i for i in range(1000) if draw(config, 0, epoch, str(i)).snr_db is not None} for epoch in range(2)]
+    noisy = [
+        {i for i in range(1000) if plan_augmentation(config, 0, epoch, str(i)).snr_db is not None} for epoch in range(2)
+    ]
     assert len(noisy[0] & noisy[1]) == pytest.approx(160, abs=40)
 
 
-def test_a_setting_leaves_the_other_draws_alone():
-    with_all, less = draw(ALL, 1, 2, "a"), draw(replace(ALL, rir=None, shift_ms=0), 1, 2, "a")
-    assert with_all.room is not None or with_all.snr_db is not None
-    assert (less.room, less.shift_s) == (None, 0)
-    assert (less.speed, less.snr_db) == (with_all.speed, with_all.snr_db)
-    assert less.seed == with_all.seed
+def test_one_setting_does_not_change_what_is_drawn_for_the_others():
+    every, fewer = plan_augmentation(ALL, 1, 2, "a"), plan_augmentation(replace(ALL, rir=None, shift_ms=0), 1, 2, "a")
+    assert every.impulse_response is not None or every.snr_db is not None
+    assert (fewer.impulse_response, fewer.shift_s) == (None, 0)
+    assert (fewer.speed, fewer.snr_db) == (every.speed, every.snr_db)
+    assert fewer.seed == every.seed
 
 
-def test_noise_at_the_ratio_that_was_drawn(rows, shared_data):
+def test_noise_has_the_planned_ratio(rows, shared_data):
     config = AugmentConfig(noise="n", noise_share=1.0)
-    make, plain = augmenter(config, shared_data), augmenter(AugmentConfig())
+    augment, plain = augmenter(config, shared_data), augmenter(AugmentConfig())
     for row in rows:
         one = utterance(row)
-        clean, noisy = plain.sound(one, 2).astype(np.float64), make.sound(one, 2).astype(np.float64)
+        clean, noisy = plain.waveform(one, 2).astype(np.float64), augment.waveform(one, 2).astype(np.float64)
         ratio = 10 * np.log10(np.square(clean).mean() / np.square(noisy - clean).mean())
-        assert ratio == pytest.approx(draw(config, 0, 2, one.id).snr_db, abs=0.01)
+        assert ratio == pytest.approx(plan_augmentation(config, 0, 2, one.id).snr_db, abs=0.01)
 
 
 def test_a_speed_that_leaves_too_few_frames_is_not_applied(rows):
     one = utterance(rows[0])
-    make = augmenter(AugmentConfig(speeds=(1.5,)))
-    assert len(make(one, 0)) == pytest.approx(one.num_frames / 1.5, abs=2)
-    tight = replace(one, least=one.num_frames)
-    assert len(make(tight, 0)) == make.frames(tight, 0) == one.num_frames
+    augment = augmenter(AugmentConfig(speeds=(1.5,)))
+    assert len(augment(one, 0)) == pytest.approx(one.num_frames / 1.5, abs=2)
+    tight = replace(one, min_frames=one.num_frames)
+    assert len(augment(tight, 0)) == augment.frames(tight, 0) == one.num_frames
 
 
-def test_the_spectrogram_is_varied_as_before(tmp_path, rows):
+def test_stored_spectrograms_are_augmented_by_spec_augment(tmp_path, rows):
     stored = stored_row(tmp_path, rows[0])
     config = AugmentConfig(speed=0.1, warp=0.1, freq_masks=2, time_masks=2, gain_db=2)
-    rng = draw(config, 3, 4, stored["id"]).masks()
-    want = spec_augment(read_matrix(stored["feats"]), FILL, config, rng, 1)
-    np.testing.assert_array_equal(augmenter(config, seed=3)(utterance(stored), 4), want)
+    rng = plan_augmentation(config, 3, 4, stored["id"]).spectrogram_rng()
+    expected = spec_augment(read_matrix(stored["feats"]), FILL, config, rng, 1)
+    np.testing.assert_array_equal(augmenter(config, seed=3)(utterance(stored), 4), expected)
 
 
-def test_stored_features_serve_the_utterances_that_draw_nothing(tmp_path, rows, shared_data):
+def test_stored_features_are_used_for_utterances_without_noise(tmp_path, rows, shared_data):
     row = {**rows[0], "feats": "stored"}
-    make = replace(augmenter(AugmentConfig(noise="n"), shared_data), read=lambda ref: np.zeros((5, 161), np.float32))
+    augment = replace(augmenter(AugmentConfig(noise="n"), shared_data), read=lambda ref: np.zeros((5, 161), np.float32))
     for epoch in range(12):
-        noisy = draw(make.config, 0, epoch, row["id"]).snr_db is not None
-        assert make(utterance(row), epoch).any() == noisy
+        noisy = plan_augmentation(augment.config, 0, epoch, row["id"]).snr_db is not None
+        assert augment(utterance(row), epoch).any() == noisy
 
 
-def test_without_a_recording(tmp_path):
-    make = augmenter(AugmentConfig(shift_ms=5))
-    with pytest.raises(BadUtterance, match="no-audio: its row has no audio_filepath"):
-        make(Utterance("a", "stored", 10), 0)
+def test_a_missing_recording_is_reported(tmp_path):
+    augment = augmenter(AugmentConfig(shift_ms=5))
+    with pytest.raises(BadUtterance, match="no-audio: the row has no audio_filepath"):
+        augment(Utterance("a", "stored", 10), 0)
     with pytest.raises(BadUtterance, match="no-audio"):
-        make.plain(Utterance("a"))
+        augment.unaugmented(Utterance("a"))
 
 
-def test_frames_without_a_duration_are_close(rows):
-    make = augmenter(AugmentConfig(speeds=(0.5, 0.9, 1.1, 2.0)))
+def test_frames_without_a_duration_are_off_by_at_most_one(rows):
+    augment = augmenter(AugmentConfig(speeds=(0.5, 0.9, 1.1, 2.0)))
     for row in rows:
         if "offset" in row:
             continue
-        bare = replace(utterance(row), recording=Recording(row["audio_filepath"]))
-        assert abs(make.frames(bare, 0) - len(make(bare, 0))) <= 1
+        without_feats = replace(utterance(row), recording=Recording(row["audio_filepath"]))
+        assert abs(augment.frames(without_feats, 0) - len(augment(without_feats, 0))) <= 1
 
 
 @pytest.mark.parametrize("size", [320, 321, 480])
-def test_the_shortest_that_has_a_frame(tmp_path, size, shared_data):
+def test_the_shortest_recordings_with_a_frame(tmp_path, size, shared_data):
     soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(size), 16000)
     row = {"id": "a", "audio_filepath": str(tmp_path / "a.wav"), "duration": size / 16000}
-    make = augmenter(replace(ALL, noise_share=1, rir_share=1, speeds=(1.0,)), shared_data)
+    augment = augmenter(replace(ALL, noise_share=1, rir_share=1, speeds=(1.0,)), shared_data)
     for epoch in range(10):
-        x = make(utterance(row), epoch)
-        assert x.shape == (make.frames(utterance(row), epoch), 161)
+        x = augment(utterance(row), epoch)
+        assert x.shape == (augment.frames(utterance(row), epoch), 161)
         assert np.isfinite(x).all()
 
 
-def test_one_sample_is_too_short_and_silence_is_no_trouble(tmp_path, shared_data):
+def test_one_sample_is_too_short_and_silence_gives_finite_features(tmp_path, shared_data):
     soundfile.write(tmp_path / "a.wav", np.zeros(1), 16000)
     soundfile.write(tmp_path / "b.wav", np.zeros(9000), 16000)
-    make = augmenter(replace(ALL, noise_share=1, rir_share=1), shared_data)
+    augment = augmenter(replace(ALL, noise_share=1, rir_share=1), shared_data)
     with pytest.raises(BadUtterance, match="too-short"):
-        make(utterance({"id": "a", "audio_filepath": str(tmp_path / "a.wav"), "duration": 1 / 16000}), 0)
-    silent = make(utterance({"id": "b", "audio_filepath": str(tmp_path / "b.wav"), "duration": 9000 / 16000}), 0)
+        augment(utterance({"id": "a", "audio_filepath": str(tmp_path / "a.wav"), "duration": 1 / 16000}), 0)
+    silent = augment(utterance({"id": "b", "audio_filepath": str(tmp_path / "b.wav"), "duration": 9000 / 16000}), 0)
     assert np.isfinite(silent).all()
 
 
-def test_a_broken_noise_costs_no_utterance(tmp_path, rows, shared_data):
+def test_an_unreadable_noise_recording_costs_no_utterance(tmp_path, rows, shared_data):
     path = tmp_path / "n.wav"
     soundfile.write(path, np.ones(16000), 16000)
-    bank = open_pool([{"id": "n", "audio_filepath": str(path)}], "noise")
+    pool = open_pool([{"id": "n", "audio_filepath": str(path)}], "noise")
     path.unlink()
-    make = replace(augmenter(AugmentConfig()), config=AugmentConfig(noise="n", noise_share=1), noise=bank)
+    augment = replace(augmenter(AugmentConfig()), config=AugmentConfig(noise="n", noise_share=1), noise=pool)
     one = utterance(rows[0])
-    np.testing.assert_array_equal(make(one, 0), make.plain(one))
-    make(one, 1)
-    assert bank.failed == {str(path): f"missing-audio: no file {path}"}
+    np.testing.assert_array_equal(augment(one, 0), augment.unaugmented(one))
+    augment(one, 1)
+    assert pool.failures == {str(path): f"missing-audio: no file {path}"}

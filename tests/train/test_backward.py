@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ds2cli.train.backward import OUT_OF_MEMORY, lacks_memory
-from ds2cli.train.batches import halves
+from ds2cli.train.backward import OUT_OF_MEMORY, is_out_of_memory
+from ds2cli.train.batches import halve_batch
 
 TESTS = Path(__file__).parents[1]
 
@@ -32,61 +32,66 @@ def assert_same(found, expected):
 
 
 @pytest.mark.parametrize("where", ["forward", "backward"])
-def test_a_batch_that_memory_does_not_hold_counts_as_its_halves(distributed_cases, where):
-    whole, other = distributed_cases.batch(40, 33, 21, 12, 9), distributed_cases.batch(30, 22)
-    member = distributed_cases.Member(double=True)
-    # both batches before it are computed again, and the gradients of the first time are forgotten
+def test_a_batch_too_large_for_memory_is_computed_in_halves(distributed_cases, where):
+    whole, other = distributed_cases.make_batch(40, 33, 21, 12, 9), distributed_cases.make_batch(30, 22)
+    # batches before it are computed again, without the gradients of the first pass
     for batches in ([whole], [other, whole], [whole, other]):
-        member = distributed_cases.Member(double=True)
-        steps = [n for batch in batches for n in ([batch] if batch is other else halves(batch))]
-        expected = distributed_cases.Member(double=True).gradients(steps)
-        distributed_cases.lacks(member.model, 1, where, rows=5)
-        found = member.gradients(batches)
+        process = distributed_cases.TrainingProcess(double=True)
+        steps = [n for batch in batches for n in ([batch] if batch is other else halve_batch(batch))]
+        expected = distributed_cases.TrainingProcess(double=True).gradients(steps)
+        distributed_cases.run_out_of_memory(process.model, 1, where, rows=5)
+        found = process.gradients(batches)
         assert_same(found, expected)
-        assert found[2][2] == 1 and member.out == {}
+        assert found[2][2] == 1 and process.skipped == {}
 
 
-def test_as_often_as_it_takes(distributed_cases):
-    whole = distributed_cases.batch(40, 33, 21, 12, 9)
-    first, second = halves(whole)
-    expected = distributed_cases.Member(double=True).gradients([*halves(halves(first)[0]), halves(first)[1], second])
-    member = distributed_cases.Member(double=True)
-    distributed_cases.lacks(member.model, 3, rows=2, at_least=True)
-    found = member.gradients([whole])
+def test_a_batch_is_halved_until_it_fits(distributed_cases):
+    whole = distributed_cases.make_batch(40, 33, 21, 12, 9)
+    first, second = halve_batch(whole)
+    expected = distributed_cases.TrainingProcess(double=True).gradients(
+        [*halve_batch(halve_batch(first)[0]), halve_batch(first)[1], second]
+    )
+    process = distributed_cases.TrainingProcess(double=True)
+    distributed_cases.run_out_of_memory(process.model, 3, rows=2, at_least=True)
+    found = process.gradients([whole])
     assert_same(found, expected)
     assert found[2][2] == 3
 
 
-def test_an_utterance_too_large_alone_is_named_and_left_out(distributed_cases):
-    member = distributed_cases.Member(double=True)
-    distributed_cases.lacks(member.model, 99, frames=40)
-    found = member.gradients([distributed_cases.batch(40, 21), distributed_cases.batch(33, 12)])
+def test_an_utterance_too_large_on_its_own_is_left_out_by_name(distributed_cases):
+    process = distributed_cases.TrainingProcess(double=True)
+    distributed_cases.run_out_of_memory(process.model, 99, frames=40)
+    found = process.gradients([distributed_cases.make_batch(40, 21), distributed_cases.make_batch(33, 12)])
     assert_same(
         found,
-        distributed_cases.Member(double=True).gradients([distributed_cases.batch(21), distributed_cases.batch(33, 12)]),
+        distributed_cases.TrainingProcess(double=True).gradients(
+            [distributed_cases.make_batch(21), distributed_cases.make_batch(33, 12)]
+        ),
     )
-    assert member.out == {"40": OUT_OF_MEMORY} and found[2][1] == 3
+    assert process.skipped == {"40": OUT_OF_MEMORY} and found[2][1] == 3
 
 
-def test_another_error_is_an_error(distributed_cases):
-    member = distributed_cases.Member()
-    member.model.rnns[0].register_forward_hook(lambda *_: 1 / 0)
+def test_other_errors_are_raised(distributed_cases):
+    process = distributed_cases.TrainingProcess()
+    process.model.rnns[0].register_forward_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        member.gradients([distributed_cases.batch(21)])
-    assert not lacks_memory(RuntimeError("could not create a primitive descriptor")) and lacks_memory(MemoryError())
-    assert lacks_memory(RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED"))
+        process.gradients([distributed_cases.make_batch(21)])
+    assert not is_out_of_memory(RuntimeError("could not create a primitive descriptor")) and is_out_of_memory(
+        MemoryError()
+    )
+    assert is_out_of_memory(RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED"))
 
 
-def test_a_step_that_is_not_taken_leaves_no_running_statistics(distributed_cases):
-    member = distributed_cases.Member()
-    before = {name: value.clone() for name, value in member.model.named_buffers()}
-    spoiled = distributed_cases.batch(21, 12)
-    spoiled.feats[0, 3] = torch.inf
-    costs = member.backward([spoiled], seed=1)
-    assert costs.spoiled
-    after = dict(member.model.named_buffers())
+def test_the_running_statistics_of_a_step_that_is_not_taken_can_be_restored(distributed_cases):
+    process = distributed_cases.TrainingProcess()
+    before = {name: value.clone() for name, value in process.model.named_buffers()}
+    batch = distributed_cases.make_batch(21, 12)
+    batch.feats[0, 3] = torch.inf
+    sums = process.backward([batch], seed=1)
+    assert sums.non_finite
+    after = dict(process.model.named_buffers())
     assert not all(torch.equal(after[name], before[name]) for name in before)
-    member.backward.undo()
+    process.backward.restore_statistics()
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
@@ -97,36 +102,37 @@ import torch, distributed_cases
 from ds2cli.config.model import ModelConfig
 
 wide = ModelConfig(channels=(64,), kernels=(3,), strides=(1,), rnn_layers=1, rnn_size=64, dropout=0.0)
-member = distributed_cases.Member(config=wide)
-member.gradients([distributed_cases.batch(12)])
-seen = []
-member.model.register_forward_hook(lambda _model, given, _made: seen.append(len(given[1])))
-batch = distributed_cases.batch(*range(3_000, 3_016))
-now = int(next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1]) << 10
+process = distributed_cases.TrainingProcess(config=wide)
+process.gradients([distributed_cases.make_batch(12)])
+piece_sizes = []
+process.model.register_forward_hook(lambda _model, inputs, _outputs: piece_sizes.append(len(inputs[1])))
+batch = distributed_cases.make_batch(*range(3_000, 3_016))
+virtual = int(next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1]) << 10
 before = resource.getrlimit(resource.RLIMIT_AS)
-resource.setrlimit(resource.RLIMIT_AS, (now + (int(sys.argv[2]) << 20), before[1]))
-found = member.gradients([batch])
-last = seen[-int(found[2][2]) - 1 :]
-member.gradients([distributed_cases.batch(30_000, 12)])
+resource.setrlimit(resource.RLIMIT_AS, (virtual + (int(sys.argv[2]) << 20), before[1]))
+found = process.gradients([batch])
+last = piece_sizes[-int(found[2][2]) - 1 :]
+process.gradients([distributed_cases.make_batch(30_000, 12)])
 resource.setrlimit(resource.RLIMIT_AS, before)
-other = distributed_cases.Member(config=wide)
-other.gradients([distributed_cases.batch(12)])
-parts, at = [], 0
+other = distributed_cases.TrainingProcess(config=wide)
+other.gradients([distributed_cases.make_batch(12)])
+parts, start = [], 0
 for rows in last:
-    lengths = [3_015 - i for i in range(at, at + rows)]
-    parts.append(distributed_cases.batch(*lengths))
-    at += rows
+    lengths = [3_015 - i for i in range(start, start + rows)]
+    parts.append(distributed_cases.make_batch(*lengths))
+    start += rows
 expected = other.gradients(parts)
-away = max(float((a - expected[0][n]).abs().max() / expected[0][n].abs().max()) for n, a in found[0].items())
-print(json.dumps({"pieces": found[2][2] + 1, "sizes": last, "away": away, "counted": found[2][1], "huge": member.out}))
+deviation = max(float((a - expected[0][n]).abs().max() / expected[0][n].abs().max()) for n, a in found[0].items())
+result = {"pieces": found[2][2] + 1, "sizes": last, "counted": found[2][1], "skipped": process.skipped}
+print(json.dumps({**result, "deviation": deviation}))
 """
 
 
-def test_memory_that_is_really_out_cuts_the_batch():
+def test_a_real_memory_limit_halves_the_batch():
     command = [sys.executable, "-c", LIMITED, str(TESTS), "160"]
     env = {**os.environ, "PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["pieces"] == len(found["sizes"]) > 1 and sum(found["sizes"]) == found["counted"] == 16
-    assert found["away"] < 1e-4 and found["huge"] == {"30000": OUT_OF_MEMORY}
+    assert found["deviation"] < 1e-4 and found["skipped"] == {"30000": OUT_OF_MEMORY}

@@ -17,8 +17,8 @@ VOCAB = Vocab((BLANK, " ", "a", "b"))
 CONFIG = ModelConfig(channels=(8,), kernels=(5,), strides=(2,), rnn_layers=1, rnn_size=8)
 
 
-class Alone(ProcessGroup):
-    """A process of a group that keeps its own counts."""
+class UnsummedGroup(ProcessGroup):
+    """A process whose counts are not added to those of others."""
 
     def all_reduce(self, flat):
         return flat
@@ -31,31 +31,31 @@ def test_the_counts_of_the_processes_add_up_to_those_of_one():
     arrays = {f"u{i}": rng.normal(size=(10 + i, 5)).astype(np.float32) for i in range(5)}
     dev = [Utterance(name, name, len(x), np.zeros(0, np.int32), "a b ab") for name, x in arrays.items()]
 
-    def plain(utterance):
+    def dev_features(utterance):
         return arrays[utterance.feats]
 
-    *whole, texts, _ = count_greedy_errors(trained, dev, plain)
-    assert whole[0].total == 15 and whole[1].total == 30
+    *expected, texts, _ = count_greedy_errors(trained, dev, dev_features)
+    assert expected[0].total == 15 and expected[1].total == 30
     for size in (2, 7):
-        parts = [count_greedy_errors(trained, dev, plain, Alone(rank, size)) for rank in range(size)]
-        assert [sum((p[i] for p in parts), Counts()) for i in (0, 1)] == whole
+        parts = [count_greedy_errors(trained, dev, dev_features, UnsummedGroup(rank, size)) for rank in range(size)]
+        assert [sum((p[i] for p in parts), Counts()) for i in (0, 1)] == expected
         assert {k: v for *_, part, _ in parts for k, v in part.items()} == texts and set(texts) == set(arrays)
-    assert count_greedy_errors(trained, [], plain) == (Counts(), Counts(), {}, {})
+    assert count_greedy_errors(trained, [], dev_features) == (Counts(), Counts(), {}, {})
 
 
-def test_what_cannot_be_read_is_left_out_and_named():
+def test_unreadable_utterances_are_named_and_count_as_deletions():
     trained = TrainedModel(DeepSpeech2(CONFIG, 4, 5).eval(), VOCAB, {"hop_ms": 10.0}, 0.02, {})
-    dev = [Utterance(name, name, 9, np.zeros(0, np.int32), "a b") for name in ("here", "gone", "there")]
+    dev = [Utterance(name, name, 9, np.zeros(0, np.int32), "a b") for name in ("here", "missing", "there")]
 
-    def plain(utterance):
-        if utterance.id == "gone":
+    def dev_features(utterance):
+        if utterance.id == "missing":
             raise BadUtterance("missing-audio", "no such file")
         return np.zeros((9, 5), np.float32)
 
-    by_word, _, texts, lost = count_greedy_errors(trained, dev, plain)
+    by_word, _, texts, skipped = count_greedy_errors(trained, dev, dev_features)
     assert (
         by_word.total == 6
         and by_word.dels >= 2
         and set(texts) == {"here", "there"}
-        and lost == {"gone": "missing-audio"}
+        and skipped == {"missing": "missing-audio"}
     )

@@ -5,48 +5,48 @@ import torch
 from torch import nn
 
 from ds2cli.config.optim import OptimConfig
-from ds2cli.train.optim import Average, build, precision, rate, step
+from ds2cli.train.optim import WeightAverage, build_optimizer, learning_rate, resolve_precision, take_optimizer_step
 
 
-def at(progress, epoch=0, divisions=0, **settings):
-    return rate(progress, epoch, divisions, OptimConfig(**{"lr": 1.0, "warmup": 0.0, **settings}))
+def rate(progress, epoch=0, divisions=0, **settings):
+    return learning_rate(progress, epoch, divisions, OptimConfig(**{"lr": 1.0, "warmup": 0.0, **settings}))
 
 
 @pytest.mark.parametrize(
     ("progress", "expected"), [(0.0, 0.0), (0.05, 0.5), (0.1, 1.0), (0.55, 0.5), (1.0, 0.0), (1.2, 0.0)]
 )
 def test_the_rate_rises_and_falls_to_zero(progress, expected):
-    assert at(progress, warmup=0.1) == pytest.approx(expected)
+    assert rate(progress, warmup=0.1) == pytest.approx(expected)
 
 
-def test_no_warm_up_and_a_curved_fall():
-    assert at(0.0) == 1.0
-    assert at(0.5, power=2.0) == pytest.approx(0.25)
-    assert at(1.0, warmup=1.0) == 1.0
+def test_no_warm_up_and_a_curved_decay():
+    assert rate(0.0) == 1.0
+    assert rate(0.5, power=2.0) == pytest.approx(0.25)
+    assert rate(1.0, warmup=1.0) == 1.0
 
 
-def test_the_papers_rate_is_divided_each_epoch():
-    rates = [at(0.5, epoch, schedule="epoch", lr=6e-4) for epoch in range(20)]
+def test_the_rate_of_the_paper_is_divided_in_each_epoch():
+    rates = [rate(0.5, epoch, schedule="epoch", lr=6e-4) for epoch in range(20)]
     assert rates == pytest.approx([6e-4 / 1.2**epoch for epoch in range(20)])
-    assert at(0.05, 1, schedule="epoch", warmup=0.1) == pytest.approx(0.5), "the warm-up comes first"
+    assert rate(0.05, 1, schedule="epoch", warmup=0.1) == pytest.approx(0.5), "the warm-up comes first"
 
 
-def test_half_a_cosine_a_plateau_and_no_change():
-    assert [at(p, schedule="cosine") for p in (0.0, 0.5, 1.0)] == pytest.approx([1.0, 0.5, 0.0])
-    assert at(0.2, schedule="cosine", warmup=0.2) == pytest.approx(1.0)
-    assert at(0.9, 7, 3, schedule="plateau", lr_divisor=2.0) == 1 / 8
-    assert at(0.9, 7, 3, schedule="constant") == 1.0
+def test_the_cosine_plateau_and_constant_schedules():
+    assert [rate(p, schedule="cosine") for p in (0.0, 0.5, 1.0)] == pytest.approx([1.0, 0.5, 0.0])
+    assert rate(0.2, schedule="cosine", warmup=0.2) == pytest.approx(1.0)
+    assert rate(0.9, 7, 3, schedule="plateau", lr_divisor=2.0) == 1 / 8
+    assert rate(0.9, 7, 3, schedule="constant") == 1.0
 
 
-def test_nesterovs_momentum_as_in_its_formula():
-    """v <- mu v + g; w <- w - rate (g + mu v), and decay that does not go through v."""
+def test_nesterov_momentum_follows_its_formula():
+    """v <- mu v + g; w <- w - rate (g + mu v), with weight decay that does not enter v."""
     weight = nn.Linear(1, 1, bias=False)
     nn.init.constant_(weight.weight, 1.0)
-    optimizer = build(weight, OptimConfig(method="sgd", momentum=0.9, weight_decay=0.1))
+    optimizer = build_optimizer(weight, OptimConfig(method="sgd", momentum=0.9, weight_decay=0.1))
     w, v = 1.0, 0.0
     for gradient, lr in [(1.0, 0.1), (-2.0, 0.1), (0.5, 0.05)]:
         weight.weight.grad = torch.full((1, 1), gradient)
-        step(optimizer, lr)
+        take_optimizer_step(optimizer, lr)
         v = 0.9 * v + gradient
         w = w * (1 - lr * 0.1) - lr * (gradient + 0.9 * v)
         assert float(weight.weight.detach()) == pytest.approx(w, rel=1e-5)
@@ -55,47 +55,47 @@ def test_nesterovs_momentum_as_in_its_formula():
 CPU = torch.device("cpu")
 
 
-def test_precision_is_what_was_asked_for():
-    assert precision("bfloat16", CPU) == torch.bfloat16 and precision("float32", CPU) == torch.float32
+def test_a_named_precision_is_used():
+    assert resolve_precision("bfloat16", CPU) == torch.bfloat16 and resolve_precision("float32", CPU) == torch.float32
 
 
 @pytest.mark.parametrize(("one_dnn", "supported"), [(True, True), (True, False), (False, True)])
-def test_auto_takes_bfloat16_only_where_one_dnn_has_it(monkeypatch, one_dnn, supported):
+def test_auto_is_bfloat16_only_if_one_dnn_supports_it(monkeypatch, one_dnn, supported):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: one_dnn)
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported, raising=False)
-    assert (precision("auto", CPU) == torch.bfloat16) is (one_dnn and supported)
+    assert (resolve_precision("auto", CPU) == torch.bfloat16) is (one_dnn and supported)
 
 
 def test_only_matrices_decay():
     model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
-    groups = build(model, OptimConfig(weight_decay=0.5)).param_groups
+    groups = build_optimizer(model, OptimConfig(weight_decay=0.5)).param_groups
     assert [len(g["params"]) for g in groups] == [1, 3]
     assert [g["weight_decay"] for g in groups] == [0.5, 0.0]
 
 
-def test_the_average_starts_quickly_and_then_moves_slowly():
+def test_the_average_moves_quickly_at_first_and_then_slowly():
     model = nn.BatchNorm1d(1)
-    average = Average(model, 0.9)
+    average = WeightAverage(model, 0.9)
     nn.init.constant_(model.weight, 11.0)
     average.update(model, 1)
-    assert float(average.state["weight"]) == pytest.approx(1 + 0.9 * 10)
+    assert float(average.tensors["weight"]) == pytest.approx(1 + 0.9 * 10)
     average.update(model, 1000)
-    assert float(average.state["weight"]) == pytest.approx(10 + 0.1 * 1)
-    assert int(average.state["num_batches_tracked"]) == 0
+    assert float(average.tensors["weight"]) == pytest.approx(10 + 0.1 * 1)
+    assert int(average.tensors["num_batches_tracked"]) == 0
 
 
-def test_without_memory_nothing_is_copied():
+def test_without_decay_nothing_is_copied():
     model = nn.Linear(2, 2)
-    average = Average(model, 0.0)
+    average = WeightAverage(model, 0.0)
     average.update(model, 1)
     average.load(model.state_dict())
-    assert average.state == {}
+    assert average.tensors == {}
 
 
-def test_a_loaded_average_goes_on():
+def test_a_loaded_average_resumes():
     model = nn.Linear(2, 2)
-    first, second = Average(model, 0.99), Average(model, 0.99)
+    first, second = WeightAverage(model, 0.99), WeightAverage(model, 0.99)
     nn.init.zeros_(model.weight)
     first.update(model, 5)
-    second.load(first.state)
-    assert torch.equal(first.state["weight"], second.state["weight"])
+    second.load(first.tensors)
+    assert torch.equal(first.tensors["weight"], second.tensors["weight"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ds2cli.config.augment import AugmentConfig
-from ds2cli.train.spec_augment import spec_augment, stretched
+from ds2cli.train.spec_augment import spec_augment, stretch
 
 FILL = np.full(40, 100.0, np.float32)
 
@@ -14,7 +14,7 @@ def ramp(frames=30, bins=40):
     return (np.arange(frames)[:, None] + np.arange(bins) / 1000).astype(np.float32)
 
 
-def test_nothing_asked_for_changes_nothing_and_copies():
+def test_without_settings_the_spectrogram_is_copied_unchanged():
     x = ramp()
     x.flags.writeable = False
     y = spec_augment(x, FILL, AugmentConfig(), np.random.default_rng(0), 1)
@@ -23,26 +23,26 @@ def test_nothing_asked_for_changes_nothing_and_copies():
 
 @pytest.mark.parametrize("speed", [0.9, 1.1, 1.25])
 def test_speed_shortens_the_time_axis_and_raises_frequencies(speed):
-    y = stretched(ramp(), speed, speed)
+    y = stretch(ramp(), speed, speed)
     assert y.shape == (round(30 / speed), 40)
     t = min(len(y) - 1, 12)
     assert y[t, 20] == pytest.approx(min(t * speed, 29) + 20 / speed / 1000, abs=1e-3)
 
 
-def test_ends_are_held():
-    assert stretched(ramp(), 1.0, 0.5)[3, 39] == pytest.approx(3 + 0.039, abs=1e-4)
-    assert stretched(ramp(frames=1), 0.9, 1.0).shape == (1, 40)
+def test_values_beyond_the_ends_repeat_the_ends():
+    assert stretch(ramp(), 1.0, 0.5)[3, 39] == pytest.approx(3 + 0.039, abs=1e-4)
+    assert stretch(ramp(frames=1), 0.9, 1.0).shape == (1, 40)
 
 
-def test_a_stretched_tone_is_where_the_faster_recording_has_it():
+def test_a_stretched_tone_has_the_frequency_of_the_faster_recording():
     from ds2cli.config.featurize import SpectrogramConfig
     from ds2cli.feats.spectrogram import log_power
 
     def tone(hertz):
         return log_power(np.sin(2 * np.pi * hertz * np.arange(8000) / 16000).astype(np.float32), SpectrogramConfig())
 
-    made = stretched(tone(1000), 1.2, 1.2)
-    assert abs(int(made[20].argmax()) - int(tone(1200)[20].argmax())) <= 1
+    result = stretch(tone(1000), 1.2, 1.2)
+    assert abs(int(result[20].argmax()) - int(tone(1200)[20].argmax())) <= 1
 
 
 def test_a_speed_that_leaves_too_few_frames_is_not_applied():
@@ -51,41 +51,41 @@ def test_a_speed_that_leaves_too_few_frames_is_not_applied():
     assert min(lengths) == 30 and max(lengths) > 30
 
 
-def test_masks_have_at_most_their_width_and_the_mean():
+def test_masks_have_at_most_their_width_and_the_fill_value():
     config = AugmentConfig(freq_masks=1, freq_width=5, time_masks=1, time_width=50)
-    widths, stretches = set(), set()
+    freq_widths, time_widths = set(), set()
     for i in range(200):
         masked = spec_augment(ramp(), FILL, config, np.random.default_rng(i), 1) == 100.0
-        widths.add(int(masked.all(0).sum()))
-        stretches.add(int(masked.all(1).sum()))
-    assert widths == set(range(6))
-    assert stretches == set(range(7)), "at most a fifth of 30 frames"
+        freq_widths.add(int(masked.all(0).sum()))
+        time_widths.add(int(masked.all(1).sum()))
+    assert freq_widths == set(range(6))
+    assert time_widths == set(range(7)), "at most a fifth of 30 frames"
 
 
-def test_gain_moves_all_bins_alike_within_its_range():
-    moved = set()
+def test_gain_changes_all_bins_equally_within_its_range():
+    gains = set()
     for i in range(50):
         y = spec_augment(ramp(), FILL, AugmentConfig(gain_db=6), np.random.default_rng(i), 1)
         assert np.ptp(y - ramp()) < 1e-5
-        moved.add(float((y - ramp())[0, 0]))
-    assert -6 * np.log(10) / 10 <= min(moved) < -1 and 1 < max(moved) <= 6 * np.log(10) / 10
+        gains.add(float((y - ramp())[0, 0]))
+    assert -6 * np.log(10) / 10 <= min(gains) < -1 and 1 < max(gains) <= 6 * np.log(10) / 10
 
 
-def test_gain_is_that_of_the_samples():
+def test_gain_equals_that_of_the_samples():
     from dataclasses import replace
 
     from ds2cli.config.featurize import SpectrogramConfig
     from ds2cli.feats.spectrogram import log_power
 
     x = np.random.default_rng(0).standard_normal(4000).astype(np.float32)
-    plain = log_power(x)
-    made = spec_augment(plain, FILL, AugmentConfig(gain_db=6), np.random.default_rng(3), 1)
-    decibels = float((made - plain).mean()) * 10 / np.log(10)
+    original = log_power(x)
+    result = spec_augment(original, FILL, AugmentConfig(gain_db=6), np.random.default_rng(3), 1)
+    decibels = float((result - original).mean()) * 10 / np.log(10)
     louder = log_power(x, replace(SpectrogramConfig(), level_db=-20 + decibels))
-    np.testing.assert_allclose(made, louder, atol=1e-4)
+    np.testing.assert_allclose(result, louder, atol=1e-4)
 
 
-def test_one_seed_one_result():
+def test_the_same_seed_gives_the_same_result():
     config = AugmentConfig(speed=0.1, warp=0.1, freq_masks=2, time_masks=2)
     a, b, c = (spec_augment(ramp(), FILL, config, np.random.default_rng(seed), 1) for seed in (3, 3, 4))
     assert np.array_equal(a, b) and (a.shape != c.shape or not np.array_equal(a, c))
