@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Build KenLM's lmplz, build_binary and query: utils/install_kenlm.sh [BIN-DIR]   (default: tools/kenlm/bin of this folder)
-# The source is the `kenlm` distribution of the Python package index. Needs a C++ compiler, cmake, zlib and Boost: on Debian and Ubuntu what
-# is missing is installed (as root), elsewhere one line names it. About three minutes on one core; JOBS=4 uses four. Running it again does nothing.
+# Build KenLM's lmplz, build_binary and query: utils/install_kenlm.sh [BIN-DIR]   (default: tools/kenlm/bin of this repository)
+# The source is the `kenlm` distribution on PyPI. Needs a C++ compiler, cmake, zlib and Boost: on Debian and Ubuntu, missing packages are
+# installed (as root); elsewhere they are listed. Takes about three minutes on one core; JOBS=4 uses four. Does nothing if already installed.
 set -euo pipefail
-help="usage: $0 [BIN-DIR]   (builds lmplz, build_binary and query of KenLM; JOBS=N compiles with N processes, PYTHON=… picks the interpreter with pip)"
+help="usage: $0 [BIN-DIR]   (build KenLM's lmplz, build_binary and query; JOBS=N compiles with N processes, PYTHON=… selects a Python with pip)"
 case ${1:-} in
   -h | --help) echo "$help"; exit 0 ;;
   -*) echo "$help" >&2; exit 2 ;;
@@ -13,15 +13,15 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 bin=${1:-$root/tools/kenlm/bin}
 programs=(lmplz build_binary query)
 
-whole=yes
-for p in "${programs[@]}"; do [[ -x $bin/$p ]] || whole=no; done
-if [[ $whole == yes ]]; then echo "KenLM is already in $bin" >&2; exit 0; fi
+installed=yes
+for p in "${programs[@]}"; do [[ -x $bin/$p ]] || installed=no; done
+if [[ $installed == yes ]]; then echo "KenLM is already in $bin" >&2; exit 0; fi
 
 python=${PYTHON:-}
 for candidate in "$root/.venv/bin/python" python3; do
   if [[ -z $python ]] && "$candidate" -m pip --version > /dev/null 2>&1; then python=$candidate; fi
 done
-[[ -n $python ]] || { echo "$0: no python with pip (fix: make install, or PYTHON=/path/to/python $0)" >&2; exit 1; }
+[[ -n $python ]] || { echo "$0: no Python with pip found (fix: make install, or PYTHON=/path/to/python $0)" >&2; exit 1; }
 
 missing=()
 command -v c++ > /dev/null || missing+=(g++)
@@ -35,7 +35,7 @@ has_header boost/thread.hpp || missing+=(libboost-thread-dev)
 has_header boost/test/unit_test.hpp || missing+=(libboost-test-dev)
 if ((${#missing[@]})); then
   if ! command -v apt-get > /dev/null; then
-    echo "$0: missing (Debian names): ${missing[*]} (install them with your package manager, then run this again)" >&2; exit 1
+    echo "$0: missing packages (Debian names): ${missing[*]} (install them with your package manager, then run this again)" >&2; exit 1
   elif [[ $(id -u) != 0 ]]; then
     echo "$0: missing Debian packages (fix: sudo apt-get install -y --no-install-recommends ${missing[*]})" >&2; exit 1
   fi
@@ -48,10 +48,10 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 fail() { echo "$0: $1 failed, last lines of its log:" >&2; tail -n 20 "$work/log" >&2; exit 1; }
-echo "building KenLM $version in $work (about three minutes on one core)" >&2
+echo "building KenLM $version in $work: about three minutes on one core" >&2
 "$python" -m pip download -q --no-deps --no-binary kenlm -d "$work" "kenlm==$version" > "$work/log" 2>&1 || fail "pip download kenlm==$version"
 tar -xzf "$work/kenlm-$version.tar.gz" -C "$work"
-# CMake 4 refuses projects that ask for a CMake before 3.5 unless told so; two of the distribution's folders do.
+# CMake 4 refuses projects that require a version below 3.5, as two folders of the distribution do, unless this policy is set.
 cmake -S "$work/kenlm-$version" -B "$work/build" -DCMAKE_BUILD_TYPE=Release -DCMAKE_POLICY_VERSION_MINIMUM=3.5 \
   -DENABLE_INTERPOLATE=OFF > "$work/log" 2>&1 || fail cmake
 cmake --build "$work/build" -j "${JOBS:-1}" --target "${programs[@]}" > "$work/log" 2>&1 || fail "the compiler"

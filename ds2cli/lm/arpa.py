@@ -103,10 +103,10 @@ def lines(model: Arpa) -> Iterator[str]:
             part = slice(low, low + _CHUNK)
             ids = section.ids[part]
             backoffs = section.log10_backoff[part] if n < model.order else np.empty(0, dtype=np.float32)
-            room = int((starts[ids + 1] - starts[ids]).sum()) + len(ids) * (n + 64) if longest > 64 else 0
-            out = np.empty(room or len(ids) * (n * longest + 64), dtype=np.uint8)
-            size = kernels.format_section(letters, starts, ids, section.log10_prob[part], backoffs, out)
-            yield out[:size].tobytes().decode()
+            size = int((starts[ids + 1] - starts[ids]).sum()) + len(ids) * (n + 64) if longest > 64 else 0
+            out = np.empty(size or len(ids) * (n * longest + 64), dtype=np.uint8)
+            written = kernels.format_section(letters, starts, ids, section.log10_prob[part], backoffs, out)
+            yield out[:written].tobytes().decode()
     yield "\n\\end\\\n"
 
 
@@ -133,11 +133,11 @@ def _header(path: str, raw: bytes, complete: bool = True) -> tuple[list[int], in
         )
     announced: list[int] = []
     at = start.end()
-    while found := re.compile(rb"\s*ngram[ \t]+(\d+)[ \t]*=[ \t]*(\d+)[ \t\r]*(?=\n)").match(raw, at):
-        if int(found[1]) != len(announced) + 1:
-            raise DataError(f"{path}:{_line_number(raw, found.start(1))}: expected `ngram {len(announced) + 1}=COUNT`")
-        announced.append(int(found[2]))
-        at = found.end()
+    while header := re.compile(rb"\s*ngram[ \t]+(\d+)[ \t]*=[ \t]*(\d+)[ \t\r]*(?=\n)").match(raw, at):
+        if int(header[1]) != len(announced) + 1:
+            raise DataError(f"{path}:{_line_number(raw, header.start(1))}: expected `ngram {len(announced) + 1}=COUNT`")
+        announced.append(int(header[2]))
+        at = header.end()
     if not announced or announced[0] == 0:
         raise DataError(f"{path}:{_line_number(raw, at)}: expected lines `ngram 1=COUNT` with a count above 0")
     if complete and sum(announced) > len(raw) // 4:
@@ -148,14 +148,14 @@ def _header(path: str, raw: bytes, complete: bool = True) -> tuple[list[int], in
 
 
 def _section_start(path: str, raw: bytes, at: int, n: int) -> int:
-    found = re.compile(rb"\s*\\(\d+)-grams:[ \t\r]*\n").match(raw, at)
-    if found is None or int(found[1]) != n:
+    title = re.compile(rb"\s*\\(\d+)-grams:[ \t\r]*\n").match(raw, at)
+    if title is None or int(title[1]) != n:
         skip = re.compile(rb"\s*").match(raw, at)
         at = skip.end() if skip else at
         raise DataError(
             f"{path}:{_line_number(raw, at)}: expected \\{n}-grams:, got {_line(raw, at)!r} (is the file complete?)"
         )
-    return found.end()
+    return title.end()
 
 
 def _line_number(raw: bytes, at: int) -> int:

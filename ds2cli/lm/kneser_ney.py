@@ -73,11 +73,11 @@ def compute_discounts(order: int, n1: int, n2: int, n3: int, n4: int) -> Discoun
         if n[j - 1] == 0:
             return Discounts(FALLBACK_DISCOUNTS, f"no {order}-gram has adjusted count {j}")
     y = np.float32(n1) / np.float32(n1 + 2.0 * n2)
-    amounts = [np.float32(j) - np.float32(j + 1) * y * np.float32(n[j]) / np.float32(n[j - 1]) for j in (1, 2, 3)]
-    for j, amount in enumerate(amounts, start=1):
-        if not 0.0 <= amount <= j:
-            return Discounts(FALLBACK_DISCOUNTS, f"D{j} of {order}-grams would be {amount:.3f}")
-    return Discounts((float(amounts[0]), float(amounts[1]), float(amounts[2])))
+    values = [np.float32(j) - np.float32(j + 1) * y * np.float32(n[j]) / np.float32(n[j - 1]) for j in (1, 2, 3)]
+    for j, value in enumerate(values, start=1):
+        if not 0.0 <= value <= j:
+            return Discounts(FALLBACK_DISCOUNTS, f"D{j} of {order}-grams would be {value:.3f}")
+    return Discounts((float(values[0]), float(values[1]), float(values[2])))
 
 
 def _adjusted_counts(grams: NgramCounts, longer: NgramCounts) -> NDArray[np.int64]:

@@ -28,7 +28,7 @@ class Vocab:
     characters when all symbols are single characters.
     A unit that is not a symbol is encoded by its characters, so every text of known characters can be encoded. Each
     word has exactly one encoding. In the training texts it consists of bigrams (the isomorphism of §3.6) unless
-    `min_count` excludes some; in other words, letters take the place of unseen bigrams.
+    `min_count` excludes some; words outside the training texts may need letters instead of unseen bigrams.
     """
 
     symbols: tuple[str, ...]

@@ -17,13 +17,13 @@ def test_manifest_plain_text_and_gzip_give_the_same_model(ds2, jsonl, tmp_path, 
     rows = jsonl(tmp_path / "a.jsonl", [{"id": "u1", "text": "So am I."}, {"id": "u2", "text": "so are you"}])
     with gzip.open(tmp_path / "b.txt.gz", "wt", encoding="utf-8", newline="") as f:
         f.write("Are you… so?\r\n\r\n")
-    parts, whole = tmp_path / "parts.arpa", tmp_path / "whole.arpa.gz"
-    done = ds2("lm", rows, tmp_path / "b.txt.gz", parts, "--estimator", estimator)
+    joined, direct = tmp_path / "joined.arpa", tmp_path / "direct.arpa.gz"
+    done = ds2("lm", rows, tmp_path / "b.txt.gz", joined, "--estimator", estimator)
     assert done.returncode == 0, done.stderr
-    assert ds2("lm", "-", whole, "--estimator", estimator, stdin=TEXT).returncode == 0
-    assert parts.read_bytes() == gzip.decompress(whole.read_bytes())
-    assert arpa.read(str(parts)).counts == [8, 10, 9]
-    made_by = tomllib.loads((tmp_path / "parts.arpa.config.toml").read_text())["made_by"]
+    assert ds2("lm", "-", direct, "--estimator", estimator, stdin=TEXT).returncode == 0
+    assert joined.read_bytes() == gzip.decompress(direct.read_bytes())
+    assert arpa.read(str(joined)).counts == [8, 10, 9]
+    made_by = tomllib.loads((tmp_path / "joined.arpa.config.toml").read_text())["made_by"]
     assert (made_by["estimator"], made_by["ngrams"], made_by["kept"]) == (estimator, [8, 10, 9], 3)
     assert "3 in = 3 kept + 0 dropped" in done.stderr
     assert done.stderr.count("using 0.5 1 1.5") == 1
@@ -115,10 +115,10 @@ TOKENS = "<blank>\n<space>\n" + "\n".join("aeimorsuy") + "\n"
 
 
 def test_the_word_estimate_is_optional(ds2, tmp_path):
-    made = [tmp_path / f"{i}.arpa" for i in (1, 2, 3)]
-    for out, words in zip(made, (["lm"], ["lm", "estimate"], ["lm", "--order", "3"]), strict=True):
+    outputs = [tmp_path / f"{i}.arpa" for i in (1, 2, 3)]
+    for out, words in zip(outputs, (["lm"], ["lm", "estimate"], ["lm", "--order", "3"]), strict=True):
         assert ds2(*words, "-", out, "--estimator", "own", stdin=TEXT).returncode == 0
-    assert len({out.read_bytes() for out in made}) == 1
+    assert len({out.read_bytes() for out in outputs}) == 1
 
 
 def test_help(ds2):

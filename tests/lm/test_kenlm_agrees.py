@@ -249,7 +249,7 @@ def test_more_added_entries_than_kenlm_has_buckets_for(tmp_path):
 def test_binaries_built_by_kenlm(kenlm, shared_data, capfd, name):
     path = shared_data.parent / "peers" / "data" / name
     if not path.is_file():
-        pytest.skip(f"no {name} beside the recordings")
+        pytest.skip(f"no {name} next to the recordings")
     lm = NgramLm.load(str(path))
     rng = random.Random(3)
     weights = [1 / (i + 10) for i in range(len(lm.words))]
@@ -260,7 +260,7 @@ def test_binaries_built_by_kenlm(kenlm, shared_data, capfd, name):
 def test_an_arpa_and_its_binary(shared_data):
     folder = shared_data.parent / "peers" / "data"
     if not (folder / "word3.arpa.gz").is_file():
-        pytest.skip("no word3.arpa.gz beside the recordings")
+        pytest.skip("no word3.arpa.gz next to the recordings")
     text, binary = NgramLm.load(str(folder / "word3.arpa.gz")), NgramLm.load(str(folder / "word3.bin"))
     np.testing.assert_array_equal(text.tables.data, binary.tables.data)
     np.testing.assert_array_equal(text.model.words_utf8, binary.model.words_utf8)

@@ -62,13 +62,13 @@ def reference(text, order, prune):
         for gram, count in counts[n].items():
             left = sum(longer[1:] == gram for longer in counts[n + 1]) if n < order else count
             adjusted[n][gram] = count if gram[0] == "<s>" else left
-    amounts = [(0.0, 0.0, 0.0)]
+    discounts = [(0.0, 0.0, 0.0)]
     for n in range(1, order + 1):
         if not adjusted[n]:
-            amounts.append(FALLBACK_DISCOUNTS)
+            discounts.append(FALLBACK_DISCOUNTS)
             continue
         seen = Counter(adjusted[n].values())
-        amounts.append(compute_discounts(n, *_counts_of_counts(seen, n, order, text, counts, adjusted)).values)
+        discounts.append(compute_discounts(n, *_counts_of_counts(seen, n, order, text, counts, adjusted)).values)
     kept = [[], *([g for g in counts[n] if n == 1 or counts[n][g] > prune[n - 1]] for n in range(1, order + 1))]
     vocabulary = [*kept[1], ("<unk>",)]
     p = {(): 1 / len(vocabulary)}
@@ -76,14 +76,14 @@ def reference(text, order, prune):
     for n in range(1, order + 1):
         total, free = defaultdict(float), defaultdict(float)
         for gram, a in adjusted[n].items():
-            d = (0.0, *amounts[n])[min(a, 3)]
+            d = (0.0, *discounts[n])[min(a, 3)]
             total[gram[:-1]] += a
             free[gram[:-1]] += d if n == 1 or counts[n][gram] > prune[n - 1] else a
         for h in total:
             backoff[h] = free[h] / total[h]
         for gram in kept[n] + ([("<unk>",)] if n == 1 else []):
             a = adjusted[n][gram]
-            d = (0.0, *amounts[n])[min(a, 3)]
+            d = (0.0, *discounts[n])[min(a, 3)]
             p[gram] = (a - d) / total[gram[:-1]] + backoff[gram[:-1]] * p[gram[1:]]
     return {g: (p[g], backoff.get(g, 1.0)) for n in range(1, order + 1) for g in p if len(g) == n}
 

@@ -100,7 +100,7 @@ def test_an_ngram_whose_suffix_is_not_listed(models):
     # an n-gram that is not listed cannot be a context
     keep_trigrams = ~(trigrams.ids[:, :2] == removed).all(axis=1)
     assert keep.sum() == len(keep) - 1
-    cut = Arpa(
+    pruned = Arpa(
         first.words,
         [
             first.sections[0],
@@ -108,7 +108,7 @@ def test_an_ngram_whose_suffix_is_not_listed(models):
             Section(*(a[keep_trigrams] for a in vars(trigrams).values())),
         ],
     )
-    mixed = mix([cut, models[1]], np.array([0.5, 0.5]))
+    mixed = mix([pruned, models[1]], np.array([0.5, 0.5]))
     assert tuple(first.words[i] for i in removed) in table(mixed)
     assert all(total == pytest.approx(1, abs=2e-5) for total in context_sums(mixed).values())
 

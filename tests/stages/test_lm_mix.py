@@ -33,9 +33,11 @@ def test_mixture_with_tuned_weights(sources, tmp_path):
     assert both.perplexity < min(first.perplexity, second.perplexity)
     assert (first.oov_percent, second.oov_percent, both.oov_percent) == (50.0, 25.0, 12.5)
     assert (ledger.kept, ledger.dropped, ledger.bad) == (3, 1, 0)
-    made = NgramLm.load(str(to))
-    assert made.counts == mixed.counts
-    assert perplexity.measure(made, [d.split() for d in DEV]).including_oov == pytest.approx(both.perplexity, rel=1e-5)
+    written = NgramLm.load(str(to))
+    assert written.counts == mixed.counts
+    assert perplexity.measure(written, [d.split() for d in DEV]).including_oov == pytest.approx(
+        both.perplexity, rel=1e-5
+    )
     # other weights are worse
     for w in (0.2, 0.8):
         other = lm_mix.run(MixConfig(dev=str(tmp_path / "dev")), sources, [w, 1 - w], Ledger(), to)
