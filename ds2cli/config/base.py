@@ -23,8 +23,8 @@ PRESETS = Path(__file__).parents[1] / "presets"
 MADE_BY = "made_by"
 """Table of a saved config that records the command and the version; ignored when the file is read back."""
 
-
 TYPE_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "text in quotes"}
+"""The types of settings as error messages name them."""
 
 
 def setting(default: Any = MISSING, *, help: str, min: float | None = None, max: float | None = None) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from ds2cli.config.base import Config, StageConfig, bounds_text, without_none
 
 TYPE_NAMES = {bool: "true or false", int: "integer", float: "number", str: "text"}
+"""The types of settings as comments and tables name them."""
 
 
 def ordered_fields(config_type: type[Config]) -> list[Any]:

@@ -132,9 +132,9 @@ def test_full_device_is_reported_in_one_line(args):
 @pytest.mark.parametrize(
     "command, code, message",
     [
-        ("data sort <&-", 3, "ds2: standard input is closed (fix: name a file, or < FILE)"),
-        ("data sort - OUT <&-", 3, "ds2: standard input is closed (fix: name a file, or < FILE)"),
-        ("lm - OUT.arpa <&-", 3, "ds2: standard input is closed (fix: name a file, or < FILE)"),
+        ("data sort <&-", 3, "ds2: standard input is closed (name a file, or redirect one: < FILE)"),
+        ("data sort - OUT <&-", 3, "ds2: standard input is closed (name a file, or redirect one: < FILE)"),
+        ("lm - OUT.arpa <&-", 3, "ds2: standard input is closed (name a file, or redirect one: < FILE)"),
         ("data sort IN >&-", 3, "ds2: the output cannot be written: bad file descriptor"),
         ("--version >&-", 3, "ds2: the output cannot be written: bad file descriptor"),
         ("data sort IN OUT 2>&-", 0, ""),

@@ -20,11 +20,16 @@ Exp = Annotated[str, typer.Argument(metavar="EXP", help="Experiment folder writt
 
 def _waive_arguments(ctx: typer.Context, requested: bool) -> bool:
     """Let `--print-config` run without the positional arguments, as --help does."""
-    required = [p for p in ctx.command.params if p.param_type_name == "argument" and p.required]
+
+    def require(required: bool) -> None:
+        for argument in arguments:
+            argument.required = required
+
+    arguments = [p for p in ctx.command.params if p.param_type_name == "argument" and p.required]
     if requested:
-        for argument in required:
-            argument.required = False
-            ctx.call_on_close(lambda argument=argument: setattr(argument, "required", True))
+        require(False)
+        # the command object may run again in this process
+        ctx.call_on_close(lambda: require(True))
     return requested
 
 
@@ -42,7 +47,7 @@ _PrintConfig = Annotated[
         "--print-config",
         is_eager=True,
         callback=_waive_arguments,
-        help="Print the resolved settings, explained, as TOML for --config, and exit.",
+        help="Print the resolved settings with their help, as TOML that --config reads, and exit.",
     ),
 ]
 
