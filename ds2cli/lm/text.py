@@ -39,7 +39,7 @@ def tokenize(line: str, unit: Unit, vocab: Vocab | None = None) -> list[str]:
 def symbol_to_token(symbol: str) -> str:
     """A character or an output symbol as it is written in a language model.
 
-    >>> token_of(" ")
+    >>> symbol_to_token(" ")
     '<space>'
     """
     return symbol.replace(" ", SPACE)
