@@ -7,7 +7,7 @@ SMALL = ["--epochs", "3", "--batch-s", "5", "--set", "model.channels=[16]", "--s
 SMALL += ["--set", "model.strides=[2]", "--set", "model.rnn_layers=1", "--set", "model.rnn_size=16"]
 
 
-def test_a_plan_is_what_the_training_then_takes(ds2, toy, tmp_path, jsonl):
+def test_the_estimate_matches_the_training(ds2, toy, tmp_path, jsonl):
     both = [toy / "train.jsonl", "--dev", toy / "dev.jsonl", *SMALL]
     done = ds2("plan", *both, "--json")
     assert done.returncode == 0, done.stderr
@@ -20,20 +20,20 @@ def test_a_plan_is_what_the_training_then_takes(ds2, toy, tmp_path, jsonl):
     frames = sum(row["num_frames"] for row in jsonl(toy / "train.jsonl"))
     assert abs(plan["hours"] - frames / 100 / 3600) < 0.01
     largest = max((tmp_path / "exp" / name).stat().st_size for name in ("best.safetensors", "last.pt"))
-    whole = sum(p.stat().st_size for p in (tmp_path / "exp").iterdir() if p.suffix in (".pt", ".safetensors"))
-    assert whole <= plan["disk_mb"] * 2**20 + 2 * 10**5 and plan["disk_mb"] * 2**20 < 3 * whole + largest
+    total = sum(p.stat().st_size for p in (tmp_path / "exp").iterdir() if p.suffix in (".pt", ".safetensors"))
+    assert total <= plan["disk_mb"] * 2**20 + 2 * 10**5 and plan["disk_mb"] * 2**20 < 3 * total + largest
     assert plan["memory_mb"] > 50 and plan["minutes"] >= 0 and plan["seconds_a_step"] > 0
     assert not list(tmp_path.glob("*.pt"))
 
 
-def test_a_plan_for_a_person_and_with_a_limit_of_time(ds2, toy):
+def test_the_estimate_as_text_with_a_time_limit(ds2, toy):
     done = ds2("plan", toy / "train.jsonl", *SMALL, "--minutes", "0.01", "--set", "optim.method=sgd")
     assert done.returncode == 0, done.stderr
-    said = dict(line.split(None, 1) for line in done.stdout.replace("longest batch", "longest").splitlines())
-    assert list(said) == ["data", "network", "steps", "longest", "time", "memory", "disk"]
-    assert re.match(r"[\d.]+ s, [\d.]+ s a pass", said["time"]) and said["data"].startswith("48 utterances")
+    lines = dict(line.split(None, 1) for line in done.stdout.replace("longest batch", "longest").splitlines())
+    assert list(lines) == ["data", "network", "steps", "longest", "time", "memory", "disk"]
+    assert re.match(r"[\d.]+ s, [\d.]+ s per epoch", lines["time"]) and lines["data"].startswith("48 utterances")
 
 
-def test_what_the_training_would_refuse_the_plan_refuses(ds2, toy):
+def test_settings_that_a_training_refuses_are_refused(ds2, toy):
     done = ds2("plan", toy / "train.jsonl", "--early-stop", "2")
     assert done.returncode == 2 and "--dev DEV" in done.stderr

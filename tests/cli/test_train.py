@@ -41,7 +41,7 @@ def test_train_then_emit(ds2, toy, tmp_path, conf, jsonl):
     }  # fmt: skip
     assert ds2(*train, "--fresh").returncode == 0
     again = ds2(*train[:5], "--config", exp / "config.toml")
-    assert again.returncode == 0 and "epoch 1/2" not in again.stderr, "its own settings go on, they do not start anew"
+    assert again.returncode == 0 and "epoch 1/2" not in again.stderr, "EXP/config.toml resumes and does not start over"
     again = ds2(*train, "--set", "model.rnn_size=8")
     assert (
         again.returncode == 2 and "model.rnn_size was 16, is 8" in again.stderr and len(again.stderr.splitlines()) == 2
@@ -49,29 +49,29 @@ def test_train_then_emit(ds2, toy, tmp_path, conf, jsonl):
     assert tomllib.loads((exp / "config.toml").read_text())["model"]["rnn_size"] == 16
     (exp / "best.safetensors").rename(exp / "kept.safetensors")
     again = ds2(*train)
-    assert again.returncode == 3 and "best.safetensors: is not there, and the training is over" in again.stderr
+    assert again.returncode == 3 and "best.safetensors: missing, although the training is complete" in again.stderr
     (exp / "kept.safetensors").rename(exp / "best.safetensors")
     made = ds2("emit", exp, toy / "dev.jsonl", "-", "--dir", tmp_path / "e")
     assert made.returncode == 0, made.stderr
     assert made.stdout.count('"num_steps"') == 8 and (tmp_path / "e" / "emissions.ark").is_file()
 
 
-def test_without_the_native_library_torchs_loss_is_used_and_said_so_once(ds2, toy, tmp_path, conf, monkeypatch):
+def test_without_the_native_library_torchs_loss_is_used_with_one_warning(ds2, toy, tmp_path, conf, monkeypatch):
     monkeypatch.setenv("DS2_NATIVE_LIB", str(tmp_path / "none.so"))
     exp = tmp_path / "exp"
     train = ["train", toy / "train.jsonl", exp, "--config", conf, "--epochs", "1"]
     done = ds2(*train)
     assert done.returncode == 0, done.stderr
-    (said,) = [line for line in done.stderr.splitlines() if "CTC" in line]
-    assert said.startswith("warning: train: torch's CTC loss is used, slower: ") and "make native" in said
+    (warning,) = [line for line in done.stderr.splitlines() if "CTC" in line]
+    assert warning.startswith("warning: train: using torch's CTC loss, which is slower: ") and "make native" in warning
     done = ds2(*train, "--ctc", "torch", "--epochs", "2")
-    assert done.returncode == 0 and "CTC" not in done.stderr, "another loss is no other training"
+    assert done.returncode == 0 and "CTC" not in done.stderr, "a training may resume with the other implementation"
     assert tomllib.loads((exp / "config.toml").read_text())["ctc"] == "torch"
     assert "expected one of native, torch, got 'warp'" in ds2(*train, "--ctc", "warp").stderr
 
 
 @pytest.mark.parametrize(("number", "nproc"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
-def test_a_signal_to_all_processes_ends_after_the_step_and_the_same_command_goes_on(
+def test_a_signal_stops_all_processes_after_the_step_and_the_same_command_resumes(
     ds2, toy, tmp_path, conf, jsonl, number, nproc
 ):
     exp = tmp_path / "exp"
@@ -83,9 +83,9 @@ def test_a_signal_to_all_processes_ends_after_the_step_and_the_same_command_goes
     while not (exp / "train.jsonl").is_file() and time.monotonic() < until:
         time.sleep(0.1)
     os.killpg(process.pid, number)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
-    assert said.splitlines()[-1] == ("train: interrupted, last.pt is written; the same command goes on from there")
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 130, log
+    assert log.splitlines()[-1] == "train: interrupted; last.pt is written and the same command resumes from it"
     before = jsonl(exp / "train.jsonl")
     done = ds2(*arguments[:-1], str(before[-1]["epoch"] + 1))
     assert done.returncode == 0, done.stderr
@@ -93,16 +93,16 @@ def test_a_signal_to_all_processes_ends_after_the_step_and_the_same_command_goes
 
 
 @pytest.mark.parametrize(
-    ("rows", "status", "said"),
+    ("rows", "status", "message"),
     [
         ([{"id": "a", "text": "x"}], 3, "neither feats nor audio_filepath"),
         ([{"id": "a", "text": "x", "feats": "none.ark:3", "num_frames": 3}], 3, "no utterance can be used"),
         ([], 3, "no utterance can be used"),
     ],
 )
-def test_a_mistake_is_one_sentence(ds2, tmp_path, jsonl, rows, status, said):
+def test_a_mistake_is_one_error_line(ds2, tmp_path, jsonl, rows, status, message):
     done = ds2("train", jsonl(tmp_path / "rows.jsonl", rows), tmp_path / "exp")
-    assert done.returncode == status and said in done.stderr
+    assert done.returncode == status and message in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -110,6 +110,6 @@ def test_a_manifest_is_not_overwritten_by_the_training(ds2, toy, tmp_path):
     manifest = tmp_path / "train.jsonl"
     manifest.write_text((toy / "train.jsonl").read_text())
     done = ds2("train", "train.jsonl", ".", cwd=tmp_path)
-    assert done.returncode == 2 and "train.jsonl: the training would write its own file there" in done.stderr
+    assert done.returncode == 2 and "train.jsonl: the training would overwrite this manifest" in done.stderr
     assert manifest.read_text() == (toy / "train.jsonl").read_text() and len(list(tmp_path.iterdir())) == 1
     assert ds2("train", manifest, "").returncode == 2

@@ -5,21 +5,23 @@ from ds2cli.config.base import build
 from ds2cli.errors import UsageError
 
 
-def test_nothing_is_asked_for_by_default():
+def test_augmentation_is_off_by_default():
     assert not AugmentConfig().needs_audio
 
 
-@pytest.mark.parametrize("asked", [{"noise": "n.jsonl"}, {"rir": "r.jsonl"}, {"speeds": [0.9, 1.0]}, {"shift_ms": 5}])
-def test_what_needs_the_recording(asked):
-    assert build(AugmentConfig, ("x", asked)).needs_audio
+@pytest.mark.parametrize(
+    "settings", [{"noise": "n.jsonl"}, {"rir": "r.jsonl"}, {"speeds": [0.9, 1.0]}, {"shift_ms": 5}]
+)
+def test_settings_that_need_the_recording(settings):
+    assert build(AugmentConfig, ("x", settings)).needs_audio
 
 
-def test_what_does_not():
+def test_settings_that_work_on_stored_features():
     assert not AugmentConfig(speed=0.1, warp=0.1, freq_masks=2, time_masks=2, gain_db=6).needs_audio
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("settings", "message"),
     [
         ({"snr_low": 20, "snr_high": 10}, "snr_low 20 is above snr_high 10"),
         ({"speeds": []}, "speeds is empty"),
@@ -28,6 +30,6 @@ def test_what_does_not():
         ({"snr": 10}, "did you mean"),
     ],
 )
-def test_contradictions_are_one_line(wrong, said):
-    with pytest.raises(UsageError, match=said):
-        build(AugmentConfig, ("conf.toml", wrong))
+def test_wrong_settings_are_one_error_line(settings, message):
+    with pytest.raises(UsageError, match=message):
+        build(AugmentConfig, ("conf.toml", settings))

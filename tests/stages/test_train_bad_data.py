@@ -1,4 +1,4 @@
-"""Data and files that would end other trainings, or spoil them unseen."""
+"""Damaged data and files cost as little as possible, and are reported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.stages import train
 from ds2cli.train import data as train_data
 from ds2cli.train.checkpoint_files import LOG
-from ds2cli.train.state_file import LAST, dump_state, load_state
+from ds2cli.train.events import Epoch
+from ds2cli.train.resume import LAST, dump_checkpoint, load_checkpoint
 
 FEATURES = SpectrogramConfig().features()
 SMALL = {
@@ -40,27 +41,27 @@ def dev(toy):
 
 def prepared(rows, dev, exp, ledger=None, **changed):
     config = build(TrainConfig, ("test", SMALL), ("changed", changed))
-    return train_data.prepare(config, rows, dev, str(exp), FEATURES, ledger or Ledger())
+    return train_data.prepare_job(config, rows, dev, str(exp), FEATURES, ledger or Ledger())
 
 
-def epochs_of(job, exp):
-    return [e for e in train.run(job, str(exp)) if isinstance(e, dict)]
+def rows_of(job, exp):
+    return [e.to_row() for e in train.run(job, str(exp)) if isinstance(e, Epoch)]
 
 
-@pytest.mark.parametrize("odd", [math.nan, math.inf, 3e38])
-def test_features_that_are_no_log_powers_spoil_nothing_but_themselves(rows, dev, tmp_path, odd):
+@pytest.mark.parametrize("value", [math.nan, math.inf, 3e38])
+def test_values_that_are_not_log_powers_do_not_affect_the_rest(rows, dev, tmp_path, value):
     feats = np.full((60, 20), -9.0, np.float32)
-    feats[3, 4] = odd
-    with ArkWriter(tmp_path / "odd.ark") as ark:
+    feats[3, 4] = value
+    with ArkWriter(tmp_path / "damaged.ark") as ark:
         rows[5] = {**rows[5], "feats": ark.write(rows[5]["id"], feats), "num_frames": 60, "text": "a b"}
     job = prepared(rows, dev, tmp_path / "exp")
     assert np.isfinite(job.mean).all() and job.std.min() > 0.1 and job.std.max() < 100
-    (row,) = epochs_of(job, tmp_path / "exp")
+    (row,) = rows_of(job, tmp_path / "exp")
     assert 0 < row["loss"] < 20
 
 
-def test_rows_of_another_number_of_bins_are_dropped(rows, dev, tmp_path):
-    with ArkWriter(tmp_path / "odd.ark") as ark:
+def test_rows_with_another_number_of_bins_are_dropped(rows, dev, tmp_path):
+    with ArkWriter(tmp_path / "damaged.ark") as ark:
         rows[5] = {**rows[5], "feats": ark.write(rows[5]["id"], np.zeros((60, 7), np.float32)), "text": "a b"}
     ledger = Ledger()
     job = prepared(rows, dev, tmp_path, ledger)
@@ -68,83 +69,84 @@ def test_rows_of_another_number_of_bins_are_dropped(rows, dev, tmp_path):
 
 
 @pytest.mark.parametrize("dev_texts", [None, "", " "])
-def test_a_dev_set_that_tests_nothing_is_refused(rows, dev, tmp_path, dev_texts):
+def test_a_dev_set_without_rows_or_texts_is_refused(rows, dev, tmp_path, dev_texts):
     dev = [] if dev_texts is None else [{**row, "text": dev_texts} for row in dev]
     with pytest.raises(DataError, match=r"the dev manifest has no rows|no dev utterance has a text"):
         prepared(rows, dev, tmp_path)
 
 
-def test_noise_and_rooms_are_mixed_into_what_is_trained_on(tmp_path, jsonl):
-    rng, spoken = np.random.default_rng(0), []
+def test_noise_and_reverberation_are_applied_to_the_training_set(tmp_path, jsonl):
+    rng, speech = np.random.default_rng(0), []
     for i in range(6):
         path = str(tmp_path / f"{i}.wav")
         soundfile.write(path, 0.1 * rng.standard_normal(16000), 16000)
-        spoken.append({"id": f"u{i}", "audio_filepath": path, "duration": 1.0, "text": "a b"})
-    # 8 kHz and two channels: neither noise nor room has to be like the utterances
+        speech.append({"id": f"u{i}", "audio_filepath": path, "duration": 1.0, "text": "a b"})
+    # 8 kHz and two channels: noise and impulse responses may differ from the utterances
     soundfile.write(tmp_path / "noise.wav", 0.1 * rng.standard_normal((8000, 2)), 8000)
     soundfile.write(tmp_path / "room.wav", [[0.0, 0.1], [1.0, 0.9], [0.5, 0.2]], 8000)
-    open_pools = {
+    manifests = {
         name: jsonl(tmp_path / f"{name}.jsonl", [{"id": "n", "audio_filepath": str(tmp_path / f"{name}.wav")}])
         for name in ("noise", "room")
     }
-    augment = {"noise": open_pools["noise"], "noise_share": 1.0, "rir": open_pools["room"], "rir_share": 1.0}
-    job = prepared(spoken, spoken[:2], tmp_path / "exp", augment=augment)
-    heard, plain = job.see(job.train[0], 0), job.plain(job.train[0])
-    assert heard.shape == plain.shape and not np.allclose(heard, plain)
-    assert not np.allclose(heard, job.see(job.train[0], 1)), "other noise in another epoch"
-    (row,) = epochs_of(job, tmp_path / "exp")
+    augment = {"noise": manifests["noise"], "noise_share": 1.0, "rir": manifests["room"], "rir_share": 1.0}
+    job = prepared(speech, speech[:2], tmp_path / "exp", augment=augment)
+    augmented, unaugmented = job.train_features(job.train[0], 0), job.dev_features(job.train[0])
+    assert augmented.shape == unaugmented.shape and not np.allclose(augmented, unaugmented)
+    assert not np.allclose(augmented, job.train_features(job.train[0], 1)), "other noise in another epoch"
+    (row,) = rows_of(job, tmp_path / "exp")
     assert row["loss"] > 0 and "skipped" not in row
 
 
-def test_an_epoch_in_which_nothing_counts_ends_the_run(rows, dev, tmp_path):
+def test_an_epoch_in_which_no_utterance_counts_ends_the_run(rows, dev, tmp_path):
     with pytest.raises(
-        Ds2Error, match=r"^train: nothing was learned in epoch \d: no utterance counted, last [^\n]*\(not-finite\)$"
+        Ds2Error,
+        match=r"^train: nothing was learned in epoch \d: every utterance was skipped, the last: [^\n]*\(not-finite\)$",
     ):
-        epochs_of(prepared(rows, dev, tmp_path, optim={"lr": 1e30, "clip": 0.0}, epochs=3), tmp_path)
+        rows_of(prepared(rows, dev, tmp_path, optim={"lr": 1e30, "clip": 0.0}, epochs=3), tmp_path)
 
 
-def test_float16_finds_its_scale_without_losing_a_step(rows, dev, tmp_path):
+def test_float16_finds_its_scale_without_skipping_a_step(rows, dev, tmp_path):
     events = list(train.run(prepared(rows, dev, tmp_path, precision="float16"), str(tmp_path)))
     losses = [e.loss for e in events if hasattr(e, "loss")]
     assert losses and all(map(math.isfinite, losses))
 
 
-def test_a_folder_is_of_one_training_at_a_time(rows, dev, tmp_path):
+def test_a_folder_is_locked_by_one_training(rows, dev, tmp_path):
     first = train.run(prepared(rows, dev, tmp_path), str(tmp_path))
-    with pytest.raises(UsageError, match="another ds2 train is at work there"):
+    with pytest.raises(UsageError, match="another ds2 train is running there"):
         train.run(prepared(rows, dev, tmp_path), str(tmp_path))
     next(first)
     first.close()
-    assert len(epochs_of(prepared(rows, dev, tmp_path), tmp_path)) == 1
+    assert len(rows_of(prepared(rows, dev, tmp_path), tmp_path)) == 1
 
 
 @pytest.fixture
 def trained(rows, dev, tmp_path):
-    epochs_of(prepared(rows, dev, tmp_path), tmp_path)
+    rows_of(prepared(rows, dev, tmp_path), tmp_path)
     return tmp_path
 
 
-def test_a_checkpoint_with_one_wrong_byte_is_refused(trained):
+def test_a_checkpoint_with_a_wrong_byte_is_refused(trained):
     data = bytearray((trained / LAST).read_bytes())
     data[len(data) // 2] ^= 1
     (trained / LAST).write_bytes(data)
     with pytest.raises(DataError, match=r"last.pt: not a checkpoint: it is damaged \(remove it, or give --fresh\)"):
-        load_state(trained)
+        load_checkpoint(trained)
 
 
-@pytest.mark.parametrize("odd", [
+@pytest.mark.parametrize("wrong", [
     {"at": [1]}, {"at": {"epoch": -5}}, {"at": {"epoch": "x"}}, {"config": 3}, {"features": 3}, {"optimizer": 3},
     {"average": 3},
 ])  # fmt: skip
-def test_a_checkpoint_of_something_else_is_one_line(trained, rows, dev, odd):
-    state = load_state(trained)
-    (trained / LAST).write_bytes(dump_state({**{k: v for k, v in state.items() if k != "format"}, **odd}))
+def test_a_checkpoint_with_wrong_entries_is_one_error_line(trained, rows, dev, wrong):
+    checkpoint = load_checkpoint(trained)
+    (trained / LAST).write_bytes(dump_checkpoint({**{k: v for k, v in checkpoint.items() if k != "format"}, **wrong}))
     with pytest.raises(DataError, match=r"^[^\n]*(last.pt|train.jsonl): [^\n]*$"):
-        epochs_of(prepared(rows, dev, trained, epochs=2), trained)
+        rows_of(prepared(rows, dev, trained, epochs=2), trained)
 
 
-@pytest.mark.parametrize("odd", [b"\xff\xfe\x00", b"[1]\n", b"{}\n", json.dumps("x").encode()])
-def test_a_log_of_something_else_is_one_line(trained, rows, dev, odd):
-    (trained / LOG).write_bytes(odd)
-    with pytest.raises(DataError, match=r"train.jsonl: not the rows of a training"):
-        epochs_of(prepared(rows, dev, trained, epochs=2), trained)
+@pytest.mark.parametrize("log", [b"\xff\xfe\x00", b"[1]\n", b"{}\n", json.dumps("x").encode()])
+def test_a_log_without_epochs_is_one_error_line(trained, rows, dev, log):
+    (trained / LOG).write_bytes(log)
+    with pytest.raises(DataError, match=r"train.jsonl: expected one row per epoch of a training"):
+        rows_of(prepared(rows, dev, trained, epochs=2), trained)

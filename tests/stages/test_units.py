@@ -1,4 +1,4 @@
-"""Bigrams and pieces from recordings to words: trained, kept, decoded with models of words and of symbols, aligned."""
+"""Bigrams and word pieces from training to words: stored, decoded with word and token models, aligned."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from ds2cli.lm import arpa, kneser_ney
 from ds2cli.lm.text import build_corpus
 from ds2cli.metrics.wer import Counts, count
 from ds2cli.nn.checkpoint import load_model
-from ds2cli.recognizer.decoder import build_search, resolve_settings
+from ds2cli.recognizer.decoder import build_beam_search, build_search, resolve_settings
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.stages import align, decode, train
 from ds2cli.stages.lm import load_vocab, make_tokenizer
 from ds2cli.text.normalize import normalize
 from ds2cli.text.vocab import PIECES, Vocab
 from ds2cli.train import data as train_data
-from ds2cli.train.state_file import LAST, dump_state, load_state
+from ds2cli.train.events import Epoch
+from ds2cli.train.resume import LAST, dump_checkpoint, load_checkpoint
 
 SMALL = {
     "epochs": 2, "batch_s": 8.0, "optim": {"lr": 0.01},
@@ -40,43 +41,41 @@ def rows(shared_data, tmp_path_factory):
     """Ten telephone prompts with their features."""
     folder = tmp_path_factory.mktemp("prompts")
     source = shared_data / "asterisk" / "en_US_f_Allison"
-    found = []
+    rows = []
     with ArkWriter(folder / "feats.ark") as ark:
         for line in sorted((source / "transcripts.tsv").read_text("utf-8").splitlines())[:10]:
             name, _, text = line.partition("\t")
             x = log_power(read(next(source.rglob(f"{name}.flac")))[0])
-            found.append({"id": name, "text": normalize(text), "feats": ark.write(name, x), "num_frames": len(x)})
-    return found
+            rows.append({"id": name, "text": normalize(text), "feats": ark.write(name, x), "num_frames": len(x)})
+    return rows
 
 
 def trained(rows, dev, exp, units, **changed):
     config = build(TrainConfig, ("test", SMALL), ("units", {"units": units}), ("changed", changed))
-    job = train_data.prepare(config, rows, dev, str(exp), SpectrogramConfig().features(), Ledger())
-    return job, [e for e in train.run(job, str(exp)) if isinstance(e, dict)]
+    job = train_data.prepare_job(config, rows, dev, str(exp), SpectrogramConfig().features(), Ledger())
+    return job, [e for e in train.run(job, str(exp)) if isinstance(e, Epoch)]
 
 
 def model_of(lines, path):
-    made, _ = kneser_ney.estimate(build_corpus(lines), 2, [0, 0], fallback=True)
-    path.write_text("".join(arpa.lines(made)), "utf-8")
+    model, _ = kneser_ney.estimate(build_corpus(lines), 2, [0, 0], fallback=True)
+    path.write_text("".join(arpa.lines(model)), "utf-8")
     return str(path)
 
 
 def decoded(rows, exp, lm):
-    config, experiment, ledger = DecodeConfig(lm=lm, beam=20, nbest=5, timestamps=True), Experiment(str(exp)), Ledger()
-    resolved, warned = resolve_settings(config, str(exp)), []
-    texts = [row["text"] for row in rows]
-    found = list(
-        decode.run(resolved, rows, ledger, experiment, build_search(resolved, experiment, warned.append, texts))
-    )
-    assert warned == [] and not ledger.rows and len(found) == len(rows)
-    return found
+    config = resolve_settings(DecodeConfig(lm=lm, beam=20, nbest=5, timestamps=True), str(exp))
+    experiment, ledger, warnings = Experiment(str(exp)), Ledger(), []
+    search = build_beam_search(config, experiment, warnings.append, [row["text"] for row in rows])
+    decoded_rows = list(decode.run(config, rows, ledger, experiment, search))
+    assert warnings == [] and not ledger.rows and len(decoded_rows) == len(rows)
+    return decoded_rows
 
 
 @pytest.mark.parametrize("kind", UNITS)
 def test_from_recordings_to_words(rows, tmp_path, kind):
     exp = tmp_path / "exp"
     job, epochs = trained(rows, rows[:4], exp, UNITS[kind])
-    assert len(epochs) == 2 and epochs[1]["loss"] < epochs[0]["loss"] and "dev_cer" in epochs[1]
+    assert len(epochs) == 2 and epochs[1].loss < epochs[0].loss and epochs[1].dev_cer is not None
     vocab = job.vocab
     assert (exp / PIECES).is_file() == (kind == "bpe")
     assert max(len(s) for s in vocab.symbols[1:]) > 1
@@ -84,7 +83,7 @@ def test_from_recordings_to_words(rows, tmp_path, kind):
     for row in rows:
         assert vocab.decode(labels[row["id"]]) == row["text"] and len(labels[row["id"]]) < len(row["text"])
 
-    # the weights know how texts are spelled, without the files beside them
+    # best.safetensors contains the symbols: the files next to it are not needed
     (exp / "tokens.txt").unlink()
     (exp / PIECES).unlink(missing_ok=True)
     experiment = Experiment(str(exp))
@@ -99,15 +98,15 @@ def test_from_recordings_to_words(rows, tmp_path, kind):
             assert [w["word"] for w in row["pred_words"]] == row["pred_text"].split()
             times = [t for w in row["pred_words"] for t in (w["start"], w["end"])]
             assert times == sorted(times)
-            found = [h["text"] for h in row["nbest"]]
-            assert found[0] == row["pred_text"] and len(set(found)) == len(found)
+            hypotheses = [h["text"] for h in row["nbest"]]
+            assert hypotheses[0] == row["pred_text"] and len(set(hypotheses)) == len(hypotheses)
     ledger = Ledger()
     for row in align.run(AlignConfig(), rows, ledger, experiment):
         assert [w["word"] for w in row["words"]] == row["text"].split()
     assert not ledger.rows
 
 
-def test_other_units_are_another_experiment(toy, tmp_path):
+def test_resuming_with_other_units_is_refused(toy, tmp_path):
     rows = list(manifest.read(str(toy / "train.jsonl")))
     trained(rows, None, tmp_path, {"kind": "bpe", "size": 9}, epochs=1)
     with pytest.raises(UsageError, match=r"units.kind was bpe, is bigram; units.size was 9, is None .*--fresh"):
@@ -115,31 +114,31 @@ def test_other_units_are_another_experiment(toy, tmp_path):
     with pytest.raises(UsageError, match=r"units.size: bpe needs the number"):
         trained(rows, None, tmp_path / "new", {"kind": "bpe"}, epochs=1)
     _, epochs = trained(rows, None, tmp_path, {"kind": "bpe", "size": 9}, epochs=2)
-    assert [row["epoch"] for row in epochs] == [2], "the same goes on"
+    assert [e.epoch for e in epochs] == [2], "the same units resume"
     trained(rows, None, tmp_path, {"kind": "bigram"}, epochs=1, fresh=True)
     assert not (tmp_path / PIECES).exists() and Vocab.load(tmp_path / "tokens.txt") == load_model(tmp_path).vocab
 
 
-def test_an_experiment_of_before_there_was_a_choice_goes_on_with_characters(toy, tmp_path):
+def test_a_checkpoint_from_before_the_setting_units_resumes_with_characters(toy, tmp_path):
     rows = list(manifest.read(str(toy / "train.jsonl")))
     trained(rows, None, tmp_path, {}, epochs=1)
-    state = load_state(tmp_path)
-    del state["config"]["units"]
-    (tmp_path / LAST).write_bytes(dump_state({k: v for k, v in state.items() if k != "format"}))
+    checkpoint = load_checkpoint(tmp_path)
+    del checkpoint["config"]["units"]
+    (tmp_path / LAST).write_bytes(dump_checkpoint({k: v for k, v in checkpoint.items() if k != "format"}))
     with pytest.raises(UsageError, match=r"units.kind was char, is bigram"):
         trained(rows, None, tmp_path, {"kind": "bigram"}, epochs=2)
     _, epochs = trained(rows, None, tmp_path, {}, epochs=2)
-    assert [row["epoch"] for row in epochs] == [2]
+    assert [e.epoch for e in epochs] == [2]
 
 
 @pytest.mark.parametrize("kind", ["bigram", "unigram"])
-def test_a_network_learns_to_write_them(toy, tmp_path, kind):
+def test_a_network_learns_longer_units(toy, tmp_path, kind):
     rows, dev = (list(manifest.read(str(toy / f"{name}.jsonl"))) for name in ("train", "dev"))
     units = {"kind": kind} | ({"size": 12} if kind == "unigram" else {})
     job, _ = trained(rows, dev, tmp_path, units, epochs=40, batch_s=2.0, model={"rnn_size": 48})
     assert any(len(s) > 1 for s in job.vocab.symbols[1:])
     experiment = Experiment(str(tmp_path))
     config = resolve_settings(DecodeConfig(greedy=True), str(tmp_path))
-    found = decode.run(config, rows, Ledger(), experiment, build_search(config, experiment))
-    errors = sum((count(row["text"], row["pred_text"]) for row in found), Counts())
+    decoded_rows = decode.run(config, rows, Ledger(), experiment, build_search(config, experiment))
+    errors = sum((count(row["text"], row["pred_text"]) for row in decoded_rows), Counts())
     assert errors.total == sum(len(row["text"]) for row in rows) and errors.rate < 15
