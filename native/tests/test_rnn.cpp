@@ -163,8 +163,8 @@ bool check(const Problem &p) {
     good = good && same(tight.h, packed(p, one.h, p.D)) && same(tight.dgates, packed(p, one.dgates, 1)) &&
            same(tight.drecurrent, one.drecurrent);
   }
-  const Run quick = run(p, gates, recurrent, dh, 2, DS2_BFLOAT16);
-  for (size_t i = 0; i < expected.size(); ++i) good = good && std::fabs(expected[i] - quick.h[i]) < 0.03 * largest;
+  const Run half = run(p, gates, recurrent, dh, 2, DS2_BFLOAT16);
+  for (size_t i = 0; i < expected.size(); ++i) good = good && std::fabs(expected[i] - half.h[i]) < 0.03 * largest;
   std::printf("%s %s D=%d T=%d N=%d H=%d: state %.1e, gate gradient %.1e, weight gradient %.1e\n", good ? "ok  " : "FAIL",
               kNames[p.cell], p.D, p.T, p.N, p.H, state, gate, weight);
   return good;
