@@ -1,4 +1,4 @@
-"""A training on recordings, and ways to watch and end it from outside."""
+"""Runs of `ds2 train` on recordings, watched and interrupted from outside."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import soundfile
 import torch
 
 from ds2cli.nn.checkpoint import load_model
-from ds2cli.train.state_file import load_state
+from ds2cli.train.resume import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
 CONF = """
@@ -40,11 +40,11 @@ WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 TIMES = ("seconds", "hours_per_hour", "waiting", "memory_mb")
 
 
-def manifests(shared_data, folder, size=60):
-    """Recordings of digits in two manifests, and settings of a small network."""
-    known = sorted((shared_data / "fsdd" / "recordings").glob("*.wav"))
-    random.Random(1).shuffle(known)
-    for name, files in (("train", known[:size]), ("dev", known[size : size + 4])):
+def write_data(shared_data, folder, size=60):
+    """Write manifests of spoken digits for training and dev, and the settings of a small network."""
+    recordings = sorted((shared_data / "fsdd" / "recordings").glob("*.wav"))
+    random.Random(1).shuffle(recordings)
+    for name, files in (("train", recordings[:size]), ("dev", recordings[size : size + 4])):
         with (folder / f"{name}.jsonl").open("w") as f:
             for path in sorted(files):
                 row = {
@@ -55,87 +55,87 @@ def manifests(shared_data, folder, size=60):
                 }
                 f.write(json.dumps(row) + "\n")
     (folder / "conf.toml").write_text(CONF.format(dropout=0.2))
-    (folder / "plain.toml").write_text(CONF.format(dropout=0.0))
+    (folder / "no_dropout.toml").write_text(CONF.format(dropout=0.0))
     return folder
 
 
 class Run:
-    """`ds2 train` in a session of its own, its words in a file."""
+    """`ds2 train` in a session of its own; stdout and stderr go to a file."""
 
     def __init__(self, folder, exp, *options, conf="conf.toml", launcher=("-m", "ds2cli"), environment=None):
-        self.exp, self.said_in = Path(exp), Path(f"{exp}.said.{time.monotonic_ns()}")
+        self.exp, self.output_file = Path(exp), Path(f"{exp}.log.{time.monotonic_ns()}")
         command = [sys.executable, *launcher, "train", folder / "train.jsonl", exp, "--dev", folder / "dev.jsonl"]
         command += ["--config", folder / conf, *options]
         env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(environment or {})}
-        with self.said_in.open("w") as f:
+        with self.output_file.open("w") as f:
             self.process = subprocess.Popen(
                 [*map(str, command)], env=env, stdout=f, stderr=f, start_new_session=True, cwd=folder
             )
         self.pid = self.process.pid
 
-    def said(self):
-        return self.said_in.read_text()
+    def output(self):
+        return self.output_file.read_text()
 
-    def end(self, timeout=120):
-        """Its exit status."""
+    def wait(self, timeout=120):
+        """Wait for the end; returns the exit status."""
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             os.killpg(self.pid, 9)
-            raise AssertionError(f"still running: {self.said()}") from None
+            raise AssertionError(f"still running: {self.output()}") from None
 
-    def until(self, what, timeout=120):
-        """Wait for `what()` to be true; false when the run ended before."""
-        stop = time.monotonic() + timeout
-        while not what():
+    def wait_until(self, condition, timeout=120):
+        """Wait until `condition()` is true; returns False when the run ends first."""
+        deadline = time.monotonic() + timeout
+        while not condition():
             if self.process.poll() is not None:
                 return False
-            if time.monotonic() > stop:
+            if time.monotonic() > deadline:
                 os.killpg(self.pid, 9)
-                raise AssertionError(f"waited in vain: {self.said()}")
+                raise AssertionError(f"timed out: {self.output()}")
             time.sleep(0.002)
         return True
 
-    def saved(self):
-        """Which last.pt there is."""
+    def checkpoint_inode(self):
+        """The inode of last.pt, which changes with each write; 0 without one."""
         try:
             return (self.exp / "last.pt").stat().st_ino
         except FileNotFoundError:
             return 0
 
-    def saves(self, number):
-        """Wait until last.pt was written so many times more."""
+    def wait_for_saves(self, number):
+        """Wait until last.pt is written `number` more times; returns False when the run ends first."""
         for _ in range(number):
-            now = self.saved()
-            if not self.until(lambda now=now: self.saved() != now):
+            inode = self.checkpoint_inode()
+            if not self.wait_until(lambda inode=inode: self.checkpoint_inode() != inode):
                 return False
         return True
 
 
-def finish(*given, **options):
-    """Run to the end; what was said."""
-    run = Run(*given, **options)
-    assert run.end(300) == 0, run.said()
-    return run.said()
+def run_to_end(*arguments, **options):
+    """Run a training to its end; returns its output."""
+    run = Run(*arguments, **options)
+    assert run.wait(300) == 0, run.output()
+    return run.output()
 
 
-def end_of(exp):
-    """All that a run has left, without what depends on the clock: tensors and rows by name."""
-    state = load_state(exp)
-    kept = {k: v for k, v in state["at"].items() if k not in ("elapsed_s", "seconds", "waited")}
+def final_state(exp):
+    """The tensors and rows of a finished run by name, without measured times."""
+    checkpoint = load_checkpoint(exp)
+    state = {k: v for k, v in checkpoint["at"].items() if k not in ("elapsed_s", "seconds", "waited")}
     rows = [json.loads(line) for line in (Path(exp) / "train.jsonl").read_text().splitlines()]
-    found = {"at": kept, "rows": [{k: v for k, v in row.items() if k not in TIMES} for row in rows]}
-    found |= {f"model {k}": v for k, v in state["model"].items()}
-    found |= {f"average {k}": v for k, v in state["average"].items()}
-    found |= {f"best {k}": v for k, v in load_model(exp).model.state_dict().items()}
-    for number, values in state["optimizer"]["state"].items():
-        found |= {f"optimizer {number} {k}": v for k, v in values.items()}
-    found["groups"] = state["optimizer"]["param_groups"]
-    return found
+    result = {"at": state, "rows": [{k: v for k, v in row.items() if k not in TIMES} for row in rows]}
+    result |= {f"model {k}": v for k, v in checkpoint["model"].items()}
+    result |= {f"average {k}": v for k, v in checkpoint["average"].items()}
+    result |= {f"best {k}": v for k, v in load_model(exp).model.state_dict().items()}
+    for number, values in checkpoint["optimizer"]["state"].items():
+        result |= {f"optimizer {number} {k}": v for k, v in values.items()}
+    result["groups"] = checkpoint["optimizer"]["param_groups"]
+    return result
 
 
-def assert_same_end(exp, other):
-    a, b = end_of(exp), end_of(other)
+def assert_same_result(exp, other):
+    a, b = final_state(exp), final_state(other)
     assert a.keys() == b.keys()
     assert sum(name.startswith("optimizer") for name in a) > 10
     differ = [
@@ -144,39 +144,39 @@ def assert_same_end(exp, other):
         if not (torch.equal(a[name], b[name]) if isinstance(a[name], torch.Tensor) else a[name] == b[name])
     ]
     assert not differ
-    assert not list(Path(exp).glob(".*")), "nothing half-written is left"
+    assert not list(Path(exp).glob(".*")), "partially written files are left"
 
 
-def alive(pid):
-    """Whether a process is there and no zombie."""
+def is_alive(pid):
+    """Whether a process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
 
 
-def below(pid):
-    """The processes that a process started, and those that they started."""
+def descendants(pid):
+    """All processes that a process started, directly or indirectly."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
         except (FileNotFoundError, ProcessLookupError):
             continue
-    found, new = [], {pid}
-    while new:
-        new = {child for child, parent in parents.items() if parent in new}
-        found += sorted(new)
-    return found
+    all_children, generation = [], {pid}
+    while generation:
+        generation = {child for child, parent in parents.items() if parent in generation}
+        all_children += sorted(generation)
+    return all_children
 
 
-def ranks(pid):
-    """Those of them that train: the others read, and do without torch."""
-    found = []
-    for child in below(pid):
+def training_ranks(pid):
+    """The descendants that train; data-loader processes do not load torch."""
+    ranks = []
+    for child in descendants(pid):
         try:
             if re.search(r"libtorch_cpu", Path(f"/proc/{child}/maps").read_text()):
-                found.append(child)
+                ranks.append(child)
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
-    return found
+    return ranks
