@@ -51,9 +51,9 @@ def test_train_then_emit(ds2, toy, tmp_path, conf, jsonl):
     again = ds2(*train)
     assert again.returncode == 3 and "best.safetensors: missing, although the training is complete" in again.stderr
     (exp / "kept.safetensors").rename(exp / "best.safetensors")
-    made = ds2("emit", exp, toy / "dev.jsonl", "-", "--dir", tmp_path / "e")
-    assert made.returncode == 0, made.stderr
-    assert made.stdout.count('"num_steps"') == 8 and (tmp_path / "e" / "emissions.ark").is_file()
+    emitted = ds2("emit", exp, toy / "dev.jsonl", "-", "--dir", tmp_path / "e")
+    assert emitted.returncode == 0, emitted.stderr
+    assert emitted.stdout.count('"num_steps"') == 8 and (tmp_path / "e" / "emissions.ark").is_file()
 
 
 def test_without_the_native_library_torchs_loss_is_used_with_one_warning(ds2, toy, tmp_path, conf, monkeypatch):

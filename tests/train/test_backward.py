@@ -24,51 +24,51 @@ def distributed_cases():
         yield distributed_cases
 
 
-def assert_same(found, expected):
-    for a, b in zip(found[:2], expected[:2], strict=True):
+def assert_same(result, expected):
+    for a, b in zip(result[:2], expected[:2], strict=True):
         for name in a:
             torch.testing.assert_close(a[name], b[name], rtol=1e-9, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
-    assert found[2][:2] == pytest.approx(expected[2][:2])
+    assert result[2][:2] == pytest.approx(expected[2][:2])
 
 
 @pytest.mark.parametrize("where", ["forward", "backward"])
 def test_a_batch_too_large_for_memory_is_computed_in_halves(distributed_cases, where):
-    whole, other = distributed_cases.make_batch(40, 33, 21, 12, 9), distributed_cases.make_batch(30, 22)
+    large, other = distributed_cases.make_batch(40, 33, 21, 12, 9), distributed_cases.make_batch(30, 22)
     # batches before it are computed again, without the gradients of the first pass
-    for batches in ([whole], [other, whole], [whole, other]):
+    for batches in ([large], [other, large], [large, other]):
         process = distributed_cases.TrainingProcess(double=True)
         steps = [n for batch in batches for n in ([batch] if batch is other else halve_batch(batch))]
         expected = distributed_cases.TrainingProcess(double=True).gradients(steps)
         distributed_cases.run_out_of_memory(process.model, 1, where, rows=5)
-        found = process.gradients(batches)
-        assert_same(found, expected)
-        assert found[2][2] == 1 and process.skipped == {}
+        result = process.gradients(batches)
+        assert_same(result, expected)
+        assert result[2][2] == 1 and process.skipped == {}
 
 
 def test_a_batch_is_halved_until_it_fits(distributed_cases):
-    whole = distributed_cases.make_batch(40, 33, 21, 12, 9)
-    first, second = halve_batch(whole)
+    large = distributed_cases.make_batch(40, 33, 21, 12, 9)
+    first, second = halve_batch(large)
     expected = distributed_cases.TrainingProcess(double=True).gradients(
         [*halve_batch(halve_batch(first)[0]), halve_batch(first)[1], second]
     )
     process = distributed_cases.TrainingProcess(double=True)
     distributed_cases.run_out_of_memory(process.model, 3, rows=2, at_least=True)
-    found = process.gradients([whole])
-    assert_same(found, expected)
-    assert found[2][2] == 3
+    result = process.gradients([large])
+    assert_same(result, expected)
+    assert result[2][2] == 3
 
 
 def test_an_utterance_too_large_on_its_own_is_left_out_by_name(distributed_cases):
     process = distributed_cases.TrainingProcess(double=True)
     distributed_cases.run_out_of_memory(process.model, 99, frames=40)
-    found = process.gradients([distributed_cases.make_batch(40, 21), distributed_cases.make_batch(33, 12)])
+    result = process.gradients([distributed_cases.make_batch(40, 21), distributed_cases.make_batch(33, 12)])
     assert_same(
-        found,
+        result,
         distributed_cases.TrainingProcess(double=True).gradients(
             [distributed_cases.make_batch(21), distributed_cases.make_batch(33, 12)]
         ),
     )
-    assert process.skipped == {"40": OUT_OF_MEMORY} and found[2][1] == 3
+    assert process.skipped == {"40": OUT_OF_MEMORY} and result[2][1] == 3
 
 
 def test_other_errors_are_raised(distributed_cases):
@@ -110,8 +110,8 @@ batch = distributed_cases.make_batch(*range(3_000, 3_016))
 virtual = int(next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1]) << 10
 before = resource.getrlimit(resource.RLIMIT_AS)
 resource.setrlimit(resource.RLIMIT_AS, (virtual + (int(sys.argv[2]) << 20), before[1]))
-found = process.gradients([batch])
-last = piece_sizes[-int(found[2][2]) - 1 :]
+result = process.gradients([batch])
+last = piece_sizes[-int(result[2][2]) - 1 :]
 process.gradients([distributed_cases.make_batch(30_000, 12)])
 resource.setrlimit(resource.RLIMIT_AS, before)
 other = distributed_cases.TrainingProcess(config=wide)
@@ -122,9 +122,9 @@ for rows in last:
     parts.append(distributed_cases.make_batch(*lengths))
     start += rows
 expected = other.gradients(parts)
-deviation = max(float((a - expected[0][n]).abs().max() / expected[0][n].abs().max()) for n, a in found[0].items())
-result = {"pieces": found[2][2] + 1, "sizes": last, "counted": found[2][1], "skipped": process.skipped}
-print(json.dumps({**result, "deviation": deviation}))
+deviation = max(float((a - expected[0][n]).abs().max() / expected[0][n].abs().max()) for n, a in result[0].items())
+report = {"pieces": result[2][2] + 1, "sizes": last, "counted": result[2][1], "skipped": process.skipped}
+print(json.dumps({**report, "deviation": deviation}))
 """
 
 
@@ -133,6 +133,6 @@ def test_a_real_memory_limit_halves_the_batch():
     env = {**os.environ, "PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["pieces"] == len(found["sizes"]) > 1 and sum(found["sizes"]) == found["counted"] == 16
-    assert found["deviation"] < 1e-4 and found["skipped"] == {"30000": OUT_OF_MEMORY}
+    result = json.loads(done.stdout)
+    assert result["pieces"] == len(result["sizes"]) > 1 and sum(result["sizes"]) == result["counted"] == 16
+    assert result["deviation"] < 1e-4 and result["skipped"] == {"30000": OUT_OF_MEMORY}
