@@ -93,7 +93,7 @@ def build_beam_search(
     references: texts that should match the language model too.
     DataError if network, language model and word lists do not fit together.
     """
-    vocab = experiment.vocab
+    vocab, limits = experiment.vocab, pruning_limits(config)
     lm = None if config.lm is None else NgramLm.load(config.lm)
     if lm is not None:
         for finding in lint(vocab, lm.words, lm.unigrams(), references):
@@ -119,7 +119,7 @@ def build_beam_search(
             prune_logp=-math.inf if config.prune_logp is None else config.prune_logp,
             hotwords=hotwords,
             words=words,
-            **pruning_limits(config),
+            **limits,
         )
     except DataError as e:
         raise DataError(f"{config.lexicon or config.lm}: {e}") from e
