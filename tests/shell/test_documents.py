@@ -69,6 +69,7 @@ class Shell:
 
     def close(self):
         self.bash.stdin.close()
+        self.bash.stdout.close()
         self.bash.wait()
 
 
