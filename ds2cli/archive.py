@@ -1,4 +1,4 @@
-"""Kaldi archives of float or compressed matrices; float matrices are memory-mapped. Letters: T rows, D columns.
+"""Kaldi archives of float or compressed matrices; float matrices are memory-mapped. Notation: T rows, D columns.
 
 An archive is a sequence of `id SPACE \\0B matrix`. A row refers to a matrix as `path:byte`, the position of its `\\0B`,
 as Kaldi's scp files do. Kaldi, lhotse, ESPnet and kaldi_native_io read archives written here.

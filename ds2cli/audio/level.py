@@ -1,4 +1,4 @@
-"""The level of a signal. Letters: N samples."""
+"""The level of a signal. Notation: N samples."""
 
 from __future__ import annotations
 

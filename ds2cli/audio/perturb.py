@@ -1,4 +1,4 @@
-"""Speed perturbation and time shifts. Letters: N samples."""
+"""Speed perturbation and time shifts. Notation: N samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pool of recordings to draw from: noise, room impulse responses. Letters: N samples, M samples of a response.
+"""A pool of recordings to draw from: noise, room impulse responses. Notation: N samples, M samples of a response.
 
 No file is kept open, and only a few impulse responses are cached: reading a second of noise again takes 0.2 ms. A pool
 can therefore be shared by threads and sent to other processes.

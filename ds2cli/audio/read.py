@@ -1,4 +1,4 @@
-"""Read an audio file (or its bytes), or a segment of it, as float32 samples. Letters: N samples, C channels.
+"""Read an audio file (or its bytes), or a segment of it, as float32 samples. Notation: N samples, C channels.
 
 WAV, FLAC, Ogg, AIFF and AU are read with libsndfile, all other formats (G.722, MP3, AAC, Opus, SPHERE, WebM, …) with
 PyAV, whose wheels include FFmpeg. The first bytes decide, not the name: a text file named .wav is "not-audio".
@@ -127,7 +127,7 @@ def _is_sndfile_format(source: Source) -> bool:
     if isinstance(source, bytes):
         head, size, suffix = source[:16], len(source), ""
     elif any("\ud800" <= c <= "\udfff" for c in name):
-        raise BadUtterance("not-utf8", f"the file name {name!r} is not UTF-8 (fix: convmv -f latin1 -t utf-8 --notest)")
+        raise BadUtterance("not-utf8", f"the file name {name!r} is not UTF-8 (convmv -f latin1 -t utf-8 --notest)")
     else:
         try:
             with Path(source).open("rb") as f:
@@ -262,5 +262,5 @@ def parse_channel(text: str) -> int | None:
 
 
 def find_audio(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """The audio files in a folder and its subfolders, recognised by their endings, in sorted order."""
+    """The audio files in a folder and its subfolders, recognized by their endings, in sorted order."""
     yield from sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())

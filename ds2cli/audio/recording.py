@@ -1,4 +1,4 @@
-"""The recording of a manifest row, and its samples at a given rate and speed. Letters: N samples."""
+"""The recording of a manifest row, and its samples at a given rate and speed. Notation: N samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resampling. Letters: N samples."""
+"""Resampling. Notation: N samples."""
 
 from __future__ import annotations
 

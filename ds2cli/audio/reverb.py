@@ -1,4 +1,4 @@
-"""Reverberation: convolution with a room impulse response. Letters: N samples, M samples of the response."""
+"""Reverberation: convolution with a room impulse response. Notation: N samples, M samples of the response."""
 
 from __future__ import annotations
 

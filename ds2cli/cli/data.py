@@ -52,7 +52,7 @@ def sort(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
 @app.command()
 @with_config(StageConfig)
 def fix(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
-    """Repair a manifest. Sort rows, normalise texts (Unicode form, case, punctuation, CRLF), drop unusable rows."""
+    """Repair a manifest. Sort rows, normalize texts (Unicode form, case, punctuation, CRLF), drop unusable rows."""
     from ds2cli.stages import data
 
     ledger = Ledger()

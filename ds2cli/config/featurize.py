@@ -42,7 +42,7 @@ class SpectrogramConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class FeaturizeConfig(SpectrogramConfig, StageConfig):
-    """Compute log power spectrograms and their normalisation statistics."""
+    """Compute log power spectrograms and their normalization statistics."""
 
     dir: str | None = setting(None, help="Folder for the archives [default: feats/ next to OUT].")
     nj: int = setting(1, help="Number of processes, each writing its own archive.", min=1, max=1024)

@@ -30,7 +30,7 @@ class ModelConfig(Config):
         "tanh", help="Activation of the RNN state or the GRU candidate: tanh, or the paper's ReLU clipped at 20."
     )
     norm: Literal["batch", "none"] = setting(
-        "batch", help="Sequence-wise batch normalisation in every layer (paper eq. 8), or none (biases instead)."
+        "batch", help="Sequence-wise batch normalization in every layer (paper eq. 8), or none (biases instead)."
     )
     rnn_layers: int = setting(3, help="Number of recurrent layers.", min=0)
     rnn_size: int = setting(256, help="Hidden units per recurrent layer and direction.", min=1)

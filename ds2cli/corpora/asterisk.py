@@ -1,7 +1,7 @@
 """Asterisk's core sounds: telephone prompts, read by one professional speaker per language, with their texts.
 
 What       About 25 minutes of 16 kHz G.722 recordings per language: en es fr it ru.
-Licence    CC-BY-SA 3.0 (Allison Smith, June Wallack, Carlo Flore, IvrvoiceRU / Digium).
+License    CC-BY-SA 3.0 (Allison Smith, June Wallack, Carlo Flore, IvrvoiceRU / Digium).
 Source     The Debian packages asterisk-core-sounds-LANG-g722 (audio) and asterisk-core-sounds-LANG (texts), which
            `--download` fetches and unpacks without root, or the upstream tarballs of the same names.
 Layout     SRC contains, at any depth, a folder LANG_* of recordings and the text list core-sounds-LANG.txt[.gz], with
@@ -10,7 +10,7 @@ Dropped    By rule, so not counted as bad: tones, music and silence ("[beep]", "
            a recording, recordings without a text, and texts that leave open what is spoken.
 Texts      A note at the end is removed ("at [@]"), known misspellings are corrected, numbers are spelled out. The
            Spanish list is mostly written without accents; the few it has are removed, so that a word has one spelling.
-Split      bucket = int(sha1(normalised text), 16) % 10; 0 is dev, 1 is test, 2 … 9 are train. Prompts with the same
+Split      bucket = int(sha1(normalized text), 16) % 10; 0 is dev, 1 is test, 2 … 9 are train. Prompts with the same
            text are in the same part.
 """
 
@@ -104,13 +104,13 @@ def find_files(source: Path, lang: str) -> tuple[Path, list[Path]]:
 
 
 def assign_part(text: str) -> str:
-    """The part that a normalised text belongs to: train, dev or test."""
+    """The part that a normalized text belongs to: train, dev or test."""
     bucket = int(hashlib.sha1(text.encode()).hexdigest(), 16) % 10
     return {0: "dev", 1: "test"}.get(bucket, "train")
 
 
 def spoken_text(name: str, text: str, lang: str) -> str:
-    """The normalised words spoken in prompt `name` with list entry `text`; BadUtterance if a rule excludes it."""
+    """The normalized words spoken in prompt `name` with list entry `text`; BadUtterance if a rule excludes it."""
     if not text or name in AMBIGUOUS:
         raise BadUtterance("no-text" if not text else "unsure-text", f"{name}: {text or 'no text after the colon'}")
     if _NOTE_ONLY.fullmatch(text):

@@ -1,6 +1,6 @@
-"""Your own table of recordings: CSV, TSV, LJSpeech's `id|text|normalised text`, or JSON Lines such as NeMo's.
+"""Your own table of recordings: CSV, TSV, LJSpeech's `id|text|normalized text`, or JSON Lines such as NeMo's.
 
-What       Common Voice, LJSpeech, NeMo and Coqui tables work without options; licences are those of the corpora.
+What       Common Voice, LJSpeech, NeMo and Coqui tables work without options; licenses are those of the corpora.
 Source     SRC is the table; `.gz` and `-` work.
 Layout     The first line decides the format: `{` starts JSON Lines, otherwise a tab, a bar or a comma separates the
            columns. Columns have one of the usual names, or are named with --audio-column and so on; a number names a

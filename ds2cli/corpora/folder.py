@@ -1,6 +1,6 @@
 """Your own recordings: a folder of audio files, each with a text file of the same name.
 
-What       Anything in a format that `ds2` reads (WAV, FLAC, MP3, Opus, …); the licence is yours.
+What       Anything in a format that `ds2` reads (WAV, FLAC, MP3, Opus, …); the license is yours.
 Source     SRC is the folder; subfolders are searched too.
 Layout     `2024/call 7.wav` has its text in `2024/call 7.txt` and gets the id 2024-call_7, from its path in SRC.
            `--no-text` takes recordings without texts, for decoding.

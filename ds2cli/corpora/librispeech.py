@@ -1,6 +1,6 @@
 """LibriSpeech: about 1,000 hours of read English audiobooks at 16 kHz.
 
-Licence    CC-BY 4.0 (Vassil Panayotov, Guoguo Chen, Daniel Povey, Sanjeev Khudanpur; ICASSP 2015).
+License    CC-BY 4.0 (Vassil Panayotov, Guoguo Chen, Daniel Povey, Sanjeev Khudanpur; ICASSP 2015).
 Source     OpenSLR 12; SRC is the folder "LibriSpeech" that its archives unpack to.
 Layout     SUBSET/SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac; the SPEAKER-CHAPTER.trans.txt in the same folder has
            lines `SPEAKER-CHAPTER-UTTERANCE TEXT`. --part selects subsets, such as train-clean-100,train-clean-360.

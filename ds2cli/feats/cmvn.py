@@ -1,4 +1,4 @@
-"""Statistics for mean and variance normalisation of features. Letters: T frames, F bins.
+"""Statistics for mean and variance normalization of features. Notation: T frames, F bins.
 
 The layout is Kaldi's (transform/cmvn.h), a double matrix (2, F + 1): row 0 holds the sum of each bin, then the number
 of frames; row 1 the sum of squares of each bin, then 0. The statistics of two parts of a corpus add up.

@@ -1,4 +1,4 @@
-"""Pad the features of several utterances to one array. Letters: N utterances, T frames, F bins."""
+"""Pad the features of several utterances to one array. Notation: N utterances, T frames, F bins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log power spectrogram of Deep Speech 2. Letters: N samples, T frames, F bins, W window length.
+"""The log power spectrogram of Deep Speech 2. Notation: N samples, T frames, F bins, W window length.
 
 Amodei et al. 2016, section 3.1: "The inputs are a sequence of log-spectrograms of power normalized audio clips,
 calculated on 20ms windows".

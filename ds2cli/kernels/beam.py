@@ -9,7 +9,7 @@ A word is scored when it ends. Until then hypotheses are ranked as if it will be
 
 A search can be continued, so an utterance may arrive in chunks: the result does not depend on the chunk boundaries.
 
-Letters: T steps, V symbols with blank 0, W beam width, N number of hypotheses requested. Logarithms are natural.
+Notation: T steps, V symbols with blank 0, W beam width, N number of hypotheses requested. Logarithms are natural.
 """
 
 from __future__ import annotations

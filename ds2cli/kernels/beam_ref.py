@@ -1,7 +1,7 @@
 """The reference for `beam.beam_search`: the same search over tuples of symbols in dictionaries, without a tree, every
 prefix scored from its first symbol.
 
-Letters: T steps, V symbols with blank 0, N number of hypotheses requested.
+Notation: T steps, V symbols with blank 0, N number of hypotheses requested.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class TextScorer:
 
 
 def symbols_ref(row: NDArray[np.float32], options: BeamOptions) -> list[int]:
-    """The symbols that survive the pruning of one step; the blank counts towards the limits but is not returned.
+    """The symbols that survive the pruning of one step; the blank counts toward the limits but is not returned.
 
     Most probable first where prune_mass or prune_top applies, else in the order of the alphabet.
     """

@@ -1,4 +1,4 @@
-"""Levenshtein distance: operation counts and one best alignment. Letters: R reference length, H hypothesis length.
+"""Levenshtein distance: operation counts and one best alignment. Notation: R reference length, H hypothesis length.
 
 Of alignments of equal cost this takes the one of Kaldi's `compute-wer` (LevenshteinEditDistance in
 src/util/edit-distance-inl.h): the diagonal only when it is strictly cheaper, then a deletion only when it is cheaper

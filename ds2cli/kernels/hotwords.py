@@ -3,7 +3,7 @@
 A hotword (a phrase) earns its bonus when it is complete. A growing share is credited while a match is in progress, so
 that pruning does not remove it early; the share is taken back where the match fails.
 
-Letters: P automaton states; state 0 is the empty match.
+Notation: P automaton states; state 0 is the empty match.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ A state is a row of two arrays that the caller owns, the same as KenLM's: `histo
 still matter, last word first, then -1; `backoff` (rows, H) float32, log10 weights of the contexts of 1, 2, … of those
 words, then 0. H = max(order - 1, 1). States with equal histories score all continuations alike, so paths may merge.
 
-Letters: V words, D words of 32 bits in the tables, H as above, L words of a sentence.
+Notation: V words, D words of 32 bits in the tables, H as above, L words of a sentence.
 """
 
 from __future__ import annotations

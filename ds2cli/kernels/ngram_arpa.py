@@ -1,4 +1,4 @@
-"""Inner loops of reading and writing ARPA files. Letters: V words, n order of a section, C n-grams in it."""
+"""Inner loops of reading and writing ARPA files. Notation: V words, n order of a section, C n-grams in it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The vocabulary of a KenLM file: a hash table from the 64-bit hash of a word to its id.
 
-Letters: B bytes of text, L words.
+Notation: B bytes of text, L words.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A node is a prefix of a text: its parent's prefix and one symbol more. It stores the prefix's scores by the language
 model and the hotwords, computed once however many paths lead to it.
 
-Letters: V symbols with blank 0, H words of history.
+Notation: V symbols with blank 0, H words of history.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ BUCKETS = 1024
 @inner_kernel
 def pick_symbols(row: NDArray[np.float32], options: BeamOptions, picked: NDArray[np.int64]) -> int:
     """Write the symbols that survive the pruning of one step into `picked`, and return how many; the blank counts
-    towards the limits but is not written.
+    toward the limits but is not written.
 
     `prune_mass` and `prune_top` apply separately and together; symbols are ordered by probability where one of them
     prunes. As probabilities sum to 1, no symbol below (1 - prune_mass) / V can be needed: few symbols are sorted.

@@ -1,4 +1,4 @@
-"""log p_ctc of a given text, as the beam search counts it. Letters: T steps, V symbols with blank 0, L labels.
+"""log p_ctc of a given text, as the beam search counts it. Notation: T steps, V symbols with blank 0, L labels.
 
 The search collapses consecutive spaces and ignores those at both ends. So a text has more paths than its labels have in
 plain CTC (`viterbi.ctc_cost`); in an alphabet without a space the two are equal.

@@ -1,4 +1,4 @@
-"""N-gram counts by sorting, in suffix order. Letters: P positions, V words, C n-grams of one order.
+"""N-gram counts by sorting, in suffix order. Notation: P positions, V words, C n-grams of one order.
 
 Suffix order compares the last words first. It makes an n-gram a pair of integers: the rank of its suffix (the n-gram
 without its first word) and that first word. So each order takes one integer sort and builds on the order below.

@@ -35,9 +35,9 @@ _TYPES = (
     "probing",
     "probing with rest costs",
     "trie",
-    "quantised trie",
+    "quantized trie",
     "trie with compressed pointers",
-    "quantised trie with compressed pointers",
+    "quantized trie with compressed pointers",
 )
 BLOCK = 1 << 16
 """Buckets searched at a time for an empty one; a third of a table is empty."""
@@ -163,7 +163,7 @@ def open_binary(path: str) -> ProbingModel:
 
 
 def _read_header(path: str, raw: mmap.mmap) -> Layout:
-    rebuild = f"(fix: build_binary probing model.arpa {Path(path).name}, from the original ARPA file)"
+    rebuild = f"(build_binary probing model.arpa {Path(path).name}, from the original ARPA file)"
     head = raw[: len(_SANITY)]
     if len(raw) < len(_SANITY) + _PARAMETERS.size:
         raise DataError(f"{path}: a KenLM binary truncated in its header {rebuild}")

@@ -1,4 +1,4 @@
-"""Linear interpolation of n-gram models into one (SRILM's -mix-lm). Letters: S models, V words, C n-grams, T tokens.
+"""Linear interpolation of n-gram models into one (SRILM's -mix-lm). Notation: S models, V words, C n-grams, T tokens.
 
 p(w | h) = sum_i weight_i p_i(w | h) for every n-gram listed in any of the models; all others back off as in any ARPA
 file, with back-off weights that make the probabilities after each context sum to 1. Each model's <unk> probability is

@@ -1,7 +1,7 @@
 """Confidence intervals of error rates by the bootstrap over utterances (Bisani & Ney 2004).
 
 Each draw resamples N of the N utterances with replacement; the error rates of the draws approximate the distribution
-of the rate over test sets of this kind. Letters: N utterances, R draws.
+of the rate over test sets of this kind. Notation: N utterances, R draws.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def synchronized_norms(model: nn.Module) -> list[SequenceNorm]:
 
 
 class _SyncBatchNorm(torch.autograd.Function):
-    """Normalise by the mean and variance over the frames of all processes."""
+    """Normalize by the mean and variance over the frames of all processes."""
 
     @staticmethod
     def forward(

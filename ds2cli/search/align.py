@@ -1,4 +1,4 @@
-"""Forced alignment: word times of a given text from the best CTC path. Letters: T steps, V symbols, L labels."""
+"""Forced alignment: word times of a given text from the best CTC path. Notation: T steps, V symbols, L labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prefix beam search over emissions, with or without a language model. Letters: T steps, V symbols."""
+"""Prefix beam search over emissions, with or without a language model. Notation: T steps, V symbols."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The check of an emission before a search. Letters: T steps, V symbols."""
+"""The check of an emission before a search. Notation: T steps, V symbols."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_emission(emission: NDArray[Any], vocab: Vocab) -> NDArray[np.float32]:
         shape = " x ".join(map(str, emission.shape))
         raise DataError(
             f"wrong shape of an emission: expected {len(vocab)} symbols per step, found {shape} "
-            "(fix: ds2 emit with this EXP)"
+            "(ds2 emit with this EXP)"
         )
     log_probs = np.require(emission, np.float32, ["C", "W"])
     bad = np.isnan(log_probs) | (log_probs == np.inf)

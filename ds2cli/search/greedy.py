@@ -1,4 +1,4 @@
-"""Greedy search: the most probable symbol of each step (the best path). Letters: T steps, V symbols with blank 0."""
+"""Greedy search: the most probable symbol of each step (the best path). Notation: T steps, V symbols with blank 0."""
 
 from __future__ import annotations
 

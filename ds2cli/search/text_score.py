@@ -1,6 +1,6 @@
 """The exact score of a given text under a search's settings, whether or not the search found the text.
 
-Letters: T steps, V symbols.
+Notation: T steps, V symbols.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def find_errors(config: ValidateConfig, path: str) -> Iterator[str | None]:
             if row.get("duration") == 0:
                 raise BadUtterance("duration", "the duration is 0 s")
             if config.normalized and (clean := normalize(row.get("text", ""))) != row.get("text", ""):
-                detail = f"the text {row['text'][:40]!r} is not normalised, expected {clean[:40]!r} (ds2 data fix)"
+                detail = f"the text {row['text'][:40]!r} is not normalized, expected {clean[:40]!r} (ds2 data fix)"
                 raise BadUtterance("text", detail)
             if config.files:
                 _check_files(row, folder)
@@ -76,7 +76,7 @@ def sort(path: str, ledger: Ledger) -> Iterator[Row]:
 
 
 def fix(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
-    """Normalise the texts (Unicode form, case, punctuation); drop rows with unusable texts or missing files."""
+    """Normalize the texts (Unicode form, case, punctuation); drop rows with unusable texts or missing files."""
     from ds2cli.text.normalize import normalize
 
     for row in rows:

@@ -1,4 +1,4 @@
-"""Compute the features of each row, store them in archives, and collect the statistics for normalisation."""
+"""Compute the features of each row, store them in archives, and collect the statistics for normalization."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Outcome = Row | tuple[str, str, str]
 
 @dataclass
 class Tally:
-    """Counts of a run, and its normalisation statistics. seconds: of audio, after any change of speed."""
+    """Counts of a run, and its normalization statistics. seconds: of audio, after any change of speed."""
 
     utterances: int = 0
     resampled: int = 0

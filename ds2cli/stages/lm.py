@@ -29,7 +29,7 @@ from ds2cli.text.normalize import normalize
 from ds2cli.text.vocab import Vocab
 
 EXPECTED_REASONS = ("digits", "symbols", "no-words", "unspellable")
-"""Reasons for which lines of ordinary written text are dropped; they do not count towards --max-bad."""
+"""Reasons for which lines of ordinary written text are dropped; they do not count toward --max-bad."""
 
 _MEMORY = re.compile(r"\d+(\.\d+)?[%bKMGT]?")
 T = TypeVar("T")
@@ -104,9 +104,7 @@ def read_sentences(convert: Callable[[str], T], sources: Iterable[str], ledger: 
         with io.open_in(source) as f:
             first = f.readline()
             if first.startswith("\x1f\udc8b"):
-                raise DataError(
-                    f"{source}: gzip data in a file without .gz in its name (fix: zcat FILE | ds2 lm - OUT)"
-                )
+                raise DataError(f"{source}: gzip data in a file without .gz in its name (zcat FILE | ds2 lm - OUT)")
             is_manifest = source.endswith((".jsonl", ".jsonl.gz")) or first.startswith("{")
             for number, line in enumerate(chain([first], f), start=1):
                 if not line.strip():

@@ -1,4 +1,4 @@
-"""Turn a corpus into rows: find the utterances, read each recording, normalise each text."""
+"""Turn a corpus into rows: find the utterances, read each recording, normalize each text."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def download(name: str, source: str, config: PrepareConfig) -> None:
 
 
 def run(name: str, source: str, config: PrepareConfig, ledger: Ledger) -> Iterator[Row]:
-    """Yield the rows of a corpus sorted by id, each with a readable recording, its duration, and a normalised text.
+    """Yield the rows of a corpus sorted by id, each with a readable recording, its duration, and a normalized text.
 
     Unreadable recordings, texts that cannot be written in letters, and repeated ids are dropped.
     """
@@ -75,7 +75,7 @@ def run(name: str, source: str, config: PrepareConfig, ledger: Ledger) -> Iterat
 
 
 def _check(row: Row, config: PrepareConfig) -> Row | BadUtterance:
-    """The row with its duration, sample rate and normalised text, or the error that drops it."""
+    """The row with its duration, sample rate and normalized text, or the error that drops it."""
     try:
         if any(c.isspace() for c in row["id"]) or not row["id"]:
             raise BadUtterance("bad-id", f"{row['id']!r}: expected an id without spaces")

@@ -1,4 +1,4 @@
-"""Gradients of one step's batches, computed in pieces when a batch does not fit into memory."""
+"""Gradients of one step's batches, computed in pieces when a batch does not fit in memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UTTERANCE_FAULTS = (Verdict.TOO_SHORT, Verdict.IMPOSSIBLE)
 """Verdicts that exclude one utterance only. A NaN affects all: batch norm mixes the utterances of a batch."""
 
 OUT_OF_MEMORY = "out-of-memory"
-"""Reason code of an utterance that does not fit into memory on its own."""
+"""Reason code of an utterance that does not fit in memory on its own."""
 
 OUT_OF_MEMORY_MESSAGE = re.compile(
     r"can't allocate memory|not enough memory|out of memory|bad_alloc|ALLOC(ATION)?_FAILED"
@@ -72,7 +72,7 @@ class Backward:
     def __call__(self, batches: Sequence[Batch], seed: int) -> LossSums:
         """Compute the gradients of the summed cost. seed: of the dropout.
 
-        When a batch does not fit into memory it is halved and everything is computed again in pieces, each with its own
+        When a batch does not fit in memory it is halved and everything is computed again in pieces, each with its own
         batch statistics. An utterance that does not fit on its own is left out. With batch statistics of all processes
         this raises Ds2Error instead: the others are waiting inside the pass, so it cannot be repeated.
         """
@@ -96,7 +96,7 @@ class Backward:
         torch._foreach_copy_(self.statistics, self.saved_statistics)
 
     def _accumulate(self, pieces: Sequence[Batch], seed: int, sums: LossSums) -> int | None:
-        """Add up the pieces' gradients and costs; returns the index of one that does not fit into memory."""
+        """Add up the pieces' gradients and costs; returns the index of one that does not fit in memory."""
         torch.manual_seed(seed)
         self.model.train()
         self.reducer.start()
@@ -113,7 +113,7 @@ class Backward:
                 if self.norms:
                     size = f"{len(piece.ids)} utterances, {piece.feats.shape[0] * piece.feats.shape[1]} frames"
                     raise Ds2Error(
-                        f"train: a batch does not fit into memory ({size}), and --sync-norm cannot split it "
+                        f"train: a batch does not fit in memory ({size}), and --sync-norm cannot split it "
                         "(use a smaller --batch-s)"
                     ) from e
             else:

@@ -73,7 +73,7 @@ class Epoch:
 class MemoryProbe:
     """The longest batch was tried before the first step.
 
-    frames: padding included; pieces: 1 when it fits into memory; steps: per epoch; audio_frames: per epoch, padding
+    frames: padding included; pieces: 1 when it fits in memory; steps: per epoch; audio_frames: per epoch, padding
     included.
     """
 

@@ -169,7 +169,7 @@ class Trainer:
         return batch if enough else batch.all_unusable("single-step")
 
     def _probe_memory(self, loader: BatchLoader) -> MemoryProbe:
-        """Try the longest batch before the first step, to find out now whether it fits into memory."""
+        """Try the longest batch before the first step, to find out now whether it fits in memory."""
         steps, num_frames = self.plan_steps(self.state.epoch), self.job.train_features.frames
         batches = [batch for step in steps for batch in step]
         frames = [max(num_frames(self.job.train[i], self.state.epoch) for i in batch) * len(batch) for batch in batches]

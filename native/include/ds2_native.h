@@ -6,7 +6,7 @@
  *   - `threads` includes the calling thread; further threads are started and joined within the call if they pay off.
  *   - Results do not depend on `threads`, nor the result of a row on the other rows of its batch.
  *
- *  Letters: D directions, T frames, N utterances, H hidden units, G gates per cell, V symbols, L length of the longest
+ *  Notation: D directions, T frames, N utterances, H hidden units, G gates per cell, V symbols, L length of the longest
  *  label sequence, S = 2L + 1 states of the CTC trellis. M rows of an array, one per frame of an utterance, in frame
  *  order: either T*N, with N rows per frame (padded), or the sum of the lengths, with rows only for the utterances that
  *  reach the frame (packed); as utterances are sorted longest first, these are the first ones.
@@ -102,7 +102,7 @@ typedef struct {
  *  checked first, then labels, then whether the labels fit into the frames, and the logits last. */
 typedef enum {
   DS2_CTC_FINE = 0,
-  DS2_CTC_TOO_SHORT = 1,  /* fewer frames than labels plus blanks between equal neighbours: cost +inf */
+  DS2_CTC_TOO_SHORT = 1,  /* fewer frames than labels plus blanks between equal neighbors: cost +inf */
   DS2_CTC_IMPOSSIBLE = 2, /* every alignment contains a symbol of probability zero: cost +inf */
   DS2_CTC_NOT_FINITE = 3, /* a logit is NaN or +inf, or all logits of a frame are -inf: cost NaN */
   DS2_CTC_BAD_LABEL = 4,  /* a label is outside 0..V-1 or is the blank: cost NaN */

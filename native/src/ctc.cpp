@@ -78,7 +78,7 @@ const char *element(const ds2_ctc_shape &s, const void *array, int32_t t, int32_
   return static_cast<const char *>(array) + (t * s.stride_t + n * s.stride_n) * size;
 }
 
-/// Frames that a label needs: one per label, plus a blank between equal neighbours.
+/// Frames that a label needs: one per label, plus a blank between equal neighbors.
 int64_t frames_needed(const int32_t *label, int32_t L) {
   int64_t frames = L;
   for (int32_t i = 1; i < L; ++i) frames += label[i] == label[i - 1];

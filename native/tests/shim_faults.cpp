@@ -29,7 +29,7 @@ __global__ void deadlock(int *) {
     __syncthreads();
 }
 
-__global__ void no_barrier(int *out) {  // reads the number of its neighbour, which may not have been written yet
+__global__ void no_barrier(int *out) {  // reads the number of its neighbor, which may not have been written yet
   __shared__ int numbers[64];
   numbers[threadIdx.x] = 0;
   __syncthreads();

@@ -20,7 +20,7 @@ from ds2cli.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Optim(Config):
-    """The optimiser."""
+    """The optimizer."""
 
     lr: float = setting(1e-3, help="Learning rate.", min=0.0)
     epochs: int = setting(10, help="Epochs.", min=1, max=100)

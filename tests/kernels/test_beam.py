@@ -189,7 +189,7 @@ def test_large_alphabet_equals_the_reference(settings, hotwords):
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
 @pytest.mark.parametrize("seed", range(10))
 def test_forbidden_words_are_dropped_where_every_hypothesis_ends_in_one(models, kind, seed):
-    """The emission favours letters that begin the word aab and then ends too early."""
+    """The emission favors letters that begin the word aab and then ends too early."""
     lp = np.log(np.random.default_rng(seed).dirichlet([0.05, 0.2, 9.0, 0.4], size=8)).astype(np.float32)
     search = BeamSearch.build(VOCAB, models[kind], beam=3, words=["aab", "b"], alpha=0.1)
     assert_equals_reference(search, lp, 3)

@@ -77,8 +77,8 @@ def patch(path, at, value):
     [
         (TYPE, b"\1", "expected probing, got probing with rest costs "),
         (TYPE, b"\2", "expected probing, got trie "),
-        (TYPE, b"\3", "expected probing, got quantised trie "),
-        (TYPE, b"\5", "expected probing, got quantised trie with compressed pointers "),
+        (TYPE, b"\3", "expected probing, got quantized trie "),
+        (TYPE, b"\5", "expected probing, got quantized trie with compressed pointers "),
         (TYPE, b"\x63", "expected probing, got 99 "),
         (49, b"4", "format version: expected 5, got 4"),
         (34, b"incomplete\n\0", "not completely written"),
@@ -109,7 +109,7 @@ def test_other_types_made_by_build_binary_are_refused(model, tmp_path, kind):
     command = [program, "-T", f"{tmp_path}/", *kind, str(tmp_path / "x.arpa"), str(tmp_path / "x.bin")]
     subprocess.run(command, check=True, capture_output=True)
     with pytest.raises(
-        DataError, match=r"a KenLM binary .*(trie|without its vocabulary strings).*fix: build_binary probing"
+        DataError, match=r"a KenLM binary .*(trie|without its vocabulary strings).*build_binary probing"
     ):
         NgramLm.load(str(tmp_path / "x.bin"))
 

@@ -48,7 +48,7 @@ def test_every_parameter_gets_a_gradient(config):
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_the_model_normalises_raw_features():
+def test_the_model_normalizes_raw_features():
     torch.manual_seed(0)
     model = DeepSpeech2(ONE_D, 6, 20).eval()
     x, lengths = torch.randn(1, 12, 20), torch.tensor([12])

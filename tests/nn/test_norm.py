@@ -52,7 +52,7 @@ def assert_equal_to_one_process(results, rows):
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_processes_normalise_as_one_process_with_all_their_rows(distributed_cases, tmp_path, size):
+def test_processes_normalize_as_one_process_with_all_their_rows(distributed_cases, tmp_path, size):
     rows = {name: (*each, *[4] * (size - 2)) for name, each in ROWS.items()}
     results = distributed_cases.run_processes(size, {name: ("norms", each) for name, each in rows.items()}, tmp_path)
     for name, each in rows.items():

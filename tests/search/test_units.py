@@ -203,7 +203,7 @@ def test_pruned_search_equals_the_reference(unigrams, kind, units, seed):
 
 
 def noisy_emission(vocab, text, seed, sharp=0.05):
-    """A random emission that favours the text."""
+    """A random emission that favors the text."""
     rng = np.random.default_rng(seed)
     path = [s for symbol in vocab.encode(text) for s in (symbol, 0)]
     p = rng.dirichlet(np.full(len(vocab), sharp), size=len(path))

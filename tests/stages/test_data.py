@@ -81,7 +81,7 @@ def test_sort_repairs_order_and_line_ends(tmp_path):
     assert ledger.reasons == {"duplicate-id": 1, "not-json": 1}
 
 
-def test_fix_normalises_texts_and_drops_unusable_rows():
+def test_fix_normalizes_texts_and_drops_unusable_rows():
     ledger = Ledger()
     rows = [{"id": "a", "text": "Hello!"}, {"id": "b", "text": "5"}, {"id": "c", "audio_filepath": "missing.wav"}]
     assert list(data.fix(rows, ledger)) == [{"id": "a", "text": "hello"}]
@@ -92,7 +92,7 @@ def test_fix_normalises_texts_and_drops_unusable_rows():
     "line, message",
     [
         ('{"id":"a","text":"x"}', None),
-        ('{"id":"a","text":"X!"}', "not normalised"),
+        ('{"id":"a","text":"X!"}', "not normalized"),
         ('{"id":"a","text":"x","duration":0}', "duration is 0"),
         ('{"id":"a","text":"x","audio_filepath":"no.wav"}', "no file"),
         ('{"id":"a"}', "'text' is missing"),

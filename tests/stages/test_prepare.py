@@ -31,7 +31,7 @@ def prepared(folder, **settings):
 
 @pytest.mark.parametrize("nj", [1, 3])
 @pytest.mark.parametrize("check", ["decode", "header"])
-def test_rows_are_sorted_with_durations_and_normalised_texts(folder, nj, check):
+def test_rows_are_sorted_with_durations_and_normalized_texts(folder, nj, check):
     for i in range(300):
         folder[1](f"u{i:03}", "x", seconds=0.1)
     rows, drops = prepared(folder, nj=nj, check=check)

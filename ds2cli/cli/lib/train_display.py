@@ -128,9 +128,9 @@ def format_event(event: Event, config: TrainConfig) -> Iterator[str]:
 
 
 def _format_probe(probe: MemoryProbe) -> str:
-    """`train: the longest batch (8 utterances, 296 frames) fits into memory and takes 0.02 s; 512 steps per epoch`."""
+    """`train: the longest batch (8 utterances, 296 frames) fits in memory and takes 0.02 s; 512 steps per epoch`."""
     fits = probe.pieces <= 1
-    result = "fits into memory and" if fits else f"does not fit into memory, is computed in {probe.pieces} pieces and"
+    result = "fits in memory and" if fits else f"does not fit in memory, is computed in {probe.pieces} pieces and"
     size = f"{probe.utterances} utterances, {probe.frames} frames"
     return f"train: the longest batch ({size}) {result} takes {probe.seconds:.2f} s; {probe.steps} steps per epoch"
 

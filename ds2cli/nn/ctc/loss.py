@@ -70,7 +70,7 @@ def ctc(
 ) -> CtcCosts:
     """Negative log-probability of each label, summed over all alignments, with a verdict per utterance.
 
-    logits: (T, N, V) unnormalised, or (N, T, V) with `batch_first`; strided layouts are read without a copy.
+    logits: (T, N, V) unnormalized, or (N, T, V) with `batch_first`; strided layouts are read without a copy.
     targets: (N, L) integers, ignored past the length of a row.  input_lengths, target_lengths: (N,) integers.
     Raises ValueError when the shapes do not fit. An invalid utterance affects no other: its cost is infinite where no
     alignment is possible, NaN where its logits, labels or lengths are invalid, and its gradient is exactly zero.

@@ -17,7 +17,7 @@ def ctc_ref(
 ) -> tuple[Floats, Floats]:
     """Costs (N,) in nats and their gradients (T, N, V) (Graves et al. 2006, eqs. 6-16; paper eq. 9).
 
-    logits: (T, N, V), normalised here.  targets: (N, L).  input_lengths, target_lengths: (N,).
+    logits: (T, N, V), normalized here.  targets: (N, L).  input_lengths, target_lengths: (N,).
     A label without a possible alignment costs infinity; logits that are NaN or +inf cost NaN. The gradient of both is
     zero, as is that of frames past the length of an utterance.
     """

@@ -12,7 +12,7 @@ class Verdict(IntEnum):
     """
 
     OK = 0, "fine", "the label fits"
-    TOO_SHORT = 1, "label-too-long", "the label needs more steps (one per symbol, one more between equal neighbours)"
+    TOO_SHORT = 1, "label-too-long", "the label needs more steps (one per symbol, one more between equal neighbors)"
     IMPOSSIBLE = 2, "impossible-text", "every alignment of the label has probability 0"
     NOT_FINITE = 3, "not-finite", "the output of the network is not finite"
     BAD_LABEL = 4, "bad-label", "the label contains the blank or an index that is not a symbol"

@@ -11,7 +11,7 @@ from ds2cli.nn.rnn.cells import select_cell
 
 
 class DeepSpeech2(nn.Module):
-    """The network from log power frames to logits of V symbols, blank at 0. It normalises the features itself.
+    """The network from log power frames to logits of V symbols, blank at 0. It normalizes the features itself.
 
     mean, std: (bins,) float32, of the training frames.
     """

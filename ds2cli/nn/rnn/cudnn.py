@@ -1,6 +1,6 @@
 """A recurrent layer as one call of torch's fused kernel (cuDNN on a GPU), with its batch norm folded into the weights.
 
-The kernel computes the input projection itself, so the normalised projection B(Wx) must be given as a matrix and a
+The kernel computes the input projection itself, so the normalized projection B(Wx) must be given as a matrix and a
 bias. With μ and C the mean and covariance of x over the valid frames, row j of Wx has mean (Wμ)_j and variance
 w_j C w_j; hence W' = diag(γ/σ) W and b' = β - (γ/σ) Wμ, with gradients through both.
 M rows, G gates, H units, D directions.

@@ -1,6 +1,6 @@
 // The arguments shared by the kernels of a call: the caller's arrays and the parts of `saved` and of the workspace.
 //
-// Letters: those of ds2_native.h, and U, the maximum number of distinct symbols of an utterance, min(V, L + 1),
+// Notation: those of ds2_native.h, and U, the maximum number of distinct symbols of an utterance, min(V, L + 1),
 // including the blank. A row is a frame of an utterance, t * N + n. The slot of a label is its index among the distinct
 // symbols of its utterance: the blank has slot 0, the others follow in ascending order.
 #pragma once

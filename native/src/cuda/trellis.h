@@ -1,5 +1,5 @@
 // The trellis in registers. A warp holds 32 P pairs, P adjacent ones per lane, and exchanges them by shuffles. Longer
-// label sequences take several warps that overlap by K pairs: the first K of a warp repeat the last K of its neighbour,
+// label sequences take several warps that overlap by K pairs: the first K of a warp repeat the last K of its neighbor,
 // and one more of them becomes stale in every frame, so warps synchronize only every K frames. Emissions and the values
 // stored by the other direction are prefetched K frames ahead.
 #pragma once
@@ -43,12 +43,12 @@ __global__ void __launch_bounds__(kTrellisThreads) trellis(const Batch b) {
 #pragma unroll
   for (int p = 0; p < P; ++p) {
     const int32_t i = first + p;
-    const bool inside = i <= pass.L, labelled = i >= 1 && inside;
-    slot[p] = labelled ? slots[pass.label(i)] : 0;
-    const bool may_skip = labelled && i < pass.L && slots[pass.label(i + 1)] != slot[p];
-    flags |= (may_skip << kMaySkip * P | (keep && inside) << kBlank * P | (keep && labelled) << kLabel * P) << p;
+    const bool inside = i <= pass.L, labeled = i >= 1 && inside;
+    slot[p] = labeled ? slots[pass.label(i)] : 0;
+    const bool may_skip = labeled && i < pass.L && slots[pass.label(i + 1)] != slot[p];
+    flags |= (may_skip << kMaySkip * P | (keep && inside) << kBlank * P | (keep && labeled) << kLabel * P) << p;
     blank[p] = kSecondHalf && inside ? states[pass.blank_at(i)] : zero();
-    label[p] = kSecondHalf && labelled ? states[pass.label_at(i)] : zero();
+    label[p] = kSecondHalf && labeled ? states[pass.label_at(i)] : zero();
     if (!kSecondHalf && i == 0) blank[p] = {1, 0};
   }
 

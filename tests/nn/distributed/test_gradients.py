@@ -132,6 +132,6 @@ def test_a_process_out_of_memory_in_backward_keeps_the_buckets_already_reduced(d
 def test_with_synchronized_norms_out_of_memory_is_one_error(results):
     for part in results:
         assert part["sync, out of memory"] == (
-            "train: a batch does not fit into memory (2 utterances, "
+            "train: a batch does not fit in memory (2 utterances, "
             f"{(80, 66)[part is results[1]]} frames), and --sync-norm cannot split it (use a smaller --batch-s)"
         )
