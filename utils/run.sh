@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Run a command as parallel jobs with one log each: utils/run.sh [--max-jobs N] JOB=1:4 exp/log/x.JOB.log ds2 … JOB …
-# JOB is replaced by the number of the job; JOB=2,5:7 runs these only. Fails if a job fails, with the end of its log. Ctrl-C ends all jobs.
+# JOB is replaced by the job number; JOB=2,5:7 runs only jobs 2, 5, 6 and 7. Fails if a job fails, and prints the end of its log. Ctrl-C stops all jobs.
 set -euo pipefail
 trap 'exit 130' INT TERM HUP
 ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501)) ||
-  { echo "utils/run.sh: expected bash 5.1 or later, this is $BASH_VERSION (fix: run it with a newer bash)" >&2; exit 2; }
+  { echo "utils/run.sh: expected bash 5.1 or later, this is $BASH_VERSION (run it with a newer bash)" >&2; exit 2; }
 max_jobs=0; num_threads=; mem=; gpu=; time=; partition=
 help="usage: $0 [--max-jobs N] [--num-threads N] [JOB=1:N] LOG COMMAND…
   --num-threads sets OMP_NUM_THREADS; --mem, --gpu, --time and --partition of utils/slurm.sh are accepted and ignored"
@@ -14,14 +14,14 @@ here=$(cd "$(dirname "$0")" && pwd)
 [[ -z $num_threads ]] || export OMP_NUM_THREADS=$num_threads
 declare -A logs=()
 failed=0
-end_all() {
+stop_all_jobs() {
   trap - INT TERM HUP
-  # each job is a process group, so that the processes it started end too
+  # each job is a process group, so that its child processes stop too
   for pid in "${!logs[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
   wait
   exit 130
 }
-trap end_all INT TERM HUP
+trap stop_all_jobs INT TERM HUP
 reap() {
   local pid status=0
   wait -n -p pid "${!logs[@]}" || status=$?
@@ -33,7 +33,7 @@ reap() {
   unset "logs[$pid]"
 }
 set -m
-for job in "${numbers[@]}"; do
+for job in "${job_numbers[@]}"; do
   file=${log//JOB/$job}
   "$here/job.sh" "${@//JOB/$job}" >"$file" 2>&1 </dev/null &
   logs[$!]=$file

@@ -9,7 +9,7 @@ help="usage: $0 [--max-jobs N] [--num-threads N] [--mem 4G] [--gpu N] [--time 4:
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/options.sh"
 command -v sbatch >/dev/null ||
-  { echo "utils/slurm.sh: no sbatch on the PATH (fix: run this on a login node of the cluster, or use utils/run.sh)" >&2; exit 2; }
+  { echo "utils/slurm.sh: no sbatch on the PATH (run this on a login node of the cluster, or use utils/run.sh)" >&2; exit 2; }
 . "$here/parse_jobs.sh"
 [[ -z $num_threads ]] || export OMP_NUM_THREADS=$num_threads
 
@@ -40,7 +40,7 @@ trap cancel INT TERM HUP
 id=$(sbatch "${options[@]}" <<<"#!/usr/bin/env bash
 command=(${*@Q})
 exec ${here@Q}/job.sh \"\${command[@]//JOB/\$SLURM_ARRAY_TASK_ID}\"") ||
-  { echo "utils/slurm.sh: sbatch refused the array (fix: see its message; --mem, --gpu, --num-threads, --time, --partition, DS2_SBATCH)" >&2; exit 1; }
+  { echo "utils/slurm.sh: sbatch refused the array (see its message; --mem, --gpu, --num-threads, --time, --partition, DS2_SBATCH)" >&2; exit 1; }
 echo "utils/slurm.sh: job $id, JOB=$range" >&2
 
 # not `sbatch --wait`: it polls every 30 s only, and does not report an array that can never start
@@ -53,7 +53,7 @@ while true; do
   reason=${tasks%%$'\n'*}; reason=${reason#PD }
   if [[ ! $tasks =~ (^|$'\n')[^P] && $reason != None && $reason != "$reported" ]]; then
     reported=$reason
-    [[ $reason != PartitionConfig && $reason != BadConstraints ]] || reason+=" (no node is large enough? fix: Ctrl-C, then request less or another --partition)"
+    [[ $reason != PartitionConfig && $reason != BadConstraints ]] || reason+=" (no node is large enough? Ctrl-C, then request less or another --partition)"
     echo "utils/slurm.sh: job $id is waiting: $reason" >&2
   fi
 done
@@ -61,7 +61,7 @@ trap - INT TERM HUP
 
 # on a network file system the last lines of a log may appear late
 failed=0 deadline=$((SECONDS + 30))
-for number in "${numbers[@]}"; do
+for number in "${job_numbers[@]}"; do
   file=${log//JOB/$number}
   while true; do
     status=$(sed -n 's/.*# ended .*, status \([0-9]*\)$/\1/p' "$file" 2>/dev/null | tail -n 1)

@@ -1,4 +1,4 @@
-"""The level of a signal. Notation: N samples."""
+"""Signal level. Notation: N samples."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from numpy.typing import DTypeLike, NDArray
 from ds2cli.errors import BadUtterance
 
 BLOCK = 65536
-"""Samples summed at a time. The sum of squares of an hour of audio would lose digits in one float32 accumulator."""
+"""Samples summed at a time: one float32 accumulator would lose precision over an hour of audio."""
 
 
 def mean_square(samples: NDArray[np.float32], dtype: DTypeLike = np.float64) -> float:
-    """The mean power of samples (N,), in the square of their unit; 0 when there are none.
+    """The mean power of samples (N,), in squared sample units; 0 if there are none.
 
-    dtype: precision within a block of samples; blocks are added in float64. float32 is faster, and what the features
-    have always been scaled by.
+    dtype: precision within a block of samples; block sums are added in float64. Feature scaling uses float32,
+    which is faster.
     BadUtterance "not-a-number" for NaN or infinite samples.
     """
     # no BLAS: the result of its dot product depends on the number of threads, and features must not

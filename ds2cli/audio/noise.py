@@ -18,14 +18,14 @@ FADE_S = 0.02
 """Length of the cross-fade between two noise excerpts (s)."""
 
 MAX_EXCERPTS = 8
-"""Recordings tried per utterance; if they are too short together, the noise found so far is looped."""
+"""Recordings tried per utterance; if together they are too short, the noise found so far is looped."""
 
 
 def mix(speech: Samples, noise: Samples, snr_db: float) -> Samples:
-    """Speech (N,) plus noise (N,), scaled so that 10 log10(power of speech / power of noise) = snr_db.
+    """Speech (N,) plus noise (N,), the noise scaled so that 10 log10(power of speech / power of noise) = snr_db.
 
-    Nothing is clipped. If either signal is silent no scale is defined, and the speech is returned unchanged.
-    BadUtterance "not-a-number".
+    Nothing is clipped. If either signal is silent, no scale is defined and the speech is returned unchanged.
+    BadUtterance "not-a-number" for NaN or infinite samples.
     """
     speech_power, noise_power = mean_square(speech), mean_square(noise)
     if speech_power == 0 or noise_power == 0:
@@ -37,9 +37,9 @@ def mix(speech: Samples, noise: Samples, snr_db: float) -> Samples:
 def draw_noise(pool: RecordingPool, num_samples: int, rate: int, rng: np.random.Generator) -> Samples | None:
     """Noise (num_samples,) from random positions of random recordings, each excerpt scaled to unit power.
 
-    A recording longer than needed gives an excerpt from a random position; a shorter one is read from a random position
-    to its end, and another recording follows. A recording that cannot be read is entered in `pool.failures` and another
-    is drawn. None when only silence was drawn.
+    A recording longer than needed yields an excerpt from a random position; a shorter one is read from a random
+    position to its end, and another recording follows. A recording that cannot be read is listed in `pool.failures`,
+    and another is drawn. None if only silence was drawn.
     """
     fade = round(FADE_S * rate)
     noise: Samples | None = None
@@ -68,7 +68,7 @@ def crossfade(before: Samples, after: Samples, fade: int) -> Samples:
 
 
 def loop(samples: Samples, num_samples: int, fade: int) -> Samples:
-    """Repeat samples (N,), N > 0, with cross-fades until there are num_samples of them; a longer signal is cut."""
+    """Repeat samples (N,), N > 0, with cross-fades up to a length of num_samples; a longer signal is truncated."""
     while len(samples) < num_samples:
         samples = crossfade(samples, samples, fade)
     return samples[:num_samples]

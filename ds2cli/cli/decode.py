@@ -55,4 +55,4 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
         return stage.run(resolved, rows, ledger, experiment, search, ark=ark)
 
-    filter_rows("decode", resolved, in_, out, needs=("id",), run=run, whole=ark is not None)
+    filter_rows("decode", resolved, in_, out, needs=("id",), run=run, buffer_pipe=ark is not None)

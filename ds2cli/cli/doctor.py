@@ -1,4 +1,4 @@
-"""`ds2 doctor …`: check that the installed libraries are correct, and how fast they are."""
+"""`ds2 doctor …`: check the installed libraries for correctness and speed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ds2cli.errors import Ds2Error, UsageError
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Check that the installed libraries are correct, and how fast they are.",
+    help="Check the installed libraries for correctness and speed.",
 )
 
 
@@ -30,10 +30,10 @@ def ctc(
 ) -> None:
     """Compare the native and the torch CTC loss with a float64 reference on the hardest utterances of MANIFEST.
 
-    The batch has the longest utterance, the longest label, the label with the fewest spare steps, the one with the most
-    repeated symbols, a label that does not fit, an empty label, and logits that are not finite. The exit status is 1 if
-    a native cost is off by more than 1e-5 (relative), a gradient by more than 1e-5 (absolute; for bfloat16 beyond its
-    rounding), or if an invalid utterance has a gradient. Without the native library only torch's loss is compared.
+    The batch contains the longest utterance, the longest label, the label with the fewest spare steps, the one with the
+    most repeated symbols, a label that is too long, an empty label, and non-finite logits. The exit status is 1 if a
+    native cost is off by more than 1e-5 (relative), a gradient by more than 1e-5 (absolute; for bfloat16 beyond its
+    rounding), or if an invalid utterance has a gradient. Without the native library, only the torch loss is compared.
 
     Example: ds2 doctor ctc data/train.feats.jsonl --vocab exp/base
     """
@@ -70,9 +70,9 @@ def ctc(
         ),
         to_stdout=True,
     )  # fmt: skip
-    wrong = [f"{c.logits} {c.precision}" for c in comparisons if c.implementation == "native" and not c.agrees]
-    if wrong:
+    failed = [f"{c.logits} {c.precision}" for c in comparisons if c.implementation == "native" and not c.agrees]
+    if failed:
         raise Ds2Error(
-            f"doctor: the native CTC loss disagrees with the reference: {', '.join(wrong)} "
+            f"doctor: the native CTC loss disagrees with the reference: {', '.join(failed)} "
             "(train with --ctc torch, and report the bug)"
         )

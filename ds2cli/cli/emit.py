@@ -29,4 +29,4 @@ def emit(config: EmitConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
         return stage.run(rows, ledger, experiment, ark, config.max_bad)
 
-    filter_rows("emit", config, in_, out, needs=("id", "feats"), run=run, whole=True)
+    filter_rows("emit", config, in_, out, needs=("id", "feats"), run=run, buffer_pipe=True)

@@ -30,7 +30,7 @@ app = typer.Typer(
     cls=EstimateByDefault,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Estimate an n-gram language model (ds2 lm TEXT… OUT), interpolate several, inspect one.",
+    help="Estimate an n-gram language model (ds2 lm TEXT… OUT), interpolate models, or inspect one.",
 )
 
 
@@ -118,8 +118,8 @@ def mix(
 ) -> None:
     """Interpolate models linearly, with weights tuned on --dev, and print the perplexity of each.
 
-    The <unk> probability of each model is divided among the words found only in other models, so that perplexities
-    are over the same vocabulary.
+    The <unk> probability of each model is divided among the words found only in other models, so that all
+    perplexities refer to the same vocabulary.
 
     Example: ds2 lm mix exp/transcripts.arpa exp/books.arpa exp/mixed.arpa --dev data/dev.jsonl
     """
@@ -156,9 +156,9 @@ def info(
         list[str] | None, typer.Argument(metavar="TEXT…", help="Texts to evaluate: manifests or plain text.")
     ] = None,
 ) -> None:
-    """Describe a model; with TEXT report perplexity and OOV words, with --vocab check that it fits a network.
+    """Describe a model; with TEXT, report perplexity and OOV words; with --vocab, check that it fits a network.
 
-    Exit status 1 when that network could not be decoded with it.
+    Exit status 1 if that network cannot be decoded with the model.
 
     Example: ds2 lm info exp/lm.arpa data/dev.jsonl --vocab exp/base
     """

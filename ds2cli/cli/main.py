@@ -1,6 +1,6 @@
 """Assemble the commands and turn errors into exit statuses.
 
-A command is a file of this folder: `x.py` with a function `x`, or a Typer `app` for a group. Nothing is registered.
+Each file in this folder is a command: `x.py` with a function `x`, or a Typer `app` for a group. There is no registry.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ds2cli import __version__, ui
 from ds2cli.errors import DataError, Ds2Error
 
 PIPELINE = ("prepare", "featurize", "train", "emit", "align", "lm", "decode", "score", "transcribe", "data")
-"""The commands that `ds2 --help` lists first, in the order of use; the others follow by name."""
+"""The commands that `ds2 --help` lists first, in pipeline order; the others follow alphabetically."""
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -32,7 +32,7 @@ class PipelineGroup(TyperGroup):
     """A group that lists its commands in the order of the pipeline."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The names of the commands, those of PIPELINE first."""
+        """The command names, those in PIPELINE first."""
         rank = {name: i for i, name in enumerate(PIPELINE)}
         return sorted(self.commands, key=lambda name: (rank.get(name, len(rank)), name))
 
@@ -56,7 +56,7 @@ def root(
 
     IN and OUT may be - (standard input and output). Rows and results go to standard output, log lines to standard
     error.
-    Exit status: 0 success, 1 result refused, 2 wrong usage, 3 bad data, 130 interrupted.
+    Exit status: 0 success, 1 result refused, 2 usage error, 3 bad data, 130 interrupted.
     """
 
 
@@ -86,7 +86,7 @@ def main() -> None:
             app(prog_name="ds2")
         except SystemExit as e:
             sys.stdout.flush()
-            # Typer turns Ctrl-C into an exit of its own
+            # Typer turns Ctrl-C into a SystemExit
             if e.__context__ is not None and isinstance(e.__context__.__cause__, KeyboardInterrupt):
                 ui.log("ds2: interrupted")
             raise
@@ -106,15 +106,15 @@ def main() -> None:
 
 
 def _reopen_closed_streams() -> None:
-    """Open the standard streams that the shell closed (2>&-), so that no other file gets their numbers.
+    """Open the standard streams that the shell closed (2>&-), so that no other file is opened with their descriptors.
 
     Log lines are then discarded; writing a result to a closed standard output is an error.
     """
     for name, mode in (("stdin", os.O_RDONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY)):
         if getattr(sys, name) is None:
-            number = os.open(os.devnull, mode)
+            descriptor = os.open(os.devnull, mode)
             if name != "stdin":
-                setattr(sys, name, os.fdopen(number, "w", closefd=False))
+                setattr(sys, name, os.fdopen(descriptor, "w", closefd=False))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from ds2cli.cli.lib.options import with_config
 from ds2cli.config.model import ShowConfig
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Show a network, list the presets, average trained networks."
+    no_args_is_help=True, rich_markup_mode=None, help="Show a network, list the presets, or average trained networks."
 )
 
 
@@ -26,7 +26,7 @@ def show(
     """Show the layers of a network: shapes, parameters, multiply-adds per second of audio, time stride, look-ahead.
 
     MODEL need not be trained. The look-ahead is the future audio that the output of a step depends on; in a
-    bidirectional network that is the rest of the utterance.
+    bidirectional network, that is the rest of the utterance.
 
     Example: ds2 model show english-icml --symbols 29
     """
@@ -60,9 +60,9 @@ def list_() -> None:
 
     Example: ds2 train data/train.jsonl exp/net --config 38m-gru-7x768
     """
-    from ds2cli.config.base import preset_titles
+    from ds2cli.config.base import read_preset_titles
 
-    ui.table("", ["name", "description"], preset_titles().items(), to_stdout=True)
+    ui.table("", ["name", "description"], read_preset_titles().items(), to_stdout=True)
 
 
 @app.command()
@@ -72,7 +72,7 @@ def average(
     ],
     out: Annotated[str, typer.Argument(metavar="OUT", help="Network file to write (.safetensors).")],
 ) -> None:
-    """Average the weights of several epochs of one training; the result is often better than each of them.
+    """Average the weights of several epochs of a training run; the result is often better than any one of them.
 
     Example: ds2 model average exp/base/epoch-*.safetensors exp/base/average.safetensors
     """

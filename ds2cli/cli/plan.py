@@ -20,7 +20,7 @@ def plan(
     dev: Annotated[str | None, typer.Option(help="Manifest of the dev set, evaluated after each epoch.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> None:
-    """Estimate the steps, time, memory and disk space of a training on this machine.
+    """Estimate the steps, time, memory and disk space of a training run on this machine.
 
     A few steps are timed with one process; nothing is written. Options and settings are those of ds2 train.
 

@@ -21,7 +21,7 @@ CORPORA = ", ".join(sorted(module.name for module in pkgutil.iter_modules(ds2cli
 def prepare(
     config: PrepareConfig,
     corpus: Annotated[str, typer.Argument(metavar="CORPUS", help=f"One of {CORPORA}.")],
-    src: Annotated[str, typer.Argument(metavar="SRC", help="Folder of the corpus; for csv, the table.")],
+    src: Annotated[str, typer.Argument(metavar="SRC", help="Corpus folder; for csv, the table.")],
     out: Out = "-",
 ) -> None:
     """Write a manifest of a corpus: the id, audio file, duration and text of each usable utterance.

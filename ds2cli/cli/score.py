@@ -32,11 +32,11 @@ MAX_MISMATCHED = 0.25
 def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None) -> None:
     """Count the word and character errors of `pred_text` against `text`, and print Kaldi's %WER line.
 
-    The report goes to standard output, or to standard error if OUT is -. For an utterance without `pred_text` all words
-    count as deleted. Rows with `nbest` add the oracle error rate: that of the best of N hypotheses.
+    The report goes to standard output, or to standard error if OUT is -. For an utterance without `pred_text`, all
+    words count as deleted. Rows with `nbest` add the oracle error rate: that of the best of the N hypotheses.
 
     --why EXP finds the cause of each error by comparing the scores of reference and hypothesis. The causes: `search`
-    (the reference scores higher, but the beam search pruned it), `oov` (the language model does not know the word),
+    (the reference scores higher, but the beam search pruned it), `oov` (the word is not in the language model),
     `lm` (the acoustics favored the reference, the language model overruled them), `acoustic` (the network favored the
     wrong words), `unspellable` (the network cannot write the word), `unexplained` (no emission or no hypothesis).
 
@@ -82,7 +82,7 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None) -> None:
     for unit, limit in limits.items():
         rate = report.counts(unit).rate
         if limit is not None and rate > limit:
-            raise Ds2Error(f"score: refused: the {unit} error rate is {rate:.2f} %, allowed {limit:g} %")
+            raise Ds2Error(f"score: refused: the {unit} error rate is {rate:.2f} %, above the limit of {limit:g} %")
 
 
 def _open_explainer(config: ScoreConfig, in_: str) -> tuple[ScoreConfig, Explainer | None]:
@@ -103,7 +103,7 @@ def _open_explainer(config: ScoreConfig, in_: str) -> tuple[ScoreConfig, Explain
 
 
 def _warn_explainer(explainer: Explainer) -> None:
-    """Warn of errors that were not explained, and of scores that do not match the decoded ones."""
+    """Warn about errors that were not explained, and scores that do not match the decoded ones."""
     if explainer.unexplained.rows:
         reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(explainer.unexplained.reasons.items()))
         first = explainer.unexplained.rows[0]
@@ -114,5 +114,5 @@ def _warn_explainer(explainer: Explainer) -> None:
     if explainer.mismatched > MAX_MISMATCHED * explainer.scored:
         ui.warn(
             f"why: {explainer.mismatched} of {explainer.scored} utterances have a pred_score that these settings do "
-            "not give: the causes are valid only with the EXP, language model, weights and word lists of the decoding"
+            "not reproduce: the causes are valid only with the EXP, language model, weights and word lists of decoding"
         )

@@ -25,7 +25,7 @@ INTERRUPTED = 130
 """Exit status after Ctrl-C or SIGTERM."""
 REQUIRED_FIELDS = ("id", "text")
 OWN_MANIFESTS = ("train.jsonl", "dropped.jsonl")
-"""Files that a training writes into EXP."""
+"""Files that training writes into EXP."""
 
 
 @with_config(TrainConfig)
@@ -84,7 +84,7 @@ def train(
 
 
 def _check_paths(exp: str, *manifests: str | None) -> None:
-    """Raises UsageError when EXP is empty, or a file of the training would replace a manifest."""
+    """Raises UsageError when EXP is empty, or training would overwrite a manifest."""
     if not exp:
         raise UsageError("train: EXP is empty: expected a folder (. is the current one)")
     for path in manifests:

@@ -20,10 +20,10 @@ def transcribe(
     exp: Exp,
     audio: Annotated[list[str], typer.Argument(metavar="AUDIO…", help="Audio files and folders; - is standard input.")],
 ) -> None:
-    """Transcribe recordings: print the text of each, one line per file, after the file name if there are several.
+    """Transcribe recordings: print the text of each, one line per file, preceded by the file name if there are several.
 
-    Recordings may have any format and sample rate; channels are mixed. --lm, --alpha, … work as in `ds2 decode`.
-    --partials also prints the text as it grows: one line per change, after the seconds of audio searched so far.
+    Recordings may have any format and sample rate; channels are mixed down. --lm, --alpha, … work as in `ds2 decode`.
+    --partials also prints the text as it grows: one line per change, preceded by the seconds of audio decoded.
 
     Example: ds2 transcribe exp/base meeting.mp3 voicemail/ --lm exp/base/lm.bin --json
     """

@@ -1,4 +1,4 @@
-"""Declare the settings of a stage, check them, read them from TOML and write them back.
+"""Declare the settings of a stage, check them, read them from TOML, and write them back.
 
 Later sources win: default < --config FILE < --set NAME=VALUE < option. A nested dataclass is a section (a TOML table);
 `optim.lr=3e-4` sets one of its fields.
@@ -49,17 +49,19 @@ class StageConfig(Config):
     max_bad: float = setting(
         1.0, help="Refuse the result if more than this share of the utterances is bad (percent).", min=0, max=100
     )
-    dropped: str | None = setting(None, help="File for the dropped utterances [default: OUT.dropped.jsonl].")
+    dropped: str | None = setting(
+        None, help="File for the dropped utterances [default: OUT.dropped.jsonl; EXP/dropped.jsonl]."
+    )
 
 
 C = TypeVar("C", bound=Config)
 
 
 def build(config_type: type[C], *sources: tuple[str, Mapping[str, Any]]) -> C:
-    """Build a config from nested mappings, later ones winning.
+    """Build a config from nested mappings; later ones win.
 
     sources: pairs (where, values); `where` begins the error messages.
-    UsageError names an unknown setting and the nearest known one, a wrong type, or a value out of bounds.
+    UsageError for an unknown setting (with the nearest known one), a wrong type, or a value out of bounds.
     """
     values: dict[str, Any] = {}
     hints = get_type_hints(config_type)
@@ -83,38 +85,38 @@ def build(config_type: type[C], *sources: tuple[str, Mapping[str, Any]]) -> C:
             values[name] = build(hints[name], *values[name])  # type: ignore[type-var]
     for name, f in known.items():
         if f.default is MISSING and f.default_factory is MISSING and name not in values:
-            raise UsageError(f"{config_type.__name__}: the setting {name!r} is required and was not given")
+            raise UsageError(f"{config_type.__name__}: the setting {name!r} is required, but was not given")
     return config_type(**values)
 
 
 def read_toml(path: str) -> dict[str, Any]:
     """Read the nested values of a TOML file, or of the preset of that name if no such file exists.
 
-    UsageError if it is not TOML (with the line), or if it is neither a file nor a preset (with the nearest preset).
+    UsageError if it is not valid TOML (with the line), or neither a file nor a preset (with the nearest preset).
     """
     file = Path(path)
-    if not file.exists() and path in (files := presets()):
+    if not file.exists() and path in (files := find_presets()):
         file = files[path]
     try:
         return tomllib.loads(file.read_text("utf-8"))
     except FileNotFoundError as e:
-        near = difflib.get_close_matches(path, presets(), 1)
+        near = difflib.get_close_matches(path, find_presets(), 1)
         hint = f", did you mean {near[0]!r}?" if near else " (ds2 model list prints the names of the presets)"
         raise UsageError(f"{path}: no such file{hint}") from e
     except OSError as e:
         raise UsageError(f"{path}: {(e.strerror or 'cannot be read').lower()}") from e
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise UsageError(f"{path}: not TOML: {e}") from e
+        raise UsageError(f"{path}: not valid TOML: {e}") from e
 
 
-def presets() -> dict[str, Path]:
-    """The configs that ship with the package: file by name."""
+def find_presets() -> dict[str, Path]:
+    """The configs that ship with the package: their files by name."""
     return {file.stem: file for file in sorted(PRESETS.glob("*.toml"))}
 
 
-def preset_titles() -> dict[str, str]:
+def read_preset_titles() -> dict[str, str]:
     """The first comment line of each preset, by name."""
-    return {name: file.read_text("utf-8").partition("\n")[0].lstrip("# ") for name, file in presets().items()}
+    return {name: file.read_text("utf-8").partition("\n")[0].lstrip("# ") for name, file in find_presets().items()}
 
 
 def parse_set(text: str) -> dict[str, Any]:
@@ -150,14 +152,14 @@ def to_toml(config: Config, made_by: Mapping[str, Any]) -> str:
     return tomli_w.dumps({**as_dict(config), MADE_BY: dict(made_by)})
 
 
-def without_none(hint: Any) -> Any:
+def strip_optional(hint: Any) -> Any:
     """The type of a setting, without the None that an optional one allows."""
     if get_origin(hint) in (Union, types.UnionType):
         return next(a for a in get_args(hint) if a is not type(None))
     return hint
 
 
-def bounds_text(low: float | None, high: float | None) -> str:
+def format_bounds(low: float | None, high: float | None) -> str:
     """`0 to 1`, `at least 0` or `at most 1`."""
     if low is not None and high is not None:
         return f"{low} to {high}"
@@ -167,7 +169,7 @@ def bounds_text(low: float | None, high: float | None) -> str:
 def _check_value(value: Any, hint: Any, limits: Mapping[str, Any], where: str) -> Any:
     if value is None and type(None) in get_args(hint):
         return None
-    hint = without_none(hint)
+    hint = strip_optional(hint)
     origin, args = get_origin(hint), get_args(hint)
     if origin is Literal:
         if value not in args:
@@ -185,5 +187,5 @@ def _check_value(value: Any, hint: Any, limits: Mapping[str, Any], where: str) -
         raise UsageError(f"{where}: expected a finite number, got {value!r}")
     low, high = limits.get("min"), limits.get("max")
     if (low is not None and value < low) or (high is not None and value > high):
-        raise UsageError(f"{where}: expected {bounds_text(low, high)}, got {value!r}")
+        raise UsageError(f"{where}: expected {format_bounds(low, high)}, got {value!r}")
     return value

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from ds2cli.config.base import Config, StageConfig, bounds_text, without_none
+from ds2cli.config.base import Config, StageConfig, format_bounds, strip_optional
 
 TYPE_NAMES = {bool: "true or false", int: "integer", float: "number", str: "text"}
 """The types of settings as comments and tables name them."""
@@ -29,13 +29,13 @@ def annotated_toml(config: Config) -> str:
 
 def values_text(hint: Any, limits: Mapping[str, Any]) -> str:
     """The values that a setting accepts: `"a" or "b"`, `integer, at least 1`, `list of numbers, 0.5 to 2`."""
-    hint = without_none(hint)
+    hint = strip_optional(hint)
     if get_origin(hint) is Literal:
         quoted = [f'"{choice}"' for choice in get_args(hint)]
         return " or ".join([", ".join(quoted[:-1]), quoted[-1]]) if len(quoted) > 1 else quoted[0]
     text = f"list of {TYPE_NAMES[get_args(hint)[0]]}s" if get_origin(hint) is tuple else TYPE_NAMES[hint]
     low, high = limits.get("min"), limits.get("max")
-    return text if low is None and high is None else f"{text}, {bounds_text(low, high)}"
+    return text if low is None and high is None else f"{text}, {format_bounds(low, high)}"
 
 
 def toml_value(value: Any) -> str:

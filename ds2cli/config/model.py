@@ -80,10 +80,8 @@ class ShowConfig(Config):
     """Settings of `ds2 model show`."""
 
     symbols: int | None = setting(
-        None, help="Output symbols, blank included [default: those of EXP; 29 for a config].", min=2
+        None, help="Output symbols, blank included [default: from EXP; 29 for a config].", min=2
     )
-    bins: int | None = setting(None, help="Feature bins per frame [default: those of EXP; 161 for a config].", min=1)
-    hop_ms: float | None = setting(
-        None, help="Hop between frames (ms) [default: that of EXP; 10 for a config].", min=0.1
-    )
+    bins: int | None = setting(None, help="Feature bins per frame [default: from EXP; 161 for a config].", min=1)
+    hop_ms: float | None = setting(None, help="Hop between frames (ms) [default: from EXP; 10 for a config].", min=0.1)
     json: bool = setting(False, help="Print one JSON object instead of the table.")

@@ -17,7 +17,7 @@ class OptimConfig(Config):
     schedule: Literal["line", "cosine", "epoch", "plateau", "constant"] = setting(
         "line", help="Decay to zero (line, cosine), division per epoch or dev-CER plateau (lr_divisor), or constant."
     )
-    warmup: float = setting(0.05, help="Fraction of the training in which the rate rises to its peak.", min=0, max=1)
+    warmup: float = setting(0.05, help="Fraction of training over which the rate rises to its peak.", min=0, max=1)
     power: float = setting(
         1.0, help="Exponent of the line schedule: 1 is straight, 2 falls faster at first.", min=0.1, max=10
     )
@@ -33,7 +33,7 @@ class OptimConfig(Config):
     )
     beta2: float = setting(0.98, help="Decay rate of the average of squared gradients in adamw.", min=0, max=0.99999)
     per: Literal["label", "utterance"] = setting(
-        "label", help="What the summed cost of a batch is divided by; the paper's clip of 400 is per utterance."
+        "label", help="Divisor of the summed cost of a batch: its labels or utterances (paper: clip 400 per utterance)."
     )
     clip: float = setting(5.0, help="Maximum norm of the gradient; 0 disables clipping.", min=0)
     ema: float = setting(

@@ -14,7 +14,7 @@ from ds2cli.config.units import UnitsConfig
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(StageConfig):
-    """Settings of a training."""
+    """Training settings."""
 
     epochs: int = setting(20, help="Epochs (passes over the training set).", min=1)
     minutes: float | None = setting(
@@ -25,14 +25,14 @@ class TrainConfig(StageConfig):
     init: str | None = setting(
         None, help="Network to start from (EXP or .safetensors): matching weights and output symbols are copied."
     )
-    batch_s: float = setting(40.0, help="Audio per batch, padding included (s).", min=0.1)
+    batch_s: float = setting(40.0, help="Audio per batch, including padding (s).", min=0.1)
     batch_utts: int | None = setting(None, help="Maximum utterances per batch [default: no limit].", min=1)
     accumulate: int = setting(1, help="Batches whose gradients are accumulated for one step.", min=1)
     sorta_grad: bool = setting(
         True, help="Train the first epoch from short to long utterances (SortaGrad, paper §3.3)."
     )
     seed: int = setting(0, help="Seed of all random numbers.", min=0, max=2**63 - 1)
-    device: Literal["auto", "cpu", "cuda"] = setting("auto", help="Device to train on; auto is a GPU if there is one.")
+    device: Literal["auto", "cpu", "cuda"] = setting("auto", help="Device to train on; auto is a GPU if available.")
     nproc: int = setting(
         1, help="Processes that share each batch, one per GPU or dividing the cores; torchrun starts its own.", min=1
     )
@@ -49,10 +49,10 @@ class TrainConfig(StageConfig):
     )
     save_minutes: float = setting(10.0, help="Minutes between writes of last.pt within an epoch.", min=0)
     keep: Literal["best", "last"] = setting(
-        "best", help="Weights to keep in best.safetensors: of the lowest dev CER, or of the last epoch."
+        "best", help="Weights saved in best.safetensors: those with the lowest dev CER, or of the last epoch."
     )
     keep_best: int = setting(
-        1, help="Best epochs whose networks to keep for averaging, as epoch-NNN.safetensors; 1 keeps none.", min=1
+        1, help="Best epochs to keep as epoch-NNN.safetensors, for averaging; 1 keeps none.", min=1
     )
     early_stop: int | None = setting(None, help="Stop after this many epochs without a lower dev CER.", min=1)
     tensorboard: bool = setting(

@@ -5,9 +5,9 @@ License    CC-BY-SA 3.0 (Allison Smith, June Wallack, Carlo Flore, IvrvoiceRU / 
 Source     The Debian packages asterisk-core-sounds-LANG-g722 (audio) and asterisk-core-sounds-LANG (texts), which
            `--download` fetches and unpacks without root, or the upstream tarballs of the same names.
 Layout     SRC contains, at any depth, a folder LANG_* of recordings and the text list core-sounds-LANG.txt[.gz], with
-           lines `name: text`. In the tarballs the list lies next to the recordings.
+           lines `name: text`. In the tarballs, the list is next to the recordings.
 Dropped    By rule, so not counted as bad: tones, music and silence ("[beep]", "(10 seconds of silence)"), texts without
-           a recording, recordings without a text, and texts that leave open what is spoken.
+           a recording, recordings without a text, and ambiguous texts.
 Texts      A note at the end is removed ("at [@]"), known misspellings are corrected, numbers are spelled out. The
            Spanish list is mostly written without accents; the few it has are removed, so that a word has one spelling.
 Split      bucket = int(sha1(normalized text), 16) % 10; 0 is dev, 1 is test, 2 … 9 are train. Prompts with the same
@@ -36,10 +36,10 @@ from ds2cli.text.numbers import spell_numbers
 
 OPTIONS = ("part", "lang", "download")
 PARTS = ("train", "dev", "test", "all")
-# the fastest prompt that matches its text has 20 per second; prompts above this limit were recorded with another text
+# the fastest prompt that matches its text has 20; prompts above this limit were recorded with a different text
 MAX_CHARACTERS_PER_SECOND = 22.0
 
-# packages are unpacked here first, and the folder is never searched: an interrupted download is not taken for complete
+# packages are unpacked here first, and the folder is never searched: an interrupted download cannot pass for complete
 _UNFINISHED = ".unpacking"
 
 _NOTE_ONLY = re.compile(r"\s*[\[(<][^\])>]*[\])>]\s*")
@@ -131,7 +131,7 @@ def spoken_text(name: str, text: str, lang: str) -> str:
 
 
 def download(source: str, lang: str) -> None:
-    """Download and unpack the Debian packages of a language into `source`, without root, unless they are there.
+    """Download and unpack the Debian packages of a language into `source`, without root, unless they are already there.
 
     Ds2Error if apt-get, dpkg-deb or the network is not available.
     """
@@ -151,7 +151,7 @@ def download(source: str, lang: str) -> None:
     try:
         _run(folder, "apt-get", "-q", "download", *packages)
     except Ds2Error:
-        # this machine has no package lists yet: fetch them into a folder of our own, which needs no root
+        # this machine has no package lists yet: fetch them into our own folder, which does not require root
         own = folder.resolve() / "apt"
         for sub in ("lists/partial", "cache/archives/partial"):
             (own / sub).mkdir(parents=True, exist_ok=True)
@@ -191,12 +191,12 @@ def _voice_rows(voice: Path, texts: Path, config: PrepareConfig, ledger: Ledger)
     def key(name: str) -> str:
         return f"{speaker}-{name.replace('/', '-')}"
 
-    listed = set()
+    listed_names = set()
     for name, text in _entries(texts, config.lang):
-        if name in listed:
+        if name in listed_names:
             ledger.drop(key(name), "duplicate-id", f"{texts.name} lists {name!r} more than once", bad=False)
             continue
-        listed.add(name)
+        listed_names.add(name)
         if name not in recordings:
             ledger.drop(
                 key(name), "no-recording", f"{texts.name} lists {name!r}, but {voice} has no such recording", bad=False
@@ -212,15 +212,15 @@ def _voice_rows(voice: Path, texts: Path, config: PrepareConfig, ledger: Ledger)
         if config.part in ("all", part):
             row = {"id": key(name), "audio_filepath": str(recordings[name]), "text": clean}
             yield {**row, "speaker": speaker, "lang": config.lang, "split": part}
-    for name in sorted(recordings.keys() - listed):
+    for name in sorted(recordings.keys() - listed_names):
         ledger.drop(
             key(name), "no-text", f"{voice} has a recording {name!r} that {texts.name} does not list", bad=False
         )
 
 
 def _check_speaking_rate(text: str, recording: Path) -> None:
-    """BadUtterance if the text is too long for the recording: it belongs to another one."""
-    # G.722 is 64 kbit/s; unreadable recordings are dropped later, with their own reason
+    """BadUtterance if the text is too long for the recording, and so belongs to another one."""
+    # G.722 has 64 kbit/s; unreadable recordings are dropped later, with a reason of their own
     seconds = recording.stat().st_size / 8000 if recording.suffix == ".g722" else math.inf
     if len(text) > MAX_CHARACTERS_PER_SECOND * seconds:
         raise BadUtterance("unsure-text", f"{len(text)} characters in {seconds:.2f} s: {text[:60]}")

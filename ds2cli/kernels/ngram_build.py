@@ -1,6 +1,6 @@
 """Builds KenLM's `probing` tables of an n-gram model, with the same bytes as its build_binary.
 
-Letters as in ngram.py; C n-grams in a section.
+Notation as in ngram.py; C n-grams in a section.
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ def _check_contradictions(config: SearchConfig) -> None:
         raise UsageError("--hotword-weight only applies with --hotwords FILE")
     if config.greedy:
         if config.lm is not None:
-            raise UsageError("--greedy takes no --lm: it does not use a language model (leave out one of them)")
+            raise UsageError("--lm does not apply with --greedy, which uses no language model (leave out one of them)")
         if config.nbest > 1:
             raise UsageError("--nbest needs the beam search: --greedy finds one text (leave out --greedy)")
         for name in ("closed", "lexicon", "hotwords", "partials"):

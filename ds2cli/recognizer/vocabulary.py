@@ -17,7 +17,7 @@ WEIGHTS = "best.safetensors"
 def open_vocab(source: str) -> Vocab:
     """The output symbols of an experiment folder, a .safetensors file or a list of symbols such as tokens.txt.
 
-    The weights of an experiment take precedence over its tokens.txt, which a training started over replaces first.
+    The weights of an experiment take precedence over its tokens.txt, which training replaces first when it starts over.
     DataError if there is neither, or the file is not a network or a list of symbols.
     """
     path = Path(source)

@@ -1,4 +1,7 @@
-"""Compare the CTC losses with a float64 reference, and time them. T steps, N utterances, V symbols, L labels."""
+"""Compare the CTC implementations with a float64 reference, and time them.
+
+Notation: T steps, N utterances, V symbols, L labels.
+"""
 
 from __future__ import annotations
 
@@ -25,30 +28,30 @@ from ds2cli.stages.doctor_cases import Case, generate_cases, select_cases
 from ds2cli.text.vocab import Vocab
 
 SYMBOLS = 29
-"""Number of symbols without a vocabulary: English letters, apostrophe, space and blank."""
+"""Default number of symbols, without a vocabulary: English letters, apostrophe, space and blank."""
 
 LOGITS = {"random": 3.0, "peaky": 50.0}
-"""Kinds of logits: uniform between plus and minus this (nats)."""
+"""Kinds of random logits: uniform between plus and minus this limit (nats)."""
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 COST_TOLERANCE = 1e-5
-"""Largest error of a cost, relative to max(1, cost)."""
+"""Largest allowed error of a cost, relative to max(1, cost)."""
 
 GRADIENT_TOLERANCE = {"float32": (1e-5, 0.0), "bfloat16": (1e-5, 2**-8)}
-"""Largest error of a gradient: absolute, plus relative to the value (the rounding of the precision)."""
+"""Largest allowed error of a gradient: absolute, plus relative to the value (the rounding error of the precision)."""
 
-TIMED_S = 0.5
-"""Time over which a loss is measured (seconds)."""
+TIMING_S = 0.5
+"""Time spent timing each implementation (seconds)."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One loss compared with the reference on one batch.
+    """One implementation compared with the reference on one batch.
 
     cost_error: largest, relative to max(1, cost).  gradient_error: largest, absolute.  invalid: number of utterances
-    with an invalid label, length or logits; invalid_ok: those of them with the right verdict and cost and a zero
-    gradient.  agrees: all within the tolerances.  seconds: median of forward and backward.
+    with an invalid label, length or logits; invalid_ok: how many of them have the expected verdict and cost and a
+    zero gradient.  agrees: all errors are within tolerance.  seconds: median time of a forward and backward pass.
     """
 
     logits: str
@@ -63,7 +66,7 @@ class Comparison:
 
 
 def choose_batch(config: CtcDoctorConfig, rows: Iterable[Row] | None, ledger: Ledger) -> tuple[list[Case], int]:
-    """The batch, selected from the rows or generated without them, and the number of symbols of its logits."""
+    """The batch, selected from the rows (generated if there are none), and the number of symbols of its logits."""
     if rows is None:
         symbols = config.symbols or (len(load_vocabulary(config.vocab, ())) if config.vocab else SYMBOLS)
         return generate_cases(symbols, config.utterances, config.seed), symbols
@@ -74,28 +77,28 @@ def choose_batch(config: CtcDoctorConfig, rows: Iterable[Row] | None, ledger: Le
 
 
 def load_vocabulary(source: str | None, rows: Iterable[Row]) -> Vocab:
-    """The symbols of an experiment folder or a file, or without either the characters in the texts of the rows."""
+    """The vocabulary of an experiment folder or file; without either, the characters in the texts of the rows."""
     if source is None:
         return Vocab.from_texts(row["text"] for row in rows)
     return open_vocab(source)
 
 
 def read_stride(vocab: str | None) -> int:
-    """Frames per output step of the network of an experiment folder; else of the default network."""
+    """Frames per output step of the network in an experiment folder, or of the default network if there is none."""
     config = Path(vocab or "") / "config.toml"
     model = build(ModelConfig, (str(config), read_toml(str(config))["model"])) if config.is_file() else ModelConfig()
     return int(np.prod(model.strides[: len(model.channels)]))
 
 
 def compare_losses(cases: Sequence[Case], symbols: int, seed: int, device: str) -> Iterator[Comparison]:
-    """Compare each available loss with the reference, in every precision, on every kind of logits."""
-    losses: list[Implementation] = ["native", "torch"] if is_native_available(device) else ["torch"]
+    """Compare each available implementation with the reference, at every precision, for every kind of logits."""
+    implementations: list[Implementation] = ["native", "torch"] if is_native_available(device) else ["torch"]
     for kind, limit in LOGITS.items():
         float_logits = make_logits(cases, symbols, limit, seed)
         for precision, dtype in PRECISIONS.items():
             logits = float_logits.to(dtype)
             references = [compute_reference(logits[:, n], case) for n, case in enumerate(cases)]
-            for implementation in losses:
+            for implementation in implementations:
                 yield compare_loss(kind, precision, implementation, logits.to(device), cases, references)
 
 
@@ -123,20 +126,20 @@ def compare_loss(
     cases: Sequence[Case],
     references: Sequence[tuple[float, NDArray[np.float64]]],
 ) -> Comparison:
-    """Run one loss on a batch of logits (T, N, V), compare it with the reference costs and gradients, and time it."""
+    """Run one implementation on logits (T, N, V), compare it with the reference costs and gradients, and time it."""
     run = LossRun(logits, cases, implementation)
     costs, verdicts, gradients = run.compute()
     absolute, relative = GRADIENT_TOLERANCE[precision]
     invalid_ok, cost_errors, gradient_errors, excesses = [], [0.0], [0.0], [0.0]
     for n, (case, (cost, gradient)) in enumerate(zip(cases, references, strict=True)):
-        found = gradients[:, n].double().cpu().numpy()
+        actual = gradients[:, n].double().cpu().numpy()
         if case.verdict is not Verdict.OK:
-            same = bool(np.array_equal(costs[n], cost, equal_nan=True)) and verdicts[n] == case.verdict
-            invalid_ok.append(same and not found.any())
+            matches = bool(np.array_equal(costs[n], cost, equal_nan=True)) and verdicts[n] == case.verdict
+            invalid_ok.append(matches and not actual.any())
             continue
-        padded = np.zeros_like(found)
+        padded = np.zeros_like(actual)
         padded[: case.steps] = gradient
-        error = np.abs(found - padded)
+        error = np.abs(actual - padded)
         cost_errors.append(abs(costs[n] - cost) / max(1.0, cost))
         gradient_errors.append(float(error.max()))
         excesses.append(float((error - relative * np.abs(padded)).max()))
@@ -150,7 +153,7 @@ def compare_loss(
 
 
 class LossRun:
-    """One loss on one batch of logits (T, N, V): costs and the gradient of the logits."""
+    """One implementation on one batch of logits (T, N, V): costs, and the gradient with respect to the logits."""
 
     def __init__(self, logits: Tensor, cases: Sequence[Case], implementation: Implementation) -> None:
         self.logits = logits.detach().requires_grad_()
@@ -170,9 +173,9 @@ class LossRun:
         return costs.tolist(), verdicts.tolist(), gradients
 
     def measure_seconds(self) -> float:
-        """Median time of `compute`, repeated for TIMED_S seconds."""
+        """Median time of `compute`, repeated for TIMING_S seconds."""
         times: list[float] = []
-        while sum(times) < TIMED_S:
+        while sum(times) < TIMING_S:
             start = time.perf_counter()
             self.compute()  # reading the costs waits for the device
             if self.logits.is_cuda:

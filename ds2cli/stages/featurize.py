@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.archive import ArkWriter
-from ds2cli.audio.perturb import change_speed, speed_id
+from ds2cli.audio.perturb import change_speed, format_speed_id
 from ds2cli.audio.read import parse_channel, read
 from ds2cli.config.featurize import FeaturizeConfig
 from ds2cli.drops import Ledger
@@ -99,7 +99,7 @@ def _make_tasks(factors: list[float], rows: Iterable[Row]) -> Iterator[Task]:
     """The copies of sorted rows, sorted by id in one pass; a row stays in memory until its last copy is yielded."""
 
     def copies(factor: float, stream: Iterable[Row]) -> Iterator[Task]:
-        return (Task(speed_id(row["id"], factor), factor, row) for row in stream)
+        return (Task(format_speed_id(row["id"], factor), factor, row) for row in stream)
 
     streams = [copies(f, stream) for f, stream in zip(factors, tee(rows, len(factors)), strict=True)]
     return heapq.merge(*streams, key=lambda task: task.id)

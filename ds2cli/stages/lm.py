@@ -55,7 +55,7 @@ def check_options(config: LmConfig, out: str) -> tuple[str, list[int]]:
     try:
         prune = [int(p) for p in config.prune.replace(",", " ").split()] or [0]
     except ValueError:
-        raise UsageError(f'--prune {config.prune}: expected whole numbers, one per order, as "0 0 1"') from None
+        raise UsageError(f'--prune {config.prune}: expected whole numbers, one per order, such as "0 0 1"') from None
     if prune[0] != 0:
         raise UsageError(f"--prune {config.prune}: the first threshold must be 0 (--vocab-size limits the words)")
     if any(a > b for a, b in pairwise(prune)):

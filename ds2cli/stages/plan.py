@@ -1,4 +1,4 @@
-"""Estimate the time, memory and disk space of a training from a few of its steps."""
+"""Estimate the time, memory and disk space of a training run from a few of its steps."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ TIMED_DEV_UTTERANCES = 8
 
 
 def estimate(job: TrainJob, device: torch.device) -> dict[str, Any]:
-    """Time some steps on this machine, with one process, and extrapolate to the whole training. Nothing is written.
+    """Time some steps on this machine, with one process, and extrapolate to the whole run. Nothing is written.
 
     hours, padding (%), steps, steps_a_pass; parameters; longest: utterances and frames of the longest batch;
     seconds_a_step, minutes_a_pass, minutes, hours_per_hour; memory_mb; disk_mb: of EXP.  A pass is an epoch.
-    Raises Ds2Error when a step fails as it would in the training.
+    Raises Ds2Error when a step fails as it would in training.
     """
     trainer = Trainer(job, ProcessGroup(device=device))
     steps, later_steps = trainer.plan_steps(0), trainer.plan_steps(1)

@@ -208,4 +208,4 @@ def _completed_rows(path: Path, checkpoint: dict[str, Any] | None) -> list[Row]:
         rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         return [row for row in rows if row["epoch"] <= checkpoint["at"]["epoch"]]
     except (KeyError, TypeError, ValueError) as e:
-        raise DataError(f"{path}: expected one row per epoch of a training (remove it, or give --fresh)") from e
+        raise DataError(f"{path}: expected one row per epoch (remove it, or give --fresh)") from e

@@ -1,4 +1,4 @@
-"""The files of a training, written in order even while the disk is full."""
+"""The files that training writes, in order even when the disk is full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data of a training, from manifest rows: utterances with labels, output symbols, feature statistics."""
+"""The data of a training run, from manifest rows: utterances with labels, output symbols, feature statistics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The events a training reports while it runs, and the requests it takes."""
+"""The events that training reports as it runs, and the requests it accepts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Request(IntEnum):
-    """What is requested of a training after a step. SAVE: write last.pt; STOP: write last.pt and end."""
+    """What training is asked to do after a step. SAVE: write last.pt; STOP: write last.pt and stop."""
 
     NONE = 0
     SAVE = 1
@@ -94,10 +94,10 @@ class Saved:
 
 @dataclass(frozen=True)
 class Restart:
-    """A process ended early; all of them start again from the last checkpoint."""
+    """A process exited early; all processes restart from the last checkpoint."""
 
-    why: str
+    reason: str
 
 
 Event = TrainStep | MemoryProbe | Saved | Restart | Epoch
-"""Anything a training reports."""
+"""Anything that training reports."""

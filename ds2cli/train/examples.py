@@ -1,4 +1,4 @@
-"""Utterances of a training and how their features are read. T frames, F bins, L labels.
+"""Training utterances and how their features are read. T frames, F bins, L labels.
 
 Does not import torch, so that data-loader processes start quickly.
 """

@@ -1,4 +1,4 @@
-"""When to give up on a training, and the errors that say why."""
+"""When to give up training, and the errors that explain why."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ds2cli.errors import Ds2Error
 from ds2cli.train.state import TrainState
 
 MAX_SKIPPED = 20
-"""Steps in a row that may be skipped before the training is given up."""
+"""Steps in a row that may be skipped before training is given up."""
 
 MAX_NAMED = 3
 """Utterances named in an error."""

@@ -1,4 +1,4 @@
-"""Everything a training needs: settings, utterances and how to read their features. F bins."""
+"""Everything a training run needs: settings, utterances and how to read their features. F bins."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ds2cli.train.examples import DevFeatures, TrainFeatures, Utterance
 
 @dataclass(frozen=True)
 class TrainJob:
-    """The settings and data of one training.
+    """The settings and data of one training run.
 
     features: settings the features were computed with; mean, std: (F,), of the training features;
     train_features: reads a training utterance, augmented for an epoch; dev_features: reads a dev utterance;

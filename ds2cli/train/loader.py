@@ -1,4 +1,4 @@
-"""Batches of a training, read ahead by a thread or by data-loader processes.
+"""Training batches, read ahead by a thread or by data-loader processes.
 
 A batch's content follows from its utterances and the epoch alone, so the number of readers does not change it.
 """
@@ -20,7 +20,7 @@ PREFETCH = 2
 
 
 class BatchLoader:
-    """Reads batches in the background. waited: seconds the training spent waiting for them."""
+    """Reads batches in the background. waited: seconds that training spent waiting for them."""
 
     def __init__(self, train_features: TrainFeatures, readers: int) -> None:
         """readers: number of data-loader processes; 0 reads in a thread of this process."""

@@ -1,4 +1,4 @@
-"""Learning curves and TensorBoard files, updated while a training runs."""
+"""Learning curves and TensorBoard files, updated during training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FOLDER = "tensorboard"
 
 
 def monitored(events: Iterable[Event], exp: str, *, tensorboard: bool) -> Iterator[Event]:
-    """Pass on the events of a training in EXP; draw EXP/train.png after each epoch if matplotlib is installed.
+    """Pass on the events of a training run in EXP; draw EXP/train.png after each epoch if matplotlib is installed.
 
     tensorboard: also write EXP/tensorboard, the loss of each step and the results of each epoch.
     Raises UsageError, at once, when TensorBoard is not installed.
@@ -34,7 +34,7 @@ def _monitor(events: Iterable[Event], exp: Path, tensorboard: bool) -> Iterator[
     writer = None
     try:
         for event in events:
-            # a full disk is reported elsewhere and must not end the training here
+            # a full disk is reported elsewhere and must not end training here
             with contextlib.suppress(OSError):
                 if tensorboard and writer is None and isinstance(event, TrainStep):
                     writer = _open_writer(exp, event.step)

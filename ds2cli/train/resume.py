@@ -1,4 +1,4 @@
-"""last.pt: the checkpoint that a training resumes from. Loading it never runs code."""
+"""last.pt: the checkpoint that training resumes from. Loading it never runs code."""
 
 from __future__ import annotations
 

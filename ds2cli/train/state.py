@@ -1,4 +1,4 @@
-"""How far a training has come, and the sums of its current epoch."""
+"""Training progress, and the sums of the current epoch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ds2cli.train.events import Epoch
 
 @dataclass
 class TrainState:
-    """How far a training has come, and the sums of its current epoch. last.pt stores the fields by name, under "at".
+    """Training progress, and the sums of the current epoch. last.pt stores the fields by name, under "at".
 
     epoch: from 0.  batch: steps taken in it.  step: steps taken in all.  best: lowest dev rate.  stale: epochs since.
     divisions: times a plateau has divided the learning rate.  kept: [rate, file] of the networks kept by --keep-best.

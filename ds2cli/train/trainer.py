@@ -195,7 +195,7 @@ class Trainer:
     ) -> tuple[float, dict[str, str], Request]:
         """Take one step on all processes.
 
-        progress: fraction of the training, for the learning rate. elapsed_s, request: those of rank 0 apply to all.
+        progress: fraction of training done, for the learning rate. elapsed_s, request: those of rank 0 apply to all.
         Returns the loss in nats per label (NaN when the step was skipped), reason codes of the utterances that did not
         count, and rank 0's request.
         """

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ds2cli.audio.perturb import change_speed, shift_samples, speed_id
+from ds2cli.audio.perturb import change_speed, format_speed_id, shift_samples
 
 
 def peak_hz(samples, rate):
@@ -12,9 +12,9 @@ def peak_hz(samples, rate):
 @pytest.mark.parametrize("rate", [8000, 16000])
 def test_faster_is_shorter_and_higher(factor, rate):
     x = np.sin(2 * np.pi * 500 * np.arange(2 * rate) / rate).astype(np.float32)
-    got = change_speed(x, factor, rate, 16000)
-    assert len(got) == pytest.approx(2 * 16000 / factor, abs=1)
-    assert peak_hz(got, 16000) == pytest.approx(500 * factor, rel=0.01)
+    faster = change_speed(x, factor, rate, 16000)
+    assert len(faster) == pytest.approx(2 * 16000 / factor, abs=1)
+    assert peak_hz(faster, 16000) == pytest.approx(500 * factor, rel=0.01)
 
 
 def test_speed_one_changes_nothing():
@@ -24,13 +24,13 @@ def test_speed_one_changes_nothing():
 
 
 def test_ids_follow_kaldi():
-    assert speed_id("a", 1.0) == "a"
-    assert speed_id("a", 0.9) == "sp0.9-a"
-    assert speed_id("a", 1.1) == "sp1.1-a"
+    assert format_speed_id("a", 1.0) == "a"
+    assert format_speed_id("a", 0.9) == "sp0.9-a"
+    assert format_speed_id("a", 1.1) == "sp1.1-a"
 
 
-@pytest.mark.parametrize("by", [-7, -5, -1, 0, 2, 5, 9])
-def test_a_shift_keeps_the_length_and_fills_with_zeros(by):
+@pytest.mark.parametrize("delay", [-7, -5, -1, 0, 2, 5, 9])
+def test_a_shift_keeps_the_length_and_fills_with_zeros(delay):
     x = np.arange(1, 6, dtype=np.float32)
-    want = [x[i - by] if 0 <= i - by < 5 else 0 for i in range(5)]
-    assert shift_samples(x, by).tolist() == want
+    expected = [x[i - delay] if 0 <= i - delay < 5 else 0 for i in range(5)]
+    assert shift_samples(x, delay).tolist() == expected

@@ -20,8 +20,10 @@ def events(monkeypatch):
     return events
 
 
-@pytest.mark.parametrize("out, whole, order", [("-", True, "rrww"), ("-", False, "rwrw"), ("out.jsonl", True, "rwrw")])
-def test_whole_writes_to_a_pipe_after_the_last_row(tmp_path, monkeypatch, jsonl, events, out, whole, order):
+@pytest.mark.parametrize(
+    "out, buffer_pipe, order", [("-", True, "rrww"), ("-", False, "rwrw"), ("out.jsonl", True, "rwrw")]
+)
+def test_buffered_pipe_is_written_after_the_last_row(tmp_path, monkeypatch, jsonl, events, out, buffer_pipe, order):
     monkeypatch.chdir(tmp_path)
     source = jsonl("in.jsonl", [{"id": "a"}, {"id": "b"}])
 
@@ -30,12 +32,12 @@ def test_whole_writes_to_a_pipe_after_the_last_row(tmp_path, monkeypatch, jsonl,
             events.append(("run", row["id"]))
             yield row
 
-    filter_rows("test", StageConfig(), source, out, needs=("id",), run=run, whole=whole)
+    filter_rows("test", StageConfig(), source, out, needs=("id",), run=run, buffer_pipe=buffer_pipe)
     assert "".join(event[0] for event, _ in events) == order
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_stage_that_fails_in_a_pipe_reports_its_drops(tmp_path, jsonl, capsys, whole):
+@pytest.mark.parametrize("buffer_pipe", [True, False])
+def test_stage_that_fails_in_a_pipe_reports_its_drops(tmp_path, jsonl, capsys, buffer_pipe):
     source = jsonl(tmp_path / "in.jsonl", [{"id": "a"}])
 
     def run(rows, ledger):
@@ -45,5 +47,5 @@ def test_stage_that_fails_in_a_pipe_reports_its_drops(tmp_path, jsonl, capsys, w
         yield
 
     with pytest.raises(Ds2Error, match="stopped"):
-        filter_rows("test", StageConfig(), source, "-", needs=("id",), run=run, whole=whole)
+        filter_rows("test", StageConfig(), source, "-", needs=("id",), run=run, buffer_pipe=buffer_pipe)
     assert "test: dropped a: broken: no samples" in capsys.readouterr().err

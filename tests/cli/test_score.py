@@ -37,7 +37,7 @@ def test_rows_go_to_a_file_and_the_report_to_standard_output(ds2, jsonl, tmp_pat
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--max-wer", 20], 1, "the word error rate is 28.57 %, allowed 20 %"),
+        (["--max-wer", 20], 1, "the word error rate is 28.57 %, above the limit of 20 %"),
         (["--unit", "char", "--max-cer", 1], 1, "the char error rate"),
         (["--unit", "char", "--max-wer", 1], 2, "does not count words"),
     ],

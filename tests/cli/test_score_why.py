@@ -67,7 +67,7 @@ def test_rows_from_a_pipe_use_the_defaults_of_decode_and_warn_of_mismatched_scor
     assert "have a pred_score" not in done.stderr
     done = ds2("score", "-", "--why", "exp", stdin=rows, cwd=place)
     assert done.returncode == 0
-    assert "of 3 utterances have a pred_score that these settings do not give" in done.stderr
+    assert "of 3 utterances have a pred_score that these settings do not reproduce" in done.stderr
 
 
 def test_rows_redirected_into_another_folder_keep_their_emissions(jsonl, place):

@@ -65,7 +65,7 @@ def test_without_the_native_library_torchs_loss_is_used_with_one_warning(ds2, to
     (warning,) = [line for line in done.stderr.splitlines() if "CTC" in line]
     assert warning.startswith("warning: train: using torch's CTC loss, which is slower: ") and "make native" in warning
     done = ds2(*train, "--ctc", "torch", "--epochs", "2")
-    assert done.returncode == 0 and "CTC" not in done.stderr, "a training may resume with the other implementation"
+    assert done.returncode == 0 and "CTC" not in done.stderr, "training may resume with the other implementation"
     assert tomllib.loads((exp / "config.toml").read_text())["ctc"] == "torch"
     assert "expected one of native, torch, got 'warp'" in ds2(*train, "--ctc", "warp").stderr
 

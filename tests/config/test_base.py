@@ -8,8 +8,8 @@ from ds2cli.config.base import (
     Config,
     as_dict,
     build,
+    find_presets,
     parse_set,
-    presets,
     read_toml,
     section,
     setting,
@@ -85,7 +85,7 @@ def test_set_reads_a_bare_word_as_text():
 
 def test_invalid_toml_is_reported_with_the_file(tmp_path):
     (tmp_path / "c.toml").write_text("lr = = 3")
-    with pytest.raises(UsageError, match=r"c\.toml: not TOML"):
+    with pytest.raises(UsageError, match=r"c\.toml: not valid TOML"):
         read_toml(str(tmp_path / "c.toml"))
     with pytest.raises(UsageError, match="no such file"):
         read_toml(str(tmp_path / "missing.toml"))
@@ -94,7 +94,7 @@ def test_invalid_toml_is_reported_with_the_file(tmp_path):
 def test_preset_is_found_by_name_unless_a_file_has_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     name = "38m-rnn-7x1280"
-    assert presets()[name] == PRESETS / f"{name}.toml"
+    assert find_presets()[name] == PRESETS / f"{name}.toml"
     assert read_toml(name)["model"]["rnn_size"] == 1280
     (tmp_path / name).write_text("x = 1")
     assert read_toml(name) == {"x": 1}

@@ -47,7 +47,7 @@ sizes = [1.0, 2.0]
 # number, 0 to 100
 max_bad = 1.0
 
-# File for the dropped utterances [default: OUT.dropped.jsonl].
+# File for the dropped utterances [default: OUT.dropped.jsonl; EXP/dropped.jsonl].
 # text
 # dropped = …
 

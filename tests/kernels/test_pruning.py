@@ -1,4 +1,4 @@
-"""Pruning of the symbols of a step and of hypotheses."""
+"""Pruning of symbols and of hypotheses at each step."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_limits_apply_separately_and_together(settings, V):
 
 
 def test_prune_top_applies_without_prune_mass():
-    """Some decoders apply the count only when the mass is below 1."""
+    """Some decoders apply prune_top only when prune_mass is below 1."""
     row = log_row([0.3, 0.1, 0.25, 0.2, 0.15])
     assert pick(row, prune_mass=1.0, prune_top=3) == [2, 3]
     assert pick(row, prune_mass=1.0, prune_top=1) == []
@@ -73,23 +73,24 @@ def test_symbol_that_reaches_the_mass_is_the_last_one_kept():
     assert pick(row, prune_mass=0.99) == [1, 2, 3]
 
 
-@pytest.mark.parametrize("at", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK - 1, 2 * BLOCK, 3 * BLOCK - 1])
+@pytest.mark.parametrize("position", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK - 1, 2 * BLOCK, 3 * BLOCK - 1])
 @pytest.mark.parametrize(
     "settings", [{"prune_top": 1}, {"prune_top": 2}, {"prune_mass": 0.9}, {"prune_logp": -2.0}], ids=str
 )
-def test_peak_at_any_position_of_a_block_is_found(at, settings):
+def test_peak_at_any_position_of_a_block_is_found(position, settings):
     probs = np.full(3 * BLOCK, 1e-4)
-    probs[at] = 1.0
-    assert pick(log_row(probs), **settings)[:1] == ([at] if at else [1] if settings == {"prune_top": 2} else [])
+    probs[position] = 1.0
+    first = [position] if position else [1] if settings == {"prune_top": 2} else []
+    assert pick(log_row(probs), **settings)[:1] == first
 
 
 def test_symbols_of_probability_zero_are_never_picked():
     row = log_row([0.0, 0.5, 0.0, 0.5])
     for settings in ({}, {"prune_top": 3}, {"prune_mass": 0.999}, {"prune_logp": -1e30}):
         assert pick(row, **settings) == [1, 3]
-    nothing = np.full(70, -np.inf, dtype=np.float32)
+    impossible = np.full(70, -np.inf, dtype=np.float32)
     for settings in ({}, {"prune_top": 3}, {"prune_mass": 0.5}, {"prune_mass": 0.0}):
-        assert pick(nothing, **settings) == []
+        assert pick(impossible, **settings) == []
 
 
 @pytest.mark.parametrize("V", [3, 29, 333, 6000])

@@ -92,7 +92,7 @@ def test_a_setting_that_is_not_tunable_is_refused_in_decode_toml(exp, lm, tmp_pa
         ({"alpha": 1.0}, "--alpha only applies with a language model"),
         ({"unknown_letter": -1.0}, "--unknown-letter only applies with a language model"),
         ({"closed": True}, "--closed only applies with a language model"),
-        ({"greedy": True, "lm": "x"}, "--greedy takes no --lm"),
+        ({"greedy": True, "lm": "x"}, "--lm does not apply with --greedy"),
         ({"greedy": True, "nbest": 3}, "--nbest needs the beam search"),
         ({"greedy": True, "hotwords": "x"}, "--hotwords needs the beam search"),
         ({"greedy": True, "lexicon": "x"}, "--lexicon needs the beam search"),
@@ -122,7 +122,7 @@ def test_the_settings_reach_the_search(exp, lm):
 
 def test_a_language_model_of_other_texts_is_refused(exp, lm, tmp_path):
     (tmp_path / "lm.arpa").write_text(LM.replace("ab", "AB").replace("ba", "BA"))
-    with pytest.raises(DataError, match=r"lm.arpa: the case differs: the network cannot write 100.0 % of .* \(fix: "):
+    with pytest.raises(DataError, match=r"lm.arpa: the case differs: the network cannot write 100.0 % of .* \("):
         build_search(resolve_settings(DecodeConfig(lm=lm), exp), Experiment(exp))
 
 

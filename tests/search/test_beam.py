@@ -14,7 +14,7 @@ from ds2cli.search.beam import BeamSearch
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "é"))
-DENSE = Vocab((BLANK, "你", "好", "界"))
+UNSPACED = Vocab((BLANK, "你", "好", "界"))
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def models(unigrams):
     return {"none": None, "word": unigrams(["a", "aé", "éé"]), "char": unigrams(["a", "é", "<space>"])}
 
 
-def emission(seed, T, V=4, sharp=1.0):
-    return np.log(np.random.default_rng(seed).dirichlet(np.full(V, sharp), size=T) + 1e-12).astype(np.float32)
+def emission(seed, T, V=4, concentration=1.0):
+    return np.log(np.random.default_rng(seed).dirichlet(np.full(V, concentration), size=T) + 1e-12).astype(np.float32)
 
 
 def emission_of_path(*path, V=4):
@@ -76,7 +76,7 @@ def test_paths_of_probability_one_are_decoded(models, path, text):
 
 
 def test_alphabet_without_a_space():
-    search = BeamSearch.build(DENSE, beam=4)
+    search = BeamSearch.build(UNSPACED, beam=4)
     assert search(emission_of_path(1, 2, 2, 0, 2, 3))[0].text == "你好好界"
     assert search(emission_of_path(1, 0, 1))[0].text == "你你"
 
@@ -146,13 +146,13 @@ def test_order_of_ties_is_deterministic():
 
 def test_ties_keep_the_symbol_with_the_lower_index():
     lp = np.log(np.array([[0.4, 0.2, 0.2, 0.2]], dtype=np.float32))
-    assert [h.text for h in BeamSearch.build(DENSE, beam=2)(lp, best=4)] == ["", "你"]
-    assert [h.text for h in BeamSearch.build(DENSE, beam=9, prune_top=3)(lp, best=4)] == ["", "你", "好"]
+    assert [h.text for h in BeamSearch.build(UNSPACED, beam=2)(lp, best=4)] == ["", "你"]
+    assert [h.text for h in BeamSearch.build(UNSPACED, beam=9, prune_top=3)(lp, best=4)] == ["", "你", "好"]
 
 
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
 def test_with_options_equals_building_with_these_options(models, kind):
-    lp = emission(3, 30, sharp=0.3)
+    lp = emission(3, 30, concentration=0.3)
     weights = {"alpha": 0.9, "beta": -0.5, "unknown": -2.0, "unknown_letter": -0.3, "beam": 9, "beam_gap": 7}
     search = BeamSearch.build(VOCAB, models[kind], **weights)
     assert BeamSearch.build(VOCAB, models[kind]).with_options(**weights)(lp, best=5) == search(lp, best=5)
@@ -170,7 +170,7 @@ def test_unknown_letters_are_counted_after_the_longest_known_prefix(models):
 
 
 def test_forbidding_unknown_words_leaves_only_known_ones(models):
-    lp = emission(5, 40, sharp=0.5)
+    lp = emission(5, 40, concentration=0.5)
     hypotheses = BeamSearch.build(VOCAB, models["word"], unknown=-math.inf, beam=50)(lp, best=50)
     assert len(hypotheses) > 10
     assert {w for h in hypotheses for w in h.text.split()} <= {"a", "aé", "éé"}
@@ -180,7 +180,7 @@ def test_forbidding_unknown_words_leaves_only_known_ones(models):
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
 @pytest.mark.parametrize("seed", range(5))
 def test_word_list_restricts_the_output(models, kind, seed):
-    lp = emission(seed, 40, sharp=0.5)
+    lp = emission(seed, 40, concentration=0.5)
     listed = ["é", "aa", "éaé"]
     hypotheses = BeamSearch.build(VOCAB, models[kind], alpha=0.3, beam=50, words=listed)(lp, best=50)
     assert {w for h in hypotheses for w in h.text.split()} <= set(listed)
@@ -198,16 +198,16 @@ def test_word_list_corrects_a_misrecognized_word():
 
 def test_words_without_a_space_in_the_alphabet_are_refused(unigrams):
     with pytest.raises(DataError, match="no space"):
-        BeamSearch.build(DENSE, unigrams(["你好", "好界"]))
+        BeamSearch.build(UNSPACED, unigrams(["你好", "好界"]))
     with pytest.raises(DataError, match="no space"):
-        BeamSearch.build(DENSE, words=["你好"])
+        BeamSearch.build(UNSPACED, words=["你好"])
 
 
 def test_character_model_of_a_language_without_spaces(unigrams):
     lm = unigrams({"你": 1.0, "好": 8.0, "界": 1.0})
     lp = np.log(np.array([[0.1, 0.8, 0.05, 0.05], [0.1, 0.05, 0.4, 0.45]], dtype=np.float32))
-    assert BeamSearch.build(DENSE, lm)(lp)[0].text == "你界"
-    best = BeamSearch.build(DENSE, lm, alpha=0.5, beta=2.0)(lp)[0]
+    assert BeamSearch.build(UNSPACED, lm)(lp)[0].text == "你界"
+    best = BeamSearch.build(UNSPACED, lm, alpha=0.5, beta=2.0)(lp)[0]
     assert best.text == "你好"
     # beta counts characters
     assert best.score == pytest.approx(best.am + 0.5 * best.lm + 4.0)

@@ -1,4 +1,4 @@
-"""Hotwords: each occurrence adds its weight once, whatever was credited while the match was in progress."""
+"""Hotwords: each occurrence adds its weight exactly once, whatever was credited while the match was in progress."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ds2cli.search.hotwords import build_hotwords
 from ds2cli.text.vocab import BLANK, Vocab
 
 SPACED = Vocab((BLANK, " ", "a", "b", "é"))
-DENSE = Vocab((BLANK, "你", "好", "界"))
+UNSPACED = Vocab((BLANK, "你", "好", "界"))
 
 
-def occurrences(text, phrase, spaced):
-    """Occurrences of a phrase, overlapping ones included; with spaces only as complete words."""
+def count_occurrences(text, phrase, spaced):
+    """Count the occurrences of a phrase, overlapping ones included; with spaces, complete words only."""
     if spaced:
         text, phrase = f" {text} ", f" {phrase} "
     return sum(text.startswith(phrase, i) for i in range(len(text)))
 
 
-def walk(vocab, automaton, text):
-    """What the automaton adds to a text in total, and up to each of its symbols (nats)."""
+def apply_hotwords(vocab, automaton, text):
+    """The bonus that the automaton adds to a text: in total, and up to each symbol (nats)."""
     state, total, running = automaton.start, 0.0, []
     for symbol in vocab.encode(text):
         state, gain = step_hotwords(automaton, state, symbol)
@@ -36,11 +36,11 @@ def walk(vocab, automaton, text):
 
 
 def total_bonus(vocab, weights, text):
-    return walk(vocab, build_hotwords(vocab, weights), text)[0]
+    return apply_hotwords(vocab, build_hotwords(vocab, weights), text)[0]
 
 
 @pytest.mark.parametrize(
-    ("weights", "text", "weight"),
+    ("weights", "text", "expected"),
     [
         ({"ab": 2.0}, "ab", 2.0),
         ({"ab": 2.0}, "", 0.0),
@@ -63,12 +63,12 @@ def total_bonus(vocab, weights, text):
     ],
     ids=str,
 )
-def test_each_occurrence_adds_its_weight(weights, text, weight):
-    assert total_bonus(SPACED, weights, text) == pytest.approx(weight, abs=1e-12)
+def test_each_occurrence_adds_its_weight(weights, text, expected):
+    assert total_bonus(SPACED, weights, text) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("weights", "text", "weight"),
+    ("weights", "text", "expected"),
     [
         ({"你好": 2.0}, "你好", 2.0),
         ({"你好": 2.0}, "界你好界你好", 4.0),
@@ -80,11 +80,11 @@ def test_each_occurrence_adds_its_weight(weights, text, weight):
     ],
     ids=str,
 )
-def test_without_spaces_a_phrase_matches_anywhere(weights, text, weight):
-    assert total_bonus(DENSE, weights, text) == pytest.approx(weight, abs=1e-12)
+def test_without_spaces_a_phrase_matches_anywhere(weights, text, expected):
+    assert total_bonus(UNSPACED, weights, text) == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("vocab", [SPACED, DENSE], ids=["spaced", "dense"])
+@pytest.mark.parametrize("vocab", [SPACED, UNSPACED], ids=["spaced", "unspaced"])
 @pytest.mark.parametrize("seed", range(30))
 def test_random_phrases_in_random_texts(vocab, seed):
     rng = np.random.default_rng(seed)
@@ -98,24 +98,24 @@ def test_random_phrases_in_random_texts(vocab, seed):
     sign = (1.0, -1.0, 0.0)[seed % 3]
     weights = {random_text(4): float(rng.normal()) if sign == 0 else sign * float(rng.uniform(0, 3)) for _ in range(12)}
     automaton = build_hotwords(vocab, weights)
-    strongest = max(map(abs, weights.values()))
+    largest_weight = max(map(abs, weights.values()))
     for _ in range(30):
         text = random_text(12)
-        total, running = walk(vocab, automaton, text)
-        assert total == pytest.approx(sum(w * occurrences(text, p, spaced) for p, w in weights.items()), abs=1e-9)
+        total, running = apply_hotwords(vocab, automaton, text)
+        assert total == pytest.approx(sum(w * count_occurrences(text, p, spaced) for p, w in weights.items()), abs=1e-9)
         for i, total_so_far in enumerate(running):
-            # a phrase is complete once the space after it is; besides those, at most one phrase is credited
+            # a phrase is complete once the space after it is read; at most one incomplete phrase is credited
             prefix = text[: i + 1]
             earned = sum(
                 w * sum(f" {prefix}".endswith(f" {p} ", 0, e + 1) for e in range(len(prefix) + 1))
                 if spaced
-                else w * occurrences(prefix, p, spaced)
+                else w * count_occurrences(prefix, p, spaced)
                 for p, w in weights.items()
             )
-            assert abs(total_so_far - earned) < strongest
+            assert abs(total_so_far - earned) < largest_weight
 
 
-@pytest.mark.parametrize("vocab", [SPACED, DENSE], ids=["spaced", "dense"])
+@pytest.mark.parametrize("vocab", [SPACED, UNSPACED], ids=["spaced", "unspaced"])
 @pytest.mark.parametrize("weights", [(2.0, 1.0, 3.0), (-2.0, -1.0, -3.0), (2.0, -2.0, 1.0), (0.0, 0.0, 0.0)], ids=str)
 def test_no_symbol_adds_more_than_the_maximum_gain(vocab, weights):
     letters = [s for s in vocab.symbols[1:] if s != " "]
@@ -131,19 +131,19 @@ def test_no_symbol_adds_more_than_the_maximum_gain(vocab, weights):
 
 def test_partial_bonus_grows_with_the_match_and_is_taken_back():
     automaton = build_hotwords(SPACED, {"abba": 4.0})
-    total, running = walk(SPACED, automaton, "abba")
+    total, running = apply_hotwords(SPACED, automaton, "abba")
     assert running == sorted(running) and 0.0 < running[0] < running[-1] < total == 4.0
-    total, running = walk(SPACED, automaton, "abbé")
+    total, running = apply_hotwords(SPACED, automaton, "abbé")
     assert running[2] > 0.0 and running[3] == total == 0.0
-    total, running = walk(SPACED, automaton, "abb")
+    total, running = apply_hotwords(SPACED, automaton, "abb")
     assert running[2] > 0.0 and total == 0.0
 
 
 def test_automaton_without_hotwords():
-    for vocab in (SPACED, DENSE):
+    for vocab in (SPACED, UNSPACED):
         automaton = build_hotwords(vocab, {})
         assert not has_hotwords(automaton) and automaton.max_gain == 0.0
-        assert walk(vocab, automaton, "") == (0.0, [])
+        assert apply_hotwords(vocab, automaton, "") == (0.0, [])
 
 
 @pytest.mark.parametrize("phrase", ["a", "b c", "e\u0301"])
@@ -153,7 +153,7 @@ def test_unspellable_hotword_is_named(phrase):
         build_hotwords(vocab, {"b": 1.0, phrase: 2.0})
     assert phrase in caught.value.detail
     with pytest.raises(BadUtterance, match="' ' in '你 好'"):
-        build_hotwords(DENSE, {"你 好": 1.0})
+        build_hotwords(UNSPACED, {"你 好": 1.0})
 
 
 @pytest.mark.parametrize("weight", [math.nan, math.inf, -math.inf])
@@ -180,7 +180,7 @@ def emission_of_text(vocab, text, confidence, seed=0):
 
 @pytest.mark.parametrize("pruning", [{"beam": 2}, {"beam": 64, "beam_gap": 6.0}, {"beam": 5000}], ids=str)
 def test_misrecognized_hotword_is_corrected(pruning):
-    """The emission prefers an a for the last b: the hotword decides, also with strong pruning."""
+    """The emission prefers an a for the last b: the hotword decides, even with strong pruning."""
     lp = emission_of_text(SPACED, "é ab b", 0.9)
     lp[10, [2, 3]] = np.log([0.6, 0.3])
     plain = BeamSearch.build(SPACED, **pruning)(lp)[0]
@@ -198,10 +198,10 @@ def test_hotword_that_was_not_spoken_is_not_inserted():
 
 
 def test_misrecognized_characters_are_corrected():
-    lp = emission_of_text(DENSE, "你好界", 0.8)
+    lp = emission_of_text(UNSPACED, "你好界", 0.8)
     lp[2, [2, 3]] = lp[2, [3, 2]]
-    assert BeamSearch.build(DENSE, beam=8)(lp)[0].text == "你界界"
-    assert BeamSearch.build(DENSE, beam=8, hotwords={"你好": 6.0})(lp)[0].text == "你好界"
+    assert BeamSearch.build(UNSPACED, beam=8)(lp)[0].text == "你界界"
+    assert BeamSearch.build(UNSPACED, beam=8, hotwords={"你好": 6.0})(lp)[0].text == "你好界"
 
 
 def test_weight_zero_changes_no_score():
@@ -218,5 +218,5 @@ def test_long_list_of_hotwords():
     weights = {a + b: 1.0 for a, b in itertools.pairwise(symbols)}
     automaton = build_hotwords(vocab, weights)
     assert len(automaton.partial_bonus) == 1 + 4999 + 4999
-    total, _ = walk(vocab, automaton, "".join(symbols[:100]))
+    total, _ = apply_hotwords(vocab, automaton, "".join(symbols[:100]))
     assert total == pytest.approx(99.0)

@@ -15,7 +15,7 @@ from ds2cli.search.lexicon import build_lexicon, build_trie
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "b", "c", "é", "ж"))
-DENSE = Vocab((BLANK, "a", "b"))
+UNSPACED = Vocab((BLANK, "a", "b"))
 
 
 def walk(lexicon, symbols):
@@ -139,7 +139,7 @@ def test_empty_lexicons_are_refused(unigrams):
 
 def test_words_need_a_space_in_the_alphabet(unigrams):
     with pytest.raises(DataError, match="no space"):
-        build_lexicon(DENSE, unigrams(["ab", "ba"]))
+        build_lexicon(UNSPACED, unigrams(["ab", "ba"]))
     for lm in (None, unigrams(["a", "b"])):
         with pytest.raises(DataError, match="no space"):
-            build_lexicon(DENSE, lm, ["ab"])
+            build_lexicon(UNSPACED, lm, ["ab"])

@@ -1,4 +1,4 @@
-"""An utterance that arrives in chunks gives the same result as at once, to the bit."""
+"""Searching an utterance in chunks gives bit for bit the same result as searching it at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ds2cli.search.beam import BeamSearch
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "b", "é"))
-DENSE = Vocab((BLANK, "你", "好", "界", "世"))
+UNSPACED = Vocab((BLANK, "你", "好", "界", "世"))
 SETTINGS = [
     {"beam": 1},
     {"beam": 7, "prune_mass": 0.95, "prune_top": 3},
@@ -28,12 +28,12 @@ def models(unigrams):
     return {"none": None, "word": unigrams(["a", "ab", "éé"]), "char": unigrams(["a", "b", "é", "<space>"])}
 
 
-def emission(seed, T, V=5, sharp=0.4):
-    return np.log(np.random.default_rng(seed).dirichlet(np.full(V, sharp), size=T) + 1e-12).astype(np.float32)
+def emission(seed, T, V=5, concentration=0.4):
+    return np.log(np.random.default_rng(seed).dirichlet(np.full(V, concentration), size=T) + 1e-12).astype(np.float32)
 
 
 def search_in_chunks(search, lp, cuts, best, partial=0):
-    """The n-best list of an emission split at `cuts`; after each chunk `partial` texts are requested."""
+    """The n-best list of an emission split at `cuts`; after each chunk, `partial` hypotheses are requested."""
     stream = search.stream()
     for chunk in np.split(lp, cuts):
         stream.advance(np.ascontiguousarray(chunk))
@@ -63,7 +63,7 @@ def test_every_split_in_two(models):
     assert all(search_in_chunks(search, lp, [cut], 12, partial=3) == expected for cut in range(31))
 
 
-def test_partial_result_equals_the_search_of_the_steps_so_far(models):
+def test_partial_result_equals_a_search_of_the_steps_so_far(models):
     lp = emission(4, 60)
     for lm in models.values():
         search = BeamSearch.build(VOCAB, lm, alpha=0.6, beta=0.8, beam=12, hotwords={"ab": 1.0})
@@ -93,7 +93,7 @@ def test_streams_are_independent(models):
 
 def test_characters_without_spaces(unigrams):
     lm = unigrams(["你", "好", "界", "世"])
-    search = BeamSearch.build(DENSE, lm, alpha=0.6, beta=1.0, beam=50, hotwords={"你好": 2.0, "好你": -1.0})
+    search = BeamSearch.build(UNSPACED, lm, alpha=0.6, beta=1.0, beam=50, hotwords={"你好": 2.0, "好你": -1.0})
     lp = emission(7, 300)
     expected = search(lp, best=50)
     for size in (1, 13, 100):

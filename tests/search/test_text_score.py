@@ -65,8 +65,8 @@ def models(tmp_path_factory):
     return loaded
 
 
-def emission(seed, T, sharp=1.0):
-    return np.log(np.random.default_rng(seed).dirichlet(np.full(4, sharp), size=T) + 1e-12).astype(np.float32)
+def emission(seed, T, concentration=1.0):
+    return np.log(np.random.default_rng(seed).dirichlet(np.full(4, concentration), size=T) + 1e-12).astype(np.float32)
 
 
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
@@ -86,7 +86,7 @@ def test_equals_the_score_of_an_unpruned_search(models, kind, end, T):
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
 @pytest.mark.parametrize("seed", range(3))
 def test_pruned_search_never_scores_higher(models, kind, seed):
-    lp = emission(seed, 60, sharp=0.3)
+    lp = emission(seed, 60, concentration=0.3)
     search = BeamSearch.build(VOCAB, models[kind], beam=16, prune_mass=0.98, **WEIGHTS)
     score = ExactScorer(search, models[kind])
     for hypothesis in search(lp, best=16):

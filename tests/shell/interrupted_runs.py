@@ -113,7 +113,7 @@ class Run:
 
 
 def run_to_end(*arguments, **options):
-    """Run a training to its end; returns its output."""
+    """Train to the end; returns the output."""
     run = Run(*arguments, **options)
     assert run.wait(300) == 0, run.output()
     return run.output()

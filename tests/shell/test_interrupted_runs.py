@@ -210,7 +210,7 @@ def test_a_killed_process_costs_one_restart(interrupted_runs, data, pair):
     (rank,) = interrupted_runs.training_ranks(run.pid)
     os.kill(rank, signal.SIGKILL)
     assert run.wait() == 0, run.output()
-    warning = "train: one of the 2 processes exited early; restarting all of them from the last checkpoint"
+    warning = "train: one of the 2 processes exited early; restarting all processes from the last checkpoint"
     assert run.output().count(warning) == 1 and "Traceback" not in run.output()
     interrupted_runs.assert_same_result(data / "lost", pair)
 

@@ -21,7 +21,7 @@ CASES = doctor_cases.add_edge_cases([
 
 @pytest.fixture(autouse=True)
 def short_timing(monkeypatch):
-    monkeypatch.setattr(doctor_ctc, "TIMED_S", 1e-9)
+    monkeypatch.setattr(doctor_ctc, "TIMING_S", 1e-9)
 
 
 def test_correct_losses_agree():

@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ds2cli import native
-from ds2cli.config.base import build, preset_titles, presets, read_toml
+from ds2cli.config.base import build, find_presets, read_preset_titles, read_toml
 from ds2cli.config.model import ModelConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.errors import DataError, UsageError
@@ -53,7 +53,7 @@ PAPER = {
 }
 
 
-@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("name", find_presets())
 def test_a_preset_has_the_parameters_of_the_paper(name):
     millions, tolerance, symbols = PAPER[name]
     network = find_network(name, symbols, None, None)
@@ -74,13 +74,13 @@ def test_the_deployed_network_matches_the_paper_above_its_first_layer():
     assert sum(n for name, n in found.items() if not name.startswith("conv")) - first == pytest.approx(80.9e6, rel=1e-3)
 
 
-@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("name", find_presets())
 def test_a_preset_is_a_config_of_ds2_train_with_the_optimiser_of_the_paper(name):
     config = build(TrainConfig, (name, read_toml(name)))
     optim = config.optim
     assert (optim.method, optim.momentum, optim.clip, optim.lr_divisor) == ("sgd", 0.99, 400.0, 1.2)
     assert 1e-4 <= optim.lr <= 6e-4 and config.epochs == 20
-    assert config.units.kind == ("bigram" if "bigrams" in preset_titles()[name] else "char")
+    assert config.units.kind == ("bigram" if "bigrams" in read_preset_titles()[name] else "char")
 
 
 def test_geometry_of_the_front_ends_of_the_paper():

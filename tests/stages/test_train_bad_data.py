@@ -148,5 +148,5 @@ def test_a_checkpoint_with_wrong_entries_is_one_error_line(trained, rows, dev, w
 @pytest.mark.parametrize("log", [b"\xff\xfe\x00", b"[1]\n", b"{}\n", json.dumps("x").encode()])
 def test_a_log_without_epochs_is_one_error_line(trained, rows, dev, log):
     (trained / LOG).write_bytes(log)
-    with pytest.raises(DataError, match=r"train.jsonl: expected one row per epoch of a training"):
+    with pytest.raises(DataError, match=r"train.jsonl: expected one row per epoch \(remove it"):
         rows_of(prepared(rows, dev, trained, epochs=2), trained)

@@ -22,7 +22,7 @@ def vocab(request):
     return Vocab.from_texts(TEXTS, KINDS[request.param])
 
 
-def encoded(vocab, text):
+def encode_to_symbols(vocab, text):
     return [vocab.symbols[i] for i in vocab.encode(text)]
 
 
@@ -36,15 +36,15 @@ def test_english_has_the_papers_29_symbols():
 
 def test_bigrams_of_the_papers_example():
     vocab = Vocab.from_texts(["the cat sat"], KINDS["bigram"])
-    assert encoded(vocab, "the cat sat") == ["th", "e", " ", "ca", "t", " ", "sa", "t"]
+    assert encode_to_symbols(vocab, "the cat sat") == ["th", "e", " ", "ca", "t", " ", "sa", "t"]
     assert vocab.symbols == (BLANK, " ", "a", "c", "ca", "e", "h", "s", "sa", "t", "th")
 
 
 def test_an_unknown_bigram_is_encoded_as_two_letters():
     vocab = Vocab.from_texts(["the cat sat"], KINDS["bigram"])
-    assert encoded(vocab, "hecath") == ["h", "e", "ca", "th"]
+    assert encode_to_symbols(vocab, "hecath") == ["h", "e", "ca", "th"]
     frequent = Vocab.from_texts(["the cat the"], KINDS["frequent"])
-    assert encoded(frequent, "the cat") == ["th", "e", " ", "c", "a", "t"]
+    assert encode_to_symbols(frequent, "the cat") == ["th", "e", " ", "c", "a", "t"]
 
 
 def test_min_count_excludes_rare_characters():
@@ -55,7 +55,7 @@ def test_min_count_excludes_rare_characters():
 
 
 def test_chinese_characters_are_single_symbols_with_all_units(vocab):
-    symbols = encoded(vocab, "我用ipad看 书")
+    symbols = encode_to_symbols(vocab, "我用ipad看 书")
     assert symbols[:2] == ["我", "用"] and symbols[-3:] == ["看", " ", "书"]
     assert "".join(symbols[2:-3]) == "ipad"
     assert not any(len(s) > 1 and set(s) & set("我用看书 ") for s in vocab.symbols[1:])
@@ -83,13 +83,13 @@ def test_round_trip_of_random_texts_and_one_encoding_per_word(vocab, seed):
 
 
 @pytest.mark.parametrize("kind", ["bigram", "bpe", "unigram"])
-def test_words_and_their_encodings_are_isomorphic(kind):
+def test_different_words_have_different_encodings(kind):
     vocab = Vocab.from_texts(TEXTS, KINDS[kind])
     words = sorted({word for text in TEXTS for word in text.split()})
     assert len({tuple(vocab.encode(word)) for word in words}) == len(words)
     if kind == "bigram":
         for word in (w for w in words if w.isascii()):
-            assert [len(s) for s in encoded(vocab, word)] == [2] * (len(word) // 2) + [1] * (len(word) % 2)
+            assert [len(s) for s in encode_to_symbols(vocab, word)] == [2] * (len(word) // 2) + [1] * (len(word) % 2)
 
 
 def test_the_first_character_without_a_symbol_is_named(vocab):
@@ -115,7 +115,7 @@ def test_characters_reserved_by_sentencepiece_are_encoded():
     assert vocab.decode(vocab.encode(texts[0])) == texts[0]
 
 
-def test_saved_as_files_as_json_and_pickled(vocab, tmp_path):
+def test_round_trip_through_files_json_and_pickle(vocab, tmp_path):
     vocab.encode("the")
     vocab.save(tmp_path / "tokens.txt")
     lines = (tmp_path / "tokens.txt").read_text("utf-8").splitlines()
@@ -136,7 +136,7 @@ def test_saving_removes_an_older_sentencepiece_model(tmp_path):
     assert Vocab.load(tmp_path / "tokens.txt") == Vocab.from_texts(TEXTS, KINDS["bigram"])
 
 
-def test_json_of_characters_has_symbols_only():
+def test_json_of_character_units_contains_only_symbols():
     vocab = Vocab.from_texts(TEXTS)
     assert vocab.as_json() == {"symbols": list(vocab.symbols)} and vocab.by_character and not vocab.pieces
     assert Vocab.from_json({"symbols": list(vocab.symbols)}) == vocab

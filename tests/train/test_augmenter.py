@@ -38,13 +38,13 @@ class Utterance:
     min_frames: int = 1
 
 
-def utterance(row, **more):
+def make_utterance(row, **extra):
     recording = parse_recording(row)
     frames = row.get("num_frames") or (count_frames(recording, SpectrogramConfig()) if recording else 0)
-    return Utterance(row["id"], row.get("feats"), frames or 0, recording, **more)
+    return Utterance(row["id"], row.get("feats"), frames or 0, recording, **extra)
 
 
-def augmenter(config, folder=None, seed=0):
+def make_augmenter(config, folder=None, seed=0):
     pools = {}
     if folder:
         for name, field in (("noise", "noise"), ("rir", "impulse_responses")):
@@ -82,68 +82,68 @@ def digest(x):
 
 
 @pytest.mark.parametrize("speeds", ["1.0", "0.9 1.0 1.1"])
-def test_without_augmentation_features_are_those_of_featurize(tmp_path, rows, speeds):
+def test_without_augmentation_features_match_featurize(tmp_path, rows, speeds):
     config = FeaturizeConfig(speeds=speeds, max_bad=0)
     stored = list(featurize.run(config, rows, Ledger(), str(tmp_path / "x")))
     assert len(stored) == len(rows) * len(speeds.split())
-    plain = augmenter(AugmentConfig())
+    plain = make_augmenter(AugmentConfig())
     for row in stored:
         matrix = read_matrix(row["feats"], row["id"])
-        without_feats = utterance({k: v for k, v in row.items() if k not in ("feats", "num_frames")})
+        without_feats = make_utterance({k: v for k, v in row.items() if k not in ("feats", "num_frames")})
         assert without_feats.feats is None
         np.testing.assert_array_equal(plain.unaugmented(without_feats), matrix)
         np.testing.assert_array_equal(plain(without_feats, 3), matrix)
-        np.testing.assert_array_equal(plain(utterance(row), 3), matrix)
+        np.testing.assert_array_equal(plain(make_utterance(row), 3), matrix)
         assert without_feats.num_frames == plain.frames(without_feats, 3) == len(matrix) == row["num_frames"]
 
 
 def test_features_are_a_copy(tmp_path, rows):
     stored = stored_row(tmp_path, rows[0])
-    augmenter(AugmentConfig())(utterance(stored), 0)[:] = 0
+    make_augmenter(AugmentConfig())(make_utterance(stored), 0)[:] = 0
     assert read_matrix(stored["feats"]).any()
 
 
 @pytest.mark.parametrize("config", [ALL, AugmentConfig(speed=0.1), AugmentConfig(speeds=(0.9, 1.0, 1.1))])
 def test_the_number_of_frames_is_predicted_exactly(rows, shared_data, config):
-    augment = augmenter(config, shared_data)
+    augment = make_augmenter(config, shared_data)
     for row in rows:
         for epoch in range(4):
-            assert augment.frames(utterance(row), epoch) == len(augment(utterance(row), epoch))
+            assert augment.frames(make_utterance(row), epoch) == len(augment(make_utterance(row), epoch))
 
 
 def test_features_are_identical_in_any_thread_process_or_order(rows, shared_data):
-    """One thread, four threads, and another process with another number of BLAS threads."""
-    augment = augmenter(ALL, shared_data, seed=7)
-    seen = [(utterance(row), epoch) for row in rows for epoch in (0, 5)]
-    alone = {(u.id, epoch): digest(augment(u, epoch)) for u, epoch in seen}
-    assert len(set(alone.values())) == len(alone)
+    """One thread, four threads, and another process with a different number of BLAS threads."""
+    augment = make_augmenter(ALL, shared_data, seed=7)
+    cases = [(make_utterance(row), epoch) for row in rows for epoch in (0, 5)]
+    expected = {(u.id, epoch): digest(augment(u, epoch)) for u, epoch in cases}
+    assert len(set(expected.values())) == len(expected)
     with ThreadPoolExecutor(4) as pool:
-        threads = list(pool.map(lambda one: digest(augmenter(ALL, shared_data, seed=7)(*one)), seen[::-1]))
-    assert threads == [alone[u.id, epoch] for u, epoch in seen[::-1]]
+        threaded = list(pool.map(lambda case: digest(make_augmenter(ALL, shared_data, seed=7)(*case)), cases[::-1]))
+    assert threaded == [expected[u.id, epoch] for u, epoch in cases[::-1]]
     code = (
         "import pickle, sys, hashlib, importlib.util\n"
-        f"spec = importlib.util.spec_from_file_location('tests_here', {__file__!r})\n"
-        "module = importlib.util.module_from_spec(spec); sys.modules['tests_here'] = module\n"
+        f"spec = importlib.util.spec_from_file_location('test_augmenter', {__file__!r})\n"
+        "module = importlib.util.module_from_spec(spec); sys.modules['test_augmenter'] = module\n"
         "spec.loader.exec_module(module)\n"
-        "augment, seen = pickle.load(sys.stdin.buffer)\n"
-        "for row, epoch in seen[1::3]: print(module.digest(augment(module.utterance(row), epoch)))\n"
+        "augment, cases = pickle.load(sys.stdin.buffer)\n"
+        "for row, epoch in cases[1::3]: print(module.digest(augment(module.make_utterance(row), epoch)))\n"
     )
-    sent = pickle.dumps((augment, [(row, epoch) for row in rows for epoch in (0, 5)]))
+    payload = pickle.dumps((augment, [(row, epoch) for row in rows for epoch in (0, 5)]))
     env = {"OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "3", "PYTHONHASHSEED": "11"}
-    done = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, env=env)
+    done = subprocess.run([sys.executable, "-c", code], input=payload, capture_output=True, env=env)
     assert done.returncode == 0, done.stderr.decode()
-    assert done.stdout.decode().split() == [alone[u.id, epoch] for u, epoch in seen[1::3]]
+    assert done.stdout.decode().split() == [expected[u.id, epoch] for u, epoch in cases[1::3]]
 
 
 def test_seed_epoch_and_id_change_the_features(rows, shared_data):
-    one = utterance(rows[0])
-    named = replace(one, id=f"{one.id}\u00e9中")
-    features = [augmenter(ALL, shared_data, seed)(u, epoch) for seed, epoch, u in
-             ((0, 0, one), (1, 0, one), (0, 1, one), (0, 0, named))]  # fmt: skip
+    utt = make_utterance(rows[0])
+    renamed = replace(utt, id=f"{utt.id}\u00e9中")
+    features = [make_augmenter(ALL, shared_data, seed)(u, epoch) for seed, epoch, u in
+             ((0, 0, utt), (1, 0, utt), (0, 1, utt), (0, 0, renamed))]  # fmt: skip
     assert len({digest(x) for x in features}) == 4
 
 
-def test_the_fractions_and_ranges_of_planned_augmentation():
+def test_fractions_and_ranges_of_planned_augmentation():
     config = AugmentConfig(noise="n", rir="r", rir_share=0.25, speeds=(0.9, 1.0, 1.1), shift_ms=5)
     drawn = [plan_augmentation(config, 0, epoch, f"utterance-{i}") for epoch in range(4) for i in range(1000)]
     noisy = [d.snr_db for d in drawn if d.snr_db is not None]
@@ -157,7 +157,7 @@ def test_the_fractions_and_ranges_of_planned_augmentation():
     assert max(abs(d.shift_s) for d in drawn) == pytest.approx(0.005, abs=1e-4)
 
 
-def test_each_epoch_adds_noise_to_other_utterances():
+def test_each_epoch_adds_noise_to_different_utterances():
     config = AugmentConfig(noise="n")
     noisy = [
         {i for i in range(1000) if plan_augmentation(config, 0, epoch, str(i)).snr_db is not None} for epoch in range(2)
@@ -165,50 +165,52 @@ def test_each_epoch_adds_noise_to_other_utterances():
     assert len(noisy[0] & noisy[1]) == pytest.approx(160, abs=40)
 
 
-def test_one_setting_does_not_change_what_is_drawn_for_the_others():
-    every, fewer = plan_augmentation(ALL, 1, 2, "a"), plan_augmentation(replace(ALL, rir=None, shift_ms=0), 1, 2, "a")
-    assert every.impulse_response is not None or every.snr_db is not None
-    assert (fewer.impulse_response, fewer.shift_s) == (None, 0)
-    assert (fewer.speed, fewer.snr_db) == (every.speed, every.snr_db)
-    assert fewer.seed == every.seed
+def test_one_setting_does_not_affect_the_random_draws_of_the_others():
+    full, reduced = plan_augmentation(ALL, 1, 2, "a"), plan_augmentation(replace(ALL, rir=None, shift_ms=0), 1, 2, "a")
+    assert full.impulse_response is not None or full.snr_db is not None
+    assert (reduced.impulse_response, reduced.shift_s) == (None, 0)
+    assert (reduced.speed, reduced.snr_db) == (full.speed, full.snr_db)
+    assert reduced.seed == full.seed
 
 
-def test_noise_has_the_planned_ratio(rows, shared_data):
+def test_noise_has_the_planned_snr(rows, shared_data):
     config = AugmentConfig(noise="n", noise_share=1.0)
-    augment, plain = augmenter(config, shared_data), augmenter(AugmentConfig())
+    augment, plain = make_augmenter(config, shared_data), make_augmenter(AugmentConfig())
     for row in rows:
-        one = utterance(row)
-        clean, noisy = plain.waveform(one, 2).astype(np.float64), augment.waveform(one, 2).astype(np.float64)
+        utt = make_utterance(row)
+        clean, noisy = plain.waveform(utt, 2).astype(np.float64), augment.waveform(utt, 2).astype(np.float64)
         ratio = 10 * np.log10(np.square(clean).mean() / np.square(noisy - clean).mean())
-        assert ratio == pytest.approx(plan_augmentation(config, 0, 2, one.id).snr_db, abs=0.01)
+        assert ratio == pytest.approx(plan_augmentation(config, 0, 2, utt.id).snr_db, abs=0.01)
 
 
 def test_a_speed_that_leaves_too_few_frames_is_not_applied(rows):
-    one = utterance(rows[0])
-    augment = augmenter(AugmentConfig(speeds=(1.5,)))
-    assert len(augment(one, 0)) == pytest.approx(one.num_frames / 1.5, abs=2)
-    tight = replace(one, min_frames=one.num_frames)
-    assert len(augment(tight, 0)) == augment.frames(tight, 0) == one.num_frames
+    utt = make_utterance(rows[0])
+    augment = make_augmenter(AugmentConfig(speeds=(1.5,)))
+    assert len(augment(utt, 0)) == pytest.approx(utt.num_frames / 1.5, abs=2)
+    tight = replace(utt, min_frames=utt.num_frames)
+    assert len(augment(tight, 0)) == augment.frames(tight, 0) == utt.num_frames
 
 
-def test_stored_spectrograms_are_augmented_by_spec_augment(tmp_path, rows):
+def test_stored_spectrograms_are_augmented_with_spec_augment(tmp_path, rows):
     stored = stored_row(tmp_path, rows[0])
     config = AugmentConfig(speed=0.1, warp=0.1, freq_masks=2, time_masks=2, gain_db=2)
     rng = plan_augmentation(config, 3, 4, stored["id"]).spectrogram_rng()
     expected = spec_augment(read_matrix(stored["feats"]), FILL, config, rng, 1)
-    np.testing.assert_array_equal(augmenter(config, seed=3)(utterance(stored), 4), expected)
+    np.testing.assert_array_equal(make_augmenter(config, seed=3)(make_utterance(stored), 4), expected)
 
 
 def test_stored_features_are_used_for_utterances_without_noise(tmp_path, rows, shared_data):
     row = {**rows[0], "feats": "stored"}
-    augment = replace(augmenter(AugmentConfig(noise="n"), shared_data), read=lambda ref: np.zeros((5, 161), np.float32))
+    augment = replace(
+        make_augmenter(AugmentConfig(noise="n"), shared_data), read=lambda ref: np.zeros((5, 161), np.float32)
+    )
     for epoch in range(12):
         noisy = plan_augmentation(augment.config, 0, epoch, row["id"]).snr_db is not None
-        assert augment(utterance(row), epoch).any() == noisy
+        assert augment(make_utterance(row), epoch).any() == noisy
 
 
 def test_a_missing_recording_is_reported(tmp_path):
-    augment = augmenter(AugmentConfig(shift_ms=5))
+    augment = make_augmenter(AugmentConfig(shift_ms=5))
     with pytest.raises(BadUtterance, match="no-audio: the row has no audio_filepath"):
         augment(Utterance("a", "stored", 10), 0)
     with pytest.raises(BadUtterance, match="no-audio"):
@@ -216,42 +218,44 @@ def test_a_missing_recording_is_reported(tmp_path):
 
 
 def test_frames_without_a_duration_are_off_by_at_most_one(rows):
-    augment = augmenter(AugmentConfig(speeds=(0.5, 0.9, 1.1, 2.0)))
+    augment = make_augmenter(AugmentConfig(speeds=(0.5, 0.9, 1.1, 2.0)))
     for row in rows:
         if "offset" in row:
             continue
-        without_feats = replace(utterance(row), recording=Recording(row["audio_filepath"]))
+        without_feats = replace(make_utterance(row), recording=Recording(row["audio_filepath"]))
         assert abs(augment.frames(without_feats, 0) - len(augment(without_feats, 0))) <= 1
 
 
 @pytest.mark.parametrize("size", [320, 321, 480])
-def test_the_shortest_recordings_with_a_frame(tmp_path, size, shared_data):
+def test_the_shortest_recordings_that_have_a_frame(tmp_path, size, shared_data):
     soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(size), 16000)
     row = {"id": "a", "audio_filepath": str(tmp_path / "a.wav"), "duration": size / 16000}
-    augment = augmenter(replace(ALL, noise_share=1, rir_share=1, speeds=(1.0,)), shared_data)
+    augment = make_augmenter(replace(ALL, noise_share=1, rir_share=1, speeds=(1.0,)), shared_data)
     for epoch in range(10):
-        x = augment(utterance(row), epoch)
-        assert x.shape == (augment.frames(utterance(row), epoch), 161)
+        x = augment(make_utterance(row), epoch)
+        assert x.shape == (augment.frames(make_utterance(row), epoch), 161)
         assert np.isfinite(x).all()
 
 
 def test_one_sample_is_too_short_and_silence_gives_finite_features(tmp_path, shared_data):
     soundfile.write(tmp_path / "a.wav", np.zeros(1), 16000)
     soundfile.write(tmp_path / "b.wav", np.zeros(9000), 16000)
-    augment = augmenter(replace(ALL, noise_share=1, rir_share=1), shared_data)
+    augment = make_augmenter(replace(ALL, noise_share=1, rir_share=1), shared_data)
     with pytest.raises(BadUtterance, match="too-short"):
-        augment(utterance({"id": "a", "audio_filepath": str(tmp_path / "a.wav"), "duration": 1 / 16000}), 0)
-    silent = augment(utterance({"id": "b", "audio_filepath": str(tmp_path / "b.wav"), "duration": 9000 / 16000}), 0)
+        augment(make_utterance({"id": "a", "audio_filepath": str(tmp_path / "a.wav"), "duration": 1 / 16000}), 0)
+    silent = augment(
+        make_utterance({"id": "b", "audio_filepath": str(tmp_path / "b.wav"), "duration": 9000 / 16000}), 0
+    )
     assert np.isfinite(silent).all()
 
 
-def test_an_unreadable_noise_recording_costs_no_utterance(tmp_path, rows, shared_data):
+def test_an_unreadable_noise_recording_does_not_lose_the_utterance(tmp_path, rows, shared_data):
     path = tmp_path / "n.wav"
     soundfile.write(path, np.ones(16000), 16000)
     pool = open_pool([{"id": "n", "audio_filepath": str(path)}], "noise")
     path.unlink()
-    augment = replace(augmenter(AugmentConfig()), config=AugmentConfig(noise="n", noise_share=1), noise=pool)
-    one = utterance(rows[0])
-    np.testing.assert_array_equal(augment(one, 0), augment.unaugmented(one))
-    augment(one, 1)
+    augment = replace(make_augmenter(AugmentConfig()), config=AugmentConfig(noise="n", noise_share=1), noise=pool)
+    utt = make_utterance(rows[0])
+    np.testing.assert_array_equal(augment(utt, 0), augment.unaugmented(utt))
+    augment(utt, 1)
     assert pool.failures == {str(path): f"missing-audio: no file {path}"}

@@ -34,7 +34,7 @@ def assert_same(result, expected):
 @pytest.mark.parametrize("where", ["forward", "backward"])
 def test_a_batch_too_large_for_memory_is_computed_in_halves(distributed_cases, where):
     large, other = distributed_cases.make_batch(40, 33, 21, 12, 9), distributed_cases.make_batch(30, 22)
-    # batches before it are computed again, without the gradients of the first pass
+    # earlier batches are computed again, without the gradients of the first pass
     for batches in ([large], [other, large], [large, other]):
         process = distributed_cases.TrainingProcess(double=True)
         steps = [n for batch in batches for n in ([batch] if batch is other else halve_batch(batch))]
@@ -58,7 +58,7 @@ def test_a_batch_is_halved_until_it_fits(distributed_cases):
     assert result[2][2] == 3
 
 
-def test_an_utterance_too_large_on_its_own_is_left_out_by_name(distributed_cases):
+def test_an_utterance_too_large_on_its_own_is_skipped_and_named(distributed_cases):
     process = distributed_cases.TrainingProcess(double=True)
     distributed_cases.run_out_of_memory(process.model, 99, frames=40)
     result = process.gradients([distributed_cases.make_batch(40, 21), distributed_cases.make_batch(33, 12)])
@@ -82,7 +82,7 @@ def test_other_errors_are_raised(distributed_cases):
     assert is_out_of_memory(RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED"))
 
 
-def test_the_running_statistics_of_a_step_that_is_not_taken_can_be_restored(distributed_cases):
+def test_the_running_statistics_of_a_skipped_step_can_be_restored(distributed_cases):
     process = distributed_cases.TrainingProcess()
     before = {name: value.clone() for name, value in process.model.named_buffers()}
     batch = distributed_cases.make_batch(21, 12)
@@ -95,7 +95,7 @@ def test_the_running_statistics_of_a_step_that_is_not_taken_can_be_restored(dist
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
-LIMITED = """
+MEMORY_LIMIT_SCRIPT = """
 import json, resource, sys
 sys.path.insert(0, sys.argv[1])
 import torch, distributed_cases
@@ -107,29 +107,29 @@ process.gradients([distributed_cases.make_batch(12)])
 piece_sizes = []
 process.model.register_forward_hook(lambda _model, inputs, _outputs: piece_sizes.append(len(inputs[1])))
 batch = distributed_cases.make_batch(*range(3_000, 3_016))
-virtual = int(next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1]) << 10
-before = resource.getrlimit(resource.RLIMIT_AS)
-resource.setrlimit(resource.RLIMIT_AS, (virtual + (int(sys.argv[2]) << 20), before[1]))
+virtual_bytes = int(next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1]) << 10
+old_limits = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (virtual_bytes + (int(sys.argv[2]) << 20), old_limits[1]))
 result = process.gradients([batch])
-last = piece_sizes[-int(result[2][2]) - 1 :]
+final_sizes = piece_sizes[-int(result[2][2]) - 1 :]
 process.gradients([distributed_cases.make_batch(30_000, 12)])
-resource.setrlimit(resource.RLIMIT_AS, before)
+resource.setrlimit(resource.RLIMIT_AS, old_limits)
 other = distributed_cases.TrainingProcess(config=wide)
 other.gradients([distributed_cases.make_batch(12)])
-parts, start = [], 0
-for rows in last:
+pieces, start = [], 0
+for rows in final_sizes:
     lengths = [3_015 - i for i in range(start, start + rows)]
-    parts.append(distributed_cases.make_batch(*lengths))
+    pieces.append(distributed_cases.make_batch(*lengths))
     start += rows
-expected = other.gradients(parts)
+expected = other.gradients(pieces)
 deviation = max(float((a - expected[0][n]).abs().max() / expected[0][n].abs().max()) for n, a in result[0].items())
-report = {"pieces": result[2][2] + 1, "sizes": last, "counted": result[2][1], "skipped": process.skipped}
+report = {"pieces": result[2][2] + 1, "sizes": final_sizes, "counted": result[2][1], "skipped": process.skipped}
 print(json.dumps({**report, "deviation": deviation}))
 """
 
 
 def test_a_real_memory_limit_halves_the_batch():
-    command = [sys.executable, "-c", LIMITED, str(TESTS), "160"]
+    command = [sys.executable, "-c", MEMORY_LIMIT_SCRIPT, str(TESTS), "160"]
     env = {**os.environ, "PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -17,7 +17,7 @@ def epoch(number, step, **more):
 
 
 def events(folder, first=1, last=4):
-    """Two steps per epoch, of which step 3 is skipped; writes train.jsonl as a training does."""
+    """Two steps per epoch, of which step 3 is skipped; writes train.jsonl as training does."""
     epochs = []
     for step in range(1, last + 1):
         if step >= first:

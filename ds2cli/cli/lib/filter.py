@@ -26,21 +26,21 @@ def filter_rows(
     needs: Iterable[str],
     run: Stage,
     total: int | None = None,
-    whole: bool = False,
+    buffer_pipe: bool = False,
 ) -> Ledger:
     """Read `source`, pass its rows through the stage `run`, write `out`; return the ledger.
 
     total: number of rows, for the progress bar [default: the lines of `source`].
-    whole: write to a pipe only after the last row. For stages whose rows point into an archive: the reader of the pipe
-        opens it with the first row, and it is complete with the last one.
-    Ds2Error (exit status 1) if more than `config.max_bad` percent are bad: `out` then stays as it was, and the dropped
-    rows are written.
+    buffer_pipe: write to a pipe only after the last row. For stages whose rows point into an archive: the reader of the
+        pipe opens the archive at the first row, but it is complete only after the last one.
+    Ds2Error (exit status 1) if more than `config.max_bad` percent are bad: `out` is then left unchanged, but the
+    dropped rows are written.
     """
     ledger = Ledger()
     rows = manifest.read(source, needs, ledger)
     total = total if total is not None else count_lines(source)
     results = ui.progress(run(rows, ledger), name, total)
-    write_rows(name, config, out, _collect(results) if whole and _is_pipe(out) else results, ledger)
+    write_rows(name, config, out, _collect(results) if buffer_pipe and _is_pipe(out) else results, ledger)
     return ledger
 
 
@@ -54,7 +54,7 @@ def write_rows(name: str, config: StageConfig, out: str, rows: Iterable[Row], le
             report_drops(name, config, out, ledger)
         raise
     finally:
-        # the threads of an interrupted stage would otherwise finish all their work
+        # otherwise the threads of an interrupted stage would finish all their work
         if isinstance(rows, Generator):
             rows.close()
     report_drops(name, config, out, ledger)
@@ -62,7 +62,7 @@ def write_rows(name: str, config: StageConfig, out: str, rows: Iterable[Row], le
 
 
 def report_drops(name: str, config: StageConfig, out: str, ledger: Ledger) -> None:
-    """Write the dropped rows next to `out` and log the counts; for a pipe log the first of them instead."""
+    """Write the dropped rows next to `out` and log the counts; for a pipe, log the first dropped rows instead."""
     dropped = config.dropped or (None if _is_pipe(out) else f"{out}.dropped.jsonl")
     if dropped and (ledger.rows or config.dropped):
         with open_out(dropped) as f:
@@ -79,7 +79,7 @@ def report_drops(name: str, config: StageConfig, out: str, ledger: Ledger) -> No
 
 
 def save_config(config: Config, out: str, **facts: Any) -> None:
-    """Write the resolved settings, the command, the version and `facts` to `<out>.config.toml`; not for a pipe."""
+    """Write the resolved settings, the command, the version and `facts` to `<out>.config.toml`, unless it is a pipe."""
     if _is_pipe(out):
         return
     with open_out(f"{out}.config.toml") as f:
@@ -90,7 +90,7 @@ def count_lines(path: str) -> int | None:
     """Count the rows of a manifest for the progress bar; None for a pipe or a compressed file."""
     from pathlib import Path
 
-    # the stage reports a file that cannot be read
+    # a file that cannot be read is reported by the stage
     with contextlib.suppress(OSError):
         if path != "-" and not path.endswith(".gz") and Path(path).is_file():
             with Path(path).open("rb") as f:
@@ -99,7 +99,7 @@ def count_lines(path: str) -> int | None:
 
 
 def _collect(rows: Iterable[Row]) -> Iterator[Row]:
-    """Pass rows on only after the last one has been computed."""
+    """Pass the rows on only after the last one has been computed."""
     yield from list(rows)
 
 
@@ -110,7 +110,7 @@ def _refuse_at_end(name: str, config: StageConfig, rows: Iterable[Row], ledger: 
 
 
 def _is_pipe(out: str) -> bool:
-    """Whether OUT is standard output, a device or bash's >(command): no file can lie next to it."""
+    """Whether OUT is standard output, a device or bash's >(command): no file can be written next to it."""
     return out == "-" or out.startswith("/dev/")
 
 

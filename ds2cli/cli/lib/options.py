@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import typer
 
 from ds2cli import ui
-from ds2cli.config.base import Config, build, parse_set, read_toml, without_none
+from ds2cli.config.base import Config, build, parse_set, read_toml, strip_optional
 from ds2cli.config.describe import annotated_toml, ordered_fields, toml_value
 
 In = Annotated[str, typer.Argument(metavar="IN", help="Manifest to read; - is standard input.")]
@@ -97,7 +97,7 @@ def is_option(hint: Any) -> bool:
 
 def _option(f: Any, hint: Any) -> inspect.Parameter:
     """An option whose default is None: that tells a value given on the command line from one left out."""
-    hint = without_none(hint)
+    hint = strip_optional(hint)
     shown = "" if f.default is MISSING or f.default is None else f"  [default: {default_text(f.default)}]"
     metavar = "|".join(map(str, get_args(hint))) if get_origin(hint) is Literal else None
     option = typer.Option(help=f.metadata["help"] + shown, show_default=False, metavar=metavar)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from ds2cli.cli.lib.options import default_text, is_option
-from ds2cli.config.base import Config, preset_titles
+from ds2cli.config.base import Config, read_preset_titles
 from ds2cli.config.describe import TYPE_NAMES, first_line, ordered_fields, values_text
 
 GENERAL = {"help", "toml_files", "set_", "print_config", "max_bad", "dropped"}
@@ -80,7 +80,7 @@ def _section_lines(path: str, config_type: Any) -> Iterator[str]:
 def _preset_lines() -> Iterator[str]:
     yield from ("### Presets", "", "Names that `--config` of `ds2 train` accepts in place of a file:", "")
     yield from ("| name | network |", "|:--|:--|")
-    yield from (f"| `{name}` | {_escape(title)} |" for name, title in preset_titles().items())
+    yield from (f"| `{name}` | {_escape(title)} |" for name, title in read_preset_titles().items())
 
 
 def _table(rows: list[Cells]) -> Iterator[str]:

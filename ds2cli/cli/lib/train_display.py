@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from ds2cli.train.events import Epoch, Event, MemoryProbe, Request, TrainStep
 
 MAX_NAMED = 8
-"""Skipped utterances of a step that are named."""
+"""Maximum number of skipped utterances named per step."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class SignalRequests:
-    """Turns signals into requests to the training. stop: whether a signal has requested its end."""
+    """Turns signals into requests to the trainer. stop: whether a signal has asked training to stop."""
 
     def __init__(self) -> None:
         self.stop = self._save = False
@@ -37,7 +37,7 @@ class SignalRequests:
         return Request.STOP if self.stop else Request.SAVE if save else Request.NONE
 
     def handle(self, number: int, _frame: Any) -> None:
-        """Signal handler: SIGUSR1 requests a checkpoint, SIGINT and SIGTERM a checkpoint and the end."""
+        """Signal handler: SIGUSR1 requests a checkpoint; SIGINT and SIGTERM request a checkpoint, then a stop."""
         if number == signal.SIGUSR1:
             self._save = True
             _write_unbuffered("train: writing last.pt after this step")
@@ -64,7 +64,7 @@ def handling_signals() -> Iterator[SignalRequests]:
 
 @contextlib.contextmanager
 def ignoring_signals() -> Iterator[None]:
-    """Leave signals, which reach every process of a job, and reports of a lost process to rank 0."""
+    """Leave it to rank 0 to handle signals, which reach every process of a job, and to report lost processes."""
     from ds2cli.nn.distributed.process_group import PeerLostError
 
     with _signal_handler(signal.SIG_IGN):
@@ -85,10 +85,10 @@ def _signal_handler(handler: Any) -> Iterator[None]:
 
 
 def show(events: Iterable[Event], config: TrainConfig) -> bool:
-    """Print events as they come; returns whether the training ended with a complete epoch."""
+    """Print events as they arrive; returns whether the training ended with a complete epoch."""
     from ds2cli.train.events import Epoch, TrainStep
 
-    finished, last_line = True, time.monotonic()
+    finished, last_log = True, time.monotonic()
     with ui.bar("step") if sys.stderr.isatty() else contextlib.nullcontext() as bar:
         task = bar.add_task("train", total=None, note="") if bar else None
         for event in events:
@@ -101,8 +101,8 @@ def show(events: Iterable[Event], config: TrainConfig) -> bool:
             if bar and task is not None:
                 total = round(event.step / event.progress) if event.progress else None
                 bar.update(task, completed=event.step, total=total, note=f"loss {event.loss:.3f}")
-            elif time.monotonic() - last_line > ui.LOG_INTERVAL_S:
-                last_line = time.monotonic()
+            elif time.monotonic() - last_log > ui.LOG_INTERVAL_S:
+                last_log = time.monotonic()
                 left_s = event.elapsed_s * (1 / event.progress - 1) if event.progress else 0.0
                 position = f"epoch {event.epoch + 1}, step {event.step}, loss {event.loss:.3f}"
                 ui.log(f"train: {position}, {left_s / 60:.0f} min left")
@@ -124,7 +124,7 @@ def format_event(event: Event, config: TrainConfig) -> Iterator[str]:
     elif isinstance(event, Saved) and event.failed:
         yield f"train: {event.failed}; training continues, the previous checkpoint is intact"
     elif isinstance(event, Restart):
-        yield f"{event.why.partition(' (')[0]}; restarting all of them from the last checkpoint"
+        yield f"{event.reason.partition(' (')[0]}; restarting all processes from the last checkpoint"
 
 
 def _format_probe(probe: MemoryProbe) -> str:
@@ -136,7 +136,7 @@ def _format_probe(probe: MemoryProbe) -> str:
 
 
 def _format_skipped(step: TrainStep) -> str:
-    """Name the utterances of a step that did not count, and why."""
+    """Name the skipped utterances of a step, with the reasons."""
     what = "skipped the step" if step.loss != step.loss else "left out"
     names = [f"{name} ({reason})" for name, reason in step.skipped.items()]
     rest = [f"{len(names) - MAX_NAMED} more"] if len(names) > MAX_NAMED else []

@@ -1,4 +1,4 @@
-"""`ds2 decode --tune`: check the options, show progress, print the error rates, store the settings."""
+"""`ds2 decode --tune`: check the options, show progress, print the error rates, and store the settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
-    """Tune the search on `dev`, print the error rates around the best weights, and store these in EXP/decode.toml."""
+    """Tune the search on `dev`, print the error rates near the best weights, and store these in EXP/decode.toml."""
     from ds2cli.kernels.prefix import WORD_LM
     from ds2cli.metrics import heatmap
     from ds2cli.metrics.report import RATE_NAMES, rate_line
@@ -42,7 +42,7 @@ def tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
         if path is not None:
             require_writable(path)
     rows = [stage.refuse_test_row(row) for row in manifest.read(dev, ("id", "text"))]
-    # the pruning limits of an earlier --tune do not apply: this run starts from those of the options
+    # this run starts from the pruning limits given as options, not from those of an earlier --tune
     limits = pruning_limits(config)
     resolved = resolve_settings(replace(config, **limits), exp)
     search = build_beam_search(resolved, experiment, ui.warn, [row["text"] for row in rows])
@@ -79,11 +79,11 @@ def tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
         heatmap.draw(plot, f"%{rate_name} on {dev}", summary.panels)
         ui.log(f"tune: plotted in {plot}")
     else:
-        ui.log(f"tune: {plot} not plotted: {heatmap.INSTALL_HINT}")
+        ui.log(f"tune: {plot} was not plotted: {heatmap.INSTALL_HINT}")
 
 
 def _check_options(config: DecodeConfig, stored: str, out: str) -> None:
-    """UsageError for options that concern rows, or that fix what is tuned."""
+    """Raise UsageError for options that only affect rows, or that fix a weight to be tuned."""
     row_options = {
         "OUT": out != "-",
         "--greedy": config.greedy,
@@ -94,11 +94,11 @@ def _check_options(config: DecodeConfig, stored: str, out: str) -> None:
     }
     for name, is_set in row_options.items():
         if is_set:
-            raise UsageError(f"--tune writes {stored} and no rows: it takes no {name}")
+            raise UsageError(f"--tune writes {stored} and no rows: {name} does not apply")
     for name in WEIGHTS:
         if (value := getattr(config, name)) is not None:
             option = name.replace("_", "-")
-            raise UsageError(f"--tune tunes {name}: it takes no --{option} (--set '{name}s=[{value:g}]' fixes it)")
+            raise UsageError(f"--tune tunes {name}: --{option} does not apply (--set '{name}s=[{value:g}]' fixes it)")
     if config.lm is None:
         raise UsageError("--tune tunes the weights of a language model: expected one (--lm FILE)")
 
@@ -129,7 +129,7 @@ def _print_limits(trials: Iterable[LimitTrial], rate_name: str) -> None:
     for limit, values, counts, us_per_step, accepted in trials:
         value = _format_values(values) if limit is None else f"{values[limit]:g}{'*' if accepted else ''}"
         rows.append([limit or "as given", value, f"{counts.rate:.2f}", f"{us_per_step:.1f}"])
-    title = "pruning limits: the cheapest without additional errors"
+    title = "pruning limits: the fastest without additional errors"
     ui.table(title, ["", "", f"%{rate_name}", "us/step"], rows, to_stdout=True)
 
 

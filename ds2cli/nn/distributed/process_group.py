@@ -24,7 +24,7 @@ from ds2cli.errors import Ds2Error
 from ds2cli.processes import kill_processes, start_ignoring_signals
 
 TIMEOUT = timedelta(minutes=30)
-"""Longest wait for another process: all have similar work, so one that takes longer is taken for lost."""
+"""Longest wait for another process: all have similar work, so one that takes longer is assumed lost."""
 
 EXIT_GRACE = timedelta(seconds=3)
 """Time for data that an exited process sent earlier to arrive; gloo does not always notice that a peer has exited."""
