@@ -1,4 +1,4 @@
-# make demo   train and decode on 22 minutes of recorded speech     make test   the test suite
+# make demo   train and decode on 24 minutes of recorded speech     make test   the test suite
 # make check  lint, types and tests, before each commit               make help   every target
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-mini test test-slow lint fmt type check docs native native-sanitize kenlm \
@@ -33,7 +33,7 @@ demo-mini: $(READY) ## run the LibriSpeech recipe on a few utterances (LIBRISPEE
 test: $(READY)   ## run the test suite (under 15 minutes on 2 cores)
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: $(READY) ## run the slow tests: whole recipes, killed trainings
+test-slow: $(READY) ## run the slow tests: whole recipes, killed training runs
 	$(BIN)/python -m pytest -m slow
 
 lint: $(READY)   ## check with ruff, and the syntax of the shell scripts

@@ -108,9 +108,9 @@ def parse(line: str, needs: Iterable[str] = ("id",)) -> Row:
     BadUtterance "carriage-return", "not-utf8", "not-json", "no-FIELD", "wrong-type".
     """
     if "\r" in line:
-        raise BadUtterance("carriage-return", "the line ends in CRLF, expected LF (fix: ds2 data fix)")
+        raise BadUtterance("carriage-return", "the line ends in CRLF, expected LF (ds2 data fix)")
     if not line.isascii() and any("\udc80" <= c <= "\udcff" for c in line):
-        raise BadUtterance("not-utf8", "the line is not UTF-8, perhaps Latin-1 (fix: iconv -f latin1 -t utf-8)")
+        raise BadUtterance("not-utf8", "the line is not UTF-8, perhaps Latin-1 (iconv -f latin1 -t utf-8)")
     row = parse_json(line)
     for name in needs:
         if row.get(name) is None:

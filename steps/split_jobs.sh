@@ -15,9 +15,9 @@ fail() { echo "steps/split_jobs.sh: $1" >&2; exit "${2:-2}"; }
 in=$1; out=$2; dir=$3; shift 3
 name=${out##*/}; name=${name%.gz}; name=${name%.jsonl}; [[ $name != - ]] || name=stdout
 log=$dir/$name.JOB.log part=$dir/$name.parts
-[[ $part != *JOB* ]] || fail "$dir/$name: JOB is replaced by the number of a part (fix: choose another name)"
+[[ $part != *JOB* ]] || fail "$dir/$name: JOB is replaced by the number of a part (choose another name)"
 [[ $* == *{in}* && $* == *{out}* ]] || fail "COMMAND must contain {in} and {out}, the files of a part: $*"
-[[ " $* " != *" --dropped"* ]] || fail "--dropped cannot be used here (fix: omit it; dropped rows go to $out.dropped.jsonl)"
+[[ " $* " != *" --dropped"* ]] || fail "--dropped cannot be used here (omit it; dropped rows go to $out.dropped.jsonl)"
 if [[ -n $run ]]; then read -ra run <<<"$run"; else run=("$here/utils/run.sh"); fi
 
 once=("${@//\{in\}/$in}"); once=("${once[@]//\{out\}/$out}")
@@ -39,12 +39,12 @@ fi
 stamp=$part/command
 same=$(printf '%q ' "$nj" "$in" "$@")
 if [[ $resume == true && -e $stamp ]]; then
-  [[ $in != - ]] || fail "--resume: standard input cannot be read again (fix: give a file as IN)"
-  [[ $(<"$stamp") == "$same" ]] || fail "--resume: the command, IN or --nj differs from the earlier run (fix: omit --resume to run all parts again)"
+  [[ $in != - ]] || fail "--resume: standard input cannot be read again (give a file as IN)"
+  [[ $(<"$stamp") == "$same" ]] || fail "--resume: the command, IN or --nj differs from the earlier run (omit --resume to run all parts again)"
   # of a folder that is an experiment: the files that decoding reads
   for word in "$in" "$@"; do
     for file in "$word" "$word"/{best.safetensors,decode.toml}; do
-      [[ ! -f $file || ! $file -nt $stamp ]] || fail "--resume: $file has changed since the earlier run (fix: omit --resume to run all parts again)"
+      [[ ! -f $file || ! $file -nt $stamp ]] || fail "--resume: $file has changed since the earlier run (omit --resume to run all parts again)"
     done
   done
 else

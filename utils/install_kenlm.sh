@@ -21,7 +21,7 @@ python=${PYTHON:-}
 for candidate in "$root/.venv/bin/python" python3; do
   if [[ -z $python ]] && "$candidate" -m pip --version > /dev/null 2>&1; then python=$candidate; fi
 done
-[[ -n $python ]] || { echo "$0: no Python with pip found (fix: make install, or PYTHON=/path/to/python $0)" >&2; exit 1; }
+[[ -n $python ]] || { echo "$0: no Python with pip found (make install, or PYTHON=/path/to/python $0)" >&2; exit 1; }
 
 missing=()
 command -v c++ > /dev/null || missing+=(g++)
@@ -37,7 +37,7 @@ if ((${#missing[@]})); then
   if ! command -v apt-get > /dev/null; then
     echo "$0: missing packages (Debian names): ${missing[*]} (install them with your package manager, then run this again)" >&2; exit 1
   elif [[ $(id -u) != 0 ]]; then
-    echo "$0: missing Debian packages (fix: sudo apt-get install -y --no-install-recommends ${missing[*]})" >&2; exit 1
+    echo "$0: missing Debian packages (sudo apt-get install -y --no-install-recommends ${missing[*]})" >&2; exit 1
   fi
   echo "installing ${missing[*]}" >&2
   export DEBIAN_FRONTEND=noninteractive

@@ -95,7 +95,9 @@ class DecodeConfig(SearchConfig):
 class TranscribeConfig(SearchConfig):
     """Transcribe recordings in one command."""
 
-    json: bool = setting(False, help="Write JSON Lines: id, audio_filepath, duration, pred_text, pred_score, …")
+    json: bool = setting(
+        False, help="Write rows (JSON Lines) with `duration`, `pred_text` and `pred_score` instead of texts."
+    )
     channel: str = setting("mix", help="Channel of a multi-channel file: `mix` (their mean) or a number from 0.")
 
 

@@ -80,7 +80,7 @@ def read(path: str) -> Arpa:
     try:
         words = [raw[start:end].decode() for start, end in spans.tolist()]
     except UnicodeDecodeError as e:
-        raise DataError(f"{path}: words are not UTF-8: {e} (fix: iconv -f latin1 -t utf-8)") from e
+        raise DataError(f"{path}: words are not UTF-8: {e} (iconv -f latin1 -t utf-8)") from e
     return Arpa(words, sections)
 
 

@@ -89,7 +89,7 @@ class ProbingModel:
 
     @classmethod
     def from_arrays(cls, layout: Layout, data: NDArray[np.uint32], words_utf8: NDArray[np.uint8]) -> ProbingModel:
-        """The model whose header and tables are `data` (D,); DataError when it lacks <s> or </s>."""
+        """The model whose header and tables are `data` (D,); DataError without <s> or </s>."""
         data = data.view()
         data.flags.writeable = False
         starts, buckets = np.array(layout.starts, dtype=np.int64), np.array(layout.buckets, dtype=np.uint64)

@@ -60,7 +60,7 @@ def estimate(
 
 def too_little_text(reason: str) -> str:
     """The message for a text whose discounts cannot be computed."""
-    return f"too little text for Kneser-Ney discounts: {reason} (fix: --discount-fallback, or more text)"
+    return f"too little text for Kneser-Ney discounts: {reason} (--discount-fallback, or more text)"
 
 
 def compute_discounts(order: int, n1: int, n2: int, n3: int, n4: int) -> Discounts:

@@ -61,7 +61,7 @@ class Finding:
     fix: str
 
     def __str__(self) -> str:
-        return f"{self.message} (fix: {self.fix})"
+        return f"{self.message} ({self.fix})"
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def require_program(program: str, needed_for: str) -> str:
     """The path of a KenLM program; UsageError with the command that installs it when it is missing."""
     path = find_program(program)
     if path is None:
-        raise UsageError(f"{needed_for} needs KenLM's {program}, which was not found (fix: {INSTALL})")
+        raise UsageError(f"{needed_for} needs KenLM's {program}, which was not found ({INSTALL})")
     return path
 
 

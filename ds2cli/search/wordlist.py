@@ -84,6 +84,6 @@ def _entries(path: str) -> Iterator[tuple[str, str]]:
         for number, raw in enumerate(f, start=1):
             line = unicodedata.normalize("NFC", raw.rstrip("\r\n").lstrip("\ufeff" if number == 1 else ""))
             if any("\ud800" <= c <= "\udfff" for c in line):
-                raise DataError(f"{path}:{number}: not UTF-8 (fix: iconv -f latin1 -t utf-8)")
+                raise DataError(f"{path}:{number}: not UTF-8 (iconv -f latin1 -t utf-8)")
             if line.strip() and not line.lstrip().startswith("#"):
                 yield f"{path}:{number}", line

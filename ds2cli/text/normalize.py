@@ -44,9 +44,11 @@ def _normalize_unicode(text: str) -> str:
         elif (category[0] in "PZ" and c not in READ_AS_WORDS) or c in "\t\n\r\ufeff\u200b\xad":
             out.append("" if c in "\ufeff\u200b\xad" else " ")
         elif category[0] == "N":
-            raise BadUtterance("digits", f"{c!r} in {text[:40]!r}: write numbers as spoken")
+            raise BadUtterance("digits", f"{c!r} in {text.strip()[:40]!r}: write numbers as spoken")
         elif category == "Cs" or c == "\ufffd":
-            raise BadUtterance("not-utf8", f"undecodable bytes in {text[:40]!r} (fix: iconv -f latin1 -t utf-8)")
+            raise BadUtterance("not-utf8", f"undecodable bytes in {text.strip()[:40]!r} (iconv -f latin1 -t utf-8)")
         else:
-            raise BadUtterance("symbols", f"{c!r} (U+{ord(c):04X}) in {text[:40]!r}: write the spoken word instead")
+            raise BadUtterance(
+                "symbols", f"{c!r} (U+{ord(c):04X}) in {text.strip()[:40]!r}: write the spoken word instead"
+            )
     return _SPACES.sub(" ", "".join(out))

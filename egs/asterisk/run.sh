@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Deep Speech 2 on the telephone prompts of Asterisk (22 minutes, one speaker): from Debian packages to word error rates.
+# Deep Speech 2 on the telephone prompts of Asterisk (24 minutes, one speaker): from Debian packages to word error rates.
 set -euo pipefail
 caller=$PWD; cd "$(dirname "$0")"; root=../..
 stage=0; stop_stage=9; nj=2; lang=en; conf=conf/train.toml; exp=; data=; corpus=

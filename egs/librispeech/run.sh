@@ -19,7 +19,7 @@ if [[ $mini == true ]]; then
 fi
 conf=${conf:-conf/$name.toml}; exp=${exp:-exp/$name}; data=${data:-data/$name}
 [[ -z $corpus_dir || $corpus_dir == /* ]] || corpus_dir=$caller/$corpus_dir
-[[ -d $corpus_dir ]] || { echo "egs/librispeech/run.sh: no LibriSpeech folder at '$corpus_dir' (fix: --corpus-dir FOLDER, or LIBRISPEECH=FOLDER)" >&2; exit 2; }
+[[ -d $corpus_dir ]] || { echo "egs/librispeech/run.sh: no LibriSpeech folder at '$corpus_dir' (--corpus-dir FOLDER, or LIBRISPEECH=FOLDER)" >&2; exit 2; }
 
 if begin_stage 0 "manifests of the subsets"; then
   for subset in $train $dev $test; do

@@ -43,7 +43,7 @@ def test_upper_case_model():
     assert (one.kind, one.fatal) == ("case", True)
     assert str(one).startswith(
         "the case differs: the network cannot write 100.0 % of the model's running words, "
-        "such as 'THE', 'AND', 'OF' (it can write 'the') (fix: sed"
+        "such as 'THE', 'AND', 'OF' (it can write 'the') (sed"
     )
 
 

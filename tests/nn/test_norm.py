@@ -31,8 +31,8 @@ def assert_equal_to_one_process(results, rows):
     weight = torch.tensor([1.0, 2.0, -1.0, 0.5], dtype=torch.float64, requires_grad=True)
     bias = torch.tensor([0.0, 1.0, 2.0, 3.0], dtype=torch.float64, requires_grad=True)
     # the formula, because torch's norm refuses a batch of a single row
-    centred = x - x.mean(0)
-    y = centred / (centred.square().mean(0) + 1e-5).sqrt() * weight + bias
+    centered = x - x.mean(0)
+    y = centered / (centered.square().mean(0) + 1e-5).sqrt() * weight + bias
     y.backward(dy)
     running = [0.1 * mean, 0.9 + 0.1 * var * (len(x) / max(len(x) - 1, 1))]
     used = (x.detach() - running[0]) / (running[1] + 1e-5).sqrt() * weight.detach() + bias.detach()

@@ -157,7 +157,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     if not (PEERS / "bench_decoders.py").is_file():
-        print(f"skipped: no bench_decoders.py in {PEERS} (fix: DS2_PEERS=FOLDER)")
+        print(f"skipped: no bench_decoders.py in {PEERS} (DS2_PEERS=FOLDER)")
         return
     bench = import_module("bench_decoders")
     from ours import Ours

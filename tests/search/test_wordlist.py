@@ -43,7 +43,7 @@ def test_unspellable_phrases_are_normalized_like_transcripts(write_list):
         ("#\n\t3\n", r"list.txt:2: a weight without a phrase"),
         ("!?\n", r"list.txt:1: '!\?' has no words"),
         ("ab\t1\nab\t2\n", r"list.txt:2: 'ab' is listed twice: with weight 1 and now 2"),
-        (b"ab\nb\xe9\n", r"list.txt:2: not UTF-8 \(fix: iconv"),
+        (b"ab\nb\xe9\n", r"list.txt:2: not UTF-8 \(iconv"),
         ("", r"list.txt: the file has no hotwords: expected one phrase per line"),
         ("# nothing\n", r"list.txt: the file has no hotwords: expected one phrase per line"),
     ],

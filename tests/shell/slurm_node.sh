@@ -5,7 +5,7 @@ set -euo pipefail
 [[ $# -gt 0 ]] || { echo "usage: $0 COMMAND…" >&2; exit 2; }
 export PATH=$PATH:/usr/sbin
 for program in munged slurmctld slurmd sbatch; do
-  command -v $program >/dev/null || { echo "$0: no $program (fix: apt-get install -y slurm-wlm munge)" >&2; exit 2; }
+  command -v $program >/dev/null || { echo "$0: no $program (apt-get install -y slurm-wlm munge)" >&2; exit 2; }
 done
 [[ $(id -u) -eq 0 ]] || { echo "$0: starting the daemons of Slurm needs root" >&2; exit 2; }
 dir=$(mktemp -d) port=$((20000 + $$ % 20000)) node=$(hostname); node=${node%%.*}

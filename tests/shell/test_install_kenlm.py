@@ -36,4 +36,4 @@ def test_missing_packages_are_one_line_when_not_root(tmp_path):
     done = run(tmp_path / "bin", PATH=str(tmp_path), PYTHON="python3")
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert "fix: sudo apt-get install -y --no-install-recommends zlib1g-dev libboost-program-options-dev" in done.stderr
+    assert "(sudo apt-get install -y --no-install-recommends zlib1g-dev libboost-program-options-dev" in done.stderr

@@ -38,9 +38,9 @@ def fold_norm(project: nn.Linear, norm: nn.Module, x: Tensor) -> tuple[Tensor, T
             rows = len(x)
             x = x.to(weight.dtype)
             x_mean = x.mean(0)
-            centred = x - x_mean
+            centered = x - x_mean
             mean = weight @ x_mean
-            var = (weight @ (centred.T @ centred / rows) * weight).sum(1)
+            var = (weight @ (centered.T @ centered / rows) * weight).sum(1)
             with torch.no_grad():
                 norm.running_mean.lerp_(mean, norm.momentum or 0.0)
                 norm.running_var.lerp_(var * (rows / max(rows - 1, 1)), norm.momentum or 0.0)
