@@ -96,14 +96,14 @@ def read_matrix(ref: str, key: str | None = None) -> Matrix:
     path, colon, byte = ref.rpartition(":")
     if not colon or not (byte.isascii() and byte.isdigit()):
         raise BadUtterance("not-a-matrix", f"expected path:byte, got {ref!r}")
-    data, at = _map(path), int(byte)
-    if at > len(data):
-        raise BadUtterance("truncated-archive", f"{path} ends before byte {at}")
-    _check_key(ref, key, data, at)
+    data, offset = _map(path), int(byte)
+    if offset > len(data):
+        raise BadUtterance("truncated-archive", f"{path} ends before byte {offset}")
+    _check_key(ref, key, data, offset)
     try:
-        return _decode(data, at)
+        return _decode(data, offset)
     except _OutOfFileError:
-        raise BadUtterance("truncated-archive", f"{path} ends within the matrix at byte {at}") from None
+        raise BadUtterance("truncated-archive", f"{path} ends within the matrix at byte {offset}") from None
     except _NotAMatrixError as e:
         raise BadUtterance("not-a-matrix", f"{ref}: {e}") from None
 
@@ -112,12 +112,12 @@ def matrix_shape(ref: str, key: str | None = None) -> tuple[int, int]:
     """Rows and columns of the matrix at `path:byte`, without decompressing it. BadUtterance as in `read_matrix`."""
     path, _, byte = ref.rpartition(":")
     if byte.isdecimal():
-        data, at = _map(path), int(byte)
-        token = bytes(data[at + 2 : at + 6]).partition(b" ")[0]
-        if token in (b"CM", b"CM2", b"CM3") and bytes(data[at : at + 2]) == b"\0B":
-            _check_key(ref, key, data, at)
+        data, offset = _map(path), int(byte)
+        token = bytes(data[offset + 2 : offset + 6]).partition(b" ")[0]
+        if token in (b"CM", b"CM2", b"CM3") and bytes(data[offset : offset + 2]) == b"\0B":
+            _check_key(ref, key, data, offset)
             try:
-                return _compressed_shape(data, at + 3 + len(token), token)
+                return _compressed_shape(data, offset + 3 + len(token), token)
             except (_OutOfFileError, _NotAMatrixError):
                 pass
     rows, columns = read_matrix(ref, key).shape
@@ -132,11 +132,11 @@ class _NotAMatrixError(Exception):
     """The bytes are no matrix in a known format."""
 
 
-def _check_key(ref: str, key: str | None, data: memoryview, at: int) -> None:
+def _check_key(ref: str, key: str | None, data: memoryview, offset: int) -> None:
     if key is None:
         return
     head = key.encode() + b" "
-    if bytes(data[max(0, at - len(head)) : at]) != head:
+    if bytes(data[max(0, offset - len(head)) : offset]) != head:
         raise BadUtterance(
             "stale-archive", f"{ref}: this is not the matrix of {key!r}: the archive is newer than this row"
         )
@@ -160,29 +160,29 @@ def _mapped(path: str, _inode: int, size: int, _mtime_ns: int) -> memoryview:
         return memoryview(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def _array(data: memoryview, kind: str, at: int, count: int) -> NDArray[Any]:
-    if at + count * np.dtype(kind).itemsize > len(data):
+def _array(data: memoryview, kind: str, offset: int, count: int) -> NDArray[Any]:
+    if offset + count * np.dtype(kind).itemsize > len(data):
         raise _OutOfFileError
-    return np.frombuffer(data, kind, count, at)
+    return np.frombuffer(data, kind, count, offset)
 
 
-def _decode(data: memoryview, at: int) -> Matrix:
-    if at + 5 > len(data):
+def _decode(data: memoryview, offset: int) -> Matrix:
+    if offset + 5 > len(data):
         raise _OutOfFileError
-    if bytes(data[at : at + 2]) != b"\0B":
+    if bytes(data[offset : offset + 2]) != b"\0B":
         raise _NotAMatrixError("no binary matrix starts at this byte")
-    token = bytes(data[at + 2 : at + 6]).partition(b" ")[0]
-    at += 3 + len(token)
+    token = bytes(data[offset + 2 : offset + 6]).partition(b" ")[0]
+    offset += 3 + len(token)
     if token in (b"FM", b"DM"):
-        sizes = _array(data, "u1", at, 10)
+        sizes = _array(data, "u1", offset, 10)
         if sizes[0] != 4 or sizes[5] != 4:
             raise _NotAMatrixError("its header does not give the size as two 4-byte integers")
         rows, columns = _sizes(int(sizes[1:5].view("<i4")[0]), int(sizes[6:10].view("<i4")[0]))
         kind = "<f4" if token == b"FM" else "<f8"
-        flat = _array(data, kind, at + 10, rows * columns)
+        flat = _array(data, kind, offset + 10, rows * columns)
         return flat.reshape(rows, columns).astype(np.float32, copy=False)
     if token in (b"CM", b"CM2", b"CM3"):
-        return _decompress(data, at, token)
+        return _decompress(data, offset, token)
     raise _NotAMatrixError(f"expected a matrix, found a Kaldi object of type {token!r}")
 
 
@@ -192,24 +192,24 @@ def _sizes(rows: int, columns: int) -> tuple[int, int]:
     return rows, columns
 
 
-def _compressed_shape(data: memoryview, at: int, token: bytes) -> tuple[int, int]:
-    rows, columns = _sizes(*struct.unpack("<8xii", _array(data, "u1", at, 16).tobytes()))
+def _compressed_shape(data: memoryview, offset: int, token: bytes) -> tuple[int, int]:
+    rows, columns = _sizes(*struct.unpack("<8xii", _array(data, "u1", offset, 16).tobytes()))
     size = {b"CM": 8 * columns + rows * columns, b"CM2": 2 * rows * columns, b"CM3": rows * columns}[token]
-    _array(data, "u1", at + 16, size)
+    _array(data, "u1", offset + 16, size)
     return rows, columns
 
 
-def _decompress(data: memoryview, at: int, token: bytes) -> Matrix:
-    low, span, *sizes = struct.unpack("<ffii", _array(data, "u1", at, 16).tobytes())
+def _decompress(data: memoryview, offset: int, token: bytes) -> Matrix:
+    low, span, *sizes = struct.unpack("<ffii", _array(data, "u1", offset, 16).tobytes())
     rows, columns = _sizes(*sizes)
-    at += 16
+    offset += 16
     if token == b"CM2":
-        values = _array(data, "<u2", at, rows * columns).reshape(rows, columns)
+        values = _array(data, "<u2", offset, rows * columns).reshape(rows, columns)
         return _as_float(values, low, span, QUANTILE_MAX)
     if token == b"CM3":
-        return _as_float(_array(data, "u1", at, rows * columns).reshape(rows, columns), low, span, 255)
-    quantiles = _as_float(_array(data, "<u2", at, 4 * columns).reshape(columns, 4), low, span, QUANTILE_MAX)
-    codes = _array(data, "u1", at + 8 * columns, rows * columns).reshape(columns, rows)
+        return _as_float(_array(data, "u1", offset, rows * columns).reshape(rows, columns), low, span, 255)
+    quantiles = _as_float(_array(data, "<u2", offset, 4 * columns).reshape(columns, 4), low, span, QUANTILE_MAX)
+    codes = _array(data, "u1", offset + 8 * columns, rows * columns).reshape(columns, rows)
     # a column has only 256 possible values, on a piecewise linear scale: decode by table look-up
     table = np.empty((columns, 256), np.float32)
     q0, q25, q75, q100 = (quantiles[:, i : i + 1] for i in range(4))

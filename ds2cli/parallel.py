@@ -36,7 +36,7 @@ PARENT_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Worker(Protocol[T_contra, R_co]):
-    """The work of one process: entered once, called for each item, then left and asked for its result."""
+    """The work of one process: entered once, called for each item, exited, and queried for its result."""
 
     def __enter__(self) -> Worker[T_contra, R_co]: ...
 

@@ -137,20 +137,20 @@ def run_processes(size, cases, folder):
     return [torch.load(folder / f"{rank}.pt") for rank in range(size)]
 
 
-def exit_early(how, group):
+def exit_early(cause, group):
     """All-reduce once with the others, then exit in the given way on rank 1."""
     group.all_reduce(torch.ones(3))
     if group.rank == 0:
         group.all_reduce(torch.ones(3))
         return
-    if how == "kill":
+    if cause == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    if how == "unnoticed":
+    if cause == "unnoticed":
         # its child still holds the connections, so gloo does not notice the exit
         if os.fork() == 0:
             time.sleep(40)
         os._exit(1)
-    if how == "error":
+    if cause == "error":
         raise Ds2Error("train: the error of the process")
 
 

@@ -41,8 +41,8 @@ def test_compression_is_close_and_saves_space(tmp_path, matrices):
     refs = written(tmp_path / "a.ark", matrices, compress=True)
     for key, ref in refs.items():
         assert np.abs(read_matrix(ref, key) - matrices[key]).max() < 0.2
-    whole = sum(m.nbytes for m in matrices.values())
-    assert (tmp_path / "a.ark").stat().st_size < 0.45 * whole
+    raw_bytes = sum(m.nbytes for m in matrices.values())
+    assert (tmp_path / "a.ark").stat().st_size < 0.45 * raw_bytes
 
 
 @pytest.mark.parametrize("matrix", [np.zeros((20, 3)), np.full((20, 3), -7.5), np.full((3, 1), 1e30), np.eye(40)])
@@ -73,9 +73,9 @@ def test_kaldi_reads_our_archives(tmp_path, matrices):
     for compress in (False, True):
         refs = written(tmp_path / "a.ark", matrices, compress)
         with kaldi.SequentialFloatMatrixReader(f"ark:{tmp_path / 'a.ark'}") as reader:
-            theirs = {key: np.array(matrix) for key, matrix in reader}
-        assert theirs.keys() == matrices.keys()
-        for key, matrix in theirs.items():
+            kaldi_matrices = {key: np.array(matrix) for key, matrix in reader}
+        assert kaldi_matrices.keys() == matrices.keys()
+        for key, matrix in kaldi_matrices.items():
             np.testing.assert_allclose(read_matrix(refs[key], key), matrix, atol=2e-6)
         for ref in refs.values():
             kaldi.FloatMatrix.read(ref)
@@ -90,10 +90,10 @@ def test_archives_of_kaldi_are_read(tmp_path, matrices):
             for key, matrix in matrices.items():
                 writer.write(key, matrix, kind)
         with kaldi.SequentialFloatMatrixReader(f"scp:{tmp_path / 'k.scp'}") as reader:
-            theirs = {key: np.array(matrix) for key, matrix in reader}
+            kaldi_matrices = {key: np.array(matrix) for key, matrix in reader}
         for line in (tmp_path / "k.scp").read_text().splitlines():
             key, ref = line.split()
-            np.testing.assert_allclose(read_matrix(ref, key), theirs[key], atol=2e-6)
+            np.testing.assert_allclose(read_matrix(ref, key), kaldi_matrices[key], atol=2e-6)
     with kaldi.DoubleMatrixWriter(f"ark,scp:{tmp_path / 'd.ark'},{tmp_path / 'd.scp'}") as writer:
         writer.write("a", matrices["u005"].astype(np.float64))
     np.testing.assert_array_equal(read_matrix(f"{tmp_path / 'd.ark'}:2"), matrices["u005"])
@@ -101,14 +101,14 @@ def test_archives_of_kaldi_are_read(tmp_path, matrices):
 
 def test_compression_is_that_of_kaldi(tmp_path, matrices):
     kaldi = pytest.importorskip("kaldi_native_io")
-    written(tmp_path / "ours", matrices, compress=True)
-    with kaldi.CompressedMatrixWriter(f"ark:{tmp_path / 'theirs'}") as writer:
+    written(tmp_path / "ds2", matrices, compress=True)
+    with kaldi.CompressedMatrixWriter(f"ark:{tmp_path / 'kaldi'}") as writer:
         for key, matrix in matrices.items():
             writer.write(key, matrix, kaldi.CompressionMethod.kAutomaticMethod)
-    ours, theirs = (np.frombuffer((tmp_path / name).read_bytes(), np.uint8) for name in ("ours", "theirs"))
-    assert len(ours) == len(theirs)
+    ds2_bytes, kaldi_bytes = (np.frombuffer((tmp_path / name).read_bytes(), np.uint8) for name in ("ds2", "kaldi"))
+    assert len(ds2_bytes) == len(kaldi_bytes)
     # the last bit of a rounding may differ, nothing else
-    assert (ours != theirs).mean() < 1e-3
+    assert (ds2_bytes != kaldi_bytes).mean() < 1e-3
 
 
 def test_a_failed_write_leaves_no_archive(tmp_path):
@@ -147,11 +147,11 @@ def test_errors_have_reasons(tmp_path, matrices):
     assert reason(f"{path}:0") == "not-a-matrix"
     assert reason(f"{path}:999999999") == "truncated-archive"
     assert reason(refs["u008"], "u009") == "stale-archive"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:100])
+    data = path.read_bytes()
+    path.write_bytes(data[:100])
     assert reason(refs["u100"], "u100") == "truncated-archive"
-    for keep in (len(whole) - 1, len(whole) - 4 * 161 * 100, 8, 6):
-        path.write_bytes(whole[:keep])
+    for keep in (len(data) - 1, len(data) - 4 * 161 * 100, 8, 6):
+        path.write_bytes(data[:keep])
         ref = refs["u100"] if keep > 100 else refs["u001"]
         assert reason(ref) == "truncated-archive"
     path.write_bytes(b"")

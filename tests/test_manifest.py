@@ -133,8 +133,8 @@ def test_join_is_a_full_outer_join(seed):
     draw = random.Random(seed)
     left, right = (sorted(draw.sample("abcdefgh", draw.randint(0, 8))) for _ in range(2))
     joined = list(manifest.join(rows(*left), rows(*right)))
-    want = [(i if i in left else None, i if i in right else None) for i in sorted({*left, *right})]
-    assert [(a and a["id"], b and b["id"]) for a, b in joined] == want
+    expected = [(i if i in left else None, i if i in right else None) for i in sorted({*left, *right})]
+    assert [(a and a["id"], b and b["id"]) for a, b in joined] == expected
 
 
 def test_base_folder_of_files_and_pipes(tmp_path):

@@ -1,7 +1,7 @@
 """Add noise to speech at a given signal-to-noise ratio (Amodei et al. 2016, section 5.2). Notation: N samples.
 
 The ratio compares the mean power of the whole utterance with that of the noise added to it, as Kaldi's
-wav-reverberate, NeMo and lhotse do: no voice activity detection is needed, and the ratio can be measured afterwards.
+wav-reverberate, NeMo and lhotse do: no voice activity detection is needed, and the ratio can be measured afterward.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class RecordingPool:
 
 
 def open_pool(rows: Iterable[Mapping[str, Any]], name: str) -> RecordingPool:
-    """The recordings of manifest rows as a pool; missing and broken ones are left out and entered in `failures`.
+    """The recordings of manifest rows as a pool; missing and broken ones are left out and listed in `failures`.
 
     name: of the manifest, for the error message. DataError when none can be used.
     """

@@ -204,8 +204,8 @@ def _decode_ffmpeg(source: Source, offset_s: float, duration_s: float | None) ->
                 if not parts:
                     rate = frame.sample_rate
                     # without timestamps no seek was possible: decoding began at the start
-                    at = 0 if frame.pts is None else (frame.pts - first) * (stream.time_base or 0)
-                    start = max(0, round(at * rate)) if offset_s > PREROLL_S else 0
+                    seek_s = 0 if frame.pts is None else (frame.pts - first) * (stream.time_base or 0)
+                    start = max(0, round(seek_s * rate)) if offset_s > PREROLL_S else 0
                     end = None if duration_s is None else round((offset_s + duration_s) * rate)
                 parts.append(_float(frame))
                 if end is not None and start + sum(map(len, parts)) >= end:

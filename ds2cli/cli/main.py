@@ -56,7 +56,7 @@ def root(
 
     IN and OUT may be - (standard input and output). Rows and results go to standard output, log lines to standard
     error.
-    Exit status: 0 success, 1 result refused, 2 usage error, 3 bad data, 130 interrupted.
+    Exit status: 0 success, 1 result refused, 2 usage error, 3 bad data, 130 or 143 interrupted.
     """
 
 

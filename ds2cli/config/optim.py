@@ -19,7 +19,7 @@ class OptimConfig(Config):
     )
     warmup: float = setting(0.05, help="Fraction of training over which the rate rises to its peak.", min=0, max=1)
     power: float = setting(
-        1.0, help="Exponent of the line schedule: 1 is straight, 2 falls faster at first.", min=0.1, max=10
+        1.0, help="Exponent of the line schedule: 1 is linear, 2 falls faster at first.", min=0.1, max=10
     )
     lr_divisor: float = setting(
         1.2, help="Divisor of the learning rate in the schedules epoch (paper §6) and plateau.", min=1, max=100
@@ -33,7 +33,7 @@ class OptimConfig(Config):
     )
     beta2: float = setting(0.98, help="Decay rate of the average of squared gradients in adamw.", min=0, max=0.99999)
     per: Literal["label", "utterance"] = setting(
-        "label", help="Divisor of the summed cost of a batch: its labels or utterances (paper: clip 400 per utterance)."
+        "label", help="Average the cost of a batch per label or per utterance (the paper's clip of 400: utterance)."
     )
     clip: float = setting(5.0, help="Maximum norm of the gradient; 0 disables clipping.", min=0)
     ema: float = setting(

@@ -27,7 +27,7 @@ class TrainConfig(StageConfig):
     )
     batch_s: float = setting(40.0, help="Audio per batch, including padding (s).", min=0.1)
     batch_utts: int | None = setting(None, help="Maximum utterances per batch [default: no limit].", min=1)
-    accumulate: int = setting(1, help="Batches whose gradients are accumulated for one step.", min=1)
+    accumulate: int = setting(1, help="Number of batches whose gradients are accumulated for each step.", min=1)
     sorta_grad: bool = setting(
         True, help="Train the first epoch from short to long utterances (SortaGrad, paper §3.3)."
     )
@@ -49,10 +49,10 @@ class TrainConfig(StageConfig):
     )
     save_minutes: float = setting(10.0, help="Minutes between writes of last.pt within an epoch.", min=0)
     keep: Literal["best", "last"] = setting(
-        "best", help="Weights saved in best.safetensors: those with the lowest dev CER, or of the last epoch."
+        "best", help="Weights saved in best.safetensors: those of the lowest dev CER, or of the last epoch."
     )
     keep_best: int = setting(
-        1, help="Best epochs to keep as epoch-NNN.safetensors, for averaging; 1 keeps none.", min=1
+        1, help="Number of best epochs to keep as epoch-NNN.safetensors, for averaging; 1: none.", min=1
     )
     early_stop: int | None = setting(None, help="Stop after this many epochs without a lower dev CER.", min=1)
     tensorboard: bool = setting(

@@ -152,13 +152,13 @@ def download(source: str, lang: str) -> None:
         _run(folder, "apt-get", "-q", "download", *packages)
     except Ds2Error:
         # this machine has no package lists yet: fetch them into our own folder, which does not require root
-        own = folder.resolve() / "apt"
+        apt_folder = folder.resolve() / "apt"
         for sub in ("lists/partial", "cache/archives/partial"):
-            (own / sub).mkdir(parents=True, exist_ok=True)
-        options = ["-o", f"Dir::State::lists={own / 'lists'}", "-o", f"Dir::Cache={own / 'cache'}"]
+            (apt_folder / sub).mkdir(parents=True, exist_ok=True)
+        options = ["-o", f"Dir::State::lists={apt_folder / 'lists'}", "-o", f"Dir::Cache={apt_folder / 'cache'}"]
         _run(folder, "apt-get", "-q", *options, "update")
         _run(folder, "apt-get", "-q", *options, "download", *packages)
-        shutil.rmtree(own)
+        shutil.rmtree(apt_folder)
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     for package in packages:
@@ -220,7 +220,7 @@ def _voice_rows(voice: Path, texts: Path, config: PrepareConfig, ledger: Ledger)
 
 def _check_speaking_rate(text: str, recording: Path) -> None:
     """BadUtterance if the text is too long for the recording, and so belongs to another one."""
-    # G.722 has 64 kbit/s; unreadable recordings are dropped later, with a reason of their own
+    # G.722 has 64 kbit/s; unreadable recordings are dropped later, for that reason
     seconds = recording.stat().st_size / 8000 if recording.suffix == ".g722" else math.inf
     if len(text) > MAX_CHARACTERS_PER_SECOND * seconds:
         raise BadUtterance("unsure-text", f"{len(text)} characters in {seconds:.2f} s: {text[:60]}")

@@ -68,17 +68,17 @@ def find_entry(data, start, buckets, size, key):
 
     size: 32-bit words per entry, key first; an empty bucket has key 0.  buckets, key: uint64.
     """
-    at = start + size * np.int64(key % buckets)
+    pos = start + size * np.int64(key % buckets)
     end = start + size * np.int64(buckets)
     while True:
-        entry_key = np.uint64(data[at]) | (np.uint64(data[at + 1]) << _HALF)
+        entry_key = np.uint64(data[pos]) | (np.uint64(data[pos + 1]) << _HALF)
         if entry_key == key:
-            return at
+            return pos
         if entry_key == 0:
             return np.int64(-1)
-        at += size
-        if at == end:
-            at = start
+        pos += size
+        if pos == end:
+            pos = start
 
 
 @inner_kernel
@@ -99,34 +99,34 @@ def ngram_log10(lm, history, backoff, source, word, target):
     The float32 terms are summed in KenLM's order: the n-gram, then back-offs from the shortest context to the longest.
     """
     data, floats = lm.data, lm.floats
-    at = lm.starts[1] + 2 * np.int64(word)
+    pos = lm.starts[1] + 2 * np.int64(word)
     # the sign bit of a probability is a flag
-    total = -abs(floats[at])
+    total = -abs(floats[pos])
     if target >= 0:
         history[target, 0] = word
-        backoff[target, 0] = floats[at + 1]
-    keep = 1 if data[at + 1] != SIGN else 0
+        backoff[target, 0] = floats[pos + 1]
+    keep = 1 if data[pos + 1] != SIGN else 0
     matched = 1
     key = np.uint64(word)
     last = lm.order - 2
     k = 0
-    while data[at] & SIGN == 0 and history[source, k] >= 0:
+    while data[pos] & SIGN == 0 and history[source, k] >= 0:
         key = longer_key(key, history[source, k])
         if k == last:
-            at = find_entry(data, lm.starts[k + 2], lm.buckets[k + 2], 3, key)
-            if at >= 0:
-                total = floats[at + 2]
+            pos = find_entry(data, lm.starts[k + 2], lm.buckets[k + 2], 3, key)
+            if pos >= 0:
+                total = floats[pos + 2]
                 matched = k + 2
             break
-        at = find_entry(data, lm.starts[k + 2], lm.buckets[k + 2], 4, key) + 2
-        if at < 2:
+        pos = find_entry(data, lm.starts[k + 2], lm.buckets[k + 2], 4, key) + 2
+        if pos < 2:
             break
-        total = -abs(floats[at])
+        total = -abs(floats[pos])
         matched = k + 2
         k += 1
         if target >= 0:
-            backoff[target, k] = floats[at + 1]
-        if data[at + 1] != SIGN:
+            backoff[target, k] = floats[pos + 1]
+        if data[pos + 1] != SIGN:
             keep = matched
     for i in range(matched - 1, last + 1):
         if history[source, i] < 0:

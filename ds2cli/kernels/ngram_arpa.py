@@ -75,80 +75,80 @@ def find_word(text, start, end, slots, spans):
 
 
 @kernel
-def _next_field(text, at, stop):
+def _next_field(text, pos, stop):
     """Start and end of the next field in text[at:stop]; equal if there is none."""
-    while at < stop and (text[at] == _SPACE or text[at] == _TAB or text[at] == _RETURN):
-        at += 1
-    start = at
-    while at < stop and text[at] != _SPACE and text[at] != _TAB and text[at] != _RETURN:
-        at += 1
-    return start, at
+    while pos < stop and (text[pos] == _SPACE or text[pos] == _TAB or text[pos] == _RETURN):
+        pos += 1
+    start = pos
+    while pos < stop and text[pos] != _SPACE and text[pos] != _TAB and text[pos] != _RETURN:
+        pos += 1
+    return start, pos
 
 
 @kernel
-def parse_section(text, at, n, slots, spans, ids, probs, backoffs):
-    """Read the C lines of the section of order n that start at byte `at`.
+def parse_section(text, pos, n, slots, spans, ids, probs, backoffs):
+    """Read the C lines of the section of order n that start at byte `pos`.
 
     Fills ids (C, n) int32, probs (C,) and backoffs (C,) float32 (0 where a line has none); order 1 adds its words to
     slots and spans. Returns the byte after the section and 0, or the first byte of a bad line and its error code.
     """
     for c in range(len(probs)):
-        stop = at
+        stop = pos
         while stop < len(text) and text[stop] != _NEWLINE:
             stop += 1
-        start, end = _next_field(text, at, stop)
+        start, end = _next_field(text, pos, stop)
         if start == end:
-            return at, SHORT_LINE
+            return pos, SHORT_LINE
         probs[c] = parse_number(text, start, end)
         if not probs[c] > -np.inf:
-            return at, BAD_NUMBER
+            return pos, BAD_NUMBER
         if probs[c] > 0:
-            return at, POSITIVE
+            return pos, POSITIVE
         for k in range(n):
             start, end = _next_field(text, end, stop)
             if start == end:
-                return at, SHORT_LINE
+                return pos, SHORT_LINE
             slot = find_word(text, start, end, slots, spans)
             if n == 1:
                 if slots[slot] >= 0:
-                    return at, DUPLICATE
+                    return pos, DUPLICATE
                 slots[slot] = c
                 spans[c, 0], spans[c, 1] = start, end
             elif slots[slot] < 0:
-                return at, UNKNOWN_WORD
+                return pos, UNKNOWN_WORD
             ids[c, k] = slots[slot]
         start, end = _next_field(text, end, stop)
         backoffs[c] = parse_number(text, start, end) if end > start else 0.0
         if not -np.inf < backoffs[c] < np.inf:
-            return at, BAD_NUMBER
-        at = stop + 1
-    return at, 0
+            return pos, BAD_NUMBER
+        pos = stop + 1
+    return pos, 0
 
 
 @kernel
-def _write_number(out, at, value):
+def _write_number(out, pos, value):
     """Write a float with up to seven decimals, without trailing zeros; returns the byte after it."""
     scaled = np.int64(np.round(np.abs(value) * 1e7))
     if value < 0 and scaled > 0:
-        out[at] = _MINUS
-        at += 1
-    whole, part = scaled // 10000000, scaled % 10000000
+        out[pos] = _MINUS
+        pos += 1
+    integer, fraction = scaled // 10000000, scaled % 10000000
     width = 1
-    while whole >= 10**width:
+    while integer >= 10**width:
         width += 1
     for k in range(width):
-        out[at + width - 1 - k] = _ZERO + whole % 10
-        whole //= 10
-    at += width
-    if part == 0:
-        return at
-    out[at] = _POINT
-    end = at + 1
+        out[pos + width - 1 - k] = _ZERO + integer % 10
+        integer //= 10
+    pos += width
+    if fraction == 0:
+        return pos
+    out[pos] = _POINT
+    end = pos + 1
     for k in range(7):
-        digit = part // 10 ** (6 - k) % 10
-        out[at + 1 + k] = _ZERO + digit
+        digit = fraction // 10 ** (6 - k) % 10
+        out[pos + 1 + k] = _ZERO + digit
         if digit != 0:
-            end = at + 2 + k
+            end = pos + 2 + k
     return end
 
 
@@ -159,18 +159,18 @@ def format_section(letters, starts, ids, probs, backoffs, out):
     letters: concatenated bytes of all words.  starts: (V + 1,), offsets of the words.  ids: (C, n).
     out: must be large enough.  Returns the number of bytes written.
     """
-    at = 0
+    pos = 0
     for c in range(ids.shape[0]):
-        at = _write_number(out, at, probs[c])
+        pos = _write_number(out, pos, probs[c])
         for k in range(ids.shape[1]):
-            out[at] = _TAB if k == 0 else _SPACE
-            at += 1
+            out[pos] = _TAB if k == 0 else _SPACE
+            pos += 1
             for b in range(starts[ids[c, k]], starts[ids[c, k] + 1]):
-                out[at] = letters[b]
-                at += 1
+                out[pos] = letters[b]
+                pos += 1
         if len(backoffs) > 0:
-            out[at] = _TAB
-            at = _write_number(out, at + 1, backoffs[c])
-        out[at] = _NEWLINE
-        at += 1
-    return at
+            out[pos] = _TAB
+            pos = _write_number(out, pos + 1, backoffs[c])
+        out[pos] = _NEWLINE
+        pos += 1
+    return pos

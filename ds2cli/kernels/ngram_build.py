@@ -19,15 +19,15 @@ _HALF = np.uint64(32)
 @kernel
 def _insert(data, start, buckets, size, key):
     """Insert `key` and return the offset of its entry in data; the key must be new and the table not full."""
-    at = start + size * np.int64(key % buckets)
+    pos = start + size * np.int64(key % buckets)
     end = start + size * np.int64(buckets)
-    while data[at] != 0 or data[at + 1] != 0:
-        at += size
-        if at == end:
-            at = start
-    data[at] = np.uint32(key)
-    data[at + 1] = np.uint32(key >> _HALF)
-    return at
+    while data[pos] != 0 or data[pos + 1] != 0:
+        pos += size
+        if pos == end:
+            pos = start
+    data[pos] = np.uint32(key)
+    data[pos + 1] = np.uint32(key >> _HALF)
+    return pos
 
 
 @kernel
@@ -35,16 +35,16 @@ def fill_vocabulary(data, start, buckets, text, ends):
     """Insert words with the ids 1, 2, …; text and ends as in `find_words`."""
     begin = np.int64(0)
     for i in range(len(ends)):
-        at = _insert(data, start, buckets, ENTRY, hash_word(text, begin, ends[i]))
-        data[at + 2] = i + 1
+        pos = _insert(data, start, buckets, ENTRY, hash_word(text, begin, ends[i]))
+        data[pos + 2] = i + 1
         begin = ends[i]
 
 
 @kernel
-def _mark_extends_right(floats, at):
-    """Mark the n-gram with weights at `at` as extending to the right: a back-off of -0.0 becomes 0.0."""
-    if floats[at + 1] == 0.0:
-        floats[at + 1] = 0.0
+def _mark_extends_right(floats, pos):
+    """Mark the n-gram with weights at `pos` as extending to the right: a back-off of -0.0 becomes 0.0."""
+    if floats[pos + 1] == 0.0:
+        floats[pos + 1] = 0.0
 
 
 @kernel
@@ -61,16 +61,16 @@ def _mark_extends_left(data, floats, starts, buckets, ids, c, keys, weights, use
     missing = 0
     length = n - 1
     while length > 1:
-        at = find_entry(data, starts[length], buckets[length], 4, keys[length - 2])
-        if at >= 0:
-            weights[length] = at + 2
+        pos = find_entry(data, starts[length], buckets[length], 4, keys[length - 2])
+        if pos >= 0:
+            weights[length] = pos + 2
             break
         if used[length] + 1 >= np.int64(buckets[length]):
             return FULL
         used[length] += 1
-        at = _insert(data, starts[length], buckets[length], 4, keys[length - 2])
-        floats[at + 3] = -0.0
-        weights[length] = at + 2
+        pos = _insert(data, starts[length], buckets[length], 4, keys[length - 2])
+        floats[pos + 3] = -0.0
+        weights[length] = pos + 2
         missing += 1
         length -= 1
     if length == 1:
@@ -82,12 +82,12 @@ def _mark_extends_left(data, floats, starts, buckets, ids, c, keys, weights, use
             context = longer_key(context, ids[c, n - 1 - k])
         for longer in range(length + 1, n):
             if longer == 2:
-                at = starts[1] + 2 * np.int64(ids[c, n - 2])
+                pos = starts[1] + 2 * np.int64(ids[c, n - 2])
             else:
-                at = find_entry(data, starts[longer - 1], buckets[longer - 1], 4, context) + 2
-            if at >= 2:
-                _mark_extends_right(floats, at)
-                total += floats[at + 1]
+                pos = find_entry(data, starts[longer - 1], buckets[longer - 1], 4, context) + 2
+            if pos >= 2:
+                _mark_extends_right(floats, pos)
+                total += floats[pos + 1]
             floats[weights[longer]] = total
             context = longer_key(context, ids[c, n - 1 - longer])
     for k in range(length, n):
@@ -116,19 +116,19 @@ def fill_section(data, floats, starts, buckets, order, ids, probs, backoffs, use
         if used[n] + 1 >= np.int64(buckets[n]):
             return FULL, c
         used[n] += 1
-        at = _insert(data, starts[n], buckets[n], size, key)
-        floats[at + 2] = -abs(probs[c])
+        pos = _insert(data, starts[n], buckets[n], size, key)
+        floats[pos + 2] = -abs(probs[c])
         if n < order:
-            floats[at + 3] = backoffs[c] if backoffs[c] != 0.0 else np.float32(-0.0)
+            floats[pos + 3] = backoffs[c] if backoffs[c] != 0.0 else np.float32(-0.0)
         if _mark_extends_left(data, floats, starts, buckets, ids, c, keys, weights, used) != 0:
             return FULL, c
-        at = starts[1] + 2 * np.int64(ids[c, 0])
+        pos = starts[1] + 2 * np.int64(ids[c, 0])
         if n > 2:
             context = np.uint64(ids[c, n - 2])
             for k in range(n - 3, -1, -1):
                 context = longer_key(context, ids[c, k])
-            at = find_entry(data, starts[n - 1], buckets[n - 1], 4, context) + 2
-            if at < 2:
+            pos = find_entry(data, starts[n - 1], buckets[n - 1], 4, context) + 2
+            if pos < 2:
                 return NO_CONTEXT, c
-        _mark_extends_right(floats, at)
+        _mark_extends_right(floats, pos)
     return 0, ids.shape[0]

@@ -19,19 +19,19 @@ ENTRY = 3
 def hash_word(text, start, end):
     """MurmurHash64A (Appleby) of the bytes text[start:end] with seed 0, as uint64: KenLM's hash of a word."""
     h = np.uint64(end - start) * _MIX
-    at = start
-    while at + 8 <= end:
+    pos = start
+    while pos + 8 <= end:
         k = np.uint64(0)
         for b in range(8):
-            k |= np.uint64(text[at + b]) << np.uint64(8 * b)
+            k |= np.uint64(text[pos + b]) << np.uint64(8 * b)
         k *= _MIX
         k ^= k >> _SHIFT
         h = (h ^ (k * _MIX)) * _MIX
-        at += 8
-    if at < end:
+        pos += 8
+    if pos < end:
         k = np.uint64(0)
-        for b in range(end - at):
-            k |= np.uint64(text[at + b]) << np.uint64(8 * b)
+        for b in range(end - pos):
+            k |= np.uint64(text[pos + b]) << np.uint64(8 * b)
         h = (h ^ k) * _MIX
     h ^= h >> _SHIFT
     h *= _MIX
@@ -47,6 +47,6 @@ def find_words(lm, text, ends, ids):
     start = np.int64(0)
     for i in range(len(ends)):
         key = hash_word(text, start, ends[i])
-        at = find_entry(lm.data, lm.starts[VOCABULARY], lm.buckets[VOCABULARY], ENTRY, key)
-        ids[i] = lm.data[at + 2] if at >= 0 else lm.unk
+        pos = find_entry(lm.data, lm.starts[VOCABULARY], lm.buckets[VOCABULARY], ENTRY, key)
+        ids[i] = lm.data[pos + 2] if pos >= 0 else lm.unk
         start = ends[i]

@@ -82,7 +82,9 @@ def mix(models: Sequence[Arpa], weights: Floats) -> Arpa:
         context, last = np.divmod(key, V)
         suffix = last if n == 2 else np.searchsorted(keys[n - 2], suffix[context] * V + last)
         per_model = zip(scores, listed[n - 2], unk_sizes, strict=True)
-        scores = [_extend_order(lower, own, size, context, last, suffix) for lower, own, size in per_model]
+        scores = [
+            _extend_order(lower, ngram_ranks, size, context, last, suffix) for lower, ngram_ranks, size in per_model
+        ]
         longer_prob = _interpolate(scores, weights)
         backoff = _backoff_weights(context, longer_prob, prob[suffix], len(prob))
         sections.append(_make_section(ngrams, prob, backoff))
@@ -117,8 +119,10 @@ def _merge_ngrams(models: Sequence[Arpa], ids: Sequence[Ints], V: int) -> tuple[
         keys_inside = [r[:, :-1] * V + words[:, n - 1 :] for r, (_, _, words) in zip(ranks, ngrams, strict=True)]
         keys.append(np.unique(np.concatenate([k.ravel() for k in keys_inside])))
         ranks = [np.searchsorted(keys[-1], k) for k in keys_inside]
-        own = {i: r[:, 0] for r, (i, m, _) in zip(ranks, ngrams, strict=True) if m == n}
-        listed.append([(model.sections[n - 1], own[i]) if i in own else None for i, model in enumerate(models)])
+        ngram_ranks = {i: r[:, 0] for r, (i, m, _) in zip(ranks, ngrams, strict=True) if m == n}
+        listed.append(
+            [(model.sections[n - 1], ngram_ranks[i]) if i in ngram_ranks else None for i, model in enumerate(models)]
+        )
     return keys, listed
 
 
@@ -135,15 +139,15 @@ def _unigram_scores(model: Arpa, ids: Ints, V: int, unk_size: int) -> _OrderScor
 
 
 def _extend_order(
-    lower: _OrderScores, own: _ListedNgrams, unk_size: int, context: Ints, last: Ints, suffix: Ints
+    lower: _OrderScores, ngram_ranks: _ListedNgrams, unk_size: int, context: Ints, last: Ints, suffix: Ints
 ) -> _OrderScores:
     """The scores of the next higher order, by backing off where a model does not list an n-gram.
 
     context, suffix: (C,) ranks of the n-grams without their last and without their first word.  last: (C,) last words.
     """
     log10, backoff = lower.backoff[context] + lower.log10[suffix], np.zeros(len(context))
-    if own is not None:
-        section, ranks = own
+    if ngram_ranks is not None:
+        section, ranks = ngram_ranks
         log10[ranks] = section.log10_prob - np.where(last[ranks] == _UNK, np.log10(unk_size), 0.0)
         backoff[ranks] = section.log10_backoff
     return _OrderScores(log10, backoff)

@@ -69,11 +69,11 @@ def _fill_unigrams(weights: NDArray[np.float32], model: Arpa, new_ids: NDArray[n
     As in KenLM, a back-off weight of zero is -0.0, except for an <unk> that is not listed.
     """
     section = model.sections[0]
-    at = 2 * new_ids[section.ids[:, 0]].astype(np.int64)
-    weights[at] = section.log10_prob
+    pos = 2 * new_ids[section.ids[:, 0]].astype(np.int64)
+    weights[pos] = section.log10_prob
     # back-off weights matter only where there is a higher order
-    weights[at + 1] = section.log10_backoff if model.order > 1 else 0.0
-    zero = at[weights[at + 1] == 0.0]
+    weights[pos + 1] = section.log10_backoff if model.order > 1 else 0.0
+    zero = pos[weights[pos + 1] == 0.0]
     weights[zero + 1] = -0.0
     if no_unk:
         weights[:2] = NO_UNK_LOG10, 0.0

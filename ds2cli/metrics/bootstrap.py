@@ -14,18 +14,18 @@ LEVEL = 0.95
 _BLOCK_CELLS = 1 << 22
 
 
-def draw_rates(each: NDArray[np.int64], seed: int, draws: int = DRAWS) -> NDArray[np.float64]:
+def draw_rates(counts: NDArray[np.int64], seed: int, draws: int = DRAWS) -> NDArray[np.float64]:
     """The error rate of each draw: (R,) float64, percent.
 
     The same seed draws the same utterances from sets of the same size. A draw without any words has the rate 0.
-    each: (N, 2) int64, errors and reference length of each utterance.
+    counts: (N, 2) int64, errors and reference length of each utterance.
     """
     rng = np.random.default_rng(seed)
     sums = np.empty((draws, 2))
-    block = max(1, _BLOCK_CELLS // max(1, len(each)))
+    block = max(1, _BLOCK_CELLS // max(1, len(counts)))
     for begin in range(0, draws, block):
         size = min(block, draws - begin)
-        sums[begin : begin + size] = each[rng.integers(0, len(each), (size, len(each)))].sum(axis=1)
+        sums[begin : begin + size] = counts[rng.integers(0, len(counts), (size, len(counts)))].sum(axis=1)
     return 100.0 * sums[:, 0] / np.maximum(sums[:, 1], 1.0)
 
 

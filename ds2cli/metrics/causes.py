@@ -39,7 +39,7 @@ class Causes:
         for cause, n in sorted(self.totals.items(), key=lambda c: (-c[1], c[0])):
             kinds = "  ".join(f"{self.kinds[cause, kind]:6d}" for kind in ("sub", "ins", "del"))
             frequent = sorted(self.examples[cause].items(), key=lambda m: (-m[1], m[0]))[:EXAMPLES]
-            examples = ", ".join(f"{what} ({times})" if times > 1 else what for what, times in frequent)
+            examples = ", ".join(f"{example} ({times})" if times > 1 else example for example, times in frequent)
             yield f"{cause:<{width}}  {n:6d}  {100 * n / self.totals.total():5.1f}%  {kinds}  {examples}"
 
 

@@ -42,7 +42,7 @@ def draw(path: str, title: str, panels: Sequence[Panel]) -> None:
     figure = Figure(figsize=(6.4 * len(panels), 5.2), layout="constrained")
     figure.suptitle(title)
     low = min(float(panel.rates.min()) for panel in panels)
-    # rates beyond twice the best one need no colors of their own
+    # rates beyond twice the best one need no separate colors
     high = min(2 * low + 1, max(float(panel.rates.max()) for panel in panels))
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         image = axes.imshow(panel.rates, cmap="viridis_r", vmin=low, vmax=max(high, low + 0.1), aspect="auto")

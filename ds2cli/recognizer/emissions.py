@@ -1,6 +1,6 @@
 """Rows with their emissions: read from an archive, or computed from features by the network.
 
-The network runs in a thread of its own while other threads process the emissions it has computed; the number of
+The network runs in its own thread while other threads process the emissions it has computed; the number of
 utterances in memory is bounded. Notation: T steps of the network's output, F feature bins, V symbols.
 """
 

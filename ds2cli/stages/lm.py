@@ -122,17 +122,19 @@ def read_sentences(convert: Callable[[str], T], sources: Iterable[str], ledger: 
                 yield sentence
 
 
-def estimate(config: LmConfig, estimator: str, prune: list[int], lines: Iterable[list[str]], to: Path) -> Estimation:
-    """Estimate a model from tokenized `lines` and write it to the ARPA file `to`; DataError when there are no words."""
+def estimate(
+    config: LmConfig, estimator: str, prune: list[int], lines: Iterable[list[str]], arpa_file: Path
+) -> Estimation:
+    """Estimate a model from tokenized `lines` and write it to `arpa_file`; DataError if there are no words."""
     if estimator == "own":
         corpus = build_corpus(lines)
         mask = vocabulary_mask(corpus, config.vocab_size) if config.vocab_size else None
         model, discounts = kneser_ney.estimate(corpus, config.order, prune, mask, fallback=config.discount_fallback)
-        with to.open("w", encoding="utf-8") as f:
+        with arpa_file.open("w", encoding="utf-8") as f:
             f.writelines(arpa.lines(model))
         oov = 0 if mask is None else int(np.count_nonzero(~mask[corpus.ids]))
         return Estimation("own", corpus.sentences, corpus.tokens, oov, model.counts, discounts)
-    text, counts, sentences = to.with_suffix(".txt"), Counter[str](), 0
+    text, counts, sentences = arpa_file.with_suffix(".txt"), Counter[str](), 0
     with text.open("w", encoding="utf-8", newline="\n") as f:
         for line in lines:
             sentences += 1
@@ -143,11 +145,11 @@ def estimate(config: LmConfig, estimator: str, prune: list[int], lines: Iterable
     kept = dict(counts.most_common(config.vocab_size))
     vocabulary = list(kept) if config.vocab_size else None
     discounts = lmplz.estimate(
-        text, to, config.order, prune, vocabulary, memory=config.memory, fallback=config.discount_fallback
+        text, arpa_file, config.order, prune, vocabulary, memory=config.memory, fallback=config.discount_fallback
     )
     text.unlink()
     oov = counts.total() - sum(kept.values())
-    return Estimation("lmplz", sentences, counts.total(), oov, arpa.read_counts(str(to)), discounts)
+    return Estimation("lmplz", sentences, counts.total(), oov, arpa.read_counts(str(arpa_file)), discounts)
 
 
 def write_model(arpa_file: Path, out: str) -> None:
@@ -186,7 +188,7 @@ def evaluate(
 
 
 def no_usable_lines(source: str, ledger: Ledger) -> str:
-    """The message for an evaluation text of which no line is left."""
+    """The message for an evaluation text with no usable lines."""
     found = f"all {ledger.dropped} lines were dropped" if ledger.dropped else "the file is empty"
     return f"{source}: no usable lines: expected text to evaluate on, {found}"
 

@@ -60,8 +60,8 @@ def parse_weights(config: MixConfig, sources: list[str]) -> list[float]:
     return [w / sum(weights) for w in weights]
 
 
-def run(config: MixConfig, sources: list[str], weights: list[float], ledger: Ledger, to: Path) -> Mixture:
-    """Mix the ARPA files `sources` into the ARPA file `to`; DataError when their units differ."""
+def run(config: MixConfig, sources: list[str], weights: list[float], ledger: Ledger, arpa_file: Path) -> Mixture:
+    """Mix the ARPA files `sources` into the ARPA file `arpa_file`; DataError when their units differ."""
     models = [arpa.read(source) for source in sources]
     vocab = load_vocab(config.vocab)
     units = [detect_unit(m.words, vocab.symbols if vocab else ()) for m in models]
@@ -72,7 +72,7 @@ def run(config: MixConfig, sources: list[str], weights: list[float], ledger: Led
         rows = [
             MixtureRow(s, w, math.nan, math.nan) for s, w in zip([*sources, "mixture"], [*weights, 1.0], strict=True)
         ]
-        return Mixture(_write(mix(models, np.array(weights)), to), rows)
+        return Mixture(_write(mix(models, np.array(weights)), arpa_file), rows)
     if units[0] == "token" and vocab is None:
         raise UsageError(
             "lm mix: the models' tokens are a network's symbols: expected that network (--vocab EXP or tokens.txt)"
@@ -90,10 +90,10 @@ def run(config: MixConfig, sources: list[str], weights: list[float], ledger: Led
     ]
     mixture = perplexity.measure(NgramLm.from_arpa(mixed), lines)
     rows.append(MixtureRow("mixture", 1.0, mixture.including_oov, mixture.oov_percent))
-    return Mixture(_write(mixed, to), rows)
+    return Mixture(_write(mixed, arpa_file), rows)
 
 
-def _write(model: arpa.Arpa, to: Path) -> list[int]:
-    with to.open("w", encoding="utf-8") as f:
+def _write(model: arpa.Arpa, arpa_file: Path) -> list[int]:
+    with arpa_file.open("w", encoding="utf-8") as f:
         f.writelines(arpa.lines(model))
     return model.counts

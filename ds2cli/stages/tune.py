@@ -59,7 +59,7 @@ def refuse_test_row(row: Row) -> Row:
 def choose_axes(config: DecodeConfig, search: BeamSearch) -> list[Axis]:
     """The weights to tune; UsageError if one of them has no value to try.
 
-    A closed search, or a character model with every symbol of the network, never meets an unknown unit.
+    A closed search, or a character model with every symbol of the network, never encounters an unknown unit.
     """
     lexicon = search.lexicon
     is_word_lm = lexicon.kind == WORD_LM

@@ -1,6 +1,6 @@
 """Segmentation of a text into output units: characters, the paper's bigrams, or sentencepiece's subwords (pieces).
 
-The space and every Chinese or Japanese character are units of their own. The runs of letters between them are segmented
+The space and every Chinese or Japanese character are separate units. The runs of letters between them are segmented
 independently: a word always gets the same units, no unit crosses a word boundary, and a text is the concatenation of
 its units.
 """
@@ -92,7 +92,7 @@ def train_sentencepiece(runs: Mapping[str, int], kind: Literal["bpe", "unigram"]
 def load_sentencepiece(model: bytes) -> tuple[list[str], Segmenter]:
     """The pieces of a sentencepiece model, and a function that segments a run of letters into them.
 
-    Letters unknown to the model stay as they are, in units of their own or in others. DataError for any other bytes.
+    Letters unknown to the model stay as they are, in separate units or in others. DataError for any other bytes.
     """
     import sentencepiece
 

@@ -194,9 +194,9 @@ class Augmenter:
         return plan.speed if enough else 1.0
 
     def _frames_at(self, utterance: Example, speed: float) -> int:
-        known = None if utterance.recording is None else count_frames(utterance.recording, self.features, speed)
-        if known is not None:
-            return known
+        exact = None if utterance.recording is None else count_frames(utterance.recording, self.features, speed)
+        if exact is not None:
+            return exact
         # halfway between the shortest and the longest recording with this many frames
         size = self.features.window_samples + (utterance.num_frames - 0.5) * self.features.hop_samples
         return num_frames(round(size / speed), self.features)

@@ -103,7 +103,7 @@ class Backward:
         for p in self.model.parameters():
             p.grad = None
         for i, piece in enumerate(pieces):
-            # synchronized norms send sums of their own during backward, and all processes must send in the same order
+            # synchronized norms send their own sums during backward, and all processes must send in the same order
             self.reducer.overlap = i == len(pieces) - 1 and not self.norms
             try:
                 sums += self._backward_piece(piece)

@@ -90,8 +90,8 @@ def read_batch(utterances: Sequence[Utterance], train_features: TrainFeatures, e
 
 def empty_batch() -> BatchArrays:
     """A batch without utterances."""
-    none = np.zeros(0, np.int64)
-    return BatchArrays([], pad([]), none, _pad_labels([]), none)
+    empty = np.zeros(0, np.int64)
+    return BatchArrays([], pad([]), empty, _pad_labels([]), empty)
 
 
 def _pad_labels(labels: Sequence[NDArray[np.int32]]) -> NDArray[np.int64]:

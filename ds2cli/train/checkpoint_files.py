@@ -27,7 +27,7 @@ class CheckpointFiles:
         """Why files are pending, "" when none are."""
 
     def __call__(self, name: str, data: bytes | None) -> None:
-        """Write a file after the pending ones, of which only the newest bytes count; None removes it."""
+        """Write a file after the pending ones; only the newest bytes per file are written, and None removes it."""
         if self.store is None:
             return
         self.pending.pop(name, None)

@@ -84,5 +84,5 @@ class WeightAverage:
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Resume from a saved average."""
-        for name, own in self.tensors.items():
-            own.copy_(tensors[name])
+        for name, average in self.tensors.items():
+            average.copy_(tensors[name])

@@ -35,18 +35,24 @@ class StepTotals:
 
 
 def reduce_step(
-    reducer: GradientReducer, own: LossSums, batches: Sequence[Batch], request: int, elapsed_s: float
+    reducer: GradientReducer, local_sums: LossSums, batches: Sequence[Batch], request: int, elapsed_s: float
 ) -> StepTotals:
-    """Sum the gradients and the costs over all processes; `own` and `batches` are this process's share.
+    """Sum the gradients and the costs over all processes; `local_sums` and `batches` are this process's share.
 
     request: NONE except on rank 0.
     """
     group = reducer.group
     frames = sum(int(b.lengths.sum()) for b in batches)
     padding = sum(b.feats.shape[0] * b.feats.shape[1] for b in batches) - frames
-    counts = [own.labels, own.counted, len(own.skipped), own.non_finite, own.pieces - len(batches)]
-    # sums instead of a broadcast of their own: only rank 0 adds something to the last two
-    numbers = [own.cost, *counts, frames, padding, request, elapsed_s if group.rank == 0 else 0.0]
+    counts = [
+        local_sums.labels,
+        local_sums.counted,
+        len(local_sums.skipped),
+        local_sums.non_finite,
+        local_sums.pieces - len(batches),
+    ]
+    # sums rather than a separate broadcast: only rank 0 contributes to the last two
+    numbers = [local_sums.cost, *counts, frames, padding, request, elapsed_s if group.rank == 0 else 0.0]
     totals = torch.tensor(numbers, dtype=torch.float64, device=group.device)
     reducer.finish(totals)
     cost, labels, counted, skipped, non_finite, cut, frames, padding, request, elapsed_s = totals.tolist()

@@ -206,8 +206,8 @@ class Trainer:
         scale_before = state.scale
         while True:
             self.backward.scale = state.scale if self.precision == torch.float16 else 1.0
-            own = self.backward(batches, int(seeds.generate_state(1)[0]))
-            total = reduce_step(self.reducer, own, batches, request, elapsed_s)
+            sums = self.backward(batches, int(seeds.generate_state(1)[0]))
+            total = reduce_step(self.reducer, sums, batches, request, elapsed_s)
             norm = self._scale_and_clip(1 / max(total.labels if optim.per == "label" else total.counted, 1))
             if math.isfinite(norm) or self.backward.scale <= 1 or total.non_finite or not total.counted:
                 break
@@ -218,14 +218,14 @@ class Trainer:
         state.frames += total.frames
         state.padding += total.padding
         state.cut += total.cut
-        skipped = self.group.all_gather(own.skipped) if total.any_skipped else {}
+        skipped = self.group.all_gather(sums.skipped) if total.any_skipped else {}
         if total.non_finite or not total.counted or not math.isfinite(norm):
             self.backward.restore_statistics()
             if state.scale < scale_before:
                 state.scale = max(scale_before / 2, 1.0)
             if not total.non_finite:
-                others = {name: "gradient-not-finite" for b in batches for name in b.ids if name not in own.skipped}
-                skipped = skipped | self.group.all_gather(others)
+                reasons = {name: "gradient-not-finite" for b in batches for name in b.ids if name not in sums.skipped}
+                skipped = skipped | self.group.all_gather(reasons)
             state.skipped |= skipped
             self.failures.add(state.skipped, empty_batch=not total.counted and not total.non_finite)
             return math.nan, skipped, total.request

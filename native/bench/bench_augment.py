@@ -87,7 +87,7 @@ def main() -> None:
 
     three_speeds = (0.9, 1.0, 1.1)
     paper = AugmentConfig(noise="n")
-    everything = replace(masks, noise="n", noise_share=1.0, rir="r", rir_share=1.0)
+    all_augmentation = replace(masks, noise="n", noise_share=1.0, rir="r", rir_share=1.0)
     workloads = {
         "read FLAC": for_all(files, read),
         "speed 0.9": for_all(waves, lambda x: change_speed(x, 0.9, RATE, RATE)),
@@ -103,7 +103,7 @@ def main() -> None:
         "all: noise on 40 % of utterances (the paper)": augment_all(paper),
         "all: noise on every utterance, 3 speeds": augment_all(replace(paper, noise_share=1.0, speeds=three_speeds)),
         "all: noise and room on every utterance, 3 speeds, shift, masks": augment_all(
-            replace(everything, speeds=three_speeds, shift_ms=5, gain_db=3)
+            replace(all_augmentation, speeds=three_speeds, shift_ms=5, gain_db=3)
         ),
     }  # fmt: skip
     print(f"{len(files)} recordings, {seconds / len(files):.1f} s on average, one thread\n")

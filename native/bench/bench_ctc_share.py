@@ -1,7 +1,7 @@
 """CTC's share of the time of a training step on the CPU, with torch's loss and with the native one.
 
 Steps are those of `ds2 train` on the batches of a recipe (egs/asterisk after its stage 2), or on noise of the same
-shape if its data are missing. Each loss trains a network of its own, and the two step in turn; the fastest of several
+shape if its data are missing. Each loss trains its own network, and the two step in turn; the fastest of several
 steps per batch counts. Times are CPU time with one thread, wall-clock time with several.
 
     step, ctc    ms of a complete step, and of its loss (forward and backward): means over the batches

@@ -9,8 +9,8 @@ from ds2cli.audio.read import read
 from ds2cli.errors import DataError
 
 
-def row(path, **more):
-    return {"id": path.stem, "audio_filepath": str(path), **more}
+def row(path, **fields):
+    return {"id": path.stem, "audio_filepath": str(path), **fields}
 
 
 def tone(hertz, rate, seconds):
@@ -19,11 +19,11 @@ def tone(hertz, rate, seconds):
 
 @pytest.mark.parametrize("rate", [8000, 16000, 44100])
 def test_excerpts_are_resampled_and_mixed_to_one_channel(tmp_path, rate):
-    both = np.stack([tone(500, rate, 2), tone(500, rate, 2)], axis=1)
-    soundfile.write(tmp_path / "a.wav", both, rate, "FLOAT")
+    stereo = np.stack([tone(500, rate, 2), tone(500, rate, 2)], axis=1)
+    soundfile.write(tmp_path / "a.wav", stereo, rate, "FLOAT")
     pool = open_pool([row(tmp_path / "a.wav")], "x")
-    for at in (0.0, 0.3, 0.999):
-        got = pool.read_excerpt(0, at, 8000, 16000)
+    for position in (0.0, 0.3, 0.999):
+        got = pool.read_excerpt(0, position, 8000, 16000)
         assert got.shape == (8000,)
         assert np.argmax(np.abs(np.fft.rfft(got * np.hanning(8000)))) == 250
     assert pool.read_excerpt(0, 0.9, 10**6, 16000).shape == (32000,), "the whole recording"
@@ -32,8 +32,8 @@ def test_excerpts_are_resampled_and_mixed_to_one_channel(tmp_path, rate):
 def test_an_excerpt_stays_within_its_segment(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.arange(16000) / 16000, 16000, "FLOAT")
     pool = open_pool([row(tmp_path / "a.wav", offset=0.25, duration=0.5)], "x")
-    for at in np.linspace(0, 0.9999, 40):
-        got = 16000 * pool.read_excerpt(0, at, 1000, 16000)
+    for position in np.linspace(0, 0.9999, 40):
+        got = 16000 * pool.read_excerpt(0, position, 1000, 16000)
         assert len(got) == 1000
         assert got[0] >= 4000
         assert got[-1] < 12000
@@ -41,11 +41,11 @@ def test_an_excerpt_stays_within_its_segment(tmp_path):
 
 def test_an_excerpt_of_a_compressed_file_equals_that_of_the_decoded_file(shared_data):
     path = shared_data / "noise/kitchen.flac"
-    pool, whole = open_pool([row(path)], "x"), read(path)[0]
-    for at in np.linspace(0, 0.99, 9):
-        got = pool.read_excerpt(0, at, 30000, 16000)
-        start = round(at * (len(whole) - 30001))
-        assert any(np.array_equal(got, whole[s : s + 30000]) for s in (start - 1, start, start + 1))
+    pool, recording = open_pool([row(path)], "x"), read(path)[0]
+    for position in np.linspace(0, 0.99, 9):
+        got = pool.read_excerpt(0, position, 30000, 16000)
+        start = round(position * (len(recording) - 30001))
+        assert any(np.array_equal(got, recording[s : s + 30000]) for s in (start - 1, start, start + 1))
 
 
 def test_a_pickled_pool_gives_the_same_excerpt(tmp_path):
@@ -56,8 +56,8 @@ def test_a_pickled_pool_gives_the_same_excerpt(tmp_path):
 
 
 def test_an_impulse_response_is_the_first_channel(tmp_path):
-    both = np.stack([np.eye(100)[3], np.eye(100)[70]], axis=1)
-    soundfile.write(tmp_path / "a.wav", both, 16000, "FLOAT")
+    stereo = np.stack([np.eye(100)[3], np.eye(100)[70]], axis=1)
+    soundfile.write(tmp_path / "a.wav", stereo, 16000, "FLOAT")
     assert np.array_equal(open_pool([row(tmp_path / "a.wav")], "x").read_response(0, 16000), np.eye(100)[3])
 
 

@@ -4,16 +4,16 @@ import pytest
 from ds2cli.audio.resample import resample
 
 
-@pytest.mark.parametrize("rate, to", [(8000, 16000), (44100, 16000), (22050, 16000), (16000, 8000)])
-def test_a_tone_keeps_its_frequency(rate, to):
-    def tone(at):
-        return np.sin(2 * np.pi * 440 * np.arange(at) / at).astype(np.float32)
+@pytest.mark.parametrize("rate, new_rate", [(8000, 16000), (44100, 16000), (22050, 16000), (16000, 8000)])
+def test_a_tone_keeps_its_frequency(rate, new_rate):
+    def tone(sample_rate):
+        return np.sin(2 * np.pi * 440 * np.arange(sample_rate) / sample_rate).astype(np.float32)
 
-    got = resample(tone(rate), rate, to)
+    got = resample(tone(rate), rate, new_rate)
     assert got.dtype == np.float32
-    assert len(got) == to
-    middle = slice(to // 10, -to // 10)
-    np.testing.assert_allclose(got[middle], tone(to)[middle], atol=1e-3)
+    assert len(got) == new_rate
+    middle = slice(new_rate // 10, -new_rate // 10)
+    np.testing.assert_allclose(got[middle], tone(new_rate)[middle], atol=1e-3)
 
 
 def test_equal_rates_and_empty_signals_are_returned_unchanged():

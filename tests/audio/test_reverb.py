@@ -12,11 +12,11 @@ def white(size, seed=0):
 
 
 @pytest.mark.parametrize("size", [1, 2, 1000, 16000])
-@pytest.mark.parametrize(("length", "at"), [(1, 0), (50, 0), (50, 49), (5000, 1234)])
+@pytest.mark.parametrize(("length", "position"), [(1, 0), (50, 0), (50, 49), (5000, 1234)])
 @pytest.mark.parametrize("level", [1.0, -1e-3])
-def test_a_unit_impulse_changes_only_the_sign(size, length, at, level):
+def test_a_unit_impulse_changes_only_the_sign(size, length, position, level):
     x, delta = white(size), np.zeros(length, np.float32)
-    delta[at] = level
+    delta[position] = level
     np.testing.assert_allclose(reverberate(x, delta), np.sign(level) * x, atol=1e-6)
 
 
@@ -24,9 +24,9 @@ def test_equals_a_direct_convolution():
     x, h = white(3000, 1), white(700, 2) * np.exp(-np.arange(700) / 100).astype(np.float32)
     full = np.convolve(x.astype(np.float64), h)
     direct = int(np.abs(h).argmax())
-    want = full[direct : direct + 3000]
-    want *= np.sqrt(np.square(x, dtype=np.float64).sum() / np.square(want).sum())
-    np.testing.assert_allclose(reverberate(x, h), want, atol=1e-5)
+    expected = full[direct : direct + 3000]
+    expected *= np.sqrt(np.square(x, dtype=np.float64).sum() / np.square(expected).sum())
+    np.testing.assert_allclose(reverberate(x, h), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("length", [1, 2, 257, 40000])

@@ -80,8 +80,8 @@ def test_decode_uses_the_weights_that_tune_stores(ds2, place):
     done = ds2("decode", "exp", "dev.jsonl", "--lm", "lm.arpa", cwd=place)
     assert f"alpha {stored['alpha']:g}, beta {stored['beta']:g}, unknown -2, unknown_letter" in done.stderr
     assert "(exp/decode.toml)" in done.stderr
-    again = ds2("decode", "--tune", "exp", "dev.jsonl", "--lm", "lm.arpa", *GRID, cwd=place)
-    assert again.stdout.splitlines() == lines
+    rerun = ds2("decode", "--tune", "exp", "dev.jsonl", "--lm", "lm.arpa", *GRID, cwd=place)
+    assert rerun.stdout.splitlines() == lines
     assert tomllib.loads((place / "exp" / "decode.toml").read_text()) == stored
 
 
@@ -228,8 +228,8 @@ def test_decode_stores_emissions_like_emit(ds2, place, jsonl, out):
         assert (row["num_steps"], row["step_s"]) == (expected["num_steps"], expected["step_s"])
         log_probs = read_matrix(row["emission"], row["id"])
         np.testing.assert_allclose(log_probs, read_matrix(expected["emission"]), atol=1e-5)
-    again = ds2("decode", "exp", "rows.jsonl" if out == "-" else out, "again.jsonl", cwd=place)
-    assert again.returncode == 0 and [r["pred_text"] for r in jsonl(place / "again.jsonl")] == [
+    rerun = ds2("decode", "exp", "rows.jsonl" if out == "-" else out, "again.jsonl", cwd=place)
+    assert rerun.returncode == 0 and [r["pred_text"] for r in jsonl(place / "again.jsonl")] == [
         r["pred_text"] for r in decoded
     ]
 

@@ -118,8 +118,8 @@ def test_settings_are_saved_and_read_back(ds2, jsonl, recordings, tmp_path):
     assert read_matrix(str(tmp_path / a["feats"])).shape[1] == 81
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_run_leaves_no_partial_output_and_no_process(jsonl, recordings, tmp_path, how):
+@pytest.mark.parametrize("interruption", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_run_leaves_no_partial_output_and_no_process(jsonl, recordings, tmp_path, interruption):
     rows = [{**recordings[0], "id": f"u{i:05}"} for i in range(5000)]
     jsonl(tmp_path / "in.jsonl", rows)
     before = sorted(p.name for p in tmp_path.iterdir())
@@ -132,14 +132,14 @@ def test_an_interrupted_run_leaves_no_partial_output_and_no_process(jsonl, recor
     until = time.monotonic() + 60
     while not list(tmp_path.glob("feats/.*.ark")) and time.monotonic() < until:
         time.sleep(0.05)
-    running.kill() if how == signal.SIGKILL else os.killpg(running.pid, how)
+    running.kill() if interruption == signal.SIGKILL else os.killpg(running.pid, interruption)
     errors = running.communicate(timeout=30)[1].decode()
-    assert running.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[how]
-    if how != signal.SIGKILL:
+    assert running.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[interruption]
+    if interruption != signal.SIGKILL:
         assert "Traceback" not in errors
     while list(tmp_path.glob("feats/.*.ark")) and time.monotonic() < until:
         time.sleep(0.05)
     left = [p.name for p in tmp_path.rglob("*") if p.suffix == ".ark"]
     assert left == []
-    if how != signal.SIGKILL:
+    if interruption != signal.SIGKILL:
         assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*before, "feats"])

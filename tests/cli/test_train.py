@@ -40,16 +40,16 @@ def test_train_then_emit(ds2, toy, tmp_path, conf, jsonl):
         "best.safetensors", "config.toml", "dropped.jsonl", "last.pt", "tokens.txt", "train.jsonl", "train.png",
     }  # fmt: skip
     assert ds2(*train, "--fresh").returncode == 0
-    again = ds2(*train[:5], "--config", exp / "config.toml")
-    assert again.returncode == 0 and "epoch 1/2" not in again.stderr, "EXP/config.toml resumes and does not start over"
-    again = ds2(*train, "--set", "model.rnn_size=8")
+    rerun = ds2(*train[:5], "--config", exp / "config.toml")
+    assert rerun.returncode == 0 and "epoch 1/2" not in rerun.stderr, "EXP/config.toml resumes and does not start over"
+    rerun = ds2(*train, "--set", "model.rnn_size=8")
     assert (
-        again.returncode == 2 and "model.rnn_size was 16, is 8" in again.stderr and len(again.stderr.splitlines()) == 2
+        rerun.returncode == 2 and "model.rnn_size was 16, is 8" in rerun.stderr and len(rerun.stderr.splitlines()) == 2
     )
     assert tomllib.loads((exp / "config.toml").read_text())["model"]["rnn_size"] == 16
     (exp / "best.safetensors").rename(exp / "kept.safetensors")
-    again = ds2(*train)
-    assert again.returncode == 3 and "best.safetensors: missing, although the training is complete" in again.stderr
+    rerun = ds2(*train)
+    assert rerun.returncode == 3 and "best.safetensors: missing, although the training is complete" in rerun.stderr
     (exp / "kept.safetensors").rename(exp / "best.safetensors")
     emitted = ds2("emit", exp, toy / "dev.jsonl", "-", "--dir", tmp_path / "e")
     assert emitted.returncode == 0, emitted.stderr

@@ -10,16 +10,16 @@ def test_statistics_of_parts_add_up(lengths):
     parts = [(3 * rng.normal(size=(t, 7)) - 12).astype(np.float32) for t in lengths]
     total = empty(7)
     for part in parts:
-        own = empty(7)
-        accumulate(own, part)
-        total += own
-    everything = np.concatenate(parts).astype(np.float64)
+        empty_stats = empty(7)
+        accumulate(empty_stats, part)
+        total += empty_stats
+    all_frames = np.concatenate(parts).astype(np.float64)
     mean, std = mean_std(total)
     assert total.shape == (2, 8)
-    assert total[0, -1] == len(everything)
+    assert total[0, -1] == len(all_frames)
     assert total[1, -1] == 0
-    np.testing.assert_allclose(mean, everything.mean(0), rtol=1e-5)
-    np.testing.assert_allclose(std, np.maximum(everything.std(0), STD_FLOOR), rtol=1e-3, atol=2e-3)
+    np.testing.assert_allclose(mean, all_frames.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(std, np.maximum(all_frames.std(0), STD_FLOOR), rtol=1e-3, atol=2e-3)
 
 
 def test_zero_frames_and_a_constant_bin():

@@ -61,15 +61,15 @@ def relative_name(path):
 
 @pytest.mark.parametrize("path", FILES, ids=relative_name)
 def test_imports_point_down(path):
-    own = path.relative_to(ROOT / "ds2cli").parts[0].removesuffix(".py")
-    if own in ("__init__", "__main__"):
+    own_layer = path.relative_to(ROOT / "ds2cli").parts[0].removesuffix(".py")
+    if own_layer in ("__init__", "__main__"):
         return
     for module in imports(path):
         parts = module.split(".")
         if parts[0] != "ds2cli" or len(parts) == 1 or parts[1] == "__version__":
             continue
-        assert RANK[parts[1]] <= RANK[own], f"{own} may not import {parts[1]}"
-        assert (own, parts[1]) not in FORBIDDEN
+        assert RANK[parts[1]] <= RANK[own_layer], f"{own_layer} may not import {parts[1]}"
+        assert (own_layer, parts[1]) not in FORBIDDEN
 
 
 @pytest.mark.parametrize("path", FILES, ids=relative_name)

@@ -61,8 +61,8 @@ def murmur(text):
 
     h = len(text) * mix & mask
     aligned = len(text) // 8 * 8
-    for at in range(0, aligned, 8):
-        k = shift_mix(int.from_bytes(text[at : at + 8], "little") * mix & mask) * mix & mask
+    for pos in range(0, aligned, 8):
+        k = shift_mix(int.from_bytes(text[pos : pos + 8], "little") * mix & mask) * mix & mask
         h = (h ^ k) * mix & mask
     if text[aligned:]:
         h = (h ^ int.from_bytes(text[aligned:], "little")) * mix & mask

@@ -25,7 +25,7 @@ def needs_lmplz():
 
 
 @pytest.fixture(scope="session")
-def own():
+def estimate_lm():
     """Estimate a model from lines of text with our own estimator."""
 
     def estimate(text, order, prune=None, in_vocabulary=None):

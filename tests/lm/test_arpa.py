@@ -91,8 +91,8 @@ def test_unreadable_files_are_errors(tmp_path):
         arpa.read(str(tmp_path / "cut.arpa.gz"))
 
 
-def test_round_trip(arpa_file, own):
-    model = own("é b\nb c é\nb\n" * 3 + "a " * 300 + "x" * 300 + "\n", 3, [0, 0, 0])
+def test_round_trip(arpa_file, estimate_lm):
+    model = estimate_lm("é b\nb c é\nb\n" * 3 + "a " * 300 + "x" * 300 + "\n", 3, [0, 0, 0])
     back = arpa.read(arpa_file("".join(arpa.lines(model))))
     assert back.words == model.words
     for a, b in zip(model.sections, back.sections, strict=True):
@@ -123,15 +123,17 @@ def test_malformed_numbers_are_nan(text):
 def test_numbers_are_written_without_trailing_zeros(value):
     out = np.empty(80, dtype=np.uint8)
     letters, starts = np.frombuffer(b"a", dtype=np.uint8), np.array([0, 1])
-    ids, none = np.zeros((1, 1), dtype=np.int32), np.empty(0, dtype=np.float32)
-    size = format_section(letters, starts, ids, np.array([value], dtype=np.float32), none, out)
+    ids, empty = np.zeros((1, 1), dtype=np.int32), np.empty(0, dtype=np.float32)
+    size = format_section(letters, starts, ids, np.array([value], dtype=np.float32), empty, out)
     text = out[:size].tobytes().decode()
     assert float(text.split("\t")[0]) == pytest.approx(value, abs=5e-8, rel=1e-7)
     assert len(text) < 18
 
 
-def test_loading_is_fast(librispeech, own, arpa_file):
-    path = arpa_file("".join(arpa.lines(own("\n".join(" ".join(s) for s in librispeech[0][:12000]), 3, [0, 0, 1]))))
+def test_loading_is_fast(librispeech, estimate_lm, arpa_file):
+    path = arpa_file(
+        "".join(arpa.lines(estimate_lm("\n".join(" ".join(s) for s in librispeech[0][:12000]), 3, [0, 0, 1])))
+    )
     NgramLm.load(path)  # compiles
     start = time.process_time()
     lm = NgramLm.load(path)

@@ -22,8 +22,8 @@ ORDER, MULTIPLIER, TYPE, WORDS, VERSION, COUNTS = 88, 92, 96, 100, 104, 108
 
 
 @pytest.fixture
-def model(own):
-    return own("ü b c\nb c d\nd e ü b\n" * 2, 3)
+def model(estimate_lm):
+    return estimate_lm("ü b c\nb c d\nd e ü b\n" * 2, 3)
 
 
 @pytest.fixture
@@ -162,8 +162,8 @@ def test_arpa_is_read_from_a_pipe(model):
         os.close(read)
 
 
-def test_two_spellings_of_the_unknown_word_are_refused(own):
-    model = own("a b <UNK>\n", 2)
+def test_two_spellings_of_the_unknown_word_are_refused(estimate_lm):
+    model = estimate_lm("a b <UNK>\n", 2)
     with pytest.raises(DataError, match="both <unk> and <UNK>"):
         NgramLm.from_arpa(model)
 

@@ -39,7 +39,7 @@ def build_binary(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def models(librispeech, own, tmp_path_factory):
+def models(librispeech, estimate_lm, tmp_path_factory):
     """order → an ARPA file of that order, estimated from LibriSpeech transcripts."""
     folder = tmp_path_factory.mktemp("agrees")
     text = "\n".join(" ".join(s) for s in librispeech[0][:2500])
@@ -47,7 +47,7 @@ def models(librispeech, own, tmp_path_factory):
     def model(order):
         path = folder / f"{order}.arpa"
         if not path.exists():
-            path.write_text("".join(arpa.lines(own(text, order, [0, 0, 0, 1, 1, 1][:order]))), "utf-8")
+            path.write_text("".join(arpa.lines(estimate_lm(text, order, [0, 0, 0, 1, 1, 1][:order]))), "utf-8")
         return str(path)
 
     return model

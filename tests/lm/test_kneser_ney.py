@@ -19,9 +19,9 @@ def random_text(seed, lines=60, words=12):
     return "".join(" ".join(rng.choices(vocabulary, weights, k=rng.randint(1, 9))) + "\n" for _ in range(lines))
 
 
-def test_one_sentence_by_hand(own, listed):
+def test_one_sentence_by_hand(estimate_lm, listed):
     """`a b`: fallback discounts and adjusted counts of 1 give p = 1/2 (1/c + lower order) at every order."""
-    unigrams, bigrams = listed(own("a b\n", 2))
+    unigrams, bigrams = listed(estimate_lm("a b\n", 2))
     uniform = 1 / 4  # <unk> </s> a b
     p1 = 0.5 / 3 + 0.5 * uniform
     assert unigrams[("a",)][0] == pytest.approx(np.log10(p1), abs=1e-6)
@@ -32,9 +32,9 @@ def test_one_sentence_by_hand(own, listed):
     }
 
 
-def test_frozen_output_of_lmplz(own, listed):
+def test_frozen_output_of_lmplz(estimate_lm, listed):
     """Output of `lmplz --order 3 --discount_fallback` for the lines `a` and `b`."""
-    unigrams, bigrams, trigrams = listed(own("a\nb\n", 3))
+    unigrams, bigrams, trigrams = listed(estimate_lm("a\nb\n", 3))
     assert unigrams == {
         ("<unk>",): (pytest.approx(-0.90309, abs=1e-6), 0.0),
         ("<s>",): (0.0, pytest.approx(-0.30103, abs=1e-6)),
@@ -67,8 +67,10 @@ def reference(text, order, prune):
         if not adjusted[n]:
             discounts.append(FALLBACK_DISCOUNTS)
             continue
-        seen = Counter(adjusted[n].values())
-        discounts.append(compute_discounts(n, *_counts_of_counts(seen, n, order, text, counts, adjusted)).values)
+        count_of_counts = Counter(adjusted[n].values())
+        discounts.append(
+            compute_discounts(n, *_counts_of_counts(count_of_counts, n, order, text, counts, adjusted)).values
+        )
     kept = [[], *([g for g in counts[n] if n == 1 or counts[n][g] > prune[n - 1]] for n in range(1, order + 1))]
     vocabulary = [*kept[1], ("<unk>",)]
     p = {(): 1 / len(vocabulary)}
@@ -88,25 +90,25 @@ def reference(text, order, prune):
     return {g: (p[g], backoff.get(g, 1.0)) for n in range(1, order + 1) for g in p if len(g) == n}
 
 
-def _counts_of_counts(seen, n, order, text, counts, adjusted):
+def _counts_of_counts(count_of_counts, n, order, text, counts, adjusted):
     """As in lmplz, which enters the last n-gram of a lower order (in suffix order) with its plain count."""
     rank = {w: i for i, w in enumerate(dict.fromkeys(["<s>", "</s>", *text.split()]))}
     last = max(adjusted[n], key=lambda g: [rank[w] for w in reversed(g)])
     if n < order and last[0] != "<s>":
-        seen = seen - Counter([adjusted[n][last]]) + Counter([counts[n][last]])
-    return [seen[j] for j in (1, 2, 3, 4)]
+        count_of_counts = count_of_counts - Counter([adjusted[n][last]]) + Counter([counts[n][last]])
+    return [count_of_counts[j] for j in (1, 2, 3, 4)]
 
 
 @pytest.mark.parametrize("order, prune", [(1, [0]), (2, [0, 0]), (3, [0, 0, 0]), (3, [0, 0, 1]), (4, [0, 1, 1, 2])])
 @pytest.mark.parametrize("seed", range(3))
-def test_equals_the_definition(own, listed, seed, order, prune):
+def test_equals_the_definition(estimate_lm, listed, seed, order, prune):
     text = random_text(seed)
-    want = reference(text, order, prune)
-    got = {g: v for section in listed(own(text, order, prune)) for g, v in section.items() if g != ("<s>",)}
-    assert got.keys() == want.keys()
+    expected = reference(text, order, prune)
+    got = {g: v for section in listed(estimate_lm(text, order, prune)) for g, v in section.items() if g != ("<s>",)}
+    assert got.keys() == expected.keys()
     for gram, (p, b) in got.items():
-        assert 10**p == pytest.approx(want[gram][0], rel=1e-5), gram
-        assert 10**b == pytest.approx(want[gram][1], rel=1e-5), gram
+        assert 10**p == pytest.approx(expected[gram][0], rel=1e-5), gram
+        assert 10**b == pytest.approx(expected[gram][1], rel=1e-5), gram
 
 
 def total_probability(lm, state):
@@ -117,10 +119,10 @@ def total_probability(lm, state):
 
 @pytest.mark.parametrize("prune", [[0, 0, 0], [0, 0, 1], [0, 2, 2]])
 @pytest.mark.parametrize("limited", [False, True])
-def test_every_context_sums_to_one(own, prune, limited):
+def test_every_context_sums_to_one(estimate_lm, prune, limited):
     text = random_text(7, lines=200)
     mask = vocabulary_mask(build_corpus(line.split() for line in text.splitlines()), 5) if limited else None
-    lm = NgramLm.from_arpa(own(text, 3, prune, mask))
+    lm = NgramLm.from_arpa(estimate_lm(text, 3, prune, mask))
     states = {lm.begin, State()}
     for line in text.splitlines():
         state = lm.begin
@@ -132,29 +134,29 @@ def test_every_context_sums_to_one(own, prune, limited):
         assert total_probability(lm, state) == pytest.approx(1.0, abs=1e-5)
 
 
-def test_repeated_lines_count(own, listed):
-    once, thrice = own("a b\na c\n", 2), own("a b\na b\na b\na c\n", 2)
+def test_repeated_lines_count(estimate_lm, listed):
+    once, thrice = estimate_lm("a b\na c\n", 2), estimate_lm("a b\na b\na b\na c\n", 2)
     assert listed(thrice)[1][("a", "b")][0] > listed(once)[1][("a", "b")][0]
 
 
-def test_an_order_longer_than_every_sentence_is_empty(own):
-    model = own("a\nb\na\n", 5)
+def test_an_order_longer_than_every_sentence_is_empty(estimate_lm):
+    model = estimate_lm("a\nb\na\n", 5)
     assert model.counts == [5, 4, 2, 0, 0]
     assert NgramLm.from_arpa(model).sentence_log10("a") < 0
 
 
-def test_with_a_limited_vocabulary_probabilities_sum_to_one(own, listed):
+def test_with_a_limited_vocabulary_probabilities_sum_to_one(estimate_lm, listed):
     text = random_text(3, lines=200)
     corpus = build_corpus(line.split() for line in text.splitlines())
-    model = own(text, 2, in_vocabulary=vocabulary_mask(corpus, 4))
+    model = estimate_lm(text, 2, in_vocabulary=vocabulary_mask(corpus, 4))
     assert sorted(model.words) == ["</s>", "<s>", "<unk>", "w0", "w1", "w2", "w3"]
     assert sum(10**p for (w,), (p, _) in listed(model)[0].items() if w != "<s>") == pytest.approx(1.0, abs=1e-5)
 
 
-def test_a_discount_of_zero_leaves_no_back_off_mass(own, listed):
+def test_a_discount_of_zero_leaves_no_back_off_mass(estimate_lm, listed):
     """Two bigrams occur once, two twice and four three times, so D2 is 0; those that start with b occur twice."""
     assert estimate(build_corpus([["a"], *[["b"]] * 2, *[["c"]] * 3, *[["d"]] * 3]), 2, [0, 0])[1][1].values[1] == 0.0
-    unigrams, bigrams = listed(own("a\nb\nb\nc\nc\nc\nd\nd\nd\n", 2))
+    unigrams, bigrams = listed(estimate_lm("a\nb\nb\nc\nc\nc\nd\nd\nd\n", 2))
     assert unigrams[("b",)][1] == -99.0
     assert bigrams[("b", "</s>")][0] == 0.0
 
@@ -202,9 +204,9 @@ TINY = ["a\n", "a b c\n", "a a a a\n", "x y z\n" * 5, "é ü\nñ é ü\n", "a b\
 
 @pytest.mark.parametrize("order", [1, 2, 3, 5])
 @pytest.mark.parametrize("text", TINY)
-def test_equals_lmplz_on_tiny_texts(needs_lmplz, tmp_path, own, text, order):
-    theirs, _ = lmplz_model(tmp_path, [line.split() for line in text.splitlines()], order, [0] * order)
-    assert compare(own(text, order), theirs) < 1e-6
+def test_equals_lmplz_on_tiny_texts(needs_lmplz, tmp_path, estimate_lm, text, order):
+    lmplz_ngrams, _ = lmplz_model(tmp_path, [line.split() for line in text.splitlines()], order, [0] * order)
+    assert compare(estimate_lm(text, order), lmplz_ngrams) < 1e-6
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -219,9 +221,9 @@ def test_equals_lmplz_on_random_texts(needs_lmplz, tmp_path, seed):
     mask = vocabulary_mask(corpus, 4) if seed % 2 else None
     vocabulary = [w for w, i in zip(corpus.words, mask, strict=True) if i] if seed % 2 else None
     model, discounts = estimate(corpus, order, prune, mask)
-    theirs, their_discounts = lmplz_model(tmp_path, sentences, order, prune, vocabulary)
-    assert compare(model, theirs) < 1e-6
-    for a, b in zip(discounts, their_discounts, strict=True):
+    lmplz_ngrams, lmplz_discounts = lmplz_model(tmp_path, sentences, order, prune, vocabulary)
+    assert compare(model, lmplz_ngrams) < 1e-6
+    for a, b in zip(discounts, lmplz_discounts, strict=True):
         assert a.values == pytest.approx(b.values, abs=1e-5)
         assert bool(a.fallback_reason) == bool(b.fallback_reason)
 
@@ -233,5 +235,5 @@ def test_equals_lmplz_on_librispeech(needs_lmplz, librispeech, tmp_path, order, 
     mask = vocabulary_mask(corpus, size) if size else None
     vocabulary = [w for w, i in zip(corpus.words, mask, strict=True) if i] if size else None
     model, _ = estimate(corpus, order, prune, mask)
-    theirs, _ = lmplz_model(tmp_path, train, order, prune, vocabulary)
-    assert compare(model, theirs) < 1e-5
+    lmplz_ngrams, _ = lmplz_model(tmp_path, train, order, prune, vocabulary)
+    assert compare(model, lmplz_ngrams) < 1e-5

@@ -47,12 +47,12 @@ def test_upper_case_model():
     )
 
 
-def test_the_suggested_fix_of_an_upper_case_model_works(own, tmp_path):
+def test_the_suggested_fix_of_an_upper_case_model_works(estimate_lm, tmp_path):
     from ds2cli.lm import arpa
     from ds2cli.lm.query import NgramLm
 
     path = tmp_path / "MODEL.arpa"
-    path.write_text("".join(arpa.lines(own("THE ROSE\nTHE AIR\n", 2))).replace("<unk>", "<UNK>"))
+    path.write_text("".join(arpa.lines(estimate_lm("THE ROSE\nTHE AIR\n", 2))).replace("<unk>", "<UNK>"))
     lm = NgramLm.load(str(path))
     (one,) = lint(ENGLISH, lm.words, lm.unigrams())
     subprocess.run(["bash", "-c", one.fix], cwd=tmp_path, check=True)

@@ -18,9 +18,9 @@ def text(seed, words, lines=60):
 
 
 @pytest.fixture
-def models(own):
+def models(estimate_lm):
     """A 3-gram and a 2-gram model with overlapping vocabularies."""
-    return [own(text(1, list("abcdef")), 3, [0, 0, 0]), own(text(2, list("fedxyz")), 2, [0, 0])]
+    return [estimate_lm(text(1, list("abcdef")), 3, [0, 0, 0]), estimate_lm(text(2, list("fedxyz")), 2, [0, 0])]
 
 
 def table(model):
@@ -68,8 +68,8 @@ def test_listed_ngrams_are_the_weighted_mean(models):
     assert set(listed) == set(table(models[0])) | set(table(models[1]))
     for *history, word in listed:
         if word != "<s>":
-            want = 0.3 * 10 ** first(history, word) + 0.7 * 10 ** second(history, word)
-            assert 10 ** listed[(*history, word)][0] == pytest.approx(want, rel=1e-5)
+            expected = 0.3 * 10 ** first(history, word) + 0.7 * 10 ** second(history, word)
+            assert 10 ** listed[(*history, word)][0] == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_single_model_is_unchanged(models):
@@ -143,11 +143,11 @@ def test_em_agrees_with_a_grid_search(seed):
     assert estimate_weights(np.log10(p))[0] == pytest.approx(best, abs=1e-3)
 
 
-def test_the_mixture_is_better_than_each_source(librispeech, own, tmp_path):
+def test_the_mixture_is_better_than_each_source(librispeech, estimate_lm, tmp_path):
     """The mixture of models of two halves of a text has a lower perplexity on dev text than either."""
     train, dev = librispeech
     halves = [train[:6000], train[-6000:]]
-    sources = [own("\n".join(" ".join(s) for s in half), 3, [0, 0, 0]) for half in halves]
+    sources = [estimate_lm("\n".join(" ".join(s) for s in half), 3, [0, 0, 0]) for half in halves]
     lms = [NgramLm.from_arpa(m) for m in sources]
     log10 = score_tokens(lms, dev[:1000])
     weights = estimate_weights(log10)

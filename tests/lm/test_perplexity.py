@@ -7,8 +7,8 @@ from ds2cli.lm.query import NgramLm
 
 
 @pytest.fixture
-def lm(own):
-    return NgramLm.from_arpa(own("a b\nb\n", 2))
+def lm(estimate_lm):
+    return NgramLm.from_arpa(estimate_lm("a b\nb\n", 2))
 
 
 def test_in_vocabulary_words(lm):

@@ -97,11 +97,11 @@ def test_a_suffix_that_is_not_listed(load):
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
-def test_equals_the_definition(own, order):
+def test_equals_the_definition(estimate_lm, order):
     rng = random.Random(order)
     words = [f"w{i}" for i in range(8)]
     text = "".join(" ".join(rng.choices(words, k=rng.randint(1, 6))) + "\n" for _ in range(80))
-    model = own(text, order, [0, 0, 1, 1][:order])
+    model = estimate_lm(text, order, [0, 0, 1, 1][:order])
     lm = NgramLm.from_arpa(model)
     listed = {
         tuple(ids): (p, b)
@@ -111,49 +111,49 @@ def test_equals_the_definition(own, order):
     for _ in range(300):
         sentence = rng.choices([*words, "never"], k=rng.randint(0, 7))
         ids = [lm.id("<s>"), *map(lm.id, sentence), lm.id("</s>")]
-        want = [ngram_log10_ref(listed, ids[max(0, i - order + 1) : i], ids[i]) for i in range(1, len(ids))]
-        np.testing.assert_allclose(lm.word_log10(sentence), want, rtol=0, atol=1e-5)
+        expected = [ngram_log10_ref(listed, ids[max(0, i - order + 1) : i], ids[i]) for i in range(1, len(ids))]
+        np.testing.assert_allclose(lm.word_log10(sentence), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.peer
 @pytest.mark.parametrize("order", [2, 3, 4, 5])
-def test_equals_kenlm_to_the_last_bit(librispeech, own, tmp_path, capfd, order):
+def test_equals_kenlm_to_the_last_bit(librispeech, estimate_lm, tmp_path, capfd, order):
     kenlm = pytest.importorskip("kenlm")
     train, dev = librispeech
-    model = own("\n".join(" ".join(s) for s in train[:3000]), order, [0, 0, 1, 1, 1][:order])
+    model = estimate_lm("\n".join(" ".join(s) for s in train[:3000]), order, [0, 0, 1, 1, 1][:order])
     path = tmp_path / "x.arpa"
     path.write_text("".join(arpa.lines(model)), "utf-8")
-    ours, theirs = NgramLm.load(str(path)), kenlm.Model(str(path))
+    ds2_lm, kenlm_lm = NgramLm.load(str(path)), kenlm.Model(str(path))
     rng = random.Random(order)
-    words = ours.words[3:]
+    words = ds2_lm.words[3:]
     sentences = [
         *dev[:600],
         *([*rng.choices(words, k=rng.randint(0, 9)), "zzz", rng.choice(words)] for _ in range(600)),
     ]
     checked = 0
     for sentence in sentences:
-        want = list(theirs.full_scores(" ".join(sentence)))
-        got = ours.word_log10(sentence)
-        np.testing.assert_array_equal(got, np.array([p for p, _, _ in want], dtype=np.float32))
-        assert [w not in ours for w in sentence] == [oov for _, _, oov in want[:-1]]
+        expected = list(kenlm_lm.full_scores(" ".join(sentence)))
+        got = ds2_lm.word_log10(sentence)
+        np.testing.assert_array_equal(got, np.array([p for p, _, _ in expected], dtype=np.float32))
+        assert [w not in ds2_lm for w in sentence] == [oov for _, _, oov in expected[:-1]]
         checked += len(got)
     assert checked > 15_000
 
 
 @pytest.mark.peer
-def test_states_merge_exactly_where_kenlm_merges(librispeech, own, tmp_path, capfd):
+def test_states_merge_exactly_where_kenlm_merges(librispeech, estimate_lm, tmp_path, capfd):
     kenlm = pytest.importorskip("kenlm")
-    model = own("\n".join(" ".join(s) for s in librispeech[0][:1500]), 3, [0, 0, 1])
+    model = estimate_lm("\n".join(" ".join(s) for s in librispeech[0][:1500]), 3, [0, 0, 1])
     path = tmp_path / "x.arpa"
     path.write_text("".join(arpa.lines(model)), "utf-8")
-    ours, theirs = NgramLm.load(str(path)), kenlm.Model(str(path))
+    ds2_lm, kenlm_lm = NgramLm.load(str(path)), kenlm.Model(str(path))
     pairs = {}
     for sentence in librispeech[1][:400]:
-        state, mine = kenlm.State(), ours.begin
-        theirs.BeginSentenceWrite(state)
+        state, ds2_state = kenlm.State(), ds2_lm.begin
+        kenlm_lm.BeginSentenceWrite(state)
         for word in sentence:
             after = kenlm.State()
-            theirs.BaseScore(state, word, after)
-            state, mine = after, ours.score(mine, ours.id(word))[1]
-            assert pairs.setdefault(mine, state) == state
+            kenlm_lm.BaseScore(state, word, after)
+            state, ds2_state = after, ds2_lm.score(ds2_state, ds2_lm.id(word))[1]
+            assert pairs.setdefault(ds2_state, state) == state
     assert len(set(pairs.values())) == len(pairs)

@@ -86,9 +86,9 @@ def test_counts_equal_naive_counting(seed):
     sentences = [[f"w{i}" for i in rng.integers(0, 4, rng.integers(0, 7))] for _ in range(rng.integers(1, 20))]
     corpus = build_corpus(sentences)
     grams = count_ngrams(corpus.ids, 4, len(corpus.words))
-    for n, (g, words, want) in enumerate(zip(grams, expand_words(grams), naive_counts(sentences, 4), strict=True)):
+    for n, (g, words, expected) in enumerate(zip(grams, expand_words(grams), naive_counts(sentences, 4), strict=True)):
         got = {tuple(corpus.words[i] for i in row): int(c) for row, c in zip(words, g.count, strict=True) if c}
-        assert got == want
+        assert got == expected
         keys = [tuple(reversed(row)) for row in words.tolist()]
         assert keys == sorted(keys)
         if n:

@@ -16,8 +16,8 @@ def test_identical_utterances_have_no_variance():
 
 def test_the_interval_of_independent_words_is_binomial():
     n, p = 400, 0.2
-    each = np.array([[i < p * n, 1] for i in range(n)], np.int64)
-    rates = draw_rates(each, seed=3, draws=20000)
+    counts = np.array([[i < p * n, 1] for i in range(n)], np.int64)
+    rates = draw_rates(counts, seed=3, draws=20000)
     sigma = 100 * np.sqrt(p * (1 - p) / n)
     assert rates.mean() == pytest.approx(20.0, abs=0.1)
     assert rates.std() == pytest.approx(sigma, rel=0.02)
@@ -25,18 +25,18 @@ def test_the_interval_of_independent_words_is_binomial():
 
 
 def test_utterances_are_weighted_by_their_length():
-    each = np.array([[10, 10], [0, 990]])
+    counts = np.array([[10, 10], [0, 990]])
     # both drawn: 10 of 1000; one of them twice: all or nothing
-    assert set(draw_rates(each, seed=0).round(6)) == {0.0, 1.0, 100.0}
+    assert set(draw_rates(counts, seed=0).round(6)) == {0.0, 1.0, 100.0}
 
 
 def test_a_seed_draws_the_same_utterances_for_two_systems():
     rng = np.random.default_rng(0)
-    each = np.stack([rng.integers(0, 5, 5000), np.full(5000, 9)], axis=1)
-    assert (draw_rates(each, 7) == draw_rates(each, 7)).all()
-    assert (draw_rates(each, 7) != draw_rates(each, 8)).any()
-    assert share_better(draw_rates(each, 7), draw_rates(each + np.array([1, 0]), 7)) == 1.0
-    assert share_better(draw_rates(each, 7), draw_rates(each, 7)) == 0.5
+    counts = np.stack([rng.integers(0, 5, 5000), np.full(5000, 9)], axis=1)
+    assert (draw_rates(counts, 7) == draw_rates(counts, 7)).all()
+    assert (draw_rates(counts, 7) != draw_rates(counts, 8)).any()
+    assert share_better(draw_rates(counts, 7), draw_rates(counts + np.array([1, 0]), 7)) == 1.0
+    assert share_better(draw_rates(counts, 7), draw_rates(counts, 7)) == 0.5
 
 
 def test_silence():

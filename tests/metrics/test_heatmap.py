@@ -24,8 +24,8 @@ def test_the_png_is_complete_and_reproducible(tmp_path):
 
 
 def test_a_single_point_and_infinite_rates(tmp_path):
-    one = heatmap.Panel("alpha", "beta", [0.5], [0.0], np.zeros((1, 1)), (0, 0))
-    heatmap.draw(str(tmp_path / "a.png"), "t", [one])
+    panel = heatmap.Panel("alpha", "beta", [0.5], [0.0], np.zeros((1, 1)), (0, 0))
+    heatmap.draw(str(tmp_path / "a.png"), "t", [panel])
     infinite = heatmap.Panel("alpha", "beta", [0.5], [0.0, 1.0], np.array([[3.0, np.inf]]), (0, 0))
     heatmap.draw(str(tmp_path / "b.png"), "t", [infinite])
 

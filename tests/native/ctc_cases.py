@@ -40,10 +40,10 @@ def draw(name, lengths, L, V, seed, blank=0, size=1.0, alphabet=None) -> Case:
     return Case(name, logits.astype(np.float32), targets, frames.copy(), labels.copy(), blank)
 
 
-def with_exact_length(case: Case, n: int, more: int = 0) -> None:
-    """Give utterance n exactly the frames that its labels need, plus `more`."""
+def with_exact_length(case: Case, n: int, spare: int = 0) -> None:
+    """Give utterance n exactly the frames that its labels need, plus `spare`."""
     label = case.targets[n, : case.target_lengths[n]]
-    case.input_lengths[n] = len(label) + np.sum(label[1:] == label[:-1]) + more
+    case.input_lengths[n] = len(label) + np.sum(label[1:] == label[:-1]) + spare
 
 
 def edges(labels=EDGES) -> Iterator[Case]:
@@ -53,7 +53,7 @@ def edges(labels=EDGES) -> Iterator[Case]:
         case = draw(f"L={L}", [(T, L), (T - 1, max(L - 1, 0)), (T, L), (T, L)], L, 29, L)
         with_exact_length(case, 2)
         if L:
-            with_exact_length(case, 3, more=-1)
+            with_exact_length(case, 3, spare=-1)
         yield case
 
 

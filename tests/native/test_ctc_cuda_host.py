@@ -122,7 +122,7 @@ def assert_solved(result, case, gradient_rtol=0.0):
 
 
 def alone(case, n):
-    """Utterance n as a batch of its own, without padding."""
+    """Utterance n as a batch by itself, without padding."""
     T, L = case.input_lengths[n], case.target_lengths[n]
     return type(case)(
         case.name,

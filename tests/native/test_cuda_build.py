@@ -23,10 +23,10 @@ def shim(build_host_kernels):
     library = ctypes.CDLL(str(build_host_kernels("../tests/shim_faults.cpp", "cuda/host_shim.cpp")))
     library.shim_try.restype = ctypes.c_char_p
 
-    def run(which, order=0):
+    def run(kernel, order=0):
         out = np.zeros(64, np.int32)
         library.ds2_shim_set_order(order)
-        message = library.shim_try(which, ctypes.c_void_p(out.ctypes.data))
+        message = library.shim_try(kernel, ctypes.c_void_p(out.ctypes.data))
         return (message or b"").decode(), out
 
     return run
@@ -34,7 +34,7 @@ def shim(build_host_kernels):
 
 @pytest.mark.parametrize("order", [0, 1, 2, 3])
 @pytest.mark.parametrize(
-    ("which", "message"),
+    ("kernel", "message"),
     [
         (0, "a thread exits while others wait|for threads that have exited"),
         (1, "threads wait for one barrier at lines"),
@@ -42,8 +42,8 @@ def shim(build_host_kernels):
         (3, "is never completed"),
     ],
 )
-def test_a_barrier_missed_by_some_threads_is_reported_and_the_shim_stays_usable(shim, which, message, order):
-    assert re.search(message, shim(which, order)[0])
+def test_a_barrier_missed_by_some_threads_is_reported_and_the_shim_stays_usable(shim, kernel, message, order):
+    assert re.search(message, shim(kernel, order)[0])
     assert shim(5, order)[0] == ""
 
 

@@ -30,15 +30,15 @@ def test_three_networks_are_averaged(tmp_path):
 
 
 def test_networks_that_differ_are_refused(tmp_path):
-    one = write_network(tmp_path / "1.safetensors", 1.0)
+    first = write_network(tmp_path / "1.safetensors", 1.0)
     with pytest.raises(UsageError, match="--keep-best"):
-        average_models([one])
+        average_models([first])
     wide = write_network(tmp_path / "2.safetensors", 1.0, ModelConfig(**{**vars(CONFIG), "rnn_size": 5}))
     with pytest.raises(DataError, match=r"2.safetensors: its settings differ from those of .*1.safetensors"):
-        average_models([one, wide])
-    other = write_network(tmp_path / "3.safetensors", 1.0, vocab=Vocab((BLANK, "b")))
+        average_models([first, wide])
+    different_vocab = write_network(tmp_path / "3.safetensors", 1.0, vocab=Vocab((BLANK, "b")))
     with pytest.raises(DataError, match="its symbols"):
-        average_models([one, other])
+        average_models([first, different_vocab])
 
 
 def test_kept_epochs_are_averaged_and_decode(ds2, toy, tmp_path):

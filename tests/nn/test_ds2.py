@@ -35,8 +35,8 @@ def test_an_utterance_scores_the_same_alone_and_in_a_batch(config):
     together, steps = model(feats, lengths)
     assert steps.tolist() == model.num_steps(lengths).tolist() == [-(-n // model.stride) for n in lengths.tolist()]
     for i, n in enumerate(lengths.tolist()):
-        alone, _ = model(feats[i : i + 1, :n], lengths[i : i + 1])
-        torch.testing.assert_close(together[: steps[i], i], alone[:, 0], rtol=1e-4, atol=1e-5)
+        single, _ = model(feats[i : i + 1, :n], lengths[i : i + 1])
+        torch.testing.assert_close(together[: steps[i], i], single[:, 0], rtol=1e-4, atol=1e-5)
         assert not together[steps[i] :, i].any()
 
 

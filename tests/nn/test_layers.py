@@ -142,8 +142,8 @@ def test_the_fused_layer_gives_the_same_results(key, bidirectional, norm, traini
         y = layer(x, frames)
         state = [b.clone() for b in layer.buffers()]
         results.append([y, *torch.autograd.grad(y, [x, *layer.parameters()], seed), *state])
-    for ours, theirs in zip(*results, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
+    for actual, desired in zip(*results, strict=True):
+        torch.testing.assert_close(actual, desired, rtol=1e-9, atol=1e-10)
 
 
 def test_row_convolution_is_equation_11_as_loops():

@@ -51,8 +51,8 @@ def test_computed_emissions_equal_those_of_a_single_pass_in_order(exp):
     experiment = Experiment(str(exp))
     items = [item for chunk in load_emissions(rows, Ledger(), experiment, features=read) for item in chunk]
     assert [item.row["id"] for item in items] == [row["id"] for row in rows]
-    alone = compute_emissions(experiment.trained, [read(row, experiment) for row in rows])
-    assert all(np.allclose(item.log_probs, x, atol=1e-5) for item, x in zip(items, alone, strict=True))
+    expected_emissions = compute_emissions(experiment.trained, [read(row, experiment) for row in rows])
+    assert all(np.allclose(item.log_probs, x, atol=1e-5) for item, x in zip(items, expected_emissions, strict=True))
     assert items[0].step_s == 0.02
 
 
@@ -138,8 +138,8 @@ def test_the_ledger_is_written_in_the_callers_thread(exp):
     assert ledger.bad == 9
 
 
-@pytest.mark.parametrize("how", ["close", "search", "rows"])
-def test_no_thread_continues_after_the_end(exp, how):
+@pytest.mark.parametrize("ended_by", ["close", "search", "rows"])
+def test_no_thread_continues_after_the_end(exp, ended_by):
     rows, read = features(6 * CHUNK)
     computed = []
 
@@ -149,20 +149,20 @@ def test_no_thread_continues_after_the_end(exp, how):
         return read(row, experiment)
 
     def searching(item):
-        if how == "search" and item.row["id"] == "u010":
+        if ended_by == "search" and item.row["id"] == "u010":
             raise KeyboardInterrupt
         return item.row["id"]
 
     def input_rows():
         yield from rows[:40]
-        if how == "rows":
+        if ended_by == "rows":
             raise KeyboardInterrupt
         yield from rows[40:]
 
     results = map_emissions(
         searching, load_emissions(input_rows(), Ledger(), Experiment(str(exp)), features=computing), Ledger(), 2
     )
-    if how == "close":
+    if ended_by == "close":
         next(results)
         results.close()
     else:

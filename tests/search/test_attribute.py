@@ -125,8 +125,8 @@ def test_texts_without_words(unigrams):
     assert hyp_and_causes(silence, "", score) == ("", [])
     assert hyp_and_causes(silence, "ab", score) == ("", [("del", "acoustic")])
     assert hyp_and_causes(speech, "", score) == ("ab", [("ins", "acoustic")])
-    nothing = np.empty((0, V), dtype=np.float32)
-    assert hyp_and_causes(nothing, "b", score) == ("", [("del", "acoustic")])
+    no_steps = np.empty((0, V), dtype=np.float32)
+    assert hyp_and_causes(no_steps, "b", score) == ("", [("del", "acoustic")])
 
 
 def test_reference_too_long_for_its_emission_has_no_score():

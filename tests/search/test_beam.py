@@ -82,11 +82,11 @@ def test_alphabet_without_a_space():
 
 
 def test_smallest_alphabets():
-    alone = BeamSearch.build(Vocab((BLANK,)))
-    (only,) = alone(np.zeros((3, 1), dtype=np.float32), best=2)
+    blank_only = BeamSearch.build(Vocab((BLANK,)))
+    (only,) = blank_only(np.zeros((3, 1), dtype=np.float32), best=2)
     assert (only.text, only.am) == ("", 0.0)
-    one = BeamSearch.build(Vocab((BLANK, "ж")), beam=8)
-    best = one(np.log(np.full((3, 2), 0.5, dtype=np.float32)), best=8)
+    one_symbol = BeamSearch.build(Vocab((BLANK, "ж")), beam=8)
+    best = one_symbol(np.log(np.full((3, 2), 0.5, dtype=np.float32)), best=8)
     assert {h.text: round(math.exp(h.am) * 8) for h in best} == {"ж": 6, "": 1, "жж": 1}
     space = BeamSearch.build(Vocab((BLANK, " ")), beam=8)
     (only,) = space(np.log(np.full((3, 2), 0.5, dtype=np.float32)), best=8)
@@ -128,11 +128,11 @@ def test_fewer_texts_than_requested():
 def test_shorter_n_best_list_is_a_prefix_of_a_longer_one(models, kind):
     search = BeamSearch.build(VOCAB, models[kind], alpha=0.6, beta=0.4, beam=30)
     lp = emission(6, 50)
-    many = search(lp, best=30)
+    nbest = search(lp, best=30)
     for count in (1, 2, 10):
-        assert search(lp, best=count) == many[:count]
-    assert len({h.text for h in many}) == len(many)
-    assert all(a.score >= b.score for a, b in itertools.pairwise(many))
+        assert search(lp, best=count) == nbest[:count]
+    assert len({h.text for h in nbest}) == len(nbest)
+    assert all(a.score >= b.score for a, b in itertools.pairwise(nbest))
 
 
 def test_order_of_ties_is_deterministic():

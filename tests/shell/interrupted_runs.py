@@ -60,7 +60,7 @@ def write_data(shared_data, folder, size=60):
 
 
 class Run:
-    """`ds2 train` in a session of its own; stdout and stderr go to a file."""
+    """`ds2 train` in its own session; stdout and stderr go to a file."""
 
     def __init__(self, folder, exp, *options, conf="conf.toml", launcher=("-m", "ds2cli"), environment=None):
         self.exp, self.output_file = Path(exp), Path(f"{exp}.log.{time.monotonic_ns()}")

@@ -119,11 +119,11 @@ def test_signals_to_all_processes_save_or_stop_without_further_output(interrupte
     ]
     stopped = load_checkpoint(exp)["at"]["step"]
     assert stopped > step
-    again = interrupted_runs.Run(data, exp, "--epochs", 10**6, "--nproc", 2, "--readers", 1)
-    assert again.wait_until(lambda: again.output().count("\nepoch ") > 1)
-    os.killpg(again.pid, signal.SIGTERM)
-    assert again.wait() == 130 and load_checkpoint(exp)["at"]["step"] > stopped
-    assert "Traceback" not in again.output() and again.output().splitlines()[-1].startswith("train: interrupted")
+    resumed = interrupted_runs.Run(data, exp, "--epochs", 10**6, "--nproc", 2, "--readers", 1)
+    assert resumed.wait_until(lambda: resumed.output().count("\nepoch ") > 1)
+    os.killpg(resumed.pid, signal.SIGTERM)
+    assert resumed.wait() == 130 and load_checkpoint(exp)["at"]["step"] > stopped
+    assert "Traceback" not in resumed.output() and resumed.output().splitlines()[-1].startswith("train: interrupted")
 
 
 @pytest.fixture
@@ -186,8 +186,8 @@ def test_two_processes_train_on_the_same_batches_as_one(interrupted_runs, data):
     interrupted_runs.run_to_end(
         data, data / "synced", "--epochs", 2, "--nproc", 2, "--sync-norm", "--readers", 1, **no_dropout
     )
-    one, synced = rows(interrupted_runs, data / "one"), rows(interrupted_runs, data / "synced")
-    for a, b in zip(one, synced, strict=True):
+    single, synced = rows(interrupted_runs, data / "one"), rows(interrupted_runs, data / "synced")
+    for a, b in zip(single, synced, strict=True):
         assert (a["step"], a["padding"] >= b["padding"]) == (b["step"], True)
         assert b["loss"] == pytest.approx(a["loss"], rel=2e-3)
     for name, a in load_checkpoint(data / "one")["model"].items():
@@ -219,21 +219,21 @@ def test_a_killed_process_costs_one_restart(interrupted_runs, data, pair):
 def test_without_restarts_it_is_one_error_line_and_no_process_outlives_the_first(interrupted_runs, data, tmp_path):
     run = interrupted_runs.Run(data, tmp_path / "exp", "--epochs", 10**6, "--nproc", 2, "--readers", 1, "--restarts", 0)
     assert run.wait_until(lambda: "epoch 1/" in run.output()), run.output()
-    others = interrupted_runs.descendants(run.pid)
+    child_pids = interrupted_runs.descendants(run.pid)
     (rank,) = interrupted_runs.training_ranks(run.pid)
     os.kill(rank, signal.SIGKILL)
     assert run.wait() == 1
     assert run.output().splitlines()[-1] == (
         "ds2: train: one of the 2 processes exited early (the same command resumes from last.pt)"
     )
-    assert "Traceback" not in run.output() and len(others) >= 3
+    assert "Traceback" not in run.output() and len(child_pids) >= 3
     run = interrupted_runs.Run(data, tmp_path / "exp", "--epochs", 10**6, "--nproc", 2, "--readers", 1)
     assert run.wait_until(lambda: len(run.output().splitlines()) > 3), run.output()
-    others += interrupted_runs.descendants(run.pid)
+    child_pids += interrupted_runs.descendants(run.pid)
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     deadline = time.monotonic() + 20
-    while (remaining := [pid for pid in others if interrupted_runs.is_alive(pid)]) and time.monotonic() < deadline:
+    while (remaining := [pid for pid in child_pids if interrupted_runs.is_alive(pid)]) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not remaining
 

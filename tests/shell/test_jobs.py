@@ -156,8 +156,8 @@ def test_selected_jobs_get_their_arguments_unchanged(tmp_path):
 
 
 @pytest.mark.parametrize("script", ["run", "split"])
-@pytest.mark.parametrize("how", ["ctrl-c", "kill"])
-def test_interrupted_run_leaves_no_process(tmp_path, jsonl, script, how):
+@pytest.mark.parametrize("interruption", ["ctrl-c", "kill"])
+def test_interrupted_run_leaves_no_process(tmp_path, jsonl, script, interruption):
     """Ctrl-C reaches all processes of the terminal, kill only the script; the jobs must end in both cases."""
     jsonl(tmp_path / "in.jsonl", [{"id": "a"}, {"id": "b"}])
     job = ["bash", "-c", "sleep 300 & echo $! > JOB.pid; wait", "{in}", "{out}"]
@@ -170,7 +170,7 @@ def test_interrupted_run_leaves_no_process(tmp_path, jsonl, script, how):
     deadline = time.monotonic() + 60
     while not all(p.exists() and p.read_text().endswith("\n") for p in pids) and time.monotonic() < deadline:
         time.sleep(0.05)
-    if how == "ctrl-c":
+    if interruption == "ctrl-c":
         os.killpg(process.pid, signal.SIGINT)
     else:
         process.terminate()

@@ -21,9 +21,9 @@ NODE = ROOT / "tests" / "shell" / "slurm_node.sh"
 WORDS = ["it's", '"q" $HOME `x` \\ 100% ${x} !', "größer €", "a\nb\t", "*", "#SBATCH", ""]
 
 
-def environment(**more):
+def environment(**variables):
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), **more}
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), **variables}
 
 
 @pytest.fixture(scope="module")
@@ -102,20 +102,20 @@ def test_impossible_requests_are_reported(slurm, cluster):
     assert queue(cluster) == ""
 
 
-@pytest.mark.parametrize("after", [0.05, 0.1, 3.0])
-@pytest.mark.parametrize("how", ["ctrl-c", "kill"])
-def test_interrupted_array_is_cancelled(cluster, tmp_path, how, after):
+@pytest.mark.parametrize("delay", [0.05, 0.1, 3.0])
+@pytest.mark.parametrize("interruption", ["ctrl-c", "kill"])
+def test_interrupted_array_is_cancelled(cluster, tmp_path, interruption, delay):
     command = ["bash", str(SLURM), "JOB=1:3", "x.JOB.log", "bash", "-c", "sleep 300; touch late"]
     process = subprocess.Popen(command, cwd=tmp_path, env=cluster, stderr=subprocess.DEVNULL, start_new_session=True)
-    time.sleep(after)
-    if how == "ctrl-c":
+    time.sleep(delay)
+    if interruption == "ctrl-c":
         os.killpg(process.pid, signal.SIGINT)
     else:
         process.terminate()
     # a script that had barely started may be killed by the signal
-    assert process.wait(30) in ((130,) if after > 1 else (130, -signal.SIGINT, -signal.SIGTERM))
+    assert process.wait(30) in ((130,) if delay > 1 else (130, -signal.SIGINT, -signal.SIGTERM))
     assert queue(cluster) == ""
-    if after > 1:
+    if delay > 1:
         assert (tmp_path / "x.1.log").read_text().rstrip().endswith("status 143")
     assert not (tmp_path / "late").exists()
 

@@ -67,8 +67,8 @@ def test_loud_recordings_are_attenuated_not_clipped(tmp_path):
 def test_pools_are_opened_as_configured_and_list_their_failures(tmp_path, rows, jsonl):
     assert open_pools(AugmentConfig()) == (None, None)
     path = jsonl(tmp_path / "x.jsonl", [rows[0], {"id": "b"}, {"id": "c", "audio_filepath": "none.wav"}])
-    none, impulse_responses = open_pools(AugmentConfig(rir=path))
-    assert none is None
+    no_noise, impulse_responses = open_pools(AugmentConfig(rir=path))
+    assert no_noise is None
     assert len(impulse_responses) == 1
     assert [failure.split(":")[0] for failure in impulse_responses.failures.values()] == [
         "missing-audio",

@@ -15,7 +15,7 @@ def ids(rows):
 
 
 @pytest.mark.parametrize(
-    "settings, want",
+    "settings, expected",
     [
         ({}, "0123456"),
         ({"first": 2}, "01"),
@@ -29,10 +29,10 @@ def ids(rows):
         ({"match": "^a", "first": 1}, "1"),
     ],
 )
-def test_subset_keeps_matching_rows_and_counts_the_rest(settings, want):
+def test_subset_keeps_matching_rows_and_counts_the_rest(settings, expected):
     ledger = Ledger()
     kept = list(data.subset(SubsetConfig(**settings), ROWS, ledger))
-    assert ids(kept) == [f"u{c}" for c in want]
+    assert ids(kept) == [f"u{c}" for c in expected]
     assert len(kept) + ledger.dropped == len(ROWS)
     assert ledger.bad == 0
 

@@ -145,18 +145,18 @@ def uncertain(seed, steps, hold=3):
 def test_the_rows_do_not_depend_on_the_number_of_threads(rows, exp, lm):
     given = rows([""] * 150, [uncertain(i, 5 + i % 60) for i in range(150)])
     config = {"lm": lm, "nbest": 3, "timestamps": True, "partials": 0.1, "beam": 8}
-    alone, _ = run(DecodeConfig(**config), given, exp)
-    assert len({row["pred_text"] for row in alone}) > 50
+    separate, _ = run(DecodeConfig(**config), given, exp)
+    assert len({row["pred_text"] for row in separate}) > 50
     for nj in (2, 5):
-        assert run(DecodeConfig(nj=nj, **config), given, exp)[0] == alone
+        assert run(DecodeConfig(nj=nj, **config), given, exp)[0] == separate
 
 
 @pytest.mark.parametrize("piece_s", [0.02, 0.06, 0.5, 60.0])
 def test_partials_grow_to_the_text_of_the_whole_utterance(rows, exp, lm, piece_s):
     given = rows([""] * 12, [uncertain(i, 10 * i) for i in range(12)])
-    whole, _ = run(DecodeConfig(lm=lm, nbest=4), given, exp)
+    full, _ = run(DecodeConfig(lm=lm, nbest=4), given, exp)
     results, _ = run(DecodeConfig(lm=lm, nbest=4, partials=piece_s), given, exp)
-    for row, expected in zip(results, whole, strict=True):
+    for row, expected in zip(results, full, strict=True):
         partials = row.pop("partials")
         assert row == expected
         ends = [p["end"] for p in partials]

@@ -57,11 +57,11 @@ def test_edge_cases_are_derived_from_utterances_that_fit(invalid):
 
 
 def test_the_selection_is_limited_and_deterministic():
-    many = rows(*((50 + i, "abcab"[: i % 6]) for i in range(60)))
-    cases = select_cases(many, VOCAB, 2, 10, Ledger())
+    many_rows = rows(*((50 + i, "abcab"[: i % 6]) for i in range(60)))
+    cases = select_cases(many_rows, VOCAB, 2, 10, Ledger())
     assert 8 <= len(cases) <= 10
-    again = select_cases(many, VOCAB, 2, 10, Ledger())
-    assert [(c.name, c.reason) for c in cases] == [(c.name, c.reason) for c in again]
+    repeated = select_cases(many_rows, VOCAB, 2, 10, Ledger())
+    assert [(c.name, c.reason) for c in cases] == [(c.name, c.reason) for c in repeated]
 
 
 def test_a_manifest_without_a_fitting_label_is_refused():

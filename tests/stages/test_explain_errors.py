@@ -52,8 +52,8 @@ def rows(tmp_path):
     def make(pairs):
         with ArkWriter(tmp_path / "e.ark") as ark:
             return [
-                {"id": f"u{i:03d}", "text": said, "emission": ark.write(f"u{i:03d}", emission(shown)), "kept": i}
-                for i, (said, shown) in enumerate(pairs)
+                {"id": f"u{i:03d}", "text": reference, "emission": ark.write(f"u{i:03d}", emission(shown)), "kept": i}
+                for i, (reference, shown) in enumerate(pairs)
             ]
 
     return make

@@ -34,17 +34,17 @@ def test_rows_refer_to_the_features_of_their_recording(tmp_path, rows, nj):
     done, drops, tally = features(tmp_path, rows, nj=nj)
     assert not drops
     assert [r["id"] for r in done] == [r["id"] for r in rows]
-    everything = []
+    expected_frames = []
     for before, after in zip(rows, done, strict=True):
         matrix = read_matrix(after["feats"], after["id"])
         np.testing.assert_array_equal(matrix, log_power(read(before["audio_filepath"])[0]))
         assert after["num_frames"] == len(matrix)
         assert after == {**before, "feats": after["feats"], "num_frames": len(matrix)}
-        everything.append(matrix)
+        expected_frames.append(matrix)
     assert sorted(p.name for p in tmp_path.iterdir()) == [*(f"train.{n + 1}.ark" for n in range(nj)), "train.cmvn.ark"]
     mean, std = cmvn.mean_std(tally.stats)
-    np.testing.assert_allclose(mean, np.concatenate(everything).mean(0), rtol=1e-4)
-    np.testing.assert_allclose(std, np.concatenate(everything).std(0), rtol=1e-3)
+    np.testing.assert_allclose(mean, np.concatenate(expected_frames).mean(0), rtol=1e-4)
+    np.testing.assert_allclose(std, np.concatenate(expected_frames).std(0), rtol=1e-3)
     stored = read_matrix(f"{tmp_path / 'train.cmvn.ark'}:7", "global")
     np.testing.assert_allclose(stored, tally.stats, rtol=1e-6)
     assert tally.seconds == pytest.approx(sum(r["duration"] for r in rows))
@@ -81,11 +81,11 @@ def test_copies_at_other_speeds_are_sorted_and_shorter(tmp_path, rows, nj):
 
 def test_a_speed_copy_of_a_speed_copy_has_the_original_duration(tmp_path, rows):
     first, _, _ = features(tmp_path, [{**rows[0], "offset": 1.0, "duration": 2.0}], "a", speeds="0.8")
-    again, drops, _ = features(tmp_path, first, "b", speeds="1.25")
+    second, drops, _ = features(tmp_path, first, "b", speeds="1.25")
     assert not drops
-    assert again[0]["duration"] == pytest.approx(2.0)
-    assert again[0]["num_frames"] == 199
-    assert "speed" not in again[0]
+    assert second[0]["duration"] == pytest.approx(2.0)
+    assert second[0]["num_frames"] == 199
+    assert "speed" not in second[0]
 
 
 def test_a_copy_with_the_id_of_another_row_is_dropped(tmp_path, rows):

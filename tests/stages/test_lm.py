@@ -22,10 +22,11 @@ def test_auto_selects_lmplz_where_it_is_installed(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "prune, want", [("0", [0, 0, 0]), ("0 0 1", [0, 0, 1]), ("0,1", [0, 1, 1]), ("", [0, 0, 0]), (" 0  2 ", [0, 2, 2])]
+    "prune, expected",
+    [("0", [0, 0, 0]), ("0 0 1", [0, 0, 1]), ("0,1", [0, 1, 1]), ("", [0, 0, 0]), (" 0  2 ", [0, 2, 2])],
 )
-def test_pruning_thresholds(prune, want):
-    assert lm.check_options(LmConfig(prune=prune), "-")[1] == want
+def test_pruning_thresholds(prune, expected):
+    assert lm.check_options(LmConfig(prune=prune), "-")[1] == expected
 
 
 @pytest.mark.parametrize(
@@ -69,12 +70,12 @@ def test_own_and_lmplz_give_the_same_model(tmp_path):
     config = LmConfig(vocab_size=2, order=2)
     results = {}
     for estimator in ("own", "lmplz"):
-        to = tmp_path / f"{estimator}.arpa"
-        results[estimator] = lm.estimate(config, estimator, [0, 0], iter(lines), to)
+        arpa_file = tmp_path / f"{estimator}.arpa"
+        results[estimator] = lm.estimate(config, estimator, [0, 0], iter(lines), arpa_file)
         assert (results[estimator].sentences, results[estimator].words, results[estimator].oov) == (6, 12, 2)
     assert results["own"].counts == results["lmplz"].counts == [5, 4]
-    own, theirs = ((tmp_path / f"{e}.arpa").read_text().splitlines() for e in ("own", "lmplz"))
-    assert [line.split("\t")[1:2] for line in own] == [line.split("\t")[1:2] for line in theirs]
+    own_lines, lmplz_lines = ((tmp_path / f"{e}.arpa").read_text().splitlines() for e in ("own", "lmplz"))
+    assert [line.split("\t")[1:2] for line in own_lines] == [line.split("\t")[1:2] for line in lmplz_lines]
 
 
 @pytest.mark.parametrize("estimator", ["own", "lmplz"])

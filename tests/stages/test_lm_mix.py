@@ -25,23 +25,23 @@ def sources(tmp_path):
 
 
 def test_mixture_with_tuned_weights(sources, tmp_path):
-    ledger, to = Ledger(), tmp_path / "x.arpa"
-    mixed = lm_mix.run(MixConfig(dev=str(tmp_path / "dev")), sources, [], ledger, to)
-    first, second, both = mixed.rows
+    ledger, arpa_file = Ledger(), tmp_path / "x.arpa"
+    mixed = lm_mix.run(MixConfig(dev=str(tmp_path / "dev")), sources, [], ledger, arpa_file)
+    first, second, mixture = mixed.rows
     assert [s.name for s in mixed.rows] == [*sources, "mixture"]
     assert first.weight + second.weight == pytest.approx(1)
-    assert both.perplexity < min(first.perplexity, second.perplexity)
-    assert (first.oov_percent, second.oov_percent, both.oov_percent) == (50.0, 25.0, 12.5)
+    assert mixture.perplexity < min(first.perplexity, second.perplexity)
+    assert (first.oov_percent, second.oov_percent, mixture.oov_percent) == (50.0, 25.0, 12.5)
     assert (ledger.kept, ledger.dropped, ledger.bad) == (3, 1, 0)
-    written = NgramLm.load(str(to))
+    written = NgramLm.load(str(arpa_file))
     assert written.counts == mixed.counts
     assert perplexity.measure(written, [d.split() for d in DEV]).including_oov == pytest.approx(
-        both.perplexity, rel=1e-5
+        mixture.perplexity, rel=1e-5
     )
     # other weights are worse
     for w in (0.2, 0.8):
-        other = lm_mix.run(MixConfig(dev=str(tmp_path / "dev")), sources, [w, 1 - w], Ledger(), to)
-        assert other.rows[2].perplexity > both.perplexity
+        other = lm_mix.run(MixConfig(dev=str(tmp_path / "dev")), sources, [w, 1 - w], Ledger(), arpa_file)
+        assert other.rows[2].perplexity > mixture.perplexity
 
 
 def test_given_weights_without_dev_text(sources, tmp_path):
@@ -49,8 +49,8 @@ def test_given_weights_without_dev_text(sources, tmp_path):
     packed.write_bytes(gzip.compress((tmp_path / "a.arpa").read_bytes()))
     mixed = lm_mix.run(MixConfig(weights="1 0"), [str(packed), sources[1]], [1.0, 0.0], Ledger(), tmp_path / "x.arpa")
     assert math.isnan(mixed.rows[0].perplexity)
-    one, all_ = NgramLm.load(sources[0]), NgramLm.load(str(tmp_path / "x.arpa"))
-    assert all_.sentence_log10("so are you") == pytest.approx(one.sentence_log10("so are you"), abs=1e-5)
+    first_lm, all_ = NgramLm.load(sources[0]), NgramLm.load(str(tmp_path / "x.arpa"))
+    assert all_.sentence_log10("so are you") == pytest.approx(first_lm.sentence_log10("so are you"), abs=1e-5)
 
 
 @pytest.mark.parametrize("weights", ["0.5", "1 1", "a b", "-1 2", "0.2 0.2 0.6", "nan 1"])

@@ -92,9 +92,9 @@ def test_resuming_with_other_settings_or_data_is_refused(toy, tmp_path):
     rows_of(prepared(toy, tmp_path, epochs=1), tmp_path)
     with pytest.raises(UsageError, match=r"optim.lr was 0.01, is 0.02 .*--fresh"):
         rows_of(prepared(toy, tmp_path, optim={"lr": 0.02}), tmp_path)
-    fewer = list(manifest.read(str(toy / "train.jsonl")))[1:]
+    shortened = list(manifest.read(str(toy / "train.jsonl")))[1:]
     with pytest.raises(UsageError, match="other utterances"):
-        rows_of(prepared(toy, tmp_path, rows=fewer), tmp_path)
+        rows_of(prepared(toy, tmp_path, rows=shortened), tmp_path)
     job = prepared(toy, tmp_path, epochs=2)
     with pytest.raises(UsageError, match=r"other features: hop_ms was 10.0, is 5.0 \(.*--fresh"):
         rows_of(replace(job, features={**job.features, "hop_ms": 5.0}), tmp_path)
@@ -185,11 +185,11 @@ def test_unsuitable_statistics_are_refused(toy, tmp_path):
 
 
 def test_two_processes_train_like_one(toy, tmp_path):
-    one = rows_of(prepared(toy, tmp_path / "one", epochs=1), tmp_path / "one")
+    one_epoch = rows_of(prepared(toy, tmp_path / "one", epochs=1), tmp_path / "one")
     two = rows_of(prepared(toy, tmp_path / "two", epochs=1, nproc=2), tmp_path / "two")
-    assert two[0]["step"] == one[0]["step"]
+    assert two[0]["step"] == one_epoch[0]["step"]
     # each process normalizes over its own half of a batch, so the losses are close, not equal
-    assert two[0]["loss"] == pytest.approx(one[0]["loss"], rel=0.2)
+    assert two[0]["loss"] == pytest.approx(one_epoch[0]["loss"], rel=0.2)
     # the dev results of two processes are those of the stored network in one process
     job = prepared(toy, tmp_path)
     by_word, by_character, *_ = count_greedy_errors(load_model(tmp_path / "two"), job.dev, job.dev_features)

@@ -91,17 +91,17 @@ def run_tuning(rows, exp, tmp_path, model="lm.arpa", **settings):
 
 
 def test_tuning_helps_and_does_not_depend_on_the_number_of_threads(rows, exp, tmp_path):
-    one, axes, ledger = run_tuning(rows, exp, tmp_path)
+    sequential, axes, ledger = run_tuning(rows, exp, tmp_path)
     assert ledger.kept == 30
-    best, start = one.best()[0], one[tune.start_weights(axes)]
+    best, start = sequential.best()[0], sequential[tune.start_weights(axes)]
     assert 0 < best.counts.errors < start.counts.errors
     assert best.counts.total == sum(len(row["text"].split()) for row in rows)
     assert best.per_utterance.sum(axis=0).tolist() == [best.counts.errors, best.counts.total]
     for nj in (3, 7):
-        many, _, _ = run_tuning(rows, exp, tmp_path, nj=nj)
-        assert many.best()[0].weights == best.weights
-        assert len(many) == len(one)
-        assert (many.best()[0].per_utterance == best.per_utterance).all()
+        parallel, _, _ = run_tuning(rows, exp, tmp_path, nj=nj)
+        assert parallel.best()[0].weights == best.weights
+        assert len(parallel) == len(sequential)
+        assert (parallel.best()[0].per_utterance == best.per_utterance).all()
 
 
 def test_a_trial_counts_the_errors_of_decoding_with_its_weights(rows, exp, tmp_path):

@@ -1,4 +1,4 @@
-"""Features for the tests of data-loader processes; a module of its own, as other processes must import it."""
+"""Features for the tests of data-loader processes; a separate module, because other processes must import it."""
 
 from __future__ import annotations
 

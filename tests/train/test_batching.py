@@ -88,9 +88,9 @@ def test_halves_have_the_rows_of_the_batch_with_less_padding(count):
     long, short = halve_batch(batch)
     assert long.ids + short.ids == batch.ids and len(long.ids) - len(short.ids) in (0, 1)
     for part in (long, short):
-        alone = load_batch([utterance(i, int(i) + 1, [1] * (int(i) + 1)) for i in part.ids], features_from(arrays))
-        assert torch.equal(part.feats, alone.feats) and torch.equal(part.targets, alone.targets)
-        assert torch.equal(part.lengths, alone.lengths) and part.unusable == {}
+        single = load_batch([utterance(i, int(i) + 1, [1] * (int(i) + 1)) for i in part.ids], features_from(arrays))
+        assert torch.equal(part.feats, single.feats) and torch.equal(part.targets, single.targets)
+        assert torch.equal(part.lengths, single.lengths) and part.unusable == {}
 
 
 def test_an_unusable_batch_gives_a_reason_for_each_utterance():

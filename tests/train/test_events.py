@@ -13,5 +13,5 @@ def test_a_row_has_the_fields_that_apply_in_order():
     assert replace(EPOCH, loss=None).to_row()["loss"] is None
     dev = {"dev_wer": 0.0, "dev_cer": 0.0}
     assert list(replace(EPOCH, **dev).to_row()) == [*FIELDS, "dev_wer", "dev_cer", "samples"]
-    every = replace(EPOCH, cut=1, skipped={"a": "no-frames"}, dev_skipped={"b": "missing-audio"}, **dev)
-    assert list(every.to_row()) == [*FIELDS, "cut", "skipped", "dev_wer", "dev_cer", "samples", "dev_skipped"]
+    complete = replace(EPOCH, cut=1, skipped={"a": "no-frames"}, dev_skipped={"b": "missing-audio"}, **dev)
+    assert list(complete.to_row()) == [*FIELDS, "cut", "skipped", "dev_wer", "dev_cer", "samples", "dev_skipped"]

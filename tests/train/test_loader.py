@@ -72,10 +72,10 @@ def test_the_number_of_readers_changes_nothing(toy, fake_features):
 
     rows = list(manifest.read(str(toy / "train.jsonl")))
     labels = np.array([1, 2], np.int32)
-    known = [Utterance(r["id"], r["feats"], r["num_frames"], labels, r["text"]) for r in rows]
+    utterances = [Utterance(r["id"], r["feats"], r["num_frames"], labels, r["text"]) for r in rows]
     settings = AugmentConfig(speed=0.1, warp=0.05, gain_db=6, time_masks=2, time_width=5, freq_masks=1, freq_width=4)
     augmenter = Augmenter(settings, SpectrogramConfig(), 3, np.zeros(20, np.float32), read_matrix)
-    requested = [known[i : i + 7] for i in range(0, len(known), 7)] + [[]]
+    requested = [utterances[i : i + 7] for i in range(0, len(utterances), 7)] + [[]]
     by_thread = read(augmenter, 0, requested, epoch=2)
     assert [len(b.ids) for b in by_thread] == [*[7] * 6, 6, 0]
     for readers in (1, 2, 3):

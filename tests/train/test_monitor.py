@@ -11,13 +11,13 @@ from ds2cli.train import monitor
 from ds2cli.train.events import Epoch, Saved, TrainStep
 
 
-def epoch(number, step, **more):
+def epoch(number, step, **fields):
     times = {"seconds": 1.0, "hours_per_hour": 1.0, "padding": 0.0, "waiting": 0.0, "memory_mb": 1}
-    return Epoch(epoch=number, step=step, lr=1e-3, **{"loss": 2.0 / number, **times, **more})
+    return Epoch(epoch=number, step=step, lr=1e-3, **{"loss": 2.0 / number, **times, **fields})
 
 
 def events(folder, first=1, last=4):
-    """Two steps per epoch, of which step 3 is skipped; writes train.jsonl as training does."""
+    """Two steps per epoch; step 3 is skipped; writes train.jsonl as training does."""
     epochs = []
     for step in range(1, last + 1):
         if step >= first:

@@ -208,7 +208,7 @@ def test_a_checkpoint_of_another_network_is_one_error_line(tmp_path):
 
 
 class OneOfTwo(ProcessGroup):
-    """One of two processes, of which the other has no data."""
+    """One of two processes; the other has no data."""
 
     def all_reduce_async(self, flat):
         self.sent.append(flat.clone())
@@ -285,8 +285,8 @@ def test_only_an_utterance_with_a_label_too_long_is_skipped(tmp_path, implementa
     sums = trainer.backward([make_batch(trainer, [0, 1, len(utterances)])], seed=0)
     assert sums.labels == len(utterances[0].labels) + len(utterances[1].labels) and sums.counted == 2
     assert list(sums.skipped) == ["u99"] and sums.cost > 0 and not sums.non_finite
-    alone = load_batch([long], given.train_features)
-    assert math.isnan(take_step(trainer, alone)[0]) and trainer.failures.steps == 1
+    single = load_batch([long], given.train_features)
+    assert math.isnan(take_step(trainer, single)[0]) and trainer.failures.steps == 1
 
 
 def test_non_finite_logits_name_their_utterances_and_skip_the_step():

@@ -59,7 +59,9 @@ def with_config(config_type: type[Config]) -> Callable[[Callable[..., None]], Ca
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = [p for n, p in inspect.signature(command, eval_str=True).parameters.items() if n != "config"]
+        command_parameters = [
+            p for n, p in inspect.signature(command, eval_str=True).parameters.items() if n != "config"
+        ]
         hints = get_type_hints(config_type)
         settings = [_option(f, hints[f.name]) for f in ordered_fields(config_type) if is_option(hints[f.name])]
         general = [
@@ -67,7 +69,11 @@ def with_config(config_type: type[Config]) -> Callable[[Callable[..., None]], Ca
             _keyword("set_", [], _Assignments),
             _keyword("print_config", False, _PrintConfig),
         ]
-        parameters = [*(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *settings, *general]
+        parameters = [
+            *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in command_parameters),
+            *settings,
+            *general,
+        ]
 
         def wrapped(**arguments: Any) -> None:
             options = {s.name: arguments.pop(s.name) for s in settings}

@@ -137,10 +137,10 @@ def _format_probe(probe: MemoryProbe) -> str:
 
 def _format_skipped(step: TrainStep) -> str:
     """Name the skipped utterances of a step, with the reasons."""
-    what = "skipped the step" if step.loss != step.loss else "left out"
+    outcome = "skipped the step" if step.loss != step.loss else "left out"
     names = [f"{name} ({reason})" for name, reason in step.skipped.items()]
     rest = [f"{len(names) - MAX_NAMED} more"] if len(names) > MAX_NAMED else []
-    return f"warning: train: step {step.step}: {what}: {', '.join([*names[:MAX_NAMED], *rest])}"
+    return f"warning: train: step {step.step}: {outcome}: {', '.join([*names[:MAX_NAMED], *rest])}"
 
 
 def _format_epoch(epoch: Epoch, config: TrainConfig) -> str:

@@ -163,7 +163,7 @@ def torchrun_rank(environment: Mapping[str, str] = os.environ) -> tuple[int, int
 
 
 def join_torchrun(device: torch.device) -> ProcessGroup:
-    """Join the group of the processes that torchrun started, of which this is one."""
+    """Join the group of the processes that torchrun started, including this one."""
     rank, size = torchrun_rank() or (0, 1)
     device = _select_device(device.type, int(os.environ.get("LOCAL_RANK", rank)))
     store = next(distributed.rendezvous("env://", timeout=TIMEOUT))[0]  # type: ignore[attr-defined]
@@ -190,7 +190,7 @@ def start_processes(
     rendezvous_dir = Path(tempfile.mkdtemp(prefix="ds2-train-"))
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     context = multiprocessing.get_context("spawn")
-    # not daemons: each may start data-loader processes of its own
+    # not daemons: each may start its own data-loader processes
     children = [
         context.Process(target=_run_child, args=(rank, size, rendezvous_dir, threads, device.type, target, arguments))
         for rank in range(1, size)

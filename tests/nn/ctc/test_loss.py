@@ -14,7 +14,9 @@ from ds2cli.nn.ctc.loss import Verdict, ctc, ctc_loss
 from ds2cli.nn.ctc.reference import ctc_ref
 
 NATIVE = pytest.mark.skipif(not native.available(), reason="the native library is not built")
-both = pytest.mark.parametrize("implementation", ["torch", pytest.param("native", marks=[NATIVE, pytest.mark.native])])
+both_implementations = pytest.mark.parametrize(
+    "implementation", ["torch", pytest.param("native", marks=[NATIVE, pytest.mark.native])]
+)
 
 
 def cost(logits, label, implementation="torch", blank=0):
@@ -50,7 +52,7 @@ def expected(logits, targets, input_lengths, target_lengths, blank=0):
     return torch.from_numpy(costs), torch.from_numpy(gradients * np.arange(1, len(costs) + 1)[:, None])
 
 
-@both
+@both_implementations
 def test_costs_of_the_warp_ctc_tutorial(implementation):
     assert float(cost(torch.ones(1, 5), [1], implementation)) == pytest.approx(1.6094379, abs=1e-6)
     # one alignment (3 blank 3) through rows of softmax(1 … 5); the tutorial prints 7.3522 from rounded factors
@@ -58,7 +60,7 @@ def test_costs_of_the_warp_ctc_tutorial(implementation):
     assert float(cost(rising, [3, 3], implementation)) == pytest.approx(7.35574, abs=1e-5)
 
 
-@both
+@both_implementations
 @pytest.mark.parametrize("label", [[], [1], [1, 2], [2, 2], [1, 2, 1]])
 def test_cost_equals_the_sum_over_all_alignments(implementation, label):
     torch.manual_seed(len(label))
@@ -72,7 +74,7 @@ def test_cost_equals_the_sum_over_all_alignments(implementation, label):
     assert float(cost(logits, label, implementation)) == pytest.approx(-math.log(total), rel=1e-5)
 
 
-@both
+@both_implementations
 @pytest.mark.parametrize("label", [[1], [1, 1], [1, 2, 2, 1], [2, 2, 2]])
 def test_a_label_with_one_step_too_few_costs_infinity(implementation, label):
     needed = steps_needed(np.array(label))
@@ -80,7 +82,7 @@ def test_a_label_with_one_step_too_few_costs_infinity(implementation, label):
     assert math.isinf(cost(torch.zeros(needed - 1, 3), label, implementation))
 
 
-@both
+@both_implementations
 @pytest.mark.parametrize("blank", [0, 3, 6])
 @pytest.mark.parametrize("scale", [0.0, 1.0, 50.0])
 def test_costs_and_gradients_match_the_reference(implementation, scale, blank):
@@ -103,7 +105,7 @@ def test_float64_matches_to_full_precision(blank):
     torch.testing.assert_close(gradients, reference[1], rtol=1e-10, atol=1e-12)
 
 
-@both
+@both_implementations
 @pytest.mark.parametrize(("dtype", "ulp"), [(torch.bfloat16, 2**-8), (torch.float16, 2**-10)])
 def test_16_bit_logits_are_accurate_to_their_rounding(implementation, dtype, ulp):
     inputs = batch()
@@ -153,7 +155,7 @@ def mixed_batch():
     return logits, targets, torch.tensor([r[0] for r in rows]), torch.tensor([len(r[1]) for r in rows])
 
 
-@both
+@both_implementations
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
 def test_an_invalid_utterance_does_not_affect_the_others(implementation, dtype):
     logits, *others = mixed_batch()
@@ -170,11 +172,11 @@ def test_an_invalid_utterance_does_not_affect_the_others(implementation, dtype):
     torch.testing.assert_close(costs[ok].double(), reference_costs, rtol=1e-5, atol=1e-5)
     reference *= (torch.arange(1, len(ok) + 1)[ok] / torch.arange(1, int(ok.sum()) + 1))[:, None]
     torch.testing.assert_close(gradients[:, ok].double(), reference, rtol=2**-8, atol=1e-4)
-    alone = ctc(logits[:, :1].to(dtype), *(x[:1] for x in others), implementation=implementation)
-    assert torch.equal(alone.costs, costs[:1])
+    single = ctc(logits[:, :1].to(dtype), *(x[:1] for x in others), implementation=implementation)
+    assert torch.equal(single.costs, costs[:1])
 
 
-@both
+@both_implementations
 def test_invalid_utterances_and_padding_have_no_gradient(implementation):
     logits, targets, steps, sizes = batch()
     steps[1], targets[2, 0], sizes[1:3] = 3, 0, 8
@@ -188,7 +190,7 @@ def test_every_verdict_has_a_code_and_a_sentence():
     assert len({v.code for v in Verdict}) == len({v.sentence for v in Verdict}) == 6
 
 
-@both
+@both_implementations
 def test_reductions_and_padding(implementation):
     torch.manual_seed(0)
     logits, lengths = torch.randn(6, 2, 4), torch.tensor([6, 4])
@@ -205,7 +207,7 @@ def test_reductions_and_padding(implementation):
         ctc_loss(logits, targets, lengths, sizes, reduction="max", **options)
 
 
-@both
+@both_implementations
 def test_reductions_match_torch_with_empty_labels_and_zero_infinity(implementation):
     logits, targets, steps, sizes = batch()
     steps[1], sizes[1:3] = 3, torch.tensor([8, 0])
@@ -218,7 +220,7 @@ def test_reductions_match_torch_with_empty_labels_and_zero_infinity(implementati
     assert math.isinf(ctc_loss(logits, targets, steps, sizes, implementation=implementation))
 
 
-@both
+@both_implementations
 def test_gradients_match_finite_differences(implementation):
     logits, *others = batch(T=12, N=2, V=4, L=3)
     if implementation == "torch":
@@ -231,7 +233,7 @@ def test_gradients_match_finite_differences(implementation):
         assert float(gradients[t, n, v]) == pytest.approx((n + 1) * (up - down) / 0.04, abs=1e-3)
 
 
-@both
+@both_implementations
 @pytest.mark.parametrize("dtype", [torch.int16, torch.int32, torch.int64, torch.uint8], ids=str)
 def test_integers_of_any_dtype(implementation, dtype):
     logits, *others = batch()
@@ -239,7 +241,7 @@ def test_integers_of_any_dtype(implementation, dtype):
     assert torch.equal(ctc(logits, *(x.to(dtype) for x in others), implementation=implementation).costs, reference)
 
 
-@both
+@both_implementations
 def test_values_beyond_int32_are_invalid(implementation):
     logits, targets, steps, sizes = batch()
     targets[0, 0], steps[1], sizes[2] = 2**32 + 1, 2**32 + 5, -(2**32)
@@ -247,7 +249,7 @@ def test_values_beyond_int32_are_invalid(implementation):
     assert verdicts[:3] == [Verdict.BAD_LABEL, Verdict.BAD_LENGTH, Verdict.BAD_LENGTH] and not any(verdicts[3:])
 
 
-@both
+@both_implementations
 @pytest.mark.parametrize(("T", "N", "L"), [(0, 3, 0), (5, 0, 2), (0, 0, 0), (5, 2, 0), (1, 1, 1)])
 def test_empty_batches(implementation, T, N, L):
     targets, sizes = torch.ones(N, L, dtype=torch.int64), torch.full((N,), L)
@@ -290,7 +292,7 @@ def test_strided_logits_are_read_without_a_copy(layout, T, N):
     assert torch.equal(gradients, torch.autograd.grad(costs[torch.isfinite(costs)].sum(), plain)[0])
 
 
-@both
+@both_implementations
 def test_batch_first_logits(implementation):
     logits, *others = batch()
     costs = ctc(logits, *others, implementation=implementation).costs
@@ -305,21 +307,21 @@ def test_results_depend_on_neither_threads_nor_row_order():
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        one = costs_and_gradients(*inputs)
+        one_thread = costs_and_gradients(*inputs)
         torch.set_num_threads(3)
-        three = costs_and_gradients(*inputs)
+        three_threads = costs_and_gradients(*inputs)
     finally:
         torch.set_num_threads(before)
-    assert torch.equal(one[0], three[0]) and torch.equal(one[2], three[2])
-    assert torch.equal(one[0], ctc(*inputs).costs), "without a gradient the costs are the same"
+    assert torch.equal(one_thread[0], three_threads[0]) and torch.equal(one_thread[2], three_threads[2])
+    assert torch.equal(one_thread[0], ctc(*inputs).costs), "without a gradient the costs are the same"
     reverse = ctc(inputs[0].flip(1), *(x.flip(0) for x in inputs[1:])).costs.flip(0)
-    assert torch.equal(one[0], reverse)
+    assert torch.equal(one_thread[0], reverse)
     with torch.no_grad():
         saved = native_op.ctc(*inputs, 0, False)[2]
     assert saved.numel() == 0
 
 
-@both
+@both_implementations
 def test_backward_twice_gives_the_same_gradient(implementation):
     logits, *others = batch()
     leaf = logits.requires_grad_()
@@ -341,7 +343,7 @@ def test_mismatched_shapes_are_refused():
         ctc(logits, targets, steps, sizes, 7)
 
 
-@both
+@both_implementations
 @pytest.mark.parametrize("i", range(3))
 def test_lengths_without_data_are_refused(implementation, i):
     logits, *others = batch()

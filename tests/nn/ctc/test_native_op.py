@@ -90,9 +90,9 @@ def test_no_gradient_is_computed_unless_required():
 def test_the_operator_refuses_arrays_that_are_too_small():
     logits, *others = batch()
     for i in range(3):
-        few = [x[:2] if i == n else x for n, x in enumerate(others)]
+        shortened = [x[:2] if i == n else x for n, x in enumerate(others)]
         with pytest.raises(ValueError, match="N rows in every other array"):
-            native_op.ctc(logits, *few, 0, False)
+            native_op.ctc(logits, *shortened, 0, False)
     for bad in (logits[0], logits.double(), logits.transpose(0, 2).contiguous().transpose(0, 2)):
         with pytest.raises(ValueError, match="float32 or bfloat16 in a native layout"):
             native_op.ctc(bad, *others, 0, False)

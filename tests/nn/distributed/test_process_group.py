@@ -51,16 +51,16 @@ def test_shards_are_equal_parts_of_a_sorted_list(size):
     assert max(map(sum, parts)) - min(map(sum, parts)) <= 10
 
 
-@pytest.mark.parametrize(("how", "error", "message"), [
+@pytest.mark.parametrize(("cause", "error", "message"), [
     ("kill", PeerLostError, "one of the 2 processes exited early"), ("error", Ds2Error, "the error of the process"),
     ("unnoticed", PeerLostError, "one of the 2 processes exited early"),
 ])  # fmt: skip
-def test_a_process_that_exits_early_is_detected_with_its_error(distributed_cases, how, error, message):
-    group = process_group.start_processes(2, CPU, distributed_cases.exit_early, (how,))
+def test_a_process_that_exits_early_is_detected_with_its_error(distributed_cases, cause, error, message):
+    group = process_group.start_processes(2, CPU, distributed_cases.exit_early, (cause,))
     start = time.monotonic()
     try:
         with pytest.raises(error, match=f"^train: {message}") as e:
-            distributed_cases.exit_early(how, group)
+            distributed_cases.exit_early(cause, group)
         assert type(e.value) is error
     finally:
         group.close()

@@ -54,8 +54,8 @@ def run(function, cell, gates, recurrent, lengths, seed):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_torch_equals_the_reference(cell, shape):
     arguments = make_inputs(cell, *shape)
-    for ours, theirs in zip(run(rnn_torch, *arguments), run(rnn_reference, *arguments), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
+    for actual, desired in zip(run(rnn_torch, *arguments), run(rnn_reference, *arguments), strict=True):
+        torch.testing.assert_close(actual, desired, rtol=1e-12, atol=1e-13)
 
 
 @NATIVE
@@ -66,8 +66,8 @@ def test_native_equals_the_reference_in_float64(cell, shape):
     wide = [gates.detach().double().requires_grad_(), recurrent.detach().double().requires_grad_()]
     expected = run(rnn_reference, cell, *wide, lengths, seed.double())
     assert float((found[0].double() - expected[0]).abs().max()) < 1e-6 * max(1.0, float(expected[0].abs().max()))
-    for ours, theirs in zip(found[1:], expected[1:], strict=True):
-        assert float((ours.double() - theirs).abs().max()) <= 2e-6 * max(1.0, float(theirs.abs().max()))
+    for actual, desired in zip(found[1:], expected[1:], strict=True):
+        assert float((actual.double() - desired).abs().max()) <= 2e-6 * max(1.0, float(desired.abs().max()))
 
 
 @NATIVE
@@ -89,8 +89,8 @@ def test_a_row_does_not_depend_on_the_rest_of_the_batch(cell, D):
     )
     together = rnn_padded(cell, gates, recurrent, lengths)
     for n in range(11):
-        alone = rnn_padded(cell, gates[: lengths[n], n : n + 1], recurrent, lengths[n : n + 1])
-        assert torch.equal(together[:, : lengths[n], n], alone[:, :, 0])
+        single = rnn_padded(cell, gates[: lengths[n], n : n + 1], recurrent, lengths[n : n + 1])
+        assert torch.equal(together[:, : lengths[n], n], single[:, :, 0])
         assert not together[:, lengths[n] :, n].any()
 
 
@@ -194,13 +194,13 @@ def test_autocast_rounds_only_the_factors_of_products(cell, shape):
     with torch.autocast("cpu", torch.bfloat16):
         found = run(rnn_padded, *arguments)
         torch.set_num_threads(3)
-        again = run(rnn_padded, *arguments)
+        second_run = run(rnn_padded, *arguments)
     assert found[0].dtype == torch.float32
     relu = cell in (CELLS["rnn", "relu"], CELLS["gru", "relu"])  # their slope jumps where a rounded state crosses 0
     assert float((found[0] - expected[0]).abs().max()) < 0.03 * max(1.0, float(expected[0].abs().max()))
-    for ours, theirs, repeated in zip(found, expected, again, strict=True):
-        assert torch.equal(ours, repeated)
-        assert float((ours - theirs).norm()) <= (0.1 if relu else 0.02) * float(theirs.norm())
+    for actual, desired, repeated in zip(found, expected, second_run, strict=True):
+        assert torch.equal(actual, repeated)
+        assert float((actual - desired).norm()) <= (0.1 if relu else 0.02) * float(desired.norm())
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -212,8 +212,8 @@ def test_a_simple_cell_without_the_library_computes_in_the_autocast_dtype(shape)
             found = run(rnn_torch, *arguments)
         assert [x.dtype for x in found] == [torch.float32] * 3
         assert torch.equal(found[0], found[0].bfloat16().float())
-        for ours, theirs in zip(found, expected, strict=True):
-            assert float((ours - theirs).norm()) <= 0.15 * float(theirs.norm())
+        for actual, desired in zip(found, expected, strict=True):
+            assert float((actual - desired).norm()) <= 0.15 * float(desired.norm())
 
 
 @NATIVE
@@ -239,8 +239,8 @@ def test_packed_equals_the_valid_frames_summed_over_directions(cell, shape, libr
     expected = h.sum(0)[valid], dgates[valid], drecurrent
     monkeypatch.setattr(native, "available", lambda: library)
     found = run(rnn_packed, cell, gates.detach()[valid].requires_grad_(), recurrent, lengths, seed[0][valid])
-    for ours, theirs in zip(found, expected, strict=True):
-        assert torch.equal(ours, theirs) if library else torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    for actual, desired in zip(found, expected, strict=True):
+        assert torch.equal(actual, desired) if library else torch.allclose(actual, desired, rtol=1e-4, atol=1e-5)
 
 
 def test_packed_gates_must_match_the_lengths():
@@ -279,8 +279,8 @@ def test_float32_without_the_library_gives_the_same_results(cell, monkeypatch):
     arguments = make_inputs(cell, *SHAPES[4], dtype=torch.float32)
     expected = run(rnn_padded, *arguments)
     monkeypatch.setattr(native, "available", lambda: False)
-    for ours, theirs in zip(run(rnn_padded, *arguments), expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    for actual, desired in zip(run(rnn_padded, *arguments), expected, strict=True):
+        torch.testing.assert_close(actual, desired, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
