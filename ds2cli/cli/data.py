@@ -161,7 +161,7 @@ def show(
     ] = None,
     most: Annotated[int, typer.Option(help="Maximum number of rows.", min=1)] = 10,
 ) -> None:
-    """Print rows for reading, one line per field."""
+    """Print rows in readable form, one line per field."""
     from itertools import islice
 
     rows = (row for row in manifest.read(in_) if not ids or row["id"] in ids)

@@ -37,7 +37,8 @@ def train(
     exp: Annotated[str, typer.Argument(metavar="EXP", help="Folder of the experiment, created if missing.")],
     dev: Annotated[str | None, typer.Option(help="Manifest of the dev set, evaluated after each epoch.")] = None,
     cmvn: Annotated[
-        str | None, typer.Option(help="Feature statistics, a .cmvn.ark file from ds2 featurize [default: computed from TRAIN].")
+        str | None,
+        typer.Option(help="Feature statistics, a .cmvn.ark file from ds2 featurize [default: computed from TRAIN]."),
     ] = None,
 ) -> None:
     """Train a network on TRAIN and write it to the folder EXP. The same command resumes an interrupted training.

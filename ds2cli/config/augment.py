@@ -10,7 +10,7 @@ from ds2cli.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig(Config):
-    """Augmentation of training utterances, drawn again in each epoch; off by default."""
+    """Augmentation of training utterances, different in each epoch; off by default."""
 
     noise: str | None = setting(None, help="Manifest of noise recordings (audio_filepath) to mix in (paper §5.2).")
     noise_share: float = setting(0.4, help="Fraction of utterances that get noise in an epoch.", min=0, max=1)
@@ -24,11 +24,9 @@ class AugmentConfig(Config):
         (1.0,), help="Speed factors to choose from, by resampling, for example [0.9, 1.0, 1.1].", min=0.5, max=2
     )
     shift_ms: float = setting(
-        0.0, help="Maximum shift of the recording in either direction, relative to the frames (ms).", min=0, max=50
+        0.0, help="Maximum shift of the recording in time, in either direction (ms).", min=0, max=50
     )
-    gain_db: float = setting(
-        0.0, help="Maximum change of the level in either direction, after it was normalized (dB).", min=0, max=40
-    )
+    gain_db: float = setting(0.0, help="Maximum gain or attenuation, after level normalization (dB).", min=0, max=40)
     speed: float = setting(
         0.0, help="Maximum relative change of speed, applied to both axes of the spectrogram.", min=0, max=0.5
     )

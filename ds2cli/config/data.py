@@ -30,7 +30,7 @@ class SplitConfig(Config):
 
     parts: int = setting(2, help="Number of parts.", min=1)
     by: Literal["id", "speaker", "duration"] = setting(
-        "id", help="Split by row count, without dividing a speaker (rows need `speaker`), or by hours."
+        "id", help="Split by rows (id), by hours (duration), or by hours with each speaker in one part (speaker)."
     )
 
 

@@ -61,7 +61,7 @@ class SearchConfig(StageConfig):
     )
     timestamps: bool = setting(False, help="Write the start and end time of each word as `pred_words` (s).")
     partials: float | None = setting(
-        None, help="Search in pieces of this length (s) and write the text after each as `partials`.", min=0.001
+        None, help="Decode in chunks of this length (s) and write the text after each chunk as `partials`.", min=0.001
     )
     nj: int = setting(1, help="Search threads.", min=1)
 
@@ -71,10 +71,10 @@ class DecodeConfig(SearchConfig):
     """Decode emissions, or tune the weights of the search."""
 
     emissions: str | None = setting(
-        None, help="Folder for an archive of the emissions computed for rows without one, as in `ds2 emit`."
+        None, help="Store the emissions of rows that have none in an archive in this folder, as `ds2 emit` does."
     )
     tune: bool = setting(
-        False, help="Find the weights with the fewest errors on IN (rows need `text`); EXP/decode.toml keeps them."
+        False, help="Find the weights with the fewest errors on IN (rows need `text`); save them in EXP/decode.toml."
     )
     tune_speed: bool = setting(
         False, help="With --tune: then find the tightest beam and pruning limits that add no errors."
@@ -98,7 +98,7 @@ class TranscribeConfig(SearchConfig):
     json: bool = setting(
         False, help="Write rows (JSON Lines) with `duration`, `pred_text` and `pred_score` instead of texts."
     )
-    channel: str = setting("mix", help="Channel of a multi-channel file: `mix` (their mean) or a number from 0.")
+    channel: str = setting("mix", help="Channel of multi-channel files: mix (the mean of all) or a number from 0.")
 
 
 def _untuned(kind: str) -> Mapping[str, float]:

@@ -16,7 +16,7 @@ class SpectrogramConfig(Config):
     window_ms: float = setting(
         20.0, help="Length of the Hann window (ms); bins = samples per window / 2 + 1.", min=1, max=200
     )
-    hop_ms: float = setting(10.0, help="Step between frames (ms).", min=1, max=200)
+    hop_ms: float = setting(10.0, help="Hop between frames (ms).", min=1, max=200)
     level_db: float = setting(-20.0, help="RMS level that each utterance is scaled to (dBFS).", min=-100, max=0)
     floor: float = setting(1e-14, help="Constant added to the power before the logarithm.", min=1e-30, max=1)
 

@@ -26,7 +26,8 @@ class LmConfig(StageConfig):
         None, help="Vocabulary size: keep the N most frequent words (or other units); the rest become <unk>.", min=1
     )
     estimator: Literal["auto", "own", "lmplz"] = setting(
-        "auto", help="KenLM's lmplz (any size of text), own (same model, up to 20 million words), auto (lmplz if found)."
+        "auto",
+        help="KenLM's lmplz (any size of text), own (same model, up to 20 million words), auto (lmplz if found).",
     )
     discount_fallback: bool = setting(
         True, help="Use discounts 0.5, 1 and 1.5 (logged) where the text is too small to compute them."

@@ -25,12 +25,12 @@ class PrepareConfig(StageConfig):
     )
     text: bool = setting(True, help="Require a text for each recording; --no-text is for decoding (folder, csv).")
     numbers: Literal["refuse", "spell"] = setting(
-        "refuse", help="Drop texts with digits (refuse), or spell the numbers in --lang (spell)."
+        "refuse", help="Drop utterances with digits in their text (refuse), or spell the numbers in --lang (spell)."
     )
     audio_column: str | None = setting(None, help="Column of the audio path (csv) [default: path, audio_filepath, …].")
     text_column: str | None = setting(None, help="Column of the text (csv) [default: sentence, text, transcript, …].")
     id_column: str | None = setting(None, help="Column of the id (csv) [default: id, or made from the audio path].")
     speaker_column: str | None = setting(None, help="Column of the speaker (csv) [default: speaker, speaker_id, …].")
     audio_dir: str | None = setting(
-        None, help="Folder that audio paths start from (csv) [default: found near SRC, such as clips/ or wavs/]."
+        None, help="Folder that audio paths are relative to (csv) [default: found near SRC, such as clips/ or wavs/]."
     )

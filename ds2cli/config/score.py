@@ -20,7 +20,7 @@ class ScoreConfig(StageConfig):
     confusions: int = setting(0, help="Print this many of the most frequent errors.", min=0)
     by: str | None = setting(None, help="Also print a rate per value of this field, such as speaker or lang.")
     ref: str | None = setting(
-        None, help="Manifest of the references; its utterances that are missing from IN count as deleted."
+        None, help="Manifest of the references; those of its utterances that IN lacks count as deleted."
     )
     why: str | None = setting(
         None, help="Experiment that IN was decoded with: find the cause of each error (field `errors` of OUT)."

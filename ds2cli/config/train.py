@@ -49,7 +49,7 @@ class TrainConfig(StageConfig):
     )
     save_minutes: float = setting(10.0, help="Minutes between writes of last.pt within an epoch.", min=0)
     keep: Literal["best", "last"] = setting(
-        "best", help="Weights saved in best.safetensors: those of the lowest dev CER, or of the last epoch."
+        "best", help="Weights saved in best.safetensors: from the epoch with the lowest dev CER, or from the last one."
     )
     keep_best: int = setting(
         1, help="Number of best epochs to keep as epoch-NNN.safetensors, for averaging; 1: none.", min=1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measure the parts of the paper on 20 minutes of speech: train each file of conf/ablations with several seeds, print a table of means.
-# Run stages 0 to 3 of run.sh first. Each training takes 3 to 4 minutes on one core; finished trainings are not repeated.
+# Run stages 0 to 3 of run.sh first. Each training run takes 3 to 4 minutes on one core; finished runs are not repeated.
 set -euo pipefail
 cd "$(dirname "$0")"; root=../..
 nj=2; seeds="1 2 3"; only=; lang=en; exp=exp/ablations; data=
