@@ -1,4 +1,6 @@
-"""The best CTC path of a given text, and the cost of all its paths. Notation: T steps, V symbols with blank 0, L labels.
+"""The best CTC path of a given text, and the cost of all its paths.
+
+Notation: T steps, V symbols with blank 0, L labels.
 
 The trellis has S = 2L + 1 states: 2j is the blank before label j (2L the blank after the last), 2j + 1 is label j.
 Blanks and labels are kept in two arrays, so that neither loop gathers or tests for a skip; only states from which the

@@ -21,7 +21,7 @@ def open_vocab(source: str) -> Vocab:
     DataError if there is neither, or the file is not a network or a list of symbols.
     """
     path = Path(source)
-    if path.suffix == ".txt" or (path.is_file() and path.suffix != ".safetensors"):
+    if path.suffix != ".safetensors" and (path.is_file() or (path.suffix == ".txt" and not path.is_dir())):
         return Vocab.load(path)
     try:
         return _read_metadata(path if path.suffix == ".safetensors" else path / WEIGHTS)

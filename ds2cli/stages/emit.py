@@ -18,7 +18,9 @@ def run(
 
     An `emission` that a row already has is computed again. Rows whose features are missing, broken or of the wrong
     size are dropped; if they are more than `max_bad` percent (Ds2Error), an existing archive stays as it was.
+    DataError, before any row is read, if there is no network.
     """
+    _ = experiment.trained
     chunks = load_emissions(({**row, "emission": None} for row in rows), ledger, experiment)
     return archive_emissions(ark, chunks, _rows, ledger, max_bad, stage="emit")
 

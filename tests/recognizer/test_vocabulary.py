@@ -40,8 +40,12 @@ def test_a_list_of_symbols_is_read_under_any_name(exp):
     assert open_vocab(str(exp / "tokens.txt")) == OTHER
     (exp / "tokens.txt").rename(exp / "symbols")
     assert open_vocab(str(exp / "symbols")) == OTHER
-    with pytest.raises(DataError, match="none.txt: "):
+    with pytest.raises(DataError, match=r"none\.txt: "):
         open_vocab(str(exp / "none.txt"))
+
+
+def test_a_folder_may_have_any_name(exp):
+    assert open_vocab(str(exp.rename(exp.with_name("run.txt")))) == VOCAB
 
 
 def test_the_vocabulary_is_read_without_torch(exp):

@@ -10,7 +10,7 @@ from ds2cli import manifest
 from ds2cli.archive import ArkWriter, read_matrix
 from ds2cli.config.model import ModelConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import Ds2Error, UsageError
+from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.nn.checkpoint import BEST, dump_model
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.recognizer.emission_archive import archive_path
@@ -39,6 +39,15 @@ def test_rows_gain_emissions(toy, tmp_path, experiment):
         assert scores.shape == (row["num_steps"], 5) == (-(-row["num_frames"] // 3), 5)
         assert row["step_s"] == pytest.approx(0.03) and row["text"]
         np.testing.assert_allclose(np.exp(scores).sum(1), 1, rtol=1e-5)
+
+
+def test_a_missing_network_is_reported_before_any_row_is_read(tmp_path):
+    def rows():
+        pytest.fail("a row was read")
+        yield {}
+
+    with pytest.raises(DataError, match="no trained network"):
+        emit.run(rows(), Ledger(), Experiment(str(tmp_path / "none")), str(tmp_path / "e.ark"))
 
 
 def test_rows_without_usable_features_are_dropped(toy, tmp_path, experiment):
