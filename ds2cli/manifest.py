@@ -168,18 +168,18 @@ def read(path: str, needs: Iterable[str] = ("id",), ledger: Ledger | None = None
     needs = tuple(needs)
     folder = base_folder(path)
     last = ""
-    for where, line in read_lines(path):
+    for location, line in read_lines(path):
         try:
             row = parse(line, needs)
             if "id" in row and row["id"] == last:
                 raise BadUtterance("duplicate-id", f"id {last!r} appears more than once")
         except BadUtterance as e:
             if ledger is None:
-                raise DataError(f"{where}: {e.detail}") from e
-            ledger.drop(_id_of(line, where), e.reason, f"{where}: {e.detail}")
+                raise DataError(f"{location}: {e.detail}") from e
+            ledger.drop(_id_of(line, location), e.reason, f"{location}: {e.detail}")
             continue
         if row["id"] < last:
-            raise DataError(f"{where}: id {row['id']!r} comes after {last!r}, expected sorted ids (ds2 data sort)")
+            raise DataError(f"{location}: id {row['id']!r} comes after {last!r}, expected sorted ids (ds2 data sort)")
         last = row["id"]
         yield rebase_paths(row, folder)
 
@@ -255,11 +255,11 @@ def _lower_first(message: str) -> str:
     return message[:1].lower() + message[1:]
 
 
-def _id_of(line: str, where: str) -> str:
+def _id_of(line: str, location: str) -> str:
     """The id in a bad line, to name it in the ledger; its location if there is none."""
     try:
         row = json.loads(line.encode("utf-8", "replace").decode())
     except (ValueError, RecursionError):
-        return where
+        return location
     name = row.get("id") if isinstance(row, dict) else None
-    return name if isinstance(name, str) and name else where
+    return name if isinstance(name, str) and name else location

@@ -71,7 +71,7 @@ def toy(tmp_path_factory):
                 text = " ".join("".join(rng.choice(list("abc"), rng.integers(1, 4))) for _ in range(rng.integers(1, 3)))
                 frames = [np.repeat([[*shapes[c]], [0.0] * 20], [5, 3], axis=0) for c in text]
                 x = (2 * np.concatenate(frames) + 0.1 * rng.normal(size=(8 * len(text), 20)) - 9).astype(np.float32)
-                where = ark.write(f"{name}-{i:02d}", x)
-                rows.append({"id": f"{name}-{i:02d}", "text": text, "feats": where, "num_frames": len(x)})
+                ref = ark.write(f"{name}-{i:02d}", x)
+                rows.append({"id": f"{name}-{i:02d}", "text": text, "feats": ref, "num_frames": len(x)})
         manifest.write(str(folder / f"{name}.jsonl"), rows)
     return folder

@@ -60,26 +60,26 @@ C = TypeVar("C", bound=Config)
 def build(config_type: type[C], *sources: tuple[str, Mapping[str, Any]]) -> C:
     """Build a config from nested mappings; later ones win.
 
-    sources: pairs (where, values); `where` begins the error messages.
+    sources: pairs (location, values); `location` begins the error messages.
     UsageError for an unknown setting (with the nearest known one), a wrong type, or a value out of bounds.
     """
     values: dict[str, Any] = {}
     hints = get_type_hints(config_type)
     known = {f.name: f for f in fields(config_type)}
-    for where, mapping in sources:
+    for location, mapping in sources:
         for name, value in mapping.items():
             if name == MADE_BY:
                 continue
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f", did you mean {near[0]!r}?" if near else f", expected one of {', '.join(known)}"
-                raise UsageError(f"{where}: unknown setting {name!r}{hint}")
+                raise UsageError(f"{location}: unknown setting {name!r}{hint}")
             if is_dataclass(hints[name]):
                 if not isinstance(value, Mapping):
-                    raise UsageError(f"{where}: {name!r} is a section: expected a table of settings, got {value!r}")
-                values.setdefault(name, []).append((f"{where}: {name}", value))
+                    raise UsageError(f"{location}: {name!r} is a section: expected a table of settings, got {value!r}")
+                values.setdefault(name, []).append((f"{location}: {name}", value))
             else:
-                values[name] = _check_value(value, hints[name], known[name].metadata, f"{where}: {name}")
+                values[name] = _check_value(value, hints[name], known[name].metadata, f"{location}: {name}")
     for name in values:
         if is_dataclass(hints[name]):
             values[name] = build(hints[name], *values[name])  # type: ignore[type-var]
@@ -166,26 +166,26 @@ def format_bounds(low: float | None, high: float | None) -> str:
     return f"at least {low}" if low is not None else f"at most {high}"
 
 
-def _check_value(value: Any, hint: Any, limits: Mapping[str, Any], where: str) -> Any:
+def _check_value(value: Any, hint: Any, limits: Mapping[str, Any], location: str) -> Any:
     if value is None and type(None) in get_args(hint):
         return None
     hint = strip_optional(hint)
     origin, args = get_origin(hint), get_args(hint)
     if origin is Literal:
         if value not in args:
-            raise UsageError(f"{where}: expected one of {', '.join(map(str, args))}, got {value!r}")
+            raise UsageError(f"{location}: expected one of {', '.join(map(str, args))}, got {value!r}")
         return value
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
-            raise UsageError(f"{where}: expected a list, such as [1, 2], got {value!r}")
-        return tuple(_check_value(v, args[0], limits, where) for v in value)
+            raise UsageError(f"{location}: expected a list, such as [1, 2], got {value!r}")
+        return tuple(_check_value(v, args[0], limits, location) for v in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise UsageError(f"{where}: expected {TYPE_NAMES[hint]}, got {value!r}")
+        raise UsageError(f"{location}: expected {TYPE_NAMES[hint]}, got {value!r}")
     if isinstance(value, float) and not math.isfinite(value):
-        raise UsageError(f"{where}: expected a finite number, got {value!r}")
+        raise UsageError(f"{location}: expected a finite number, got {value!r}")
     low, high = limits.get("min"), limits.get("max")
     if (low is not None and value < low) or (high is not None and value > high):
-        raise UsageError(f"{where}: expected {format_bounds(low, high)}, got {value!r}")
+        raise UsageError(f"{location}: expected {format_bounds(low, high)}, got {value!r}")
     return value

@@ -56,11 +56,11 @@ def prepare(source: str, config: PrepareConfig, ledger: Ledger) -> Iterator[Row]
         else:
             table, columns = _read_table(first, lines, config, source)
         for number, cells in table:
-            where = f"{source}:{number}"
+            location = f"{source}:{number}"
             try:
                 yield _make_row(cells, columns, finder, config)
             except BadUtterance as e:
-                ledger.drop(_id(cells, columns) or where, e.reason, f"{where}: {e.detail}")
+                ledger.drop(_id(cells, columns) or location, e.reason, f"{location}: {e.detail}")
 
 
 class _AudioFinder:

@@ -61,21 +61,21 @@ def read(path: str) -> Arpa:
     """Read an ARPA file, gzipped or not; DataError with `path:line` when it is malformed."""
     raw = _read_bytes(path)
     text = np.frombuffer(raw, dtype=np.uint8)
-    counts, at = _header(path, raw)
+    counts, pos = _header(path, raw)
     sections: list[Section] = []
     slots = np.full(_power_of_two(2 * counts[0] + 2), -1, dtype=np.int64)
     spans = np.zeros((counts[0], 2), dtype=np.int64)
     for n, count in enumerate(counts, start=1):
-        at = _section_start(path, raw, at, n)
+        pos = _section_start(path, raw, pos, n)
         ids = np.empty((count, n), dtype=np.int32)
         probs, backoffs = np.empty(count, dtype=np.float32), np.empty(count, dtype=np.float32)
-        at, fault = kernels.parse_section(text, at, n, slots, spans, ids, probs, backoffs)
+        pos, fault = kernels.parse_section(text, pos, n, slots, spans, ids, probs, backoffs)
         if fault:
-            raise DataError(f"{path}:{_line_number(raw, at)}: {_FAULTS[fault].format(n=n)}, got {_line(raw, at)!r}")
+            raise DataError(f"{path}:{_line_number(raw, pos)}: {_FAULTS[fault].format(n=n)}, got {_line(raw, pos)!r}")
         sections.append(Section(ids, probs, backoffs))
-    if not re.match(rb"\s*\\end\\", raw[at : at + 200]):
+    if not re.match(rb"\s*\\end\\", raw[pos : pos + 200]):
         raise DataError(
-            f"{path}:{_line_number(raw, at)}: expected \\end\\, got {_line(raw, at)!r} (is the file complete?)"
+            f"{path}:{_line_number(raw, pos)}: expected \\end\\, got {_line(raw, pos)!r} (is the file complete?)"
         )
     try:
         words = [raw[start:end].decode() for start, end in spans.tolist()]
@@ -132,39 +132,39 @@ def _header(path: str, raw: bytes, complete: bool = True) -> tuple[list[int], in
             f"{path}:1: not an ARPA file: expected a line \\data\\, got {_line(raw, 0)!r} (ds2 lm TEXT… OUT writes one)"
         )
     announced: list[int] = []
-    at = start.end()
-    while header := re.compile(rb"\s*ngram[ \t]+(\d+)[ \t]*=[ \t]*(\d+)[ \t\r]*(?=\n)").match(raw, at):
+    pos = start.end()
+    while header := re.compile(rb"\s*ngram[ \t]+(\d+)[ \t]*=[ \t]*(\d+)[ \t\r]*(?=\n)").match(raw, pos):
         if int(header[1]) != len(announced) + 1:
             raise DataError(f"{path}:{_line_number(raw, header.start(1))}: expected `ngram {len(announced) + 1}=COUNT`")
         announced.append(int(header[2]))
-        at = header.end()
+        pos = header.end()
     if not announced or announced[0] == 0:
-        raise DataError(f"{path}:{_line_number(raw, at)}: expected lines `ngram 1=COUNT` with a count above 0")
+        raise DataError(f"{path}:{_line_number(raw, pos)}: expected lines `ngram 1=COUNT` with a count above 0")
     if complete and sum(announced) > len(raw) // 4:
         raise DataError(
             f"{path}: {sum(announced)} n-grams announced in a file of {len(raw)} bytes (is the file complete?)"
         )
-    return announced, at
+    return announced, pos
 
 
-def _section_start(path: str, raw: bytes, at: int, n: int) -> int:
-    title = re.compile(rb"\s*\\(\d+)-grams:[ \t\r]*\n").match(raw, at)
+def _section_start(path: str, raw: bytes, pos: int, n: int) -> int:
+    title = re.compile(rb"\s*\\(\d+)-grams:[ \t\r]*\n").match(raw, pos)
     if title is None or int(title[1]) != n:
-        skip = re.compile(rb"\s*").match(raw, at)
-        at = skip.end() if skip else at
+        skip = re.compile(rb"\s*").match(raw, pos)
+        pos = skip.end() if skip else pos
         raise DataError(
-            f"{path}:{_line_number(raw, at)}: expected \\{n}-grams:, got {_line(raw, at)!r} (is the file complete?)"
+            f"{path}:{_line_number(raw, pos)}: expected \\{n}-grams:, got {_line(raw, pos)!r} (is the file complete?)"
         )
     return title.end()
 
 
-def _line_number(raw: bytes, at: int) -> int:
-    return raw.count(b"\n", 0, at) + 1
+def _line_number(raw: bytes, pos: int) -> int:
+    return raw.count(b"\n", 0, pos) + 1
 
 
-def _line(raw: bytes, at: int) -> str:
-    end = raw.find(b"\n", at)
-    return raw[at : end if end >= 0 else len(raw)][:60].decode(errors="replace").strip("\r")
+def _line(raw: bytes, pos: int) -> str:
+    end = raw.find(b"\n", pos)
+    return raw[pos : end if end >= 0 else len(raw)][:60].decode(errors="replace").strip("\r")
 
 
 def _power_of_two(at_least: int) -> int:

@@ -207,10 +207,10 @@ def _check_empty_buckets(path: str, layout: Layout, data: NDArray[np.uint32]) ->
 def _check_words(path: str, model: ProbingModel) -> None:
     """Refuse a file whose words and vocabulary differ: ids out of range would read past the end of the tables."""
     layout, data, words_utf8 = model.layout, model.tables.data, model.words_utf8
-    at = layout.starts[VOCABULARY]
-    highest = int(data[at + 2 : layout.starts[1] : ENTRY].max(initial=0))
+    pos = layout.starts[VOCABULARY]
+    highest = int(data[pos + 2 : layout.starts[1] : ENTRY].max(initial=0))
     capacity = layout.buckets[1]
-    if data[at - 2] != 0 or model.size > capacity or highest >= model.size:
+    if data[pos - 2] != 0 or model.size > capacity or highest >= model.size:
         raise DataError(
             f"{path}: invalid vocabulary: {model.size} words, at most {capacity} expected (is the file complete?)"
         )

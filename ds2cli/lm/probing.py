@@ -47,14 +47,14 @@ def _build_tables(model: Arpa, unknown: list[int], multiplier: float) -> Probing
     starts, buckets = np.array(layout.starts, dtype=np.int64), np.array(layout.buckets, dtype=np.uint64)
     used = np.zeros(len(counts) + 1, dtype=np.int64)
     for n, section in enumerate(model.sections[1:], start=2):
-        fault, where = kernels.fill_section(
+        fault, index = kernels.fill_section(
             data, floats, starts, buckets, len(counts), new_ids[section.ids], section.log10_prob,
             section.log10_backoff, used,
         )  # fmt: skip
         if fault == kernels.FULL:
             return None
         if fault:
-            ngram = " ".join(model.words[i] for i in section.ids[where])
+            ngram = " ".join(model.words[i] for i in section.ids[index])
             problem = (
                 "is listed twice" if fault == kernels.DUPLICATE else f"is listed without its context of {n - 1} word(s)"
             )

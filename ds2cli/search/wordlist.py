@@ -20,17 +20,17 @@ def read_hotwords(path: str, vocab: Vocab, weight: float) -> dict[str, float]:
     different weights of one phrase, and for a file without hotwords.
     """
     weights: dict[str, float] = {}
-    for where, line in _entries(path):
+    for location, line in _entries(path):
         phrase, tab, field = line.partition("\t")
         try:
             nats = float(field) if tab else weight
         except ValueError:
             nats = math.nan
         if not math.isfinite(nats):
-            raise DataError(f"{where}: bad weight: expected a number (nats) after the tab, found {field!r}")
-        phrase = _make_spellable(" ".join(phrase.split()), vocab, where)
+            raise DataError(f"{location}: bad weight: expected a number (nats) after the tab, found {field!r}")
+        phrase = _make_spellable(" ".join(phrase.split()), vocab, location)
         if weights.setdefault(phrase, nats) != nats:
-            raise DataError(f"{where}: {phrase!r} is listed twice: with weight {weights[phrase]:g} and now {nats:g}")
+            raise DataError(f"{location}: {phrase!r} is listed twice: with weight {weights[phrase]:g} and now {nats:g}")
     if not weights:
         raise DataError(f"{path}: the file has no hotwords: expected one phrase per line")
     return weights
@@ -44,12 +44,12 @@ def read_word_list(path: str, vocab: Vocab) -> tuple[list[str], list[str]]:
     """
     words: dict[str, None] = {}
     unspellable = []
-    for where, line in _entries(path):
+    for location, line in _entries(path):
         word = line.strip()
         if len(word.split()) > 1:
-            raise DataError(f"{where}: expected one word per line, found {word!r}")
+            raise DataError(f"{location}: expected one word per line, found {word!r}")
         try:
-            words[_make_spellable(word, vocab, where)] = None
+            words[_make_spellable(word, vocab, location)] = None
         except DataError:
             unspellable.append(word)
     if not words:
@@ -59,10 +59,10 @@ def read_word_list(path: str, vocab: Vocab) -> tuple[list[str], list[str]]:
     return list(words), unspellable
 
 
-def _make_spellable(phrase: str, vocab: Vocab, where: str) -> str:
+def _make_spellable(phrase: str, vocab: Vocab, location: str) -> str:
     """The phrase as it is, or normalized if `vocab` cannot spell it; DataError if it still cannot."""
     if not phrase:
-        raise DataError(f"{where}: a weight without a phrase")
+        raise DataError(f"{location}: a weight without a phrase")
     try:
         vocab.encode(phrase)
         return phrase
@@ -72,9 +72,9 @@ def _make_spellable(phrase: str, vocab: Vocab, where: str) -> str:
         normalized = normalize(phrase)
         vocab.encode(normalized)
     except BadUtterance as e:
-        raise DataError(f"{where}: {phrase!r} cannot be written by this network: {e.detail}") from e
+        raise DataError(f"{location}: {phrase!r} cannot be written by this network: {e.detail}") from e
     if not normalized:
-        raise DataError(f"{where}: {phrase!r} has no words")
+        raise DataError(f"{location}: {phrase!r} has no words")
     return normalized
 
 

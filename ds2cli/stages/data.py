@@ -26,7 +26,7 @@ def find_errors(config: ValidateConfig, path: str) -> Iterator[str | None]:
     needs = [n.strip() for n in config.needs.split(",") if n.strip()]
     folder = manifest.base_folder(path)
     last = ""
-    for where, line in manifest.read_lines(path):
+    for location, line in manifest.read_lines(path):
         try:
             row = manifest.parse(line, needs)
             if "id" in row and row["id"] <= last:
@@ -45,7 +45,7 @@ def find_errors(config: ValidateConfig, path: str) -> Iterator[str | None]:
             if config.files:
                 _check_files(row, folder)
         except BadUtterance as e:
-            yield f"{where}: {e.detail}"
+            yield f"{location}: {e.detail}"
         else:
             yield None
 
@@ -63,13 +63,13 @@ def sort(path: str, ledger: Ledger) -> Iterator[Row]:
     """The rows of `path` sorted by id; malformed rows are dropped, and repeated ids after the first."""
     folder = manifest.base_folder(path)
     rows: dict[str, Row] = {}
-    for where, line in manifest.read_lines(path):
+    for location, line in manifest.read_lines(path):
         try:
             row = manifest.parse(line.removeprefix("\ufeff").rstrip("\r\n") + "\n")
             if row["id"] in rows:
                 raise BadUtterance("duplicate-id", f"id {row['id']!r} appears more than once")
         except BadUtterance as e:
-            ledger.drop(where, e.reason, e.detail)
+            ledger.drop(location, e.reason, e.detail)
             continue
         rows[row["id"]] = manifest.rebase_paths(row, folder)
     yield from (rows[name] for name in sorted(rows))

@@ -109,14 +109,14 @@ def read_sentences(convert: Callable[[str], T], sources: Iterable[str], ledger: 
             for number, line in enumerate(chain([first], f), start=1):
                 if not line.strip():
                     continue
-                where = f"{'<stdin>' if source == '-' else source}:{number}"
+                location = f"{'<stdin>' if source == '-' else source}:{number}"
                 try:
                     clean = normalize(manifest.parse(line, ("text",))["text"] if is_manifest else line)
                     if not clean:
                         raise BadUtterance("no-words", "no words are left after normalization")
                     sentence = convert(clean)
                 except BadUtterance as e:
-                    ledger.drop_error(where, e, bad=e.reason not in EXPECTED_REASONS)
+                    ledger.drop_error(location, e, bad=e.reason not in EXPECTED_REASONS)
                     continue
                 ledger.kept += 1
                 yield sentence

@@ -51,8 +51,8 @@ def refuse_test_row(row: Row) -> Row:
     """Return the row; UsageError if its `part` or `split` is a test set."""
     for name in ("part", "split"):
         if str(row.get(name, "")).startswith("test"):
-            where = f"{row['id']} has {name} {row[name]!r}"
-            raise UsageError(f"--tune: {where}, and the error rate of a test set must stay unseen (tune on dev)")
+            evidence = f"{row['id']} has {name} {row[name]!r}"
+            raise UsageError(f"--tune: {evidence}, and the error rate of a test set must stay unseen (tune on dev)")
     return row
 
 

@@ -155,5 +155,5 @@ def _read_or_describe_error(train_features: TrainFeatures, shard: Shard, epoch: 
         os._exit(1)
     except Exception as e:
         last = traceback.extract_tb(e.__traceback__)[-1]
-        where = f"{Path(last.filename).name}:{last.lineno}"
-        return prefix + " ".join(f"{type(e).__name__}: {e} ({where})".split())
+        location = f"{Path(last.filename).name}:{last.lineno}"
+        return prefix + " ".join(f"{type(e).__name__}: {e} ({location})".split())

@@ -94,11 +94,11 @@ def measure_copy_rate() -> float:
 
 def measure_launch_ms() -> float:
     """Device time per kernel of many almost empty kernels (ms)."""
-    one = torch.zeros(1, device="cuda")
+    scalar = torch.zeros(1, device="cuda")
 
     def launch_many() -> None:
         for _ in range(100):
-            one.add_(1)
+            scalar.add_(1)
 
     return device_times(launch_many, 0.2).best / 100
 

@@ -54,7 +54,7 @@ def test_bad_rows_are_dropped_with_their_reasons(ds2, jsonl, recordings, tmp_pat
     assert done.returncode == 0, done.stderr
     assert [r["id"] for r in jsonl(tmp_path / "out.jsonl")] == [*(r["id"] for r in recordings), "d"]
     drops = {r["id"]: r["reason"] for r in jsonl(tmp_path / "out.jsonl.dropped.jsonl")}
-    where = f"{tmp_path / 'in.jsonl'}:"
+    prefix = f"{tmp_path / 'in.jsonl'}:"
     assert drops == {
         "b1": "truncated-audio",
         "b2": "empty-file",
@@ -66,7 +66,7 @@ def test_bad_rows_are_dropped_with_their_reasons(ds2, jsonl, recordings, tmp_pat
         "b8": "wrong-type",
         "b9": "not-utf8",
         "c0": "carriage-return",
-        f"{where}14": "not-json",
+        f"{prefix}14": "not-json",
         "d": "duplicate-id",
     }
     assert "16 in = 4 kept + 12 dropped" in done.stderr

@@ -32,8 +32,8 @@ def place(tmp_path):
             path = [s for c in heard for s in (VOCAB.symbols.index(c), 0)] or [0]
             p = np.full((len(path), len(VOCAB)), 0.02)
             p[np.arange(len(path)), path] = 0.92
-            where = ark.write(f"u{i}", np.log(p).astype(np.float32))
-            rows.append({"id": f"u{i}", "text": text, "emission": where, "step_s": 0.02})
+            ref = ark.write(f"u{i}", np.log(p).astype(np.float32))
+            rows.append({"id": f"u{i}", "text": text, "emission": ref, "step_s": 0.02})
     manifest.write(str(tmp_path / "dev.jsonl"), rows)
     return tmp_path
 

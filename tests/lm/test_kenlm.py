@@ -66,9 +66,9 @@ def test_a_mapped_file_is_read_only(binary):
             array[0] = 1
 
 
-def patch(path, at, value):
+def patch(path, position, value):
     raw = bytearray(path.read_bytes())
-    raw[at : at + len(value)] = value
+    raw[position : position + len(value)] = value
     path.write_bytes(raw)
 
 

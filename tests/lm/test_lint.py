@@ -25,8 +25,8 @@ def findings(vocab, weights, references=None):
 
 
 def only_finding(vocab, weights, references=None):
-    (one,) = findings(vocab, weights, references)
-    return one
+    (finding,) = findings(vocab, weights, references)
+    return finding
 
 
 def nfd(text):
@@ -39,9 +39,9 @@ def test_no_findings_when_they_fit():
 
 
 def test_upper_case_model():
-    one = only_finding(ENGLISH, {w.upper(): p for w, p in PROSE.items()})
-    assert (one.kind, one.fatal) == ("case", True)
-    assert str(one).startswith(
+    finding = only_finding(ENGLISH, {w.upper(): p for w, p in PROSE.items()})
+    assert (finding.kind, finding.fatal) == ("case", True)
+    assert str(finding).startswith(
         "the case differs: the network cannot write 100.0 % of the model's running words, "
         "such as 'THE', 'AND', 'OF' (it can write 'the') (sed"
     )
@@ -54,42 +54,42 @@ def test_the_suggested_fix_of_an_upper_case_model_works(estimate_lm, tmp_path):
     path = tmp_path / "MODEL.arpa"
     path.write_text("".join(arpa.lines(estimate_lm("THE ROSE\nTHE AIR\n", 2))).replace("<unk>", "<UNK>"))
     lm = NgramLm.load(str(path))
-    (one,) = lint(ENGLISH, lm.words, lm.unigrams())
-    subprocess.run(["bash", "-c", one.fix], cwd=tmp_path, check=True)
+    (finding,) = lint(ENGLISH, lm.words, lm.unigrams())
+    subprocess.run(["bash", "-c", finding.fix], cwd=tmp_path, check=True)
     corrected = NgramLm.load(str(tmp_path / "lower.arpa"))
     assert lint(ENGLISH, corrected.words, corrected.unigrams()) == []
     assert corrected.sentence_log10("the air") == pytest.approx(lm.sentence_log10("THE AIR"))
 
 
 def test_words_in_both_cases_cannot_be_fixed_in_place():
-    one = only_finding(ENGLISH, {**PROSE, "The": 4.0, "And": 1.0})
-    assert one.fatal
-    assert "such as 'The', 'And' (it can write 'the')" in one.message
-    assert one.fix.startswith("ds2 lm TEXT")
+    finding = only_finding(ENGLISH, {**PROSE, "The": 4.0, "And": 1.0})
+    assert finding.fatal
+    assert "such as 'The', 'And' (it can write 'the')" in finding.message
+    assert finding.fix.startswith("ds2 lm TEXT")
     assert not only_finding(ENGLISH, {**PROSE, "The": 0.5}).fatal
 
 
 def test_upper_case_network():
-    one = only_finding(Vocab.from_texts(["THEANDOFROSI '"]), PROSE)
-    assert (one.kind, one.fatal) == ("case", True)
-    assert "(it can write 'THE')" in one.message
+    finding = only_finding(Vocab.from_texts(["THEANDOFROSI '"]), PROSE)
+    assert (finding.kind, finding.fatal) == ("case", True)
+    assert "(it can write 'THE')" in finding.message
 
 
 @pytest.mark.parametrize("composed", [True, False])
 def test_unicode_forms(composed):
     vocab = FRENCH if composed else Vocab((BLANK, *sorted(set(nfd("".join(FRENCH.symbols[1:]))))))
-    one = only_finding(vocab, {nfd(w) if composed else w: p for w, p in PHRASE.items()})
-    assert (one.kind, one.fatal) == ("Unicode form", True)
-    assert "the Unicode form differs: the network cannot write 40.0 %" in one.message
+    finding = only_finding(vocab, {nfd(w) if composed else w: p for w, p in PHRASE.items()})
+    assert (finding.kind, finding.fatal) == ("Unicode form", True)
+    assert "the Unicode form differs: the network cannot write 40.0 %" in finding.message
 
 
 def test_curly_apostrophes():
     weights = {w.replace("'", "’"): p for w, p in PROSE.items()}
-    one = only_finding(ENGLISH, weights)
-    assert (one.kind, one.fatal) == ("apostrophe", False)
-    assert "the apostrophe differs: the network cannot write 3.3 % of the model's running words" in one.message
-    assert "such as 'it’s' (it can write \"it's\")" in one.message
-    assert one.fix.startswith('sed "s/’/\'/g" MODEL.arpa')
+    finding = only_finding(ENGLISH, weights)
+    assert (finding.kind, finding.fatal) == ("apostrophe", False)
+    assert "the apostrophe differs: the network cannot write 3.3 % of the model's running words" in finding.message
+    assert "such as 'it’s' (it can write \"it's\")" in finding.message
+    assert finding.fix.startswith('sed "s/’/\'/g" MODEL.arpa')
     assert only_finding(ENGLISH, {**weights, "it's": 0.1}).fix.startswith("ds2 lm")
     curly = Vocab.from_texts(["abcdefghijklmnopqrstuvwxyz ’"])
     assert '"s/\'/’/g"' in only_finding(curly, PROSE).fix
@@ -103,26 +103,26 @@ def test_two_mismatches_of_one_word_are_separate_findings():
 
 
 def test_another_alphabet():
-    one = only_finding(ENGLISH, {"роза": 1.0, "мир": 2.0})
-    assert (one.kind, one.fatal) == ("other", True)
+    finding = only_finding(ENGLISH, {"роза": 1.0, "мир": 2.0})
+    assert (finding.kind, finding.fatal) == ("other", True)
     assert (
         "the alphabets differ: the network cannot write 100.0 % of the model's running words, such as 'мир', 'роза'"
-        in one.message
+        in finding.message
     )
-    assert "the network has no 'р'" in one.message
+    assert "the network has no 'р'" in finding.message
 
 
 def test_rare_foreign_words_are_ignored():
     assert findings(ENGLISH, {**PROSE, "façade": 0.1}) == []
-    one = only_finding(ENGLISH, {**PROSE, "façade": 1.0})
-    assert not one.fatal
-    assert "the network has no 'ç'" in one.message
+    finding = only_finding(ENGLISH, {**PROSE, "façade": 1.0})
+    assert not finding.fatal
+    assert "the network has no 'ç'" in finding.message
 
 
 def test_words_of_zero_probability_count():
     weights = {"<unk>": -230.0, "<s>": 0.0, "xы": -800.0}
-    (one,) = lint(ENGLISH, list(weights), np.array(list(weights.values())))
-    assert one.fatal
+    (finding,) = lint(ENGLISH, list(weights), np.array(list(weights.values())))
+    assert finding.fatal
 
 
 def test_a_model_without_words():
@@ -130,10 +130,10 @@ def test_a_model_without_words():
 
 
 def test_word_model_for_a_network_without_a_space():
-    one = only_finding(Vocab.from_texts(["theandofrosi'"]), PROSE)
-    assert one.fatal
-    assert "this network cannot write a space: use a character model" in one.message
-    assert one.fix == "ds2 lm TEXT… OUT --unit char"
+    finding = only_finding(Vocab.from_texts(["theandofrosi'"]), PROSE)
+    assert finding.fatal
+    assert "this network cannot write a space: use a character model" in finding.message
+    assert finding.fix == "ds2 lm TEXT… OUT --unit char"
 
 
 def letters(text):
@@ -143,9 +143,9 @@ def letters(text):
 def test_character_models():
     assert findings(ENGLISH, letters("abcdefghijklmnopqrstuvwxyz '")) == []
     assert only_finding(ENGLISH, letters("ABCDEFGHIJKLMNOPQRSTUVWXYZ '")).kind == "case"
-    one = only_finding(ENGLISH, letters("abc"))
-    assert one.fatal
-    assert "the model lacks 25 of the network's 28 symbols, such as '<space>'" in one.message
+    finding = only_finding(ENGLISH, letters("abc"))
+    assert finding.fatal
+    assert "the model lacks 25 of the network's 28 symbols, such as '<space>'" in finding.message
     no_space = only_finding(ENGLISH, letters("abcdefghijklmnopqrstuvwxyz'"))
     assert not no_space.fatal
     assert "lacks 1 of the network's 28 symbols, such as '<space>'" in no_space.message
@@ -170,9 +170,9 @@ def test_token_models():
 def test_character_model_for_a_network_of_bigrams():
     text = "the quick brown fox jumps over the lazy dog while seven wizards mix jugs of vodka by night and play chess"
     vocab = Vocab.from_texts([text], UnitsConfig(kind="bigram"))
-    one = only_finding(vocab, letters(text))
-    assert one.fatal and "the model lacks 33 of the network's 60 symbols" in one.message
-    assert one.fix.startswith("ds2 lm TEXT… OUT --unit token --vocab EXP")
+    finding = only_finding(vocab, letters(text))
+    assert finding.fatal and "the model lacks 33 of the network's 60 symbols" in finding.message
+    assert finding.fix.startswith("ds2 lm TEXT… OUT --unit token --vocab EXP")
     assert findings(vocab, letters(text) | dict.fromkeys(vocab.symbols[2:], 1.0)) == []
     dense = Vocab.from_texts([text.replace(" ", "")], UnitsConfig(kind="bigram"))
     assert only_finding(dense, PROSE).fix == "ds2 lm TEXT… OUT --unit token --vocab EXP"
@@ -185,11 +185,11 @@ def test_word_model_whose_words_are_also_pieces_of_the_network():
 
 
 def test_oov_words_of_the_references():
-    one = only_finding(ENGLISH, PROSE, ["the rose of york", "york and the rose", "of lancaster"])
-    assert (one.kind, one.fatal) == ("unknown", False)
+    finding = only_finding(ENGLISH, PROSE, ["the rose of york", "york and the rose", "of lancaster"])
+    assert (finding.kind, finding.fatal) == ("unknown", False)
     assert (
         "30.0 % of the references' 10 running words are out of vocabulary, such as 'york' (2), 'lancaster' (1)"
-        in one.message
+        in finding.message
     )
     assert only_finding(ENGLISH, PROSE, ["york lancaster the"]).fatal
     assert findings(ENGLISH, PROSE, ["the rose " * 20 + "york"]) == []

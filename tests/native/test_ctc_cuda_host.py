@@ -37,9 +37,9 @@ class Result:
         self.costs, self.verdicts, self.gradients = costs, verdicts, gradients
 
     def assert_same(self, other):
-        for own, others in zip(vars(self).values(), vars(other).values(), strict=True):
-            if own is not None and others is not None:
-                np.testing.assert_array_equal(own, others)
+        for value, other_value in zip(vars(self).values(), vars(other).values(), strict=True):
+            if value is not None and other_value is not None:
+                np.testing.assert_array_equal(value, other_value)
 
 
 class Buffer:
@@ -197,9 +197,9 @@ def test_costs_are_the_same_without_a_gradient(kernels, case):
 def test_the_upstream_gradient_scales_the_gradient(kernels):
     case = cases["draw"]("scaled", [(30, 8), (30, 8), (8, 20), (30, 8)], 20, 29, 1)
     dcosts = np.array([2.0, -0.5, np.nan, 0.0], np.float32)
-    one, scaled = kernels.solve(case), kernels.solve(case, dcosts)
+    unscaled, scaled = kernels.solve(case), kernels.solve(case, dcosts)
     dcosts[2] = 0  # too short: exactly zero, whatever the upstream gradient
-    np.testing.assert_allclose(scaled.gradients, one.gradients * dcosts[:, None], rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(scaled.gradients, unscaled.gradients * dcosts[:, None], rtol=1e-6, atol=1e-7)
     assert (scaled.gradients[:, 2:] == 0).all()
 
 
@@ -265,10 +265,10 @@ def test_an_invalid_shape_is_rejected_with_a_message(kernels, change, message):
 
 def test_a_small_workspace_or_a_missing_array_is_rejected(kernels):
     shape = ctypes.byref(Shape(1, 1, 3, 1, 0, 0, 3, 3))
-    one = ctypes.c_void_p(np.zeros(64).ctypes.data)
+    pointer = ctypes.c_void_p(np.zeros(64).ctypes.data)
     with pytest.raises(RuntimeError, match=r"expected a workspace of \d+ bytes, got 9"):
-        kernels.call("ds2_ctc_cuda_forward", shape, *[one] * 8, ctypes.c_size_t(9), None)
+        kernels.call("ds2_ctc_cuda_forward", shape, *[pointer] * 8, ctypes.c_size_t(9), None)
     with pytest.raises(RuntimeError, match="an array is NULL"):
-        kernels.call("ds2_ctc_cuda_forward", shape, None, *[one] * 7, ctypes.c_size_t(1 << 20), None)
+        kernels.call("ds2_ctc_cuda_forward", shape, None, *[pointer] * 7, ctypes.c_size_t(1 << 20), None)
     with pytest.raises(RuntimeError, match="an array is NULL"):
-        kernels.call("ds2_ctc_cuda_backward", shape, one, one, None, one, None)
+        kernels.call("ds2_ctc_cuda_backward", shape, pointer, pointer, None, pointer, None)

@@ -71,9 +71,9 @@ def forward(lengths, workspace_bytes=None, gates=True, shape=SHAPE, precision=0)
 
 @needs_library
 def test_sizes_follow_the_formula():
-    reserve, few, many = sizes(2, 10, 4, 40, 16)
+    reserve, small, large = sizes(2, 10, 4, 40, 16)
     assert reserve == 2 * 10 * 4 * 4 * 16 * 4
-    assert 2 * 3 * 16 * 16 * 4 <= few < many
+    assert 2 * 3 * 16 * 16 * 4 <= small < large
     assert sizes(2, 10, 4, 40, 16, cell=SIMPLE)[0] == 0
     assert sizes(2, 10, 4, 40, 16, cell=LSTM)[0] == 2 * 10 * 4 * 5 * 16 * 4
 

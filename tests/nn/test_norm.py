@@ -45,26 +45,32 @@ def assert_equal_to_one_process(results, rows):
         strict=True,
     ):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9, msg=lambda m, name=name: f"{name}, {rows}: {m}")
-    for name, each, one in zip(OUTPUTS[4:6], statistics, running, strict=True):
-        for a in each:
-            torch.testing.assert_close(a, one, rtol=1e-9, atol=1e-9, msg=lambda m, name=name: f"{name}, {rows}: {m}")
+    for name, values, expected_value in zip(OUTPUTS[4:6], statistics, running, strict=True):
+        for a in values:
+            torch.testing.assert_close(
+                a, expected_value, rtol=1e-9, atol=1e-9, msg=lambda m, name=name: f"{name}, {rows}: {m}"
+            )
     assert all(int(n) == 1 for n in tracked)
 
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_processes_normalize_as_one_process_with_all_their_rows(distributed_cases, tmp_path, size):
-    rows = {name: (*each, *[4] * (size - 2)) for name, each in ROWS.items()}
-    results = distributed_cases.run_processes(size, {name: ("norms", each) for name, each in rows.items()}, tmp_path)
-    for name, each in rows.items():
-        assert_equal_to_one_process([part[name] for part in results], each)
+    rows = {name: (*values, *[4] * (size - 2)) for name, values in ROWS.items()}
+    results = distributed_cases.run_processes(
+        size, {name: ("norms", values) for name, values in rows.items()}, tmp_path
+    )
+    for name, values in rows.items():
+        assert_equal_to_one_process([part[name] for part in results], values)
 
 
 def test_a_single_process_uses_torchs_norm(distributed_cases):
     assert_equal_to_one_process([distributed_cases.compute_norms(ProcessGroup(), (5, 4))], (5, 4))
     torch.manual_seed(0)
-    own, other = SequenceNorm(3), torch.nn.BatchNorm1d(3)
+    sequence_norm, torch_norm = SequenceNorm(3), torch.nn.BatchNorm1d(3)
     x = torch.randn(8, 3)
-    assert torch.equal(own(x), other(x)) and torch.equal(own.running_var, other.running_var)
+    assert torch.equal(sequence_norm(x), torch_norm(x)) and torch.equal(
+        sequence_norm.running_var, torch_norm.running_var
+    )
 
 
 def test_synchronized_norms_are_those_with_a_group_in_call_order():

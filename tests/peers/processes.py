@@ -40,8 +40,8 @@ def cold(bench: ModuleType, python: str, root: Path) -> None:
         folder = Path(exp)
         Vocab((BLANK, *bench.labels("en")[1:])).save(folder / "tokens.txt")
         with ArkWriter(folder / "en.ark") as ark:
-            where = ark.write("first", log_probs)
-        (folder / "en.jsonl").write_text(json.dumps({"id": "first", "emission": where}) + "\n", "utf-8")
+            ref = ark.write("first", log_probs)
+        (folder / "en.jsonl").write_text(json.dumps({"id": "first", "emission": ref}) + "\n", "utf-8")
         weights = ["--lm", bench.lm_bin("en"), "--alpha", str(bench.ALPHA), "--beta", str(bench.BETA)]
         decode = ["-m", "ds2cli", "decode", exp, str(folder / "en.jsonl"), "-", *weights]
         env = {**os.environ, "PYTHONPATH": str(root), "NUMBA_CACHE_DIR": str(folder / "cache")}

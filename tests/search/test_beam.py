@@ -97,9 +97,9 @@ def test_smallest_alphabets():
 @pytest.mark.parametrize("hotwords", [None, {"a é": 2.0, "é": -1.0}], ids=["", "hot"])
 @pytest.mark.parametrize("gap", [math.inf, 5.0, 0.0])
 def test_step_of_probability_zero_gives_one_text_without_nan(models, kind, hotwords, gap):
-    for where in (0, 4, 9):
+    for step in (0, 4, 9):
         lp = emission(1, 10)
-        lp[where] = -np.inf
+        lp[step] = -np.inf
         search = BeamSearch.build(VOCAB, models[kind], alpha=0.5, beta=1.0, beam=6, beam_gap=gap, hotwords=hotwords)
         (only,) = search(lp, best=6)
         assert only.am == only.score == -math.inf and not math.isnan(only.lm)

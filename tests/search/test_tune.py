@@ -14,9 +14,9 @@ LETTER = Axis("unknown_letter", (0.0, -1.0), maximum=0.0)
 START = Weights(0.8, 1.0, -4.0, -1.0)
 
 
-def quadratic_errors(weights, at=(1.03, 2.4)):
+def quadratic_errors(weights, optimum=(1.03, 2.4)):
     """Errors that grow with the distance from a point off the grid."""
-    return int(1000 * ((weights.alpha - at[0]) ** 2 + 0.05 * (weights.beta - at[1]) ** 2))
+    return int(1000 * ((weights.alpha - optimum[0]) ** 2 + 0.05 * (weights.beta - optimum[1]) ** 2))
 
 
 def make_history(errors, char_errors=lambda w: 0):

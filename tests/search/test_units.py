@@ -244,10 +244,10 @@ def test_clear_emission_is_decoded_aligned_and_scored_consistently(unigrams, uni
 def test_known_word_in_another_spelling_is_an_unknown_word(models):
     search = BeamSearch.build(PAIRS, models["word"], beam=50, unknown=-3.0)
     others = emission_of_path(2, 4, V=5)  # a, b
-    (own, *_), (other, *_) = search(emission_of_path(3, 0, V=5)), search(others)
-    assert own.text == other.text == "ab" and own.labels == (3,) and other.labels == (2, 4)
-    assert other.score == pytest.approx(-3.0, abs=1e-6) and own.score == pytest.approx(0.0, abs=1e-6)
-    assert other.lm == pytest.approx(math.log(10) * models["word"].sentence_log10("qq"), abs=1e-5)
+    (single, *_), (mixed, *_) = search(emission_of_path(3, 0, V=5)), search(others)
+    assert single.text == mixed.text == "ab" and single.labels == (3,) and mixed.labels == (2, 4)
+    assert mixed.score == pytest.approx(-3.0, abs=1e-6) and single.score == pytest.approx(0.0, abs=1e-6)
+    assert mixed.lm == pytest.approx(math.log(10) * models["word"].sentence_log10("qq"), abs=1e-5)
     closed = BeamSearch.build(PAIRS, models["word"], beam=50, unknown=-math.inf)(others, best=50)
     assert len(closed) > 3 and all(h.labels == tuple(PAIRS.encode(h.text)) for h in closed)
 

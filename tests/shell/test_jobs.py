@@ -41,8 +41,8 @@ def emissions(tmp_path, jsonl):
     with ArkWriter(tmp_path / "data" / "arks" / "e.ark") as ark:
         for i in range(20):
             x = rng.normal(size=(12, 5)).astype(np.float32)
-            where = ark.write(f"u{i:02}", x - np.log(np.exp(x).sum(1, keepdims=True)))
-            rows.append({"id": f"u{i:02}", "text": "ä b", "emission": f"arks/{Path(where).name}", "step_s": 0.03})
+            ref = ark.write(f"u{i:02}", x - np.log(np.exp(x).sum(1, keepdims=True)))
+            rows.append({"id": f"u{i:02}", "text": "ä b", "emission": f"arks/{Path(ref).name}", "step_s": 0.03})
     for i in (4, 11, 12):
         rows[i]["emission"] = "arks/missing.ark:5"
     jsonl(tmp_path / "data" / "in.jsonl", rows)

@@ -73,8 +73,8 @@ def rows(tmp_path):
             path = [s for c in text for s in (VOCAB.symbols.index(c), 0)]
             p = rng.dirichlet(np.full(len(VOCAB), 0.5), len(path)) * 0.65
             p[np.arange(len(path)), path] += 0.35
-            where = ark.write(f"u{i:02d}", np.log(p + 1e-6).astype(np.float32))
-            out.append({"id": f"u{i:02d}", "text": text, "emission": where, "step_s": 0.02})
+            ref = ark.write(f"u{i:02d}", np.log(p + 1e-6).astype(np.float32))
+            out.append({"id": f"u{i:02d}", "text": text, "emission": ref, "step_s": 0.02})
     return out
 
 

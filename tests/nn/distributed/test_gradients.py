@@ -111,7 +111,7 @@ def test_a_process_out_of_memory_in_forward_computes_its_share_in_halves(distrib
 
 
 def test_a_process_out_of_memory_in_backward_keeps_the_buckets_already_reduced(distributed_cases, results):
-    whole, _, _ = expected(
+    unsplit, _, _ = expected(
         distributed_cases, [distributed_cases.make_batch(40, 21), distributed_cases.make_batch(33, 12)]
     )[0]
     cut, _, _ = expected(
@@ -121,11 +121,13 @@ def test_a_process_out_of_memory_in_backward_keeps_the_buckets_already_reduced(d
     mixed = {}
     for part in results:
         for name, got in part["out of memory in backward"][0][0].items():
-            mixed[name] = next((n for n, e in (("whole", whole), ("cut", cut)) if torch.allclose(got, e[name])), "none")
+            mixed[name] = next(
+                (n for n, e in (("whole", unsplit), ("cut", cut)) if torch.allclose(got, e[name])), "none"
+            )
     assert mixed["output.weight"] == "whole" and mixed["convs.0.conv.weight"] == "cut"
     assert set(mixed.values()) == {"whole", "cut"}, mixed
     second, _, numbers = results[0]["out of memory in backward"][1]
-    assert_close(second, whole, "the following step")
+    assert_close(second, unsplit, "the following step")
     assert numbers[2] == 0
 
 
