@@ -43,13 +43,13 @@ class Ledger:
 
     @property
     def bad_percent(self) -> float:
-        """Bad utterances in percent of those kept or bad."""
+        """Percentage of bad utterances among those kept or bad."""
         return _percent(self.bad, self.kept + self.bad)
 
     def enforce_max_bad(self, name: str, max_bad: float, kept: int | None = None) -> None:
         """Ds2Error (exit status 1) if more than `max_bad` percent of the utterances are bad.
 
-        name: of the stage, for the message.
+        name: the name of the stage, for the message.
         kept: utterances that the stage has finished, if some are not counted yet [default: self.kept].
         """
         kept = self.kept if kept is None else kept

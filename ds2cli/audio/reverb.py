@@ -11,7 +11,7 @@ from ds2cli.audio.level import mean_square
 Samples = NDArray[np.float32]
 
 BLOCK = 1 << 16
-"""Length of a Fourier transform: the fastest that fits the second-level cache (measured 2^15 … 2^17). It takes half the
+"""Length of a Fourier transform: the fastest that fits the L2 cache (2^15 … 2^17 were timed). It takes half the
 time of scipy.signal.oaconvolve, which takes few long transforms, and saves its import."""
 
 

@@ -15,8 +15,8 @@ from ds2cli.manifest import Row
 def emit(config: EmitConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
     """Compute emissions: run the network of EXP over the features of IN.
 
-    The rows of OUT get `emission` (its place in the archive), `num_steps` and `step_s`. `ds2 decode`, `ds2 align` and
-    tuning read them instead of running the network.
+    The rows of OUT get `emission` (a reference into the archive), `num_steps` and `step_s`. `ds2 decode`, `ds2 align`
+    and tuning read them instead of running the network.
 
     Example: ds2 emit exp/base data/dev.feats.jsonl data/dev.emit.jsonl --dir data/emissions
     """

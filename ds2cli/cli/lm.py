@@ -158,7 +158,7 @@ def info(
 ) -> None:
     """Describe a model; with TEXT, report perplexity and OOV words; with --vocab, check that it fits a network.
 
-    Exit status 1 if that network cannot be decoded with the model.
+    Exit status 1 if the model cannot be used to decode with that network.
 
     Example: ds2 lm info exp/lm.arpa data/dev.jsonl --vocab exp/base
     """

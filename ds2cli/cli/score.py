@@ -37,8 +37,8 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None) -> None:
 
     --why EXP finds the cause of each error by comparing the scores of reference and hypothesis. The causes: `search`
     (the reference scores higher, but the beam search pruned it), `oov` (the word is not in the language model),
-    `lm` (the acoustics favored the reference, the language model overruled them), `acoustic` (the network favored the
-    wrong words), `unspellable` (the network cannot write the word), `unexplained` (no emission or no hypothesis).
+    `lm` (the acoustics favored the reference, but the language model overruled them), `acoustic` (the network favored
+    the wrong words), `unspellable` (the network cannot write the word), `unexplained` (no emission or no hypothesis).
 
     Example: ds2 decode exp/base data/test.jsonl | ds2 score - --worst 5
 
@@ -114,5 +114,6 @@ def _warn_explainer(explainer: Explainer) -> None:
     if explainer.mismatched > MAX_MISMATCHED * explainer.scored:
         ui.warn(
             f"why: {explainer.mismatched} of {explainer.scored} utterances have a pred_score that these settings do "
-            "not reproduce: the causes are valid only with the EXP, language model, weights and word lists of decoding"
+            "not reproduce: the causes are valid only with the EXP, language model, weights and word lists "
+            "used in decoding"
         )

@@ -41,7 +41,7 @@ def train(
         typer.Option(help="Feature statistics, a .cmvn.ark file from ds2 featurize [default: computed from TRAIN]."),
     ] = None,
 ) -> None:
-    """Train a network on TRAIN and write it to the folder EXP. The same command resumes an interrupted training.
+    """Train a network on TRAIN and write it to the folder EXP. The same command resumes interrupted training.
 
     Ctrl-C stops after the current step and writes a checkpoint.
     EXP gets best.safetensors (the network), last.pt (the checkpoint to resume from), config.toml, tokens.txt,
@@ -57,12 +57,12 @@ def train(
     from ds2cli.train.monitor import monitored
 
     _check_paths(exp, train, dev)
-    ledger, is_first = Ledger(), (torchrun_rank() or (0, 1))[0] == 0
+    ledger, is_rank_0 = Ledger(), (torchrun_rank() or (0, 1))[0] == 0
     dev_rows = manifest.read(dev, REQUIRED_FIELDS) if dev else None
     train_rows = manifest.read(train, REQUIRED_FIELDS, ledger)
     job = prepare_job(config, train_rows, dev_rows, exp, saved_features(train), ledger, cmvn)
-    if not is_first:
-        # the first of torchrun's processes prints, writes and decides for all
+    if not is_rank_0:
+        # only rank 0 prints, writes files and handles signals
         with ignoring_signals():
             deque(stage.run(job, exp), 0)
         return
@@ -73,14 +73,14 @@ def train(
         events = stage.run(job, exp, request)
         with open_out(f"{exp}/config.toml") as f:
             made_by = {"ds2cli": __version__, "command": shlex.join(["ds2", *sys.argv[1:]]), "kept": ledger.kept}
-            # EXP/config.toml may be passed back with --config to resume, and must not start over
+            # EXP/config.toml may be passed back with --config to resume, which must not start over
             f.write(to_toml(replace(config, fresh=False), made_by))
         done = show(monitored(events, exp, tensorboard=config.tensorboard), config)
     if request.stop and not done:
-        ui.log("train: interrupted; last.pt is written and the same command resumes from it")
+        ui.log("train: interrupted; last.pt was written and the same command resumes from it")
         raise typer.Exit(INTERRUPTED)
     if not Path(exp, BEST).is_file():
-        raise DataError(f"{exp}/{BEST}: missing, although the training is complete (raise --epochs, or give --fresh)")
+        raise DataError(f"{exp}/{BEST}: missing, although training is complete (raise --epochs, or give --fresh)")
     ui.log(f"train: done, the network is {exp}/{BEST}")
 
 
@@ -90,7 +90,7 @@ def _check_paths(exp: str, *manifests: str | None) -> None:
         raise UsageError("train: EXP is empty: expected a folder (. is the current one)")
     for path in manifests:
         if path and Path(path).resolve().parent == Path(exp).resolve() and Path(path).name in OWN_MANIFESTS:
-            raise UsageError(f"{path}: the training would overwrite this manifest (use another EXP)")
+            raise UsageError(f"{path}: training would overwrite this manifest (use another EXP)")
 
 
 def saved_features(train: str) -> dict[str, Any]:

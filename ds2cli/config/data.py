@@ -40,5 +40,5 @@ class ValidateConfig(Config):
 
     needs: str = setting("id,audio_filepath,duration,text", help="Fields that each row must have, separated by commas.")
     files: bool = setting(True, help="Also check that audio files and archives exist.")
-    normalized: bool = setting(True, help="Also check that texts are normalized as by `ds2 prepare`.")
+    normalized: bool = setting(True, help="Also check that texts are in the normalized form that `ds2 prepare` writes.")
     most: int = setting(20, help="Number of faulty rows to print.", min=1)

@@ -33,12 +33,12 @@ class OptimConfig(Config):
     )
     beta2: float = setting(0.98, help="Decay rate of the average of squared gradients in adamw.", min=0, max=0.99999)
     per: Literal["label", "utterance"] = setting(
-        "label", help="Average the cost of a batch per label or per utterance (the paper's clip of 400: utterance)."
+        "label", help="Average a batch's cost per label or per utterance (use utterance with the paper's clip of 400)."
     )
     clip: float = setting(5.0, help="Maximum norm of the gradient; 0 disables clipping.", min=0)
     ema: float = setting(
         0.0,
-        help="Decay of the exponential moving average of the weights, which is then used; 0 disables it.",
+        help="Evaluate and save an exponential moving average of the weights with this decay; 0 disables it.",
         min=0,
         max=0.99999,
     )

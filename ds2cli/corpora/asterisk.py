@@ -36,7 +36,7 @@ from ds2cli.text.numbers import spell_numbers
 
 OPTIONS = ("part", "lang", "download")
 PARTS = ("train", "dev", "test", "all")
-# the fastest prompt that matches its text has 20; prompts above this limit were recorded with a different text
+# the fastest prompt that matches its text has 20; prompts above this limit are recordings of a different text
 MAX_CHARACTERS_PER_SECOND = 22.0
 
 # packages are unpacked here first, and the folder is never searched: an interrupted download cannot pass for complete
@@ -220,7 +220,7 @@ def _voice_rows(voice: Path, texts: Path, config: PrepareConfig, ledger: Ledger)
 
 def _check_speaking_rate(text: str, recording: Path) -> None:
     """BadUtterance if the text is too long for the recording, and so belongs to another one."""
-    # G.722 has 64 kbit/s; unreadable recordings are dropped later, for that reason
+    # G.722 is 64 kbit/s; unreadable recordings are dropped later, with their own reason
     seconds = recording.stat().st_size / 8000 if recording.suffix == ".g722" else math.inf
     if len(text) > MAX_CHARACTERS_PER_SECOND * seconds:
         raise BadUtterance("unsure-text", f"{len(text)} characters in {seconds:.2f} s: {text[:60]}")

@@ -39,11 +39,11 @@ def prepare(source: str, config: PrepareConfig, ledger: Ledger) -> Iterator[Row]
                 continue
         yield row
     if is_empty:
-        raise DataError(f"{source}: no audio file in this folder, expected .wav, .flac, .mp3, …")
+        raise DataError(f"{source}: no audio files in this folder: expected .wav, .flac, .mp3, …")
 
 
 def id_from_path(path: Path) -> str:
-    """An id made from a path: without its ending, `-` between folders, `_` for white space."""
+    """An id made from a path: without its extension, `-` between folders, `_` for white space."""
     return re.sub(r"\s+", "_", "-".join(part for part in path.with_suffix("").parts if part not in ("/", "..")))
 
 

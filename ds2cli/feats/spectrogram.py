@@ -17,7 +17,7 @@ from ds2cli.config.featurize import SpectrogramConfig
 from ds2cli.errors import BadUtterance
 
 BLOCK = 256
-"""Frames per pass: window, transform and logarithm then stay in the second-level cache (measured 64 … 1024)."""
+"""Frames per pass: window, transform and logarithm then stay in the L2 cache (64 … 1024 were timed)."""
 
 
 def num_frames(num_samples: int, config: SpectrogramConfig) -> int:

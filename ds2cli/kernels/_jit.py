@@ -17,15 +17,15 @@ import numba
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
-OTHERS_KEPT = 4
-"""Cache folders of other sources that are kept: several versions may be in use."""
+MAX_OLD_CACHES = 4
+"""Number of cache folders kept for other versions of the sources: several may be in use."""
 
-# numba fills it from the environment
+# numba reads its settings from environment variables
 _settings: Any = numba.config
 
 
 def cache_folder(sources: Path) -> Path | None:
-    """The cache folder of the kernels in `sources`, created if it does not exist; None where none is writable."""
+    """The cache folder of the kernels in `sources`, created if it does not exist; None if it is not writable."""
     digest = hashlib.sha256(numba.__version__.encode())
     for file in sorted(sources.glob("*.py")):
         digest.update(file.read_bytes())
@@ -35,7 +35,7 @@ def cache_folder(sources: Path) -> Path | None:
         if not folder.is_dir():
             folder.mkdir(parents=True)
             others = [p for p in folder.parent.glob("kernels-*") if p != folder]
-            for old in sorted(others, key=lambda p: p.stat().st_mtime, reverse=True)[OTHERS_KEPT:]:
+            for old in sorted(others, key=lambda p: p.stat().st_mtime, reverse=True)[MAX_OLD_CACHES:]:
                 shutil.rmtree(old, ignore_errors=True)
     except (OSError, RuntimeError):
         # RuntimeError: the user has no home folder

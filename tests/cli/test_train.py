@@ -49,7 +49,7 @@ def test_train_then_emit(ds2, toy, tmp_path, conf, jsonl):
     assert tomllib.loads((exp / "config.toml").read_text())["model"]["rnn_size"] == 16
     (exp / "best.safetensors").rename(exp / "kept.safetensors")
     rerun = ds2(*train)
-    assert rerun.returncode == 3 and "best.safetensors: missing, although the training is complete" in rerun.stderr
+    assert rerun.returncode == 3 and "best.safetensors: missing, although training is complete" in rerun.stderr
     (exp / "kept.safetensors").rename(exp / "best.safetensors")
     emitted = ds2("emit", exp, toy / "dev.jsonl", "-", "--dir", tmp_path / "e")
     assert emitted.returncode == 0, emitted.stderr
@@ -85,7 +85,7 @@ def test_a_signal_stops_all_processes_after_the_step_and_the_same_command_resume
     os.killpg(process.pid, number)
     _, log = process.communicate(timeout=60)
     assert process.returncode == 130, log
-    assert log.splitlines()[-1] == "train: interrupted; last.pt is written and the same command resumes from it"
+    assert log.splitlines()[-1] == "train: interrupted; last.pt was written and the same command resumes from it"
     before = jsonl(exp / "train.jsonl")
     done = ds2(*arguments[:-1], str(before[-1]["epoch"] + 1))
     assert done.returncode == 0, done.stderr
@@ -106,10 +106,10 @@ def test_a_mistake_is_one_error_line(ds2, tmp_path, jsonl, rows, status, message
     assert "Traceback" not in done.stderr
 
 
-def test_a_manifest_is_not_overwritten_by_the_training(ds2, toy, tmp_path):
+def test_training_does_not_overwrite_a_manifest(ds2, toy, tmp_path):
     manifest = tmp_path / "train.jsonl"
     manifest.write_text((toy / "train.jsonl").read_text())
     done = ds2("train", "train.jsonl", ".", cwd=tmp_path)
-    assert done.returncode == 2 and "train.jsonl: the training would overwrite this manifest" in done.stderr
+    assert done.returncode == 2 and "train.jsonl: training would overwrite this manifest" in done.stderr
     assert manifest.read_text() == (toy / "train.jsonl").read_text() and len(list(tmp_path.iterdir())) == 1
     assert ds2("train", manifest, "").returncode == 2

@@ -39,7 +39,7 @@ def test_recordings_without_texts(folder):
 
 
 def test_empty_and_missing_folders(tmp_path):
-    with pytest.raises(DataError, match="no audio file"):
+    with pytest.raises(DataError, match="no audio files in this folder"):
         list(prepare(str(tmp_path), PrepareConfig(), Ledger()))
     with pytest.raises(DataError, match="no such folder"):
         list(prepare(str(tmp_path / "x"), PrepareConfig(), Ledger()))

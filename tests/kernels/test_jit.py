@@ -55,12 +55,12 @@ def test_numba_cache_dir_is_used_and_the_oldest_folders_are_removed(tmp_path, mo
     sources = tmp_path / "sources"
     sources.mkdir()
     folders = []
-    for i in range(_jit.OTHERS_KEPT + 3):
+    for i in range(_jit.MAX_OLD_CACHES + 3):
         (sources / "a.py").write_text(f"x = {i}\n")
         folders.append(_jit.cache_folder(sources))
         os.utime(folders[-1], (i, i))
     assert folders[0].parent == tmp_path / "mine" / "ds2cli"
-    assert [p.exists() for p in folders] == [False, False, *[True] * (_jit.OTHERS_KEPT + 1)]
+    assert [p.exists() for p in folders] == [False, False, *[True] * (_jit.MAX_OLD_CACHES + 1)]
     assert _jit.cache_folder(sources) == folders[-1]
 
 

@@ -115,7 +115,7 @@ def test_signals_to_all_processes_save_or_stop_without_further_output(interrupte
     assert lines[0].startswith("train: the longest batch") and lines[1:] == [
         "train: writing last.pt after this step",
         "train: stopping after this step",
-        "train: interrupted; last.pt is written and the same command resumes from it",
+        "train: interrupted; last.pt was written and the same command resumes from it",
     ]
     stopped = load_checkpoint(exp)["at"]["step"]
     assert stopped > step
@@ -264,7 +264,7 @@ def test_torchrun_starts_and_restarts_the_processes(interrupted_runs, data, pair
     assert run.wait_until(lambda: "epoch 4/" in run.output()), run.output()
     os.kill(run.pid, signal.SIGTERM)
     run.wait()
-    assert run.output().count("train: interrupted; last.pt is written") == 1
+    assert run.output().count("train: interrupted; last.pt was written") == 1
     assert load_checkpoint(data / "torchrun")["at"]["epoch"] >= 3
 
 

@@ -27,17 +27,17 @@ def short_timing(monkeypatch):
 def test_correct_losses_agree():
     comparisons = list(doctor_ctc.compare_losses(CASES, 5, 0, "cpu"))
     losses = ["native", "torch"] if native.available() else ["torch"]
-    assert [(f.logits, f.precision, f.implementation) for f in comparisons] == [
+    assert [(c.logits, c.precision, c.implementation) for c in comparisons] == [
         (kind, precision, loss) for kind in ("random", "peaky") for precision in ("float32", "bfloat16")
         for loss in losses
     ]  # fmt: skip
-    assert all(f.agrees for f in comparisons if f.implementation == "native")
-    assert all(f.cost_error < 1e-6 and f.gradient_error < 5e-3 for f in comparisons)
-    assert all((f.invalid_ok, f.invalid) == (2, 2) for f in comparisons)
+    assert all(c.agrees for c in comparisons if c.implementation == "native")
+    assert all(c.cost_error < 1e-6 and c.gradient_error < 5e-3 for c in comparisons)
+    assert all((c.invalid_ok, c.invalid) == (2, 2) for c in comparisons)
 
 
 def make_wrong_loss(error):
-    """The loss with one kind of error."""
+    """The CTC loss with one error built in."""
 
     def loss(logits, *others, **options):
         costs, verdicts = ctc(logits, *others, **options)
@@ -58,9 +58,9 @@ def make_wrong_loss(error):
 def test_a_wrong_loss_does_not_agree(monkeypatch, error):
     monkeypatch.setattr(doctor_ctc, "ctc", make_wrong_loss(error))
     comparisons = [
-        f for f in doctor_ctc.compare_losses(CASES, 5, 0, "cpu") if f.logits == "random" and f.precision == "float32"
+        c for c in doctor_ctc.compare_losses(CASES, 5, 0, "cpu") if c.logits == "random" and c.precision == "float32"
     ]
-    assert comparisons and not any(f.agrees for f in comparisons)
+    assert comparisons and not any(c.agrees for c in comparisons)
 
 
 def test_symbols_and_stride_come_from_the_experiment_or_the_options(tmp_path):

@@ -6,10 +6,9 @@ import pytest
 import torch
 
 TESTS = Path(__file__).parents[2]
-WHOLE = [[40, 33, 21, 12], [30, 22, 9]]
-"""Lengths of the utterances of two batches, which are divided among the processes."""
-
 PAIRS = [[(40, 21), (33, 12)], [(30, 9), (22,)]]
+"""Two batches divided between two processes: for each batch, the lengths of the utterances of each process."""
+
 EMPTY = [[(40, 21, 33, 12), ()], [(), (30, 22, 9)]]
 LAST_EMPTY = [[(40, 21), (33, 12)], [(30, 22, 9), ()]]
 NO_UTTERANCES = [[(), ()]]
@@ -32,6 +31,7 @@ CASES = {
     "sync, one step": ("steps", ONE_STEP, True, TINY),
     "sync, out of memory": ("steps", PAIRS, True, TINY, (0, 1)),
 }
+"""For each case, the function of `distributed_cases` that computes it, and the arguments of that function."""
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +93,8 @@ def test_with_synchronized_norms_sums_equal_those_of_undivided_batches(distribut
 
 @pytest.mark.parametrize("name", ["no utterances", "sync, no utterances"])
 def test_a_step_without_utterances_gives_zeros(results, name):
-    for part in results:
-        gradients, statistics, numbers = part[name][0]
+    for rank_results in results:
+        gradients, statistics, numbers = rank_results[name][0]
         assert numbers == [0, 0, 0] and not any(g.any() for g in gradients.values())
         assert all(torch.isfinite(v).all() for v in statistics.values())
 
@@ -104,8 +104,8 @@ def test_a_process_out_of_memory_in_forward_computes_its_share_in_halves(distrib
         distributed_cases,
         [distributed_cases.make_batch(40, 21), distributed_cases.make_batch(33), distributed_cases.make_batch(12)],
     )[0]
-    for part in results:
-        got, _, numbers = part["out of memory in forward"][0]
+    for rank_results in results:
+        got, _, numbers = rank_results["out of memory in forward"][0]
         assert_close(got, gradients, "out of memory in forward")
         assert numbers[1:] == [4, 1]
 
@@ -114,26 +114,26 @@ def test_a_process_out_of_memory_in_backward_keeps_the_buckets_already_reduced(d
     unsplit, _, _ = expected(
         distributed_cases, [distributed_cases.make_batch(40, 21), distributed_cases.make_batch(33, 12)]
     )[0]
-    cut, _, _ = expected(
+    halved, _, _ = expected(
         distributed_cases,
         [distributed_cases.make_batch(40, 21), distributed_cases.make_batch(33), distributed_cases.make_batch(12)],
     )[0]
     mixed = {}
-    for part in results:
-        for name, got in part["out of memory in backward"][0][0].items():
+    for rank_results in results:
+        for name, got in rank_results["out of memory in backward"][0][0].items():
             mixed[name] = next(
-                (n for n, e in (("whole", unsplit), ("cut", cut)) if torch.allclose(got, e[name])), "none"
+                (n for n, e in (("unsplit", unsplit), ("halved", halved)) if torch.allclose(got, e[name])), "none"
             )
-    assert mixed["output.weight"] == "whole" and mixed["convs.0.conv.weight"] == "cut"
-    assert set(mixed.values()) == {"whole", "cut"}, mixed
+    assert mixed["output.weight"] == "unsplit" and mixed["convs.0.conv.weight"] == "halved"
+    assert set(mixed.values()) == {"unsplit", "halved"}, mixed
     second, _, numbers = results[0]["out of memory in backward"][1]
     assert_close(second, unsplit, "the following step")
     assert numbers[2] == 0
 
 
 def test_with_synchronized_norms_out_of_memory_is_one_error(results):
-    for part in results:
-        assert part["sync, out of memory"] == (
+    for rank_results in results:
+        assert rank_results["sync, out of memory"] == (
             "train: a batch does not fit in memory (2 utterances, "
-            f"{(80, 66)[part is results[1]]} frames), and --sync-norm cannot split it (use a smaller --batch-s)"
+            f"{(80, 66)[rank_results is results[1]]} frames), and --sync-norm cannot split it (use a smaller --batch-s)"
         )
