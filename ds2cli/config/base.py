@@ -13,7 +13,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from ds2cli.errors import UsageError
 
@@ -41,6 +41,14 @@ def section(config_type: type[Config]) -> Any:
 class Config:
     """Base class of the settings of a stage or section."""
 
+    @classmethod
+    def select(cls, values: Mapping[str, Any]) -> type[Config]:
+        """The config class for these values; a section with a `kind` chooses the class of that kind.
+
+        UsageError for a kind that does not exist.
+        """
+        return cls
+
 
 @dataclass(frozen=True, kw_only=True)
 class StageConfig(Config):
@@ -64,6 +72,7 @@ def build(config_type: type[C], *sources: tuple[str, Mapping[str, Any]]) -> C:
     UsageError for an unknown setting (with the nearest known one), a wrong type, or a value out of bounds.
     """
     values: dict[str, Any] = {}
+    config_type = cast(type[C], config_type.select({n: v for _, mapping in sources for n, v in mapping.items()}))
     hints = get_type_hints(config_type)
     known = {f.name: f for f in fields(config_type)}
     for location, mapping in sources:
