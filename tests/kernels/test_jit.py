@@ -1,3 +1,4 @@
+import ast
 import os
 import subprocess
 import sys
@@ -8,27 +9,40 @@ import pytest
 from ds2cli.kernels import _jit
 from ds2cli.kernels.edit import edit_counts
 
+KERNELS = Path(_jit.__file__).parent
+
 
 @pytest.fixture
 def run_outer(tmp_path):
-    """Runs a package of two kernels, one calling the other, in a new process; returns the words it prints."""
+    """Runs a package in a new process: outer calls middle, middle calls inner, and other is unrelated.
+
+    Returns the words it prints: the result of outer, and the number of cache hits of outer and of the unrelated kernel.
+    """
     package = tmp_path / "toykernels"
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "_jit.py").write_text(Path(_jit.__file__).read_text())
+    head = "from toykernels._jit import kernel\n"
+    (package / "middle.py").write_text(
+        f"{head}from toykernels import (\n    inner,\n)\n"
+        "add = inner.inner\n@kernel\ndef middle(x):\n    return add(x)\n"
+    )
+    (package / "main.py").write_text(
+        "from toykernels.outer import outer\nfrom toykernels.other import other\nother(1)\n"
+        "print(outer(1), *(sum(f.stats.cache_hits.values()) for f in (outer, other)))\n"
+    )
     (package / "outer.py").write_text(
-        "from toykernels._jit import kernel\nfrom toykernels.inner import inner\n"
-        "@kernel\ndef outer(x):\n    return inner(x) * 10\n"
-        "print(outer(1), sum(outer.stats.cache_hits.values()))\n"
+        f"{head}from toykernels.middle import middle\n@kernel\ndef outer(x):\n    return middle(x) * 10\n"
     )
 
-    def run(added, **env):
-        (package / "inner.py").write_text(
-            f"from toykernels._jit import kernel\n@kernel\ndef inner(x):\n    return x + {added}\n"
-        )
+    def run(added, unrelated=0, **env):
+        (package / "inner.py").write_text(f"{head}@kernel\ndef inner(x):\n    return x + {added}\n")
+        other = package / "other.py"
+        if not other.exists() or f"+ {unrelated}\n" not in other.read_text():
+            other.write_text(f"{head}@kernel\ndef other(x):\n    return x + {unrelated}\n")
         env = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1", **env}
         env = {name: value for name, value in env.items() if value}
-        command = [sys.executable, "-m", "toykernels.outer"]
+        command = [sys.executable, "-m", "toykernels.main"]
         done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout.split()
@@ -36,33 +50,56 @@ def run_outer(tmp_path):
     return run
 
 
-def test_change_in_a_called_module_recompiles(run_outer, tmp_path):
+def test_only_a_change_in_a_called_module_recompiles(run_outer, tmp_path):
     env = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "NUMBA_CACHE_DIR": ""}
-    assert run_outer(1, **env) == ["20", "0"]
-    assert run_outer(1, **env) == ["20", "1"]
-    assert run_outer(2, **env) == ["30", "0"]
-    assert len(list((tmp_path / "cache/ds2cli").iterdir())) == 2
+    assert run_outer(1, **env) == ["20", "0", "0"]
+    assert run_outer(1, **env) == ["20", "1", "1"]
+    assert run_outer(2, **env) == ["30", "0", "1"]
+    assert run_outer(2, unrelated=5, **env) == ["30", "1", "0"]
+    folders = sorted(p.name.partition("-")[0] for p in (tmp_path / "cache/ds2cli").iterdir())
+    assert folders == ["inner", "inner", "middle", "middle", "other", "other", "outer", "outer"]
     assert not list(tmp_path.glob("toykernels/__pycache__/*.nb?"))
 
 
 def test_without_a_writable_folder_every_process_compiles(run_outer, tmp_path):
     (tmp_path / "file").touch()
-    assert run_outer(1, NUMBA_CACHE_DIR=str(tmp_path / "file")) == ["20", "0"]
+    assert run_outer(1, NUMBA_CACHE_DIR=str(tmp_path / "file")) == ["20", "0", "0"]
 
 
-def test_numba_cache_dir_is_used_and_the_oldest_folders_are_removed(tmp_path, monkeypatch):
+def test_numba_cache_dir_is_used_and_the_oldest_folders_of_a_module_are_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(_jit.numba.config, "CACHE_DIR", str(tmp_path / "mine"))
-    sources = tmp_path / "sources"
-    sources.mkdir()
+    source = tmp_path / "a.py"
+    kept = tmp_path / "mine/ds2cli/ab-0123456789abcdef"
+    kept.mkdir(parents=True)
+    os.utime(kept, (0, 0))
     folders = []
     for i in range(_jit.MAX_OLD_CACHES + 3):
-        (sources / "a.py").write_text(f"x = {i}\n")
-        folders.append(_jit.cache_folder(sources))
+        source.write_text(f"x = {i}\n")
+        _jit._read.cache_clear()
+        folders.append(_jit.cache_folder(source))
         os.utime(folders[-1], (i, i))
     assert folders[0].parent == tmp_path / "mine" / "ds2cli"
     assert [p.exists() for p in folders] == [False, False, *[True] * (_jit.MAX_OLD_CACHES + 1)]
-    assert _jit.cache_folder(sources) == folders[-1]
+    assert _jit.cache_folder(source) == folders[-1]
+    assert kept.exists()
 
 
-def test_kernels_are_cached_in_the_folder():
-    assert Path(edit_counts.stats.cache_path).parent == _jit._FOLDER
+def test_kernels_are_cached_in_the_folder_of_their_module():
+    assert Path(edit_counts.stats.cache_path).parent == _jit.cache_folder(KERNELS / "edit.py")
+
+
+@pytest.mark.parametrize("file", sorted(KERNELS.glob("*.py")), ids=lambda p: p.stem)
+def test_imports_equal_those_of_the_syntax_tree(file):
+    def expected(path, seen):
+        seen.add(path)
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            modules += [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names = {m.removeprefix("ds2cli.kernels.") for m in modules if m.startswith("ds2cli.kernels.")}
+            if "ds2cli.kernels" in modules:
+                names |= {a.name for a in node.names}
+            for imported in {KERNELS / f"{name}.py" for name in names} - seen:
+                expected(imported, seen)
+        return seen
+
+    assert set(_jit.imported_modules(file)) == expected(file, set())
