@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 import ds2cli.cli
-from ds2cli import __version__, ui
+from ds2cli import __version__, plugins, ui
 from ds2cli.errors import DataError, Ds2Error
 
 PIPELINE = ("prepare", "featurize", "train", "emit", "align", "lm", "decode", "score", "transcribe", "data")
@@ -83,6 +83,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         try:
+            plugins.check_plugins()
             app(prog_name="ds2")
         except SystemExit as e:
             sys.stdout.flush()

@@ -1,38 +1,69 @@
-"""`ds2 prepare CORPUS SRC OUT`."""
+"""`ds2 prepare CORPUS SRC [OUT]`: one subcommand per corpus, with the options that its file declares."""
 
 from __future__ import annotations
 
-import pkgutil
-from typing import Annotated
+import functools
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-import ds2cli.corpora
 from ds2cli import ui
 from ds2cli.cli.lib.filter import write_rows
 from ds2cli.cli.lib.options import Out, with_config
 from ds2cli.config.prepare import PrepareConfig
+from ds2cli.corpora import corpus_names, load_corpus
 from ds2cli.drops import Ledger
 
-CORPORA = ", ".join(sorted(module.name for module in pkgutil.iter_modules(ds2cli.corpora.__path__)))
+
+class CorpusGroup(TyperGroup):
+    """The corpora as subcommands; the module of a corpus is imported when its command is used or listed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of the corpora."""
+        return corpus_names()
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a corpus; UsageError for an unknown one, None while a shell completes a word."""
+        if ctx is not None and ctx.resilient_parsing and cmd_name not in corpus_names():
+            return None
+        return corpus_command(cmd_name)
 
 
-@with_config(PrepareConfig)
-def prepare(
-    config: PrepareConfig,
-    corpus: Annotated[str, typer.Argument(metavar="CORPUS", help=f"One of {CORPORA}.")],
-    src: Annotated[str, typer.Argument(metavar="SRC", help="Corpus folder; for csv, the table.")],
-    out: Out = "-",
-) -> None:
-    """Write a manifest of a corpus: the id, audio file, duration and text of each usable utterance.
+app = typer.Typer(
+    cls=CorpusGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    subcommand_metavar="CORPUS SRC [OUT]",
+    help="Write a manifest of a corpus: the id, audio file, duration and text of each usable utterance.",
+)
 
-    Example: ds2 prepare librispeech LibriSpeech data/train.jsonl --part train-clean-100
-    """
-    from ds2cli.stages import prepare as stage
 
-    stage.load_corpus(corpus, config)
-    if config.download:
-        stage.download(corpus, src, config)
-    ledger = Ledger()
-    rows = ui.progress(stage.run(corpus, src, config, ledger), f"prepare {corpus}")
-    write_rows("prepare", config, out, rows, ledger)
+@app.callback()
+def _group() -> None:
+    """Without a callback, Typer takes an app of no registered commands for an empty one."""
+
+
+@functools.cache
+def corpus_command(name: str) -> Any:
+    """The command `ds2 prepare NAME`, with the help and the options of that corpus."""
+    corpus = load_corpus(name)
+
+    @with_config(corpus.Options)
+    def prepare(
+        config: PrepareConfig,
+        src: Annotated[str, typer.Argument(metavar="SRC", help="Folder or table of the corpus, as described above.")],
+        out: Out = "-",
+    ) -> None:
+        from ds2cli.stages import prepare as stage
+
+        ledger = Ledger()
+        rows = ui.progress(stage.run(name, src, config, ledger), f"prepare {name}")
+        write_rows("prepare", config, out, rows, ledger)
+
+    title, *paragraphs = corpus.__doc__.strip().split("\n\n")
+    # \b keeps the line breaks of a paragraph
+    prepare.__doc__ = "\n\n".join([title, *(p if p.startswith("Example: ") else f"\b\n{p}" for p in paragraphs)])
+    command = typer.Typer(rich_markup_mode=None, add_completion=False)
+    command.command(name, short_help=title)(prepare)
+    return typer.main.get_command(command)

@@ -1,6 +1,30 @@
 """One file per corpus, found by its file name.
 
-`prepare(source, config, ledger)` yields the rows, in any order; `OPTIONS` names the settings it reads, besides those
-that every corpus reads; the optional `download(source, lang)` fetches the corpus. The docstring says what the corpus
-is, where it comes from, its license and layout, and which recordings are dropped and why.
+`Options` is a config dataclass: the settings of every corpus, and those of this one, each of which is an option of
+`ds2 prepare NAME`. `prepare(source, config, ledger)` yields the rows, in any order; `config` is an `Options`. The
+docstring is the help: it says what the corpus is, where it comes from, its license and layout, and which recordings are
+dropped and why.
 """
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Any
+
+from ds2cli import plugins
+from ds2cli.errors import UsageError
+
+__path__.extend(plugins.search_path("corpora"))
+
+
+def corpus_names() -> list[str]:
+    """The names of the known corpora."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def load_corpus(name: str) -> Any:
+    """The module of a corpus, with `Options` and `prepare`; UsageError for an unknown name."""
+    if name not in corpus_names():
+        raise UsageError(f"prepare: unknown corpus {name!r}, expected one of {', '.join(corpus_names())}")
+    return importlib.import_module(f"{__name__}.{name}")

@@ -12,6 +12,8 @@ Texts      A note at the end is removed ("at [@]"), known misspellings are corre
            Spanish list is mostly written without accents; the few it has are removed, so that a word has one spelling.
 Split      bucket = int(sha1(normalized text), 16) % 10; 0 is dev, 1 is test, 2 … 9 are train. Prompts with the same
            text are in the same part.
+
+Example: ds2 prepare asterisk corpus data/train.jsonl --download --lang es --part train
 """
 
 from __future__ import annotations
@@ -24,18 +26,19 @@ import shutil
 import subprocess
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ds2cli.audio.read import AUDIO_SUFFIXES
+from ds2cli.config.base import setting
 from ds2cli.config.prepare import PrepareConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import BadUtterance, DataError, Ds2Error, UsageError
+from ds2cli.errors import BadUtterance, DataError, Ds2Error
 from ds2cli.manifest import Row
 from ds2cli.text.normalize import normalize
 from ds2cli.text.numbers import spell_numbers
 
-OPTIONS = ("part", "lang", "download")
-PARTS = ("train", "dev", "test", "all")
 # the fastest prompt that matches its text has 20; prompts above this limit are recordings of a different text
 MAX_CHARACTERS_PER_SECOND = 22.0
 
@@ -75,10 +78,19 @@ MISSPELLINGS = {
 }
 
 
-def prepare(source: str, config: PrepareConfig, ledger: Ledger) -> Iterator[Row]:
+@dataclass(frozen=True, kw_only=True)
+class Options(PrepareConfig):
+    """Settings of Asterisk's prompts."""
+
+    part: Literal["all", "train", "dev", "test"] = setting("all", help="Part of the prompts.")
+    lang: str = setting("en", help="Language of the prompts: en, es, fr, it or ru.")
+    download: bool = setting(False, help="Download the Debian packages into SRC first, unless they are there.")
+
+
+def prepare(source: str, config: Options, ledger: Ledger) -> Iterator[Row]:
     """Yield the rows of one part (or all) of one language."""
-    if config.part not in PARTS:
-        raise UsageError(f"--part {config.part}: expected one of {', '.join(PARTS)}")
+    if config.download:
+        download(source, config.lang)
     texts, voices = find_files(Path(source), config.lang)
     for voice in voices:
         yield from _voice_rows(voice, texts, config, ledger)
@@ -181,7 +193,7 @@ def _run(folder: Path, *command: str) -> None:
         raise Ds2Error(f"asterisk: {command[0]} failed: {errors[0] if errors else 'no message'} ({alternative})")
 
 
-def _voice_rows(voice: Path, texts: Path, config: PrepareConfig, ledger: Ledger) -> Iterator[Row]:
+def _voice_rows(voice: Path, texts: Path, config: Options, ledger: Ledger) -> Iterator[Row]:
     recordings: dict[str, Path] = {}
     for path in sorted(voice.rglob("*")):
         if path.suffix in AUDIO_SUFFIXES:

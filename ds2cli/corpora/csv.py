@@ -7,6 +7,8 @@ Layout     The first line decides the format: `{` starts JSON Lines, otherwise a
            column of a table without a header, from 0. Audio paths start from the folder of the table or a folder in it
            such as clips/ or wavs/, with or without the ending of the file.
 Dropped    Lines with a wrong number of columns, bad JSON, text that is not UTF-8, or no audio path or text.
+
+Example: ds2 prepare csv clips.tsv data/all.jsonl --audio-column path --text-column sentence
 """
 
 from __future__ import annotations
@@ -16,19 +18,19 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 from ds2cli import io, manifest
 from ds2cli.audio.read import AUDIO_SUFFIXES
-from ds2cli.config.prepare import PrepareConfig
+from ds2cli.config.base import setting
+from ds2cli.config.prepare import PrepareConfig, TranscriptOptions
 from ds2cli.corpora.folder import id_from_path
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError, UsageError
 from ds2cli.manifest import Row
-
-OPTIONS = ("lang", "text", "numbers", "audio_column", "text_column", "id_column", "speaker_column", "audio_dir")
 
 USUAL_COLUMNS = {
     "audio": ("audio_filepath", "path", "audio", "audio_path", "wav_filename", "file_name", "filename", "file", "wav"),
@@ -42,7 +44,20 @@ AUDIO_DIRS = (".", "clips", "wavs", "wav", "audio", "..")
 Cells = dict[str, Any]
 
 
-def prepare(source: str, config: PrepareConfig, ledger: Ledger) -> Iterator[Row]:
+@dataclass(frozen=True, kw_only=True)
+class Options(TranscriptOptions, PrepareConfig):
+    """Settings of a table of recordings."""
+
+    audio_column: str | None = setting(None, help="Column of the audio path [default: path, audio_filepath, …].")
+    text_column: str | None = setting(None, help="Column of the text [default: sentence, text, transcript, …].")
+    id_column: str | None = setting(None, help="Column of the id [default: id, or made from the audio path].")
+    speaker_column: str | None = setting(None, help="Column of the speaker [default: speaker, speaker_id, …].")
+    audio_dir: str | None = setting(
+        None, help="Folder that audio paths are relative to [default: found near SRC, such as clips/ or wavs/]."
+    )
+
+
+def prepare(source: str, config: Options, ledger: Ledger) -> Iterator[Row]:
     """Yield a row for each line of the table."""
     finder = _AudioFinder(source, config.audio_dir)
     with io.open_in(source) as f:
@@ -84,7 +99,7 @@ class _AudioFinder:
         return self.folders[0] / name
 
 
-def _named_columns(config: PrepareConfig) -> dict[str, str | None]:
+def _named_columns(config: Options) -> dict[str, str | None]:
     return {kind: getattr(config, f"{kind}_column") for kind in USUAL_COLUMNS}
 
 
@@ -99,7 +114,7 @@ def _read_json_lines(lines: Iterable[str]) -> Iterator[tuple[int, Cells | BadUtt
 
 
 def _read_table(
-    first: str, lines: Iterable[str], config: PrepareConfig, source: str
+    first: str, lines: Iterable[str], config: Options, source: str
 ) -> tuple[Iterator[tuple[int, Cells | BadUtterance]], dict[str, str | None]]:
     delimiter = next((d for d in "\t|" if d in first), ",")
     # tabs and bars cannot be part of a text, so tables that use them do not quote, and quotes belong to the text
@@ -162,7 +177,7 @@ def _seconds(cells: Cells, name: str) -> float:
 
 
 def _make_row(
-    cells: Cells | BadUtterance, columns: dict[str, str | None], finder: _AudioFinder, config: PrepareConfig
+    cells: Cells | BadUtterance, columns: dict[str, str | None], finder: _AudioFinder, config: Options
 ) -> Row:
     if isinstance(cells, BadUtterance):
         raise cells

@@ -5,24 +5,30 @@ Source     SRC is the folder; subfolders are searched too.
 Layout     `2024/call 7.wav` has its text in `2024/call 7.txt` and gets the id 2024-call_7, from its path in SRC.
            `--no-text` takes recordings without texts, for decoding.
 Dropped    Recordings without a text, and texts that are not UTF-8.
+
+Example: ds2 prepare folder recordings/ data/all.jsonl --numbers spell
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from ds2cli.audio.read import find_audio
-from ds2cli.config.prepare import PrepareConfig
+from ds2cli.config.prepare import PrepareConfig, TranscriptOptions
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError
 from ds2cli.manifest import Row
 
-OPTIONS = ("lang", "text", "numbers")
+
+@dataclass(frozen=True, kw_only=True)
+class Options(TranscriptOptions, PrepareConfig):
+    """Settings of a folder of recordings."""
 
 
-def prepare(source: str, config: PrepareConfig, ledger: Ledger) -> Iterator[Row]:
+def prepare(source: str, config: Options, ledger: Ledger) -> Iterator[Row]:
     """Yield a row for each recording."""
     folder = Path(source)
     if not folder.is_dir():

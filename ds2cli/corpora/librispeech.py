@@ -5,23 +5,32 @@ Source     OpenSLR 12; SRC is the folder "LibriSpeech" that its archives unpack 
 Layout     SUBSET/SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac; the SPEAKER-CHAPTER.trans.txt in the same folder has
            lines `SPEAKER-CHAPTER-UTTERANCE TEXT`. --part selects subsets, such as train-clean-100,train-clean-360.
 Dropped    Texts without a recording and recordings without a text.
+
+Example: ds2 prepare librispeech LibriSpeech data/train.jsonl --part train-clean-100
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from ds2cli import io
-from ds2cli.config.prepare import PrepareConfig
+from ds2cli.config.base import setting
+from ds2cli.config.prepare import NumbersOption, PrepareConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.manifest import Row
 
-OPTIONS = ("part", "numbers")
+
+@dataclass(frozen=True, kw_only=True)
+class Options(NumbersOption, PrepareConfig):
+    """Settings of LibriSpeech."""
+
+    part: str = setting("all", help="Subsets, such as train-clean-100,dev-clean; all takes those in SRC.")
 
 
-def prepare(source: str, config: PrepareConfig, ledger: Ledger) -> Iterator[Row]:
+def prepare(source: str, config: Options, ledger: Ledger) -> Iterator[Row]:
     """Yield the rows of the subsets in --part, or of all."""
     lists = sorted(Path(source).rglob("*.trans.txt"))
     if not lists:

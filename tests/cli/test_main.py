@@ -26,7 +26,8 @@ def leaf_commands(name=(), command=None):
     command = command or typer.main.get_command(app)
     if not hasattr(command, "commands"):
         return [(name, command)]
-    return [leaf for child, sub in command.commands.items() for leaf in leaf_commands((*name, child), sub)]
+    children = [(child, command.get_command(None, child)) for child in command.list_commands(None)]
+    return [leaf for child, sub in children for leaf in leaf_commands((*name, child), sub)]
 
 
 WITH_CONFIG = [(name, c) for name, c in leaf_commands() if any(p.name == "print_config" for p in c.params)]

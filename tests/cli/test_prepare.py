@@ -1,3 +1,8 @@
+import re
+import subprocess
+import sys
+import tomllib
+
 import numpy as np
 import pytest
 import soundfile
@@ -58,11 +63,13 @@ def test_too_many_bad_files_are_refused(ds2, bad_files, tmp_path):
     [
         (["libri", "x"], 2, "unknown corpus 'libri'"),
         (["folder", "/nowhere"], 3, "no such folder"),
-        (["folder", "x", "--download"], 2, "--download does not apply to this corpus"),
+        (["librispeech", "x", "--lang", "en"], 2, "No such option: --lang"),
+        (["folder", "x", "--set", "part=all"], 2, "unknown setting 'part'"),
+        (["asterisk", "x", "--part", "training"], 2, "expected one of all, train, dev, test, got 'training'"),
         (["folder", "x", "--check", "no"], 2, "decode, header"),
     ],
 )
-def test_mistakes_are_reported_in_one_line(ds2, words, code, message):
+def test_mistakes_are_usage_or_data_errors(ds2, words, code, message):
     done = ds2("prepare", *words)
     assert done.returncode == code
     assert message in done.stderr
@@ -84,3 +91,48 @@ def test_asterisk_in_the_layout_of_the_tarball(ds2, jsonl, shared_data, tmp_path
         counts[part] = len(jsonl(tmp_path / f"{part}.jsonl"))
     assert counts["all"] == len(lines)
     assert counts["all"] > counts["train"] > counts["all"] / 2
+
+
+def test_help_lists_the_corpora_with_their_titles(ds2):
+    done = ds2("prepare", "--help")
+    assert done.returncode == 0
+    listed = dict(re.findall(r"^  ([a-z]+)  +(.*)$", done.stdout.split("Commands:")[1], re.MULTILINE))
+    assert listed.keys() == {"asterisk", "csv", "folder", "librispeech"}
+    assert listed["librispeech"].startswith("LibriSpeech: about 1,000 hours of read English audiobooks")
+
+
+def test_help_of_a_corpus_is_its_docstring_and_its_options(ds2):
+    text = ds2("prepare", "librispeech", "--help").stdout
+    assert "\n  Source     OpenSLR 12;" in text
+    assert "--part" in text and "--numbers" in text
+    assert "--lang" not in text and "--audio-column" not in text
+
+
+def test_an_unknown_corpus_is_one_line(ds2):
+    done = ds2("prepare", "libri", "x")
+    assert done.stderr == ("ds2: prepare: unknown corpus 'libri', expected one of asterisk, csv, folder, librispeech\n")
+
+
+def test_only_the_corpus_in_use_is_imported():
+    code = (
+        "import sys; from ds2cli.cli.main import app;"
+        "app(['prepare', 'folder', '--print-config'], standalone_mode=False);"
+        "print(sorted(m for m in sys.modules if m.startswith('ds2cli.corpora.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "['ds2cli.corpora.folder']"
+
+
+def test_settings_of_an_output_are_read_back(ds2, bad_files, tmp_path):
+    """--config of a saved file, then --set, then options; the dropped utterances go to the file of --dropped."""
+    first = ds2("prepare", "folder", bad_files, tmp_path / "a.jsonl", "--no-text", "--max-bad", 50, "--lang", "es")
+    assert first.returncode == 0, first.stderr
+    done = ds2(
+        *("prepare", "folder", bad_files, tmp_path / "b.jsonl", "--config", tmp_path / "a.jsonl.config.toml"),
+        *("--set", "nj=2", "--dropped", tmp_path / "d.jsonl"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "b.jsonl").read_text() == (tmp_path / "a.jsonl").read_text()
+    assert (tmp_path / "d.jsonl").read_text() == (tmp_path / "a.jsonl.dropped.jsonl").read_text()
+    settings = tomllib.loads((tmp_path / "b.jsonl.config.toml").read_text())
+    assert (settings["nj"], settings["lang"], settings["text"], settings["max_bad"]) == (2, "es", False, 50)

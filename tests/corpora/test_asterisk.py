@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from ds2cli.config.prepare import PrepareConfig
-from ds2cli.corpora.asterisk import assign_part, download, find_files, prepare, spoken_text
+from ds2cli.config.base import build
+from ds2cli.corpora.asterisk import Options, assign_part, download, find_files, prepare, spoken_text
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError, Ds2Error, UsageError
 from ds2cli.stages import prepare as stage
@@ -41,7 +41,7 @@ def tree(tmp_path, shared_data):
 
 def test_rows_and_drops(tree):
     ledger = Ledger()
-    rows = list(stage.run("asterisk", str(tree), PrepareConfig(), ledger))
+    rows = list(stage.run("asterisk", str(tree), Options(), ledger))
     assert [(r["id"], r["text"]) for r in rows] == [
         ("en_US_f_Allison-agent-pass", "please enter your password followed by the pound key"),
         ("en_US_f_Allison-digits-1", "one"),
@@ -67,18 +67,18 @@ def test_the_layout_of_the_upstream_tarball(tree, tmp_path_factory):
     flat = tmp_path_factory.mktemp("flat") / "sounds"
     shutil.copytree(tree / "usr/share/asterisk/sounds/en_US_f_Allison", flat)
     (flat / "core-sounds-en.txt").write_text("\ufeff" + LIST, "utf-8")
-    rows = list(prepare(str(flat.parent), PrepareConfig(), Ledger()))
+    rows = list(prepare(str(flat.parent), Options(), Ledger()))
     assert len(rows) == 5
     assert rows[0]["id"] == "asterisk-en-agent-pass"
 
 
 def test_parts_are_disjoint_and_complete(tree):
     def ids(part):
-        return [r["id"] for r in prepare(str(tree), PrepareConfig(part=part), Ledger())]
+        return [r["id"] for r in prepare(str(tree), Options(part=part), Ledger())]
 
     assert sorted(ids("train") + ids("dev") + ids("test")) == sorted(ids("all"))
-    with pytest.raises(UsageError, match="--part training: expected one of train, dev, test, all"):
-        ids("training")
+    with pytest.raises(UsageError, match="part: expected one of all, train, dev, test, got 'training'"):
+        build(Options, ("command line", {"part": "training"}))
 
 
 def test_the_split_never_changes():
@@ -134,7 +134,7 @@ def test_a_text_too_long_for_its_recording(tree):
     texts = next(tree.rglob("*.txt.gz"))
     texts.write_bytes(gzip.compress(f"agent-pass: {'many words ' * 20}\n".encode()))
     ledger = Ledger()
-    assert not list(prepare(str(tree), PrepareConfig(), ledger))
+    assert not list(prepare(str(tree), Options(), ledger))
     assert ledger.reasons["unsure-text"] == 1
 
 
@@ -151,12 +151,15 @@ def test_missing_files_name_the_fix(tmp_path, tree):
 def test_download_skips_existing_files(tree, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     download(str(tree), "en")
+    assert len(list(prepare(str(tree), Options(download=True), Ledger()))) == 5
 
 
 def test_download_without_apt_names_the_alternative(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Ds2Error, match=r"apt-get not found.*pass it as SRC"):
         download(str(tmp_path / "new"), "en")
+    with pytest.raises(Ds2Error, match="apt-get not found"):
+        list(prepare(str(tmp_path / "new"), Options(download=True), Ledger()))
 
 
 def test_download_runs_apt_and_unpacks(tmp_path, tree, monkeypatch):

@@ -3,8 +3,7 @@ import json
 
 import pytest
 
-from ds2cli.config.prepare import PrepareConfig
-from ds2cli.corpora.csv import prepare
+from ds2cli.corpora.csv import Options, prepare
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.stages import prepare as stage
@@ -12,7 +11,7 @@ from ds2cli.stages import prepare as stage
 
 def rows_of(path, **settings):
     ledger = Ledger()
-    return list(prepare(str(path), PrepareConfig(**settings), ledger)), ledger
+    return list(prepare(str(path), Options(**settings), ledger)), ledger
 
 
 def reasons(ledger):
@@ -29,7 +28,7 @@ def reasons(ledger):
 )
 def test_known_tables_need_no_options(shared_data, table, count, first, text):
     ledger = Ledger()
-    rows = list(stage.run("csv", str(shared_data / table), PrepareConfig(), ledger))
+    rows = list(stage.run("csv", str(shared_data / table), Options(), ledger))
     assert len(rows) == count
     assert not ledger.rows
     assert rows[0]["id"] == first

@@ -2,8 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ds2cli.config.prepare import PrepareConfig
-from ds2cli.corpora.folder import id_from_path, prepare
+from ds2cli.corpora.folder import Options, id_from_path, prepare
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
 
@@ -20,7 +19,7 @@ def folder(tmp_path):
 
 def test_texts_are_read_from_files_of_the_same_name(folder):
     ledger = Ledger()
-    rows = list(prepare(str(folder), PrepareConfig(lang="de"), ledger))
+    rows = list(prepare(str(folder), Options(lang="de"), ledger))
     assert rows == [
         {
             "id": "2024-call_7",
@@ -33,16 +32,16 @@ def test_texts_are_read_from_files_of_the_same_name(folder):
 
 
 def test_recordings_without_texts(folder):
-    rows = list(prepare(str(folder), PrepareConfig(text=False), Ledger()))
+    rows = list(prepare(str(folder), Options(text=False), Ledger()))
     assert [r["id"] for r in rows] == ["2024-b", "2024-call_7", "a"]
     assert all("text" not in r for r in rows)
 
 
 def test_empty_and_missing_folders(tmp_path):
     with pytest.raises(DataError, match="no audio files in this folder"):
-        list(prepare(str(tmp_path), PrepareConfig(), Ledger()))
+        list(prepare(str(tmp_path), Options(), Ledger()))
     with pytest.raises(DataError, match="no such folder"):
-        list(prepare(str(tmp_path / "x"), PrepareConfig(), Ledger()))
+        list(prepare(str(tmp_path / "x"), Options(), Ledger()))
 
 
 def test_id_from_path():

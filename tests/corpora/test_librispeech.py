@@ -2,8 +2,7 @@ import shutil
 
 import pytest
 
-from ds2cli.config.prepare import PrepareConfig
-from ds2cli.corpora.librispeech import prepare
+from ds2cli.corpora.librispeech import Options, prepare
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.stages import prepare as stage
@@ -11,7 +10,7 @@ from ds2cli.stages import prepare as stage
 
 def test_the_published_layout(shared_data):
     ledger = Ledger()
-    config = PrepareConfig(part="dev-clean,test-clean")
+    config = Options(part="dev-clean,test-clean")
     rows = list(stage.run("librispeech", str(shared_data / "LibriSpeech"), config, ledger))
     assert len(rows) == 11
     assert not ledger.rows
@@ -22,7 +21,7 @@ def test_the_published_layout(shared_data):
 
 
 def test_a_single_subset_folder(shared_data):
-    assert len(list(prepare(str(shared_data / "LibriSpeech/dev-clean"), PrepareConfig(), Ledger()))) == 7
+    assert len(list(prepare(str(shared_data / "LibriSpeech/dev-clean"), Options(), Ledger()))) == 7
 
 
 def test_unmatched_texts_and_recordings_are_dropped(shared_data, tmp_path):
@@ -33,13 +32,13 @@ def test_unmatched_texts_and_recordings_are_dropped(shared_data, tmp_path):
     (copy / f"{names[0]}.flac").unlink()
     shutil.copy(copy / f"{names[1]}.flac", copy / "9-9-0009.flac")
     ledger = Ledger()
-    rows = list(prepare(str(tmp_path), PrepareConfig(), ledger))
+    rows = list(prepare(str(tmp_path), Options(), ledger))
     assert [r["id"] for r in rows] == names[1:]
     assert {r["id"]: r["reason"] for r in ledger.rows} == {names[0]: "missing-audio", "9-9-0009": "no-text"}
 
 
 def test_wrong_folders_and_parts(shared_data, tmp_path):
     with pytest.raises(DataError, match=r"trans.txt"):
-        list(prepare(str(tmp_path), PrepareConfig(), Ledger()))
+        list(prepare(str(tmp_path), Options(), Ledger()))
     with pytest.raises(UsageError, match=r"--part dev-dirty: not in .*, which has dev-clean"):
-        list(prepare(str(shared_data / "LibriSpeech"), PrepareConfig(part="dev-dirty"), Ledger()))
+        list(prepare(str(shared_data / "LibriSpeech"), Options(part="dev-dirty"), Ledger()))

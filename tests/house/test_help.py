@@ -13,7 +13,8 @@ from ds2cli.cli.main import app
 def leaf_commands(command, name="ds2"):
     if not hasattr(command, "commands"):
         return [(name, command)]
-    return [leaf for child, sub in command.commands.items() for leaf in leaf_commands(sub, f"{name} {child}")]
+    children = [(child, command.get_command(None, child)) for child in command.list_commands(None)]
+    return [leaf for child, sub in children for leaf in leaf_commands(sub, f"{name} {child}")]
 
 
 def setting_helps(config_type, path=""):
@@ -21,7 +22,7 @@ def setting_helps(config_type, path=""):
     hints = get_type_hints(config_type)
     for f in fields(config_type):
         if is_dataclass(hints[f.name]):
-            yield from setting_helps(hints[f.name], f"{path}{f.name}.")
+            yield from setting_helps(hints[f.name].select({}), f"{path}{f.name}.")
         else:
             yield f"{path}{f.name}", f.metadata["help"]
 

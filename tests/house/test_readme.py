@@ -35,7 +35,7 @@ def test_command_reference_has_every_setting():
     def commands(command):
         if not hasattr(command, "commands"):
             return [command]
-        return [c for child in command.commands.values() for c in commands(child)]
+        return [c for name in command.list_commands(None) for c in commands(command.get_command(None, name))]
 
     text = command_reference()
     types = {getattr(c.callback, "config_type", None) for c in commands(typer.main.get_command(app))} - {None}

@@ -1,11 +1,18 @@
+import types
+from dataclasses import fields
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
 
+from ds2cli.config.base import build
 from ds2cli.config.prepare import PrepareConfig
+from ds2cli.corpora import corpus_names, load_corpus
+from ds2cli.corpora import folder as folder_corpus
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
-from ds2cli.stages.prepare import corpus_names, download, load_corpus, run
+from ds2cli.stages.prepare import run
 
 
 @pytest.fixture
@@ -25,7 +32,7 @@ def folder(tmp_path):
 
 def prepared(folder, **settings):
     ledger = Ledger()
-    rows = list(run("folder", str(folder[0]), PrepareConfig(**settings), ledger))
+    rows = list(run("folder", str(folder[0]), folder_corpus.Options(**settings), ledger))
     return rows, {r["id"]: r["reason"] for r in ledger.rows}
 
 
@@ -60,7 +67,7 @@ def test_bad_texts_are_dropped_by_reason(folder):
     }
     assert {r["id"]: r["text"] for r in rows}["crlf"] == "one two"
     ledger = Ledger()
-    list(run("folder", str(folder[0]), PrepareConfig(), ledger))
+    list(run("folder", str(folder[0]), folder_corpus.Options(), ledger))
     assert next(r["detail"] for r in ledger.rows if r["id"] == "digits").endswith(", or try --numbers spell")
     rows, drops = prepared(folder, numbers="spell")
     assert {r["id"]: r["text"] for r in rows}["digits"] == "call nine hundred and eleven"
@@ -77,21 +84,61 @@ def test_duplicate_ids_are_dropped(folder):
     assert drops == {"c-a": "duplicate-id"}
 
 
-def test_unknown_corpora_and_options():
+def test_a_corpus_without_settings_of_its_own(folder, monkeypatch):
+    """Each recording needs a text; digits drop the utterance, and no option is recommended that does not exist."""
+    folder[1]("digits", "call 911", seconds=3)
+    folder[1]("empty", " ,\n")
+    corpus = types.SimpleNamespace(
+        prepare=lambda source, config, ledger: [
+            {"id": p.stem, "audio_filepath": str(p), "text": p.with_suffix(".txt").read_text()}
+            for p in Path(source).glob("*.wav")
+        ]
+    )
+    monkeypatch.setattr("ds2cli.stages.prepare.load_corpus", lambda name: corpus)
+    ledger = Ledger()
+    rows = list(run("bare", str(folder[0]), PrepareConfig(), ledger))
+    assert [(r["id"], r["text"]) for r in rows] == [("a", "fünf"), ("b", "hello world")]
+    assert {r["id"]: r["reason"] for r in ledger.rows} == {"digits": "digits", "empty": "no-text"}
+    assert not any("--numbers" in r["detail"] for r in ledger.rows)
+
+
+def test_numbers_are_spelled_in_the_language_of_the_row(folder):
+    folder[1]("digits", "7", seconds=3)
+    rows, _ = prepared(folder, numbers="spell", lang="fr")
+    assert {r["id"]: r["text"] for r in rows}["digits"] == "sept"
+
+
+def test_unknown_corpora():
     assert {"asterisk", "librispeech", "folder", "csv"} <= set(corpus_names())
     with pytest.raises(UsageError, match=r"unknown corpus 'libri', expected one of asterisk, csv"):
-        load_corpus("libri", PrepareConfig())
-    with pytest.raises(UsageError, match="folder: --download does not apply to this corpus"):
-        download("folder", "x", PrepareConfig(download=True))
-    with pytest.raises(UsageError, match="librispeech: --audio-column does not apply to this corpus"):
-        load_corpus("librispeech", PrepareConfig(audio_column="a", part="dev-clean"))
-    with pytest.raises(UsageError, match="asterisk: --numbers does not apply to this corpus"):
-        load_corpus("asterisk", PrepareConfig(numbers="spell"))
-    assert load_corpus("csv", PrepareConfig(numbers="spell"))
+        load_corpus("libri")
+    with pytest.raises(UsageError, match="unknown corpus 'libri'"):
+        list(run("libri", "x", PrepareConfig(), Ledger()))
+
+
+@pytest.mark.parametrize(
+    "name, own",
+    [
+        ("asterisk", {"part", "lang", "download"}),
+        ("librispeech", {"part", "numbers"}),
+        ("folder", {"lang", "text", "numbers"}),
+        (
+            "csv",
+            {"lang", "text", "numbers", "audio_column", "text_column", "id_column", "speaker_column", "audio_dir"},
+        ),
+    ],
+)
+def test_settings_of_each_corpus(name, own):
+    """A setting that a corpus does not read is not one of its options."""
+    options = load_corpus(name).Options
+    assert {f.name for f in fields(options)} - {f.name for f in fields(PrepareConfig)} == own
+    with pytest.raises(UsageError, match="unknown setting 'colour'"):
+        build(options, ("c.toml", {"colour": 1}))
 
 
 def test_every_corpus_is_documented():
     for name in corpus_names():
-        module = load_corpus(name, PrepareConfig())
+        module = load_corpus(name)
         assert callable(module.prepare)
+        assert issubclass(module.Options, PrepareConfig)
         assert len(module.__doc__) > 100

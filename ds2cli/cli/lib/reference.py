@@ -42,11 +42,14 @@ def _command_lines(name: str, command: Any, documented: dict[type[Config], str])
     """A command, or the commands of a group; `documented` collects which command a config has been described at."""
     if hasattr(command, "commands"):
         for child in command.list_commands(None):
-            yield from _command_lines(f"{name} {child}", command.commands[child], documented)
+            yield from _command_lines(f"{name} {child}", command.get_command(None, child), documented)
         return
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     yield from (f"### `{' '.join([name, *map(_argument_text, arguments)])}`", "")
-    for paragraph in (command.help or "").replace("\b", "").split("\n\n"):
+    for paragraph in (command.help or "").split("\n\n"):
+        if paragraph.startswith("\b\n"):
+            yield from (*(f"    {line}" for line in paragraph.splitlines()[1:]), "")
+            continue
         text = " ".join(paragraph.split())
         yield from (f"    {text.removeprefix('Example: ')}" if text.startswith("Example: ") else text, "")
     config_type = getattr(command.callback, "config_type", Config)
@@ -67,7 +70,7 @@ def _command_lines(name: str, command: Any, documented: dict[type[Config], str])
         yield from _table([(f"`{f.name}`", *_setting_cells(f, hints)) for f in lists])
     for f in fields.values():
         if is_dataclass(hints[f.name]):
-            yield from _section_lines(f.name, hints[f.name])
+            yield from _section_lines(f.name, hints[f.name].select({}))
 
 
 def _section_lines(path: str, config_type: Any) -> Iterator[str]:
