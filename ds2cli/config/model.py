@@ -1,16 +1,68 @@
-"""Settings of the network, a section of `ds2 train`."""
+"""Settings of the network, and the choice of its kind: one file of ds2cli/nn/models per kind, found by its name."""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ds2cli.config.base import Config, setting
 from ds2cli.errors import UsageError
 
+DEFAULT_KIND = "ds2"
+"""The kind of configs and networks that name none."""
+
+MODELS = "ds2cli.nn.models"
+
+
+def kind_names() -> list[str]:
+    """The kinds of networks, sorted."""
+    return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(MODELS).__path__))
+
+
+def load_kind(name: Any) -> Any:
+    """The module of a kind, as `ds2cli.nn.models` describes it; UsageError for an unknown name."""
+    if name not in kind_names():
+        raise UsageError(f"model.kind: unknown kind of network {name!r}: expected one of {', '.join(kind_names())}")
+    module = importlib.import_module(f"{MODELS}.{name}")
+    assert module.Config().kind == name, f"{module.__file__}: Config.kind must default to {name!r}"
+    return module
+
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig(Config):
+class NetworkConfig(Config):
+    """Base class of the settings of a network; `build(NetworkConfig, …)` returns the class of the `kind` given.
+
+    Each kind adds its own settings, all with defaults, to this class.
+    """
+
+    kind: str = setting(
+        DEFAULT_KIND, help="Kind of network; --set model.kind=NAME --print-config shows the settings of another kind."
+    )
+
+    @classmethod
+    def select(cls, values: Mapping[str, Any]) -> type[Config]:
+        """The config class of the kind in `values`; UsageError for an unknown one."""
+        kind = values.get("kind", DEFAULT_KIND)
+        # the default kind's settings are here, as loading its module loads torch
+        selected: type[Config] = ModelConfig if kind == DEFAULT_KIND else load_kind(kind).Config
+        return selected
+
+    @property
+    def stride(self) -> int:
+        """Frames per output step: T frames give ceil(T / stride) steps."""
+        raise NotImplementedError
+
+    @property
+    def look_ahead(self) -> int | None:
+        """Number of future frames that the output of a step depends on; None: up to the end of the utterance."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(NetworkConfig):
     """The network: convolutions, recurrent layers, row convolution, fully connected layers (paper §3.1)."""
 
     conv: Literal["1d", "2d"] = setting(
@@ -73,6 +125,17 @@ class ModelConfig(Config):
         for s in self.strides[: len(self.channels)]:
             stride *= s
         return stride
+
+    @property
+    def look_ahead(self) -> int | None:
+        """Number of future frames that the output of a step depends on; None: up to the end of the utterance."""
+        if self.bidirectional and self.rnn_layers:
+            return None
+        frames, step = 0, 1
+        for kernel, stride in zip(self.kernels, self.strides[: len(self.channels)], strict=False):
+            frames += kernel // 2 * step
+            step *= stride
+        return frames + self.row_conv * step
 
 
 @dataclass(frozen=True, kw_only=True)

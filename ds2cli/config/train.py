@@ -7,7 +7,7 @@ from typing import Literal
 
 from ds2cli.config.augment import AugmentConfig
 from ds2cli.config.base import StageConfig, section, setting
-from ds2cli.config.model import ModelConfig
+from ds2cli.config.model import ModelConfig, NetworkConfig
 from ds2cli.config.optim import OptimConfig
 from ds2cli.config.units import UnitsConfig
 
@@ -60,6 +60,6 @@ class TrainConfig(StageConfig):
     )
     fresh: bool = setting(False, help="Start over: remove the checkpoint, networks and rows in EXP.")
     units: UnitsConfig = section(UnitsConfig)
-    model: ModelConfig = section(ModelConfig)
+    model: NetworkConfig = section(ModelConfig)
     optim: OptimConfig = section(OptimConfig)
     augment: AugmentConfig = section(AugmentConfig)

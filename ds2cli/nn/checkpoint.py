@@ -13,9 +13,9 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from ds2cli.config.base import as_dict, build
-from ds2cli.config.model import ModelConfig
+from ds2cli.config.model import NetworkConfig
 from ds2cli.errors import DataError, Ds2Error
-from ds2cli.nn.models.ds2 import DeepSpeech2
+from ds2cli.nn.network import Network, make_network
 from ds2cli.text.vocab import Vocab
 
 BEST = "best.safetensors"
@@ -32,7 +32,7 @@ class TrainedModel:
     weights come from, the row of their epoch in train.jsonl or {"average_of": paths}.
     """
 
-    model: DeepSpeech2
+    model: Network
     vocab: Vocab
     features: dict[str, Any]
     step_s: float
@@ -45,7 +45,7 @@ class TrainedModel:
 
 
 def dump_model(
-    state: dict[str, Tensor], config: ModelConfig, vocab: Vocab, features: dict[str, Any], metadata: dict[str, Any]
+    state: dict[str, Tensor], config: NetworkConfig, vocab: Vocab, features: dict[str, Any], metadata: dict[str, Any]
 ) -> bytes:
     """Serialize a network: the bytes of a safetensors file with all that is needed to rebuild it as JSON metadata."""
     about = {
@@ -84,14 +84,14 @@ def load_model(exp: Path | str) -> TrainedModel:
 
 def _from_metadata(about: dict[str, Any], state: dict[str, Tensor]) -> TrainedModel:
     vocab = Vocab.from_json(about)
-    model = build_network(build(ModelConfig, ("its settings", about["model"])), len(vocab), state)
+    model = build_network(build(NetworkConfig, ("its settings", about["model"])), len(vocab), state)
     return TrainedModel(model, vocab, about["features"], step_seconds(model, about["features"]), about["made"])
 
 
-def build_network(config: ModelConfig, symbols: int, state: dict[str, Tensor]) -> DeepSpeech2:
+def build_network(config: NetworkConfig, symbols: int, state: dict[str, Tensor]) -> Network:
     """Build the network around these weights (not copied), in evaluation mode. RuntimeError when they do not fit."""
     with torch.device("meta"):
-        model = DeepSpeech2(config, symbols, len(state["mean"]))
+        model = make_network(config, symbols, len(state["mean"]))
     model.load_state_dict(state, assign=True)
     return model.eval()
 
@@ -101,12 +101,12 @@ def describe_error(e: Exception) -> str:
     return f"{e} is missing" if isinstance(e, KeyError) else " ".join(str(e).split())[:300]
 
 
-def step_seconds(model: DeepSpeech2, features: dict[str, Any]) -> float:
+def step_seconds(model: Network, features: dict[str, Any]) -> float:
     """Seconds per output step."""
     return float(features["hop_ms"]) / 1000 * model.stride
 
 
-def transfer_weights(model: DeepSpeech2, vocab: Vocab, other: TrainedModel) -> list[str]:
+def transfer_weights(model: Network, vocab: Vocab, other: TrainedModel) -> list[str]:
     """Initialize `model` in place from the weights of `other` with the same name and shape.
 
     The output layer is copied symbol by symbol, for the symbols that both vocabularies contain; the feature statistics
@@ -119,7 +119,7 @@ def transfer_weights(model: DeepSpeech2, vocab: Vocab, other: TrainedModel) -> l
     for name, value in weights.items():
         if name in ("mean", "std"):
             continue
-        if name.startswith("output.") and value.shape[1:] == source[name].shape[1:]:
+        if name.startswith("output.") and name in source and value.shape[1:] == source[name].shape[1:]:
             rows, source_rows = map(list, zip(*shared, strict=True))
             value[rows] = source[name][source_rows]
             kept += [name] if len(shared) < len(vocab) else []

@@ -29,6 +29,18 @@ class SequenceNorm(nn.BatchNorm1d):
         return y  # type: ignore[no-any-return]
 
 
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether a model has batch norms, which need at least two output steps in training."""
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+
+
+def synchronize_norms(model: nn.Module, group: ProcessGroup) -> None:
+    """Let the norms of a model compute their statistics over all processes of the group."""
+    for module in model.modules():
+        if isinstance(module, SequenceNorm):
+            module.group = group
+
+
 def synchronized_norms(model: nn.Module) -> list[SequenceNorm]:
     """The norms of a model whose statistics span several processes, in the order in which it calls them."""
     norms = [m for m in model.modules() if isinstance(m, SequenceNorm)]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ds2cli.config.base import build, read_toml
 from ds2cli.config.doctor import CtcDoctorConfig
-from ds2cli.config.model import ModelConfig
+from ds2cli.config.model import NetworkConfig
 from ds2cli.drops import Ledger
 from ds2cli.manifest import Row
 from ds2cli.nn.ctc.loss import Implementation, ctc, is_native_available
@@ -86,8 +86,8 @@ def load_vocabulary(source: str | None, rows: Iterable[Row]) -> Vocab:
 def read_stride(vocab: str | None) -> int:
     """Frames per output step of the network in an experiment folder, or of the default network if there is none."""
     config = Path(vocab or "") / "config.toml"
-    model = build(ModelConfig, (str(config), read_toml(str(config))["model"])) if config.is_file() else ModelConfig()
-    return int(np.prod(model.strides[: len(model.channels)]))
+    saved = read_toml(str(config)).get("model", {}) if config.is_file() else {}
+    return build(NetworkConfig, (f"{config}: model", saved)).stride
 
 
 def compare_losses(cases: Sequence[Case], symbols: int, seed: int, device: str) -> Iterator[Comparison]:

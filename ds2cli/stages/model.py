@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
 from ds2cli.config.base import build, read_toml
-from ds2cli.config.model import ModelConfig
+from ds2cli.config.model import NetworkConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.nn.checkpoint import load_model
-from ds2cli.nn.layers import Conv1d, Conv2d, Recurrent
-from ds2cli.nn.models.ds2 import DeepSpeech2
+from ds2cli.nn.network import make_network
 
 SYMBOLS, BINS, HOP_MS = 29, 161, 10.0
 """Defaults: English letters, apostrophe, space and blank; the bins of 20 ms at 16 kHz; the hop of the paper."""
@@ -36,7 +34,7 @@ class Layer(NamedTuple):
 class NetworkSpec(NamedTuple):
     """The settings of a network and the sizes of its data: output symbols, feature bins, frame hop (ms)."""
 
-    config: ModelConfig
+    config: NetworkConfig
     symbols: int
     bins: int
     hop_ms: float
@@ -71,51 +69,20 @@ def list_layers(network: NetworkSpec) -> list[Layer]:
     """
     config, symbols, bins, hop_ms = network
     with torch.device("meta"):
-        model = DeepSpeech2(config, symbols, bins)
-    step_ms, layers = hop_ms, []
-
-    def add(name: str, what: str, shape: tuple[int, ...], *modules: nn.Module, positions: int = 1) -> None:
+        model = make_network(config, symbols, bins)
+    layers = []
+    for name, what, shape, stride, modules, positions in model.list_layers():
         parameters = [p for module in modules for p in module.parameters()]
         matrices = sum(p.numel() for p in parameters if p.dim() > 1)
         count = sum(p.numel() for p in parameters)
+        step_ms = hop_ms * stride
         layers.append(Layer(name, what, shape, step_ms, count, round(matrices * positions * 1000 / step_ms)))
-
-    for i, conv in enumerate(model.convs):
-        kernel, stride = config.kernels[i], config.strides[i]
-        step_ms *= stride
-        if isinstance(conv, Conv1d):
-            add(f"conv{i + 1}", f"1d {kernel}, stride {stride}", (conv.conv.out_channels,), conv)
-        elif isinstance(conv, Conv2d):
-            what = f"2d {config.freq_kernels[i]}x{kernel}, stride {config.freq_strides[i]}x{stride}"
-            add(f"conv{i + 1}", what, (conv.bins_out, conv.channels), conv, positions=conv.bins_out)
-    size = (config.rnn_size,)
-    directions = "both directions" if config.bidirectional else "forward"
-    cell = config.cell if config.cell == "lstm" else f"{config.cell}, {config.activation}"
-    for i, rnn in enumerate(model.rnns):
-        assert isinstance(rnn, Recurrent)
-        add(f"rnn{i + 1}", f"{cell}, {directions}", size, rnn)
-    if model.row_conv is not None:
-        add("row_conv", f"{config.row_conv} steps ahead", (len(model.row_conv.weight),), model.row_conv)
-    for i, dense in enumerate(model.dense):
-        add(f"fc{i + 1}", "relu", (config.fc_size,), dense)
-    add("output", "softmax", (symbols,), model.norm, model.output)
     return layers
-
-
-def compute_look_ahead(config: ModelConfig) -> int | None:
-    """Number of future frames that the output of a step depends on; None: up to the end of the utterance."""
-    if config.bidirectional and config.rnn_layers:
-        return None
-    frames, step = 0, 1
-    for kernel, stride in zip(config.kernels, config.strides[: len(config.channels)], strict=False):
-        frames += kernel // 2 * step
-        step *= stride
-    return frames + config.row_conv * step
 
 
 def summarize_network(network: NetworkSpec, layers: list[Layer]) -> dict[str, Any]:
     """Totals: parameters, multiply-adds per second of audio, time stride, look-ahead (None: the entire utterance)."""
-    look_ahead = compute_look_ahead(network.config)
+    look_ahead = network.config.look_ahead
     return {
         "parameters": sum(layer.parameters for layer in layers),
         "mult_adds_per_s": sum(layer.mult_adds for layer in layers),

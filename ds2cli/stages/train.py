@@ -12,6 +12,7 @@ import torch
 
 from ds2cli import __version__
 from ds2cli.config.base import as_dict
+from ds2cli.config.model import DEFAULT_KIND
 from ds2cli.config.train import TrainConfig
 from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.io import FolderLock, open_out_bytes
@@ -172,7 +173,8 @@ def _check_resumable(checkpoint: dict[str, Any] | None, job: TrainJob, exp: str)
         return
     remedy = "(use another folder, or --fresh to start over)"
     # a setting that an older version did not have behaved as its default
-    before = {**_flatten(as_dict(TrainConfig())), **_flatten(checkpoint["config"])}
+    defaults = as_dict(TrainConfig()) | {"model": as_dict(type(job.config.model)(kind=DEFAULT_KIND))}
+    before = {**_flatten(defaults), **_flatten(checkpoint["config"])}
     changed = _differences(before, _flatten(as_dict(job.config)), ignored=MAY_CHANGE)
     if changed:
         raise UsageError(f"{exp}: was trained with other settings: {'; '.join(changed)} {remedy}")
@@ -186,10 +188,18 @@ def _check_resumable(checkpoint: dict[str, Any] | None, job: TrainJob, exp: str)
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any], ignored: Sequence[str] = ()) -> list[str]:
-    return [
-        f"{name} was {before.get(name)}, is {now.get(name)}"
+    """Describe the settings that differ; of a section of another kind, only the kind."""
+    names = [
+        name
         for name in sorted({*before, *now})
         if before.get(name) != now.get(name) and name.split(".")[0] not in ignored
+    ]
+    kinds = {name for name in names if name.split(".")[-1] == "kind"}
+    others = tuple(name.removesuffix("kind") for name in kinds)
+    return [
+        f"{name} was {before.get(name)}, is {now.get(name)}"
+        for name in names
+        if name in kinds or not name.startswith(others)
     ]
 
 

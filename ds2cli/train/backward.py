@@ -13,7 +13,7 @@ from torch import Tensor
 from ds2cli.errors import Ds2Error
 from ds2cli.nn.ctc.loss import Implementation, Verdict, ctc
 from ds2cli.nn.distributed.gradients import GradientReducer
-from ds2cli.nn.models.ds2 import DeepSpeech2
+from ds2cli.nn.network import Network
 from ds2cli.nn.norm import synchronized_norms
 from ds2cli.train.batches import Batch, halve_batch
 
@@ -58,7 +58,7 @@ class Backward:
     """Fills the gradients of a model with those of the summed cost of batches."""
 
     def __init__(
-        self, model: DeepSpeech2, reducer: GradientReducer, precision: torch.dtype, implementation: Implementation
+        self, model: Network, reducer: GradientReducer, precision: torch.dtype, implementation: Implementation
     ) -> None:
         self.model, self.reducer = model, reducer
         self.precision, self.implementation = precision, implementation

@@ -23,8 +23,8 @@ from ds2cli.errors import DataError, Ds2Error
 from ds2cli.nn.checkpoint import describe_error, transfer_weights
 from ds2cli.nn.distributed.gradients import GradientReducer
 from ds2cli.nn.distributed.process_group import ProcessGroup
-from ds2cli.nn.models.ds2 import DeepSpeech2
-from ds2cli.nn.norm import SequenceNorm
+from ds2cli.nn.network import make_network
+from ds2cli.nn.norm import has_batch_norm, synchronize_norms
 from ds2cli.train.backward import Backward
 from ds2cli.train.batches import Batch, load_batch
 from ds2cli.train.batching import plan_batches
@@ -57,15 +57,15 @@ class Trainer:
         """Start, or resume from a checkpoint and the rows of its epochs. DataError when it is of another network."""
         torch.manual_seed(job.config.seed)
         self.job, self.config, self.group = job, job.config, group
-        self.model = DeepSpeech2(job.config.model, len(job.vocab), len(job.mean))
+        self.model = make_network(job.config.model, len(job.vocab), len(job.mean))
         self.model.mean.copy_(torch.from_numpy(job.mean))
         self.model.std.copy_(torch.from_numpy(job.std))
         if job.init is not None:
             transfer_weights(self.model, job.vocab, job.init)
         self.model.to(group.device)
-        for module in self.model.modules():
-            if isinstance(module, SequenceNorm) and job.config.sync_norm:
-                module.group = group
+        if job.config.sync_norm:
+            synchronize_norms(self.model, group)
+        self.has_batch_norm = has_batch_norm(self.model)
         self.parameters = list(self.model.parameters())
         self.optimizer = build_optimizer(self.model, job.config.optim)
         self.average = WeightAverage(self.model, job.config.optim.ema)
@@ -164,7 +164,7 @@ class Trainer:
 
     def _drop_single_step(self, batch: Batch) -> Batch:
         # the variance of a batch norm needs at least two output steps; synchronized norms have those of all processes
-        own_norm = batch.ids and not self.backward.norms and self.config.model.norm == "batch"
+        own_norm = batch.ids and not self.backward.norms and self.has_batch_norm
         enough = not own_norm or int(self.model.num_steps(batch.lengths).sum()) >= 2
         return batch if enough else batch.all_unusable("single-step")
 

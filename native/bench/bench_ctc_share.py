@@ -25,7 +25,7 @@ from training_batches import add_options, make_batches, read_recipe
 
 from ds2cli.config.train import TrainConfig
 from ds2cli.nn.ctc.loss import ctc_loss
-from ds2cli.nn.models.ds2 import DeepSpeech2
+from ds2cli.nn.network import make_network
 from ds2cli.train import optim
 from ds2cli.train.batches import Batch
 
@@ -40,7 +40,7 @@ class TimedTraining:
     ) -> None:
         torch.manual_seed(0)
         self.config, self.implementation = config, implementation
-        self.model = DeepSpeech2(config.model, symbols, bins)
+        self.model = make_network(config.model, symbols, bins)
         self.optimizer = optim.build_optimizer(self.model, config.optim)
         self.bfloat16 = optim.resolve_precision(config.precision, torch.device("cpu")) == torch.bfloat16
 

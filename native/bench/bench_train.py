@@ -28,7 +28,7 @@ from training_batches import HOP_MS, add_options, make_batches, read_recipe
 from ds2cli.config.train import TrainConfig
 from ds2cli.nn.distributed.gradients import GradientReducer
 from ds2cli.nn.distributed.process_group import ProcessGroup
-from ds2cli.nn.models.ds2 import DeepSpeech2
+from ds2cli.nn.network import make_network
 from ds2cli.train import optim
 from ds2cli.train.backward import Backward
 from ds2cli.train.batches import Batch
@@ -47,7 +47,7 @@ class TimedTraining:
         if name in TORCH_NETWORKS:
             self.model = TorchNetwork(config.model, symbols, bins, packed=name.endswith("packed"))
         else:
-            model = self.model = DeepSpeech2(config.model, symbols, bins)
+            model = self.model = make_network(config.model, symbols, bins)
             self.backward = Backward(
                 model, GradientReducer(list(model.parameters()), ProcessGroup()), precision, "native"
             )

@@ -26,7 +26,7 @@ from ds2cli.config.base import build, read_toml
 from ds2cli.config.train import TrainConfig
 from ds2cli.nn.distributed.gradients import GradientReducer
 from ds2cli.nn.distributed.process_group import ProcessGroup
-from ds2cli.nn.models.ds2 import DeepSpeech2
+from ds2cli.nn.network import make_network
 from ds2cli.stages.model import NetworkSpec, list_layers, summarize_network
 from ds2cli.train import optim
 from ds2cli.train.backward import Backward
@@ -49,7 +49,7 @@ class TimedTraining:
         if name in TORCH_NETWORKS:
             self.model = TorchNetwork(config.model, symbols, BINS, packed=name.endswith("packed")).to(device)
         else:
-            model = self.model = DeepSpeech2(config.model, symbols, BINS).to(device)
+            model = self.model = make_network(config.model, symbols, BINS).to(device)
             reducer = GradientReducer(list(model.parameters()), ProcessGroup(device=device))
             self.backward = Backward(model, reducer, precision, "native")
         self.optimizer = optim.build_optimizer(self.model, config.optim)

@@ -14,7 +14,7 @@ from ds2cli.config.train import TrainConfig
 from ds2cli.errors import DataError, UsageError
 from ds2cli.nn.checkpoint import dump_model
 from ds2cli.nn.models.ds2 import DeepSpeech2
-from ds2cli.stages.model import NetworkSpec, compute_look_ahead, find_network, list_layers, summarize_network
+from ds2cli.stages.model import NetworkSpec, find_network, list_layers, summarize_network
 from ds2cli.text.vocab import Vocab
 
 SMALL = {"rnn_size": 12, "rnn_layers": 2}
@@ -107,7 +107,7 @@ def test_a_step_depends_on_the_look_ahead_and_no_further(name):
     torch.manual_seed(0)
     config = NETS[name]
     model = DeepSpeech2(config, 6, 20).eval()
-    ahead, stride, at = compute_look_ahead(config), config.stride, 4
+    ahead, stride, at = config.look_ahead, config.stride, 4
     assert ahead is not None
     x = torch.randn(1, 80, 20, requires_grad=True)
     model(x, torch.tensor([80]))[0][at].abs().sum().backward()
@@ -116,7 +116,7 @@ def test_a_step_depends_on_the_look_ahead_and_no_further(name):
 
 
 def test_a_bidirectional_network_depends_on_the_entire_utterance():
-    assert compute_look_ahead(NETS["1d"]) is None
+    assert NETS["1d"].look_ahead is None
     network = NetworkSpec(NETS["1d"], 6, 20, 10.0)
     assert summarize_network(network, list_layers(network))["look_ahead_ms"] is None
 

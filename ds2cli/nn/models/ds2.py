@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from ds2cli.config.model import ModelConfig
-from ds2cli.nn.layers import Conv1d, Conv2d, Dense, Frames, Recurrent, RowConv, make_norm, strided_length
-from ds2cli.nn.rnn.cells import select_cell
+from ds2cli.nn.layers import Conv1d, Conv2d, Dense, Frames, Recurrent, RowConv, make_norm
+from ds2cli.nn.network import Layer, Network
+from ds2cli.nn.rnn.cells import CELLS
 
 
-class DeepSpeech2(nn.Module):
-    """The network from log power frames to logits of V symbols, blank at 0. It normalizes the features itself.
+class DeepSpeech2(Network):
+    """The network from log power frames to logits of V symbols, blank at 0."""
 
-    mean, std: (bins,) float32, of the training frames.
-    """
-
-    mean: Tensor
-    std: Tensor
+    config: ModelConfig
 
     def __init__(self, config: ModelConfig, symbols: int, bins: int) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config, bins)
         layers, norm = len(config.channels), config.norm == "batch"
-        self.strides = config.strides[:layers]
-        self.stride = config.stride
-        self.register_buffer("mean", torch.zeros(bins))
-        self.register_buffer("std", torch.ones(bins))
         self.convs = nn.ModuleList()
         maps, width = 1, bins
         for i in range(layers):
@@ -41,10 +32,9 @@ class DeepSpeech2(nn.Module):
                 maps, bins = channels, conv.bins_out
                 width = maps * bins
         self.rnns = nn.ModuleList()
+        cell = CELLS[config.cell, config.activation]
         for _ in range(config.rnn_layers):
-            rnn = Recurrent(
-                width, config.rnn_size, bidirectional=config.bidirectional, cell=select_cell(config), norm=norm
-            )
+            rnn = Recurrent(width, config.rnn_size, bidirectional=config.bidirectional, cell=cell, norm=norm)
             self.rnns.append(rnn)
             width = config.rnn_size
         self.row_conv = RowConv(width, config.row_conv) if config.row_conv else None
@@ -55,12 +45,6 @@ class DeepSpeech2(nn.Module):
         self.norm = make_norm(width, norm)
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(width, symbols)
-
-    def num_steps(self, lengths: Tensor) -> Tensor:
-        """Number of output steps for utterances of `lengths` frames."""
-        for stride in self.strides:
-            lengths = strided_length(lengths, stride)
-        return lengths
 
     def forward(self, feats: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the logits of a padded batch.
@@ -81,3 +65,32 @@ class DeepSpeech2(nn.Module):
         for dense in self.dense:
             x = self.dropout(dense(x))
         return frames.unpack(self.output(self.norm(x)), steps_first=True), frames.lengths
+
+    def list_layers(self) -> list[Layer]:
+        """The layers from the input to the output."""
+        config, layers, stride = self.config, [], 1
+        for i, conv in enumerate(self.convs):
+            kernel, step = config.kernels[i], config.strides[i]
+            stride *= step
+            if isinstance(conv, Conv1d):
+                shape: tuple[int, ...] = (conv.conv.out_channels,)
+                layers.append(Layer(f"conv{i + 1}", f"1d {kernel}, stride {step}", shape, stride, (conv,)))
+            elif isinstance(conv, Conv2d):
+                what = f"2d {config.freq_kernels[i]}x{kernel}, stride {config.freq_strides[i]}x{step}"
+                shape = (conv.bins_out, conv.channels)
+                layers.append(Layer(f"conv{i + 1}", what, shape, stride, (conv,), conv.bins_out))
+        cell = config.cell if config.cell == "lstm" else f"{config.cell}, {config.activation}"
+        what = f"{cell}, {'both directions' if config.bidirectional else 'forward'}"
+        for i, rnn in enumerate(self.rnns):
+            layers.append(Layer(f"rnn{i + 1}", what, (config.rnn_size,), stride, (rnn,)))
+        if self.row_conv is not None:
+            shape = (len(self.row_conv.weight),)
+            layers.append(Layer("row_conv", f"{config.row_conv} steps ahead", shape, stride, (self.row_conv,)))
+        for i, dense in enumerate(self.dense):
+            layers.append(Layer(f"fc{i + 1}", "relu", (config.fc_size,), stride, (dense,)))
+        symbols = self.output.out_features
+        layers.append(Layer("output", "softmax", (symbols,), stride, (self.norm, self.output)))
+        return layers
+
+
+Config, Model = ModelConfig, DeepSpeech2

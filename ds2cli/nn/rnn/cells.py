@@ -18,8 +18,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ds2cli.config.model import ModelConfig
-
 CLIP = 20.0
 """Upper limit of the clipped ReLU (paper §3.1); DS2_CLIP in the native library."""
 
@@ -75,9 +73,6 @@ CELLS = {
     ("rnn", "relu"): Cell(1, 1, 3, None, partial(step_simple, clipped_relu)),
     ("lstm", "tanh"): Cell(4, 2, 4, "lstm", step_lstm),
 }
+"""The cells by name and activation."""
+
 GRU = CELLS["gru", "tanh"]
-
-
-def select_cell(config: ModelConfig) -> Cell:
-    """The cell that the settings of a network name."""
-    return CELLS[config.cell, config.activation]
