@@ -3,7 +3,7 @@ import struct
 import numpy as np
 import pytest
 
-from ds2cli.archive import ArkWriter, archive_stem, read_matrix
+from ds2cli.archive import ArkWriter, archive_stem, matrix_shape, read_matrix
 from ds2cli.errors import BadUtterance, UsageError
 
 LENGTHS = [1, 2, 5, 8, 9, 10, 31, 32, 33, 100]
@@ -177,3 +177,13 @@ def test_other_kaldi_objects_are_errors(tmp_path):
         assert reason(f"{path}:2") == "not-a-matrix"
         path.write_bytes(b"a \0BCM3 " + struct.pack("<ffii", 0, 1, rows, columns) + b"\0" * 80)
         assert reason(f"{path}:2") == "not-a-matrix"
+
+
+def test_the_whole_key_before_a_matrix_is_compared(tmp_path):
+    refs = written(tmp_path / "a.ark", {key: np.ones((2, 2), np.float32) for key in ("1", "11", "21")})
+    for shape_or_matrix in (matrix_shape, read_matrix):
+        for key, ref in refs.items():
+            shape_or_matrix(ref, key)
+        for ref, key in (("1", "11"), ("11", "21"), ("21", "11"), ("11", "12"), ("1", "21")):
+            with pytest.raises(BadUtterance, match="stale-archive"):
+                shape_or_matrix(refs[ref], key)

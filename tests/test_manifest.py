@@ -107,10 +107,11 @@ def test_order_is_by_code_point():
     assert sorted(names) == sorted(names, key=lambda s: s.encode())
 
 
-def test_unsorted_output_is_not_written(tmp_path):
+@pytest.mark.parametrize("ids", ["ba", "aa", "aba"])
+def test_unsorted_or_repeated_ids_are_not_written(tmp_path, ids):
     path = tmp_path / "a.jsonl"
-    with pytest.raises(DataError, match="sorted"):
-        manifest.write(str(path), rows("b", "a"))
+    with pytest.raises(DataError, match="expected unique sorted ids"):
+        manifest.write(str(path), rows(*ids))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -117,3 +117,10 @@ def test_no_process_outlives_its_parent(tmp_path, signal_number):
     while len(list(tmp_path.glob("*.failed"))) < 2 and time.monotonic() < until:
         time.sleep(0.05)
     assert sorted(p.name for p in tmp_path.glob("*.*") if p.suffix != ".py") == ["1.failed", "2.failed"]
+
+
+@pytest.mark.parametrize("nj, expected", [(1, [20]), (2, [12, 8]), (3, [8, 8, 4])])
+def test_the_results_of_the_processes_are_in_their_order(tmp_path, nj, expected):
+    results = []
+    list(map_ordered(partial(Doubler, tmp_path), range(20), nj, results.append))
+    assert results == expected

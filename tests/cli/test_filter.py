@@ -1,5 +1,8 @@
 """The filter loop of the commands: when rows are written, and what becomes of dropped ones."""
 
+import contextlib
+import tomllib
+
 import pytest
 
 from ds2cli import manifest
@@ -49,3 +52,46 @@ def test_stage_that_fails_in_a_pipe_reports_its_drops(tmp_path, jsonl, capsys, b
     with pytest.raises(Ds2Error, match="stopped"):
         filter_rows("test", StageConfig(), source, "-", needs=("id",), run=run, buffer_pipe=buffer_pipe)
     assert "test: dropped a: broken: no samples" in capsys.readouterr().err
+
+
+def drop_all_but_a(rows, ledger):
+    for row in rows:
+        if row["id"] == "a":
+            yield row
+        else:
+            ledger.drop(row["id"], "excluded" if row["id"] == "b" else "broken", bad=row["id"] != "b")
+
+
+def test_every_drop_is_counted_in_the_settings_and_listed(tmp_path, jsonl):
+    source, out = jsonl(tmp_path / "in.jsonl", [{"id": i} for i in "abc"]), str(tmp_path / "out.jsonl")
+    config = StageConfig(max_bad=50)
+    ledger = filter_rows("test", config, source, out, needs=("id",), run=drop_all_but_a)
+    made_by = tomllib.loads((tmp_path / "out.jsonl.config.toml").read_text())["made_by"]
+    assert (made_by["kept"], made_by["dropped"]) == (ledger.kept, ledger.dropped) == (1, 2)
+    listed = jsonl(tmp_path / "out.jsonl.dropped.jsonl")
+    assert [(row["id"], row["reason"], row["bad"]) for row in listed] == [
+        ("b", "excluded", False),
+        ("c", "broken", True),
+    ]
+
+
+@pytest.mark.parametrize("max_bad, allowed", [(50, True), (49.9, False)])
+def test_max_bad_is_a_percentage_of_the_rows_that_no_rule_excludes(tmp_path, jsonl, max_bad, allowed):
+    source, out = jsonl(tmp_path / "in.jsonl", [{"id": i} for i in "abc"]), tmp_path / "out.jsonl"
+    with contextlib.nullcontext() if allowed else pytest.raises(Ds2Error, match="1 of 2 utterances are bad"):
+        filter_rows("test", StageConfig(max_bad=max_bad), source, str(out), needs=("id",), run=drop_all_but_a)
+    assert out.exists() == allowed and len(jsonl(f"{out}.dropped.jsonl")) == 2
+
+
+def test_a_run_without_drops_removes_the_list_of_an_earlier_run(tmp_path, jsonl):
+    out = str(tmp_path / "out.jsonl")
+    for ids, listed in (("abc", True), ("a", False)):
+        source = jsonl(tmp_path / "in.jsonl", [{"id": i} for i in ids])
+        filter_rows("test", StageConfig(max_bad=100), source, out, needs=("id",), run=drop_all_but_a)
+        assert (tmp_path / "out.jsonl.dropped.jsonl").exists() == listed
+
+
+def test_a_list_of_drops_that_was_requested_is_written_even_if_empty(tmp_path, jsonl):
+    config = StageConfig(dropped=str(tmp_path / "drops.jsonl"))
+    filter_rows("test", config, jsonl(tmp_path / "in.jsonl", [{"id": "a"}]), "-", needs=("id",), run=drop_all_but_a)
+    assert (tmp_path / "drops.jsonl").read_text() == ""

@@ -185,3 +185,12 @@ def test_download_runs_apt_and_unpacks(tmp_path, tree, monkeypatch):
     shutil.rmtree(new / "asterisk-core-sounds-en/usr/share/doc")
     with pytest.raises(DataError, match=r"asterisk-core-sounds-en: this folder has no text list.*remove it"):
         download(str(new), "en")
+
+
+def test_prompts_with_the_same_text_are_in_the_same_part(tree):
+    names = ("agent-pass", "beep", "digits/1", "digits/a-m", "letters/at", "silence/1", "vm-intro", "unlisted")
+    (texts,) = tree.rglob("*.txt.gz")
+    for text, part in (("Goodbye!", "test"), ("one", "train")):
+        texts.write_bytes(gzip.compress("".join(f"{name}: {text}\n" for name in names).encode()))
+        rows = list(prepare(str(tree), Options(), Ledger()))
+        assert len(rows) == len(names) and {row["split"] for row in rows} == {part}

@@ -160,3 +160,22 @@ def test_the_mixture_is_better_than_each_source(librispeech, estimate_lm, tmp_pa
     assert result.including_oov == pytest.approx(dynamic, rel=0.03)
     assert result.including_oov < perplexities(log10).min()
     assert result.oov <= min(measure(lm, dev[:1000]).oov for lm in lms)
+
+
+def test_a_listed_ngram_that_ends_in_unk_is_divided_like_unk_itself(models):
+    words = ["<unk>", "<s>", "</s>", "a"]
+    unigrams = Section(
+        np.arange(4, dtype=np.int32)[:, None],
+        np.log10([0.2, 1, 0.5, 0.3]).astype(np.float32),
+        np.array([0, 0, 0, math.log10(0.4 / 0.8)], dtype=np.float32),
+    )
+    # after a: <unk> 0.6, and 0.4 for the others, which have 0.8 of the unigrams
+    bigrams = Section(np.array([[3, 0]], dtype=np.int32), np.log10([0.6]).astype(np.float32), np.zeros(1, np.float32))
+    with_unk = Arpa(words, [unigrams, bigrams])
+    assert context_sums(with_unk)[("a",)] == pytest.approx(1, abs=1e-6)
+    mixed = mix([with_unk, models[1]], np.array([0.5, 0.5]))
+    # <unk> is shared with d, e, f, x, y, z
+    other = extended(models[1], 2)
+    assert 10 ** table(mixed)[("a", "<unk>")][0] == pytest.approx(0.5 * 0.6 / 7 + 0.5 * 10 ** other(["a"], "<unk>"))
+    for context, total in context_sums(mixed).items():
+        assert total == pytest.approx(1, abs=2e-5), context

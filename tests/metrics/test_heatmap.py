@@ -28,6 +28,10 @@ def test_a_single_point_and_infinite_rates(tmp_path):
     heatmap.draw(str(tmp_path / "a.png"), "t", [panel])
     infinite = heatmap.Panel("alpha", "beta", [0.5], [0.0, 1.0], np.array([[3.0, np.inf]]), (0, 0))
     heatmap.draw(str(tmp_path / "b.png"), "t", [infinite])
+    finite = heatmap.Panel("alpha", "beta", [0.5], [0.0, 1.0], np.array([[3.0, 4.0]]), (0, 0))
+    heatmap.draw(str(tmp_path / "c.png"), "t", [finite])
+    images = [(tmp_path / f"{name}.png").read_bytes() for name in "abc"]
+    assert all(data.endswith(b"IEND\xaeB`\x82") for data in images) and len(set(images)) == 3
 
 
 def test_without_matplotlib(monkeypatch):

@@ -188,3 +188,17 @@ def test_unpruned_search_makes_no_search_errors(unigrams, seed):
         assert e.am is None or (e.cause != "lm" or e.am >= 0)
     assert len(attribution.errors) == sum(a != b for a, b in align(ref.split(), hyp.split()))
     assert math.isfinite(attribution.hypothesis.score)
+
+
+def test_an_exact_tie_of_the_acoustics_is_decided_by_the_language_model(unigrams):
+    lp = emission("a", "", {"b": 0.5, "c": 0.5}, "")
+    score = scorer(unigrams({"ab": 2.0, "ac": 1.0}), alpha=1.0)
+    (error,) = attribute(lp, "ac", "ab", score).errors
+    assert error.am == 0.0 and error.score < 0 and error.cause == "lm"
+
+
+def test_an_exact_tie_of_the_scores_is_acoustic(unigrams):
+    lp = emission("a", "", {"b": 0.5, "c": 0.5}, "")
+    for lm in (None, unigrams(["ab", "ac"])):
+        (error,) = attribute(lp, "ac", "ab", scorer(lm, alpha=0.0 if lm is None else 1.0)).errors
+        assert (error.am, error.score, error.cause) == (0.0, 0.0, "acoustic")

@@ -211,3 +211,14 @@ def test_character_model_of_a_language_without_spaces(unigrams):
     assert best.text == "你好"
     # beta counts characters
     assert best.score == pytest.approx(best.am + 0.5 * best.lm + 4.0)
+
+
+@pytest.mark.parametrize("best", [1, 2, 3, 4])
+def test_n_best_list_has_distinct_texts_where_one_text_has_several_spellings(best):
+    vocab = Vocab((BLANK, "a", "ab", "b", "c"))
+    # in order: `a`, then `a b` and `ab`, two spellings of one text, then `ab b`
+    p = np.array([[0.01, 0.6, 0.36, 0.02, 0.01], [0.5, 0.01, 0.02, 0.45, 0.02]], dtype=np.float32)
+    search = BeamSearch.build(vocab, beam=16)
+    hypotheses = search(np.log(p), best=best)
+    assert [h.text for h in hypotheses][:3] == ["a", "ab", "abb"][:best] and len({h.text for h in hypotheses}) == best
+    assert hypotheses == search(np.log(p), best=16)[:best]

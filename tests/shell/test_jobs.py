@@ -186,3 +186,31 @@ def is_alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.parametrize("max_bad, allowed", [("33.4", True), ("33.3", False)])
+def test_joining_counts_only_bad_rows_against_the_limit(tmp_path, jsonl, max_bad, allowed):
+    for part, bad in (("1", True), ("2", False)):
+        jsonl(tmp_path / f"{part}.jsonl", [{"id": f"{part}-kept"}])
+        drops = [{"id": f"{part}-{i}", "reason": "r", "detail": "", "bad": bad and i == 0} for i in range(3)]
+        jsonl(tmp_path / f"{part}.jsonl.dropped.jsonl", drops)
+    join = ROOT / "steps" / "join_parts.sh"
+    done = bash(join, "--max-bad", max_bad, "1.jsonl", "2.jsonl", "out.jsonl", cwd=tmp_path)
+    assert (done.returncode, (tmp_path / "out.jsonl").exists()) == ((0, True) if allowed else (1, False)), done.stderr
+    assert ("2 kept + 6 dropped" if allowed else "refused, 1 of 3 utterances are bad") in done.stderr
+    assert len(jsonl(tmp_path / "out.jsonl.dropped.jsonl")) == 6
+
+
+@pytest.mark.parametrize("name", ["decode.toml", "best.safetensors"])
+def test_resume_refuses_an_experiment_that_has_changed(tmp_path, jsonl, name):
+    jsonl(tmp_path / "in.jsonl", [{"id": "a"}, {"id": "b"}])
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp" / name).touch()
+    copy = ["sh", "-c", 'cp "$1" "$2"', "exp", "{in}", "{out}"]
+    words = ["--nj", "2", "in.jsonl", "out.jsonl", "log", *copy[:3], "sh", *copy[4:], "exp"]
+    assert bash(SPLIT, *words, cwd=tmp_path).returncode == 0
+    assert bash(SPLIT, "--resume", *words, cwd=tmp_path).returncode == 0
+    stamp = (tmp_path / "log" / "out.parts" / "command").stat().st_mtime
+    os.utime(tmp_path / "exp" / name, (stamp + 1, stamp + 1))
+    stale = bash(SPLIT, "--resume", *words, cwd=tmp_path)
+    assert (stale.returncode, f"exp/{name} has changed since" in stale.stderr) == (2, True)

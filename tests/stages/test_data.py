@@ -120,3 +120,12 @@ def test_stats():
 def test_stats_of_an_empty_manifest_is_an_error():
     with pytest.raises(DataError, match="empty"):
         data.stats([])
+
+
+def test_sort_is_by_code_point(tmp_path):
+    (tmp_path / "a.jsonl").write_text("".join(f'{{"id":"{i}"}}\n' for i in ("é", "a", "b", "B", "10", "9")), "utf-8")
+    assert ids(data.sort(str(tmp_path / "a.jsonl"), Ledger())) == ["10", "9", "B", "a", "b", "é"]
+    shuffled = [{"id": i} for i in ("a", "é", "B")]
+    for by in ("speaker", "duration"):
+        assert ids(data.split(SplitConfig(parts=1, by=by), shuffled)[0]) == ["B", "a", "é"]
+    assert ids(data.combine([[{"id": "B"}, {"id": "b"}], [{"id": "a"}, {"id": "é"}]], Ledger())) == ["B", "a", "b", "é"]

@@ -207,3 +207,12 @@ def test_only_words_of_the_lexicon_or_of_the_closed_model_are_written(rows, exp,
     assert written(lexicon=words) == {"éa", "ab"}
     assert written(lm=lm, lexicon=words) <= {"éa", "ab"}
     assert written(lm=lm, lexicon=words, closed=True) == {"ab"}
+
+
+@pytest.mark.parametrize("partials", [0.06, 0.14, 0.18, 9.0])
+def test_the_last_partial_ends_with_the_utterance(rows, exp, partials):
+    # the text changes in the last piece, which is shorter than the others
+    (row,) = run(DecodeConfig(partials=partials), rows(["ab a"], [emission("ab a")[:-1]]), exp)[0]
+    assert row["partials"][-1] == {"end": 0.22, "text": "ab a"}
+    ends = [p["end"] for p in row["partials"]]
+    assert ends == sorted(set(ends)) and all(round(end / 0.02) % round(partials / 0.02) == 0 for end in ends[:-1])

@@ -195,3 +195,16 @@ def test_two_processes_train_like_one(toy, tmp_path):
     by_word, by_character, *_ = count_greedy_errors(load_model(tmp_path / "two"), job.dev, job.dev_features)
     assert (two[0]["dev_wer"], two[0]["dev_cer"]) == (round(by_word.rate, 2), round(by_character.rate, 2))
     assert len(rows_of(prepared(toy, tmp_path / "two", epochs=2, nproc=2), tmp_path / "two")) == 1
+
+
+def test_a_row_of_an_epoch_that_the_checkpoint_does_not_contain_is_written_again(toy, tmp_path, jsonl):
+    events = train.run(prepared(toy, tmp_path, epochs=3), str(tmp_path))
+    while not isinstance(next(events), Epoch):
+        pass
+    events.close()
+    (first,) = jsonl(tmp_path / "train.jsonl")
+    # killed between the writes of train.jsonl and last.pt
+    jsonl(tmp_path / "train.jsonl", [first, {**first, "epoch": 2, "loss": -1.0}])
+    rows = rows_of(prepared(toy, tmp_path, epochs=3), tmp_path)
+    assert [row["epoch"] for row in rows] == [2, 3]
+    assert jsonl(tmp_path / "train.jsonl") == [first, *rows]

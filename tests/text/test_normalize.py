@@ -22,6 +22,9 @@ from ds2cli.text.normalize import normalize
         ("¿Qué?", "qué"),
         ("你好，世界", "你好 世界"),
         ("\ufeffbom", "bom"),
+        ("co\xadop", "coop"),
+        ("zero\u200bwidth", "zerowidth"),
+        ("non\xa0breaking", "non breaking"),
     ],
 )
 def test_normalize(text, clean):

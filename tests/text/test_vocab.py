@@ -1,4 +1,5 @@
 import pickle
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -52,6 +53,16 @@ def test_min_count_excludes_rare_characters():
     assert vocab.symbols == (BLANK, "a", "b")
     with pytest.raises(BadUtterance, match="' '"):
         vocab.encode("a b")
+
+
+@pytest.mark.parametrize("texts", [["aa b"], ["ac ab"], ["a b", "a"], ["a c a"]])
+def test_min_count_counts_repeated_words_and_characters(texts):
+    counts = Counter("".join(texts))
+    for limit in (2, 3):
+        vocab = Vocab.from_texts(texts, UnitsConfig(min_count=limit))
+        assert vocab.symbols[1:] == tuple(sorted(c for c, n in counts.items() if n >= limit))
+    bigrams = Vocab.from_texts(["abab ab", "cd cd", "efg"], UnitsConfig(kind="bigram", min_count=3))
+    assert [s for s in bigrams.symbols[1:] if len(s) == 2] == ["ab"]
 
 
 def test_chinese_characters_are_single_symbols_with_all_units(vocab):

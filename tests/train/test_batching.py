@@ -107,3 +107,12 @@ def test_an_empty_batch_has_no_rows():
     batch = load_batch([], features_from({}))
     assert batch.ids == [] and batch.feats.shape[0] == 0
     assert batch.lengths.dtype == torch.int64
+
+
+def test_halves_keep_the_whole_label_of_the_shorter_utterance():
+    labels = {8: (1,), 7: (1, 2, 3, 1), 4: (2,), 2: (2, 1)}
+    arrays = {str(frames): np.ones((frames, 3), np.float32) for frames in labels}
+    batch = load_batch([utterance(str(n), n, given) for n, given in labels.items()], features_from(arrays))
+    halves = halve_batch(batch)
+    assert [part.targets.tolist() for part in halves] == [[[1, 0, 0, 0], [1, 2, 3, 1]], [[2, 0], [2, 1]]]
+    assert [part.target_lengths.tolist() for part in halves] == [[1, 4], [1, 2]]

@@ -52,10 +52,11 @@ def test_unreadable_utterances_are_named_and_count_as_deletions():
             raise BadUtterance("missing-audio", "no such file")
         return np.zeros((9, 5), np.float32)
 
-    by_word, _, texts, skipped = count_greedy_errors(trained, dev, dev_features)
+    by_word, by_character, texts, skipped = count_greedy_errors(trained, dev, dev_features)
     assert (
         by_word.total == 6
         and by_word.dels >= 2
         and set(texts) == {"here", "there"}
         and skipped == {"missing": "missing-audio"}
     )
+    assert by_character.total == 9 and by_character.dels >= 3

@@ -16,6 +16,7 @@ from ds2cli.config.train import TrainConfig
 from ds2cli.errors import BadUtterance, DataError, Ds2Error
 from ds2cli.nn.checkpoint import BEST, load_model
 from ds2cli.nn.distributed.process_group import ProcessGroup
+from ds2cli.stages.train import _completed_rows
 from ds2cli.text.vocab import BLANK, Vocab
 from ds2cli.train.augmenter import Augmenter
 from ds2cli.train.batches import load_batch
@@ -145,8 +146,7 @@ def test_a_run_killed_at_any_write_loses_no_row(tmp_path, name, after):
 
     def train(path, store):
         checkpoint = load_checkpoint(path)
-        old = [json.loads(line) for line in (path / LOG).read_text().splitlines()] if (path / LOG).is_file() else []
-        rows = [row for row in old if checkpoint and row["epoch"] <= checkpoint["at"]["epoch"]]
+        rows = _completed_rows(path / LOG, checkpoint)
         trainer = Trainer(job(arrays, utterances, keep="last"), ProcessGroup(), checkpoint, rows)
         list(trainer.run(store, lambda: False))
         return untimed(json.loads(line) for line in (path / LOG).read_text().splitlines())
@@ -400,3 +400,40 @@ def test_without_a_dev_set_the_last_weights_are_kept(tmp_path):
     trainer = Trainer(job(arrays, utterances, dev=False), ProcessGroup())
     rows = epoch_rows(trainer.run(CountingStore(tmp_path), lambda: False))
     assert "dev_wer" not in rows[-1] and load_model(tmp_path).metadata["epoch"] == 3
+
+
+def gradient(trainer):
+    return torch.cat([p.grad.flatten() for p in trainer.parameters])
+
+
+def test_gradients_are_averaged_and_clipped_per_label_or_per_utterance():
+    arrays, utterances = corpus()
+    labels = sum(len(u.labels) for u in utterances[:4])
+    gradients = {}
+    for per, clip in (("label", 0.0), ("utterance", 0.0), ("label", 0.01), ("utterance", 0.01)):
+        optim = OptimConfig(per=per, clip=clip)
+        trainer = Trainer(job(arrays, utterances, optim=optim, augment=AugmentConfig()), ProcessGroup())
+        loss = take_step(trainer, load_batch(utterances[:4], trainer.job.train_features))[0]
+        gradients[per, clip] = gradient(trainer)
+    assert labels > 4 and loss > 0
+    torch.testing.assert_close(gradients["utterance", 0.0], gradients["label", 0.0] * labels / 4)
+    assert gradients["label", 0.0].norm() > 0.01
+    for per in ("label", "utterance"):
+        assert gradients[per, 0.01].norm() == pytest.approx(0.01, rel=1e-3), per
+
+
+def test_dropout_differs_by_step_and_rank_and_follows_from_them():
+    arrays, utterances = corpus()
+
+    def first_loss(step=0, rank=0, dropout=0.5):
+        """The loss of the step after `step`, of the same weights and the same batch."""
+        group = OneOfTwo(rank, 2)
+        group.sent = []
+        model = ModelConfig(**{**vars(MODEL), "dropout": dropout})
+        trainer = Trainer(job(arrays, utterances, model=model, augment=AugmentConfig()), group)
+        trainer.state.step = step
+        return take_step(trainer, load_batch(utterances[:4], trainer.job.train_features))[0]
+
+    losses = [first_loss(step, rank) for step in (0, 1) for rank in (0, 1)]
+    assert len(set(losses)) == 4 and losses[1] == first_loss(0, 1)
+    assert first_loss(0, 0, dropout=0.0) == first_loss(1, 1, dropout=0.0)

@@ -1,0 +1,27 @@
+"""Rows as utterances with labels; tests/stages/test_train.py prepares whole jobs."""
+
+from __future__ import annotations
+
+import pytest
+
+from ds2cli.config.model import ModelConfig
+from ds2cli.config.train import TrainConfig
+from ds2cli.errors import BadUtterance
+from ds2cli.text.vocab import BLANK, Vocab
+from ds2cli.train.data import _train_utterance
+
+VOCAB = Vocab((BLANK, " ", "a", "b"))
+
+
+@pytest.mark.parametrize("strides", [(1,), (2,), (3,), (2, 2)])
+@pytest.mark.parametrize("text, steps", [("a", 1), ("ab", 2), ("aa", 3), ("abba b", 7)])
+def test_an_utterance_may_be_exactly_as_short_as_its_labels_allow(strides, text, steps):
+    model = ModelConfig(channels=(4,) * len(strides), kernels=(5,) * len(strides), strides=strides)
+    config = TrainConfig(model=model)
+    row = {"id": "u", "text": text, "feats": "a.ark:2"}
+    shortest = (steps - 1) * model.stride + 1
+    for frames in (shortest, shortest + 1, 100):
+        utterance = _train_utterance(row, frames, VOCAB, config)
+        assert (utterance.num_frames, utterance.min_frames) == (frames, shortest)
+    with pytest.raises(BadUtterance, match=f"label-too-long: {len(text)} labels need {steps} steps"):
+        _train_utterance(row, shortest - 1, VOCAB, config)

@@ -1,0 +1,72 @@
+"""Which epoch's weights are stored, early stopping, and the plateaus of the dev error rate."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from ds2cli.config.optim import OptimConfig
+from ds2cli.nn.checkpoint import BEST
+from ds2cli.nn.distributed.process_group import ProcessGroup
+from ds2cli.train import selection
+from ds2cli.train.state import TrainState
+
+
+@pytest.fixture
+def epochs(monkeypatch):
+    """The state after epochs with these dev rates, and for each epoch what was stored and what became unwanted."""
+
+    def run(*rates, dev=True, rank=0, keep="best", keep_best=1, **optim):
+        config = SimpleNamespace(keep=keep, keep_best=keep_best, optim=OptimConfig(**optim), model=None)
+        job = SimpleNamespace(config=config, dev=["u"] if dev else [], vocab=None, features=None)
+        state, log = TrainState(), []
+        monkeypatch.setattr(selection, "dump_model", lambda *_: b"network")
+        for rate in rates:
+            monkeypatch.setattr(selection, "_evaluate", lambda *args, rate=rate: (args[-1], rate))
+            stored = []
+            epoch = state.summarize_epoch(10.0, 0.1)
+            group = ProcessGroup(rank, 2)
+            _, unwanted = selection.select_checkpoint(
+                job, state, {}, group, epoch, lambda name, _data, stored=stored: stored.append(name)
+            )
+            log.append((state.divisions, state.stale, stored, unwanted))
+            state.next_epoch()
+        return state, log
+
+    return run
+
+
+@pytest.mark.parametrize("patience, divisions", [(1, [0, 1, 2, 3, 4, 5]), (2, [0, 0, 1, 1, 2, 2])])
+def test_a_flat_dev_rate_divides_the_learning_rate_every_patience_epochs(epochs, patience, divisions):
+    _, log = epochs(*[50.0] * 6, schedule="plateau", patience=patience)
+    assert [divided for divided, *_ in log] == divisions
+    assert [stale for _, stale, *_ in log] == [0, 1, 2, 3, 4, 5]
+    assert epochs(*[50.0] * 6, schedule="line", patience=patience)[0].divisions == 0
+
+
+def test_a_lower_rate_starts_the_patience_again(epochs):
+    _, log = epochs(50.0, 51.0, 49.0, 49.0, 49.0, schedule="plateau", patience=2)
+    assert [(divided, stale) for divided, stale, *_ in log] == [(0, 0), (0, 1), (0, 0), (0, 1), (1, 2)]
+
+
+def test_the_best_weights_are_stored_the_later_of_two_equal_ones(epochs):
+    state, log = epochs(50.0, 60.0, 50.0, 40.0)
+    assert [stored for *_, stored, _ in log] == [[BEST], [], [BEST], [BEST]]
+    assert state.best == 40.0 and state.kept == []
+    assert [stored for *_, stored, _ in epochs(50.0, 60.0, keep="last")[1]] == [[BEST], [BEST]]
+    assert [stored for *_, stored, _ in epochs(1.0, 1.0, dev=False)[1]] == [[BEST], [BEST]]
+
+
+def test_the_best_networks_are_kept_and_the_others_named(epochs):
+    state, log = epochs(50.0, 60.0, 40.0, 70.0, keep_best=2)
+    first, second, third = (f"epoch-00{n}.safetensors" for n in (1, 2, 3))
+    assert [(stored, unwanted) for *_, stored, unwanted in log] == [
+        ([BEST, first], []), ([second], []), ([BEST, third], [second]), ([], []),
+    ]  # fmt: skip
+    assert state.kept == [[40.0, third], [50.0, first]]
+
+
+def test_other_ranks_store_nothing_and_know_the_same(epochs):
+    here, there = epochs(50.0, 60.0, 40.0, keep_best=2), epochs(50.0, 60.0, 40.0, keep_best=2, rank=1)
+    assert here[0] == there[0] and not any(stored for *_, stored, _ in there[1])
