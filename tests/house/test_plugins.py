@@ -1,11 +1,13 @@
 """A corpus, a command, a feature or a model is one new file: a dummy of each is found in a folder of plugins."""
 
+import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from safetensors import safe_open
 
 PLUGINS = Path(__file__).parent / "plugins"
 
@@ -95,3 +97,63 @@ def test_a_wrong_folder_is_an_error(ds2, monkeypatch, tmp_path):
         done = ds2("--help")
         assert done.returncode == 2
         assert done.stderr.startswith(f"ds2: DS2_PLUGINS: {folder}: {problem}")
+
+
+def test_dummy_model(ds2, jsonl, plugins, toy, tmp_path):
+    """Trained, resumed with two processes, shown, emitted and decoded; resuming as another kind is refused."""
+    exp, conf = tmp_path / "exp", tmp_path / "c.toml"
+    conf.write_text('batch_s = 2.0\n[optim]\nlr = 0.02\n[model]\nkind = "dummy"\nunits = 24\n')
+    train = ("train", toy / "train.jsonl", exp, "--dev", toy / "dev.jsonl", "--config", conf)
+    done = ds2(*train, "--epochs", 2, "--set", "model.splice=4")
+    assert done.returncode == 0, done.stderr
+    assert '[model]\nkind = "dummy"\nsplice = 4\nunits = 24\n' in (exp / "config.toml").read_text()
+    before = jsonl(exp / "train.jsonl")
+    done = ds2(*train, "--epochs", 8, "--set", "model.splice=4", "--nproc", 2)
+    assert done.returncode == 0, done.stderr
+    after = jsonl(exp / "train.jsonl")
+    assert after[:2] == before and len(after) == 8 and after[-1]["loss"] < 0.5 * after[0]["loss"]
+    shown = json.loads(ds2("model", "show", exp, "--json").stdout)
+    assert [layer["name"] for layer in shown["layers"]] == ["hidden", "output"]
+    assert (shown["stride"], shown["step_ms"], shown["look_ahead_ms"]) == (4, 40.0, 30.0)
+    done = ds2("emit", exp, toy / "dev.jsonl", tmp_path / "emitted.jsonl")
+    assert done.returncode == 0, done.stderr
+    done = ds2("decode", "--greedy", exp, tmp_path / "emitted.jsonl", tmp_path / "decoded.jsonl")
+    assert done.returncode == 0, done.stderr
+    rows = jsonl(tmp_path / "decoded.jsonl")
+    assert sum(row["pred_text"] == row["text"] for row in rows) >= len(rows) / 2
+    done = ds2(*train[:5], "--epochs", 8, "--set", "batch_s=2.0", "--set", "optim.lr=0.02")
+    assert done.returncode == 2
+    problem = "was trained with other settings: model.kind was dummy, is ds2 (use another folder, or --fresh to start"
+    assert problem in done.stderr
+
+
+def test_dummy_feature(ds2, jsonl, plugins, wav, tmp_path):
+    """Featurized in two processes, trained on stored features and on those of recordings, stored with the network."""
+    rows = [{"id": c, "audio_filepath": f"wav/{c}.wav", "duration": 0.5, "text": f"{c} a"} for c in "abc"]
+    source, out, exp = jsonl(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl", tmp_path / "exp"
+    done = ds2("featurize", source, out, "--kind", "dummy", "--set", "parts=5", "--nj", 2)
+    assert done.returncode == 0, done.stderr
+    featurized = jsonl(out)
+    assert [r["num_frames"] for r in featurized] == [51, 51, 51]
+    assert "parts = 5" in (tmp_path / "out.jsonl.config.toml").read_text()
+    jsonl(out, [*featurized[:2], rows[2]])
+    small = 'epochs = 1\n[model]\nchannels = [8]\nkernels = [3]\nstrides = [2]\nrnn_layers = 1\nrnn_size = 8\n'
+    (tmp_path / "small.toml").write_text(small)
+    done = ds2("train", out, exp, "--dev", out, "--config", tmp_path / "small.toml", "--set", "augment.noise_share=0.0")
+    assert done.returncode == 0, done.stderr
+    assert "6 in = 6 kept" in done.stderr
+    with safe_open(exp / "best.safetensors", "np") as network:
+        features = json.loads(network.metadata()["ds2cli"])["features"]
+        assert network.get_tensor("mean").shape == (5,)
+    assert (features["kind"], features["parts"]) == ("dummy", 5)
+    done = ds2("transcribe", exp, wav / "a.wav", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["duration"] == 0.5
+
+
+def test_an_unknown_feature_is_an_error(ds2, jsonl, tmp_path):
+    source = jsonl(tmp_path / "in.jsonl", [{"id": "a", "text": "a"}])
+    (tmp_path / "in.jsonl.config.toml").write_text('kind = "dummy"\n')
+    done = ds2("train", source, tmp_path / "exp")
+    assert done.returncode == 2
+    assert done.stderr == "ds2: unknown kind of features 'dummy': expected one of fbank, spectrogram\n"
