@@ -61,7 +61,7 @@ def corpus_command(name: str) -> Any:
         rows = ui.progress(stage.run(name, src, config, ledger), f"prepare {name}")
         write_rows("prepare", config, out, rows, ledger)
 
-    title, *paragraphs = corpus.__doc__.strip().split("\n\n")
+    title, *paragraphs = (corpus.__doc__ or f"{name}.").strip().split("\n\n")
     # \b keeps the line breaks of a paragraph
     prepare.__doc__ = "\n\n".join([title, *(p if p.startswith("Example: ") else f"\b\n{p}" for p in paragraphs)])
     command = typer.Typer(rich_markup_mode=None, add_completion=False)

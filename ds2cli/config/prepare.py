@@ -30,7 +30,8 @@ class NumbersOption(Config):
     """For a corpus whose texts may have digits."""
 
     numbers: Literal["refuse", "spell"] = setting(
-        "refuse", help="Drop utterances with digits in their text (refuse), or spell the numbers in their language (spell)."
+        "refuse",
+        help="Drop utterances with digits in their text (refuse), or spell the numbers in their language (spell).",
     )
 
 
