@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ds2cli.config.base import Config, setting
+from ds2cli.config.base import Config, as_dict, setting
 from ds2cli.errors import UsageError
 
 DEFAULT_KIND = "ds2"
@@ -49,6 +49,10 @@ class NetworkConfig(Config):
         # the default kind's settings are here, as loading its module loads torch
         selected: type[Config] = ModelConfig if kind == DEFAULT_KIND else load_kind(kind).Config
         return selected
+
+    def stored(self) -> dict[str, Any]:
+        """The settings as they are stored with a network; the default kind is left out, as in version 0.1."""
+        return {name: value for name, value in as_dict(self).items() if (name, value) != ("kind", DEFAULT_KIND)}
 
     @property
     def stride(self) -> int:

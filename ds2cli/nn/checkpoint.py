@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from ds2cli.config.base import as_dict, build
+from ds2cli.config.base import build
 from ds2cli.config.model import NetworkConfig
 from ds2cli.errors import DataError, Ds2Error
 from ds2cli.nn.network import Network, make_network
@@ -50,7 +50,7 @@ def dump_model(
     """Serialize a network: the bytes of a safetensors file with all that is needed to rebuild it as JSON metadata."""
     about = {
         "format": FORMAT,
-        "model": as_dict(config),
+        "model": config.stored(),
         **vocab.as_json(),
         "features": features,
         "made": metadata,

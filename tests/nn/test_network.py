@@ -72,7 +72,7 @@ def test_an_unknown_kind_names_the_known_ones(kind):
 
 
 def test_a_setting_of_another_kind_is_unknown():
-    with pytest.raises(UsageError, match=r"c.toml: model: unknown setting 'rnn_size', expected one of kind, splice, un"):
+    with pytest.raises(UsageError, match=r"c.toml: model: unknown setting 'rnn_size', expected one of kind, splice"):
         build(TrainConfig, ("c.toml", {"model": {"rnn_size": 8}}), ("--set", parse_set("model.kind=dummy")))
     with pytest.raises(UsageError, match="test: model: splice: expected at least 1, got 0"):
         build(TrainConfig, ("test", {"model": {"kind": "dummy", "splice": 0}}))
@@ -138,10 +138,8 @@ def test_a_checkpoint_of_an_unknown_kind_is_one_error(tmp_path):
     path.write_bytes(dump_model(model.state_dict(), model.config, VOCAB, {"hop_ms": 10.0}, {}))
     with safe_open(path, "pt") as f:
         about = json.loads(f.metadata()[METADATA_KEY])
-    assert about["model"].pop("kind") == "ds2"
-    # version 0.1 wrote no kind
-    path.write_bytes(save(model.state_dict(), {METADATA_KEY: json.dumps(about)}))
-    assert load_model(path).model.config == model.config
+    # version 0.1 wrote no kind, and reads what is written today
+    assert "kind" not in about["model"]
     about["model"]["kind"] = "ds3"
     path.write_bytes(save(model.state_dict(), {METADATA_KEY: json.dumps(about)}))
     with pytest.raises(DataError, match=r"best.safetensors: .*unknown kind of network 'ds3': expected one of ds2, dum"):
