@@ -24,3 +24,12 @@ def mean_square(samples: NDArray[np.float32], dtype: DTypeLike = np.float64) -> 
     if not np.isfinite(total):
         raise BadUtterance("not-a-number", f"{int((~np.isfinite(samples)).sum())} samples are NaN or infinite")
     return total / max(1, len(samples))
+
+
+def gain(samples: NDArray[np.float32], level_db: float) -> np.float32:
+    """The factor that scales samples (N,) to an RMS level of `level_db` dBFS; 1 for digital silence.
+
+    BadUtterance "not-a-number" for NaN or infinite samples.
+    """
+    power = mean_square(samples, np.float32)
+    return np.float32(10 ** (level_db / 20) / power**0.5) if power > 0 else np.float32(1)

@@ -128,20 +128,20 @@ def augment(
 ) -> None:
     """Write augmented recordings to listen to. They have the speed, reverberation and noise of a training epoch.
 
-    Masks and other changes of the spectrogram are not included.
+    Masks and other changes of the features are not included.
 
     Example: ds2 data augment train.jsonl augmented/ --set augment.noise=noise.jsonl --set augment.noise_share=1
     """
     from itertools import islice
 
     from ds2cli.config.base import build, parse_set, read_toml
-    from ds2cli.config.featurize import SpectrogramConfig
+    from ds2cli.config.features import FeatureConfig
     from ds2cli.config.train import TrainConfig
     from ds2cli.stages.augment import open_augmenter, write_augmented
 
     sources = [(config, read_toml(config))] if config else []
     train = build(TrainConfig, *sources, *((f"--set {s}", parse_set(s)) for s in set_ or []))
-    augmenter, ledger = open_augmenter(train.augment, train.seed, SpectrogramConfig(sample_rate=rate)), Ledger()
+    augmenter, ledger = open_augmenter(train.augment, train.seed, FeatureConfig(sample_rate=rate)), Ledger()
     rows = islice(manifest.read(in_, ("id", "audio_filepath"), ledger), first)
     for name, effects in write_augmented(augmenter, epoch, rows, folder, ledger):
         ui.echo(f"{name}\t{effects}")

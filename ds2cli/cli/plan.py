@@ -8,7 +8,7 @@ import typer
 
 from ds2cli import manifest, ui
 from ds2cli.cli.lib.options import with_config
-from ds2cli.cli.train import REQUIRED_FIELDS, saved_features
+from ds2cli.cli.train import REQUIRED_FIELDS, FeaturesFile, saved_features
 from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
 
@@ -18,6 +18,7 @@ def plan(
     config: TrainConfig,
     train: Annotated[str, typer.Argument(metavar="TRAIN", help="Manifest of the training set.")],
     dev: Annotated[str | None, typer.Option(help="Manifest of the dev set, evaluated after each epoch.")] = None,
+    features: FeaturesFile = None,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> None:
     """Estimate the steps, time, memory and disk space of a training run on this machine.
@@ -35,7 +36,7 @@ def plan(
     ledger = Ledger()
     dev_rows = manifest.read(dev, REQUIRED_FIELDS) if dev else None
     train_rows = manifest.read(train, REQUIRED_FIELDS, ledger)
-    job = prepare_job(config, train_rows, dev_rows, "", saved_features(train), ledger)
+    job = prepare_job(config, train_rows, dev_rows, "", saved_features(train, features), ledger)
     result = estimate(job, select_device(config))
     if json:
         ui.echo(dumps({**result, "dropped": len(ledger.rows)}))

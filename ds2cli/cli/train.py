@@ -14,8 +14,8 @@ import typer
 from ds2cli import __version__, manifest, native, ui
 from ds2cli.cli.lib.options import with_config
 from ds2cli.cli.lib.train_display import handling_signals, ignoring_signals, show
-from ds2cli.config.base import build, read_toml, to_toml
-from ds2cli.config.featurize import SpectrogramConfig
+from ds2cli.config.base import read_toml, to_toml
+from ds2cli.config.features import FeatureConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
@@ -24,6 +24,12 @@ from ds2cli.io import open_out
 INTERRUPTED = 130
 """Exit status after Ctrl-C or SIGTERM."""
 REQUIRED_FIELDS = ("id", "text")
+FeaturesFile = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="Settings of the features, a TOML file as for ds2 featurize [default: TRAIN.config.toml]."
+    ),
+]
 OWN_MANIFESTS = ("train.jsonl", "dropped.jsonl")
 """Files that training writes into EXP."""
 
@@ -40,6 +46,7 @@ def train(
         str | None,
         typer.Option(help="Feature statistics, a .cmvn.ark file from ds2 featurize [default: computed from TRAIN]."),
     ] = None,
+    features: FeaturesFile = None,
 ) -> None:
     """Train a network on TRAIN and write it to the folder EXP. The same command resumes interrupted training.
 
@@ -60,7 +67,7 @@ def train(
     ledger, is_rank_0 = Ledger(), (torchrun_rank() or (0, 1))[0] == 0
     dev_rows = manifest.read(dev, REQUIRED_FIELDS) if dev else None
     train_rows = manifest.read(train, REQUIRED_FIELDS, ledger)
-    job = prepare_job(config, train_rows, dev_rows, exp, saved_features(train), ledger, cmvn)
+    job = prepare_job(config, train_rows, dev_rows, exp, saved_features(train, features), ledger, cmvn)
     if not is_rank_0:
         # only rank 0 prints, writes files and handles signals
         with ignoring_signals():
@@ -93,13 +100,15 @@ def _check_paths(exp: str, *manifests: str | None) -> None:
             raise UsageError(f"{path}: training would overwrite this manifest (use another EXP)")
 
 
-def saved_features(train: str) -> dict[str, Any]:
-    """The feature settings that `ds2 featurize` saved next to its manifest; the defaults if there are none."""
-    path = f"{train}.config.toml"
-    if train == "-" or not Path(path).is_file():
-        return SpectrogramConfig().features()
-    saved, known = read_toml(path), SpectrogramConfig().features()
-    return build(SpectrogramConfig, (path, {k: v for k, v in saved.items() if k in known})).features()
+def saved_features(train: str, features: str | None = None) -> dict[str, Any]:
+    """The feature settings in the file `features`, else those that `ds2 featurize` saved next to its manifest.
+
+    The defaults if there are none.
+    """
+    path = features or f"{train}.config.toml"
+    if not features and (train == "-" or not Path(path).is_file()):
+        return FeatureConfig().features()
+    return FeatureConfig.from_saved(read_toml(path), path).features()
 
 
 def _report_drops(config: TrainConfig, ledger: Ledger, exp: str) -> None:

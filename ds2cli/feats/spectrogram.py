@@ -12,34 +12,42 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from ds2cli.audio.level import mean_square
-from ds2cli.config.featurize import SpectrogramConfig
+from ds2cli.audio.level import gain
+from ds2cli.config.features import FeatureConfig
 from ds2cli.errors import BadUtterance
 
 BLOCK = 256
 """Frames per pass: window, transform and logarithm then stay in the L2 cache (64 … 1024 were timed)."""
 
 
-def num_frames(num_samples: int, config: SpectrogramConfig) -> int:
+Config = FeatureConfig
+"""It has no settings of its own."""
+
+
+def num_bins(config: FeatureConfig) -> int:
+    """The frequencies of a window's Fourier transform: 161 at 16 kHz and 20 ms."""
+    return config.window_samples // 2 + 1
+
+
+def num_frames(num_samples: int, config: FeatureConfig) -> int:
     """The number of complete windows: T = 1 + (N - W) // hop, 0 if N < W."""
     return max(0, 1 + (num_samples - config.window_samples) // config.hop_samples)
 
 
-def log_power(samples: NDArray[np.float32], config: SpectrogramConfig | None = None) -> NDArray[np.float32]:
+def compute(samples: NDArray[np.float32], config: FeatureConfig = Config()) -> NDArray[np.float32]:
     """The log power spectrogram of one utterance.
 
     samples: (N,) float32 at `config.sample_rate`, one channel, any scale: the utterance is scaled to `config.level_db`.
     Returns (T, F) float32: ln(|rfft(hann * frame)|^2 / sum(hann^2) + floor). White noise of RMS r gives about ln(r^2).
     BadUtterance "too-short" when no complete window fits, "not-a-number" for NaN or infinite samples.
     """
-    config = config or SpectrogramConfig()
     width, hop = config.window_samples, config.hop_samples
     total = num_frames(len(samples), config)
     if total == 0:
         raise BadUtterance("too-short", f"{len(samples)} samples, shorter than one window of {width}")
     window = hann(width) * gain(samples, config.level_db)
     frames = np.lib.stride_tricks.sliding_window_view(samples, width)[::hop]
-    out = np.empty((total, config.num_bins), np.float32)
+    out = np.empty((total, num_bins(config)), np.float32)
     floor = np.float32(config.floor)
     buffer = np.empty((min(BLOCK, total), width), np.float32)
     for start in range(0, total, BLOCK):
@@ -52,15 +60,6 @@ def log_power(samples: NDArray[np.float32], config: SpectrogramConfig | None = N
         part += floor
         np.log(part, out=part)
     return out
-
-
-def gain(samples: NDArray[np.float32], level_db: float) -> np.float32:
-    """The factor that scales samples (N,) to an RMS level of `level_db` dBFS; 1 for digital silence.
-
-    BadUtterance "not-a-number" for NaN or infinite samples.
-    """
-    power = mean_square(samples, np.float32)
-    return np.float32(10 ** (level_db / 20) / power**0.5) if power > 0 else np.float32(1)
 
 
 @lru_cache(maxsize=8)

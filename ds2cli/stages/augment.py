@@ -11,12 +11,13 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from ds2cli.audio.level import gain
 from ds2cli.audio.recording import Recording, parse_recording
 from ds2cli.config.augment import AugmentConfig
-from ds2cli.config.featurize import SpectrogramConfig
+from ds2cli.config.features import FeatureConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance
-from ds2cli.feats.spectrogram import gain
+from ds2cli.feats import kinds
 from ds2cli.io import open_out_bytes
 from ds2cli.manifest import Row
 from ds2cli.train.augmenter import Augmenter, AugmentPlan, count_frames, plan_augmentation
@@ -35,12 +36,11 @@ class _Utterance:
     min_frames: int = 1
 
 
-def open_augmenter(config: AugmentConfig, seed: int, features: SpectrogramConfig) -> Augmenter:
+def open_augmenter(config: AugmentConfig, seed: int, features: FeatureConfig) -> Augmenter:
     """An augmenter for `write_augmented`, which reads recordings and no stored features."""
     noise, impulse_responses = open_pools(config)
-    return Augmenter(
-        config, features, seed, np.zeros(features.num_bins, np.float32), _no_features, noise, impulse_responses
-    )
+    fill = np.zeros(kinds.num_bins(features), np.float32)
+    return Augmenter(config, features, seed, fill, _no_features, noise, impulse_responses)
 
 
 def write_augmented(
@@ -48,7 +48,7 @@ def write_augmented(
 ) -> Iterator[tuple[str, str]]:
     """Write each recording, augmented as in that epoch of `ds2 train`, to FOLDER/ID.wav; yield its id and the changes.
 
-    Files have 16 bits and the level of the features, -20 dBFS. Masks and other changes of the spectrogram are left out.
+    Files have 16 bits and the level of the features, -20 dBFS. Masks and other changes of the features are left out.
     """
     features = augmenter.features
     for row in rows:

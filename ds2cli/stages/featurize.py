@@ -19,8 +19,7 @@ from ds2cli.audio.read import parse_channel, read
 from ds2cli.config.featurize import FeaturizeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, UsageError
-from ds2cli.feats import cmvn
-from ds2cli.feats.spectrogram import log_power
+from ds2cli.feats import cmvn, kinds
 from ds2cli.manifest import Row
 from ds2cli.parallel import Worker, map_ordered
 
@@ -81,7 +80,7 @@ def run(
         else:
             ledger.drop(*outcome)
     with ArkWriter(f"{stem}.cmvn.ark") as ark:
-        ark.write("global", tally.stats if tally.stats is not None else cmvn.empty(config.num_bins))
+        ark.write("global", tally.stats if tally.stats is not None else cmvn.empty(kinds.num_bins(config)))
 
 
 def parse_speeds(config: FeaturizeConfig) -> list[float]:
@@ -134,7 +133,7 @@ class _Featurizer:
         self.config = config
         self.channel = parse_channel(config.channel)
         self.ark = ArkWriter(f"{stem}.{number}.ark", compress=config.compress)
-        self.tally = Tally(stats=cmvn.empty(config.num_bins))
+        self.tally = Tally(stats=cmvn.empty(kinds.num_bins(config)))
 
     def __enter__(self) -> _Featurizer:
         self.ark.__enter__()
@@ -175,7 +174,7 @@ class _Featurizer:
             if config.resample == "no":
                 raise BadUtterance("wrong-sample-rate", f"{rate} Hz, expected {config.sample_rate} (--resample yes)")
             self.tally.resampled += 1
-        features = log_power(change_speed(samples, factor, rate, config.sample_rate), config)
+        features = kinds.compute(change_speed(samples, factor, rate, config.sample_rate), config)
         self.tally.utterances += 1
         self.tally.seconds += seconds / factor
         duration = (seconds / row_speed if stated is None else stated) / task.factor

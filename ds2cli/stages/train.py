@@ -12,6 +12,7 @@ import torch
 
 from ds2cli import __version__
 from ds2cli.config.base import as_dict
+from ds2cli.config.features import FeatureConfig
 from ds2cli.config.model import DEFAULT_KIND
 from ds2cli.config.train import TrainConfig
 from ds2cli.errors import DataError, Ds2Error, UsageError
@@ -178,7 +179,8 @@ def _check_resumable(checkpoint: dict[str, Any] | None, job: TrainJob, exp: str)
     changed = _differences(before, _flatten(as_dict(job.config)), ignored=MAY_CHANGE)
     if changed:
         raise UsageError(f"{exp}: was trained with other settings: {'; '.join(changed)} {remedy}")
-    changed = _differences(checkpoint.get("features", job.features), job.features)
+    kind = {"kind": FeatureConfig.kind}
+    changed = _differences(kind | checkpoint.get("features", job.features), kind | job.features)
     if changed:
         raise UsageError(f"{exp}: was trained on other features: {'; '.join(changed)} {remedy}")
     if checkpoint["train"] != fingerprint(job.train):

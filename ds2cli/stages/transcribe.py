@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from ds2cli.audio.read import find_audio, parse_channel, read
 from ds2cli.audio.resample import resample
 from ds2cli.config.decode import TranscribeConfig
-from ds2cli.config.featurize import SpectrogramConfig
+from ds2cli.config.features import FeatureConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
-from ds2cli.feats.spectrogram import log_power
+from ds2cli.feats import kinds
 from ds2cli.io import standard_input
 from ds2cli.manifest import Row
 from ds2cli.recognizer.decoder import Search
@@ -52,7 +52,7 @@ def run(
 
     warn: called for each recording with a lower sample rate than the training recordings.
     """
-    settings = SpectrogramConfig(**experiment.trained.features)
+    settings = FeatureConfig.from_saved(experiment.trained.features, experiment.path)
     channel = parse_channel(config.channel)
 
     def features(row: Row, _: Experiment) -> NDArray[np.float32]:
@@ -61,7 +61,7 @@ def run(
         row["duration"] = round(len(samples) / rate, 6)
         if rate < settings.sample_rate:
             warn(f"{row['audio_filepath']}: {_narrow_band_warning(rate, settings.sample_rate)}")
-        return log_power(resample(samples, rate, settings.sample_rate), settings)
+        return kinds.compute(resample(samples, rate, settings.sample_rate), settings)
 
     return decode(config, rows, ledger, experiment, search, features)
 

@@ -1,7 +1,7 @@
 """The features of utterances, augmented for one epoch. N samples, M samples of an impulse response, T frames, F bins.
 
-Recording -> speed -> shift -> reverberation -> noise -> level -> log power -> `spec_augment`, which stretches and masks
-the spectrogram. Stored features are used when nothing that an utterance gets in the epoch needs its recording.
+Recording -> speed -> shift -> reverberation -> noise -> level -> features -> `spec_augment`, which stretches and masks
+them. Stored features are used when nothing that an utterance gets in the epoch needs its recording.
 
 Every choice follows from (seed, epoch, utterance id) alone: not from the position in the manifest, the batch, the
 process or the thread, nor from what was drawn for other utterances. A resumed run, or one with more readers or ranks,
@@ -25,9 +25,9 @@ from ds2cli.audio.pool import RecordingPool
 from ds2cli.audio.recording import Recording, count_samples, read_samples
 from ds2cli.audio.reverb import reverberate
 from ds2cli.config.augment import AugmentConfig
-from ds2cli.config.featurize import SpectrogramConfig
+from ds2cli.config.features import FeatureConfig
 from ds2cli.errors import BadUtterance
-from ds2cli.feats.spectrogram import log_power, num_frames
+from ds2cli.feats import kinds
 from ds2cli.train.spec_augment import draw_speed, spec_augment
 
 Features = NDArray[np.float32]
@@ -114,7 +114,7 @@ class Augmenter:
     """
 
     config: AugmentConfig
-    features: SpectrogramConfig
+    features: FeatureConfig
     seed: int
     fill: Features
     read: Callable[[str], Features]
@@ -136,7 +136,7 @@ class Augmenter:
         if utterance.feats and not plan.needs_audio:
             x = self.read(utterance.feats)
         else:
-            x = log_power(self._waveform(utterance, plan), self.features)
+            x = kinds.compute(self._waveform(utterance, plan), self.features)
         return spec_augment(x, self.fill, self.config, plan.spectrogram_rng(), utterance.min_frames)
 
     def unaugmented(self, utterance: Example) -> Features:
@@ -144,7 +144,7 @@ class Augmenter:
         if utterance.feats:
             return self.read(utterance.feats)
         rate = self.features.sample_rate
-        return log_power(read_samples(_recording(utterance), rate, 1.0, self.channel), self.features)
+        return kinds.compute(read_samples(_recording(utterance), rate, 1.0, self.channel), self.features)
 
     def waveform(self, utterance: Example, epoch: int) -> Features:
         """The augmented samples (N,) at features.sample_rate that an epoch's features are computed from; any level."""
@@ -199,16 +199,16 @@ class Augmenter:
             return exact
         # halfway between the shortest and the longest recording with this many frames
         size = self.features.window_samples + (utterance.num_frames - 0.5) * self.features.hop_samples
-        return num_frames(round(size / speed), self.features)
+        return kinds.num_frames(round(size / speed), self.features)
 
 
-def count_frames(recording: Recording, features: SpectrogramConfig, speed: float = 1.0) -> int | None:
-    """Number of frames of a recording according to its row: complete windows, 1 + (N - window) // hop.
+def count_frames(recording: Recording, features: FeatureConfig, speed: float = 1.0) -> int | None:
+    """Number of frames of a recording according to its row.
 
-    N is that of `audio.recording.count_samples`; None when the row has no duration.
+    Its number of samples is that of `audio.recording.count_samples`; None when the row has no duration.
     """
     total = count_samples(recording, features.sample_rate, speed)
-    return None if total is None else num_frames(total, features)
+    return None if total is None else kinds.num_frames(total, features)
 
 
 def _recording(utterance: Example) -> Recording:

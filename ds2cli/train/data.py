@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from ds2cli.archive import matrix_shape, read_matrix
 from ds2cli.audio.recording import parse_recording
 from ds2cli.config.augment import AugmentConfig
-from ds2cli.config.base import build
-from ds2cli.config.featurize import SpectrogramConfig
+from ds2cli.config.features import FeatureConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError, UsageError
-from ds2cli.feats import cmvn
+from ds2cli.feats import cmvn, kinds
 from ds2cli.kernels.viterbi import steps_needed
 from ds2cli.manifest import Row
 from ds2cli.nn.checkpoint import load_model
@@ -58,13 +57,13 @@ def prepare_job(
     rows, tokens = list(rows), Path(exp) / TOKENS
     resuming = exp != "" and (Path(exp) / LAST).is_file() and tokens.is_file() and not config.fresh
     vocab = Vocab.load(tokens) if resuming else Vocab.from_texts((row["text"] for row in rows), config.units)
-    spectrogram = build(SpectrogramConfig, ("features", features))
+    settings = FeatureConfig.from_saved(features, "features")
     known_mean, known_std = _checkpoint_statistics(exp) if resuming else (None, None)
     expected_bins = None if known_mean is None else len(known_mean)
     train: list[Utterance] = []
     for row in rows:
         try:
-            frames, bins = _feature_shape(row, spectrogram)
+            frames, bins = _feature_shape(row, settings)
             if expected_bins not in (None, bins):
                 raise BadUtterance("wrong-features", f"expected {expected_bins} bins as in earlier rows, found {bins}")
             train.append(_train_utterance(row, frames, vocab, config))
@@ -76,7 +75,7 @@ def prepare_job(
         first = f", the first: {ledger.rows[0]['detail']}" if ledger.rows else ""
         raise DataError(f"train: no utterance can be used, {ledger.summary()}{first}")
     noise, impulse_responses = open_pools(config.augment)
-    without_augmentation = Augmenter(AugmentConfig(), spectrogram, config.seed, np.zeros(0, np.float32), read_matrix)
+    without_augmentation = Augmenter(AugmentConfig(), settings, config.seed, np.zeros(0, np.float32), read_matrix)
     dev_features = without_augmentation.unaugmented
     if known_mean is not None and known_std is not None:
         mean, std = known_mean, known_std
@@ -84,8 +83,8 @@ def prepare_job(
         mean, std = cmvn.mean_std(_read_statistics(stats) if stats else _compute_statistics(train, dev_features))
     if expected_bins != len(mean):
         raise DataError(f"train: training features have {expected_bins} bins, the statistics have {len(mean)}")
-    train_features = Augmenter(config.augment, spectrogram, config.seed, mean, read_matrix, noise, impulse_responses)
-    dev_utterances = [] if dev is None else list(_dev_utterances(dev, len(mean), ledger, spectrogram))
+    train_features = Augmenter(config.augment, settings, config.seed, mean, read_matrix, noise, impulse_responses)
+    dev_utterances = [] if dev is None else list(_dev_utterances(dev, len(mean), ledger, settings))
     init = load_model(config.init) if config.init and not resuming else None
     return TrainJob(config, vocab, features, train, dev_utterances, mean, std, train_features, dev_features, init)
 
@@ -106,7 +105,8 @@ def _train_utterance(row: Row, frames: int, vocab: Vocab, config: TrainConfig) -
     steps, needed = -(-frames // stride), steps_needed(labels)
     if needed > steps:
         raise BadUtterance(
-            "label-too-long", f"{len(labels)} labels need {needed} steps, {frames} frames give {steps} (model.strides)"
+            "label-too-long",
+            f"{len(labels)} labels need {needed} steps, {frames} frames give {steps} (time stride {stride})",
         )
     recording = parse_recording(row)
     if recording is None and config.augment.needs_audio:
@@ -115,7 +115,7 @@ def _train_utterance(row: Row, frames: int, vocab: Vocab, config: TrainConfig) -
     return Utterance(row["id"], row.get("feats") or "", frames, labels, row["text"], min_frames, recording)
 
 
-def _feature_shape(row: Row, spectrogram: SpectrogramConfig) -> tuple[int, int]:
+def _feature_shape(row: Row, settings: FeatureConfig) -> tuple[int, int]:
     """Frames and bins of the row's stored features, else of those that its recording will give.
 
     Raises BadUtterance "no-features", "too-short", or reason codes of reading the archive.
@@ -123,22 +123,22 @@ def _feature_shape(row: Row, spectrogram: SpectrogramConfig) -> tuple[int, int]:
     if row.get("feats"):
         return matrix_shape(row["feats"], row["id"])
     recording = parse_recording(row)
-    frames = count_frames(recording, spectrogram) if recording else None
+    frames = count_frames(recording, settings) if recording else None
     if frames is None:
         raise BadUtterance("no-features", "the row has neither feats nor audio_filepath and duration (ds2 featurize)")
     if frames < 1:
-        raise BadUtterance("too-short", f"the recording is shorter than a window of {spectrogram.window_ms:g} ms")
-    return frames, spectrogram.num_bins
+        raise BadUtterance("too-short", f"the recording is shorter than a window of {settings.window_ms:g} ms")
+    return frames, kinds.num_bins(settings)
 
 
 def _dev_utterances(
-    rows: Iterable[Row], expected_bins: int, ledger: Ledger, spectrogram: SpectrogramConfig
+    rows: Iterable[Row], expected_bins: int, ledger: Ledger, settings: FeatureConfig
 ) -> Iterator[Utterance]:
     """The usable dev rows. Raises DataError when there are none, or none of them has a text."""
     kept, last_error, words = 0, None, 0
     for row in rows:
         try:
-            frames, bins = _feature_shape(row, spectrogram)
+            frames, bins = _feature_shape(row, settings)
             if bins != expected_bins:
                 raise BadUtterance(
                     "wrong-features", f"expected {expected_bins} bins as in the training rows, found {bins}"

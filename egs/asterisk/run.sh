@@ -2,12 +2,14 @@
 # Deep Speech 2 on the telephone prompts of Asterisk (24 minutes, one speaker): from Debian packages to word error rates.
 set -euo pipefail
 caller=$PWD; cd "$(dirname "$0")"; root=../..
-stage=0; stop_stage=9; nj=2; lang=en; conf=conf/train.toml; exp=; data=; corpus=
+stage=0; stop_stage=9; nj=2; lang=en; conf=conf/train.toml; features=; exp=; data=; corpus=
 help="usage: egs/asterisk/run.sh [--stage 0] [--stop-stage 9] [--nj 2] [--lang en|es|fr|it|ru] [--conf conf/train.toml]
+                            [--features conf/featurize.fbank.toml]   (other features, in exp/LANG-fbank and data/LANG-fbank)
                             [--exp exp/LANG] [--data data/LANG] [--corpus FOLDER]   (use these recordings instead of fetching them)
 stages: 0 fetch  1 prepare  2 featurize  3 lm  4 train  5 emit  6 tune  7 decode  8 score  9 align"
 . $root/utils/options.sh
-exp=${exp:-exp/$lang}; data=${data:-data/$lang}
+name=$(basename "$features" .toml); suffix=${features:+-${name#featurize.}}
+exp=${exp:-exp/$lang$suffix}; data=${data:-data/$lang$suffix}
 [[ -z $corpus || $corpus == /* ]] || corpus=$caller/$corpus
 download=--no-download; [[ -n $corpus ]] || { corpus=corpus/$lang; download=--download; }
 . $root/utils/path.sh
@@ -22,10 +24,11 @@ if begin_stage 1 "one manifest per part; identical texts stay in one part"; then
   done
   ds2 data stats "$data/train.jsonl"
 fi
-if begin_stage 2 "log power spectrograms; the training part at several speeds"; then
-  ds2 featurize "$data/train.jsonl" "$data/train.feats.jsonl" --dir "$data/feats/train" --nj "$nj" --config conf/featurize.train.toml
+if begin_stage 2 "features; the training part at several speeds"; then
+  ds2 featurize "$data/train.jsonl" "$data/train.feats.jsonl" --dir "$data/feats/train" --nj "$nj" \
+    --config conf/featurize.train.toml ${features:+--config "$features"}
   for part in dev test; do
-    ds2 featurize "$data/$part.jsonl" "$data/$part.feats.jsonl" --dir "$data/feats/$part" --nj "$nj"
+    ds2 featurize "$data/$part.jsonl" "$data/$part.feats.jsonl" --dir "$data/feats/$part" --nj "$nj" ${features:+--config "$features"}
   done
 fi
 if begin_stage 3 "language model from the training transcripts"; then

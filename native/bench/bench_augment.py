@@ -26,8 +26,8 @@ from ds2cli.audio.read import read
 from ds2cli.audio.recording import Recording
 from ds2cli.audio.reverb import reverberate
 from ds2cli.config.augment import AugmentConfig
-from ds2cli.config.featurize import SpectrogramConfig
-from ds2cli.feats.spectrogram import log_power
+from ds2cli.config.features import FeatureConfig
+from ds2cli.feats.spectrogram import compute as log_power
 from ds2cli.train.augmenter import Augmenter, count_frames
 from ds2cli.train.spec_augment import spec_augment
 
@@ -62,7 +62,7 @@ def main() -> None:
         open_pool([{"audio_filepath": str(path)} for path in sorted((args.data / name).iterdir())], name)
         for name in ("noise", "rir")
     )
-    spectrogram = SpectrogramConfig()
+    spectrogram = FeatureConfig()
     recordings = [
         Recording(str(path), duration_s=len(x) / RATE, rate=RATE) for path, x in zip(files, waves, strict=True)
     ]

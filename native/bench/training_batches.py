@@ -11,7 +11,7 @@ import torch
 
 from ds2cli import manifest
 from ds2cli.config.base import build, read_toml
-from ds2cli.config.featurize import SpectrogramConfig
+from ds2cli.config.features import FeatureConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
 from ds2cli.train.batches import Batch, load_batch
@@ -48,7 +48,7 @@ def make_batches(config: TrainConfig, rows: Path) -> tuple[int, int, Iterator[Ba
 def make_recipe_batches(config: TrainConfig, rows: Path) -> tuple[int, int, Iterator[Batch]]:
     """Number of symbols, number of bins, and the batches of the recipe's second epoch."""
     utterances = manifest.read(str(rows), ("id", "text"))
-    job = prepare_job(config, utterances, None, "", SpectrogramConfig().features(), Ledger())
+    job = prepare_job(config, utterances, None, "", FeatureConfig().features(), Ledger())
     frames = [u.num_frames for u in job.train]
     planned = plan_batches(frames, round(config.batch_s * 1000 / HOP_MS), config.seed, 1)
     batches = (load_batch([job.train[i] for i in batch], job.train_features, 1) for batch in planned)

@@ -11,6 +11,20 @@ import pytest
 import soundfile
 
 from ds2cli.archive import read_matrix
+from ds2cli.audio.read import read
+from ds2cli.audio.resample import resample
+from ds2cli.config.features import FeatureConfig
+from ds2cli.feats import fbank
+from ds2cli.nn.checkpoint import load_model
+
+SMALL = """
+epochs = 1
+[model]
+channels = [8]
+kernels = [3]
+strides = [2]
+rnn_size = 8
+"""
 
 
 @pytest.fixture
@@ -143,3 +157,49 @@ def test_an_interrupted_run_leaves_no_partial_output_and_no_process(jsonl, recor
     assert left == []
     if interruption != signal.SIGKILL:
         assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*before, "feats"])
+
+
+def test_filter_banks_from_recordings_to_texts(ds2, jsonl, recordings, tmp_path):
+    """Stored features and those of recordings are of the kind that was given, and so are those of transcribe."""
+    rows = [{**row, "text": "a b"} for row in recordings]
+    source, out, exp = jsonl(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl", tmp_path / "exp"
+    done = ds2("featurize", source, out, "--kind", "fbank", "--set", "num_mels=23", "--sample-rate", 8000, "--nj", 2)
+    assert done.returncode == 0, done.stderr
+    featurized = jsonl(out)
+    stored = {row["id"]: read_matrix(str(tmp_path / row["feats"]), row["id"]) for row in featurized}
+    config = fbank.Config(num_mels=23, sample_rate=8000)
+    for row in recordings:
+        samples, rate = read(str(tmp_path / row["audio_filepath"]))
+        np.testing.assert_array_equal(stored[row["id"]], fbank.compute(resample(samples, rate, 8000), config))
+    assert 'kind = "fbank"' in (tmp_path / "out.jsonl.config.toml").read_text()
+    # the last row has no stored features
+    mixed = jsonl(out, [*featurized[:2], rows[2]])
+    (tmp_path / "small.toml").write_text(SMALL)
+    done = ds2("train", mixed, exp, "--dev", mixed, "--config", tmp_path / "small.toml")
+    assert done.returncode == 0, done.stderr
+    assert "6 in = 6 kept" in done.stderr
+    trained = load_model(exp)
+    assert trained.bins == 23
+    assert FeatureConfig.from_saved(trained.features, "x") == config
+    done = ds2("transcribe", exp, tmp_path / recordings[0]["audio_filepath"])
+    assert (done.returncode, done.stderr) == (0, "")
+    # features of another size do not fit the network
+    plain = tmp_path / "plain.jsonl"
+    assert ds2("featurize", source, plain).returncode == 0
+    done = ds2("emit", exp, plain, tmp_path / "emit.jsonl")
+    assert done.returncode == 1 and "3 wrong-features" in done.stderr
+
+
+def test_train_without_stored_features_takes_the_settings_of_a_file(ds2, jsonl, recordings, tmp_path):
+    source = jsonl(tmp_path / "in.jsonl", [{**row, "text": "a b"} for row in recordings])
+    (tmp_path / "fbank.toml").write_text('kind = "fbank"\nnum_mels = 20\nspeeds = "0.9 1.1"\n')
+    (tmp_path / "small.toml").write_text(SMALL)
+    options = ["--features", tmp_path / "fbank.toml", "--config", tmp_path / "small.toml"]
+    done = ds2("train", source, tmp_path / "exp", *options)
+    assert done.returncode == 0, done.stderr
+    trained = load_model(tmp_path / "exp")
+    assert (trained.bins, trained.features["kind"]) == (20, "fbank")
+    (tmp_path / "fbank.toml").write_text("window_ms = 2.375\n")  # a spectrogram of 20 bins
+    done = ds2("train", source, tmp_path / "exp", *options)
+    assert done.returncode == 2
+    assert "trained on other features: kind was fbank, is spectrogram" in done.stderr

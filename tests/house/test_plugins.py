@@ -137,7 +137,7 @@ def test_dummy_feature(ds2, jsonl, plugins, wav, tmp_path):
     assert [r["num_frames"] for r in featurized] == [51, 51, 51]
     assert "parts = 5" in (tmp_path / "out.jsonl.config.toml").read_text()
     jsonl(out, [*featurized[:2], rows[2]])
-    small = 'epochs = 1\n[model]\nchannels = [8]\nkernels = [3]\nstrides = [2]\nrnn_layers = 1\nrnn_size = 8\n'
+    small = "epochs = 1\n[model]\nchannels = [8]\nkernels = [3]\nstrides = [2]\nrnn_layers = 1\nrnn_size = 8\n"
     (tmp_path / "small.toml").write_text(small)
     done = ds2("train", out, exp, "--dev", out, "--config", tmp_path / "small.toml", "--set", "augment.noise_share=0.0")
     assert done.returncode == 0, done.stderr

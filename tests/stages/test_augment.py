@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from ds2cli.audio.level import gain
 from ds2cli.config.augment import AugmentConfig
-from ds2cli.config.featurize import SpectrogramConfig
+from ds2cli.config.features import FeatureConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
-from ds2cli.feats.spectrogram import gain
 from ds2cli.stages.augment import open_augmenter, write_augmented
 from ds2cli.train.augmenter import plan_augmentation
 from ds2cli.train.pools import open_pools
@@ -25,7 +25,7 @@ def rows(tmp_path):
 def test_files_are_augmented_as_in_training(tmp_path, rows, jsonl):
     noise = jsonl(tmp_path / "noise.jsonl", [{"id": "n", "audio_filepath": rows[2]["audio_filepath"]}])
     config = AugmentConfig(noise=noise, noise_share=0.5, speeds=(0.9, 1.0, 1.1))
-    augmenter, ledger = open_augmenter(config, 3, SpectrogramConfig()), Ledger()
+    augmenter, ledger = open_augmenter(config, 3, FeatureConfig()), Ledger()
     missing = {"id": "z", "audio_filepath": str(tmp_path / "none.wav")}
     for epoch in (0, 1, 2):
         effects = dict(write_augmented(augmenter, epoch, rows, str(tmp_path / "augmented"), ledger))
@@ -48,7 +48,7 @@ def test_files_are_augmented_as_in_training(tmp_path, rows, jsonl):
 def test_an_unreadable_impulse_response_is_not_reported_as_applied(tmp_path, rows, jsonl):
     soundfile.write(tmp_path / "silent.wav", np.zeros(1600), 16000)
     rir = jsonl(tmp_path / "rooms.jsonl", [{"id": "r", "audio_filepath": str(tmp_path / "silent.wav")}])
-    augmenter = open_augmenter(AugmentConfig(rir=rir, rir_share=1.0), 3, SpectrogramConfig())
+    augmenter = open_augmenter(AugmentConfig(rir=rir, rir_share=1.0), 3, FeatureConfig())
     effects = dict(write_augmented(augmenter, 0, rows, str(tmp_path / "augmented"), Ledger()))
     assert set(effects.values()) == {"unchanged"} and augmenter.impulse_responses.failures
 
@@ -57,7 +57,7 @@ def test_loud_recordings_are_attenuated_not_clipped(tmp_path):
     click = np.zeros(16000)
     click[100] = 0.5
     soundfile.write(tmp_path / "a.wav", click, 16000)
-    augmenter = open_augmenter(AugmentConfig(), 0, SpectrogramConfig())
+    augmenter = open_augmenter(AugmentConfig(), 0, FeatureConfig())
     list(
         write_augmented(augmenter, 0, [{"id": "a", "audio_filepath": str(tmp_path / "a.wav")}], str(tmp_path), Ledger())
     )

@@ -9,7 +9,7 @@ from ds2cli.config.featurize import FeaturizeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, Ds2Error, UsageError
 from ds2cli.feats import cmvn
-from ds2cli.feats.spectrogram import log_power
+from ds2cli.feats.spectrogram import compute as log_power
 from ds2cli.stages.featurize import Tally, parse_speeds, run
 
 

@@ -9,7 +9,7 @@ import pytest
 from ds2cli import manifest
 from ds2cli.archive import ArkWriter, read_matrix
 from ds2cli.config.base import build
-from ds2cli.config.featurize import SpectrogramConfig
+from ds2cli.config.features import FeatureConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
@@ -20,7 +20,7 @@ from ds2cli.train.evaluate import count_greedy_errors
 from ds2cli.train.events import Epoch
 from ds2cli.train.resume import LAST, dump_checkpoint, load_checkpoint
 
-FEATURES = SpectrogramConfig().features()
+FEATURES = FeatureConfig().features()
 SMALL = {
     "epochs": 2, "batch_s": 10.0, "optim": {"lr": 0.01},
     "model": {"channels": [16], "kernels": [5], "strides": [2], "rnn_layers": 1, "rnn_size": 16},

@@ -12,7 +12,7 @@ import soundfile
 from ds2cli import manifest
 from ds2cli.archive import ArkWriter
 from ds2cli.config.base import build
-from ds2cli.config.featurize import SpectrogramConfig
+from ds2cli.config.features import FeatureConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, Ds2Error, UsageError
@@ -22,7 +22,7 @@ from ds2cli.train.checkpoint_files import LOG
 from ds2cli.train.events import Epoch
 from ds2cli.train.resume import LAST, dump_checkpoint, load_checkpoint
 
-FEATURES = SpectrogramConfig().features()
+FEATURES = FeatureConfig().features()
 SMALL = {
     "epochs": 1, "batch_s": 10.0, "optim": {"lr": 0.01},
     "model": {"channels": [8], "kernels": [5], "strides": [2], "rnn_layers": 1, "rnn_size": 8},

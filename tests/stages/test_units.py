@@ -10,11 +10,11 @@ from ds2cli.audio.read import read
 from ds2cli.config.align import AlignConfig
 from ds2cli.config.base import build
 from ds2cli.config.decode import DecodeConfig
-from ds2cli.config.featurize import SpectrogramConfig
+from ds2cli.config.features import FeatureConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
-from ds2cli.feats.spectrogram import log_power
+from ds2cli.feats.spectrogram import compute as log_power
 from ds2cli.lm import arpa, kneser_ney
 from ds2cli.lm.text import build_corpus
 from ds2cli.metrics.wer import Counts, count
@@ -52,7 +52,7 @@ def rows(shared_data, tmp_path_factory):
 
 def trained(rows, dev, exp, units, **changed):
     config = build(TrainConfig, ("test", SMALL), ("units", {"units": units}), ("changed", changed))
-    job = train_data.prepare_job(config, rows, dev, str(exp), SpectrogramConfig().features(), Ledger())
+    job = train_data.prepare_job(config, rows, dev, str(exp), FeatureConfig().features(), Ledger())
     return job, [e for e in train.run(job, str(exp)) if isinstance(e, Epoch)]
 
 

@@ -15,7 +15,8 @@ from ds2cli.archive import read_matrix
 from ds2cli.audio.pool import open_pool
 from ds2cli.audio.recording import Recording, parse_recording
 from ds2cli.config.augment import AugmentConfig
-from ds2cli.config.featurize import FeaturizeConfig, SpectrogramConfig
+from ds2cli.config.features import FeatureConfig
+from ds2cli.config.featurize import FeaturizeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance
 from ds2cli.stages import featurize
@@ -40,7 +41,7 @@ class Utterance:
 
 def make_utterance(row, **extra):
     recording = parse_recording(row)
-    frames = row.get("num_frames") or (count_frames(recording, SpectrogramConfig()) if recording else 0)
+    frames = row.get("num_frames") or (count_frames(recording, FeatureConfig()) if recording else 0)
     return Utterance(row["id"], row.get("feats"), frames or 0, recording, **extra)
 
 
@@ -50,7 +51,7 @@ def make_augmenter(config, folder=None, seed=0):
         for name, field in (("noise", "noise"), ("rir", "impulse_responses")):
             files = sorted((folder / name).iterdir())
             pools[field] = open_pool([{"id": p.stem, "audio_filepath": str(p)} for p in files], name)
-    return Augmenter(config, SpectrogramConfig(), seed, FILL, read_matrix, **pools)
+    return Augmenter(config, FeatureConfig(), seed, FILL, read_matrix, **pools)
 
 
 @pytest.fixture(scope="module")

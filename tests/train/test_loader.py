@@ -14,7 +14,7 @@ import torch
 from ds2cli import manifest
 from ds2cli.archive import read_matrix
 from ds2cli.config.augment import AugmentConfig
-from ds2cli.config.featurize import SpectrogramConfig
+from ds2cli.config.features import FeatureConfig
 from ds2cli.errors import Ds2Error
 from ds2cli.train.augmenter import Augmenter
 from ds2cli.train.examples import Utterance
@@ -74,7 +74,7 @@ def test_the_number_of_readers_changes_nothing(toy, fake_features):
     labels = np.array([1, 2], np.int32)
     utterances = [Utterance(r["id"], r["feats"], r["num_frames"], labels, r["text"]) for r in rows]
     settings = AugmentConfig(speed=0.1, warp=0.05, gain_db=6, time_masks=2, time_width=5, freq_masks=1, freq_width=4)
-    augmenter = Augmenter(settings, SpectrogramConfig(), 3, np.zeros(20, np.float32), read_matrix)
+    augmenter = Augmenter(settings, FeatureConfig(), 3, np.zeros(20, np.float32), read_matrix)
     requested = [utterances[i : i + 7] for i in range(0, len(utterances), 7)] + [[]]
     by_thread = read(augmenter, 0, requested, epoch=2)
     assert [len(b.ids) for b in by_thread] == [*[7] * 6, 6, 0]

@@ -35,11 +35,11 @@ def test_values_beyond_the_ends_repeat_the_ends():
 
 
 def test_a_stretched_tone_has_the_frequency_of_the_faster_recording():
-    from ds2cli.config.featurize import SpectrogramConfig
-    from ds2cli.feats.spectrogram import log_power
+    from ds2cli.config.features import FeatureConfig
+    from ds2cli.feats.spectrogram import compute as log_power
 
     def tone(hertz):
-        return log_power(np.sin(2 * np.pi * hertz * np.arange(8000) / 16000).astype(np.float32), SpectrogramConfig())
+        return log_power(np.sin(2 * np.pi * hertz * np.arange(8000) / 16000).astype(np.float32), FeatureConfig())
 
     result = stretch(tone(1000), 1.2, 1.2)
     assert abs(int(result[20].argmax()) - int(tone(1200)[20].argmax())) <= 1
@@ -74,14 +74,14 @@ def test_gain_changes_all_bins_equally_within_its_range():
 def test_gain_equals_that_of_the_samples():
     from dataclasses import replace
 
-    from ds2cli.config.featurize import SpectrogramConfig
-    from ds2cli.feats.spectrogram import log_power
+    from ds2cli.config.features import FeatureConfig
+    from ds2cli.feats.spectrogram import compute as log_power
 
     x = np.random.default_rng(0).standard_normal(4000).astype(np.float32)
     original = log_power(x)
     result = spec_augment(original, FILL, AugmentConfig(gain_db=6), np.random.default_rng(3), 1)
     decibels = float((result - original).mean()) * 10 / np.log(10)
-    louder = log_power(x, replace(SpectrogramConfig(), level_db=-20 + decibels))
+    louder = log_power(x, replace(FeatureConfig(), level_db=-20 + decibels))
     np.testing.assert_allclose(result, louder, atol=1e-4)
 
 

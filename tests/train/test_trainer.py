@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ds2cli.config.augment import AugmentConfig
-from ds2cli.config.featurize import SpectrogramConfig
+from ds2cli.config.features import FeatureConfig
 from ds2cli.config.model import ModelConfig
 from ds2cli.config.optim import OptimConfig
 from ds2cli.config.train import TrainConfig
@@ -55,7 +55,7 @@ def job(arrays, utterances, dev=True, **settings):
     }  # fmt: skip
     mean, std = np.zeros(6, np.float32), np.ones(6, np.float32)
     config = TrainConfig(**settings)
-    augmenter = Augmenter(config.augment, SpectrogramConfig(), config.seed, mean, arrays.__getitem__)
+    augmenter = Augmenter(config.augment, FeatureConfig(), config.seed, mean, arrays.__getitem__)
     dev_utterances = utterances[:4] if dev else []
     features = augmenter, augmenter.unaugmented
     return TrainJob(config, VOCAB, FEATURES, utterances, dev_utterances, mean, std, *features)

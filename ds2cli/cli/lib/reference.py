@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 from ds2cli.cli.lib.options import default_text, is_option
 from ds2cli.config.base import Config, read_preset_titles
 from ds2cli.config.describe import TYPE_NAMES, first_line, ordered_fields, values_text
+from ds2cli.config.features import DEFAULT_KIND, FeatureConfig, kind_names
 
 GENERAL = {"help", "toml_files", "set_", "print_config", "max_bad", "dropped"}
 """Options of most commands: the introduction of the reference explains them once."""
@@ -68,9 +69,22 @@ def _command_lines(name: str, command: Any, documented: dict[type[Config], str])
     if lists:
         yield from ("Settings without an option, for `--config` and `--set`:", "")
         yield from _table([(f"`{f.name}`", *_setting_cells(f, hints)) for f in lists])
+    if issubclass(config_type, FeatureConfig):
+        yield from _feature_lines()
     for f in fields.values():
         if is_dataclass(hints[f.name]):
             yield from _section_lines(f.name, hints[f.name].select({}))
+
+
+def _feature_lines() -> Iterator[str]:
+    """The further settings of each kind of features."""
+    for kind in kind_names():
+        if kind != DEFAULT_KIND:
+            config_type: Any = FeatureConfig.select({"kind": kind})
+            hints, known = get_type_hints(config_type), {f.name for f in ordered_fields(FeatureConfig)}
+            yield from (f"Further settings of `--kind {kind}`, for `--config` and `--set`:", "")
+            own = [f for f in ordered_fields(config_type) if f.name not in known]
+            yield from _table([(f"`{f.name}`", *_setting_cells(f, hints)) for f in own])
 
 
 def _section_lines(path: str, config_type: Any) -> Iterator[str]:

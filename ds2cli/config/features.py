@@ -1,0 +1,98 @@
+"""Settings of the features, and the choice of their kind: one file of ds2cli/feats per kind, found by its name.
+
+`feats` lies above `config`, so its modules are imported at run time, when a kind is chosen.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any
+
+from ds2cli.config.base import Config, as_dict, build, setting
+from ds2cli.errors import UsageError
+
+DEFAULT_KIND = "spectrogram"
+"""The kind of manifests and networks that name none; it has no settings of its own."""
+
+SHARED = ("cmvn", "kinds", "padding")
+"""Modules of ds2cli/feats that serve every kind."""
+
+
+def kind_names() -> list[str]:
+    """The kinds of features, sorted."""
+    folders = importlib.import_module("ds2cli.feats").__path__
+    return sorted(module.name for module in pkgutil.iter_modules(folders) if module.name not in SHARED)
+
+
+@cache
+def load_kind(name: str) -> Any:
+    """The module of a kind, as `ds2cli.feats` describes it; UsageError for an unknown name."""
+    if name not in kind_names():
+        raise UsageError(f"unknown kind of features {name!r}: expected one of {', '.join(kind_names())}")
+    module = importlib.import_module(f"ds2cli.feats.{name}")
+    assert module.Config().kind == name, f"{module.__file__}: Config.kind must default to {name!r}"
+    return module
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureConfig(Config):
+    """Settings of every kind of features; a network stores them with its weights, so recognition uses the same.
+
+    A kind with settings of its own derives from it; `build(FeatureConfig, …)` returns the class of the `kind` given.
+    """
+
+    kind: str = setting(DEFAULT_KIND, help=f"Kind of features, one of {', '.join(kind_names())}.")
+    sample_rate: int = setting(16000, help="Sample rate of the features (Hz).", min=1000, max=192000)
+    window_ms: float = setting(
+        20.0, help="Length of the window (ms); a spectrogram has samples per window / 2 + 1 bins.", min=1, max=200
+    )
+    hop_ms: float = setting(10.0, help="Hop between frames (ms).", min=1, max=200)
+    level_db: float = setting(-20.0, help="RMS level that each utterance is scaled to (dBFS).", min=-100, max=0)
+    floor: float = setting(1e-14, help="Constant added to the power before the logarithm.", min=1e-30, max=1)
+
+    @classmethod
+    def select(cls, values: Mapping[str, Any]) -> type[Config]:
+        """The config class of the kind in `values`; UsageError for an unknown one."""
+        name = values.get("kind", DEFAULT_KIND)
+        return FeatureConfig if name == DEFAULT_KIND else load_kind(str(name)).Config
+
+    @classmethod
+    def from_saved(cls, values: Mapping[str, Any], location: str) -> FeatureConfig:
+        """The feature settings among saved ones (of `ds2 featurize`, or with a network); others are ignored.
+
+        location: begins the error messages.  UsageError for an unknown kind or a bad value.
+        """
+        known = {f.name for f in fields(FeatureConfig.select(values))}
+        return build(FeatureConfig, (location, {name: value for name, value in values.items() if name in known}))
+
+    @property
+    def window_samples(self) -> int:
+        """Length of the window (samples)."""
+        return round(self.sample_rate * self.window_ms / 1000)
+
+    @property
+    def hop_samples(self) -> int:
+        """Step between frames (samples)."""
+        return round(self.sample_rate * self.hop_ms / 1000)
+
+    def features(self) -> dict[str, Any]:
+        """The feature settings only, also of a subclass; `from_saved` reads them back.
+
+        The default kind is left out, as in version 0.1.
+        """
+        known = {f.name for f in fields(FeatureConfig.select({"kind": self.kind}))}
+        names = known - ({"kind"} if self.kind == DEFAULT_KIND else set())
+        return {name: value for name, value in as_dict(self).items() if name in names}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # by name, as the class of a kind may be made at run time
+        return restore, (FeatureConfig, vars(self))
+
+
+def restore(config_type: type[FeatureConfig], values: dict[str, Any]) -> Config:
+    """Make the config of these values, in another process."""
+    return config_type.select(values)(**values)

@@ -1,0 +1,76 @@
+"""Kinds of features: found by file name, chosen by the setting `kind`, the same in other processes."""
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ds2cli.config.base import as_dict, build, parse_set
+from ds2cli.config.features import FeatureConfig, kind_names, load_kind
+from ds2cli.config.featurize import FeaturizeConfig
+from ds2cli.errors import UsageError
+from ds2cli.feats import fbank, kinds, spectrogram
+
+SAMPLES = np.random.default_rng(0).normal(size=5000).astype(np.float32)
+
+
+def test_every_kind_is_complete():
+    assert kind_names() == ["fbank", "spectrogram"]
+    for name in kind_names():
+        config = load_kind(name).Config()
+        features = kinds.compute(SAMPLES, config)
+        assert features.dtype == np.float32
+        assert features.shape == (kinds.num_frames(len(SAMPLES), config), kinds.num_bins(config))
+        assert kinds.num_frames(0, config) == kinds.num_frames(config.window_samples - 1, config) == 0
+
+
+def test_the_default_is_the_spectrogram():
+    for values in ({}, {"kind": "spectrogram"}):
+        config = build(FeatureConfig, ("x", values))
+        assert type(config) is FeatureConfig
+        np.testing.assert_array_equal(kinds.compute(SAMPLES, config), spectrogram.compute(SAMPLES))
+    assert type(build(FeaturizeConfig)) is FeaturizeConfig
+
+
+def test_a_kind_adds_its_settings_to_those_of_a_command():
+    options = {"kind": "fbank", "low_hz": 100.0}
+    sources = ("c.toml", {"num_mels": 40, "nj": 2}), ("--set …", parse_set("low_hz=50")), ("options", options)
+    config = build(FeaturizeConfig, *sources)
+    assert isinstance(config, FeaturizeConfig) and isinstance(config, fbank.Config)
+    assert (config.kind, config.num_mels, config.low_hz, config.nj) == ("fbank", 40, 100, 2)
+    assert config == build(FeaturizeConfig, *sources) == replace(config, nj=2)
+    np.testing.assert_array_equal(
+        kinds.compute(SAMPLES, config), fbank.compute(SAMPLES, fbank.Config(num_mels=40, low_hz=100.0))
+    )
+
+
+@pytest.mark.parametrize("values", [{}, {"kind": "fbank"}, {"kind": "fbank", "high_hz": 4000.0, "hop_ms": 5.0}])
+def test_settings_are_stored_and_read_back(values):
+    config = build(FeaturizeConfig, ("x", {**values, "nj": 3}))
+    stored = config.features()
+    assert stored.get("kind", "spectrogram") == config.kind
+    assert not {"nj", "dir"} & set(stored)
+    own = build(FeatureConfig, ("x", values))
+    assert FeatureConfig.from_saved(stored, "x") == FeatureConfig.from_saved(as_dict(config), "x") == own
+    assert own.features() == stored
+
+
+@pytest.mark.parametrize("config_type", [FeatureConfig, FeaturizeConfig])
+@pytest.mark.parametrize("kind", ["fbank", "spectrogram"])
+def test_configs_reach_other_processes(config_type, kind):
+    config = build(config_type, ("x", {"kind": kind, "hop_ms": 5.0}))
+    again = pickle.loads(pickle.dumps(config))
+    assert again == config and type(again) is type(config)
+
+
+@pytest.mark.parametrize("kind", ["mfcc", "cmvn", "kinds", "", "../spectrogram", 3, ["fbank"]])
+@pytest.mark.parametrize("config_type", [FeatureConfig, FeaturizeConfig])
+def test_an_unknown_kind(config_type, kind):
+    with pytest.raises(UsageError, match=r"unknown kind of features .*: expected one of fbank, spectrogram"):
+        build(config_type, ("x", {"kind": kind}))
+
+
+def test_settings_of_another_kind_are_unknown():
+    with pytest.raises(UsageError, match="x: unknown setting 'num_mels', expected one of"):
+        build(FeaturizeConfig, ("x", {"num_mels": 80}))
