@@ -28,7 +28,7 @@ class AugmentConfig(Config):
     )
     gain_db: float = setting(0.0, help="Maximum gain or attenuation, after level normalization (dB).", min=0, max=40)
     speed: float = setting(
-        0.0, help="Maximum relative change of speed, applied to both axes of the spectrogram.", min=0, max=0.5
+        0.0, help="Maximum relative change of speed, applied to both axes of the features.", min=0, max=0.5
     )
     warp: float = setting(
         0.0, help="Maximum relative stretch of the frequency axis, in addition to speed.", min=0, max=0.5

@@ -12,7 +12,7 @@ from ds2cli.nn.checkpoint import TrainedModel
 from ds2cli.nn.distributed.process_group import ProcessGroup
 from ds2cli.nn.infer import compute_emissions
 from ds2cli.search.greedy import collapse
-from ds2cli.train.examples import DevFeatures, Spectrogram, Utterance
+from ds2cli.train.examples import DevFeatures, Features, Utterance
 
 CHUNK = 256
 """Utterances whose emissions are in memory at once."""
@@ -30,7 +30,7 @@ def count_greedy_errors(
     utterances = group.shard(utterances)
     by_word, by_character, texts, skipped = Counts(), Counts(), {}, {}
     for start in range(0, len(utterances), CHUNK):
-        feats: dict[str, Spectrogram] = {}
+        feats: dict[str, Features] = {}
         chunk = utterances[start : start + CHUNK]
         for utterance in chunk:
             try:

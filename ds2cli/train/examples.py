@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ds2cli.audio.recording import Recording
 
-Spectrogram = NDArray[np.float32]
+Features = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Utterance:
     recording: Recording | None = None
 
 
-DevFeatures = Callable[[Utterance], Spectrogram]
+DevFeatures = Callable[[Utterance], Features]
 """Reads the unaugmented features (T, F) of an utterance; raises BadUtterance when it cannot."""
 
 
 class TrainFeatures(Protocol):
     """Reads the augmented features of an utterance in an epoch."""
 
-    def __call__(self, utterance: Utterance, epoch: int, /) -> Spectrogram:
+    def __call__(self, utterance: Utterance, epoch: int, /) -> Features:
         """The features (T, F) float32; raises BadUtterance when they cannot be read."""
 
     def frames(self, utterance: Utterance, epoch: int, /) -> int:

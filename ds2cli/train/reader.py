@@ -22,7 +22,7 @@ from typing import Any, cast
 from ds2cli.errors import Ds2Error
 from ds2cli.processes import kill_processes, start_ignoring_signals
 from ds2cli.train.batching import BatchArrays, read_batch
-from ds2cli.train.examples import Spectrogram, TrainFeatures, Utterance
+from ds2cli.train.examples import Features, TrainFeatures, Utterance
 
 READER_DIED = "reader-died"
 """Reason code of an utterance whose reading killed the process."""
@@ -143,7 +143,7 @@ def _read_or_describe_error(train_features: TrainFeatures, shard: Shard, epoch: 
     """The batch of a shard, or one line about the bug that reading it ran into."""
     prefix = ""
 
-    def remember_id(utterance: Utterance, epoch: int) -> Spectrogram:
+    def remember_id(utterance: Utterance, epoch: int) -> Features:
         nonlocal prefix
         prefix = f"{utterance.id}: "
         return train_features(utterance, epoch)
