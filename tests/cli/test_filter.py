@@ -95,3 +95,20 @@ def test_a_list_of_drops_that_was_requested_is_written_even_if_empty(tmp_path, j
     config = StageConfig(dropped=str(tmp_path / "drops.jsonl"))
     filter_rows("test", config, jsonl(tmp_path / "in.jsonl", [{"id": "a"}]), "-", needs=("id",), run=drop_all_but_a)
     assert (tmp_path / "drops.jsonl").read_text() == ""
+
+
+@pytest.mark.parametrize("count", [19, 20, 21, 22])
+def test_a_pipe_lists_the_first_20_bad_rows(tmp_path, jsonl, capsys, count):
+    def drop_all(rows, ledger):
+        for row in rows:
+            ledger.drop(row["id"], "broken")
+        return iter(())
+
+    source = jsonl(tmp_path / "in.jsonl", [{"id": f"u{i:02}"} for i in range(count)])
+    with pytest.raises(Ds2Error, match="refused"):
+        filter_rows("test", StageConfig(), source, "-", needs=("id",), run=drop_all)
+    lines = capsys.readouterr().err.splitlines()
+    assert sum("dropped u" in line for line in lines) == min(count, 20)
+    assert [line for line in lines if "more" in line] == [
+        f"test: … and {count - 20} more (--dropped FILE lists all of them)"
+    ] * (count > 20)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from ds2cli.archive import ArkWriter
 from ds2cli.config.model import ModelConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError
@@ -173,3 +174,18 @@ def test_no_thread_continues_after_the_end(exp, ended_by):
     time.sleep(0.1)
     assert len(computed) == stopped
     assert not [t for t in threading.enumerate() if t.name.startswith(("network", "search"))]
+
+
+def test_the_step_of_a_row_comes_before_that_of_the_network(exp):
+    log_probs = np.log(np.full((3, 4), 0.25, np.float32))
+    with ArkWriter(exp / "e.ark") as ark:
+        rows = [{"id": name, "emission": ark.write(name, log_probs)} for name in ("a", "b")]
+    rows[0]["step_s"] = 0.05
+    for needed, expected in ((True, [0.05, 0.02]), (False, [0.05, 0.0])):
+        (items,) = load_emissions(rows, Ledger(), Experiment(str(exp)), needed)
+        assert [item.step_s for item in items] == expected
+
+
+def test_rows_with_emissions_fill_a_chunk_by_their_steps():
+    rows = [{"id": str(i), "num_steps": 15000} for i in range(5)]
+    assert [len(c) for c in _split_chunks(rows)] == [2, 2, 1]

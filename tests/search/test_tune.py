@@ -90,3 +90,15 @@ def test_plot_grid():
         [0.0, 0.2, 0.4, 0.6, 0.8]
     )
     assert len(plot_grid(Weights(0.2, 2.0), Axis("alpha", (0.2,)), BETA)) == 1
+
+
+def test_a_local_search_starts_from_several_points_of_the_grid():
+    """Best on the grid is a point whose neighbors are worse; only near the second best is there a better one."""
+
+    def errors(weights):
+        at = weights.alpha, weights.beta
+        return {(0.4, -1.0): 10, (1.2, 3.0): 11, (1.2, 2.0): 5}.get(at, 50)
+
+    history, _ = make_history(errors)
+    list(tune_weights([ALPHA, BETA], START, history))
+    assert (history.best()[0].weights.alpha, history.best()[0].weights.beta) == (1.2, 2.0)

@@ -115,6 +115,8 @@ def test_stats():
     assert (counts["utterances"], counts["hours"], counts["speakers"]) == (7, round(28 / 3600, 3), 3)
     assert (counts["words"], counts["characters"], counts["alphabet"]) == (10, 13, " abc")
     assert (counts["shortest"], counts["median"], counts["longest"]) == (1.0, 4.0, 7.0)
+    assert (counts["distinct_words"], counts["characters_per_second"]) == (3, round(13 / 28, 1))
+    assert data.stats([{"id": str(i), "duration": float(i)} for i in range(100)])["p95"] == 95.0
 
 
 def test_stats_of_an_empty_manifest_is_an_error():

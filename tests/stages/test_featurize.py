@@ -183,3 +183,20 @@ def test_a_refused_run_keeps_the_archives_of_the_previous_run(tmp_path, nj):
     for row in done:
         assert len(read_matrix(row["feats"], row["id"])) == row["num_frames"]
     assert len(features(tmp_path, rows, nj=nj, max_bad=34.0)[0]) == 2
+
+
+def test_the_seconds_of_copies_are_those_at_their_speed(tmp_path, rows):
+    *_, tally = features(tmp_path, rows[:1], speeds="0.8 1.0 1.25")
+    assert tally.utterances == 3
+    assert tally.seconds == pytest.approx(rows[0]["duration"] * (1 / 0.8 + 1 + 1 / 1.25))
+
+
+def test_durations_exactly_at_the_limits_are_kept(tmp_path, rows):
+    seconds = rows[0]["duration"]
+    for limits, kept in (
+        ({"min_duration": seconds, "max_duration": seconds}, True),
+        ({"min_duration": seconds + 1e-6}, False),
+        ({"max_duration": seconds - 1e-6}, False),
+    ):
+        done, drops, _ = features(tmp_path, rows[:1], **limits)
+        assert (len(done), len(drops)) == ((1, 0) if kept else (0, 1)), limits

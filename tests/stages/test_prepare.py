@@ -142,3 +142,19 @@ def test_every_corpus_is_documented():
         assert callable(module.prepare)
         assert issubclass(module.Options, PrepareConfig)
         assert len(module.__doc__) > 100
+
+
+def test_only_decoding_finds_a_file_that_is_truncated(folder):
+    path = folder[0] / "a.wav"
+    soundfile.write(folder[0] / "a.flac", soundfile.read(path)[0], 16000)
+    path.unlink()
+    data = (folder[0] / "a.flac").read_bytes()
+    (folder[0] / "a.flac").write_bytes(data[: len(data) // 2])
+    assert prepared(folder, check="decode")[1] == {"a": "truncated-audio"}
+    assert prepared(folder, check="header")[1] == {}
+
+
+@pytest.mark.parametrize("characters, kept", [(25, True), (26, False)])
+def test_a_text_may_have_25_characters_per_second(folder, characters, kept):
+    folder[1]("exact", "x" * characters, seconds=1.0)
+    assert prepared(folder)[1] == ({} if kept else {"exact": "text-too-long"})

@@ -10,6 +10,7 @@ from ds2cli.config.base import read_toml
 from ds2cli.config.decode import DecodeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
+from ds2cli.metrics.wer import Counts
 from ds2cli.recognizer.decoder import build_beam_search, pruning_limits, resolve_settings
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.search.tune import Axis, TrialHistory, Weights, tune_weights
@@ -215,3 +216,22 @@ def test_tuning_without_utterances_is_refused(exp, tmp_path):
 def test_tuning_on_empty_texts_is_refused(rows, exp, tmp_path):
     with pytest.raises(DataError, match="the texts of all 30 utterances are empty"):
         run_tuning([{**row, "text": " "} for row in rows], exp, tmp_path)
+
+
+def test_limits_that_cost_no_errors_are_tightened_to_the_cheapest():
+    given = {"beam": 64, "beam_gap": 20.0, "prune_top": 40, "prune_mass": 0.995}
+
+    class Runner:
+        """Errors that grow only with a beam of less than 16."""
+
+        def try_limits(self, weights, limits):
+            for values in limits:
+                yield Counts(hits=9, subs=3 if values["beam"] >= 16 else 4), 1.0
+
+    limits, trials = tune.tighten_limits(Runner(), {}, given)
+    assert limits == {name: ladder[0] for name, ladder in tune.LADDERS.items()} | {"beam": 16}
+    beams = [(t.values["beam"], t.accepted) for t in trials[1:] if t.limit == "beam"]
+    assert beams == [(4, False), (8, False), (16, True)]
+    # values that are not tighter than the given ones are not tried
+    tight = {name: ladder[0] for name, ladder in tune.LADDERS.items()}
+    assert [t.limit for t in tune.tighten_limits(Runner(), {}, tight)[1]] == [None]

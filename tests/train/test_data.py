@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from ds2cli.config.model import ModelConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.errors import BadUtterance
+from ds2cli.feats import cmvn
 from ds2cli.text.vocab import BLANK, Vocab
+from ds2cli.train import data
 from ds2cli.train.data import _train_utterance
+from ds2cli.train.examples import Utterance
 
 VOCAB = Vocab((BLANK, " ", "a", "b"))
 
@@ -25,3 +29,17 @@ def test_an_utterance_may_be_exactly_as_short_as_its_labels_allow(strides, text,
         assert (utterance.num_frames, utterance.min_frames) == (frames, shortest)
     with pytest.raises(BadUtterance, match=f"label-too-long: {len(text)} labels need {steps} steps"):
         _train_utterance(row, shortest - 1, VOCAB, config)
+
+
+@pytest.mark.parametrize("size, read", [(1, [0]), (2, [0, 1]), (3, [0, 2]), (4, [0, 2]), (5, [0, 3])])
+def test_statistics_are_those_of_evenly_spaced_utterances(monkeypatch, size, read):
+    monkeypatch.setattr(data, "STATS_UTTERANCES", 2)
+    utterances = [Utterance(str(i), "", 1, np.zeros(0, np.int32), "") for i in range(size)]
+    seen = []
+
+    def features(utterance):
+        seen.append(int(utterance.id))
+        return np.full((1, 3), float(utterance.id), np.float32)
+
+    stats = data._compute_statistics(utterances, features)
+    assert seen == read and cmvn.mean_std(stats)[0] == pytest.approx(np.mean(read))

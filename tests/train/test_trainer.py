@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from dataclasses import replace
+from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from ds2cli.nn.checkpoint import BEST, load_model
 from ds2cli.nn.distributed.process_group import ProcessGroup
 from ds2cli.stages.train import _completed_rows
 from ds2cli.text.vocab import BLANK, Vocab
+from ds2cli.train import trainer as trainer_module
 from ds2cli.train.augmenter import Augmenter
 from ds2cli.train.batches import load_batch
 from ds2cli.train.checkpoint_files import LOG
@@ -437,3 +441,31 @@ def test_dropout_differs_by_step_and_rank_and_follows_from_them():
     losses = [first_loss(step, rank) for step in (0, 1) for rank in (0, 1)]
     assert len(set(losses)) == 4 and losses[1] == first_loss(0, 1)
     assert first_loss(0, 0, dropout=0.0) == first_loss(1, 1, dropout=0.0)
+
+
+def test_an_epoch_states_the_share_of_padding(tmp_path):
+    arrays, utterances = corpus()
+    given = job(arrays, utterances, epochs=1, augment=AugmentConfig(), batch_s=3.0)
+    trainer = Trainer(given, ProcessGroup())
+    batches = [[utterances[i].num_frames for i in batch] for step in trainer.plan_steps(0) for batch in step]
+    padded = sum(len(lengths) * max(lengths) for lengths in batches)
+    (row,) = epoch_rows(trainer.run(CountingStore(tmp_path), int))
+    frames = sum(u.num_frames for u in utterances)
+    assert padded > frames and row["padding"] == round(100 * (padded - frames) / padded, 1)
+
+
+def test_the_checkpoint_is_also_written_within_an_epoch(tmp_path, monkeypatch):
+    arrays, utterances = corpus()
+    writes = {}
+    for minutes in (1.0, 60.0):
+        # two readings per step, each 10 s after the one before
+        clock = SimpleNamespace(
+            monotonic=lambda seconds=count(0.0, 10.0): next(seconds), perf_counter=time.perf_counter
+        )
+        monkeypatch.setattr(trainer_module, "time", clock)
+        files = CountingStore(tmp_path)
+        trainer = Trainer(job(arrays, utterances, epochs=2, batch_s=0.3, save_minutes=minutes), ProcessGroup())
+        steps = len(losses(trainer.run(files, int)))
+        writes[minutes] = files[LAST], files[LOG]
+    assert steps >= 12 and writes[60.0] == (2, 2)
+    assert 2 + steps // 6 <= writes[1.0][0] <= 2 + steps // 3 and writes[1.0][1] == 2

@@ -1,0 +1,94 @@
+"""Transcription of files and folders without a manifest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from ds2cli.config.decode import TranscribeConfig
+from ds2cli.config.model import ModelConfig
+from ds2cli.drops import Ledger
+from ds2cli.errors import DataError
+from ds2cli.nn.checkpoint import BEST, dump_model
+from ds2cli.nn.models.ds2 import DeepSpeech2
+from ds2cli.recognizer.experiment import Experiment
+from ds2cli.search.hypothesis import Hypothesis
+from ds2cli.stages import transcribe
+from ds2cli.text.vocab import BLANK, Vocab
+
+VOCAB = Vocab((BLANK, " ", "a", "b"))
+MODEL = ModelConfig(channels=(8,), kernels=(5,), strides=(2,), rnn_layers=1, rnn_size=8)
+FEATURES = {"sample_rate": 16000, "window_ms": 20.0, "hop_ms": 10.0}
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    torch.manual_seed(0)
+    (tmp_path / "exp").mkdir()
+    network = dump_model(DeepSpeech2(MODEL, len(VOCAB), 161).state_dict(), MODEL, VOCAB, FEATURES, {})
+    (tmp_path / "exp" / BEST).write_bytes(network)
+    return Experiment(str(tmp_path / "exp"))
+
+
+@pytest.fixture
+def recording(tmp_path):
+    noise = 0.1 * np.random.default_rng(0).normal(size=(16000, 2)).astype(np.float32)
+
+    def write(name, rate=16000, seconds=0.5, channels=1):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / name, noise[: round(rate * seconds), :channels], rate, subtype="FLOAT")
+        return str(tmp_path / name)
+
+    return write
+
+
+def transcribed(experiment, paths, channel="mix"):
+    """The rows, the emission of each, the ledger and the warnings."""
+    ledger, warnings, emissions = Ledger(), [], []
+
+    def search(log_probs, best):
+        emissions.append(log_probs)
+        return [Hypothesis("a", -1.0, -1.0, 0.0, (2,))]
+
+    rows = transcribe.list_recordings(paths)
+    config = TranscribeConfig(channel=channel, nj=1)
+    return list(transcribe.run(config, rows, ledger, experiment, search, warnings.append)), emissions, ledger, warnings
+
+
+def test_rows_have_the_duration_and_text_of_each_file_in_order(experiment, recording, tmp_path):
+    files = [recording("z.wav", seconds=0.75), recording("folder/b 1.wav"), recording("folder/a.wav")]
+    rows, emissions, ledger, _ = transcribed(experiment, [files[0], str(tmp_path / "folder")])
+    assert [row["audio_filepath"] for row in rows] == [files[0], files[2], files[1]]
+    assert [(row["duration"], row["pred_text"], row["pred_score"]) for row in rows] == [
+        (0.75, "a", -1.0), (0.5, "a", -1.0), (0.5, "a", -1.0),
+    ]  # fmt: skip
+    # 1 + (samples - 320) // 160 frames, two per step
+    assert [len(x) for x in emissions] == [37, 25, 25]
+    assert rows[2]["id"].endswith("b_1.wav") and not ledger.rows
+    with pytest.raises(DataError, match="no audio files in this folder"):
+        list(transcribe.list_recordings([str(tmp_path / "exp")]))
+
+
+def test_only_a_lower_sample_rate_than_in_training_is_warned_of(experiment, recording):
+    files = [recording(f"{rate}.wav", rate) for rate in (8000, 16000, 32000)]
+    rows, emissions, _, warnings = transcribed(experiment, files)
+    (warning,) = warnings
+    assert warning.startswith(f"{files[0]}: This file is 8 kHz; the training recordings were 16 kHz")
+    assert [row["duration"] for row in rows] == [0.5] * 3 and [len(x) for x in emissions] == [25] * 3
+
+
+def test_the_channel_is_chosen_and_a_missing_one_drops_the_file(experiment, recording):
+    files = [recording("mono.wav"), recording("stereo.wav", channels=2)]
+    left, right, mixed = (transcribed(experiment, files, channel) for channel in ("0", "1", "mix"))
+    np.testing.assert_array_equal(left[1][0], left[1][1])
+    assert not np.allclose(left[1][1], right[1][0]) and not np.allclose(left[1][1], mixed[1][1])
+    assert [row["audio_filepath"] for row in right[0]] == files[1:] and right[2].reasons == {"no-such-channel": 1}
+
+
+def test_an_unreadable_file_is_dropped_and_the_others_are_transcribed(experiment, recording, tmp_path):
+    (tmp_path / "bad.wav").write_text("this is a text, not a recording\n" * 20)
+    rows, _, ledger, _ = transcribed(experiment, [str(tmp_path / "bad.wav"), recording("good.wav")])
+    assert [row["audio_filepath"] for row in rows] == [str(tmp_path / "good.wav")]
+    assert ledger.reasons == {"not-audio": 1}
