@@ -1,5 +1,7 @@
 """Fixtures for every test: the recordings, `ds2` as a user runs it, and a small training set."""
 
+import fcntl
+import importlib.util
 import json
 import os
 import signal
@@ -13,8 +15,9 @@ import pytest
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# the networks of the tests are small: a second thread would only wait
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# the networks of the tests are small, and every core has a pytest process: a second thread would only wait
+for library in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("DS2_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -28,16 +31,62 @@ def shared_data():
     return SHARED
 
 
+def pytest_configure(config):
+    """Refuse to test another checkout than this one."""
+    if not hasattr(config, "workerinput"):
+        spec = importlib.util.find_spec("ds2cli")
+        command = [sys.executable, "-c", "import ds2cli; print(ds2cli.__file__)"]
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        child = subprocess.run(command, capture_output=True, text=True, cwd="/", env=env, check=False).stdout.strip()
+        for file in (spec and spec.origin, child):
+            if not file or not Path(file).resolve().is_relative_to(ROOT.resolve()):
+                message = f"tests of {ROOT} would run the ds2cli of {file or 'no folder'} (make setup in this checkout)"
+                raise pytest.UsageError(message)
+
+
+@pytest.fixture(scope="session")
+def fork_server():
+    """Starts `ds2` without importing torch again; see tests/fork_server.py."""
+    spec = importlib.util.spec_from_file_location("fork_server", Path(__file__).with_name("fork_server.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    server = module.ForkServer(ROOT)
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def ds2():
-    """Run `ds2 …` in a new process; the result has .returncode .stdout .stderr."""
+def ds2(fork_server):
+    """Run `ds2 …` in a process of its own; the result has .returncode .stdout .stderr."""
 
     def run(*args, stdin=None, cwd=None, timeout=300):
-        command = [sys.executable, "-m", "ds2cli", *map(str, args)]
+        arguments = [*map(str, args)]
         env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+        if fork_server.serves(env):
+            return fork_server.run(arguments, stdin, str(cwd or Path.cwd()), timeout, env)
+        command = [sys.executable, "-m", "ds2cli", *arguments]
         return subprocess.run(command, input=stdin, capture_output=True, text=True, cwd=cwd, timeout=timeout, env=env)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory):
+    """A function that fills a folder once for all pytest processes: (name, fill) → folder, after fill(folder)."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if os.environ.get("PYTEST_XDIST_WORKER") else root
+
+    def get(name, fill):
+        folder = root / f"shared-{name}"
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / ".complete").exists():
+                folder.mkdir(exist_ok=True)
+                fill(folder)
+                (folder / ".complete").touch()
+        return folder
+
+    return get
 
 
 @pytest.fixture

@@ -14,19 +14,22 @@ SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
 
 
 @pytest.fixture(scope="session")
-def build_host_kernels(tmp_path_factory):
-    """A function that builds sources under native/src into a library, with sanitizers if DS2_TEST_SANITIZE=1."""
+def build_host_kernels(shared_folder):
+    """A function that builds sources under native/src into a library, with sanitizers if DS2_TEST_SANITIZE=1.
+
+    Each library is built once for all pytest processes.
+    """
 
     def build(*sources):
         compiler = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++")), None)
         if not compiler:
             pytest.skip("needs a C++ compiler")
-        file = tmp_path_factory.mktemp("kernels") / "libkernels.so"
         sanitizers = SANITIZERS if os.environ.get("DS2_TEST_SANITIZE") else []
         folders = [f"-I{NATIVE / 'include'}", f"-I{NATIVE / 'src'}"]
         paths = [str(NATIVE / "src" / source) for source in sources]
-        command = [*compiler.split(), *FLAGS, *SHARED, *sanitizers, *folders, "-x", "c++", *paths, "-o", str(file)]
-        subprocess.run(command, check=True)
-        return file
+        output = ["-x", "c++", *paths, "-o", "libkernels.so"]
+        command = [*compiler.split(), *FLAGS, *SHARED, *sanitizers, *folders, *output]
+        name = "-".join(["host", *(Path(source).stem for source in sources)])
+        return shared_folder(name, lambda to: subprocess.run(command, check=True, cwd=to)) / "libkernels.so"
 
     return build
