@@ -190,13 +190,13 @@ def _check_resumable(checkpoint: dict[str, Any] | None, job: TrainJob, exp: str)
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any], ignored: Sequence[str] = ()) -> list[str]:
-    """Describe the settings that differ; of a section of another kind, only the kind."""
+    """Describe the settings that differ; of a network or features of another kind, only the kind."""
     names = [
         name
         for name in sorted({*before, *now})
         if before.get(name) != now.get(name) and name.split(".")[0] not in ignored
     ]
-    kinds = {name for name in names if name.split(".")[-1] == "kind"}
+    kinds = {"model.kind", "kind"}.intersection(names)
     others = tuple(name.removesuffix("kind") for name in kinds)
     return [
         f"{name} was {before.get(name)}, is {now.get(name)}"
