@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ds2cli.audio.read import PREROLL_S, find_audio, parse_channel, probe, read
+from ds2cli.audio.read import PREROLL_S, _float, find_audio, parse_channel, probe, read
 from ds2cli.errors import BadUtterance, UsageError
 
 RATE = 16000
@@ -240,3 +240,21 @@ def test_a_segment_of_a_file_with_encoder_delay_is_at_its_place(tmp_path, speech
     got, _ = read(path, offset_s=offset, duration_s=0.5)
     begin = round(offset * rate)
     np.testing.assert_allclose(got, whole[begin : begin + rate // 2], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "kind, values, expected",
+    [
+        ("u8", np.array([0, 128, 255], np.uint8), [-1, 0, 127 / 128]),
+        ("s16", np.array([-32768, 0, 32767], np.int16), [-1, 0, 32767 / 32768]),
+        ("s32", np.array([-(2**31), 0, 2**30], np.int32), [-1, 0, 0.5]),
+        ("flt", np.array([-1, 0, 1.5], np.float32), [-1, 0, 1.5]),
+    ],
+)
+def test_samples_of_every_format_are_between_minus_one_and_one(kind, values, expected):
+    mono = av.AudioFrame.from_ndarray(values[None], format=kind, layout="mono")
+    np.testing.assert_array_equal(_float(mono)[:, 0], np.float32(expected))
+    stereo = av.AudioFrame.from_ndarray(
+        np.stack([values, values[::-1]], 1).reshape(1, -1), format=kind, layout="stereo"
+    )
+    np.testing.assert_array_equal(_float(stereo), np.float32([expected, expected[::-1]]).T)

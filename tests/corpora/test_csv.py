@@ -119,3 +119,10 @@ def test_audio_is_found_near_the_table(tmp_path):
     assert rows_of(tmp_path / "t.csv")[0][0]["audio_filepath"] == str(tmp_path / "clips/a.mp3")
     rows, _ = rows_of(tmp_path / "t.csv", audio_dir=str(tmp_path / "elsewhere"))
     assert rows[0]["audio_filepath"] == str(tmp_path / "elsewhere/a.mp3")
+
+
+def test_the_last_column_of_an_ljspeech_table_is_the_text(tmp_path):
+    for line, text in (("LJ1|In 1999, Dr. X|in nineteen", "in nineteen"), ("LJ1|in words", "in words")):
+        (tmp_path / "metadata.csv").write_text(f"{line}\n")
+        (row,) = prepare(str(tmp_path / "metadata.csv"), Options(), Ledger())
+        assert (row["id"], row["text"]) == ("LJ1", text)

@@ -42,3 +42,11 @@ def test_wrong_folders_and_parts(shared_data, tmp_path):
         list(prepare(str(tmp_path), Options(), Ledger()))
     with pytest.raises(UsageError, match=r"--part dev-dirty: not in .*, which has dev-clean"):
         list(prepare(str(shared_data / "LibriSpeech"), Options(part="dev-dirty"), Ledger()))
+
+
+def test_subsets_may_be_separated_by_spaces(shared_data):
+    source = str(shared_data / "LibriSpeech")
+    together, only = (
+        list(prepare(source, Options(part=part), Ledger())) for part in ("test-clean, dev-clean", "dev-clean")
+    )
+    assert len(together) == 11 and len(only) == 7 and {row["split"] for row in only} == {"dev-clean"}

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from ds2cli.config.decode import DecodeConfig
+from ds2cli.config.decode import LIMITS, WEIGHTS, DecodeConfig
 from ds2cli.errors import DataError, UsageError
 from ds2cli.recognizer.decoder import build_beam_search, build_search, describe_search, resolve_settings
 from ds2cli.recognizer.experiment import Experiment
@@ -145,3 +145,13 @@ def test_words_of_a_lexicon_that_the_network_cannot_write_are_reported(exp, tmp_
     )
     assert search.lexicon.closed
     assert warned == [f"{tmp_path}/words.txt: the network cannot write 1 of its words, such as 'xy'"]
+
+
+def test_every_weight_and_limit_reaches_the_search(exp, lm):
+    given = {
+        "alpha": 1.5, "beta": 0.25, "unknown": -3.0, "unknown_letter": -0.5,
+        "beam": 9, "beam_gap": 7.0, "prune_mass": 0.75, "prune_top": 3, "prune_logp": -2.0,
+    }  # fmt: skip
+    assert {*WEIGHTS, *LIMITS} <= set(given)
+    options = build_beam_search(resolve_settings(DecodeConfig(lm=lm, **given), exp), Experiment(exp)).options
+    assert {name: getattr(options, name) for name in given} == given

@@ -131,3 +131,11 @@ def test_sort_is_by_code_point(tmp_path):
     for by in ("speaker", "duration"):
         assert ids(data.split(SplitConfig(parts=1, by=by), shuffled)[0]) == ["B", "a", "é"]
     assert ids(data.combine([[{"id": "B"}, {"id": "b"}], [{"id": "a"}, {"id": "é"}]], Ledger())) == ["B", "a", "b", "é"]
+
+
+def test_split_by_duration_gives_each_part_the_same_hours():
+    rows = [{"id": f"u{i:02}", "duration": 10.0 if i == 3 else 1.0} for i in range(11)]
+    parts = data.split(SplitConfig(parts=2, by="duration"), rows)
+    assert [sum(row["duration"] for row in part) for part in parts] == [10.0, 10.0]
+    speakers = [{**row, "speaker": "one" if row["duration"] == 10.0 else "others"} for row in rows]
+    assert sorted(map(len, data.split(SplitConfig(parts=2, by="speaker"), speakers))) == [1, 10]

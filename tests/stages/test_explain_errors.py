@@ -141,6 +141,9 @@ def test_rows_decoded_greedily_need_no_language_model(rows, exp, tmp_path):
     explainer, settings, _ = explain_errors.open_explainer(ScoreConfig(why=exp), str(tmp_path / "hyp.jsonl"))
     assert causes(explainer.run(given)) == [["acoustic"]]
     assert (settings.lm, explainer.mismatched) == (None, 0)
+    # the score of a path says nothing about that of its text
+    assert list(explainer.run([{**given[0], "pred_score": given[0]["pred_score"] - 9.0}]))
+    assert (explainer.scored, explainer.mismatched) == (2, 0)
 
 
 def test_a_missing_language_model_is_reported_with_the_file_that_names_it(exp, lm, tmp_path):

@@ -260,3 +260,9 @@ def test_an_unreadable_noise_recording_does_not_lose_the_utterance(tmp_path, row
     np.testing.assert_array_equal(augment(utt, 0), augment.unaugmented(utt))
     augment(utt, 1)
     assert pool.failures == {str(path): f"missing-audio: no file {path}"}
+
+
+def test_shifts_go_both_ways_up_to_the_limit():
+    config = AugmentConfig(shift_ms=100)
+    shifts = np.array([plan_augmentation(config, 0, 0, f"u{i}").shift_s for i in range(500)])
+    assert -0.1 <= shifts.min() < -0.095 and 0.095 < shifts.max() <= 0.1 and abs(shifts.mean()) < 0.01

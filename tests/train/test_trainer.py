@@ -469,3 +469,31 @@ def test_the_checkpoint_is_also_written_within_an_epoch(tmp_path, monkeypatch):
         writes[minutes] = files[LAST], files[LOG]
     assert steps >= 12 and writes[60.0] == (2, 2)
     assert 2 + steps // 6 <= writes[1.0][0] <= 2 + steps // 3 and writes[1.0][1] == 2
+
+
+def test_the_longest_batch_is_tried_before_the_first_step(tmp_path):
+    arrays, utterances = corpus()
+    trainer = Trainer(job(arrays, utterances, augment=AugmentConfig(), batch_s=0.5, epochs=1), ProcessGroup())
+    sizes = [max(utterances[i].num_frames for i in b) * len(b) for step in trainer.plan_steps(0) for b in step]
+    probe = next(iter(trainer.run(CountingStore(tmp_path), int)))
+    assert min(sizes) < probe.frames == max(sizes) and probe.audio_frames == sum(sizes)
+
+
+def test_the_float16_scale_doubles_after_steady_steps_and_halves_on_overflow(monkeypatch):
+    arrays, utterances = corpus()
+    monkeypatch.setattr(trainer_module, "SCALE_UP_STEPS", 3)
+    trainer = Trainer(job(arrays, utterances, precision="float16", augment=AugmentConfig()), ProcessGroup())
+    batch = load_batch(utterances[:4], trainer.job.train_features)
+    trainer.state.scale, scales = 64.0, []
+    for _ in range(7):
+        assert math.isfinite(take_step(trainer, batch)[0])
+        scales.append(trainer.state.scale)
+    assert scales == [64, 64, 128, 128, 128, 256, 256]
+    # a scale at which the gradients overflow is halved until they do not, and the step is taken
+    trainer.state.scale = 2.0**126
+    assert math.isfinite(take_step(trainer, batch)[0]) and trainer.state.scale < 2.0**126
+    # gradients that are not finite at any scale cost a step, and only one halving
+    trainer.state.scale = 128.0
+    hook = trainer.parameters[0].register_hook(lambda gradient: gradient * math.nan)
+    assert math.isnan(take_step(trainer, batch)[0]) and trainer.state.scale == 64.0
+    hook.remove()
