@@ -1,7 +1,7 @@
 # make demo   train and decode on 24 minutes of recorded speech     make test   the test suite
-# make check  lint, types and tests, before each commit               make help   every target
+# make check  lint, types and tests, before each merge                make help   every target
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-mini test test-slow lint fmt type check docs native native-sanitize kenlm \
+.PHONY: help setup demo demo-mini test test-fast test-slow lint fmt type check docs native native-sanitize kenlm \
 	bench bench-rnn bench-ctc bench-decode bench-train clean
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,6 +9,11 @@ BIN := $(VENV)/bin
 # an editable install lists its modules, so a new or moved module needs another install
 MODULES := $(shell find ds2cli -name '*.py' | LC_ALL=C sort | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(MODULES)
+# one pytest process per core
+JOBS ?= $(shell nproc)
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+# what test-fast leaves out: whole commands and pipelines, old experiments, several processes, the native kernels
+LONG := cli shell golden peers native nn/distributed nn/test_average.py nn/test_norm.py train/test_backward.py
 export PATH := $(abspath $(BIN)):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -30,8 +35,12 @@ demo: $(READY)   ## run the Asterisk recipe: data, features, LM, training, decod
 demo-mini: $(READY) ## run the LibriSpeech recipe on a few utterances (LIBRISPEECH=FOLDER), in minutes
 	egs/librispeech/run.sh --mini true
 
-test: $(READY)   ## run the test suite (under 15 minutes on 2 cores)
-	$(BIN)/python -m pytest -m "not slow"
+test: $(READY)   ## run the test suite, on all cores (JOBS=N: on N), with KenLM if it can be built
+	@JOBS=$(JOBS) utils/install_kenlm.sh --if-possible
+	$(PYTEST) -m "not slow"
+
+test-fast: $(READY) ## run the tests that call functions only: no commands, pipelines, native kernels or several processes
+	$(PYTEST) -m "not slow" $(LONG:%=--ignore=tests/%)
 
 test-slow: $(READY) ## run the slow tests: whole recipes, killed training runs
 	$(BIN)/python -m pytest -m slow
@@ -46,7 +55,7 @@ fmt: $(READY)    ## format with ruff
 type: $(READY)   ## check types (mypy --strict)
 	$(BIN)/mypy
 
-check: lint type test ## lint, types and tests: run before each commit
+check: lint type test ## lint, types and tests: run before each merge (test-fast: before each commit)
 
 docs: $(READY)   ## generate the command reference, ds2cli/cli/README.md
 	$(BIN)/python -m ds2cli.cli.lib.reference ds2cli/cli/README.md
