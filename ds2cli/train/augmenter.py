@@ -83,7 +83,7 @@ class AugmentPlan:
         """Random numbers that choose the noise."""
         return np.random.default_rng((*self.seed, 0))
 
-    def spectrogram_rng(self) -> np.random.Generator:
+    def features_rng(self) -> np.random.Generator:
         """Random numbers for `spec_augment`."""
         return np.random.default_rng((*self.seed, 1))
 
@@ -137,7 +137,7 @@ class Augmenter:
             x = self.read(utterance.feats)
         else:
             x = kinds.compute(self._waveform(utterance, plan), self.features)
-        return spec_augment(x, self.fill, self.config, plan.spectrogram_rng(), utterance.min_frames)
+        return spec_augment(x, self.fill, self.config, plan.features_rng(), utterance.min_frames)
 
     def unaugmented(self, utterance: Example) -> Features:
         """The features (T, F) without augmentation: stored ones, or what `ds2 featurize` would store."""
@@ -161,7 +161,7 @@ class Augmenter:
             frames = self._frames_at(utterance, self._allowed_speed(utterance, plan))
         if not self.config.speed:
             return frames
-        speed = draw_speed(self.config, plan.spectrogram_rng(), frames, utterance.min_frames)
+        speed = draw_speed(self.config, plan.features_rng(), frames, utterance.min_frames)
         return frames if speed == 1 else max(1, round(frames / speed))
 
     def impulse_response(self, plan: AugmentPlan) -> Features | None:

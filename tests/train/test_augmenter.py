@@ -195,7 +195,7 @@ def test_a_speed_that_leaves_too_few_frames_is_not_applied(rows):
 def test_stored_spectrograms_are_augmented_with_spec_augment(tmp_path, rows):
     stored = stored_row(tmp_path, rows[0])
     config = AugmentConfig(speed=0.1, warp=0.1, freq_masks=2, time_masks=2, gain_db=2)
-    rng = plan_augmentation(config, 3, 4, stored["id"]).spectrogram_rng()
+    rng = plan_augmentation(config, 3, 4, stored["id"]).features_rng()
     expected = spec_augment(read_matrix(stored["feats"]), FILL, config, rng, 1)
     np.testing.assert_array_equal(make_augmenter(config, seed=3)(make_utterance(stored), 4), expected)
 
