@@ -163,3 +163,13 @@ def test_paths_are_relative_to_a_redirected_file(tmp_path, monkeypatch):
         (tmp_path / "data/b.jsonl").unlink()
         assert manifest.base_folder("-", file) == ""
     assert manifest.base_folder("/dev/shm/not-there-yet.jsonl") == "/dev/shm"
+
+
+@pytest.mark.parametrize("ids, is_sorted", [("Ba", True), ("aB", False), ("aé", True), ("éz", False)])
+def test_rows_are_read_in_code_point_order_only(tmp_path, ids, is_sorted):
+    (tmp_path / "a.jsonl").write_text("".join(f'{{"id":"{i}"}}\n' for i in ids), "utf-8")
+    if is_sorted:
+        assert [row["id"] for row in manifest.read(str(tmp_path / "a.jsonl"))] == list(ids)
+    else:
+        with pytest.raises(DataError, match="expected sorted ids"):
+            list(manifest.read(str(tmp_path / "a.jsonl")))

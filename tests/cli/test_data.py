@@ -93,3 +93,12 @@ def test_an_unreadable_input_leaves_the_earlier_result_and_its_drops(ds2, tmp_pa
     done = ds2("data", "sort", "missing.jsonl", "b.jsonl", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (3, "ds2: missing.jsonl: no such file or directory\n")
     assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_combine_drops_a_bad_row_and_names_it(ds2, tmp_path, jsonl):
+    (tmp_path / "a.jsonl").write_text('{"id":"a"}\nnot json\n')
+    jsonl(tmp_path / "b.jsonl", [{"id": "b"}])
+    done = ds2("data", "combine", "a.jsonl", "b.jsonl", "out.jsonl", "--max-bad", "50", cwd=tmp_path)
+    assert done.returncode == 0 and "3 in = 2 kept + 1 dropped (1 not-json)" in done.stderr, done.stderr
+    assert jsonl(tmp_path / "out.jsonl") == [{"id": "a"}, {"id": "b"}]
+    assert [row["id"] for row in jsonl(tmp_path / "out.jsonl.dropped.jsonl")] == ["a.jsonl:2"]

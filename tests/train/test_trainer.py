@@ -497,3 +497,11 @@ def test_the_float16_scale_doubles_after_steady_steps_and_halves_on_overflow(mon
     hook = trainer.parameters[0].register_hook(lambda gradient: gradient * math.nan)
     assert math.isnan(take_step(trainer, batch)[0]) and trainer.state.scale == 64.0
     hook.remove()
+
+
+def test_the_loss_of_an_epoch_is_that_of_its_steps_per_label(tmp_path):
+    arrays, utterances = corpus()
+    given = job(arrays, utterances, epochs=1, batch_s=100.0, augment=AugmentConfig())
+    events = list(Trainer(given, ProcessGroup()).run(CountingStore(tmp_path), int))
+    (loss,), (row,) = losses(events), epoch_rows(events)
+    assert row["loss"] == round(loss, 4)
