@@ -49,8 +49,10 @@ def run(job: TrainJob, exp: str, request: Callable[[], int] = lambda: Request.NO
     lock = FolderLock(exp, "another ds2 train is running there (wait for it, or use another folder)")
     try:
         return _release_after(lock, _train(job, folder, _prepare_folder(job, folder, exp), request))
-    except BaseException:
+    except BaseException as e:
         lock.release()
+        if isinstance(e, OSError):
+            raise DataError(f"{e.filename or exp}: cannot be changed: {(e.strerror or str(e)).lower()}") from e
         raise
 
 

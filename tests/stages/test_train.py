@@ -88,6 +88,15 @@ def test_fresh_removes_the_checkpoint_at_once_but_not_after_a_restart(toy, tmp_p
     assert [row["epoch"] for row in rows_of(prepared(toy, tmp_path, fresh=True), tmp_path)] == [2]
 
 
+def test_a_folder_that_cannot_be_changed_is_a_data_error(toy, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", "exp/pieces.model")
+
+    monkeypatch.setattr("ds2cli.text.vocab.Vocab.save", refuse)
+    with pytest.raises(DataError, match=r"^exp/pieces\.model: cannot be changed: permission denied$"):
+        train.run(prepared(toy, tmp_path), str(tmp_path))
+
+
 def test_resuming_with_other_settings_or_data_is_refused(toy, tmp_path):
     rows_of(prepared(toy, tmp_path, epochs=1), tmp_path)
     with pytest.raises(UsageError, match=r"optim.lr was 0.01, is 0.02 .*--fresh"):
