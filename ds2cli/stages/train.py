@@ -23,6 +23,7 @@ from ds2cli.train.data import TOKENS
 from ds2cli.train.events import Event, Request, Restart, Saved
 from ds2cli.train.examples import fingerprint
 from ds2cli.train.job import TrainJob
+from ds2cli.train.monitor import PICTURE
 from ds2cli.train.resume import LAST, load_checkpoint
 from ds2cli.train.trainer import Trainer
 
@@ -74,7 +75,7 @@ def _prepare_folder(job: TrainJob, folder: Path, exp: str) -> dict[str, Any] | N
         for pattern in (LAST, LOG, BEST, "epoch-[0-9]*.safetensors"):
             for old in folder.glob(pattern):
                 old.unlink()
-    for pattern in (LAST, LOG, "*.safetensors"):
+    for pattern in (LAST, LOG, PICTURE, "*.safetensors"):
         # files that an earlier run was writing when it was killed
         for partial in folder.glob(f".*.part.{pattern}"):
             partial.unlink(missing_ok=True)

@@ -75,7 +75,7 @@ def test_the_same_command_resumes_and_does_nothing_once_finished(toy, tmp_path):
 
 def test_fresh_removes_the_checkpoint_at_once_but_not_after_a_restart(toy, tmp_path, monkeypatch):
     rows_of(prepared(toy, tmp_path, epochs=1), tmp_path)
-    for name in (f".1.part.{LAST}", ".1.part.best.safetensors"):
+    for name in (f".1.part.{LAST}", ".1.part.best.safetensors", ".1.part.train.png"):
         (tmp_path / name).write_bytes(b"half")
     (tmp_path / "epoch-001.safetensors").write_bytes(b"of the previous run")
     (tmp_path / "average.safetensors").write_bytes(b"not written by ds2 train")
