@@ -135,7 +135,9 @@ def _replacing(path: str) -> Iterator[Path]:
         is_other_file = e.filename not in (None, str(part))
         raise DataError(f"{e.filename}: {message}" if is_other_file else f"{path}: cannot be written: {message}") from e
     finally:
-        part.unlink(missing_ok=True)
+        # on a read-only file system even removing a missing file fails
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 class FolderLock:

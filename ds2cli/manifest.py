@@ -34,6 +34,10 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and value != "" and not any(c.isspace() for c in value)
 
 
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and -_MAX_FLOAT <= value <= _MAX_FLOAT
 
@@ -56,6 +60,7 @@ def _is_object_list(value: Any) -> bool:
 
 _NAME = (_is_name, "a name without spaces")
 _TEXT = (_is_string, "a string")
+_PATH = (_is_path, "a path without NUL characters")
 _SECONDS = (_is_seconds, "seconds >= 0")
 _NUMBER = (_is_number, "a finite number")
 _COUNT = (_is_count, "a whole number >= 0")
@@ -72,7 +77,7 @@ _JSON_TYPES = {
 
 FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "id": _NAME,
-    "audio_filepath": _TEXT,
+    "audio_filepath": _PATH,
     "duration": _SECONDS,
     "text": _TEXT,
     "offset": _SECONDS,
@@ -81,9 +86,9 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "sample_rate": _COUNT,
     "split": _TEXT,
     "speed": (_is_factor, "a number > 0"),
-    "feats": _TEXT,
+    "feats": _PATH,
     "num_frames": _COUNT,
-    "emission": _TEXT,
+    "emission": _PATH,
     "num_steps": _COUNT,
     "step_s": _SECONDS,
     "words": _OBJECTS,

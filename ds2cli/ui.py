@@ -16,11 +16,16 @@ T = TypeVar("T")
 LOG_INTERVAL_S = 30.0
 """Seconds between two progress lines if standard error is not a terminal."""
 
+_CONTROL_CHARACTERS = {code: repr(chr(code))[1:-1] for code in range(0x20) if chr(code) != "\t"}
+
 
 def log(message: str) -> None:
-    """Write one line to standard error."""
-    with contextlib.suppress(BrokenPipeError):
-        sys.stderr.write(message.encode("utf-8", "replace").decode() + "\n")
+    """Write one line to standard error; control characters, such as a line feed in a file name, are escaped.
+
+    A line that cannot be written (closed pipe, full disk) is lost, and the command continues.
+    """
+    with contextlib.suppress(OSError):
+        sys.stderr.write(message.translate(_CONTROL_CHARACTERS).encode("utf-8", "replace").decode() + "\n")
         sys.stderr.flush()
 
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,16 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, opener):
         raise RuntimeError
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_read_only_file_system_is_a_data_error(tmp_path, monkeypatch):
+    def refuse(path, *_, **__):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(DataError, match=r"a: cannot be written: read-only file system$"), open_out(str(tmp_path / "a")):
+        pass
 
 
 def test_a_pipe_stays_a_pipe(tmp_path):

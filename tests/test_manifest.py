@@ -40,6 +40,7 @@ def test_unknown_fields_are_kept(tmp_path):
         ('{"id": "a", "text": "x", "duration": true}\n', "wrong-type"),
         ('{"id": "a", "text": "x", "num_frames": 1.5}\n', "wrong-type"),
         ('{"id": "a", "text": "x", "speed": "fast"}\n', "wrong-type"),
+        ('{"id": "a", "text": "x", "feats": "a\\u0000.ark:3"}\n', "wrong-type"),
         pytest.param(
             f'{{"id": "a", "text": "x", "duration": {"1" * 400}}}\n', "wrong-type", id="too large for a float"
         ),

@@ -32,6 +32,11 @@ def test_a_line_with_invalid_bytes_can_be_logged(capsys):
     assert "caf?" in capsys.readouterr().err
 
 
+def test_a_message_stays_one_line(capsys):
+    ui.log("a\nb\r\x1b[31m:\tmissing")
+    assert capsys.readouterr().err == "a\\nb\\r\\x1b[31m:\tmissing\n"
+
+
 def test_a_table_is_aligned(capsys):
     ui.table("t", ["a", "bb"], [["xxx", 1], ["y", 22]], to_stdout=True)
     assert capsys.readouterr().out == "t\na    bb\nxxx  1\ny    22\n"

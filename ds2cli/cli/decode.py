@@ -31,7 +31,7 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
     Example: ds2 decode --tune exp/base data/dev.jsonl --lm exp/lm/3gram.bin --nj 4
     """
     from ds2cli.recognizer.decoder import build_search, describe_search, resolve_settings
-    from ds2cli.recognizer.emission_archive import archive_path
+    from ds2cli.recognizer.emissions import archive_path
     from ds2cli.recognizer.experiment import Experiment
     from ds2cli.stages import decode as stage
 

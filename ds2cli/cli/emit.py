@@ -20,7 +20,7 @@ def emit(config: EmitConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
 
     Example: ds2 emit exp/base data/dev.feats.jsonl data/dev.emit.jsonl --dir data/emissions
     """
-    from ds2cli.recognizer.emission_archive import archive_path
+    from ds2cli.recognizer.emissions import archive_path
     from ds2cli.recognizer.experiment import Experiment
     from ds2cli.stages import emit as stage
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import pkgutil
 import signal
@@ -18,7 +19,7 @@ from typer.core import TyperGroup
 
 import ds2cli.cli
 from ds2cli import __version__, plugins, ui
-from ds2cli.errors import DataError, Ds2Error
+from ds2cli.errors import DataError, Ds2Error, UsageError
 
 PIPELINE = ("prepare", "featurize", "train", "emit", "align", "lm", "decode", "score", "transcribe", "data")
 """The commands that `ds2 --help` lists first, in pipeline order; the others follow alphabetically."""
@@ -80,9 +81,13 @@ def main() -> None:
     shell.
     """
     _reopen_closed_streams()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # rows and settings are read back as UTF-8, whatever the locale
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         try:
+            _require_utf8(sys.argv[1:])
             plugins.check_plugins()
             app(prog_name="ds2")
         except SystemExit as e:
@@ -106,6 +111,14 @@ def main() -> None:
         sys.exit(DataError.exit_code)
 
 
+def _require_utf8(arguments: list[str]) -> None:
+    """UsageError for an argument that rows and OUT.config.toml, which are UTF-8, could not contain."""
+    for argument in arguments:
+        if any("\udc80" <= c <= "\udcff" for c in argument):
+            text = os.fsencode(argument).decode("utf-8", "backslashreplace")
+            raise UsageError(f"{text}: expected an argument in UTF-8, perhaps it is Latin-1 (rename the file)")
+
+
 def _reopen_closed_streams() -> None:
     """Open the standard streams that the shell closed (2>&-), so that no other file is opened with their descriptors.
 
@@ -114,6 +127,8 @@ def _reopen_closed_streams() -> None:
     for name, mode in (("stdin", os.O_RDONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY)):
         if getattr(sys, name) is None:
             descriptor = os.open(os.devnull, mode)
+            # programs that are started expect their standard streams, too
+            os.set_inheritable(descriptor, True)
             if name != "stdin":
                 setattr(sys, name, os.fdopen(descriptor, "w", closefd=False))
 

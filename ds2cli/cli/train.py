@@ -57,7 +57,7 @@ def train(
 
     Example: ds2 train data/train.feats.jsonl exp/base --dev data/dev.feats.jsonl --config conf/train.toml --nproc 2
     """
-    from ds2cli.nn.checkpoint import BEST
+    from ds2cli.nn.checkpoint import BEST, load_model
     from ds2cli.nn.distributed.process_group import torchrun_rank
     from ds2cli.stages import train as stage
     from ds2cli.train.data import prepare_job
@@ -88,6 +88,8 @@ def train(
         raise typer.Exit(INTERRUPTED)
     if not Path(exp, BEST).is_file():
         raise DataError(f"{exp}/{BEST}: missing, although training is complete (raise --epochs, or give --fresh)")
+    # a finished training is not repeated, and its network may have been damaged since
+    load_model(exp)
     ui.log(f"train: done, the network is {exp}/{BEST}")
 
 

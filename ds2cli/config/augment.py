@@ -33,9 +33,9 @@ class AugmentConfig(Config):
     warp: float = setting(
         0.0, help="Maximum relative stretch of the frequency axis, in addition to speed.", min=0, max=0.5
     )
-    freq_masks: int = setting(0, help="Number of frequency masks, bands of bins set to the mean.", min=0)
+    freq_masks: int = setting(0, help="Number of frequency masks, bands of bins set to the mean.", min=0, max=1000)
     freq_width: int = setting(20, help="Maximum width of a frequency mask (bins).", min=1)
-    time_masks: int = setting(0, help="Number of time masks, stretches of frames set to the mean.", min=0)
+    time_masks: int = setting(0, help="Number of time masks, stretches of frames set to the mean.", min=0, max=1000)
     time_width: int = setting(
         20, help="Maximum width of a time mask (frames); at most a fifth of the utterance.", min=1
     )

@@ -103,18 +103,21 @@ def read_toml(path: str) -> dict[str, Any]:
 
     UsageError if it is not valid TOML (with the line), or neither a file nor a preset (with the nearest preset).
     """
-    file = Path(path)
-    if not file.exists() and path in (files := find_presets()):
-        file = files[path]
+    presets = find_presets()
+    file = presets[path] if path in presets and not Path(path).exists() else Path(path)
     try:
-        return tomllib.loads(file.read_text("utf-8"))
+        # Windows editors begin a file with a byte order mark
+        return tomllib.loads(file.read_text("utf-8-sig"))
     except FileNotFoundError as e:
-        near = difflib.get_close_matches(path, find_presets(), 1)
+        near = difflib.get_close_matches(path, presets, 1)
         hint = f", did you mean {near[0]!r}?" if near else " (ds2 model list prints the names of the presets)"
         raise UsageError(f"{path}: no such file{hint}") from e
+    except IsADirectoryError as e:
+        raise UsageError(f"{path or '--config'}: expected a TOML file, got a folder") from e
     except OSError as e:
         raise UsageError(f"{path}: {(e.strerror or 'cannot be read').lower()}") from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+    # ValueError: also of bytes that are not UTF-8 and of integers with thousands of digits
+    except (ValueError, RecursionError) as e:
         raise UsageError(f"{path}: not valid TOML: {e}") from e
 
 
@@ -135,7 +138,8 @@ def parse_set(text: str) -> dict[str, Any]:
         raise UsageError(f"--set {text}: expected name=value, such as optim.lr=3e-4")
     try:
         parsed = tomllib.loads(f"x = {value}")["x"]
-    except tomllib.TOMLDecodeError:
+    # ValueError: also of integers with thousands of digits
+    except (ValueError, RecursionError):
         parsed = value
     for part in reversed(name.strip().split(".")):
         parsed = {part: parsed}
@@ -192,6 +196,8 @@ def _check_value(value: Any, hint: Any, limits: Mapping[str, Any], location: str
         value = float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise UsageError(f"{location}: expected {TYPE_NAMES[hint]}, got {value!r}")
+    if isinstance(value, str) and "\0" in value:
+        raise UsageError(f"{location}: expected text without NUL characters, got {value!r}")
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{location}: expected a finite number, got {value!r}")
     low, high = limits.get("min"), limits.get("max")

@@ -72,13 +72,19 @@ class ModelConfig(NetworkConfig):
     conv: Literal["1d", "2d"] = setting(
         "1d", help="Convolutions over time (1d) or over frequency and time (2d) (paper §3.5)."
     )
-    channels: tuple[int, ...] = setting((256, 256), help="Output channels of each convolution; 1 to 3 layers.", min=1)
-    kernels: tuple[int, ...] = setting((11, 5), help="Filter length in time of each convolution (frames, odd).", min=1)
-    strides: tuple[int, ...] = setting((3, 1), help="Time stride of each convolution (frames).", min=1)
-    freq_kernels: tuple[int, ...] = setting(
-        (41, 21, 21), help="Filter height in frequency of each 2d convolution (bins, odd).", min=1
+    channels: tuple[int, ...] = setting(
+        (256, 256), help="Output channels of each convolution; 1 to 3 layers.", min=1, max=65536
     )
-    freq_strides: tuple[int, ...] = setting((2, 2, 2), help="Frequency stride of each 2d convolution (bins).", min=1)
+    kernels: tuple[int, ...] = setting(
+        (11, 5), help="Filter length in time of each convolution (frames, odd).", min=1, max=9999
+    )
+    strides: tuple[int, ...] = setting((3, 1), help="Time stride of each convolution (frames).", min=1, max=1000)
+    freq_kernels: tuple[int, ...] = setting(
+        (41, 21, 21), help="Filter height in frequency of each 2d convolution (bins, odd).", min=1, max=9999
+    )
+    freq_strides: tuple[int, ...] = setting(
+        (2, 2, 2), help="Frequency stride of each 2d convolution (bins).", min=1, max=1000
+    )
     cell: Literal["rnn", "gru", "lstm"] = setting(
         "gru", help="Recurrent cell: simple RNN (paper eq. 3), GRU (eq. 10) or LSTM."
     )
@@ -88,16 +94,19 @@ class ModelConfig(NetworkConfig):
     norm: Literal["batch", "none"] = setting(
         "batch", help="Sequence-wise batch normalization in every layer (paper eq. 8), or none (biases instead)."
     )
-    rnn_layers: int = setting(3, help="Number of recurrent layers.", min=0)
-    rnn_size: int = setting(256, help="Hidden units per recurrent layer and direction.", min=1)
+    rnn_layers: int = setting(3, help="Number of recurrent layers.", min=0, max=1000)
+    rnn_size: int = setting(256, help="Hidden units per recurrent layer and direction.", min=1, max=65536)
     bidirectional: bool = setting(
         True, help="Bidirectional recurrent layers, directions summed; false: forward only (for streaming)."
     )
     row_conv: int = setting(
-        0, help="Look-ahead of the row convolution after forward-only layers (steps; 0: none; paper eq. 11).", min=0
+        0,
+        help="Look-ahead of the row convolution after forward-only layers (steps; 0: none; paper eq. 11).",
+        min=0,
+        max=10000,
     )
-    fc_layers: int = setting(0, help="Number of fully connected layers before the output.", min=0)
-    fc_size: int = setting(256, help="Units per fully connected layer.", min=1)
+    fc_layers: int = setting(0, help="Number of fully connected layers before the output.", min=0, max=1000)
+    fc_size: int = setting(256, help="Units per fully connected layer.", min=1, max=65536)
     dropout: float = setting(0.1, help="Dropout after each layer (probability).", min=0, max=0.95)
 
     def __post_init__(self) -> None:

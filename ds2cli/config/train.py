@@ -34,12 +34,15 @@ class TrainConfig(StageConfig):
     seed: int = setting(0, help="Seed of all random numbers.", min=0, max=2**63 - 1)
     device: Literal["auto", "cpu", "cuda"] = setting("auto", help="Device to train on; auto is a GPU if available.")
     nproc: int = setting(
-        1, help="Processes that share each batch, one per GPU or dividing the cores; torchrun starts its own.", min=1
+        1,
+        help="Processes that share each batch, one per GPU or dividing the cores; torchrun starts its own.",
+        min=1,
+        max=1024,
     )
     sync_norm: bool = setting(
         False, help="Compute batch-norm statistics over all processes (slower), as if there were only one."
     )
-    readers: int = setting(0, help="Data-loader processes per training process; 0 reads in a thread.", min=0)
+    readers: int = setting(0, help="Data-loader processes per training process; 0 reads in a thread.", min=0, max=1024)
     restarts: int = setting(3, help="Consecutive restarts from last.pt when one of the --nproc processes dies.", min=0)
     precision: Literal["float32", "bfloat16", "float16", "auto"] = setting(
         "float32", help="Precision of matrix products; auto is bfloat16 if supported, else float16 on a GPU."

@@ -1,4 +1,4 @@
-"""Rows with their emissions: read from an archive, or computed from features by the network.
+"""Rows with their emissions: read from an archive, or computed from features by the network and then archived.
 
 The network runs in its own thread while other threads process the emissions it has computed; the number of
 utterances in memory is bounded. Notation: T steps of the network's output, F feature bins, V symbols.
@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.archive import read_matrix
+from ds2cli.archive import ArkWriter, archive_stem, read_matrix
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance
 from ds2cli.manifest import Row
@@ -47,6 +47,9 @@ class Emission(NamedTuple):
     row: Row
     log_probs: NDArray[np.float32]
     step_s: float
+
+
+Chunks = Generator[list[Emission]]
 
 
 class Dropped(NamedTuple):
@@ -130,6 +133,37 @@ def map_emissions(
         pool.shutdown(cancel_futures=True)
 
 
+def archive_path(folder: str | None, out: str) -> str:
+    """The path of the archive for the emissions of OUT: in `folder`, by default emissions/ next to OUT.
+
+    UsageError if OUT is a pipe and `folder` is None.
+    """
+    return f"{archive_stem('emit', folder, out, 'emissions')}.ark"
+
+
+def archive_emissions(
+    path: str,
+    chunks: Chunks,
+    process: Callable[[Chunks], Generator[Row]],
+    ledger: Ledger,
+    max_bad: float,
+    *,
+    stage: str,
+) -> Generator[Row]:
+    """Write the emissions of `chunks` to the archive at `path`, and yield the rows that `process` makes of the chunks.
+
+    `process` sees each row with `emission`, `num_steps` and `step_s`; a row that already has an emission is neither
+    written nor changed. The archive appears after the last row. Ds2Error if more than `max_bad` percent of the rows
+    were dropped: an existing archive then stays as it was.
+    """
+    count = 0
+    with ArkWriter(path) as writer, contextlib.closing(process(_write_chunks(chunks, writer))) as rows:
+        for row in rows:
+            count += 1
+            yield row
+        ledger.enforce_max_bad(stage, max_bad, count)
+
+
 def _split_chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
     size, frames = FIRST_CHUNK, 0
     chunk: list[Row] = []
@@ -204,3 +238,15 @@ def _step_seconds(row: Row, experiment: Experiment, needed: bool) -> float:
     if row.get("step_s"):
         return float(row["step_s"])
     return experiment.trained.step_s if needed else 0.0
+
+
+def _write_chunks(chunks: Chunks, writer: ArkWriter) -> Chunks:
+    with contextlib.closing(chunks):
+        for items in chunks:
+            yield [item if item.row.get("emission") is not None else _write(item, writer) for item in items]
+
+
+def _write(item: Emission, writer: ArkWriter) -> Emission:
+    place = writer.write(item.row["id"], item.log_probs)
+    fields = {"emission": place, "num_steps": len(item.log_probs), "step_s": item.step_s}
+    return item._replace(row={**item.row, **fields})

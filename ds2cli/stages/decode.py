@@ -11,8 +11,14 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.manifest import Row
 from ds2cli.recognizer.decoder import Search
-from ds2cli.recognizer.emission_archive import archive_emissions
-from ds2cli.recognizer.emissions import Emission, FeatureReader, load_emissions, map_emissions, read_features
+from ds2cli.recognizer.emissions import (
+    Emission,
+    FeatureReader,
+    archive_emissions,
+    load_emissions,
+    map_emissions,
+    read_features,
+)
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.search.align import align_labels, words_as_fields
 from ds2cli.search.beam import BeamSearch

@@ -6,8 +6,7 @@ from collections.abc import Generator, Iterable
 
 from ds2cli.drops import Ledger
 from ds2cli.manifest import Row
-from ds2cli.recognizer.emission_archive import Chunks, archive_emissions
-from ds2cli.recognizer.emissions import load_emissions
+from ds2cli.recognizer.emissions import Chunks, archive_emissions, load_emissions
 from ds2cli.recognizer.experiment import Experiment
 
 

@@ -25,6 +25,7 @@ from ds2cli.train.data import TOKENS
 from ds2cli.train.events import Event, Request, Restart, Saved
 from ds2cli.train.examples import fingerprint
 from ds2cli.train.job import TrainJob
+from ds2cli.train.monitor import PICTURE
 from ds2cli.train.resume import LAST, load_checkpoint
 from ds2cli.train.trainer import Trainer
 
@@ -51,8 +52,10 @@ def run(job: TrainJob, exp: str, request: Callable[[], int] = lambda: Request.NO
     lock = FolderLock(exp, "another ds2 train is running there (wait for it, or use another folder)")
     try:
         return _release_after(lock, _train(job, folder, _prepare_folder(job, folder, exp), request))
-    except BaseException:
+    except BaseException as e:
         lock.release()
+        if isinstance(e, OSError):
+            raise DataError(f"{e.filename or exp}: cannot be changed: {(e.strerror or str(e)).lower()}") from e
         raise
 
 
@@ -74,7 +77,7 @@ def _prepare_folder(job: TrainJob, folder: Path, exp: str) -> dict[str, Any] | N
         for pattern in (LAST, LOG, BEST, "epoch-[0-9]*.safetensors"):
             for old in folder.glob(pattern):
                 old.unlink()
-    for pattern in (LAST, LOG, "*.safetensors"):
+    for pattern in (LAST, LOG, PICTURE, "*.safetensors"):
         # files that an earlier run was writing when it was killed
         for partial in folder.glob(f".*.part.{pattern}"):
             partial.unlink(missing_ok=True)

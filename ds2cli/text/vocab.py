@@ -36,7 +36,8 @@ class Vocab:
 
     def __post_init__(self) -> None:
         if not self.symbols or self.symbols[0] != BLANK or len(set(self.symbols)) != len(self.symbols):
-            raise DataError(f"vocabulary: expected {BLANK} first and distinct symbols, got {self.symbols[:8]}")
+            start = " ".join(self.symbols)[:30]
+            raise DataError(f"vocabulary: expected {BLANK} first and distinct symbols, got {start!r}")
         if self.pieces:
             load_sentencepiece(self.pieces)
 
@@ -83,7 +84,10 @@ class Vocab:
             raise DataError(f"{path}: {(e.strerror or 'cannot be read').lower()}") from e
         except UnicodeDecodeError as e:
             raise DataError(f"{path}: not a list of symbols: expected UTF-8, one symbol per line: {e}") from e
-        return cls(tuple(" " if s == SPACE else s for s in lines), pieces)
+        try:
+            return cls(tuple(" " if s == SPACE else s for s in lines), pieces)
+        except DataError as e:
+            raise DataError(f"{path}: {e}") from e
 
     def save(self, path: str | Path) -> None:
         """Write `tokens.txt` and the sentencepiece model next to it; remove an older model if there is none."""

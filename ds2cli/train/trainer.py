@@ -20,10 +20,9 @@ import torch
 
 from ds2cli.config.base import as_dict
 from ds2cli.errors import DataError, Ds2Error
-from ds2cli.nn.checkpoint import describe_error, transfer_weights
+from ds2cli.nn.checkpoint import describe_error
 from ds2cli.nn.distributed.gradients import GradientReducer
 from ds2cli.nn.distributed.process_group import ProcessGroup
-from ds2cli.nn.network import make_network
 from ds2cli.nn.norm import has_batch_norm, synchronize_norms
 from ds2cli.train.backward import Backward
 from ds2cli.train.batches import Batch, load_batch
@@ -34,6 +33,7 @@ from ds2cli.train.examples import Utterance, fingerprint
 from ds2cli.train.failures import SkippedSteps, nothing_learned
 from ds2cli.train.job import TrainJob
 from ds2cli.train.loader import BatchLoader
+from ds2cli.train.network import build_initial_network
 from ds2cli.train.optim import WeightAverage, build_optimizer, learning_rate, resolve_precision, take_optimizer_step
 from ds2cli.train.resume import LAST, dump_checkpoint
 from ds2cli.train.selection import select_checkpoint
@@ -57,12 +57,7 @@ class Trainer:
         """Start, or resume from a checkpoint and the rows of its epochs. DataError when it is of another network."""
         torch.manual_seed(job.config.seed)
         self.job, self.config, self.group = job, job.config, group
-        self.model = make_network(job.config.model, len(job.vocab), len(job.mean))
-        self.model.mean.copy_(torch.from_numpy(job.mean))
-        self.model.std.copy_(torch.from_numpy(job.std))
-        if job.init is not None:
-            transfer_weights(self.model, job.vocab, job.init)
-        self.model.to(group.device)
+        self.model = build_initial_network(job, group.device)
         if job.config.sync_norm:
             synchronize_norms(self.model, group)
         self.has_batch_norm = has_batch_norm(self.model)

@@ -139,6 +139,7 @@ def test_full_device_is_reported_in_one_line(args):
         ("data sort IN >&-", 3, "ds2: the output cannot be written: bad file descriptor"),
         ("--version >&-", 3, "ds2: the output cannot be written: bad file descriptor"),
         ("data sort IN OUT 2>&-", 0, ""),
+        ("data sort IN OUT 2>/dev/full", 0, ""),
     ],
 )
 def test_closed_streams_are_reported_only_when_needed(tmp_path, command, code, message):
@@ -150,6 +151,30 @@ def test_closed_streams_are_reported_only_when_needed(tmp_path, command, code, m
     assert done.stderr.splitlines()[-1:] == ([message] if message else [])
     assert "Traceback" not in done.stderr
     assert (tmp_path / "OUT").exists() == (code == 0)
+
+
+def test_a_started_program_gets_the_streams_that_the_shell_closed(tmp_path):
+    code = "import subprocess, sys; from ds2cli.cli.main import _reopen_closed_streams as reopen; reopen(); "
+    child = "import os; [os.fstat(i) for i in range(3)]"
+    code += f"sys.exit(subprocess.run([sys.executable, '-c', {child!r}]).returncode)"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(["bash", "-c", f'"{sys.executable}" -c "$0" <&- 2>&-', code], env=env).returncode == 0
+
+
+def test_an_argument_that_is_not_utf8_is_a_usage_error(tmp_path):
+    name = os.fsdecode(b"caf\xe9.jsonl")
+    (tmp_path / name).write_text('{"id":"a"}\n')
+    command = [sys.executable, "-m", "ds2cli", "data", "sort", name, "OUT"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
+    assert (done.returncode, done.stderr.partition(" in UTF-8")[0]) == (2, "ds2: caf\\xe9.jsonl: expected an argument")
+    assert not (tmp_path / "OUT").exists()
+
+
+def test_results_are_utf8_in_any_locale(tmp_path):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "ds2cli", "decode", "--print-config", "--lm", "é"]
+    assert tomllib.loads(subprocess.run(command, capture_output=True, env=env).stdout.decode())["lm"] == "é"
 
 
 def test_count_lines_is_none_for_an_unreadable_file(tmp_path, monkeypatch):

@@ -50,6 +50,9 @@ def test_train_then_emit(ds2, toy, tmp_path, conf, jsonl):
     (exp / "best.safetensors").rename(exp / "kept.safetensors")
     rerun = ds2(*train)
     assert rerun.returncode == 3 and "best.safetensors: missing, although training is complete" in rerun.stderr
+    (exp / "best.safetensors").write_bytes(b"")
+    rerun = ds2(*train)
+    assert rerun.returncode == 3 and "best.safetensors: not a network written by ds2 train" in rerun.stderr
     (exp / "kept.safetensors").rename(exp / "best.safetensors")
     emitted = ds2("emit", exp, toy / "dev.jsonl", "-", "--dir", tmp_path / "e")
     assert emitted.returncode == 0, emitted.stderr

@@ -66,6 +66,7 @@ def test_saved_config_is_read_back_unchanged(tmp_path):
         ({"sizes": 3}, "expected a list"),
         ({"sizes": ["x"]}, "expected an integer"),
         ({"note": 3}, "expected text in quotes"),
+        ({"note": "a\0b"}, "without NUL"),
     ],
 )
 def test_wrong_setting_is_named_in_the_message(values, message):
@@ -81,6 +82,9 @@ def test_set_needs_a_name_and_a_value(text):
 
 def test_set_reads_a_bare_word_as_text():
     assert parse_set("kind=b") == {"kind": "b"}
+    # whatever the parser cannot handle is text, too
+    assert parse_set("kind=" + "[" * 3000) == {"kind": "[" * 3000}
+    assert parse_set("kind=" + "9" * 6000) == {"kind": "9" * 6000}
 
 
 def test_invalid_toml_is_reported_with_the_file(tmp_path):
@@ -89,6 +93,22 @@ def test_invalid_toml_is_reported_with_the_file(tmp_path):
         read_toml(str(tmp_path / "c.toml"))
     with pytest.raises(UsageError, match="no such file"):
         read_toml(str(tmp_path / "missing.toml"))
+    with pytest.raises(UsageError, match="got a folder"):
+        read_toml(str(tmp_path))
+    with pytest.raises(UsageError, match="name too long"):
+        read_toml("x" * 300)
+
+
+@pytest.mark.parametrize("value", [b"[" * 3000, b"9" * 6000, b'"\xff"'], ids=["deep", "6000 digits", "not UTF-8"])
+def test_toml_that_the_parser_cannot_handle_is_not_valid(tmp_path, value):
+    (tmp_path / "c.toml").write_bytes(b"lr = " + value)
+    with pytest.raises(UsageError, match=r"c\.toml: not valid TOML"):
+        read_toml(str(tmp_path / "c.toml"))
+
+
+def test_toml_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "c.toml").write_bytes(b"\xef\xbb\xbflr = 3\r\n")
+    assert read_toml(str(tmp_path / "c.toml")) == {"lr": 3}
 
 
 def test_preset_is_found_by_name_unless_a_file_has_it(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.nn.checkpoint import BEST, dump_model
 from ds2cli.nn.models.ds2 import DeepSpeech2
-from ds2cli.recognizer.emission_archive import archive_path
+from ds2cli.recognizer.emissions import archive_path
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.stages import emit
 from ds2cli.text.vocab import BLANK, Vocab

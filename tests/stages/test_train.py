@@ -75,7 +75,7 @@ def test_the_same_command_resumes_and_does_nothing_once_finished(toy, tmp_path):
 
 def test_fresh_removes_the_checkpoint_at_once_but_not_after_a_restart(toy, tmp_path, monkeypatch):
     rows_of(prepared(toy, tmp_path, epochs=1), tmp_path)
-    for name in (f".1.part.{LAST}", ".1.part.best.safetensors"):
+    for name in (f".1.part.{LAST}", ".1.part.best.safetensors", ".1.part.train.png"):
         (tmp_path / name).write_bytes(b"half")
     (tmp_path / "epoch-001.safetensors").write_bytes(b"of the previous run")
     (tmp_path / "average.safetensors").write_bytes(b"not written by ds2 train")
@@ -86,6 +86,15 @@ def test_fresh_removes_the_checkpoint_at_once_but_not_after_a_restart(toy, tmp_p
     events.close()
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert [row["epoch"] for row in rows_of(prepared(toy, tmp_path, fresh=True), tmp_path)] == [2]
+
+
+def test_a_folder_that_cannot_be_changed_is_a_data_error(toy, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", "exp/pieces.model")
+
+    monkeypatch.setattr("ds2cli.text.vocab.Vocab.save", refuse)
+    with pytest.raises(DataError, match=r"^exp/pieces\.model: cannot be changed: permission denied$"):
+        train.run(prepared(toy, tmp_path), str(tmp_path))
 
 
 def test_resuming_with_other_settings_or_data_is_refused(toy, tmp_path):

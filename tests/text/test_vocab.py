@@ -162,10 +162,10 @@ def test_settings_that_contradict_the_texts():
         Vocab.from_texts(["abc"], UnitsConfig(kind="bpe"))
 
 
-@pytest.mark.parametrize("lines", ["", "a\n<blank>\n", "<blank>\na\na\n"])
-def test_an_invalid_list_of_symbols_is_refused(tmp_path, lines):
+@pytest.mark.parametrize("lines", ["", "a\n<blank>\n", "<blank>\na\na\n", 9 * f"{'x' * 99}\n"])
+def test_an_invalid_list_of_symbols_is_refused_in_a_short_line(tmp_path, lines):
     (tmp_path / "tokens.txt").write_text(lines)
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match=r"tokens\.txt: vocabulary: expected <blank> first .* got '.{,30}'$"):
         Vocab.load(tmp_path / "tokens.txt")
 
 

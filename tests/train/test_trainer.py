@@ -199,6 +199,15 @@ def test_the_first_and_the_last_step_have_a_positive_learning_rate(tmp_path):
     assert rates[0] > 0 and rates[-1] > 0 and max(rates) <= 0.02
 
 
+def test_a_network_too_large_for_memory_is_one_error_line(monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("ds2cli.train.network.make_network", refuse)
+    with pytest.raises(Ds2Error, match=r"does not fit in memory: .*model\.rnn_size is 12"):
+        Trainer(job(*corpus()), ProcessGroup())
+
+
 def test_a_checkpoint_of_another_network_is_one_error_line(tmp_path):
     arrays, utterances = corpus()
     first = Trainer(job(arrays, utterances), ProcessGroup())
