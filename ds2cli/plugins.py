@@ -1,7 +1,7 @@
 """Plugins: folders outside the package whose modules are found like the package's own.
 
 The environment variable DS2_PLUGINS names the folders, separated by `:`. Each may have the folders `corpora`, `models`,
-`feats` and `cli`: a file `corpora/NAME.py` in one is then the corpus NAME, without an installation. Child processes
+`feats` and `cli`: a file `corpora/NAME.py` in one is then the corpus NAME, without being installed. Child processes
 inherit the variable.
 """
 
@@ -28,7 +28,7 @@ def search_path(kind: str) -> list[str]:
 
 
 def check_plugins() -> None:
-    """UsageError if a plugin folder does not exist or extends nothing, or if a name of a module is used twice."""
+    """UsageError if a plugin folder does not exist or extends nothing, or if a module name is used twice."""
     folders = _plugin_folders()
     for folder in folders:
         if not any((folder / kind).is_dir() for kind in FOLDERS):

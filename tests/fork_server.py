@@ -2,7 +2,7 @@
 
 Each command has its own process, arguments, folder, environment and standard streams, and imports ds2cli itself, as
 `python -m ds2cli` does. A packet on the Unix socket whose descriptor is argv[1] starts one: [arguments, folder,
-environment] as JSON, with its three standard streams. The answers are two lines: its process id, then its status.
+environment] as JSON, with its three standard streams. The answer is two lines: its process id, then its status.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ READ_AT_IMPORT = ("NUMBA", "OMP_", "MKL_", "KMP_", "PYTHON", "TORCH", "MPL", "CU
 
 
 class ForkServer:
-    """Starts the server at the first command; close() ends it."""
+    """Starts the server on the first command; close() ends it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

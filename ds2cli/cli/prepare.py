@@ -41,7 +41,7 @@ app = typer.Typer(
 
 @app.callback()
 def _group() -> None:
-    """Without a callback, Typer takes an app of no registered commands for an empty one."""
+    """Without a callback, Typer takes an app with no registered commands for an empty one."""
 
 
 @functools.cache

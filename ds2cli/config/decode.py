@@ -26,7 +26,7 @@ def _tunable(kind: str, default: float, help: str, min: float | None, max: float
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig(StageConfig):
-    """Search for the text of each utterance by Q = log p_ctc + alpha log p_lm + beta words (DS2, equation 12)."""
+    """Find the text of each utterance that maximizes Q = log p_ctc + alpha log p_lm + beta words (DS2, equation 12)."""
 
     lm: str | None = setting(
         None, help="Language model of words, characters or tokens: ARPA or KenLM binary [default: none]."

@@ -1,4 +1,4 @@
-"""Settings of the features, and the choice of their kind: one file of ds2cli/feats per kind, found by its name.
+"""Settings of the features, and the choice of their kind: one file in ds2cli/feats per kind, found by its name.
 
 `feats` lies above `config`, so its modules are imported at run time, when a kind is chosen.
 """
@@ -16,7 +16,7 @@ from ds2cli.config.base import Config, as_dict, build, setting
 from ds2cli.errors import UsageError
 
 DEFAULT_KIND = "spectrogram"
-"""The kind of manifests and networks that name none; it has no settings of its own."""
+"""The kind assumed for manifests and networks that name none; it has no settings of its own."""
 
 SHARED = ("cmvn", "kinds", "padding")
 """Modules of ds2cli/feats that serve every kind."""
@@ -40,7 +40,7 @@ def load_kind(name: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureConfig(Config):
-    """Settings of every kind of features; a network stores them with its weights, so recognition uses the same.
+    """Settings shared by all kinds of features; a network stores them with its weights, so recognition uses the same.
 
     A kind with settings of its own derives from it; `build(FeatureConfig, …)` returns the class of the `kind` given.
     """
@@ -62,9 +62,9 @@ class FeatureConfig(Config):
 
     @classmethod
     def from_saved(cls, values: Mapping[str, Any], location: str) -> FeatureConfig:
-        """The feature settings among saved ones (of `ds2 featurize`, or with a network); others are ignored.
+        """The feature settings among saved ones (by `ds2 featurize`, or with a network); others are ignored.
 
-        location: begins the error messages.  UsageError for an unknown kind or a bad value.
+        location: start of the error messages.  UsageError for an unknown kind or a bad value.
         """
         known = {f.name for f in fields(FeatureConfig.select(values))}
         return build(FeatureConfig, (location, {name: value for name, value in values.items() if name in known}))
@@ -80,7 +80,7 @@ class FeatureConfig(Config):
         return round(self.sample_rate * self.hop_ms / 1000)
 
     def features(self) -> dict[str, Any]:
-        """The feature settings only, also of a subclass; `from_saved` reads them back.
+        """Only the feature settings, even for a subclass; `from_saved` reads them back.
 
         The default kind is left out, as in version 0.1.
         """
@@ -94,5 +94,5 @@ class FeatureConfig(Config):
 
 
 def restore(config_type: type[FeatureConfig], values: dict[str, Any]) -> Config:
-    """Make the config of these values, in another process."""
+    """Rebuild the config from these values, in another process."""
     return config_type.select(values)(**values)

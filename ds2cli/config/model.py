@@ -1,4 +1,4 @@
-"""Settings of the network, and the choice of its kind: one file of ds2cli/nn/models per kind, found by its name."""
+"""Settings of the network, and the choice of its kind: one file in ds2cli/nn/models per kind, found by its name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ds2cli.config.base import Config, as_dict, setting
 from ds2cli.errors import UsageError
 
 DEFAULT_KIND = "ds2"
-"""The kind of configs and networks that name none."""
+"""The kind assumed for configs and networks that name none."""
 
 MODELS = "ds2cli.nn.models"
 

@@ -49,7 +49,7 @@ def prepare(source: str, config: Options, ledger: Ledger) -> Iterator[Row]:
 
 
 def id_from_path(path: Path) -> str:
-    """An id made from a path: without its extension, `-` between folders, `_` for white space."""
+    """An id made from a path: without its extension, `-` between folders, `_` for whitespace."""
     return re.sub(r"\s+", "_", "-".join(part for part in path.with_suffix("").parts if part not in ("/", "..")))
 
 

@@ -1,6 +1,6 @@
 """Kaldi's log mel filter banks. Notation: N samples, T frames, F filters, W window length, K frequencies of the FFT.
 
-Equal to `kaldi-native-fbank` within float32 rounding, on samples scaled to `level_db`, with these options of its:
+Equal to `kaldi-native-fbank` within float32 rounding, on samples scaled to `level_db`, with these of its options:
 
     samp_freq, frame_length_ms, frame_shift_ms    sample_rate, window_ms, hop_ms
     num_bins, low_freq, high_freq                 num_mels, low_hz, high_hz (0 there, none here: half the sample rate)
@@ -8,12 +8,12 @@ Equal to `kaldi-native-fbank` within float32 rounding, on samples scaled to `lev
     dither 0, remove_dc_offset, window_type povey, round_to_power_of_two, snip_edges, use_power, use_log_fbank;
     no use_energy, no htk_mode
 
-Two things differ. The floor: ln(energy + `floor`), where Kaldi takes ln(max(energy, 1.2e-7)), a floor made for samples
-of 16-bit integers; on a scale of 1 it would hide quiet speech. And where filters are narrower than the distance between
-two frequencies of the FFT, Kaldi refuses the number of filters; here the FFT is padded to the next power of two that
-gives each filter a frequency, so 161 filters work with windows of 20 ms.
+Two things differ. The floor: ln(energy + `floor`), where Kaldi takes ln(max(energy, 1.2e-7)), a floor meant for 16-bit
+integer samples; on a scale of 1 it would hide quiet speech. And where filters are narrower than the spacing of the FFT
+frequencies, Kaldi rejects the number of filters; here the FFT is padded to the next power of two that gives each filter
+at least one frequency, so 161 filters work with windows of 20 ms.
 
-The level is normalized as in the spectrogram, since augmented recordings have any level. `augment.speed` and
+The level is normalized as in the spectrogram, since augmented recordings can have any level. `augment.speed` and
 `augment.warp` stretch the mel axis; `augment.speeds` and `ds2 featurize --speeds` resample the recording.
 
 On one thread, 16 kHz, windows of 20 ms: 80 filters take 1.3 to 1.8 times as long as the spectrogram, 161 filters, with
@@ -96,7 +96,7 @@ def compute(samples: NDArray[np.float32], config: Config) -> NDArray[np.float32]
         raise BadUtterance("too-short", f"{len(samples)} samples, shorter than one window of {width}")
     filters, share = mel_filters(config), np.float32(config.preemphasis)
     window = povey(width) * gain(samples, config.level_db)
-    # the preemphasis of a whole recording is that of its frames but for their first samples, which the window zeroes
+    # preemphasis of the whole recording equals that of its frames except at their first samples, zeroed by the window
     emphasized = np.zeros_like(samples)
     np.multiply(samples[:-1], -share, out=emphasized[1:])
     emphasized[1:] += samples[1:]
@@ -133,9 +133,9 @@ def povey(width: int) -> NDArray[np.float32]:
 
 
 def mel_filters(config: Config) -> Any:
-    """The filters, a sparse matrix (F, K) float32: triangles over the mel scale, with neighbors that meet at 1.
+    """The filters, a sparse matrix (F, K) float32: triangles on the mel scale; neighbors add up to 1.
 
-    K is half the length of the FFT, plus 1. UsageError when a filter would have no frequency.
+    K is half the length of the FFT, plus 1. UsageError when a filter would contain no frequency.
     """
     return _mel_filters(config.sample_rate, config.window_samples, config.num_mels, config.low_hz, config.upper_hz)
 

@@ -1,4 +1,4 @@
-"""What every network is, and how one is made: its file in `nn/models` is found by the setting `model.kind`.
+"""The base class of all networks, and how to make one: the setting `model.kind` names its file in `nn/models`.
 
 N utterances, T frames, F bins, T' output steps, V symbols with the blank at 0.
 """
@@ -16,7 +16,7 @@ from ds2cli.config.model import NetworkConfig, load_kind
 class Layer(NamedTuple):
     """One layer in the table of a network.
 
-    what: its kind and settings, for people. shape: output per step. stride: frames per step of its output.
+    what: its kind and settings, in readable form. shape: output per step. stride: frames per step of its output.
     modules: those with its parameters. positions: how often its matrices and filters are applied per step.
     """
 
@@ -29,9 +29,9 @@ class Layer(NamedTuple):
 
 
 class Network(nn.Module):
-    """From feature frames to logits of V symbols. It normalizes the features itself.
+    """Maps feature frames to the logits of V symbols. It normalizes the features itself.
 
-    mean, std: (F,) float32, of the training frames; set once it is made. config: its settings. stride: frames per step.
+    mean, std: (F,) float32, of the training frames; set later. config: its settings. stride: frames per step.
     A layer called `output` has V rows: starting from another network copies it symbol by symbol. Batch norms are
     `SequenceNorm`, in the order in which `forward` calls them.
     """
@@ -60,7 +60,7 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def list_layers(self) -> list[Layer]:
-        """The layers from the input to the output; together they have every parameter once."""
+        """The layers from the input to the output; together they hold each parameter exactly once."""
         raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""Language models and networks that fit, and those that do not."""
+"""Language models and networks that match, and those that do not."""
 
 import itertools
 import subprocess

@@ -73,7 +73,7 @@ def alphabets() -> Iterator[Case]:
 
 
 def labels() -> Iterator[Case]:
-    """Repeated labels: one symbol only, and few symbols many times."""
+    """Repeated labels: one symbol only, and a few symbols many times."""
     for L in (2, 17, 40, 70):
         yield draw(f"one symbol, L={L}", [(2 * L + 1, L), (2 * L - 1, L), (2 * L - 2, L)], L, 6, 60 + L, alphabet=1)
     yield draw("two symbols", [(120, 60), (119, 59), (80, 3)], 60, 9, 70, alphabet=2)

@@ -85,7 +85,7 @@ def test_plot_grid():
     assert [row[0].alpha for row in rows] == pytest.approx([0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6])
     assert [w.beta for w in rows[0]] == [-1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
     assert rows[PLOT_STEPS][PLOT_STEPS] == Weights(1.0, 2.0)
-    # a bound leaves fewer
+    # a bound leaves fewer values
     assert [row[0].alpha for row in plot_grid(Weights(0.2, 2.0), ALPHA, BETA)] == pytest.approx(
         [0.0, 0.2, 0.4, 0.6, 0.8]
     )
@@ -93,7 +93,7 @@ def test_plot_grid():
 
 
 def test_a_local_search_starts_from_several_points_of_the_grid():
-    """Best on the grid is a point whose neighbors are worse; only near the second best is there a better one."""
+    """The best point on the grid has only worse neighbors; a better point lies near the second best."""
 
     def errors(weights):
         at = weights.alpha, weights.beta

@@ -85,7 +85,7 @@ def _signal_handler(handler: Any) -> Iterator[None]:
 
 
 def show(events: Iterable[Event], config: TrainConfig) -> bool:
-    """Print events as they arrive; returns whether the training ended with a complete epoch."""
+    """Print events as they arrive; return whether the training ended with a complete epoch."""
     from ds2cli.train.events import Epoch, TrainStep
 
     finished, last_log = True, time.monotonic()
