@@ -128,7 +128,7 @@ def augment(
 ) -> None:
     """Write augmented recordings to listen to. They have the speed, reverberation and noise of a training epoch.
 
-    Masks and other changes of the features are not included.
+    Masks and other changes to the features are not included.
 
     Example: ds2 data augment train.jsonl augmented/ --set augment.noise=noise.jsonl --set augment.noise_share=1
     """

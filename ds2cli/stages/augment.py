@@ -48,7 +48,7 @@ def write_augmented(
 ) -> Iterator[tuple[str, str]]:
     """Write each recording, augmented as in that epoch of `ds2 train`, to FOLDER/ID.wav; yield its id and the changes.
 
-    Files have 16 bits and the level of the features, -20 dBFS. Masks and other changes of the features are left out.
+    Files have 16 bits and the level of the features, -20 dBFS. Masks and other changes to the features are left out.
     """
     features = augmenter.features
     for row in rows:
