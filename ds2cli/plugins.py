@@ -1,4 +1,4 @@
-"""Plugins: folders outside the package whose modules are found like the package's own.
+"""Modules found by their file names: those of the package, and those of plugins, folders outside of it.
 
 The environment variable DS2_PLUGINS names the folders, separated by `:`. Each may have the folders `corpora`, `models`,
 `feats` and `cli`: a file `corpora/NAME.py` in one is then the corpus NAME, without being installed. Child processes
@@ -7,9 +7,12 @@ inherit the variable.
 
 from __future__ import annotations
 
+import importlib
 import os
 import pkgutil
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from ds2cli.errors import UsageError
 
@@ -17,6 +20,23 @@ VARIABLE = "DS2_PLUGINS"
 
 FOLDERS = {"corpora": "corpora", "models": "nn/models", "feats": "feats", "cli": "cli"}
 """The folders of a plugin, and the folders of the package that they extend."""
+
+
+def find_modules(package: str, shared: Collection[str] = ()) -> list[str]:
+    """The names of the modules in a package and in the plugin folders that extend it, sorted.
+
+    shared: modules that the others use, which are left out.
+    """
+    names = _module_names(*importlib.import_module(package).__path__)
+    return sorted(name for name in names if name not in shared)
+
+
+def load_module(package: str, name: Any, what: str, shared: Collection[str] = ()) -> Any:
+    """One of `find_modules`; UsageError, "unknown `what`", with the known ones, if there is no such file."""
+    known = find_modules(package, shared)
+    if name not in known:
+        raise UsageError(f"unknown {what} {name!r}, expected one of {', '.join(known)}")
+    return importlib.import_module(f"{package}.{name}")
 
 
 def search_path(kind: str) -> list[str]:
@@ -32,12 +52,12 @@ def check_plugins() -> None:
     folders = _plugin_folders()
     for folder in folders:
         if not any((folder / kind).is_dir() for kind in FOLDERS):
-            problem = f"has none of the folders {', '.join(FOLDERS)}" if folder.is_dir() else "no such folder"
+            problem = f"has none of the folders {', '.join(FOLDERS)}" if folder.is_dir() else "does not exist"
             raise UsageError(f"{VARIABLE}: {folder}: {problem}")
     for kind, own_folder in FOLDERS.items():
-        known = dict.fromkeys(_module_names(Path(__file__).parent / own_folder), "ds2cli")
+        known = dict.fromkeys(_module_names(str(Path(__file__).parent / own_folder)), "ds2cli")
         for folder in folders:
-            for name in _module_names(folder / kind):
+            for name in _module_names(str(folder / kind)):
                 if name in known:
                     file = f"{folder / kind / name}.py"
                     raise UsageError(f"{VARIABLE}: {file}: the name is taken by {known[name]} (rename the file)")
@@ -50,5 +70,5 @@ def _plugin_folders() -> list[Path]:
     return list(dict.fromkeys(Path(name).expanduser().absolute() for name in names if name))
 
 
-def _module_names(folder: Path) -> list[str]:
-    return [module.name for module in pkgutil.iter_modules([str(folder)])]
+def _module_names(*folders: str) -> list[str]:
+    return [module.name for module in pkgutil.iter_modules(folders) if not module.ispkg]

@@ -9,7 +9,6 @@ import errno
 import importlib
 import io
 import os
-import pkgutil
 import signal
 import sys
 from typing import Annotated, Any
@@ -17,7 +16,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-import ds2cli.cli
 from ds2cli import __version__, plugins, ui
 from ds2cli.errors import DataError, Ds2Error, UsageError
 
@@ -62,8 +60,7 @@ def root(
 
 
 def _add_commands() -> None:
-    modules = {m.name for m in pkgutil.iter_modules(ds2cli.cli.__path__) if not m.ispkg} - {"main"}
-    for name in sorted(modules):
+    for name in plugins.find_modules("ds2cli.cli", shared=["main"]):
         module = importlib.import_module(f"ds2cli.cli.{name}")
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name)

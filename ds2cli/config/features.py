@@ -1,41 +1,16 @@
-"""Settings of the features, and the choice of their kind: one file in ds2cli/feats per kind, found by its name.
-
-`feats` lies above `config`, so its modules are imported at run time, when a kind is chosen.
-"""
+"""Settings of the features, and the choice of their kind: one file in ds2cli/feats per kind, found by its name."""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cache
 from typing import Any
 
-from ds2cli.config.base import Config, as_dict, build, setting
-from ds2cli.errors import UsageError
+from ds2cli.config.base import Config, build, setting
+from ds2cli.config.kinds import Kinds
 
-DEFAULT_KIND = "spectrogram"
-"""The kind assumed for manifests and networks that name none; it has no settings of its own."""
-
-SHARED = ("cmvn", "kinds", "padding")
-"""Modules of ds2cli/feats that serve every kind."""
-
-
-def kind_names() -> list[str]:
-    """The kinds of features, sorted."""
-    folders = importlib.import_module("ds2cli.feats").__path__
-    return sorted(module.name for module in pkgutil.iter_modules(folders) if module.name not in SHARED)
-
-
-@cache
-def load_kind(name: str) -> Any:
-    """The module of a kind, as `ds2cli.feats` describes it; UsageError for an unknown name."""
-    if name not in kind_names():
-        raise UsageError(f"unknown kind of features {name!r}: expected one of {', '.join(kind_names())}")
-    module = importlib.import_module(f"ds2cli.feats.{name}")
-    assert module.Config().kind == name, f"{module.__file__}: Config.kind must default to {name!r}"
-    return module
+KINDS = Kinds("ds2cli.feats", "kind of features", "spectrogram", shared=("cmvn", "kinds", "padding"))
+"""The kinds of features; the default one has no settings of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +20,7 @@ class FeatureConfig(Config):
     A kind with settings of its own derives from it; `build(FeatureConfig, …)` returns the class of the `kind` given.
     """
 
-    kind: str = setting(DEFAULT_KIND, help=f"Kind of features, one of {', '.join(kind_names())}.")
+    kind: str = setting(KINDS.default, help=f"Kind of features, one of {', '.join(KINDS.names())}.")
     sample_rate: int = setting(16000, help="Sample rate of the features (Hz).", min=1000, max=192000)
     window_ms: float = setting(
         20.0, help="Length of the window (ms); a spectrogram has samples per window / 2 + 1 bins.", min=1, max=200
@@ -57,8 +32,7 @@ class FeatureConfig(Config):
     @classmethod
     def select(cls, values: Mapping[str, Any]) -> type[Config]:
         """The config class of the kind in `values`; UsageError for an unknown one."""
-        name = values.get("kind", DEFAULT_KIND)
-        return FeatureConfig if name == DEFAULT_KIND else load_kind(str(name)).Config
+        return KINDS.select(values, FeatureConfig)
 
     @classmethod
     def from_saved(cls, values: Mapping[str, Any], location: str) -> FeatureConfig:
@@ -80,13 +54,9 @@ class FeatureConfig(Config):
         return round(self.sample_rate * self.hop_ms / 1000)
 
     def features(self) -> dict[str, Any]:
-        """Only the feature settings, even for a subclass; `from_saved` reads them back.
-
-        The default kind is left out, as in version 0.1.
-        """
+        """Only the feature settings, even for a subclass, as they are stored; `from_saved` reads them back."""
         known = {f.name for f in fields(FeatureConfig.select({"kind": self.kind}))}
-        names = known - ({"kind"} if self.kind == DEFAULT_KIND else set())
-        return {name: value for name, value in as_dict(self).items() if name in names}
+        return {name: value for name, value in KINDS.to_saved(self).items() if name in known}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # by name, as the class of a kind may be made at run time

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ds2cli.config.base import Config, as_dict, setting
+from ds2cli.config.base import Config, setting
+from ds2cli.config.kinds import Kinds
 from ds2cli.errors import UsageError
 
-DEFAULT_KIND = "ds2"
-"""The kind assumed for configs and networks that name none."""
-
-MODELS = "ds2cli.nn.models"
-
-
-def kind_names() -> list[str]:
-    """The kinds of networks, sorted."""
-    return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(MODELS).__path__))
-
-
-def load_kind(name: Any) -> Any:
-    """The module of a kind, as `ds2cli.nn.models` describes it; UsageError for an unknown name."""
-    if name not in kind_names():
-        raise UsageError(f"model.kind: unknown kind of network {name!r}: expected one of {', '.join(kind_names())}")
-    module = importlib.import_module(f"{MODELS}.{name}")
-    assert module.Config().kind == name, f"{module.__file__}: Config.kind must default to {name!r}"
-    return module
+KINDS = Kinds("ds2cli.nn.models", "kind of network", "ds2")
+"""The kinds of networks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,20 +22,18 @@ class NetworkConfig(Config):
     """
 
     kind: str = setting(
-        DEFAULT_KIND, help="Kind of network; --set model.kind=NAME --print-config shows the settings of another kind."
+        KINDS.default, help="Kind of network; --set model.kind=NAME --print-config shows the settings of another kind."
     )
 
     @classmethod
     def select(cls, values: Mapping[str, Any]) -> type[Config]:
         """The config class of the kind in `values`; UsageError for an unknown one."""
-        kind = values.get("kind", DEFAULT_KIND)
         # the default kind's settings are here, as loading its module loads torch
-        selected: type[Config] = ModelConfig if kind == DEFAULT_KIND else load_kind(kind).Config
-        return selected
+        return KINDS.select(values, ModelConfig)
 
-    def stored(self) -> dict[str, Any]:
+    def to_saved(self) -> dict[str, Any]:
         """The settings as they are stored with a network; the default kind is left out, as in version 0.1."""
-        return {name: value for name, value in as_dict(self).items() if (name, value) != ("kind", DEFAULT_KIND)}
+        return KINDS.to_saved(self)
 
     @property
     def stride(self) -> int:

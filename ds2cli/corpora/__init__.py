@@ -8,23 +8,18 @@ dropped and why.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from typing import Any
 
 from ds2cli import plugins
-from ds2cli.errors import UsageError
 
 __path__.extend(plugins.search_path("corpora"))
 
 
 def corpus_names() -> list[str]:
     """The names of the known corpora."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return plugins.find_modules(__name__)
 
 
 def load_corpus(name: str) -> Any:
     """The module of a corpus, with `Options` and `prepare`; UsageError for an unknown name."""
-    if name not in corpus_names():
-        raise UsageError(f"prepare: unknown corpus {name!r}, expected one of {', '.join(corpus_names())}")
-    return importlib.import_module(f"{__name__}.{name}")
+    return plugins.load_module(__name__, name, "corpus")

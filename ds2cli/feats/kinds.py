@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.config.features import FeatureConfig, load_kind
+from ds2cli.config.features import KINDS, FeatureConfig
 
 
 def num_bins(config: FeatureConfig) -> int:
     """Bins per frame, F."""
-    return int(load_kind(config.kind).num_bins(config))
+    return int(KINDS.load(config.kind).num_bins(config))
 
 
 def num_frames(num_samples: int, config: FeatureConfig) -> int:
     """Frames of a recording of this length, T; 0 if it is too short."""
-    return int(load_kind(config.kind).num_frames(num_samples, config))
+    return int(KINDS.load(config.kind).num_frames(num_samples, config))
 
 
 def compute(samples: NDArray[np.float32], config: FeatureConfig) -> NDArray[np.float32]:
@@ -24,5 +24,5 @@ def compute(samples: NDArray[np.float32], config: FeatureConfig) -> NDArray[np.f
     samples: (N,) float32 at `config.sample_rate`, one channel, any scale.
     BadUtterance "too-short" when no frame fits, "not-a-number" for NaN or infinite samples.
     """
-    features: NDArray[np.float32] = load_kind(config.kind).compute(samples, config)
+    features: NDArray[np.float32] = KINDS.load(config.kind).compute(samples, config)
     return features

@@ -74,7 +74,7 @@ _folder_of = functools.cache(cache_folder)
 
 
 def kernel(function: Kernel) -> Kernel:
-    """Compile `function` at its first call, or load it from the cache."""
+    """Compile `function` on its first call, or load it from the cache."""
     return _compiled(function)
 
 

@@ -50,7 +50,7 @@ def dump_model(
     """Serialize a network: the bytes of a safetensors file with all that is needed to rebuild it as JSON metadata."""
     about = {
         "format": FORMAT,
-        "model": config.stored(),
+        "model": config.to_saved(),
         **vocab.as_json(),
         "features": features,
         "made": metadata,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ds2cli.config.model import NetworkConfig, load_kind
+from ds2cli.config.model import KINDS, NetworkConfig
 
 
 class Layer(NamedTuple):
@@ -66,5 +66,5 @@ class Network(nn.Module):
 
 def make_network(config: NetworkConfig, symbols: int, bins: int) -> Network:
     """A network of this kind with random weights, for V = `symbols` and F = `bins`."""
-    network: Network = load_kind(config.kind).Model(config, symbols, bins)
+    network: Network = KINDS.load(config.kind).Model(config, symbols, bins)
     return network

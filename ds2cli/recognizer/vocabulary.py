@@ -8,9 +8,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from ds2cli.errors import DataError
-from ds2cli.text.vocab import Vocab
+from ds2cli.text.vocab import TOKENS, Vocab
 
-TOKENS = "tokens.txt"
 WEIGHTS = "best.safetensors"
 
 

@@ -13,15 +13,15 @@ import torch
 from ds2cli import __version__
 from ds2cli.config.base import as_dict
 from ds2cli.config.features import FeatureConfig
-from ds2cli.config.model import DEFAULT_KIND
+from ds2cli.config.model import KINDS
 from ds2cli.config.train import TrainConfig
 from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.io import FolderLock, open_out_bytes
 from ds2cli.manifest import Row
 from ds2cli.nn.checkpoint import BEST
 from ds2cli.nn.distributed import process_group
+from ds2cli.text.vocab import TOKENS
 from ds2cli.train.checkpoint_files import LOG
-from ds2cli.train.data import TOKENS
 from ds2cli.train.events import Event, Request, Restart, Saved
 from ds2cli.train.examples import fingerprint
 from ds2cli.train.job import TrainJob
@@ -177,7 +177,7 @@ def _check_resumable(checkpoint: dict[str, Any] | None, job: TrainJob, exp: str)
         return
     remedy = "(use another folder, or --fresh to start over)"
     # a setting that an older version did not have behaved as its default
-    defaults = as_dict(TrainConfig()) | {"model": as_dict(type(job.config.model)(kind=DEFAULT_KIND))}
+    defaults = as_dict(TrainConfig()) | {"model": as_dict(type(job.config.model)(kind=KINDS.default))}
     before = {**_flatten(defaults), **_flatten(checkpoint["config"])}
     changed = _differences(before, _flatten(as_dict(job.config)), ignored=MAY_CHANGE)
     if changed:

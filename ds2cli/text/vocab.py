@@ -16,6 +16,9 @@ from ds2cli.text.units import Segmenter, is_run, load_sentencepiece, split_bigra
 
 BLANK = "<blank>"
 SPACE = "<space>"
+TOKENS = "tokens.txt"
+"""The symbols of a network, in its experiment folder."""
+
 PIECES = "pieces.model"
 """The sentencepiece model, next to tokens.txt."""
 

@@ -21,14 +21,13 @@ from ds2cli.feats import cmvn, kinds
 from ds2cli.kernels.viterbi import steps_needed
 from ds2cli.manifest import Row
 from ds2cli.nn.checkpoint import load_model
-from ds2cli.text.vocab import Vocab
+from ds2cli.text.vocab import TOKENS, Vocab
 from ds2cli.train.augmenter import NO_AUDIO, Augmenter, count_frames
 from ds2cli.train.examples import DevFeatures, Utterance
 from ds2cli.train.job import TrainJob
 from ds2cli.train.pools import open_pools
 from ds2cli.train.resume import LAST, load_checkpoint
 
-TOKENS = "tokens.txt"
 STATS_UTTERANCES = 2000
 """At most this many utterances are read for the mean and deviation of each bin when no statistics are given."""
 

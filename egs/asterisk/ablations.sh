@@ -11,9 +11,8 @@ data=${data:-data/$lang}
 [[ -f exp/$lang/lm.arpa ]] || ds2 lm "$data/train.jsonl" "exp/$lang/lm.arpa" --config conf/lm.toml
 train_and_score() {  # NAME SEED
   local dir=$exp/$1.$2
-  # --minutes of the recipe depends on the speed of the machine and would make runs differ
   ds2 train "$data/train.feats.jsonl" "$dir" --dev "$data/dev.feats.jsonl" --config conf/train.toml --config conf/gru.toml \
-    --config "conf/ablations/$1.toml" --seed "$2" --keep last --minutes 100000 &&
+    --config "conf/ablations/$1.toml" --seed "$2" --keep last &&
     ds2 emit "$dir" "$data/dev.feats.jsonl" "$dir/dev.emit.jsonl" &&
     ds2 decode "$dir" "$dir/dev.emit.jsonl" "$dir/dev.lm.jsonl" --lm "exp/$lang/lm.arpa" &&
     ds2 score "$dir/dev.lm.jsonl" --unit word >"$dir/dev.lm.wer"

@@ -2,8 +2,8 @@
 # Deep Speech 2 on the telephone prompts of Asterisk (24 minutes, one speaker): from Debian packages to word error rates.
 set -euo pipefail
 caller=$PWD; cd "$(dirname "$0")"; root=../..
-stage=0; stop_stage=9; nj=2; lang=en; conf=conf/train.toml; features=; exp=; data=; corpus=
-help="usage: egs/asterisk/run.sh [--stage 0] [--stop-stage 9] [--nj 2] [--lang en|es|fr|it|ru] [--conf conf/train.toml]
+stage=0; stop_stage=9; nj=2; lang=en; conf=conf/train.toml; seed=0; features=; exp=; data=; corpus=
+help="usage: egs/asterisk/run.sh [--stage 0] [--stop-stage 9] [--nj 2] [--lang en|es|fr|it|ru] [--conf conf/train.toml] [--seed 0]
                             [--features conf/featurize.fbank.toml]   (other features, in exp/LANG-fbank and data/LANG-fbank)
                             [--exp exp/LANG] [--data data/LANG] [--corpus FOLDER]   (use these recordings instead of fetching them)
 stages: 0 fetch  1 prepare  2 featurize  3 lm  4 train  5 emit  6 tune  7 decode  8 score  9 align"
@@ -35,7 +35,7 @@ if begin_stage 3 "language model from the training transcripts"; then
   ds2 lm "$data/train.jsonl" "$exp/lm.arpa" --dev "$data/dev.jsonl" --config conf/lm.toml
 fi
 if begin_stage 4 "train the network"; then
-  ds2 train "$data/train.feats.jsonl" "$exp" --dev "$data/dev.feats.jsonl" --config "$conf"
+  ds2 train "$data/train.feats.jsonl" "$exp" --dev "$data/dev.feats.jsonl" --config "$conf" --seed "$seed"
 fi
 if begin_stage 5 "emissions of the dev and test parts"; then
   for part in dev test; do

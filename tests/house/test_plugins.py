@@ -92,7 +92,7 @@ def test_a_name_used_twice_is_an_error(ds2, monkeypatch, tmp_path, file, message
 
 
 def test_a_wrong_folder_is_an_error(ds2, monkeypatch, tmp_path):
-    for folder, problem in ((tmp_path / "none", "no such folder"), (tmp_path, "has none of the folders corpora, ")):
+    for folder, problem in ((tmp_path / "none", "does not exist"), (tmp_path, "has none of the folders corpora, ")):
         monkeypatch.setenv("DS2_PLUGINS", str(folder))
         done = ds2("--help")
         assert done.returncode == 2
@@ -156,4 +156,4 @@ def test_an_unknown_feature_is_an_error(ds2, jsonl, tmp_path):
     (tmp_path / "in.jsonl.config.toml").write_text('kind = "dummy"\n')
     done = ds2("train", source, tmp_path / "exp")
     assert done.returncode == 2
-    assert done.stderr == "ds2: unknown kind of features 'dummy': expected one of fbank, spectrogram\n"
+    assert done.stderr == "ds2: unknown kind of features 'dummy', expected one of fbank, spectrogram\n"

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# L + 1 pairs of a label and a blank: sizes around one warp (32), several warps, and states in memory
+# lengths L of labels; a trellis has L + 1 pairs of a label and a blank, and these are around one warp (32), several
+# warps, and what registers hold
 EDGES = (0, 1, 2, 15, 16, 17, 30, 31, 32, 33, 55, 56, 63, 64, 65, 79, 80, 127, 128, 129, 199, 200, 255, 256, 257)
 LONG_EDGES = (483, 484, 600, 995, 996)
 

@@ -12,7 +12,7 @@ from safetensors.torch import save
 
 import ds2cli.nn.models
 from ds2cli.config.base import as_dict, build, parse_set, read_toml, to_toml
-from ds2cli.config.model import ModelConfig, NetworkConfig, kind_names
+from ds2cli.config.model import KINDS, ModelConfig, NetworkConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.errors import DataError, UsageError
 from ds2cli.nn.checkpoint import METADATA_KEY, dump_model, load_model, transfer_weights
@@ -46,7 +46,7 @@ def network(settings, symbols=4, bins=6):
 
 
 def test_the_kind_is_ds2_unless_it_is_named():
-    assert kind_names() == ["ds2", "dummy"] or set(kind_names()) > {"ds2", "dummy"}
+    assert KINDS.names() == ["ds2", "dummy"] or set(KINDS.names()) > {"ds2", "dummy"}
     assert type(build(NetworkConfig, ("test", {}))) is ModelConfig and ModelConfig().kind == "ds2"
     assert type(build(TrainConfig).model) is ModelConfig
     assert type(build(TrainConfig, ("test", {"model": {"kind": "ds2", "rnn_size": 3}})).model) is ModelConfig
@@ -67,7 +67,7 @@ def test_a_kind_from_toml_and_from_set_has_its_own_settings(tmp_path):
 
 @pytest.mark.parametrize("kind", ["ds3", "", 3, ["ds2"]])
 def test_an_unknown_kind_names_the_known_ones(kind):
-    with pytest.raises(UsageError, match=r"^model.kind: unknown kind of network .*: expected one of ds2, dummy"):
+    with pytest.raises(UsageError, match=r"^unknown kind of network .*, expected one of ds2, dummy"):
         build(TrainConfig, ("test", {"model": {"kind": kind}}))
 
 
@@ -142,7 +142,7 @@ def test_a_checkpoint_of_an_unknown_kind_is_one_error(tmp_path):
     assert "kind" not in about["model"]
     about["model"]["kind"] = "ds3"
     path.write_bytes(save(model.state_dict(), {METADATA_KEY: json.dumps(about)}))
-    with pytest.raises(DataError, match=r"best.safetensors: .*unknown kind of network 'ds3': expected one of ds2, dum"):
+    with pytest.raises(DataError, match=r"best.safetensors: .*unknown kind of network 'ds3', expected one of ds2, dum"):
         load_model(path)
 
 

@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 from ds2cli.cli.lib.options import default_text, is_option
 from ds2cli.config.base import Config, read_preset_titles
 from ds2cli.config.describe import TYPE_NAMES, first_line, ordered_fields, values_text
-from ds2cli.config.features import DEFAULT_KIND, FeatureConfig, kind_names
+from ds2cli.config.features import KINDS, FeatureConfig
 
 GENERAL = {"help", "toml_files", "set_", "print_config", "max_bad", "dropped"}
 """Options of most commands: the introduction of the reference explains them once."""
@@ -78,8 +78,8 @@ def _command_lines(name: str, command: Any, documented: dict[type[Config], str])
 
 def _feature_lines() -> Iterator[str]:
     """The further settings of each kind of features."""
-    for kind in kind_names():
-        if kind != DEFAULT_KIND:
+    for kind in KINDS.names():
+        if kind != KINDS.default:
             config_type: Any = FeatureConfig.select({"kind": kind})
             hints, known = get_type_hints(config_type), {f.name for f in ordered_fields(FeatureConfig)}
             yield from (f"Further settings of `--kind {kind}`, for `--config` and `--set`:", "")

@@ -1,0 +1,47 @@
+"""Choose among kinds of networks or features: one file per kind, found by its name, the setting `kind`.
+
+The files lie above `config`, so they are imported at run time, when a kind is chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ds2cli import plugins
+from ds2cli.config.base import Config, as_dict
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """The kinds of one thing.
+
+    package: holds their files, each with a class `Config` whose `kind` defaults to the file name. what: the thing, in
+    error messages. default: assumed where no kind is given. shared: files of the package that are no kinds.
+    """
+
+    package: str
+    what: str
+    default: str
+    shared: tuple[str, ...] = ()
+
+    def names(self) -> list[str]:
+        """The kinds, sorted."""
+        return plugins.find_modules(self.package, self.shared)
+
+    def load(self, name: Any) -> Any:
+        """The module of a kind; UsageError for an unknown name."""
+        module = plugins.load_module(self.package, name, self.what, self.shared)
+        assert module.Config().kind == name, f"{module.__file__}: Config.kind must default to {name!r}"
+        return module
+
+    def select(self, values: Mapping[str, Any], default: type[Config]) -> type[Config]:
+        """The config class of the kind in `values`, `default` for the default kind; UsageError for an unknown one."""
+        name = values.get("kind", self.default)
+        selected: type[Config] = default if name == self.default else self.load(name).Config
+        return selected
+
+    def to_saved(self, config: Config) -> dict[str, Any]:
+        """The settings as they are stored with a network; the default kind is left out, as in version 0.1."""
+        return {name: value for name, value in as_dict(config).items() if (name, value) != ("kind", self.default)}
