@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.errors import BadUtterance
-from ds2cli.kernels.viterbi import ctc_cost, steps_needed, viterbi
+from ds2cli.kernels.viterbi import steps_needed, viterbi
+from ds2cli.search.ctc_cost import ctc_cost
 from ds2cli.text.vocab import Vocab
 
 
