@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 MODULES := $(shell find ds2cli -name '*.py' | LC_ALL=C sort | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(MODULES)
 # one pytest process per core
-JOBS ?= $(shell nproc)
+JOBS ?= $(shell $(PYTHON) -m ds2cli.cores)
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 # what test-fast leaves out: whole commands and pipelines, old experiments, several processes, the native kernels
 LONG := cli shell golden peers native nn/distributed nn/test_average.py nn/test_norm.py train/test_backward.py

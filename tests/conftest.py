@@ -19,6 +19,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 for library in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
+# every machine has two cores for the commands that are tested, so that two processes can be asked for
+os.environ.setdefault("DS2_CORES", "2")
+
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("DS2_TEST_DATA", ROOT.parent / "shared" / "data"))
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Run a command as parallel jobs with one log each: utils/run.sh [--max-jobs N] JOB=1:4 exp/log/x.JOB.log ds2 … JOB …
+# At most one job per core runs at a time (with --num-threads N, one per N cores); the jobs share the cores.
 # JOB is replaced by the job number; JOB=2,5:7 runs only jobs 2, 5, 6 and 7. Fails if a job fails, and prints the end of its log. Ctrl-C stops all jobs.
 set -euo pipefail
 trap 'exit 130' INT TERM HUP
@@ -11,7 +12,11 @@ help="usage: $0 [--max-jobs N] [--num-threads N] [JOB=1:N] LOG COMMAND…
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/options.sh"
 . "$here/parse_jobs.sh"
-[[ -z $num_threads ]] || export OMP_NUM_THREADS=$num_threads
+root=$here/..; . "$here/cores.sh"
+[[ $max_jobs -gt 0 && $max_jobs -lt ${#job_numbers[@]} ]] || max_jobs=${#job_numbers[@]}
+limit_to_cores max_jobs "${num_threads:-1}"
+num_threads=${num_threads:-${OMP_NUM_THREADS:-$((cores > max_jobs ? cores / max_jobs : 1))}}
+export OMP_NUM_THREADS=$num_threads
 declare -A logs=()
 failed=0
 stop_all_jobs() {
@@ -37,7 +42,7 @@ for job in "${job_numbers[@]}"; do
   file=${log//JOB/$job}
   "$here/job.sh" "${@//JOB/$job}" >"$file" 2>&1 </dev/null &
   logs[$!]=$file
-  while [[ $max_jobs -gt 0 && ${#logs[@]} -ge $max_jobs ]]; do reap; done
+  while [[ ${#logs[@]} -ge $max_jobs ]]; do reap; done
 done
 while [[ ${#logs[@]} -gt 0 ]]; do reap; done
 exit "$failed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections import deque
@@ -12,11 +13,12 @@ from typing import Annotated, Any
 import typer
 
 from ds2cli import __version__, manifest, native, ui
-from ds2cli.cli.lib.options import with_config
+from ds2cli.cli.lib.options import limit_setting, with_config
 from ds2cli.cli.lib.train_display import handling_signals, ignoring_signals, show
 from ds2cli.config.base import read_toml, to_toml
 from ds2cli.config.features import FeatureConfig
 from ds2cli.config.train import TrainConfig
+from ds2cli.cores import count_cores
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.io import open_out
@@ -64,7 +66,11 @@ def train(
     from ds2cli.train.monitor import monitored
 
     _check_paths(exp, train, dev)
+    stage.select_device(config)
     ledger, is_rank_0 = Ledger(), (torchrun_rank() or (0, 1))[0] == 0
+    # the training processes of this machine, which torchrun has started if it is used
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if torchrun_rank() else config.nproc
+    config = limit_setting(config, "readers", max(1, count_cores() // processes), quiet=not is_rank_0)
     dev_rows = manifest.read(dev, REQUIRED_FIELDS) if dev else None
     train_rows = manifest.read(train, REQUIRED_FIELDS, ledger)
     job = prepare_job(config, train_rows, dev_rows, exp, saved_features(train, features), ledger, cmvn)

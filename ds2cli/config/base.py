@@ -27,9 +27,19 @@ TYPE_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: 
 """The types of settings as error messages name them."""
 
 
-def setting(default: Any = MISSING, *, help: str, min: float | None = None, max: float | None = None) -> Any:
-    """Declare one setting: its default, its help (one line, with the unit) and its inclusive bounds."""
-    return field(default=default, metadata={"help": help, "min": min, "max": max})
+def setting(
+    default: Any = MISSING,
+    *,
+    help: str,
+    min: float | None = None,
+    max: float | None = None,
+    per_core: int | None = None,
+) -> Any:
+    """Declare one setting: its default, its help (one line, with the unit) and its inclusive bounds.
+
+    per_core: of a number of threads or processes that changes no result: a command uses no more than this per core.
+    """
+    return field(default=default, metadata={"help": help, "min": min, "max": max, "per_core": per_core})
 
 
 def section(config_type: type[Config]) -> Any:

@@ -63,7 +63,7 @@ class SearchConfig(StageConfig):
     partials: float | None = setting(
         None, help="Decode in chunks of this length (s) and write the text after each chunk as `partials`.", min=0.001
     )
-    nj: int = setting(1, help="Search threads.", min=1)
+    nj: int = setting(1, help="Search threads.", min=1, per_core=1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ class FeaturizeConfig(FeatureConfig, StageConfig):
     """Compute features and their normalization statistics."""
 
     dir: str | None = setting(None, help="Folder for the archives [default: feats/ next to OUT].")
-    nj: int = setting(1, help="Number of processes, each writing its own archive.", min=1, max=1024)
+    nj: int = setting(1, help="Number of processes, each writing its own archive.", min=1, max=1024, per_core=1)
     compress: bool = setting(
         False, help="Store one byte per bin (Kaldi's compressed matrices), a quarter of the space."
     )

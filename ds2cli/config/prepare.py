@@ -19,7 +19,7 @@ class PrepareConfig(StageConfig):
     recording needs a text, and digits in it drop the utterance.
     """
 
-    nj: int = setting(1, help="Threads that read the recordings.", min=1, max=1024)
+    nj: int = setting(1, help="Threads that read the recordings.", min=1, max=1024, per_core=8)
     check: Literal["decode", "header"] = setting(
         "decode", help="Decode each recording completely (finds truncated files), or trust its header (fast)."
     )

@@ -36,7 +36,7 @@ class ScoreConfig(StageConfig):
     unknown_letter: float | None = setting(
         None, help="With --why: penalty per letter of an unknown word (nats) [default: as IN was decoded]."
     )
-    nj: int = setting(1, help="With --why: search threads.", min=1)
+    nj: int = setting(1, help="With --why: search threads.", min=1, per_core=1)
     max_wer: float | None = setting(
         None, help="Exit with status 1 if the word error rate is above this (percent).", min=0
     )

@@ -15,6 +15,7 @@ from ds2cli.config.base import as_dict
 from ds2cli.config.features import FeatureConfig
 from ds2cli.config.model import KINDS
 from ds2cli.config.train import TrainConfig
+from ds2cli.cores import count_cores
 from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.io import FolderLock, open_out_bytes
 from ds2cli.manifest import Row
@@ -133,17 +134,19 @@ def _start_group(job: TrainJob) -> process_group.ProcessGroup:
 
 
 def select_device(config: TrainConfig) -> torch.device:
-    """The device to train on. Raises UsageError when it is not available."""
+    """The device to train on. UsageError when it is not available, or has fewer GPUs or cores than processes."""
     available = torch.cuda.is_available()
     if config.device == "cuda" and not available:
         raise UsageError("train: torch finds no CUDA device (use --device cpu, or install a torch built for CUDA)")
-    if not available or config.device == "cpu":
-        return torch.device("cpu")
-    if config.nproc > torch.cuda.device_count() and not process_group.torchrun_rank():
+    device = torch.device("cuda" if available and config.device != "cpu" else "cpu")
+    limit, unit = (torch.cuda.device_count(), "GPU") if device.type == "cuda" else (count_cores(), "core")
+    # refused, not lowered: the processes share each batch, so the results depend on their number
+    if config.nproc > limit and not process_group.torchrun_rank():
         raise UsageError(
-            f"train: --nproc {config.nproc}: expected at most one per GPU, found {torch.cuda.device_count()}"
+            f"train: --nproc {config.nproc}: expected at most one process per {unit}, found {limit} "
+            f"{unit if limit == 1 else unit + 's'} (use --nproc {limit})"
         )
-    return torch.device("cuda")
+    return device
 
 
 def train_on_rank(job: TrainJob, group: process_group.ProcessGroup) -> None:

@@ -2,19 +2,20 @@
 # Deep Speech 2 on LibriSpeech: the network of the paper (conf/ds2.toml), or a small one on a few utterances (--mini true).
 set -euo pipefail
 caller=$PWD; cd "$(dirname "$0")"; root=../..
-stage=0; stop_stage=7; nj=4; nproc=1; mini=false; corpus_dir=${LIBRISPEECH:-}; conf=; exp=; data=; text=; lm=
+stage=0; stop_stage=7; nj=; nproc=1; mini=false; corpus_dir=${LIBRISPEECH:-}; conf=; exp=; data=; text=; lm=
 train="train-clean-100 train-clean-360 train-other-500"; dev="dev-clean dev-other"; test="test-clean test-other"
-help="usage: egs/librispeech/run.sh --corpus-dir LibriSpeech [--stage 0] [--stop-stage 7] [--nj 4] [--nproc 1] [--conf conf/ds2.toml]
+help="usage: egs/librispeech/run.sh --corpus-dir LibriSpeech [--stage 0] [--stop-stage 7] [--nj CORES] [--nproc 1] [--conf conf/ds2.toml]
                                [--exp exp/ds2] [--data data/ds2] [--train 'SUBSET…'] [--dev 'SUBSET…'] [--test 'SUBSET…']
                                [--text 'FILE…']   (more text for the language model, such as librispeech-lm-norm.txt.gz)
                                [--mini true]      (a small network on a few utterances, in minutes)
 stages: 0 prepare  1 featurize  2 lm  3 train  4 emit  5 tune  6 decode  7 score"
 . $root/utils/options.sh
 . $root/utils/path.sh
+. $root/utils/cores.sh; nj=${nj:-$cores}
 begin_stage() { [[ $stage -le $1 && $stop_stage -ge $1 ]] && echo "== stage $1: $2" >&2; }
 name=ds2
 if [[ $mini == true ]]; then
-  name=mini; nj=2; train=train-clean-100; dev=dev-clean; test="test-clean test-other"
+  name=mini; train=train-clean-100; dev=dev-clean; test="test-clean test-other"
   corpus_dir=${corpus_dir:-$(cd $root && pwd)/../shared/data/LibriSpeech}
 fi
 conf=${conf:-conf/$name.toml}; exp=${exp:-exp/$name}; data=${data:-data/$name}

@@ -13,7 +13,7 @@ FILES = sorted((ROOT / "ds2cli").rglob("*.py"))
 # a module may import from its own layer and from those earlier in this list
 LAYERS = [
     "errors",
-    "config io plugins",
+    "config cores io plugins",
     "kernels native processes",
     "audio text lm search metrics",
     "feats nn",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, is_dataclass
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, fields, is_dataclass, replace
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
 from ds2cli import ui
 from ds2cli.config.base import Config, build, parse_set, read_toml, strip_optional
 from ds2cli.config.describe import annotated_toml, ordered_fields, toml_value
+from ds2cli.cores import count_cores
 
+C = TypeVar("C", bound=Config)
 In = Annotated[str, typer.Argument(metavar="IN", help="Manifest to read; - is standard input.")]
 Out = Annotated[str, typer.Argument(metavar="OUT", help="Manifest to write; - is standard output.")]
 Exp = Annotated[str, typer.Argument(metavar="EXP", help="Experiment folder written by `ds2 train`.")]
@@ -84,7 +86,7 @@ def with_config(config_type: type[Config]) -> Callable[[Callable[..., None]], Ca
             if arguments.pop("print_config"):
                 ui.echo(annotated_toml(config).rstrip("\n"))
             else:
-                command(config, **arguments)
+                command(_limit_jobs(config), **arguments)
 
         wrapped.__name__ = command.__name__
         wrapped.__doc__ = command.__doc__
@@ -94,6 +96,26 @@ def with_config(config_type: type[Config]) -> Callable[[Callable[..., None]], Ca
         return wrapped
 
     return decorate
+
+
+def _limit_jobs(config: Config) -> Config:
+    """The settings with numbers of threads and processes that this machine's cores are good for."""
+    for f in fields(config):
+        per_core = f.metadata.get("per_core")
+        if per_core and getattr(config, f.name) > 1:
+            config = limit_setting(config, f.name, per_core * count_cores())
+    return config
+
+
+def limit_setting(config: C, name: str, limit: int, *, quiet: bool = False) -> C:
+    """The settings with `name` lowered to `limit` if it is larger, reported in one line unless `quiet`."""
+    value = getattr(config, name)
+    if value <= limit:
+        return config
+    cores = count_cores()
+    if not quiet:
+        ui.warn(f"--{name} {value}: {limit} used, as {cores} {'core is' if cores == 1 else 'cores are'} available")
+    return replace(config, **{name: limit})
 
 
 def is_option(hint: Any) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from ds2cli.cores import count_cores
 from ds2cli.errors import Ds2Error
 from ds2cli.processes import kill_processes, start_ignoring_signals
 
@@ -185,7 +186,7 @@ def start_processes(
     """
     if size == 1:
         return ProcessGroup(device=device)
-    threads = max(1, len(os.sched_getaffinity(0)) // size if hasattr(os, "sched_getaffinity") else 1)
+    threads = max(1, count_cores() // size)
     # a private folder and the loopback interface: nothing else on the network can join the group
     rendezvous_dir = Path(tempfile.mkdtemp(prefix="ds2-train-"))
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")

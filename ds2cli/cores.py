@@ -1,0 +1,59 @@
+"""How many cores this process may use; every number of threads and processes is chosen or limited by it.
+
+`python -m ds2cli.cores` prints the number, for shell scripts.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from ds2cli.errors import Ds2Error, UsageError
+
+CGROUPS = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
+
+
+def count_cores() -> int:
+    """Cores in the CPU affinity of this process, limited by the CPU quota of its container, at least 1.
+
+    DS2_CORES=N is used instead, on machines where neither is right. UsageError if it is not a number.
+    """
+    if given := os.environ.get("DS2_CORES"):
+        if not given.isdecimal() or int(given) < 1:
+            raise UsageError(f"DS2_CORES={given}: expected the number of cores to use, at least 1")
+        return int(given)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([cores, *(math.ceil(quota) for quota in _read_quotas())]))
+
+
+def _read_quotas() -> Iterator[float]:
+    """The CPU quotas of this process's control groups, in cores; none outside of Linux."""
+    try:
+        lines = MEMBERSHIP.read_text("utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # version 2 has one hierarchy, version 1 one per controller; a container may see only the top of its own
+        group = Path(path.strip("/"))
+        for folder in (CGROUPS / ("cpu" if controllers else "") / part for part in (group, *group.parents)):
+            names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
+            try:
+                quota, period = " ".join((folder / name).read_text("ascii") for name in names).split()
+            except (OSError, ValueError):
+                continue
+            if quota.isdecimal() and int(period) > 0:
+                yield int(quota) / int(period)
+
+
+if __name__ == "__main__":
+    try:
+        sys.stdout.write(f"{count_cores()}\n")
+    except Ds2Error as error:
+        sys.exit(str(error))
