@@ -79,6 +79,11 @@ def open_out_bytes(path: str) -> Iterator[BinaryIO]:
         yield f
 
 
+def cache_folder() -> Path:
+    """The user's folder for what can be made again, XDG_CACHE_HOME/ds2cli; RuntimeError for a user without a home."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "ds2cli"
+
+
 def require_writable(path: str) -> None:
     """DataError if no file can be written at `path`; to fail before long work instead of after it."""
     with contextlib.suppress(_Discard), _replacing(path) as file:

@@ -9,9 +9,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ds2cli.errors import Ds2Error
+from ds2cli.errors import Ds2Error, UsageError
 
-ABI_VERSION = 5
+ABI_VERSION = 6
+INSTRUCTION_SETS = ("base", "avx2", "avx512", "avx512bf16")
+"""From the lowest to the highest; the variable DS2_NATIVE_ISA names the one to use."""
+
+FLOAT32, BFLOAT16 = 0, 1
+"""`ds2_precision` of the header."""
+
 _SIZE, _INT, _POINTER = c.c_size_t, c.c_int32, c.c_void_p
 
 
@@ -95,7 +101,8 @@ def find_library(name: str = "cpu") -> Path | None:
 def load_library(name: str = "cpu") -> c.CDLL:
     """Load a library and declare its functions.
 
-    Raises NativeError when it is missing, cannot be loaded, is a different library, or has the wrong ABI version.
+    Raises NativeError when it is missing, cannot be loaded, is a different library, or has the wrong ABI version;
+    UsageError when DS2_NATIVE_ISA names an instruction set that does not exist or that the processor does not have.
     """
     spec, file = LIBRARIES[name], find_library(name)
     if file is None:
@@ -120,7 +127,19 @@ def load_library(name: str = "cpu") -> c.CDLL:
             function.argtypes, function.restype, function.errcheck = argtypes, c.c_int, raise_on_status
     except AttributeError as error:
         raise NativeError(f"{file}: is not {spec.file_names[0]}: {error} ({spec.fix})") from None
+    if name == "cpu":
+        _check_instruction_set([library.ds2_isa(precision).decode() for precision in (FLOAT32, BFLOAT16)])
     return library
+
+
+def _check_instruction_set(used: list[str]) -> None:
+    """Raises UsageError unless the one that DS2_NATIVE_ISA names is `used`."""
+    requested = os.environ.get("DS2_NATIVE_ISA")
+    if not requested or requested in used:
+        return
+    if requested not in INSTRUCTION_SETS:
+        raise UsageError(f"DS2_NATIVE_ISA={requested}: expected one of {', '.join(INSTRUCTION_SETS)}")
+    raise UsageError(f"DS2_NATIVE_ISA={requested}: not available on this processor, which has {used[-1]}")
 
 
 @cache
@@ -144,8 +163,8 @@ def pointer(tensor: Any) -> int | None:
 
 
 def instruction_set() -> str:
-    """The instruction set that the CPU library uses: avx512, avx2 or base."""
-    return str(load_library().ds2_isa().decode())
+    """The instruction set that the CPU library uses: avx512bf16, avx512, avx2 or base; the first for bfloat16 only."""
+    return str(load_library().ds2_isa(BFLOAT16).decode())
 
 
 def describe_libraries() -> str:
@@ -161,4 +180,7 @@ def describe_libraries() -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(describe_libraries() + "\n")
+    try:
+        sys.stdout.write(describe_libraries() + "\n")
+    except UsageError as error:
+        sys.exit(str(error))

@@ -45,7 +45,7 @@ class TrainConfig(StageConfig):
     readers: int = setting(0, help="Data-loader processes per training process; 0 reads in a thread.", min=0, max=1024)
     restarts: int = setting(3, help="Consecutive restarts from last.pt when one of the --nproc processes dies.", min=0)
     precision: Literal["float32", "bfloat16", "float16", "auto"] = setting(
-        "float32", help="Precision of matrix products; auto is bfloat16 if supported, else float16 on a GPU."
+        "float32", help="Precision of matrix products; auto: the faster one, measured; on a GPU bfloat16 or float16."
     )
     ctc: Literal["native", "torch"] = setting(
         "native", help="CTC implementation: native, or torch (slower; differs in the last digits)."

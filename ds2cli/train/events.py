@@ -16,6 +16,14 @@ class Request(IntEnum):
 
 
 @dataclass(frozen=True)
+class Precision:
+    """The precision of matrix products: float32, bfloat16 or float16. reason: why it was chosen, "" if it was set."""
+
+    name: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class TrainStep:
     """One step was taken, or skipped: then the loss is NaN.
 
@@ -99,5 +107,5 @@ class Restart:
     reason: str
 
 
-Event = TrainStep | MemoryProbe | Saved | Restart | Epoch
+Event = Precision | TrainStep | MemoryProbe | Saved | Restart | Epoch
 """Anything that training reports."""

@@ -50,18 +50,6 @@ def learning_rate(progress: float, epoch: int, divisions: int, config: OptimConf
     return config.lr / float(config.lr_divisor**times)
 
 
-def resolve_precision(name: str, device: torch.device) -> torch.dtype:
-    """Precision of matrix products; sums, norms, the loss and the weights are always float32."""
-    if name != "auto":
-        chosen: torch.dtype = getattr(torch, name)
-        return chosen
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    # a torch without oneDNN, as on some ARM machines, does not have the second function either
-    one_dnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return torch.bfloat16 if one_dnn and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
-
-
 class WeightAverage:
     """Exponential moving average of a model's weights and running statistics, which generalizes better than the last.
 

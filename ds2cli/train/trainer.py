@@ -28,13 +28,14 @@ from ds2cli.train.backward import Backward
 from ds2cli.train.batches import Batch, load_batch
 from ds2cli.train.batching import plan_batches
 from ds2cli.train.checkpoint_files import LOG, CheckpointFiles, Store
-from ds2cli.train.events import Event, MemoryProbe, Request, Saved, TrainStep
+from ds2cli.train.events import Event, MemoryProbe, Precision, Request, Saved, TrainStep
 from ds2cli.train.examples import Utterance, fingerprint
 from ds2cli.train.failures import SkippedSteps, nothing_learned
 from ds2cli.train.job import TrainJob
 from ds2cli.train.loader import BatchLoader
 from ds2cli.train.network import build_initial_network
-from ds2cli.train.optim import WeightAverage, build_optimizer, learning_rate, resolve_precision, take_optimizer_step
+from ds2cli.train.optim import WeightAverage, build_optimizer, learning_rate, take_optimizer_step
+from ds2cli.train.precision import NAMES, choose_precision
 from ds2cli.train.resume import LAST, dump_checkpoint
 from ds2cli.train.selection import select_checkpoint
 from ds2cli.train.state import TrainState
@@ -55,8 +56,9 @@ class Trainer:
         rows: Sequence[dict[str, Any]] = (),
     ) -> None:
         """Start, or resume from a checkpoint and the rows of its epochs. DataError when it is of another network."""
-        torch.manual_seed(job.config.seed)
         self.job, self.config, self.group = job, job.config, group
+        self.precision = group.broadcast_object(self._choose_precision(checkpoint) if not group.rank else None)
+        torch.manual_seed(job.config.seed)
         self.model = build_initial_network(job, group.device)
         if job.config.sync_norm:
             synchronize_norms(self.model, group)
@@ -64,9 +66,8 @@ class Trainer:
         self.parameters = list(self.model.parameters())
         self.optimizer = build_optimizer(self.model, job.config.optim)
         self.average = WeightAverage(self.model, job.config.optim.ema)
-        self.precision = resolve_precision(job.config.precision, group.device)
         self.reducer = GradientReducer(self.parameters, group)
-        self.backward = Backward(self.model, self.reducer, self.precision, job.config.ctc)
+        self.backward = Backward(self.model, self.reducer, getattr(torch, self.precision.name), job.config.ctc)
         self.state = TrainState()
         self.rows = list(rows)
         self.failures = SkippedSteps()
@@ -93,6 +94,8 @@ class Trainer:
         loader = BatchLoader(self.job.train_features, self.config.readers)
         try:
             if not self._finished():
+                if self.precision.reason:
+                    yield self.precision
                 yield self._probe_memory(loader)
             while not self._finished():
                 steps = self.plan_steps(self.state.epoch)
@@ -200,7 +203,7 @@ class Trainer:
         seeds = np.random.SeedSequence((self.config.seed, state.step, self.group.rank))
         scale_before = state.scale
         while True:
-            self.backward.scale = state.scale if self.precision == torch.float16 else 1.0
+            self.backward.scale = state.scale if self.precision.name == "float16" else 1.0
             sums = self.backward(batches, int(seeds.generate_state(1)[0]))
             total = reduce_step(self.reducer, sums, batches, request, elapsed_s)
             norm = self._scale_and_clip(1 / max(total.labels if optim.per == "label" else total.counted, 1))
@@ -229,7 +232,7 @@ class Trainer:
         self.average.update(self.model, state.step)
         self.failures = SkippedSteps()
         state.steady += 1
-        if self.precision == torch.float16 and state.steady >= SCALE_UP_STEPS:
+        if self.precision.name == "float16" and state.steady >= SCALE_UP_STEPS:
             state.scale, state.steady = state.scale * 2, 0
         state.loss += total.cost
         state.labels += total.labels
@@ -272,6 +275,13 @@ class Trainer:
             self.files(name, None)
         yield epoch
 
+    def _choose_precision(self, checkpoint: dict[str, Any] | None) -> Precision:
+        """As set, or for `auto` that of the checkpoint: a run is resumed in its precision, even on another machine."""
+        started_with = (checkpoint or {}).get("precision")
+        if self.config.precision == "auto" and started_with in NAMES:
+            return Precision(started_with, "as when the training was started")
+        return choose_precision(self.job, self.group.device)
+
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         self.model.load_state_dict(checkpoint["model"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
@@ -287,6 +297,7 @@ class Trainer:
             "average": self.average.tensors,
             "at": asdict(self.state),
             "config": as_dict(self.config),
+            "precision": self.precision.name,
             "features": self.job.features,
             "train": fingerprint(self.job.train),
             "dev": fingerprint(self.job.dev),

@@ -28,7 +28,7 @@ extern "C" {
 #define DS2_API __attribute__((visibility("default")))
 #endif
 
-#define DS2_ABI_VERSION 5
+#define DS2_ABI_VERSION 6
 
 typedef enum { DS2_OK = 0, DS2_INVALID = 1, DS2_WORKSPACE = 2, DS2_DEVICE = 3 } ds2_status;
 
@@ -43,8 +43,9 @@ DS2_API int32_t ds2_abi_version(void);
 /** The message of this thread's last failed call; never NULL. */
 DS2_API const char *ds2_last_error(void);
 
-/** The instruction set in use ("avx512", "avx2" or "base"); the variable DS2_NATIVE_ISA selects a lower one. */
-DS2_API const char *ds2_isa(void);
+/** The instruction set of recurrences in this precision: "base", "avx2", "avx512" or, only for bfloat16, "avx512bf16".
+ *  The variable DS2_NATIVE_ISA names the highest allowed. Those below avx512bf16 compute bfloat16 products in float32. */
+DS2_API const char *ds2_isa(int32_t precision);
 
 /** The cell types of a recurrent layer, with u = U h:
  *      simple    h' = f(x + u)                                                                     (paper eq. 3)

@@ -3,21 +3,34 @@
 #include <cstdlib>
 #include <cstring>
 
-ds2::Isa ds2::best_isa(bool bfloat16) {
-#if defined(__x86_64__)
+namespace {
+
+using ds2::Isa;
+
+/// The highest instruction set that DS2_NATIVE_ISA allows; every one if it is not set.
+Isa highest_allowed() {
   const char *requested = std::getenv("DS2_NATIVE_ISA");
-  const auto is_requested = [requested](const char *name) { return requested && std::strcmp(requested, name) == 0; };
-  // any other name is ignored
-  const bool limited = is_requested("base") || is_requested("avx2") || is_requested("avx512");
-  const auto allows = [&](const char *name) { return !limited || is_requested(name); };
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && allows("avx512")) {
-#if DS2_HAVE_BF16
-    if (bfloat16 && __builtin_cpu_supports("avx512bf16")) return Isa::avx512bf16;
-#endif
-    return Isa::avx512;
+  if (requested) {
+    if (!std::strcmp(requested, "base")) return Isa::base;
+    if (!std::strcmp(requested, "avx2")) return Isa::avx2;
+    if (!std::strcmp(requested, "avx512")) return Isa::avx512;
   }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && allows("avx2")) return Isa::avx2;
+  return Isa::avx512bf16;
+}
+
+}  // namespace
+
+Isa ds2::best_isa(bool bfloat16) {
+#if defined(__x86_64__)
+  const Isa highest = highest_allowed();
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl")) {
+#if DS2_HAVE_BF16
+    if (bfloat16 && highest >= Isa::avx512bf16 && __builtin_cpu_supports("avx512bf16")) return Isa::avx512bf16;
+#endif
+    if (highest >= Isa::avx512) return Isa::avx512;
+  }
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && highest >= Isa::avx2) return Isa::avx2;
 #endif
   (void)bfloat16;
   return Isa::base;

@@ -4,7 +4,7 @@
 namespace ds2 {
 enum class Isa { base, avx2, avx512, avx512bf16 };
 
-/// The best instruction set this processor supports, or a lower one that DS2_NATIVE_ISA names. avx512bf16 is returned
-/// only if `bfloat16` products are requested.
+/// The best instruction set that this processor supports and DS2_NATIVE_ISA allows. avx512bf16 is returned only if
+/// `bfloat16` products are requested.
 Isa best_isa(bool bfloat16);
 }  // namespace ds2

@@ -153,7 +153,7 @@ void add_part(size_t count, float *sum, const float *other, int i, int parts) {
 
 using namespace ds2;
 
-const char *ds2_isa(void) { return kernels(DS2_FLOAT32).name; }
+const char *ds2_isa(int32_t precision) { return kernels(precision).name; }
 
 ds2_status ds2_rnn_sizes(const ds2_rnn_shape *shape, int32_t threads, size_t *out_reserve_bytes,
                          size_t *out_forward_bytes, size_t *out_backward_bytes) {

@@ -189,7 +189,7 @@ bool check_refusals() {
 }  // namespace
 
 int main() {
-  std::printf("instruction set: %s\n", ds2_isa());
+  std::printf("instruction set: %s, bfloat16: %s\n", ds2_isa(DS2_FLOAT32), ds2_isa(DS2_BFLOAT16));
   bool good = check_refusals();
   for (int32_t cell = DS2_GRU_TANH; cell <= DS2_LSTM; ++cell)
     for (const Problem &p : {Problem{cell, 1, 1, 1, 1, {1}}, Problem{cell, 2, 3, 2, 5, {3, 1}},

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ds2cli.config.optim import OptimConfig
-from ds2cli.train.optim import WeightAverage, build_optimizer, learning_rate, resolve_precision, take_optimizer_step
+from ds2cli.train.optim import WeightAverage, build_optimizer, learning_rate, take_optimizer_step
 
 
 def rate(progress, epoch=0, divisions=0, **settings):
@@ -50,20 +50,6 @@ def test_nesterov_momentum_follows_its_formula():
         v = 0.9 * v + gradient
         w = w * (1 - lr * 0.1) - lr * (gradient + 0.9 * v)
         assert float(weight.weight.detach()) == pytest.approx(w, rel=1e-5)
-
-
-CPU = torch.device("cpu")
-
-
-def test_a_named_precision_is_used():
-    assert resolve_precision("bfloat16", CPU) == torch.bfloat16 and resolve_precision("float32", CPU) == torch.float32
-
-
-@pytest.mark.parametrize(("one_dnn", "supported"), [(True, True), (True, False), (False, True)])
-def test_auto_is_bfloat16_only_if_one_dnn_supports_it(monkeypatch, one_dnn, supported):
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: one_dnn)
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported, raising=False)
-    assert (resolve_precision("auto", CPU) == torch.bfloat16) is (one_dnn and supported)
 
 
 def test_only_matrices_decay():

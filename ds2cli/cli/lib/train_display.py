@@ -111,7 +111,7 @@ def show(events: Iterable[Event], config: TrainConfig) -> bool:
 
 def format_event(event: Event, config: TrainConfig) -> Iterator[str]:
     """The lines to print for an event; none for most steps."""
-    from ds2cli.train.events import Epoch, MemoryProbe, Restart, Saved, TrainStep
+    from ds2cli.train.events import Epoch, MemoryProbe, Precision, Restart, Saved, TrainStep
 
     if isinstance(event, Epoch):
         yield _format_epoch(event, config)
@@ -119,6 +119,8 @@ def format_event(event: Event, config: TrainConfig) -> Iterator[str]:
             yield f"    {sample['id']}  ref: {sample['text']}  hyp: {sample['pred_text']}"
     elif isinstance(event, TrainStep) and event.skipped:
         yield _format_skipped(event)
+    elif isinstance(event, Precision):
+        yield f"train: precision {event.name} ({event.reason})"
     elif isinstance(event, MemoryProbe):
         yield _format_probe(event)
     elif isinstance(event, Saved) and event.failed:
