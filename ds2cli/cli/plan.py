@@ -43,12 +43,15 @@ def plan(
         return
     utterances, frames = result["longest"]
     total, per_epoch = _format_time(result["minutes"]), _format_time(result["minutes_a_pass"])
+    epochs, limit = result["epochs"], ""
+    if epochs < config.epochs:
+        limit = f"; --minutes {config.minutes:g} ends it after {epochs:.1f} of {config.epochs} epochs"
     lines = [
         ("data", f"{result['utterances']:,} utterances, {result['hours']:g} h, {len(ledger.rows)} dropped"),
         ("network", f"{result['parameters']:,} parameters, {result['symbols']} symbols"),
         ("steps", f"{result['steps']:,}, {result['steps_a_pass']:,} per epoch, {result['padding']:g} % padding"),
         ("longest batch", f"{utterances} utterances, {frames:,} frames"),
-        ("time", f"{total}, {per_epoch} per epoch ({result['hours_per_hour']:g}x real time)"),
+        ("time", f"{total}, {per_epoch} per epoch ({result['hours_per_hour']:g}x real time){limit}"),
         ("memory", f"{result['memory_mb']:,} MB"),
         ("disk", f"{result['disk_mb']:,} MB"),
     ]

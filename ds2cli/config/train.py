@@ -19,7 +19,7 @@ class TrainConfig(StageConfig):
     epochs: int = setting(20, help="Epochs (passes over the training set).", min=1)
     minutes: float | None = setting(
         None,
-        help="Stop after this many minutes even if epochs remain; the learning-rate schedule is scaled to fit.",
+        help="Stop after this many minutes; the learning rate follows the clock, so results vary between machines.",
         min=0.001,
     )
     init: str | None = setting(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -27,6 +28,7 @@ def estimate(job: TrainJob, device: torch.device) -> dict[str, Any]:
 
     hours, padding (%), steps, steps_a_pass; parameters; longest: utterances and frames of the longest batch;
     seconds_a_step, minutes_a_pass, minutes, hours_per_hour; memory_mb; disk_mb: of EXP.  A pass is an epoch.
+    epochs: those for which --minutes leaves time; minutes and steps are of these.
     Raises Ds2Error when a step fails as it would in training.
     """
     trainer = Trainer(job, ProcessGroup(device=device))
@@ -50,27 +52,26 @@ def estimate(job: TrainJob, device: torch.device) -> dict[str, Any]:
     epoch_s = float(constant * len(batches) + per_frame * padded.sum()) + _dev_seconds(job, trainer)
     hop_s = job.features["hop_ms"] / 1000
     longest = longest_first[0]
+    epochs = min(float(job.config.epochs), 60 * (job.config.minutes or math.inf) / epoch_s)
+    # the first epoch, from short to long, has other batches than the later ones
+    num_steps = len(steps) * min(epochs, 1) + len(later_steps) * max(epochs - 1, 0)
     return {
         "utterances": len(job.train),
         "hours": round(total_frames * hop_s / 3600, 2),
         "symbols": len(job.vocab),
         "parameters": sum(p.numel() for p in trainer.parameters),
         "steps_a_pass": len(steps),
-        # the first epoch, from short to long, has other batches than the later ones
-        "steps": len(steps) + len(later_steps) * (job.config.epochs - 1),
+        "epochs": round(epochs, 2),
+        "steps": math.ceil(num_steps),
         "padding": round(100 * (1 - total_frames / padded.sum()), 1),
         "longest": [len(batches[longest]), int(padded[longest])],
         "seconds_a_step": round(float(np.mean(constant + per_frame * padded)) * job.config.accumulate, 3),
         "hours_per_hour": round(total_frames * hop_s / epoch_s, 1),
         "minutes_a_pass": round(epoch_s / 60, 3),
-        "minutes": round(_limit(epoch_s / 60 * job.config.epochs, job.config.minutes), 3),
+        "minutes": round(epoch_s / 60 * epochs, 3),
         "memory_mb": peak_memory_mb(),
         "disk_mb": round(_disk_bytes(trainer) / 2**20, 1),
     }
-
-
-def _limit(minutes: float, limit: float | None) -> float:
-    return min(minutes, limit) if limit else minutes
 
 
 def _dev_seconds(job: TrainJob, trainer: Trainer) -> float:

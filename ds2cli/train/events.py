@@ -49,7 +49,8 @@ class Epoch:
     rate of the last step.  hours_per_hour: hours of audio trained on per hour.  padding: of all frames, in percent.
     waiting: for data loading, in percent of the time.  cut: steps computed in pieces for lack of memory.
     skipped, dev_skipped: reason codes by utterance id.  dev_wer, dev_cer: in percent, None without a dev set.
-    samples: `id`, `text` and `pred_text` of some dev utterances.
+    samples: `id`, `text` and `pred_text` of some dev utterances.  untrained: epochs, and parts of epochs, that are not
+    trained if --minutes ended the training with this one.
     """
 
     epoch: int
@@ -67,11 +68,12 @@ class Epoch:
     dev_cer: float | None = None
     samples: list[dict[str, str]] = field(default_factory=list)
     dev_skipped: dict[str, str] = field(default_factory=dict)
+    untrained: float = 0.0
 
     def to_row(self) -> dict[str, Any]:
         """The row of train.jsonl; fields that do not apply are left out."""
         row = {f.name: getattr(self, f.name) for f in fields(self)}
-        omitted = {name for name in ("cut", "skipped", "dev_skipped") if not row[name]}
+        omitted = {name for name in ("cut", "skipped", "dev_skipped", "untrained") if not row[name]}
         if self.dev_wer is None:
             omitted |= {"dev_wer", "dev_cer", "samples"}
         return {name: value for name, value in row.items() if name not in omitted}
@@ -101,11 +103,20 @@ class Saved:
 
 
 @dataclass(frozen=True)
+class TimeLimit:
+    """The limit --minutes ended the training. epoch: the last one, from 1.  untrained: epochs that were not trained."""
+
+    epoch: int
+    untrained: float
+    elapsed_s: float
+
+
+@dataclass(frozen=True)
 class Restart:
     """A process exited early; all processes restart from the last checkpoint."""
 
     reason: str
 
 
-Event = Precision | TrainStep | MemoryProbe | Saved | Restart | Epoch
+Event = Precision | TrainStep | MemoryProbe | Saved | Restart | TimeLimit | Epoch
 """Anything that training reports."""

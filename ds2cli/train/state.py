@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ds2cli.config.train import TrainConfig
 from ds2cli.train.events import Epoch
 
 
@@ -18,7 +19,8 @@ class TrainState:
     """Training progress, and the sums of the current epoch. last.pt stores the fields by name, under "at".
 
     epoch: from 0.  batch: steps taken in it.  step: steps taken in all.  best: lowest dev rate.  stale: epochs since.
-    divisions: times a plateau has divided the learning rate.  kept: [rate, file] of the networks kept by --keep-best.
+    left_out: parts of epochs that --minutes has cut off.  divisions: times a plateau has divided the learning rate.
+    kept: [rate, file] of the networks kept by --keep-best.
     scale: of the cost in float16.  steady: steps since it last changed.
     Sums of the epoch: loss (nats), labels, counted utterances; frames without and of padding; seconds; waited: seconds
     spent waiting for data; cut: steps computed in pieces for lack of memory; skipped: reason codes by utterance id.
@@ -30,6 +32,7 @@ class TrainState:
     elapsed_s: float = 0.0
     best: float = math.inf
     stale: int = 0
+    left_out: float = 0.0
     divisions: int = 0
     kept: list[Any] = field(default_factory=list)
     scale: float = 32768.0
@@ -51,9 +54,17 @@ class TrainState:
         if not isinstance(self.skipped, dict):
             self.skipped = dict.fromkeys(self.skipped, "unknown")
 
-    def summarize_epoch(self, hop_ms: float, lr: float) -> Epoch:
+    def time_used(self, config: TrainConfig) -> float:
+        """Fraction of the time limit that is used; 0 without a limit."""
+        return self.elapsed_s / (60 * config.minutes) if config.minutes else 0.0
+
+    def count_untrained(self, config: TrainConfig) -> float:
+        """Epochs, and parts of epochs, that are not trained because the time limit is used; 0 while it is not."""
+        return config.epochs - self.epoch + self.left_out if self.time_used(config) >= 1 else 0.0
+
+    def summarize_epoch(self, config: TrainConfig, features: dict[str, Any], lr: float) -> Epoch:
         """The results of the current epoch, without those of the dev set."""
-        audio_s = self.frames * hop_ms / 1000
+        audio_s = self.frames * features["hop_ms"] / 1000
         return Epoch(
             epoch=self.epoch + 1,
             step=self.step,
@@ -66,6 +77,7 @@ class TrainState:
             memory_mb=peak_memory_mb(),
             cut=self.cut,
             skipped=self.skipped,
+            untrained=round(max(0.0, self.count_untrained(config) - 1), 2),
         )
 
     def next_epoch(self) -> None:

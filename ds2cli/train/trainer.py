@@ -28,7 +28,7 @@ from ds2cli.train.backward import Backward
 from ds2cli.train.batches import Batch, load_batch
 from ds2cli.train.batching import plan_batches
 from ds2cli.train.checkpoint_files import LOG, CheckpointFiles, Store
-from ds2cli.train.events import Event, MemoryProbe, Precision, Request, Saved, TrainStep
+from ds2cli.train.events import Event, MemoryProbe, Precision, Request, Saved, TimeLimit, TrainStep
 from ds2cli.train.examples import Utterance, fingerprint
 from ds2cli.train.failures import SkippedSteps, nothing_learned
 from ds2cli.train.job import TrainJob
@@ -100,7 +100,7 @@ class Trainer:
             while not self._finished():
                 steps = self.plan_steps(self.state.epoch)
                 step_start = time.monotonic()
-                remaining = steps[self.state.batch :] if self._time_used() < 1 else []
+                remaining = steps[self.state.batch :] if self.state.time_used(self.config) < 1 else []
                 shards = self._load_shards(remaining, loader)
                 for batches in shards:
                     # the rate of the middle of the step, so that neither the first nor the last step's is zero
@@ -119,8 +119,10 @@ class Trainer:
                     if self._progress(len(steps), self.state.batch) >= 1:
                         break
                 shards.close()
-                yield from self._end_epoch()
+                yield from self._end_epoch(len(steps))
                 saved = time.monotonic()
+            if untrained := self.state.count_untrained(self.config):
+                yield TimeLimit(self.state.epoch, untrained, self.state.elapsed_s)
             return self._check_written()
         finally:
             loader.close()
@@ -134,7 +136,7 @@ class Trainer:
         if self.state.batch:
             return False
         stopped = self.config.early_stop is not None and self.state.stale >= self.config.early_stop
-        return self.state.epoch >= self.config.epochs or self._time_used() >= 1 or stopped
+        return self.state.epoch >= self.config.epochs or self.state.time_used(self.config) >= 1 or stopped
 
     def plan_steps(self, epoch: int) -> list[list[list[int]]]:
         """The steps of an epoch, each a list of batches of positions in the training set."""
@@ -247,24 +249,21 @@ class Trainer:
 
     def _progress(self, steps: int, taken: float) -> float:
         """Fraction of the whole training after `taken` of the epoch's steps."""
-        return max((self.state.epoch + taken / steps) / self.config.epochs, self._time_used())
-
-    def _time_used(self) -> float:
-        """Fraction of the time limit that is used; 0 without a limit."""
-        return self.state.elapsed_s / (60 * self.config.minutes) if self.config.minutes else 0.0
+        return max((self.state.epoch + taken / steps) / self.config.epochs, self.state.time_used(self.config))
 
     def _step_event(self, steps: int, loss: float, skipped: dict[str, str]) -> TrainStep:
         state = self.state
         progress = self._progress(steps, state.batch)
         return TrainStep(state.epoch, state.batch, steps, state.step, loss, progress, state.elapsed_s, skipped)
 
-    def _end_epoch(self) -> Iterator[Event]:
-        if not self.state.counted and self.state.batch > 1 and self._time_used() < 1:
+    def _end_epoch(self, steps: int) -> Iterator[Event]:
+        if not self.state.counted and self.state.batch > 1 and self.state.time_used(self.config) < 1:
             raise nothing_learned(self.state)
         weights = self.average.tensors or self.model.state_dict()
         # each process has computed its running statistics from its own shards: rank 0's apply to all
         self.group.broadcast(weights.values())
-        epoch = self.state.summarize_epoch(self.job.features["hop_ms"], self.optimizer.param_groups[0]["lr"])
+        self.state.left_out += 1 - self.state.batch / steps
+        epoch = self.state.summarize_epoch(self.config, self.job.features, self.optimizer.param_groups[0]["lr"])
         epoch, unwanted = select_checkpoint(self.job, self.state, weights, self.group, epoch, self.files)
         self.rows.append(epoch.to_row())
         log = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows)

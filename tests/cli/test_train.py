@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from ds2cli.cli.lib.train_display import format_event
+from ds2cli.config.train import TrainConfig
+from ds2cli.train.events import TimeLimit
+
 SMALL = """
 epochs = 2
 batch_s = 10.0
@@ -116,3 +120,47 @@ def test_training_does_not_overwrite_a_manifest(ds2, toy, tmp_path):
     assert done.returncode == 2 and "train.jsonl: training would overwrite this manifest" in done.stderr
     assert manifest.read_text() == (toy / "train.jsonl").read_text() and len(list(tmp_path.iterdir())) == 1
     assert ds2("train", manifest, "").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("epoch", "untrained", "cut"),
+    [
+        (
+            10,
+            6.2,
+            "in epoch 10 of 16: 6.2 epochs were not trained "
+            "(the same command with --minutes 19.6, or without it, continues with epoch 11)",
+        ),
+        (
+            16,
+            0.02,
+            "in epoch 16 of 16: 0.1 epochs were not trained (--fresh with --minutes 12.1, or without it, trains all)",
+        ),
+    ],
+)
+def test_the_end_says_what_the_time_limit_cut_off(epoch, untrained, cut):
+    (line,) = format_event(TimeLimit(epoch, untrained, 720.0), TrainConfig(epochs=16, minutes=12.0))
+    assert line == f"warning: train: --minutes 12 ended the training {cut}"
+
+
+def test_a_time_limit_is_reported_also_by_the_next_run_of_the_same_command(ds2, toy, tmp_path, conf, jsonl):
+    arguments = [
+        "train",
+        toy / "train.jsonl",
+        tmp_path / "exp",
+        "--config",
+        conf,
+        "--epochs",
+        10**6,
+        "--minutes",
+        0.005,
+    ]
+    for _ in range(2):
+        done = ds2(*arguments)
+        assert done.returncode == 0, done.stderr
+        warning, end = done.stderr.splitlines()[-2:]
+        assert "warning: train: --minutes 0.005 ended the training in epoch" in warning and end.startswith(
+            "train: done"
+        )
+    rows = jsonl(tmp_path / "exp" / "train.jsonl")
+    assert rows[-1]["untrained"] > 9e5 and not any("untrained" in row for row in rows[:-1])

@@ -30,4 +30,22 @@ def test_times_follow_from_those_of_the_batches(toy, monkeypatch, accumulate):
     assert batches > 3 and found["steps_a_pass"] == -(-batches // accumulate)
     assert found["seconds_a_step"] == pytest.approx(2.0 * accumulate, abs=0.01)
     assert found["minutes_a_pass"] == pytest.approx(2.0 * batches / 60, abs=0.01)
-    assert found["minutes"] == pytest.approx(3 * 2.0 * batches / 60, abs=0.03)
+    assert found["minutes"] == pytest.approx(3 * 2.0 * batches / 60, abs=0.03) and found["epochs"] == 3.0
+
+
+@pytest.mark.parametrize("epochs", [0.5, 1.0, 2.5])
+def test_a_time_limit_leaves_time_for_some_of_the_epochs(toy, monkeypatch, epochs):
+    monkeypatch.setattr(Trainer, "time_step", lambda _trainer, _batch: 2.0)
+
+    def estimate(**settings):
+        config = build(TrainConfig, ("test", {**SMALL, **settings}))
+        job = prepare_job(config, manifest.read(str(toy / "train.jsonl")), None, "", FEATURES, Ledger())
+        return plan.estimate(job, torch.device("cpu"))
+
+    whole = estimate()
+    limited = estimate(minutes=epochs * whole["minutes_a_pass"])
+    assert limited["epochs"] == pytest.approx(epochs, abs=0.02)
+    assert limited["minutes"] == pytest.approx(epochs * whole["minutes_a_pass"], abs=0.01)
+    later = (whole["steps"] - whole["steps_a_pass"]) / 2
+    expected = whole["steps_a_pass"] * min(epochs, 1) + later * max(epochs - 1, 0)
+    assert expected - 0.2 <= limited["steps"] <= expected + 1.2

@@ -25,7 +25,7 @@ from ds2cli.train import trainer as trainer_module
 from ds2cli.train.augmenter import Augmenter
 from ds2cli.train.batches import load_batch
 from ds2cli.train.checkpoint_files import LOG
-from ds2cli.train.events import Epoch, Request, TrainStep
+from ds2cli.train.events import Epoch, Request, TimeLimit, TrainStep
 from ds2cli.train.examples import Utterance
 from ds2cli.train.failures import MAX_SKIPPED
 from ds2cli.train.job import TrainJob
@@ -184,7 +184,10 @@ def test_a_run_stopped_as_its_time_runs_out_is_still_evaluated(tmp_path):
             CountingStore(tmp_path), lambda: False
         )
     )
-    assert [e.step for e in events if isinstance(e, Epoch)] == [1] and not losses(events)
+    (epoch,) = [e for e in events if isinstance(e, Epoch)]
+    assert epoch.step == 1 and not losses(events)
+    untrained = 1 - 1 / len(first.plan_steps(0))
+    assert events[-1] == TimeLimit(1, untrained, 61.0) and epoch.to_row()["untrained"] == round(untrained, 2)
     assert load_model(tmp_path).metadata["epoch"] == 1
 
 
@@ -382,9 +385,38 @@ def test_the_time_limit_ends_a_run_before_its_last_epoch(tmp_path):
         )
     )
     epochs = [e for e in events if isinstance(e, Epoch)]
-    assert events[-1] == epochs[-1] and len(epochs) < 10**6
+    assert events[-2] == epochs[-1] and len(epochs) < 10**6
+    assert 10**6 - len(epochs) <= events[-1].untrained < 10**6 - len(epochs) + 1
+    assert [e.untrained for e in epochs[:-1]] == [0] * (len(epochs) - 1)
     progress = [e.progress for e in events if isinstance(e, TrainStep)]
     assert progress == sorted(progress) and progress[-1] >= 1 > progress[-2]
+
+
+def test_what_the_time_limit_cut_off_is_counted_also_after_resuming(tmp_path, monkeypatch):
+    """Four steps per epoch, each of a second: the limits end the first run in epoch 3 and the second in epoch 6."""
+    clock = count()
+    monkeypatch.setattr(trainer_module, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    arrays, utterances = corpus()
+
+    def run(minutes, checkpoint=None, **settings):
+        settings = {"epochs": 8, "batch_s": 0.3, "sorta_grad": False, **settings}
+        trainer = Trainer(job(arrays, utterances, minutes=minutes, **settings), ProcessGroup(), checkpoint)
+        events = list(trainer.run(CountingStore(tmp_path), lambda: False))
+        steps = [e for e in events if isinstance(e, TrainStep)]
+        return events, steps[-1].batch / steps[-1].batches if steps else 0.0
+
+    events, part = run(0.5)
+    first = events[-1]
+    assert isinstance(first, TimeLimit) and first.epoch < 8
+    assert first.untrained == pytest.approx(8 - first.epoch + 1 - part)
+    assert events[-2].to_row()["untrained"] == round(first.untrained, 2)
+    # nothing is left to do, and the same is reported
+    assert run(0.5, load_checkpoint(tmp_path))[0] == [first]
+    events, second_part = run(0.8, load_checkpoint(tmp_path))
+    assert first.epoch < events[-1].epoch < 8
+    assert events[-1].untrained == pytest.approx(8 - events[-1].epoch + 1 - part + 1 - second_part)
+    events, _ = run(None, load_checkpoint(tmp_path))
+    assert isinstance(events[-1], Epoch) and events[-1].epoch == 8 and "untrained" not in events[-1].to_row()
 
 
 def test_a_batch_of_a_single_output_step_is_skipped(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ from ds2cli import ui
 from ds2cli.config.train import TrainConfig
 
 if TYPE_CHECKING:
-    from ds2cli.train.events import Epoch, Event, MemoryProbe, Request, TrainStep
+    from ds2cli.train.events import Epoch, Event, MemoryProbe, Request, TimeLimit, TrainStep
 
 MAX_NAMED = 8
 """Maximum number of skipped utterances named per step."""
@@ -111,7 +112,7 @@ def show(events: Iterable[Event], config: TrainConfig) -> bool:
 
 def format_event(event: Event, config: TrainConfig) -> Iterator[str]:
     """The lines to print for an event; none for most steps."""
-    from ds2cli.train.events import Epoch, MemoryProbe, Precision, Restart, Saved, TrainStep
+    from ds2cli.train.events import Epoch, MemoryProbe, Precision, Restart, Saved, TimeLimit, TrainStep
 
     if isinstance(event, Epoch):
         yield _format_epoch(event, config)
@@ -125,6 +126,8 @@ def format_event(event: Event, config: TrainConfig) -> Iterator[str]:
         yield _format_probe(event)
     elif isinstance(event, Saved) and event.failed:
         yield f"train: {event.failed}; training continues, the previous checkpoint is intact"
+    elif isinstance(event, TimeLimit):
+        yield _format_time_limit(event, config)
     elif isinstance(event, Restart):
         yield f"{event.reason.partition(' (')[0]}; restarting all processes from the last checkpoint"
 
@@ -135,6 +138,16 @@ def _format_probe(probe: MemoryProbe) -> str:
     result = "fits in memory and" if fits else f"does not fit in memory, is computed in {probe.pieces} pieces and"
     size = f"{probe.utterances} utterances, {probe.frames} frames"
     return f"train: the longest batch ({size}) {result} takes {probe.seconds:.2f} s; {probe.steps} steps per epoch"
+
+
+def _format_time_limit(limit: TimeLimit, config: TrainConfig) -> str:
+    """How much was not trained, and the minutes that all epochs would take at the speed of those that were."""
+    minutes = math.ceil(limit.elapsed_s / 6 * config.epochs / (config.epochs - limit.untrained)) / 10
+    cut = f"--minutes {config.minutes:g} ended the training in epoch {limit.epoch} of {config.epochs}"
+    fix = f"the same command with --minutes {minutes:g}, or without it, continues with epoch {limit.epoch + 1}"
+    if limit.epoch == config.epochs:
+        fix = f"--fresh with --minutes {minutes:g}, or without it, trains all"
+    return f"warning: train: {cut}: {max(limit.untrained, 0.1):.1f} epochs were not trained ({fix})"
 
 
 def _format_skipped(step: TrainStep) -> str:
