@@ -58,6 +58,10 @@ class TrainState:
         """Fraction of the time limit that is used; 0 without a limit."""
         return self.elapsed_s / (60 * config.minutes) if config.minutes else 0.0
 
+    def progress(self, config: TrainConfig, steps: int, taken: float) -> float:
+        """Fraction of the whole training after `taken` of the epoch's steps."""
+        return max((self.epoch + taken / steps) / config.epochs, self.time_used(config))
+
     def count_untrained(self, config: TrainConfig) -> float:
         """Epochs, and parts of epochs, that are not trained because the time limit is used; 0 while it is not."""
         return config.epochs - self.epoch + self.left_out if self.time_used(config) >= 1 else 0.0

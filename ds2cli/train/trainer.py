@@ -104,7 +104,7 @@ class Trainer:
                 shards = self._load_shards(remaining, loader)
                 for batches in shards:
                     # the rate of the middle of the step, so that neither the first nor the last step's is zero
-                    progress = self._progress(len(steps), self.state.batch + 0.5)
+                    progress = self.state.progress(self.config, len(steps), self.state.batch + 0.5)
                     requested = request() if self.group.rank == 0 else Request.NONE
                     loss, skipped, requested = self.take_step(batches, progress, time.monotonic() - started, requested)
                     now = time.monotonic()
@@ -116,7 +116,7 @@ class Trainer:
                         yield from self._save()
                     if requested == Request.STOP:
                         return self._check_written()
-                    if self._progress(len(steps), self.state.batch) >= 1:
+                    if self.state.progress(self.config, len(steps), self.state.batch) >= 1:
                         break
                 shards.close()
                 yield from self._end_epoch(len(steps))
@@ -247,13 +247,8 @@ class Trainer:
             torch._foreach_mul_(grads, scale / self.backward.scale)
         return float(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.optim.clip or math.inf))
 
-    def _progress(self, steps: int, taken: float) -> float:
-        """Fraction of the whole training after `taken` of the epoch's steps."""
-        return max((self.state.epoch + taken / steps) / self.config.epochs, self.state.time_used(self.config))
-
     def _step_event(self, steps: int, loss: float, skipped: dict[str, str]) -> TrainStep:
-        state = self.state
-        progress = self._progress(steps, state.batch)
+        state, progress = self.state, self.state.progress(self.config, steps, self.state.batch)
         return TrainStep(state.epoch, state.batch, steps, state.step, loss, progress, state.elapsed_s, skipped)
 
     def _end_epoch(self, steps: int) -> Iterator[Event]:
