@@ -47,6 +47,15 @@ def pytest_configure(config):
                 raise pytest.UsageError(message)
 
 
+def pytest_runtest_setup(item):
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a GPU and a torch with CUDA (make gpu)")
+
+
 @pytest.fixture(scope="session")
 def fork_server():
     """Starts `ds2` without importing torch again; see tests/fork_server.py."""
