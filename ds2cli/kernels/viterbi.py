@@ -16,6 +16,8 @@ from ds2cli.kernels._jit import kernel
 from ds2cli.kernels.logspace import log_add
 
 _IMPOSSIBLE = np.float32(-1e30)
+STAYS, FROM_BLANK, FROM_PREVIOUS, FROM_LABEL = np.uint8(0), np.uint8(1), np.uint8(2), np.uint8(4)
+"""Where a label and the blank before it come from: both in one byte, as flags."""
 
 
 def steps_needed(labels: NDArray[np.int32]) -> int:
@@ -52,12 +54,11 @@ def viterbi_ref(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> ND
 
 
 @kernel
-def _viterbi_step(
-    blank, previous, label, next_blank, next_label, label_logp, skip, from_label, backpointer, blank_logp
-):
+def _viterbi_step(blank, previous, label, next_blank, next_label, label_logp, skip, backpointer, blank_logp):
     """One step over a band of n labels.
 
     blank[j]: score of the blank before label j.  previous[j]: that of label j - 1.  label[j]: that of label j.
+    backpointer[j]: of label j and of the blank before it, whose source may be the label before both.
     Slices that start at 0, range(n) and selects instead of max() let LLVM vectorize the loops (1-2 ns per cell).
     """
     n = len(label_logp)
@@ -65,7 +66,6 @@ def _viterbi_step(
         stay = blank[j]
         step = previous[j]
         next_blank[j] = (step if step > stay else stay) + blank_logp
-        from_label[j] = step > stay
     for j in range(n):
         stay = label[j]
         step = blank[j]
@@ -76,12 +76,14 @@ def _viterbi_step(
         stay = label[j]
         step = blank[j]
         best = step if step > stay else stay
-        backpointer[j] = np.uint8(step > stay) | (np.uint8(previous[j] + skip[j] > best) << np.uint8(1))
+        source = FROM_PREVIOUS if previous[j] + skip[j] > best else FROM_BLANK if step > stay else STAYS
+        backpointer[j] = source + (FROM_LABEL if previous[j] > step else STAYS)
+    backpointer[n] = FROM_LABEL if previous[n] > blank[n] else STAYS
 
 
 @kernel
 def viterbi(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """As `viterbi_ref`, with two bytes of memory per label and step."""
+    """As `viterbi_ref`, with one byte of memory per label and step."""
     T, L = len(log_probs), len(labels)
     skip = np.full(L, _IMPOSSIBLE, np.float32)
     for j in range(1, L):
@@ -92,8 +94,7 @@ def viterbi(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> NDArra
     label = np.full(L + 1, _IMPOSSIBLE, np.float32)
     next_blank = blank.copy()
     next_label = label.copy()
-    from_label = np.zeros((T, L + 1), np.bool_)
-    backpointer = np.zeros((T, L), np.uint8)
+    backpointer = np.zeros((T, L + 1), np.uint8)
     label_logp = np.empty(L, np.float32)
     path = np.zeros(T, np.int32)
     if T == 0:
@@ -115,8 +116,7 @@ def viterbi(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> NDArra
             next_label[low + 1 : high + 1],
             label_logp[low:high],
             skip[low:high],
-            from_label[t, low : high + 1],
-            backpointer[t, low:high],
+            backpointer[t, low : high + 1],
             row[0],
         )
         blank, next_blank = next_blank, blank
@@ -126,12 +126,12 @@ def viterbi(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> NDArra
     for t in range(T - 1, -1, -1):
         path[t] = 2 * j if on_blank else 2 * j + 1
         if on_blank:
-            if from_label[t, j]:
+            if backpointer[t, j] & FROM_LABEL:
                 on_blank = False
                 j -= 1
-        elif backpointer[t, j] >= 2:
+        elif backpointer[t, j] & FROM_PREVIOUS:
             j -= 1
-        elif backpointer[t, j] == 1:
+        elif backpointer[t, j] & FROM_BLANK:
             on_blank = True
     return path
 
@@ -160,7 +160,10 @@ def ctc_cost_ref(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> f
 
 @kernel
 def ctc_cost(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> float:
-    """As `ctc_cost_ref`, in place: states are updated from last to first, as each depends only on those before it."""
+    """As `ctc_cost_ref`, in place: states are updated from last to first, as each depends only on those before it.
+
+    `search/ctc_cost.py` uses it where the native library, which is much faster, is not installed.
+    """
     T, L = len(log_probs), len(labels)
     blank = np.full(L + 1, -np.inf)
     label = np.full(L, -np.inf)
