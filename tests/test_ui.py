@@ -40,3 +40,22 @@ def test_a_message_stays_one_line(capsys):
 def test_a_table_is_aligned(capsys):
     ui.table("t", ["a", "bb"], [["xxx", 1], ["y", 22]], to_stdout=True)
     assert capsys.readouterr().out == "t\na    bb\nxxx  1\ny    22\n"
+
+
+def test_compiling_does_not_count_in_the_rate(monkeypatch, capsys):
+    from ds2cli.kernels import compilation
+
+    now = [0.0]
+    monkeypatch.setattr(compilation.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(compilation, "_state", (0, 0.0, 0.0))
+
+    def items():
+        compilation.begin()
+        now[0] += 50
+        compilation.end()
+        for i in range(40):
+            now[0] += 1
+            yield i
+
+    assert list(ui.progress(items(), "decode", 400)) == list(range(40))
+    assert capsys.readouterr().err == "decode: 30/400 utt, 1.0 utt/s, 370 s left\n"

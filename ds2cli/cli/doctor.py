@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
@@ -12,11 +13,44 @@ from ds2cli.config.doctor import CtcDoctorConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import Ds2Error, UsageError
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Check the installed libraries for correctness and speed.",
-)
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.callback(no_args_is_help=True, invoke_without_command=True)
+def doctor(
+    warm: Annotated[
+        bool, typer.Option("--warm", help="Compile everything that is compiled on first use; `make setup` does this.")
+    ] = False,
+) -> None:
+    """Check the installed libraries for correctness and speed.
+
+    The search, the edit distance and other loops are compiled on first use, which takes up to a minute, and are then
+    loaded from a cache of the user. --warm compiles all of them now. Where the package can be written, it also stores
+    them there for all users, so that no other user compiles anything.
+
+    Example: ds2 doctor --warm
+    """
+    if warm:
+        _compile_kernels()
+
+
+def _compile_kernels() -> None:
+    from ds2cli.kernels import compilation
+    from ds2cli.kernels._jit import store_installed
+    from ds2cli.stages import doctor_warm as stage
+
+    compilation.on_first = None
+    ui.log("doctor: compiling what is not in the cache yet (up to a minute) ...")
+    kernels = ui.progress(stage.compile_kernels(), "doctor", stage.count_kernels(), "kernel", time.monotonic)
+    count = sum(1 for _ in kernels)
+    compiled = f"{count} kernels ready, compiled in {compilation.seconds():.1f} s"
+    root = stage.cache_root()
+    if root is None:
+        raise Ds2Error(
+            f"doctor: {compiled}, but no cache folder can be written: every command compiles again "
+            "(set NUMBA_CACHE_DIR to a folder that can be written)"
+        )
+    ui.log(f"doctor: {compiled}, cache in {root}{', and in the package for all users' if store_installed() else ''}")
 
 
 @app.command()

@@ -18,12 +18,14 @@ from typer.core import TyperGroup
 
 from ds2cli import __version__, plugins, ui
 from ds2cli.errors import DataError, Ds2Error, UsageError
+from ds2cli.kernels import compilation
 
 PIPELINE = ("prepare", "featurize", "train", "emit", "align", "lm", "decode", "score", "transcribe", "data")
 """The commands that `ds2 --help` lists first, in pipeline order; the others follow alphabetically."""
 
 INTERRUPTED = 130
 TERMINATED = 143
+COMPILING = "compiling the search, once per installation: up to a minute (ds2 doctor --warm compiles all at once) ..."
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
@@ -81,6 +83,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # rows and settings are read back as UTF-8, whatever the locale
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    compilation.on_first = lambda: ui.log(COMPILING)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         try:

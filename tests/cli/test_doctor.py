@@ -3,6 +3,10 @@ from __future__ import annotations
 import pytest
 
 from ds2cli import native
+from ds2cli.cli.doctor import doctor
+from ds2cli.errors import Ds2Error
+from ds2cli.kernels import compilation
+from ds2cli.stages import doctor_warm
 
 
 def test_the_losses_are_compared_on_the_rows_of_a_manifest(ds2, toy):
@@ -54,3 +58,24 @@ def test_a_user_error_is_one_line(ds2, tmp_path, jsonl, arguments, status, messa
     empty = jsonl(tmp_path / "rows.jsonl", [{"id": "a", "num_frames": 9, "text": ""}])
     done = ds2("doctor", "ctc", *(arguments or [empty]), cwd=tmp_path)
     assert done.returncode == status and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_warm_reports_the_kernels_and_their_cache(ds2):
+    """All kernels are in the cache, or other tests need them, too."""
+    done = ds2("doctor", "--warm")
+    assert done.returncode == 0, done.stderr
+    assert f"doctor: {doctor_warm.count_kernels()} kernels ready, compiled in" in done.stderr
+    assert f"cache in {doctor_warm.cache_root()}" in done.stderr and done.stdout == ""
+
+
+def test_warm_without_a_cache_says_how_to_get_one(monkeypatch):
+    monkeypatch.setattr(compilation, "on_first", None)
+    monkeypatch.setattr(doctor_warm, "compile_kernels", lambda: iter(["edit_counts"]))
+    monkeypatch.setattr(doctor_warm, "cache_root", lambda: None)
+    with pytest.raises(Ds2Error, match=r"1 kernels ready.* no cache folder can be written.*set NUMBA_CACHE_DIR"):
+        doctor(warm=True)
+
+
+def test_without_a_check_the_help_lists_them(ds2):
+    done = ds2("doctor")
+    assert done.returncode == 2 and "--warm" in done.stderr + done.stdout and "ctc" in done.stderr + done.stdout

@@ -10,11 +10,11 @@ import typer
 from ds2cli.cli.main import app
 
 
-def leaf_commands(command, name="ds2"):
+def all_commands(command, name="ds2"):
     if not hasattr(command, "commands"):
         return [(name, command)]
     children = [(child, command.get_command(None, child)) for child in command.list_commands(None)]
-    return [leaf for child, sub in children for leaf in leaf_commands(sub, f"{name} {child}")]
+    return [(name, command), *(found for child, sub in children for found in all_commands(sub, f"{name} {child}"))]
 
 
 def setting_helps(config_type, path=""):
@@ -28,7 +28,7 @@ def setting_helps(config_type, path=""):
 
 
 def all_helps():
-    for command_name, command in leaf_commands(typer.main.get_command(app)):
+    for command_name, command in all_commands(typer.main.get_command(app)):
         settings = dict(setting_helps(command.callback.config_type)) if hasattr(command.callback, "config_type") else {}
         for p in command.params:
             if p.name not in settings and p.name != "help":

@@ -28,21 +28,23 @@ def run_outer(tmp_path):
         "add = inner.inner\n@kernel\ndef middle(x):\n    return add(x)\n"
     )
     (package / "main.py").write_text(
+        "import sys\nfrom toykernels._jit import store_installed\n"
         "from toykernels.outer import outer\nfrom toykernels.other import other\nother(1)\n"
         "print(outer(1), *(sum(f.stats.cache_hits.values()) for f in (outer, other)))\n"
+        "assert 'store' not in sys.argv or store_installed()\n"
     )
     (package / "outer.py").write_text(
         f"{head}from toykernels.middle import middle\n@kernel\ndef outer(x):\n    return middle(x) * 10\n"
     )
 
-    def run(added, unrelated=0, **env):
+    def run(added, *arguments, unrelated=0, **env):
         (package / "inner.py").write_text(f"{head}@kernel\ndef inner(x):\n    return x + {added}\n")
         other = package / "other.py"
         if not other.exists() or f"+ {unrelated}\n" not in other.read_text():
             other.write_text(f"{head}@kernel\ndef other(x):\n    return x + {unrelated}\n")
         env = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1", **env}
         env = {name: value for name, value in env.items() if value}
-        command = [sys.executable, "-m", "toykernels.main"]
+        command = [sys.executable, "-m", "toykernels.main", *arguments]
         done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout.split()
@@ -61,9 +63,51 @@ def test_only_a_change_in_a_called_module_recompiles(run_outer, tmp_path):
     assert not list(tmp_path.glob("toykernels/__pycache__/*.nb?"))
 
 
-def test_without_a_writable_folder_every_process_compiles(run_outer, tmp_path):
+def test_without_a_writable_cache_a_private_temporary_folder_is_used(run_outer, tmp_path):
     (tmp_path / "file").touch()
-    assert run_outer(1, NUMBA_CACHE_DIR=str(tmp_path / "file")) == ["20", "0", "0"]
+    (tmp_path / "tmp").mkdir()
+    temporary = {"TMPDIR": str(tmp_path / "tmp"), "XDG_CACHE_HOME": ""}
+    assert run_outer(1, NUMBA_CACHE_DIR=str(tmp_path / "file"), **temporary) == ["20", "0", "0"]
+    assert run_outer(1, NUMBA_CACHE_DIR="", HOME=str(tmp_path / "file"), **temporary) == ["20", "1", "1"]
+    (folder,) = (tmp_path / "tmp").glob("ds2cli-*")
+    assert folder.name == f"ds2cli-{os.getuid()}" and folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("prepare", ["open", "link"])
+def test_a_temporary_folder_that_others_can_write_is_not_used(run_outer, tmp_path, prepare):
+    (tmp_path / "file").touch()
+    (tmp_path / "tmp").mkdir()
+    folder = tmp_path / f"tmp/ds2cli-{os.getuid()}"
+    if prepare == "open":
+        folder.mkdir()
+        folder.chmod(0o777)
+    else:
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        folder.symlink_to(tmp_path / "elsewhere")
+    env = {"NUMBA_CACHE_DIR": str(tmp_path / "file"), "TMPDIR": str(tmp_path / "tmp")}
+    assert run_outer(1, **env) == ["20", "0", "0"]
+    assert not list(folder.iterdir())
+
+
+def test_what_one_user_stores_in_the_package_others_do_not_compile(run_outer, tmp_path):
+    def cache(user):
+        return {"NUMBA_CACHE_DIR": str(tmp_path / user)}
+
+    assert run_outer(1, "store", **cache("a")) == ["20", "0", "0"]
+    assert run_outer(1, **cache("b")) == ["20", "1", "1"]
+    # a change compiles, and replaces what is stored
+    assert run_outer(2, "store", **cache("c")) == ["30", "0", "1"]
+    assert run_outer(2, **cache("d")) == ["30", "1", "1"]
+    names = [p.name.partition("-")[0] for p in (tmp_path / "toykernels/__pycache__").iterdir()]
+    assert sorted(names) == ["inner", "middle", "other", "outer"]
+    assert not list(tmp_path.rglob(".part*"))
+
+
+def test_a_package_that_cannot_be_written_stores_nothing(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(_jit, "INSTALLED", tmp_path / "file")
+    assert edit_counts in _jit.KERNELS
+    assert not _jit.store_installed()
 
 
 def test_numba_cache_dir_is_used_and_the_oldest_folders_of_a_module_are_removed(tmp_path, monkeypatch):

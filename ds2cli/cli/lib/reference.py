@@ -42,17 +42,14 @@ def update_reference(document: str) -> str:
 def _command_lines(name: str, command: Any, documented: dict[type[Config], str]) -> Iterator[str]:
     """A command, or the commands of a group; `documented` collects which command a config has been described at."""
     if hasattr(command, "commands"):
+        options = [_option_cells(o) for o in command.params if o.name not in GENERAL]
+        if options and name != "ds2":
+            yield from (f"### `{name}`", "", *_help_lines(command), *_table(options))
         for child in command.list_commands(None):
             yield from _command_lines(f"{name} {child}", command.get_command(None, child), documented)
         return
     arguments = [p for p in command.params if p.param_type_name == "argument"]
-    yield from (f"### `{' '.join([name, *map(_argument_text, arguments)])}`", "")
-    for paragraph in (command.help or "").split("\n\n"):
-        if paragraph.startswith("\b\n"):
-            yield from (*(f"    {line}" for line in paragraph.splitlines()[1:]), "")
-            continue
-        text = " ".join(paragraph.split())
-        yield from (f"    {text.removeprefix('Example: ')}" if text.startswith("Example: ") else text, "")
+    yield from (f"### `{' '.join([name, *map(_argument_text, arguments)])}`", "", *_help_lines(command))
     config_type = getattr(command.callback, "config_type", Config)
     fields = {f.name: f for f in ordered_fields(config_type) if f.name not in GENERAL}
     hints = get_type_hints(config_type)
@@ -74,6 +71,16 @@ def _command_lines(name: str, command: Any, documented: dict[type[Config], str])
     for f in fields.values():
         if is_dataclass(hints[f.name]):
             yield from _section_lines(f.name, hints[f.name].select({}))
+
+
+def _help_lines(command: Any) -> Iterator[str]:
+    """The paragraphs of a command's help; examples and lists are indented."""
+    for paragraph in (command.help or "").split("\n\n"):
+        if paragraph.startswith("\b\n"):
+            yield from (*(f"    {line}" for line in paragraph.splitlines()[1:]), "")
+            continue
+        text = " ".join(paragraph.split())
+        yield from (f"    {text.removeprefix('Example: ')}" if text.startswith("Example: ") else text, "")
 
 
 def _feature_lines() -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from ds2cli.config.decode import WEIGHTS, DecodeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
 from ds2cli.io import require_writable
+from ds2cli.kernels.compilation import working_clock
 
 if TYPE_CHECKING:
     from ds2cli.metrics.heatmap import Panel
@@ -53,11 +53,11 @@ def tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
     with stage.open_trial_runner(rows, ledger, experiment, search, unit, config.nj) as runner:
         report_drops("tune", config, "-", ledger)
         ledger.enforce_max_bad("tune", config.max_bad)
-        history, start, started = TrialHistory(runner.try_weights), stage.start_weights(axes), time.monotonic()
+        history, start, started = TrialHistory(runner.try_weights), stage.start_weights(axes), working_clock()
         for _ in ui.progress(tune_weights(axes, start, history), "tune", unit="trial"):
             pass
         summary = stage.summarize(axes, start, history, config.seed)
-        seconds = time.monotonic() - started
+        seconds = working_clock() - started
         ui.log(f"tune: {len(history)} trials in {seconds:.1f} s, {60 * len(history) / seconds:.0f} per minute")
         _print_summary(summary, rate_name, dev)
         settings = dict(summary.weights)

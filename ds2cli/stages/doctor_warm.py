@@ -1,0 +1,75 @@
+"""Compile every kernel that the commands use, by running the functions that call them on tiny inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from ds2cli.kernels import _jit, viterbi
+from ds2cli.lm import arpa, kneser_ney
+from ds2cli.lm.query import NgramLm
+from ds2cli.lm.text import build_corpus
+from ds2cli.metrics import wer
+from ds2cli.search.align import align
+from ds2cli.search.beam import BeamSearch
+from ds2cli.search.text_score import ExactScorer
+from ds2cli.text.vocab import BLANK, Vocab
+
+TEXTS = ["a b", "ab a", "b ab"]
+VOCAB = Vocab((BLANK, " ", "a", "b"))
+
+
+POLL_S = 0.1
+"""Seconds between two looks at what has been compiled."""
+
+
+def count_kernels() -> int:
+    """The number of kernels that `compile_kernels` yields."""
+    return len(_jit.KERNELS)
+
+
+def compile_kernels() -> Iterator[str]:
+    """Compile each kernel, or load it from the cache, and yield its name when it is ready."""
+    waiting = dict.fromkeys(_jit.KERNELS)
+    with TemporaryDirectory(prefix="ds2-warm-") as folder, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run_kernels, Path(folder))
+        while not running.done():
+            wait([running], POLL_S)
+            for kernel in [kernel for kernel in waiting if kernel.signatures]:
+                del waiting[kernel]
+                yield kernel.__qualname__
+        running.result()
+        # kernels that are only called by others are loaded as a part of them
+        yield from (kernel.__qualname__ for kernel in waiting)
+
+
+def cache_root() -> Path | None:
+    """The folder with the caches of all kernels; None if there is none, so that each process compiles."""
+    folder = _jit.cache_folder(Path(viterbi.__file__))
+    return None if folder is None else folder.parent
+
+
+def run_kernels(folder: Path) -> None:
+    """Call every function of the package that calls a kernel. folder: an empty one, for a language model."""
+    wer.count("ab", "b")
+    wer.align("ab", "b")
+    log_probs = np.full((6, len(VOCAB)), -np.log(len(VOCAB)), np.float32)
+    align(log_probs, "ab", VOCAB, 0.02)
+    # used where the native library is not installed
+    viterbi.ctc_cost(log_probs, np.array([2], np.int32))
+    model, _ = kneser_ney.estimate(build_corpus(text.split() for text in TEXTS), 2, [0, 0], fallback=True)
+    file = folder / "2gram.arpa"
+    file.write_text("".join(arpa.lines(model)), "utf-8")
+    lm = NgramLm.load(str(file))
+    lm.score(lm.begin, lm.id("a"))
+    lm.end(lm.begin)
+    search = BeamSearch.build(VOCAB, lm, alpha=1.0, beam=4, hotwords={"ab": 1.0})
+    stream = search.stream()
+    stream.advance(log_probs)
+    stream.best()
+    search(log_probs)
+    ExactScorer(search, lm)(log_probs, TEXTS[0])
