@@ -27,6 +27,7 @@ $(READY): pyproject.toml constraints.txt native/CMakeLists.txt native/cuda.cmake
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
 	@$(BIN)/python -m ds2cli.native
+	-@$(BIN)/python -m ds2cli doctor --warm
 	@touch $(READY)
 
 demo: $(READY)   ## run the Asterisk recipe: data, features, LM, training, decoding, error rates
@@ -78,6 +79,7 @@ bench-ctc: $(READY) ## compare the native CTC with torch's and warp-ctc's (WARP_
 	$(BIN)/python native/bench/bench_ctc.py $(if $(WARP_CTC),--warp-ctc $(WARP_CTC))
 	$(BIN)/python native/bench/bench_ctc_cuda.py
 	$(BIN)/python native/bench/bench_ctc_share.py
+	$(BIN)/python native/bench/bench_align.py
 
 bench-train: $(READY) ## compare a training step with the same network built from torch modules (needs stage 2 of egs/asterisk)
 	$(BIN)/python native/bench/bench_train.py
@@ -92,4 +94,4 @@ build/bench-venv/.ready: tests/peers/requirements.txt
 	@touch $@
 
 clean:           ## remove everything built (not the data and experiments of egs/)
-	rm -rf build dist $(VENV) ds2cli/_native .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist $(VENV) ds2cli/_native ds2cli/kernels/__pycache__ .pytest_cache .mypy_cache .ruff_cache
