@@ -55,15 +55,15 @@ def align_labels(log_probs: NDArray[np.float32], symbols: Sequence[int], vocab: 
     if not np.isfinite(cost):
         raise BadUtterance("impossible-text", "every path that spells the text has probability 0")
     states = viterbi(log_probs, labels)
-    on_label = states % 2 == 1
-    label = states // 2  # index of the label, where the step is on one
+    label_steps = np.flatnonzero(states % 2)
+    label_index = states[label_steps] // 2  # rises from step to step
     path = np.zeros(len(states), dtype=np.int64)
-    path[on_label] = labels[label[on_label]]
+    path[label_steps] = labels[label_index]
     path_logp = log_probs[np.arange(len(states)), path]
     words, begin = [], 0
     spaces = [i for i, symbol in enumerate(symbols) if vocab.symbols[symbol] == " "]
     for end in [*spaces, len(symbols)] if len(symbols) else []:
-        steps = np.flatnonzero(on_label & (label >= begin) & (label < end))
+        steps = label_steps[slice(*np.searchsorted(label_index, (begin, end)))]
         conf = float(np.exp(path_logp[steps]).mean(dtype=np.float64))
         word = vocab.decode(symbols[begin:end])
         words.append(Word(word, float(steps[0]) * step_s, float(steps[-1] + 1) * step_s, conf))
