@@ -2,7 +2,7 @@
 # make check  lint, types and tests, before each merge                make help   every target
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-mini test test-fast test-slow lint fmt type check docs native native-sanitize kenlm \
-	bench bench-rnn bench-ctc bench-decode bench-train clean
+	bench bench-rnn bench-ctc bench-decode bench-train gpu gpu-wheels clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -92,6 +92,19 @@ build/bench-venv/.ready: tests/peers/requirements.txt
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install -q -r $<
 	@touch $@
+
+# not $(READY), which needs the network: this Python has torch, and what else is missing comes from .wheels
+GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+gpu:             ## run what needs a GPU, in 8 minutes, and write its tables; without one say what is missing (GPU="--only tests")
+	PYTHONPATH=. $(GPU_PYTHON) native/gpu.py $(GPU)
+
+# the packages that a machine with torch, numpy, scipy and numba usually lacks, for its Python
+GPU_WHEELS ?= av soundfile cffi pycparser soxr tomli-w num2words sentencepiece typer rich safetensors
+GPU_PYTHON_VERSION ?= 3.12
+gpu-wheels:      ## download what `make gpu` needs on a machine without network, into .wheels
+	$(PYTHON) -m pip download -q -d .wheels --no-deps --only-binary=:all: --implementation cp --python-version $(GPU_PYTHON_VERSION) \
+	  $(foreach n,2_39 2_34 2_31 2_28 2_27 2_24 2_17 2014 1,--platform manylinux$(if $(findstring _,$(n)),_)$(n)_x86_64) \
+	  -c constraints.txt $(GPU_WHEELS)
 
 clean:           ## remove everything built (not the data and experiments of egs/)
 	rm -rf build dist $(VENV) ds2cli/_native ds2cli/kernels/__pycache__ .pytest_cache .mypy_cache .ruff_cache

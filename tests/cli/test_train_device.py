@@ -25,7 +25,9 @@ def command(toy, tmp_path):
     """Start `ds2 …` in a new process, which can use a GPU; wait for it, unless `wait` is false."""
 
     def start(*words, wait=True):
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        # `make gpu` may have installed packages into a folder of that variable
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        env = {**os.environ, "PYTHONPATH": path}
         done = subprocess.Popen(
             [sys.executable, "-m", "ds2cli", *map(str, words)], cwd=tmp_path, env=env, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -61,6 +63,7 @@ def test_a_killed_training_resumes_and_its_network_decodes(command, train, toy, 
         time.sleep(0.1)
     killed.kill()
     _, log = killed.communicate()
+    assert (exp / "train.jsonl").is_file(), log
     before = [(row["epoch"], row["loss"]) for row in jsonl(exp / "train.jsonl")]
     assert before and "longest batch" in log, log
     epochs = max(20, len(before) + 2)
@@ -73,8 +76,12 @@ def test_a_killed_training_resumes_and_its_network_decodes(command, train, toy, 
     command("decode", exp, toy / "dev.jsonl", tmp_path / "dev.jsonl", "--greedy")
     scored = command("score", tmp_path / "dev.jsonl", "--unit", "both")
     wer, cer = (float(re.search(rf"%{unit} ([0-9.]+)", scored)[1]) for unit in ("WER", "CER"))
-    best = min(rows, key=lambda row: row["dev_cer"])["dev_cer"]
-    assert (cer, wer) in {(row["dev_cer"], row["dev_wer"]) for row in rows if row["dev_cer"] == best}
+    best = min(row["dev_cer"] for row in rows)
+    dev_wers = {row["dev_wer"] for row in rows if row["dev_cer"] == best}
+    if device == "cpu":
+        assert cer == best and wer in dev_wers
+    # decoding runs on the CPU, the evaluation in training on the device: a close decision may differ
+    assert abs(cer - best) < 3 and min(abs(wer - dev_wer) for dev_wer in dev_wers) < 8
     assert cer < 40
 
 
