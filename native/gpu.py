@@ -252,10 +252,12 @@ def run_part(name: str, obstacles: dict[str, str], seconds: float, slow: float) 
         return f"waits for {waits}; on the CPU: {done}"
     output = log.read_text("utf-8")
     print(output if part.table else last_lines(log, 1), flush=True)
+    if part.table and "\n|" not in output:
+        return f"failed: no table in {log.relative_to(ROOT)}: {last_lines(log, 1)}"
     if part.table:
         write_table(name, format_table(part, output))
         return f"ok: table written to {RESULTS.relative_to(ROOT)}"
-    return f"ok: {last_lines(log, 1)}"
+    return f"{'ok' if 'passed' in last_lines(log, 1) else 'failed'}: {last_lines(log, 1)}"
 
 
 def main() -> int:

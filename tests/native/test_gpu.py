@@ -77,6 +77,17 @@ def test_a_failed_or_late_benchmark_changes_no_table(gpu, capsys, code):
     assert ("| half |" in capsys.readouterr().out) == ("exit status" in end)
 
 
+def test_a_benchmark_that_measured_nothing_changes_no_table(gpu):
+    gpu.PARTS = {"bench": part(gpu, python("print('nothing measured')"), table=True)}
+    assert gpu.run_part("bench", {}, 60, 1) == "failed: no table in work/bench.log: nothing measured"
+    assert gpu.RESULTS.read_text() == DOCUMENT
+
+
+def test_skipped_tests_have_not_passed(gpu):
+    gpu.PARTS = {name: part(gpu, python(f"print('36 {name}')")) for name in ("passed", "skipped")}
+    assert [gpu.run_part(name, {}, 60, 1) for name in gpu.PARTS] == ["ok: 36 passed", "failed: 36 skipped"]
+
+
 def test_no_part_starts_when_the_time_is_used_up(gpu):
     gpu.PARTS = {"bench": part(gpu, python("print(1)"))}
     assert gpu.run_part("bench", {}, 0.5, 1).startswith("failed: no time is left")
@@ -128,8 +139,8 @@ load, python, part = (runpy.run_path({__file__!r})[name] for name in ("load", "p
 gpu = load(Path({str(tmp_path)!r}))
 gpu.probe = lambda: {{"torch": "2", "gpus": ["H200"], "libraries": {{"cpu": "", "cuda": ""}}}}
 gpu.PARTS = {{
-    "bench": part(gpu, python("print('| new |')"), table=True),
-    "checks": part(gpu, ["sh", "-c", "sleep 60 & echo $! > {pid}; wait"], table=True),
+    "bench": part(gpu, ["printf", "H200\\n| new |\\n"], table=True),
+    "other": part(gpu, ["sh", "-c", "sleep 60 & echo $! > {pid}; wait"], table=True),
 }}
 sys.argv = ["gpu.py"]
 gpu.main()
