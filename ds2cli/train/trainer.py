@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -57,7 +57,7 @@ class Trainer:
     ) -> None:
         """Start, or resume from a checkpoint and the rows of its epochs. DataError when it is of another network."""
         self.job, self.config, self.group = job, job.config, group
-        self.precision = group.broadcast_object(self._choose_precision(checkpoint) if not group.rank else None)
+        self.precision = self._choose_precision(checkpoint)
         torch.manual_seed(job.config.seed)
         self.model = build_initial_network(job, group.device)
         if job.config.sync_norm:
@@ -69,8 +69,7 @@ class Trainer:
         self.reducer = GradientReducer(self.parameters, group)
         self.backward = Backward(self.model, self.reducer, getattr(torch, self.precision.name), job.config.ctc)
         self.state = TrainState()
-        self.rows = list(rows)
-        self.failures = SkippedSteps()
+        self.rows, self.failures = list(rows), SkippedSteps()
         self.files = CheckpointFiles(None)
         if checkpoint is not None:
             try:
@@ -133,10 +132,9 @@ class Trainer:
 
     def _finished(self) -> bool:
         """Whether the training is complete. An epoch with steps must be evaluated first, even if time has run out."""
-        if self.state.batch:
-            return False
         stopped = self.config.early_stop is not None and self.state.stale >= self.config.early_stop
-        return self.state.epoch >= self.config.epochs or self.state.time_used(self.config) >= 1 or stopped
+        stopped = stopped or self.state.epoch >= self.config.epochs or self.state.time_used(self.config) >= 1
+        return stopped and not self.state.batch
 
     def plan_steps(self, epoch: int) -> list[list[list[int]]]:
         """The steps of an epoch, each a list of batches of positions in the training set."""
@@ -270,11 +268,13 @@ class Trainer:
         yield epoch
 
     def _choose_precision(self, checkpoint: dict[str, Any] | None) -> Precision:
-        """As set, or for `auto` that of the checkpoint: a run is resumed in its precision, even on another machine."""
-        started_with = (checkpoint or {}).get("precision")
-        if self.config.precision == "auto" and started_with in NAMES:
+        """As set; for `auto` that of the checkpoint, so that a run stays in its precision, or the choice of rank 0."""
+        if self.config.precision != "auto":
+            return Precision(self.config.precision)
+        if (started_with := (checkpoint or {}).get("precision")) in NAMES:
             return Precision(started_with, "as when the training was started")
-        return choose_precision(self.job, self.group.device)
+        chosen = None if self.group.rank else choose_precision(self.job, self.group.device)
+        return cast(Precision, self.group.broadcast_object(chosen))
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         self.model.load_state_dict(checkpoint["model"])
