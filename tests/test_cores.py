@@ -150,3 +150,5 @@ def test_jobs_run_one_per_core_and_share_the_cores(tmp_path):
     assert most <= 2 and threads == {"2"} and said == ""
     most, threads, said = jobs("--num-threads", "3", count=2)
     assert most == 1 and threads == {"3"} and "2 jobs: 1 at a time" in said
+    most, threads, said = jobs("--num-threads", "99", count=1)
+    assert threads == {"4"} and said == f"{run}: 99 threads per job: 4 used, as 4 cores are available\n"

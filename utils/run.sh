@@ -13,8 +13,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/options.sh"
 . "$here/parse_jobs.sh"
 root=$here/..; . "$here/cores.sh"
+[[ -z $num_threads ]] || limit_to_cores num_threads "threads per job" used
 [[ $max_jobs -gt 0 && $max_jobs -lt ${#job_numbers[@]} ]] || max_jobs=${#job_numbers[@]}
-limit_to_cores max_jobs "${num_threads:-1}"
+limit_to_cores max_jobs jobs "at a time" "${num_threads:-1}"
 num_threads=${num_threads:-${OMP_NUM_THREADS:-$((cores > max_jobs ? cores / max_jobs : 1))}}
 export OMP_NUM_THREADS=$num_threads
 declare -A logs=()

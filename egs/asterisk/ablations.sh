@@ -8,7 +8,7 @@ help="usage: egs/asterisk/ablations.sh [--nj 2] [--seeds '1 2 3'] [--only NAME] 
 . $root/utils/options.sh
 data=${data:-data/$lang}
 . $root/utils/path.sh
-. $root/utils/cores.sh; limit_to_cores nj
+. $root/utils/cores.sh; limit_to_cores nj jobs "at a time"
 [[ -f exp/$lang/lm.arpa ]] || ds2 lm "$data/train.jsonl" "exp/$lang/lm.arpa" --config conf/lm.toml
 train_and_score() {  # NAME SEED
   local dir=$exp/$1.$2

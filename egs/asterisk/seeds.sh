@@ -8,7 +8,7 @@ help="usage: egs/asterisk/seeds.sh [--nj 2] [--seeds '0 1 2'] [--features 'spect
 . $root/utils/options.sh
 [[ -z $corpus || $corpus == /* ]] || corpus=$caller/$corpus
 . $root/utils/path.sh
-. $root/utils/cores.sh; limit_to_cores nj
+. $root/utils/cores.sh; limit_to_cores nj jobs "at a time"
 options_of() { [[ $1 == spectrogram ]] || echo "--features conf/featurize.$1.toml"; }
 for kind in $features; do
   # shellcheck disable=SC2046 # two words or none
