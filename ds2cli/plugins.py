@@ -1,8 +1,8 @@
-"""Modules found by their file names: those of the package, and those of plugins, folders outside of it.
+"""Find corpora, networks, features and commands by their file names, in the package and in plugin folders outside it.
 
-The environment variable DS2_PLUGINS names the folders, separated by `:`. Each may have the folders `corpora`, `models`,
-`feats` and `cli`: a file `corpora/NAME.py` in one is then the corpus NAME, without being installed. Child processes
-inherit the variable.
+The environment variable DS2_PLUGINS names the plugin folders, separated by `:`. Each may contain the folders `corpora`,
+`models`, `feats` and `cli`: a file `corpora/NAME.py` there is the corpus NAME, without being installed. Child processes
+inherit the variable. tests/house/plugins is an example.
 """
 
 from __future__ import annotations
@@ -19,20 +19,23 @@ from ds2cli.errors import UsageError
 VARIABLE = "DS2_PLUGINS"
 
 FOLDERS = {"corpora": "corpora", "models": "nn/models", "feats": "feats", "cli": "cli"}
-"""The folders of a plugin, and the folders of the package that they extend."""
+"""The folders in a plugin folder, and the folders of the package that they extend."""
 
 
 def find_modules(package: str, shared: Collection[str] = ()) -> list[str]:
     """The names of the modules in a package and in the plugin folders that extend it, sorted.
 
-    shared: modules that the others use, which are left out.
+    package: its dotted name. shared: modules to leave out, because they only help the others.
     """
     names = _module_names(*importlib.import_module(package).__path__)
     return sorted(name for name in names if name not in shared)
 
 
 def load_module(package: str, name: Any, what: str, shared: Collection[str] = ()) -> Any:
-    """One of `find_modules`; UsageError, "unknown `what`", with the known ones, if there is no such file."""
+    """Import the module `name` of those that `find_modules` lists.
+
+    what: what such a module is, such as "corpus". UsageError "unknown `what`", with the known names, if there is none.
+    """
     known = find_modules(package, shared)
     if name not in known:
         raise UsageError(f"unknown {what} {name!r}, expected one of {', '.join(known)}")
@@ -40,9 +43,9 @@ def load_module(package: str, name: Any, what: str, shared: Collection[str] = ()
 
 
 def search_path(kind: str) -> list[str]:
-    """The plugin folders for one of FOLDERS; a package appends them to its `__path__`.
+    """The folders called `kind` (a key of FOLDERS) in the plugin folders; a package appends them to its `__path__`.
 
-    The package's own modules come first on that path, so a plugin cannot replace one: see `check_plugins`.
+    The package's own modules come first on that path, so a plugin cannot replace one (see `check_plugins`).
     """
     return [str(folder / kind) for folder in _plugin_folders() if (folder / kind).is_dir()]
 

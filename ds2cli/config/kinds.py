@@ -1,6 +1,7 @@
-"""Choose among kinds of networks or features: one file per kind, found by its name, the setting `kind`.
+"""Choose a kind of network or of features by the setting `kind`: each kind is one file, and `kind` is its name.
 
-The files lie above `config`, so they are imported at run time, when a kind is chosen.
+These files import `config`, so `config` cannot import them when it is loaded: the file of a kind is imported when that
+kind is chosen.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from ds2cli.config.base import Config, as_dict
 
 @dataclass(frozen=True)
 class Kinds:
-    """The kinds of one thing.
+    """The kinds of networks, or those of features.
 
-    package: holds their files, each with a class `Config` whose `kind` defaults to the file name. what: the thing, in
-    error messages. default: assumed where no kind is given. shared: files of the package that are no kinds.
+    package: the package of their files, each with a class `Config` whose `kind` defaults to the file name. what: a noun
+    for error messages, such as "kind of network". default: the kind where none is given. shared: files of the package
+    that are not kinds.
     """
 
     package: str
@@ -37,11 +39,14 @@ class Kinds:
         return module
 
     def select(self, values: Mapping[str, Any], default: type[Config]) -> type[Config]:
-        """The config class of the kind in `values`, `default` for the default kind; UsageError for an unknown one."""
+        """The config class of the kind in `values`, without loading the file of the default kind.
+
+        default: the config class of the default kind. UsageError for an unknown kind.
+        """
         name = values.get("kind", self.default)
         selected: type[Config] = default if name == self.default else self.load(name).Config
         return selected
 
     def to_saved(self, config: Config) -> dict[str, Any]:
-        """The settings as they are stored with a network; the default kind is left out, as in version 0.1."""
+        """The settings as they are stored with a network; the default kind is left out, for version 0.1."""
         return {name: value for name, value in as_dict(config).items() if (name, value) != ("kind", self.default)}
