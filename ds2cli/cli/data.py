@@ -80,7 +80,7 @@ def split(
         ),
     ],
 ) -> None:
-    """Split a manifest for parallel jobs. `combine` merges the parts again."""
+    """Split a manifest into parts, for parallel jobs or as training, dev and test sets. `combine` merges parts."""
     from ds2cli.errors import UsageError
     from ds2cli.stages import data
 
@@ -122,9 +122,11 @@ def augment(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A training setting, such as augment.noise=noise.jsonl."),
     ] = None,
-    epoch: Annotated[int, typer.Option(help="Training epoch, from 0.", min=0)] = 0,
+    epoch: Annotated[int, typer.Option(help="Training epoch whose augmentation is applied, from 0.", min=0)] = 0,
     first: Annotated[int, typer.Option(help="Number of recordings to take from IN.", min=1)] = 5,
-    rate: Annotated[int, typer.Option(help="Sample rate of the features (Hz).", min=1000, max=192000)] = 16000,
+    rate: Annotated[
+        int, typer.Option(help="Sample rate of the features, and of the WAV files (Hz).", min=1000, max=192000)
+    ] = 16000,
 ) -> None:
     """Write augmented recordings to listen to. They have the speed, reverberation and noise of a training epoch.
 
@@ -159,7 +161,7 @@ def show(
         list[str] | None,
         typer.Argument(metavar="ID…", help="Ids of the utterances to print [default: the first ones]."),
     ] = None,
-    most: Annotated[int, typer.Option(help="Maximum number of rows.", min=1)] = 10,
+    most: Annotated[int, typer.Option(help="Maximum number of rows to print.", min=1)] = 10,
 ) -> None:
     """Print rows in readable form, one line per field."""
     from itertools import islice

@@ -16,10 +16,12 @@ from ds2cli.drops import Ledger
 @with_config(TrainConfig)
 def plan(
     config: TrainConfig,
-    train: Annotated[str, typer.Argument(metavar="TRAIN", help="Manifest of the training set.")],
-    dev: Annotated[str | None, typer.Option(help="Manifest of the dev set, evaluated after each epoch.")] = None,
+    train: Annotated[str, typer.Argument(metavar="TRAIN", help="Manifest of the training set, as for ds2 train.")],
+    dev: Annotated[
+        str | None, typer.Option(help="Manifest of the dev set, evaluated after each epoch [default: none].")
+    ] = None,
     features: FeaturesFile = None,
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
 ) -> None:
     """Estimate the steps, time, memory and disk space of a training run on this machine.
 

@@ -27,7 +27,7 @@ REQUIRED_FIELDS = ("id", "text")
 FeaturesFile = Annotated[
     str | None,
     typer.Option(
-        metavar="FILE", help="Settings of the features, a TOML file as for ds2 featurize [default: TRAIN.config.toml]."
+        metavar="FILE", help="TOML file of feature settings, as for ds2 featurize [default: TRAIN.config.toml]."
     ),
 ]
 OWN_MANIFESTS = ("train.jsonl", "dropped.jsonl")
@@ -41,10 +41,14 @@ def train(
         str, typer.Argument(metavar="TRAIN", help="Manifest of the training set, from ds2 featurize or ds2 prepare.")
     ],
     exp: Annotated[str, typer.Argument(metavar="EXP", help="Folder of the experiment, created if missing.")],
-    dev: Annotated[str | None, typer.Option(help="Manifest of the dev set, evaluated after each epoch.")] = None,
+    dev: Annotated[
+        str | None, typer.Option(help="Manifest of the dev set, evaluated after each epoch [default: none].")
+    ] = None,
     cmvn: Annotated[
         str | None,
-        typer.Option(help="Feature statistics, a .cmvn.ark file from ds2 featurize [default: computed from TRAIN]."),
+        typer.Option(
+            help="Mean and variance of features: a .cmvn.ark file of ds2 featurize [default: computed from TRAIN]."
+        ),
     ] = None,
     features: FeaturesFile = None,
 ) -> None:
@@ -54,6 +58,10 @@ def train(
     EXP gets best.safetensors (the network), last.pt (the checkpoint to resume from), config.toml, tokens.txt,
     train.jsonl (one row per epoch), train.png (learning curves) and dropped.jsonl (utterances left out).
     --config also takes the name of a network from the paper (ds2 model list).
+
+    The network stores the settings of its features. Unless they are the defaults, give them with --features if TRAIN
+    has no stored features, or comes from ds2 data (subset, combine, …). Without --dev, best.safetensors is the network
+    of the last epoch.
 
     Example: ds2 train data/train.feats.jsonl exp/base --dev data/dev.feats.jsonl --config conf/train.toml --nproc 2
     """

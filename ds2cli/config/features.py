@@ -23,9 +23,12 @@ class FeatureConfig(Config):
     kind: str = setting(KINDS.default, help=f"Kind of features, one of {', '.join(KINDS.names())}.")
     sample_rate: int = setting(16000, help="Sample rate of the features (Hz).", min=1000, max=192000)
     window_ms: float = setting(
-        20.0, help="Length of the window (ms); a spectrogram has samples per window / 2 + 1 bins.", min=1, max=200
+        20.0,
+        help="Window length (ms); a spectrogram has half as many bins as the window has samples, plus 1.",
+        min=1,
+        max=200,
     )
-    hop_ms: float = setting(10.0, help="Hop between frames (ms).", min=1, max=200)
+    hop_ms: float = setting(10.0, help="Hop: time from one frame to the next (ms).", min=1, max=200)
     level_db: float = setting(-20.0, help="RMS level that each utterance is scaled to (dBFS).", min=-100, max=0)
     floor: float = setting(1e-14, help="Constant added to the power before the logarithm.", min=1e-30, max=1)
 

@@ -18,10 +18,10 @@ class FeaturizeConfig(FeatureConfig, StageConfig):
     dir: str | None = setting(None, help="Folder for the archives [default: feats/ next to OUT].")
     nj: int = setting(1, help="Number of processes, each writing its own archive.", min=1, max=1024)
     compress: bool = setting(
-        False, help="Store one byte per bin (Kaldi's compressed matrices), a quarter of the space."
+        False, help="Store one byte per bin instead of four (Kaldi's compressed matrices, slightly lossy)."
     )
     speeds: str = setting(
-        "1.0", help='Speeds of the copies, such as "0.9 1.0 1.1"; ids at other speeds get a prefix: sp0.9-ID.'
+        "1.0", help='Speed factors, one copy each, such as "0.9 1.0 1.1"; ids at speeds other than 1 become sp0.9-ID.'
     )
     channel: str = setting("mix", help="Channel of multi-channel files: mix (the mean of all) or a number from 0.")
     resample: Literal["yes", "no"] = setting("yes", help="Files with another sample rate: resample (yes) or drop (no).")

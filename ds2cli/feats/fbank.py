@@ -62,7 +62,7 @@ class Config(FeatureConfig):
         None, help="Upper edge of the last filter (Hz) [default: half the sample rate].", min=1
     )
     preemphasis: float = setting(
-        0.97, help="Pre-emphasis coefficient (share of the previous sample).", min=0, max=1
+        0.97, help="Pre-emphasis: fraction of the previous sample to subtract; 0 disables it.", min=0, max=1
     )
 
     def __post_init__(self) -> None:
