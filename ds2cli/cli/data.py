@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from ds2cli import manifest, ui
-from ds2cli.cli.lib.features import inherited_features
 from ds2cli.cli.lib.filter import filter_rows, report_drops, save_config, write_rows
 from ds2cli.cli.lib.options import In, Out, with_config
 from ds2cli.config.base import StageConfig
@@ -47,7 +46,7 @@ def sort(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
     from ds2cli.stages import data
 
     ledger = Ledger()
-    write_rows("sort", config, out, data.sort(in_, ledger), ledger, inherited_features(in_))
+    write_rows("sort", config, out, data.sort(in_, ledger), ledger)
 
 
 @app.command()
@@ -57,8 +56,7 @@ def fix(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
     from ds2cli.stages import data
 
     ledger = Ledger()
-    rows = data.fix(data.sort(in_, ledger), ledger)
-    write_rows("fix", config, out, rows, ledger, inherited_features(in_))
+    write_rows("fix", config, out, data.fix(data.sort(in_, ledger), ledger), ledger)
 
 
 @app.command()
@@ -67,10 +65,7 @@ def subset(config: SubsetConfig, in_: In = "-", out: Out = "-") -> None:
     """Keep the rows that meet all conditions."""
     from ds2cli.stages import data
 
-    filter_rows(
-        "subset", config, in_, out, needs=("id",), run=lambda rows, ledger: data.subset(config, rows, ledger),
-        facts=inherited_features(in_),
-    )  # fmt: skip
+    filter_rows("subset", config, in_, out, needs=("id",), run=lambda rows, ledger: data.subset(config, rows, ledger))
 
 
 @app.command()
@@ -91,13 +86,9 @@ def split(
 
     if "JOB" not in out:
         raise UsageError(f"{out}: OUT must contain JOB, such as {out.removesuffix('.jsonl')}.JOB.jsonl")
-    facts = inherited_features(in_)
     for job, part in enumerate(data.split(config, list(manifest.read(in_))), start=1):
-        name = out.replace("JOB", str(job))
-        manifest.write(name, part)
-        if facts:
-            save_config(config, name, **facts)
-    save_config(config, out.replace("JOB", "all"), **facts)
+        manifest.write(out.replace("JOB", str(job)), part)
+    save_config(config, out.replace("JOB", "all"))
 
 
 @app.command()
@@ -117,7 +108,7 @@ def combine(
     *sources, out = files
     ledger = Ledger()
     rows = data.combine([manifest.read(source, ledger=ledger) for source in sources], ledger)
-    write_rows("combine", config, out, rows, ledger, inherited_features(*sources))
+    write_rows("combine", config, out, rows, ledger)
 
 
 @app.command()

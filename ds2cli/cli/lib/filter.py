@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 from ds2cli import __version__, manifest, ui
@@ -14,8 +13,6 @@ from ds2cli.config.base import Config, StageConfig, to_toml
 from ds2cli.drops import Ledger
 from ds2cli.io import open_out
 from ds2cli.manifest import Row
-
-EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 Stage = Callable[[Iterable[Row], Ledger], Iterable[Row]]
 
@@ -30,14 +27,12 @@ def filter_rows(
     run: Stage,
     total: int | None = None,
     buffer_pipe: bool = False,
-    facts: Mapping[str, Any] = EMPTY,
 ) -> Ledger:
     """Read `source`, pass its rows through the stage `run`, write `out`; return the ledger.
 
     total: number of rows, for the progress bar [default: the lines of `source`].
     buffer_pipe: write to a pipe only after the last row. For stages whose rows point into an archive: the reader of the
         pipe opens the archive at the first row, but it is complete only after the last one.
-    facts: saved with the settings.
     Ds2Error (exit status 1) if more than `config.max_bad` percent are bad: `out` is then left unchanged, but the
     dropped rows are written.
     """
@@ -45,17 +40,12 @@ def filter_rows(
     rows = manifest.read(source, needs, ledger)
     total = total if total is not None else count_lines(source)
     results = ui.progress(run(rows, ledger), name, total)
-    write_rows(name, config, out, _collect(results) if buffer_pipe and _is_pipe(out) else results, ledger, facts)
+    write_rows(name, config, out, _collect(results) if buffer_pipe and _is_pipe(out) else results, ledger)
     return ledger
 
 
-def write_rows(
-    name: str, config: StageConfig, out: str, rows: Iterable[Row], ledger: Ledger, facts: Mapping[str, Any] = EMPTY
-) -> None:
-    """Write the rows of a stage, its dropped rows and its settings; refuse the result if too many are bad.
-
-    facts: saved with the settings.
-    """
+def write_rows(name: str, config: StageConfig, out: str, rows: Iterable[Row], ledger: Ledger) -> None:
+    """Write the rows of a stage, its dropped rows and its settings; refuse the result if too many are bad."""
     try:
         manifest.write(out, _refuse_at_end(name, config, rows, ledger))
     except Exception:
@@ -68,7 +58,7 @@ def write_rows(
         if isinstance(rows, Generator):
             rows.close()
     report_drops(name, config, out, ledger)
-    save_config(config, out, kept=ledger.kept, dropped=ledger.dropped, **facts)
+    save_config(config, out, kept=ledger.kept, dropped=ledger.dropped)
 
 
 def report_drops(name: str, config: StageConfig, out: str, ledger: Ledger) -> None:
