@@ -53,9 +53,7 @@ class Config(FeatureConfig):
     high_hz: float | None = setting(
         None, help="Upper edge of the last filter (Hz) [default: half the sample rate].", min=1
     )
-    preemphasis: float = setting(
-        0.97, help="Pre-emphasis coefficient (share of the previous sample).", min=0, max=1
-    )
+    preemphasis: float = setting(0.97, help="Pre-emphasis coefficient (share of the previous sample).", min=0, max=1)
 
     def __post_init__(self) -> None:
         if not self.low_hz < self.upper_hz <= self.sample_rate / 2:
