@@ -1,9 +1,11 @@
 """One file per corpus, found by its file name.
 
 `Options` is a config dataclass: the settings of every corpus, and those of this one, each of which is an option of
-`ds2 prepare NAME`. `prepare(source, config, ledger)` yields the rows, in any order; `config` is an `Options`. The
-docstring is the help: it says what the corpus is, where it comes from, its license and layout, and which recordings are
-dropped and why.
+`ds2 prepare NAME`. `prepare(source, config, ledger)` yields the rows, in any order; `config` is an `Options`. A row has
+`id`, `audio_filepath` and `text`, and may have other fields of a manifest (cli/README.md), such as `speaker`, or
+`offset` and `duration` of a segment; the stage adds `duration` and `sample_rate`, normalizes the text, and drops what
+cannot be used. The docstring is the help: it says what the corpus is, where it comes from, its license and layout, and
+which recordings are dropped and why.
 """
 
 from __future__ import annotations
@@ -21,5 +23,5 @@ def corpus_names() -> list[str]:
 
 
 def load_corpus(name: str) -> Any:
-    """The module of a corpus, with `Options` and `prepare`; UsageError for an unknown name."""
-    return plugins.load_module(__name__, name, "corpus")
+    """The module of a corpus; UsageError for an unknown name, or a plugin without `Options` and `prepare`."""
+    return plugins.load_module(__name__, name, "corpus", needs=("Options", "prepare"))

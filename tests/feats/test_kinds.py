@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ds2cli import plugins
 from ds2cli.config.base import as_dict, build, parse_set
 from ds2cli.config.features import KINDS, FeatureConfig
 from ds2cli.config.featurize import FeaturizeConfig
@@ -69,6 +70,14 @@ def test_configs_reach_other_processes(config_type, kind):
 def test_an_unknown_kind(config_type, kind):
     with pytest.raises(UsageError, match=r"unknown kind of features .*, expected one of fbank, spectrogram"):
         build(config_type, ("x", {"kind": kind}))
+
+
+def test_a_kind_is_looked_up_once(monkeypatch):
+    """Training counts the frames of each utterance: no folder is listed for that."""
+    config = fbank.Config()
+    expected = kinds.num_frames(5000, config)
+    monkeypatch.setattr(plugins, "load_module", None)
+    assert kinds.num_frames(5000, config) == expected
 
 
 def test_settings_of_another_kind_are_unknown():
