@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from ds2cli import manifest, ui
+from ds2cli.cli.lib.features import saved_features
 from ds2cli.cli.lib.options import with_config
-from ds2cli.cli.train import REQUIRED_FIELDS, FeaturesFile, saved_features
+from ds2cli.cli.train import REQUIRED_FIELDS, FeaturesFile
 from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
 

@@ -7,15 +7,15 @@ import sys
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ds2cli import __version__, manifest, native, ui
+from ds2cli.cli.lib.features import inherit_features, saved_features, warn_of_other_features
 from ds2cli.cli.lib.options import with_config
 from ds2cli.cli.lib.train_display import handling_signals, ignoring_signals, show
-from ds2cli.config.base import read_toml, to_toml
-from ds2cli.config.features import FeatureConfig
+from ds2cli.config.base import to_toml
 from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
@@ -60,8 +60,7 @@ def train(
     --config also takes the name of a network from the paper (ds2 model list).
 
     The network stores the settings of its features. Unless they are the defaults, give them with --features if TRAIN
-    has no stored features, or comes from ds2 data (subset, combine, …). Without --dev, best.safetensors is the network
-    of the last epoch.
+    has no stored features, or is a pipe. Without --dev, best.safetensors is the network of the last epoch.
 
     Example: ds2 train data/train.feats.jsonl exp/base --dev data/dev.feats.jsonl --config conf/train.toml --nproc 2
     """
@@ -72,6 +71,9 @@ def train(
     from ds2cli.train.monitor import monitored
 
     _check_paths(exp, train, dev)
+    if dev and not features:
+        # raises DataError if they differ
+        inherit_features([train, dev])
     ledger, is_rank_0 = Ledger(), (torchrun_rank() or (0, 1))[0] == 0
     dev_rows = manifest.read(dev, REQUIRED_FIELDS) if dev else None
     train_rows = manifest.read(train, REQUIRED_FIELDS, ledger)
@@ -82,6 +84,7 @@ def train(
             deque(stage.run(job, exp), 0)
         return
     _report_drops(config, ledger, exp)
+    warn_of_other_features(len(job.mean), job.features)
     if config.ctc == "native" and not native.available():
         ui.warn(f"train: using torch's CTC loss, which is slower: {native.unavailable_reason()}")
     with handling_signals() as request:
@@ -108,17 +111,6 @@ def _check_paths(exp: str, *manifests: str | None) -> None:
     for path in manifests:
         if path and Path(path).resolve().parent == Path(exp).resolve() and Path(path).name in OWN_MANIFESTS:
             raise UsageError(f"{path}: training would overwrite this manifest (use another EXP)")
-
-
-def saved_features(train: str, features: str | None = None) -> dict[str, Any]:
-    """The feature settings in the file `features`, else those that `ds2 featurize` saved next to its manifest.
-
-    The defaults if there are none.
-    """
-    path = features or f"{train}.config.toml"
-    if not features and (train == "-" or not Path(path).is_file()):
-        return FeatureConfig().features()
-    return FeatureConfig.from_saved(read_toml(path), path).features()
 
 
 def _report_drops(config: TrainConfig, ledger: Ledger, exp: str) -> None:

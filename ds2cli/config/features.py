@@ -8,8 +8,15 @@ from typing import Any
 
 from ds2cli.config.base import Config, build, setting
 from ds2cli.config.kinds import Kinds
+from ds2cli.errors import UsageError
 
-KINDS = Kinds("ds2cli.feats", "kind of features", "spectrogram", shared=("cmvn", "kinds", "padding"))
+KINDS = Kinds(
+    "ds2cli.feats",
+    "kind of features",
+    "spectrogram",
+    needs=("num_bins", "num_frames", "compute"),
+    shared=("cmvn", "kinds", "padding"),
+)
 """The kinds of features; the default one has only the settings that all kinds have."""
 
 
@@ -43,7 +50,10 @@ class FeatureConfig(Config):
 
         location: beginning of the error messages. UsageError for an unknown kind or a bad value.
         """
-        known = {f.name for f in fields(FeatureConfig.select(values))}
+        try:
+            known = {f.name for f in fields(FeatureConfig.select(values))}
+        except UsageError as e:
+            raise UsageError(f"{location}: {e}") from e
         return build(FeatureConfig, (location, {name: value for name, value in values.items() if name in known}))
 
     @property

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, Literal
 
 from ds2cli.config.base import Config, StageConfig, setting
 from ds2cli.config.features import FeatureConfig, restore
+from ds2cli.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,5 +46,10 @@ def _with_settings(kind_config: Any) -> type[Config]:
     """FeaturizeConfig with the settings of a kind."""
     if kind_config is FeatureConfig:
         return FeaturizeConfig
+    # `compress`, for one, is a likely name for a setting of features, and would change how they are stored
+    own = {f.name for f in fields(kind_config)} - {f.name for f in fields(FeatureConfig)}
+    if taken := own & {f.name for f in fields(FeaturizeConfig)}:
+        names = ", ".join(sorted(taken))
+        raise UsageError(f"{kind_config.__module__}: {names}: a setting of ds2 featurize has this name (rename it)")
     combined = type("FeaturizeConfig", (kind_config, FeaturizeConfig), {"__doc__": FeaturizeConfig.__doc__})
     return dataclass(frozen=True, kw_only=True)(combined)

@@ -10,7 +10,7 @@ from ds2cli.config.base import Config, setting
 from ds2cli.config.kinds import Kinds
 from ds2cli.errors import UsageError
 
-KINDS = Kinds("ds2cli.nn.models", "kind of network", "ds2")
+KINDS = Kinds("ds2cli.nn.models", "kind of network", "ds2", needs=("Model",))
 """The kinds of networks."""
 
 

@@ -30,5 +30,5 @@ def corpus_names() -> list[str]:
 
 
 def load_corpus(name: str) -> Any:
-    """The module of a corpus, with `Options` and `prepare`; UsageError for an unknown name."""
-    return plugins.load_module(__name__, name, "corpus")
+    """The module of a corpus; UsageError for an unknown name, or a plugin without `Options` and `prepare`."""
+    return plugins.load_module(__name__, name, "corpus", needs=("Options", "prepare"))
