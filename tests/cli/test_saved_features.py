@@ -58,9 +58,8 @@ def test_features_of_different_settings_are_not_combined(ds2, featurized):
         "--dir", featurized / "ark2")  # fmt: skip
     done = ds2("data", "combine", featurized / "feats.jsonl", featurized / "other.jsonl", featurized / "out.jsonl")
     assert done.returncode == 3
-    assert done.stderr == (
-        f"ds2: {featurized}/other.jsonl: its features have other settings than those of {featurized}/feats.jsonl: num_mels\n"
-    )
+    difference = f"its features have other settings than those of {featurized}/feats.jsonl: num_mels"
+    assert done.stderr == f"ds2: {featurized}/other.jsonl: {difference}\n"
     assert not (featurized / "out.jsonl").exists()
 
 
