@@ -12,7 +12,7 @@ READY := $(VENV)/.ready-$(MODULES)
 # one pytest process per core
 JOBS ?= $(shell $(PYTHON) -m ds2cli.cores)
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
-# what test-fast leaves out: whole commands and pipelines, old experiments, several processes, the native kernels
+# what test-fast leaves out: commands and pipelines, files of version 0.1, distributed training, the native kernels
 LONG := cli shell golden peers native nn/distributed nn/test_average.py nn/test_norm.py train/test_backward.py
 export PATH := $(abspath $(BIN)):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -40,7 +40,7 @@ test: $(READY)   ## run the test suite, on all cores (JOBS=N: on N), with KenLM 
 	@JOBS=$(JOBS) utils/install_kenlm.sh --if-possible
 	$(PYTEST) -m "not slow"
 
-test-fast: $(READY) ## run the tests that call functions only: no commands, pipelines, native kernels or several processes
+test-fast: $(READY) ## run the quick tests: not those of commands, pipelines, native kernels and distributed training
 	$(PYTEST) -m "not slow" $(LONG:%=--ignore=tests/%)
 
 test-slow: $(READY) ## run the slow tests: whole recipes, killed training runs

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
 from ds2cli import manifest, ui
+from ds2cli.cli.lib.features import inherit_features
 from ds2cli.cli.lib.filter import filter_rows, report_drops, save_config, write_rows
 from ds2cli.cli.lib.options import In, Out, with_config
 from ds2cli.config.base import StageConfig
 from ds2cli.config.data import SplitConfig, SubsetConfig, ValidateConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
+from ds2cli.manifest import Row
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,7 +49,7 @@ def sort(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
     from ds2cli.stages import data
 
     ledger = Ledger()
-    write_rows("sort", config, out, data.sort(in_, ledger), ledger)
+    write_rows("sort", config, out, data.sort(in_, ledger), ledger, **inherit_features([in_]))
 
 
 @app.command()
@@ -56,7 +59,8 @@ def fix(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
     from ds2cli.stages import data
 
     ledger = Ledger()
-    write_rows("fix", config, out, data.fix(data.sort(in_, ledger), ledger), ledger)
+    rows = data.fix(data.sort(in_, ledger), ledger)
+    write_rows("fix", config, out, rows, ledger, **inherit_features([in_]))
 
 
 @app.command()
@@ -65,7 +69,10 @@ def subset(config: SubsetConfig, in_: In = "-", out: Out = "-") -> None:
     """Keep the rows that meet all conditions."""
     from ds2cli.stages import data
 
-    filter_rows("subset", config, in_, out, needs=("id",), run=lambda rows, ledger: data.subset(config, rows, ledger))
+    def run(rows: Iterable[Row], ledger: Ledger) -> Iterable[Row]:
+        return data.subset(config, rows, ledger)
+
+    filter_rows("subset", config, in_, out, needs=("id",), run=run, facts=inherit_features([in_]))
 
 
 @app.command()
@@ -80,14 +87,18 @@ def split(
         ),
     ],
 ) -> None:
-    """Split a manifest for parallel jobs. `combine` merges the parts again."""
+    """Split a manifest into parts, for parallel jobs or as training, dev and test sets. `combine` merges parts."""
     from ds2cli.errors import UsageError
     from ds2cli.stages import data
 
     if "JOB" not in out:
         raise UsageError(f"{out}: OUT must contain JOB, such as {out.removesuffix('.jsonl')}.JOB.jsonl")
+    features = inherit_features([in_])
     for job, part in enumerate(data.split(config, list(manifest.read(in_))), start=1):
         manifest.write(out.replace("JOB", str(job)), part)
+        if features:
+            # a part may be trained on
+            save_config(config, out.replace("JOB", str(job)), **features)
     save_config(config, out.replace("JOB", "all"))
 
 
@@ -99,16 +110,19 @@ def combine(
         list[str], typer.Argument(metavar="IN… OUT", help="Manifests to merge, then the manifest to write.")
     ],
 ) -> None:
-    """Merge sorted manifests. A repeated id counts as bad and is dropped."""
+    """Merge sorted manifests. A repeated id counts as bad and is dropped.
+
+    Manifests with different feature settings are refused.
+    """
     from ds2cli.errors import UsageError
     from ds2cli.stages import data
 
     if len(files) < 2:
         raise UsageError("combine: expected at least two manifests, IN… OUT, got one")
     *sources, out = files
-    ledger = Ledger()
+    ledger, features = Ledger(), inherit_features(sources)
     rows = data.combine([manifest.read(source, ledger=ledger) for source in sources], ledger)
-    write_rows("combine", config, out, rows, ledger)
+    write_rows("combine", config, out, rows, ledger, **features)
 
 
 @app.command()
@@ -122,9 +136,11 @@ def augment(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A training setting, such as augment.noise=noise.jsonl."),
     ] = None,
-    epoch: Annotated[int, typer.Option(help="Training epoch, from 0.", min=0)] = 0,
+    epoch: Annotated[int, typer.Option(help="Training epoch whose augmentation is applied, from 0.", min=0)] = 0,
     first: Annotated[int, typer.Option(help="Number of recordings to take from IN.", min=1)] = 5,
-    rate: Annotated[int, typer.Option(help="Sample rate of the features (Hz).", min=1000, max=192000)] = 16000,
+    rate: Annotated[
+        int, typer.Option(help="Sample rate of the features, and of the WAV files (Hz).", min=1000, max=192000)
+    ] = 16000,
 ) -> None:
     """Write augmented recordings to listen to. They have the speed, reverberation and noise of a training epoch.
 
@@ -159,7 +175,7 @@ def show(
         list[str] | None,
         typer.Argument(metavar="ID…", help="Ids of the utterances to print [default: the first ones]."),
     ] = None,
-    most: Annotated[int, typer.Option(help="Maximum number of rows.", min=1)] = 10,
+    most: Annotated[int, typer.Option(help="Maximum number of rows to print.", min=1)] = 10,
 ) -> None:
     """Print rows in readable form, one line per field."""
     from itertools import islice

@@ -26,9 +26,9 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
     --tune finds the weights for a language model on a development set and stores them in EXP/decode.toml. From then on
     they are the defaults (the tuned values below) of every search with a language model.
 
-    Example: ds2 decode exp/base data/test.jsonl exp/base/test.jsonl --lm exp/lm/3gram.bin --nbest 10
+    Example: ds2 decode exp/base data/test.feats.jsonl exp/base/test.jsonl --lm exp/lm/3gram.bin --nbest 10
 
-    Example: ds2 decode --tune exp/base data/dev.jsonl --lm exp/lm/3gram.bin --nj 4
+    Example: ds2 decode --tune exp/base data/dev.feats.jsonl --lm exp/lm/3gram.bin --nj 4
     """
     from ds2cli.recognizer.decoder import build_search, describe_search, resolve_settings
     from ds2cli.recognizer.emissions import archive_path

@@ -6,7 +6,6 @@ Each file in this folder is a command: `x.py` with a function `x`, or a Typer `a
 from __future__ import annotations
 
 import errno
-import importlib
 import io
 import os
 import signal
@@ -61,16 +60,24 @@ def root(
     """
 
 
-def _add_commands() -> None:
+def _add_commands() -> UsageError | None:
+    """Add every command, or return the error of a plugin: this file must be importable all the same."""
     for name in plugins.find_modules("ds2cli.cli", shared=["main"]):
-        module = importlib.import_module(f"ds2cli.cli.{name}")
+        function = name.replace("-", "_")
+        try:
+            module = plugins.import_module("ds2cli.cli", name)
+            if not hasattr(module, "app") and not hasattr(module, function):
+                raise UsageError(f"{module.__file__}: expected a function `{function}`, or a Typer group `app`")
+        except UsageError as e:
+            return e
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name)
         else:
-            app.command(name.replace("_", "-"))(getattr(module, name))
+            app.command(name.replace("_", "-"))(getattr(module, function))
+    return None
 
 
-_add_commands()
+_plugin_error = _add_commands()
 
 
 def main() -> None:
@@ -89,6 +96,8 @@ def main() -> None:
         try:
             _require_utf8(sys.argv[1:])
             plugins.check_plugins()
+            if _plugin_error is not None:
+                raise _plugin_error
             app(prog_name="ds2")
         except SystemExit as e:
             sys.stdout.flush()

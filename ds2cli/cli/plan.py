@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from ds2cli import manifest, ui
+from ds2cli.cli.lib.features import saved_features
 from ds2cli.cli.lib.options import with_config
-from ds2cli.cli.train import REQUIRED_FIELDS, FeaturesFile, saved_features
+from ds2cli.cli.train import REQUIRED_FIELDS, FeaturesFile
 from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
 
@@ -16,10 +17,12 @@ from ds2cli.drops import Ledger
 @with_config(TrainConfig)
 def plan(
     config: TrainConfig,
-    train: Annotated[str, typer.Argument(metavar="TRAIN", help="Manifest of the training set.")],
-    dev: Annotated[str | None, typer.Option(help="Manifest of the dev set, evaluated after each epoch.")] = None,
+    train: Annotated[str, typer.Argument(metavar="TRAIN", help="Manifest of the training set, as for ds2 train.")],
+    dev: Annotated[
+        str | None, typer.Option(help="Manifest of the dev set, evaluated after each epoch [default: none].")
+    ] = None,
     features: FeaturesFile = None,
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
 ) -> None:
     """Estimate the steps, time, memory and disk space of a training run on this machine.
 

@@ -40,7 +40,7 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None) -> None:
     `lm` (the acoustics favored the reference, but the language model overruled them), `acoustic` (the network favored
     the wrong words), `unspellable` (the network cannot write the word), `unexplained` (no emission or no hypothesis).
 
-    Example: ds2 decode exp/base data/test.jsonl | ds2 score - --worst 5
+    Example: ds2 decode exp/base data/test.feats.jsonl | ds2 score - --worst 5
 
     Example: ds2 score exp/base/test.jsonl --why exp/base
     """

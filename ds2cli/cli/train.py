@@ -8,15 +8,15 @@ import sys
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ds2cli import __version__, manifest, native, ui
+from ds2cli.cli.lib.features import inherit_features, saved_features, warn_of_other_features
 from ds2cli.cli.lib.options import limit_setting, with_config
 from ds2cli.cli.lib.train_display import handling_signals, ignoring_signals, show
-from ds2cli.config.base import read_toml, to_toml
-from ds2cli.config.features import FeatureConfig
+from ds2cli.config.base import to_toml
 from ds2cli.config.train import TrainConfig
 from ds2cli.cores import count_cores
 from ds2cli.drops import Ledger
@@ -29,7 +29,7 @@ REQUIRED_FIELDS = ("id", "text")
 FeaturesFile = Annotated[
     str | None,
     typer.Option(
-        metavar="FILE", help="Settings of the features, a TOML file as for ds2 featurize [default: TRAIN.config.toml]."
+        metavar="FILE", help="TOML file of feature settings, as for ds2 featurize [default: TRAIN.config.toml]."
     ),
 ]
 OWN_MANIFESTS = ("train.jsonl", "dropped.jsonl")
@@ -43,10 +43,14 @@ def train(
         str, typer.Argument(metavar="TRAIN", help="Manifest of the training set, from ds2 featurize or ds2 prepare.")
     ],
     exp: Annotated[str, typer.Argument(metavar="EXP", help="Folder of the experiment, created if missing.")],
-    dev: Annotated[str | None, typer.Option(help="Manifest of the dev set, evaluated after each epoch.")] = None,
+    dev: Annotated[
+        str | None, typer.Option(help="Manifest of the dev set, evaluated after each epoch [default: none].")
+    ] = None,
     cmvn: Annotated[
         str | None,
-        typer.Option(help="Feature statistics, a .cmvn.ark file from ds2 featurize [default: computed from TRAIN]."),
+        typer.Option(
+            help="Mean and variance of features: a .cmvn.ark file of ds2 featurize [default: computed from TRAIN]."
+        ),
     ] = None,
     features: FeaturesFile = None,
 ) -> None:
@@ -56,6 +60,9 @@ def train(
     EXP gets best.safetensors (the network), last.pt (the checkpoint to resume from), config.toml, tokens.txt,
     train.jsonl (one row per epoch), train.png (learning curves) and dropped.jsonl (utterances left out).
     --config also takes the name of a network from the paper (ds2 model list).
+
+    The network stores the settings of its features. Unless they are the defaults, give them with --features if TRAIN
+    has no stored features, or is a pipe. Without --dev, best.safetensors is the network of the last epoch.
 
     Example: ds2 train data/train.feats.jsonl exp/base --dev data/dev.feats.jsonl --config conf/train.toml --nproc 2
     """
@@ -67,6 +74,9 @@ def train(
 
     _check_paths(exp, train, dev)
     stage.select_device(config)
+    if dev and not features:
+        # raises DataError if they differ
+        inherit_features([train, dev])
     ledger, is_rank_0 = Ledger(), (torchrun_rank() or (0, 1))[0] == 0
     # the training processes of this machine, which torchrun has started if it is used
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if torchrun_rank() else config.nproc
@@ -80,6 +90,7 @@ def train(
             deque(stage.run(job, exp), 0)
         return
     _report_drops(config, ledger, exp)
+    warn_of_other_features(len(job.mean), job.features)
     if config.ctc == "native" and not native.available():
         ui.warn(f"train: using torch's CTC loss, which is slower: {native.unavailable_reason()}")
     with handling_signals() as request:
@@ -106,17 +117,6 @@ def _check_paths(exp: str, *manifests: str | None) -> None:
     for path in manifests:
         if path and Path(path).resolve().parent == Path(exp).resolve() and Path(path).name in OWN_MANIFESTS:
             raise UsageError(f"{path}: training would overwrite this manifest (use another EXP)")
-
-
-def saved_features(train: str, features: str | None = None) -> dict[str, Any]:
-    """The feature settings in the file `features`, else those that `ds2 featurize` saved next to its manifest.
-
-    The defaults if there are none.
-    """
-    path = features or f"{train}.config.toml"
-    if not features and (train == "-" or not Path(path).is_file()):
-        return FeatureConfig().features()
-    return FeatureConfig.from_saved(read_toml(path), path).features()
 
 
 def _report_drops(config: TrainConfig, ledger: Ledger, exp: str) -> None:

@@ -12,13 +12,17 @@ from ds2cli.errors import UsageError
 class AugmentConfig(Config):
     """Augmentation of training utterances, different in each epoch; off by default."""
 
-    noise: str | None = setting(None, help="Manifest of noise recordings (audio_filepath) to mix in (paper §5.2).")
+    noise: str | None = setting(
+        None, help="Manifest of noise recordings (audio_filepath) to mix in (paper §5.2) [default: no noise]."
+    )
     noise_share: float = setting(0.4, help="Fraction of utterances that get noise in an epoch.", min=0, max=1)
     snr_low: float = setting(0.0, help="Lowest signal-to-noise ratio (dB).", min=-30, max=100)
     snr_high: float = setting(
         30.0, help="Highest signal-to-noise ratio (dB); the ratio is drawn uniformly.", min=-30, max=100
     )
-    rir: str | None = setting(None, help="Manifest of room impulse responses (audio_filepath) to convolve with.")
+    rir: str | None = setting(
+        None, help="Manifest of room impulse responses (audio_filepath) to convolve with [default: no reverberation]."
+    )
     rir_share: float = setting(0.4, help="Fraction of utterances that get reverberation in an epoch.", min=0, max=1)
     speeds: tuple[float, ...] = setting(
         (1.0,), help="Speed factors to choose from, by resampling, for example [0.9, 1.0, 1.1].", min=0.5, max=2
@@ -28,10 +32,13 @@ class AugmentConfig(Config):
     )
     gain_db: float = setting(0.0, help="Maximum gain or attenuation, after level normalization (dB).", min=0, max=40)
     speed: float = setting(
-        0.0, help="Maximum relative change of speed, applied to both axes of the features.", min=0, max=0.5
+        0.0,
+        help="Maximum relative change of speed (0.1: ±10 %), by stretching both axes of the features.",
+        min=0,
+        max=0.5,
     )
     warp: float = setting(
-        0.0, help="Maximum relative stretch of the frequency axis, in addition to speed.", min=0, max=0.5
+        0.0, help="Maximum relative stretch of the frequency axis (0.1: ±10 %), in addition to speed.", min=0, max=0.5
     )
     freq_masks: int = setting(0, help="Number of frequency masks, bands of bins set to the mean.", min=0, max=1000)
     freq_width: int = setting(20, help="Maximum width of a frequency mask (bins).", min=1)

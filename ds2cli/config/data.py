@@ -19,8 +19,10 @@ class SubsetConfig(StageConfig):
     seed: int = setting(1, help="Seed of --random.", min=0)
     ids: str | None = setting(None, help="Keep only the ids listed in this file, one per line.")
     speakers: str | None = setting(None, help="Keep only these speakers, separated by commas.")
-    min_duration: float = setting(0.0, help="Minimum duration (s).", min=0)
-    max_duration: float | None = setting(None, help="Maximum duration (s).", min=0)
+    min_duration: float = setting(0.0, help="Keep only utterances of at least this duration (s).", min=0)
+    max_duration: float | None = setting(
+        None, help="Keep only utterances of at most this duration (s) [default: no limit].", min=0
+    )
     match: str | None = setting(None, help="Keep only rows whose text contains a match of this regular expression.")
 
 
@@ -30,7 +32,8 @@ class SplitConfig(Config):
 
     parts: int = setting(2, help="Number of parts.", min=1)
     by: Literal["id", "speaker", "duration"] = setting(
-        "id", help="Split by rows (id), by hours (duration), or by hours with each speaker in one part (speaker)."
+        "id",
+        help="Equal numbers of rows (id), or equal hours (duration), also without dividing a speaker (speaker).",
     )
 
 
@@ -41,4 +44,4 @@ class ValidateConfig(Config):
     needs: str = setting("id,audio_filepath,duration,text", help="Fields that each row must have, separated by commas.")
     files: bool = setting(True, help="Also check that audio files and archives exist.")
     normalized: bool = setting(True, help="Also check that texts are in the normalized form that `ds2 prepare` writes.")
-    most: int = setting(20, help="Number of faulty rows to print.", min=1)
+    most: int = setting(20, help="Maximum number of faulty rows to print; all are counted.", min=1)

@@ -1,4 +1,4 @@
-"""Settings of the features, and the choice of their kind: one file in ds2cli/feats per kind, found by its name."""
+"""Settings of the features, and the choice of their kind: each kind is one file of ds2cli/feats, found by its name."""
 
 from __future__ import annotations
 
@@ -8,24 +8,34 @@ from typing import Any
 
 from ds2cli.config.base import Config, build, setting
 from ds2cli.config.kinds import Kinds
+from ds2cli.errors import UsageError
 
-KINDS = Kinds("ds2cli.feats", "kind of features", "spectrogram", shared=("cmvn", "kinds", "padding"))
-"""The kinds of features; the default one has no settings of its own."""
+KINDS = Kinds(
+    "ds2cli.feats",
+    "kind of features",
+    "spectrogram",
+    needs=("num_bins", "num_frames", "compute"),
+    shared=("cmvn", "kinds", "padding"),
+)
+"""The kinds of features; the default one has only the settings that all kinds have."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureConfig(Config):
-    """Settings shared by all kinds of features; a network stores them with its weights, so recognition uses the same.
+    """Settings that all kinds of features have. A network stores them, so that recognition computes the same features.
 
-    A kind with settings of its own derives from it; `build(FeatureConfig, …)` returns the class of the `kind` given.
+    A kind with further settings has a subclass; `build(FeatureConfig, …)` returns that of the given `kind`.
     """
 
     kind: str = setting(KINDS.default, help=f"Kind of features, one of {', '.join(KINDS.names())}.")
     sample_rate: int = setting(16000, help="Sample rate of the features (Hz).", min=1000, max=192000)
     window_ms: float = setting(
-        20.0, help="Length of the window (ms); a spectrogram has samples per window / 2 + 1 bins.", min=1, max=200
+        20.0,
+        help="Window length (ms); a spectrogram has half as many bins as the window has samples, plus 1.",
+        min=1,
+        max=200,
     )
-    hop_ms: float = setting(10.0, help="Hop between frames (ms).", min=1, max=200)
+    hop_ms: float = setting(10.0, help="Hop: time from one frame to the next (ms).", min=1, max=200)
     level_db: float = setting(-20.0, help="RMS level that each utterance is scaled to (dBFS).", min=-100, max=0)
     floor: float = setting(1e-14, help="Constant added to the power before the logarithm.", min=1e-30, max=1)
 
@@ -36,11 +46,14 @@ class FeatureConfig(Config):
 
     @classmethod
     def from_saved(cls, values: Mapping[str, Any], location: str) -> FeatureConfig:
-        """The feature settings among saved ones (by `ds2 featurize`, or with a network); others are ignored.
+        """The feature settings among `values`, saved by `ds2 featurize` or with a network; other settings are ignored.
 
-        location: start of the error messages.  UsageError for an unknown kind or a bad value.
+        location: beginning of the error messages. UsageError for an unknown kind or a bad value.
         """
-        known = {f.name for f in fields(FeatureConfig.select(values))}
+        try:
+            known = {f.name for f in fields(FeatureConfig.select(values))}
+        except UsageError as e:
+            raise UsageError(f"{location}: {e}") from e
         return build(FeatureConfig, (location, {name: value for name, value in values.items() if name in known}))
 
     @property
@@ -50,11 +63,11 @@ class FeatureConfig(Config):
 
     @property
     def hop_samples(self) -> int:
-        """Step between frames (samples)."""
+        """Hop between frames (samples)."""
         return round(self.sample_rate * self.hop_ms / 1000)
 
     def features(self) -> dict[str, Any]:
-        """Only the feature settings, even for a subclass, as they are stored; `from_saved` reads them back."""
+        """The feature settings as they are stored, without those of other subclasses; `from_saved` reads them back."""
         known = {f.name for f in fields(FeatureConfig.select({"kind": self.kind}))}
         return {name: value for name, value in KINDS.to_saved(self).items() if name in known}
 
@@ -64,5 +77,5 @@ class FeatureConfig(Config):
 
 
 def restore(config_type: type[FeatureConfig], values: dict[str, Any]) -> Config:
-    """Rebuild the config from these values, in another process."""
+    """Rebuild a config from its values; pickle calls this in the process that receives the config."""
     return config_type.select(values)(**values)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, Literal
 
 from ds2cli.config.base import Config, StageConfig, setting
 from ds2cli.config.features import FeatureConfig, restore
+from ds2cli.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +19,10 @@ class FeaturizeConfig(FeatureConfig, StageConfig):
     dir: str | None = setting(None, help="Folder for the archives [default: feats/ next to OUT].")
     nj: int = setting(1, help="Number of processes, each writing its own archive.", min=1, max=1024, per_core=1)
     compress: bool = setting(
-        False, help="Store one byte per bin (Kaldi's compressed matrices), a quarter of the space."
+        False, help="Store one byte per bin instead of four (Kaldi's compressed matrices, slightly lossy)."
     )
     speeds: str = setting(
-        "1.0", help='Speeds of the copies, such as "0.9 1.0 1.1"; ids at other speeds get a prefix: sp0.9-ID.'
+        "1.0", help='Speed factors, one copy each, such as "0.9 1.0 1.1"; ids at speeds other than 1 become sp0.9-ID.'
     )
     channel: str = setting("mix", help="Channel of multi-channel files: mix (the mean of all) or a number from 0.")
     resample: Literal["yes", "no"] = setting("yes", help="Files with another sample rate: resample (yes) or drop (no).")
@@ -45,5 +46,10 @@ def _with_settings(kind_config: Any) -> type[Config]:
     """FeaturizeConfig with the settings of a kind."""
     if kind_config is FeatureConfig:
         return FeaturizeConfig
+    # `compress`, for one, is a likely name for a setting of features, and would change how they are stored
+    own = {f.name for f in fields(kind_config)} - {f.name for f in fields(FeatureConfig)}
+    if taken := own & {f.name for f in fields(FeaturizeConfig)}:
+        names = ", ".join(sorted(taken))
+        raise UsageError(f"{kind_config.__module__}: {names}: a setting of ds2 featurize has this name (rename it)")
     combined = type("FeaturizeConfig", (kind_config, FeaturizeConfig), {"__doc__": FeaturizeConfig.__doc__})
     return dataclass(frozen=True, kw_only=True)(combined)

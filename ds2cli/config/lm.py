@@ -23,7 +23,9 @@ class LmConfig(StageConfig):
         None, help="Network (EXP or tokens.txt): the symbols of --unit token; warn about words it cannot write."
     )
     vocab_size: int | None = setting(
-        None, help="Vocabulary size: keep the N most frequent words (or other units); the rest become <unk>.", min=1
+        None,
+        help="Vocabulary size: keep the N most frequent words (or other units); the rest become <unk> [default: all].",
+        min=1,
     )
     estimator: Literal["auto", "own", "lmplz"] = setting(
         "auto",
@@ -54,4 +56,4 @@ class InfoConfig(StageConfig):
     """Describe a language model, evaluate it on texts, and check that it fits a network."""
 
     vocab: str | None = setting(None, help="Network (EXP or tokens.txt): check that the model and TEXT fit it.")
-    most: int = setting(10, help="Number of OOV words listed per TEXT, most frequent first.", min=0)
+    most: int = setting(10, help="Maximum number of OOV words to list per TEXT, most frequent first.", min=0)

@@ -1,4 +1,4 @@
-"""Settings of the network, and the choice of its kind: one file in ds2cli/nn/models per kind, found by its name."""
+"""Settings of the network, and the choice of its kind: each kind is one file of ds2cli/nn/models, found by its name."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ds2cli.config.base import Config, setting
 from ds2cli.config.kinds import Kinds
 from ds2cli.errors import UsageError
 
-KINDS = Kinds("ds2cli.nn.models", "kind of network", "ds2")
+KINDS = Kinds("ds2cli.nn.models", "kind of network", "ds2", needs=("Model",))
 """The kinds of networks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig(Config):
-    """Base class of the settings of a network; `build(NetworkConfig, …)` returns the class of the `kind` given.
+    """Base class of the settings of a network. A kind derives from it and adds its own settings, all with defaults.
 
-    Each kind adds its own settings, all with defaults, to this class.
+    `build(NetworkConfig, …)` returns the class of the given `kind`.
     """
 
     kind: str = setting(
@@ -28,11 +28,11 @@ class NetworkConfig(Config):
     @classmethod
     def select(cls, values: Mapping[str, Any]) -> type[Config]:
         """The config class of the kind in `values`; UsageError for an unknown one."""
-        # the default kind's settings are here, as loading its module loads torch
+        # the settings of the default kind are in this file, because its module imports torch
         return KINDS.select(values, ModelConfig)
 
     def to_saved(self) -> dict[str, Any]:
-        """The settings as they are stored with a network; the default kind is left out, as in version 0.1."""
+        """The settings as they are stored with a network; the default kind is left out, for version 0.1."""
         return KINDS.to_saved(self)
 
     @property
@@ -48,7 +48,7 @@ class NetworkConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(NetworkConfig):
-    """The network: convolutions, recurrent layers, row convolution, fully connected layers (paper §3.1)."""
+    """Deep Speech 2: convolutions, recurrent layers, row convolution, fully connected layers (paper §3.1)."""
 
     conv: Literal["1d", "2d"] = setting(
         "1d", help="Convolutions over time (1d) or over frequency and time (2d) (paper §3.5)."

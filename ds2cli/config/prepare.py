@@ -15,8 +15,8 @@ from ds2cli.config.base import Config, StageConfig, setting
 class PrepareConfig(StageConfig):
     """Turn a corpus on disk into a manifest.
 
-    The stage also reads `text`, `numbers` and `lang` of a corpus that declares them. For a corpus that does not, each
-    recording needs a text, and digits in it drop the utterance.
+    The stage also uses `text`, `numbers` and `lang`, if the corpus declares them (see below). Otherwise each recording
+    needs a text, and an utterance with digits in its text is dropped.
     """
 
     nj: int = setting(1, help="Threads that read the recordings.", min=1, max=1024, per_core=8)

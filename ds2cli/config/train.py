@@ -19,11 +19,14 @@ class TrainConfig(StageConfig):
     epochs: int = setting(20, help="Epochs (passes over the training set).", min=1)
     minutes: float | None = setting(
         None,
-        help="Stop after this many minutes; the learning rate follows the clock, so results vary between machines.",
+        help="Stop after this many minutes; the learning rate follows the clock, so results vary between machines "
+        "[default: no limit].",
         min=0.001,
     )
     init: str | None = setting(
-        None, help="Network to start from (EXP or .safetensors): matching weights and output symbols are copied."
+        None,
+        help="Network to start from (EXP or .safetensors): matching weights and output symbols are copied "
+        "[default: random weights].",
     )
     batch_s: float = setting(40.0, help="Audio per batch, including padding (s).", min=0.1)
     batch_utts: int | None = setting(None, help="Maximum utterances per batch [default: no limit].", min=1)
@@ -35,7 +38,7 @@ class TrainConfig(StageConfig):
     device: Literal["auto", "cpu", "cuda"] = setting("auto", help="Device to train on; auto is a GPU if available.")
     nproc: int = setting(
         1,
-        help="Processes that share each batch, one per GPU or dividing the cores; torchrun starts its own.",
+        help="Processes that divide each batch: one per GPU, or sharing the CPU cores; ignored under torchrun.",
         min=1,
         max=1024,
     )
@@ -43,7 +46,9 @@ class TrainConfig(StageConfig):
         False, help="Compute batch-norm statistics over all processes (slower), as if there were only one."
     )
     readers: int = setting(0, help="Data-loader processes per training process; 0 reads in a thread.", min=0, max=1024)
-    restarts: int = setting(3, help="Consecutive restarts from last.pt when one of the --nproc processes dies.", min=0)
+    restarts: int = setting(
+        3, help="Maximum restarts in a row from last.pt when one of the --nproc processes dies.", min=0
+    )
     precision: Literal["float32", "bfloat16", "float16", "auto"] = setting(
         "float32", help="Precision of matrix products; auto: the faster one, measured; on a GPU bfloat16 or float16."
     )
@@ -57,7 +62,9 @@ class TrainConfig(StageConfig):
     keep_best: int = setting(
         1, help="Number of best epochs to keep as epoch-NNN.safetensors, for averaging; 1: none.", min=1
     )
-    early_stop: int | None = setting(None, help="Stop after this many epochs without a lower dev CER.", min=1)
+    early_stop: int | None = setting(
+        None, help="Stop after this many epochs without a lower dev CER [default: never].", min=1
+    )
     tensorboard: bool = setting(
         False, help="Also write EXP/tensorboard: the loss of each step and the results of each epoch."
     )

@@ -18,7 +18,9 @@ class UnitsConfig(Config):
         help="Characters, bigrams within words (paper §3.6), or pieces learned by sentencepiece (bpe, unigram).",
     )
     size: int | None = setting(
-        None, help="Number of pieces, single letters included; small texts may give fewer (bpe, unigram).", min=2
+        None,
+        help="Number of pieces, single letters included (bpe and unigram need it); small texts may give fewer.",
+        min=2,
     )
     min_count: int = setting(
         1,

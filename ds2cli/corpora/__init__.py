@@ -1,9 +1,18 @@
-"""One file per corpus, found by its file name.
+"""One file per corpus, found by its file name. A corpus is a module with these names:
 
-`Options` is a config dataclass: the settings of every corpus, and those of this one, each of which is an option of
-`ds2 prepare NAME`. `prepare(source, config, ledger)` yields the rows, in any order; `config` is an `Options`. The
-docstring is the help: it says what the corpus is, where it comes from, its license and layout, and which recordings are
-dropped and why.
+    Options                            config dataclass derived from `PrepareConfig` (config/prepare.py); each setting
+                                       that it adds is an option of `ds2 prepare NAME`
+    prepare(source, config, ledger)    yields the rows, in any order. source: SRC of the command line. config: an
+                                       `Options`. ledger: `ledger.drop(id, reason, detail)` records what is left out
+
+A row has an `id` (without spaces), an `audio_filepath`, usually a `text` as the corpus writes it, and optionally
+`offset` and `duration` (s, for a part of a longer file), `speaker`, `lang` and `split`. `stages/prepare.py` does the
+rest for every corpus: it sorts the rows, reads the recordings, adds `duration` and `sample_rate`, normalizes the texts,
+and drops what cannot be used.
+
+The docstring of the module is the help of `ds2 prepare NAME`: what the corpus is, its license, source and layout, and
+which recordings are dropped and why. Paragraphs keep their line breaks, except the last, `Example: ds2 prepare …`.
+tests/house/plugins/corpora/dummy.py is a short example.
 """
 
 from __future__ import annotations
@@ -21,5 +30,5 @@ def corpus_names() -> list[str]:
 
 
 def load_corpus(name: str) -> Any:
-    """The module of a corpus, with `Options` and `prepare`; UsageError for an unknown name."""
-    return plugins.load_module(__name__, name, "corpus")
+    """The module of a corpus; UsageError for an unknown name, or a plugin without `Options` and `prepare`."""
+    return plugins.load_module(__name__, name, "corpus", needs=("Options", "prepare"))

@@ -10,8 +10,8 @@ Dropped    By rule, so not counted as bad: tones, music and silence ("[beep]", "
            a recording, recordings without a text, and ambiguous texts.
 Texts      A note at the end is removed ("at [@]"), known misspellings are corrected, numbers are spelled out. The
            Spanish list is mostly written without accents; the few it has are removed, so that a word has one spelling.
-Split      bucket = int(sha1(normalized text), 16) % 10; 0 is dev, 1 is test, 2 … 9 are train. Prompts with the same
-           text are in the same part.
+Split      By the SHA-1 hash of the normalized text, modulo 10: 0 is dev, 1 is test, 2 … 9 are train. Prompts with the
+           same text are therefore in the same part.
 
 Example: ds2 prepare asterisk corpus data/train.jsonl --download --lang es --part train
 """
@@ -39,7 +39,7 @@ from ds2cli.manifest import Row
 from ds2cli.text.normalize import normalize
 from ds2cli.text.numbers import spell_numbers
 
-# the fastest prompt that matches its text has 20; prompts above this limit are recordings of a different text
+# the fastest prompt that matches its text has 20; those above this limit are recordings of a different text
 MAX_CHARACTERS_PER_SECOND = 22.0
 
 # packages are unpacked here first, and the folder is never searched: an interrupted download cannot pass for complete
@@ -122,7 +122,7 @@ def assign_part(text: str) -> str:
 
 
 def spoken_text(name: str, text: str, lang: str) -> str:
-    """The normalized words spoken in prompt `name` with list entry `text`; BadUtterance if a rule excludes it."""
+    """The normalized text of the prompt `name`, whose list entry is `text`; BadUtterance if a rule excludes it."""
     if not text or name in AMBIGUOUS:
         raise BadUtterance("no-text" if not text else "unsure-text", f"{name}: {text or 'no text after the colon'}")
     if _NOTE_ONLY.fullmatch(text):

@@ -3,9 +3,10 @@
 What       Common Voice, LJSpeech, NeMo and Coqui tables work without options; licenses are those of the corpora.
 Source     SRC is the table; `.gz` and `-` work.
 Layout     The first line decides the format: `{` starts JSON Lines, otherwise a tab, a bar or a comma separates the
-           columns. Columns have one of the usual names, or are named with --audio-column and so on; a number names a
-           column of a table without a header, from 0. Audio paths start from the folder of the table or a folder in it
-           such as clips/ or wavs/, with or without the ending of the file.
+           columns. Columns with usual names (path, sentence, …) are found; --audio-column and so on name others. In a
+           table without a header, the name of a column is its number, from 0. Audio paths are relative to the folder of
+           the table, the one above, or one in it such as clips/ or wavs/; the file extension may be missing. A row with
+           `offset` and `duration` (s) stands for that part of its file.
 Dropped    Lines with a wrong number of columns, bad JSON, text that is not UTF-8, or no audio path or text.
 
 Example: ds2 prepare csv clips.tsv data/all.jsonl --audio-column path --text-column sentence
@@ -86,7 +87,7 @@ class _AudioFinder:
         self.folders = [Path(audio_dir)] if audio_dir is not None else [base / name for name in AUDIO_DIRS]
 
     def find(self, name: str) -> Path:
-        """The file that an audio path means, with or without its ending; a path in the first folder if none exists."""
+        """The file of an audio path, with or without its extension; a path in the first folder if there is none."""
         endings = [""] if Path(name).suffix.lower() in AUDIO_SUFFIXES else ["", *sorted(AUDIO_SUFFIXES)]
         for folder in self.folders:
             for ending in endings:

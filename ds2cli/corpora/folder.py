@@ -2,9 +2,9 @@
 
 What       Anything in a format that `ds2` reads (WAV, FLAC, MP3, Opus, …); the license is yours.
 Source     SRC is the folder; subfolders are searched too.
-Layout     `2024/call 7.wav` has its text in `2024/call 7.txt` and gets the id 2024-call_7, from its path in SRC.
-           `--no-text` takes recordings without texts, for decoding.
-Dropped    Recordings without a text, and texts that are not UTF-8.
+Layout     `2024/call 7.wav` has its text in `2024/call 7.txt`. Its id, 2024-call_7, is made from its path in SRC.
+           `--no-text` accepts recordings without texts, for decoding.
+Dropped    Recordings without a text, and texts that are not UTF-8 or contain digits (unless `--numbers spell`).
 
 Example: ds2 prepare folder recordings/ data/all.jsonl --numbers spell
 """

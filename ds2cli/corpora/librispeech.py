@@ -31,7 +31,7 @@ class Options(NumbersOption, PrepareConfig):
 
 
 def prepare(source: str, config: Options, ledger: Ledger) -> Iterator[Row]:
-    """Yield the rows of the subsets in --part, or of all."""
+    """Yield the rows of the subsets in `config.part`, or of all subsets in `source`."""
     lists = sorted(Path(source).rglob("*.trans.txt"))
     if not lists:
         raise DataError(f"{source}: no SPEAKER-CHAPTER.trans.txt in this folder, expected the folder LibriSpeech")

@@ -1,15 +1,18 @@
-"""Features: samples in, matrices of frames out. One file per kind of features, found by its file name.
+"""Features: from the samples of a recording to a matrix of frames. One file per kind of features, found by its name.
 
-A kind is a module with these names; `kinds.py` calls them for everything else. N samples, T frames, F bins.
+A kind is a module with these names. Only `kinds.py` calls them. N samples, T frames, F bins.
 
-    Config                                        FeatureConfig, or a subclass with further settings; `kind` defaults
-                                                  to the file name
+    Config                                        FeatureConfig, or a subclass with further settings; the default of
+                                                  `kind` is the file name
     num_bins(config) -> F
-    num_frames(num_samples, config) -> T          0 when the recording is too short
-    compute(samples, config) -> (T, F) float32    samples: (N,) float32 at config.sample_rate, one channel, any scale;
-                                                  BadUtterance "too-short" or "not-a-number"
+    num_frames(num_samples, config) -> T          must agree with `compute`; 0 if the recording is too short
+    compute(samples, config) -> (T, F) float32    samples: (N,) float32 at config.sample_rate, one channel, any scale.
+                                                  Raises BadUtterance "too-short" if T is 0, and "not-a-number" for NaN
+                                                  or infinite samples
 
-`augment.gain_db` adds to every bin what a louder recording adds to a natural logarithm of power.
+The result may depend only on the arguments, not on threads or earlier calls. Bins should be natural logarithms of
+power: `augment.gain_db` adds to each bin what a louder recording adds to such a logarithm.
+tests/house/plugins/feats/dummy.py is a short example.
 """
 
 from ds2cli import plugins

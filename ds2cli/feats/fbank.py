@@ -1,6 +1,10 @@
 """Kaldi's log mel filter banks. Notation: N samples, T frames, F filters, W window length, K frequencies of the FFT.
 
-Equal to `kaldi-native-fbank` within float32 rounding, on samples scaled to `level_db`, with these of its options:
+A filter bank sums the power spectrum of each frame in bands that are narrow at low frequencies and wide at high ones.
+Most speech recognizers are trained on them. 80 bins per frame take half the space of the spectrogram's 161.
+
+The features are those of `kaldi-native-fbank` within float32 rounding, computed from samples scaled to `level_db`. Its
+options (left) correspond to these settings:
 
     samp_freq, frame_length_ms, frame_shift_ms    sample_rate, window_ms, hop_ms
     num_bins, low_freq, high_freq                 num_mels, low_hz, high_hz (0 there, none here: half the sample rate)
@@ -8,13 +12,17 @@ Equal to `kaldi-native-fbank` within float32 rounding, on samples scaled to `lev
     dither 0, remove_dc_offset, window_type povey, round_to_power_of_two, snip_edges, use_power, use_log_fbank;
     no use_energy, no htk_mode
 
-Two things differ. The floor: ln(energy + `floor`), where Kaldi takes ln(max(energy, 1.2e-7)), a floor meant for 16-bit
-integer samples; on a scale of 1 it would hide quiet speech. And where filters are narrower than the spacing of the FFT
-frequencies, Kaldi rejects the number of filters; here the FFT is padded to the next power of two that gives each filter
-at least one frequency, so 161 filters work with windows of 20 ms.
+Two more things differ from Kaldi:
 
-The level is normalized as in the spectrogram, since augmented recordings can have any level. `augment.speed` and
-`augment.warp` stretch the mel axis; `augment.speeds` and `ds2 featurize --speeds` resample the recording.
+- The floor: ln(energy + `floor`), where Kaldi takes ln(max(energy, 1.2e-7)). That floor is meant for 16-bit integer
+  samples; with samples between -1 and 1 it would hide quiet speech.
+- The length of the FFT: where a filter would lie between two frequencies of the FFT, Kaldi rejects the number of
+  filters. Here the FFT is padded to the next power of two that gives each filter at least one frequency, so that 161
+  filters work with windows of 20 ms.
+
+The level is normalized as for the spectrogram, since augmented recordings can have any level. `augment.speed` and
+`augment.warp` stretch the mel axis, which only approximates a change of speed or pitch; `augment.speeds` and
+`ds2 featurize --speeds` resample the recording and are exact.
 
 On one thread, 16 kHz, windows of 20 ms: 80 filters take 1.3 to 1.8 times as long as the spectrogram, 161 filters, with
 an FFT twice as long, 2.3 to 3.3 times (`python native/bench/bench_features.py RECORDING`, on a busy machine).
@@ -45,7 +53,7 @@ MAX_PADDING = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Config(FeatureConfig):
-    """Settings of log mel filter banks. UsageError where they contradict each other."""
+    """Settings of log mel filter banks. UsageError if they contradict each other."""
 
     kind: str = setting("fbank", help="Kind of features.")
     num_mels: int = setting(80, help="Number of mel filters, which is the number of bins per frame.", min=1, max=1024)
@@ -54,7 +62,7 @@ class Config(FeatureConfig):
         None, help="Upper edge of the last filter (Hz) [default: half the sample rate].", min=1
     )
     preemphasis: float = setting(
-        0.97, help="Pre-emphasis coefficient (share of the previous sample).", min=0, max=1
+        0.97, help="Pre-emphasis: fraction of the previous sample to subtract; 0 disables it.", min=0, max=1
     )
 
     def __post_init__(self) -> None:

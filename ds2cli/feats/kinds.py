@@ -1,4 +1,4 @@
-"""The features of any kind, by `config.kind`. Notation: N samples, T frames, F bins."""
+"""Compute features of the kind `config.kind`. Notation: N samples, T frames, F bins."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ds2cli.config.base import build
 from ds2cli.config.model import NetworkConfig
-from ds2cli.errors import DataError, Ds2Error
+from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.nn.network import Network, make_network
 from ds2cli.text.vocab import Vocab
 
@@ -75,6 +75,9 @@ def load_model(exp: Path | str) -> TrainedModel:
         version = about.get("format", FORMAT)
         if version == FORMAT:
             return _from_metadata(about, state)
+    except UsageError as e:
+        # of a newer ds2, or of a plugin that is missing or broken
+        raise DataError(f"{path}: this network cannot be used: {describe_error(e)}") from e
     except (SafetensorError, Ds2Error, AttributeError, KeyError, RuntimeError, TypeError, ValueError, OSError) as e:
         raise DataError(f"{path}: not a network written by ds2 train: {describe_error(e)}") from e
     raise DataError(

@@ -23,7 +23,7 @@ def compute_emissions(
 ) -> list[NDArray[np.float32]]:
     """Log-probabilities of each utterance.
 
-    feats: (T, F) float32 log power each, T >= 0.  check: called before each batch; may raise to stop.
+    feats: (T, F) float32 each, not normalized, T >= 0.  check: called before each batch; may raise to stop.
     Returns (T', V) float32 each, T' = ceil(T / stride), in the order of `feats`.
     """
     out: list[NDArray[np.float32]] = [np.zeros((0, len(trained.vocab)), np.float32)] * len(feats)

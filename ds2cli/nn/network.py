@@ -1,4 +1,4 @@
-"""The base class of all networks, and how to make one: the setting `model.kind` names its file in `nn/models`.
+"""The base class of all networks, and how to make one: the setting `model.kind` is the name of its file in `nn/models`.
 
 N utterances, T frames, F bins, T' output steps, V symbols with the blank at 0.
 """
@@ -14,10 +14,11 @@ from ds2cli.config.model import KINDS, NetworkConfig
 
 
 class Layer(NamedTuple):
-    """One layer in the table of a network.
+    """One layer in the table of `ds2 model show`.
 
-    what: its kind and settings, in readable form. shape: output per step. stride: frames per step of its output.
-    modules: those with its parameters. positions: how often its matrices and filters are applied per step.
+    what: its type and settings, in words, such as "1d 11, stride 3". shape: of its output, per step. stride: frames per
+    step of its output. modules: those with its parameters. positions: how many times its matrices or filters are
+    applied per step (in a 2d convolution, once for each bin of the output), to count multiply-adds.
     """
 
     name: str
@@ -29,11 +30,13 @@ class Layer(NamedTuple):
 
 
 class Network(nn.Module):
-    """Maps feature frames to the logits of V symbols. It normalizes the features itself.
+    """Maps frames of features to the logits of V symbols. `forward` normalizes the features with `mean` and `std`.
 
-    mean, std: (F,) float32, of the training frames; set later. config: its settings. stride: frames per step.
-    A layer called `output` has V rows: starting from another network copies it symbol by symbol. Batch norms are
-    `SequenceNorm`, in the order in which `forward` calls them.
+    mean, std: (F,) float32, of the training frames; the trainer sets them. config: its settings. stride: frames per
+    step.
+
+    A subclass keeps two rules. The attribute `output` is the last layer, with V rows of weights, so that `--init` can
+    copy it symbol by symbol. Batch norms are `SequenceNorm`, created in the order in which `forward` calls them.
     """
 
     mean: Tensor
@@ -53,18 +56,18 @@ class Network(nn.Module):
     def forward(self, feats: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the logits of a padded batch.
 
-        feats: (N, T, F) float32, not normalized; frames past a row's length are ignored.
+        feats: (N, T, F) float32, not normalized; frames past the length of an utterance are ignored.
         lengths: (N,) int64, longest first, preferably on the CPU.
-        Returns logits (T', N, V) and their lengths (N,), `num_steps(lengths)`, on the CPU.
+        Returns logits (T', N, V) and their lengths (N,), equal to `num_steps(lengths)`, on the CPU.
         """
         raise NotImplementedError
 
     def list_layers(self) -> list[Layer]:
-        """The layers from the input to the output; together they hold each parameter exactly once."""
+        """The layers from the input to the output; each parameter belongs to the modules of exactly one of them."""
         raise NotImplementedError
 
 
 def make_network(config: NetworkConfig, symbols: int, bins: int) -> Network:
-    """A network of this kind with random weights, for V = `symbols` and F = `bins`."""
+    """Make a network of the kind `config.kind` with random weights, for V = `symbols` and F = `bins`."""
     network: Network = KINDS.load(config.kind).Model(config, symbols, bins)
     return network

@@ -51,8 +51,14 @@ def run(
     """Yield each row with `duration` (s), `pred_text` and `pred_score`; recordings that cannot be read are dropped.
 
     warn: called for each recording with a lower sample rate than the training recordings.
+    DataError if the network was trained on features of other settings than it says.
     """
     settings = FeatureConfig.from_saved(experiment.trained.features, experiment.path)
+    if (bins := kinds.num_bins(settings)) != experiment.trained.bins:
+        raise DataError(
+            f"{experiment.path}: trained on features of {experiment.trained.bins} bins, but with settings that give "
+            f"{bins}: they cannot be computed (train with --features FILE)"
+        )
     channel = parse_channel(config.channel)
 
     def features(row: Row, _: Experiment) -> NDArray[np.float32]:

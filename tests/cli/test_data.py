@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -102,3 +103,38 @@ def test_combine_drops_a_bad_row_and_names_it(ds2, tmp_path, jsonl):
     assert done.returncode == 0 and "3 in = 2 kept + 1 dropped (1 not-json)" in done.stderr, done.stderr
     assert jsonl(tmp_path / "out.jsonl") == [{"id": "a"}, {"id": "b"}]
     assert [row["id"] for row in jsonl(tmp_path / "out.jsonl.dropped.jsonl")] == ["a.jsonl:2"]
+
+
+def test_feature_settings_follow_the_rows(ds2, jsonl, tmp_path):
+    """Training saves the settings that it finds next to its manifest with the network."""
+    (tmp_path / "x.wav").touch()
+    (tmp_path / "x.ark").touch()
+    audio = {"audio_filepath": "x.wav", "duration": 1.0, "feats": "x.ark:1", "num_frames": 9}
+    rows = [{"id": c, "text": c, **audio} for c in "abcd"]
+    jsonl(tmp_path / "in.jsonl", rows)
+    (tmp_path / "in.jsonl.config.toml").write_text('kind = "fbank"\nnum_mels = 161\nhop_ms = 5.0\nnj = 4\n')
+    for command in (
+        "sort in.jsonl in.jsonl",
+        "fix in.jsonl b.jsonl",
+        "subset b.jsonl c.jsonl",
+        "split c.jsonl d.JOB.jsonl",
+    ):
+        assert ds2("data", *command.split(), cwd=tmp_path).returncode == 0
+    assert ds2("data", "combine", "d.1.jsonl", "d.2.jsonl", "e.jsonl", cwd=tmp_path).returncode == 0
+    for name in ("in", "b", "c", "d.1", "d.2", "e"):
+        saved = tomllib.loads((tmp_path / f"{name}.jsonl.config.toml").read_text())["made_by"]["features"]
+        assert (saved["kind"], saved["num_mels"], saved["hop_ms"], "nj" in saved) == ("fbank", 161, 5.0, False)
+    # as settings of the command itself, they are ignored
+    assert ds2("data", "subset", "e.jsonl", "f.jsonl", "--config", "e.jsonl.config.toml", cwd=tmp_path).returncode == 0
+
+
+def test_rows_with_other_feature_settings_are_not_merged(ds2, jsonl, tmp_path):
+    for name, settings in (("a", 'kind = "fbank"\nnum_mels = 161\n'), ("b", "window_ms = 20.0\n"), ("c", "nj = 1\n")):
+        jsonl(tmp_path / f"{name}.jsonl", [{"id": name}])
+        (tmp_path / f"{name}.jsonl.config.toml").write_text(settings)
+    done = ds2("data", "combine", "a.jsonl", "c.jsonl", "b.jsonl", "out.jsonl", cwd=tmp_path)
+    assert done.returncode == 3
+    names = "kind, low_hz, num_mels, preemphasis"
+    assert done.stderr == f"ds2: b.jsonl: its features have other settings than those of a.jsonl: {names}\n"
+    assert not (tmp_path / "out.jsonl").exists()
+    assert ds2("data", "combine", "a.jsonl", "c.jsonl", "out.jsonl", cwd=tmp_path).returncode == 0

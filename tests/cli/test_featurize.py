@@ -183,11 +183,13 @@ def test_filter_banks_from_recordings_to_texts(ds2, jsonl, recordings, tmp_path)
     assert FeatureConfig.from_saved(trained.features, "x") == config
     done = ds2("transcribe", exp, tmp_path / recordings[0]["audio_filepath"])
     assert (done.returncode, done.stderr) == (0, "")
-    # features of another size do not fit the network
+    # nor are features of another size those of the network, or of its dev set
     plain = tmp_path / "plain.jsonl"
     assert ds2("featurize", source, plain).returncode == 0
     done = ds2("emit", exp, plain, tmp_path / "emit.jsonl")
     assert done.returncode == 1 and "3 wrong-features" in done.stderr
+    done = ds2("train", mixed, tmp_path / "other", "--dev", plain, "--config", tmp_path / "small.toml")
+    assert done.returncode == 3 and "plain.jsonl: its features have other settings than those of" in done.stderr
 
 
 def test_train_without_stored_features_takes_the_settings_of_a_file(ds2, jsonl, recordings, tmp_path):
@@ -199,6 +201,9 @@ def test_train_without_stored_features_takes_the_settings_of_a_file(ds2, jsonl, 
     assert done.returncode == 0, done.stderr
     trained = load_model(tmp_path / "exp")
     assert (trained.bins, trained.features["kind"]) == (20, "fbank")
+    (tmp_path / "fbank.toml").write_text('kind = "fbank"\nnum_mel = 20\n')
+    done = ds2("train", source, tmp_path / "exp", *options)
+    assert done.returncode == 2 and "unknown setting 'num_mel', did you mean 'num_mels'?" in done.stderr
     (tmp_path / "fbank.toml").write_text("window_ms = 2.375\n")  # a spectrogram of 20 bins
     done = ds2("train", source, tmp_path / "exp", *options)
     assert done.returncode == 2

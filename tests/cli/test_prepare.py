@@ -110,7 +110,8 @@ def test_help_of_a_corpus_is_its_docstring_and_its_options(ds2):
 
 def test_an_unknown_corpus_is_one_line(ds2):
     done = ds2("prepare", "libri", "x")
-    assert done.stderr == ("ds2: unknown corpus 'libri', expected one of asterisk, csv, folder, librispeech\n")
+    problem = "unknown corpus 'libri', expected one of asterisk, csv, folder, librispeech"
+    assert done.stderr == f"ds2: {problem} (DS2_PLUGINS adds those of plugins)\n"
 
 
 def test_only_the_corpus_in_use_is_imported():

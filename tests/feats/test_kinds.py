@@ -1,14 +1,15 @@
 """Kinds of features: found by file name, chosen by the setting `kind`, the same in other processes."""
 
 import pickle
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
-from ds2cli.config.base import as_dict, build, parse_set
+from ds2cli import plugins
+from ds2cli.config.base import as_dict, build, parse_set, setting
 from ds2cli.config.features import KINDS, FeatureConfig
-from ds2cli.config.featurize import FeaturizeConfig
+from ds2cli.config.featurize import FeaturizeConfig, _with_settings
 from ds2cli.errors import UsageError
 from ds2cli.feats import fbank, kinds, spectrogram
 
@@ -71,6 +72,23 @@ def test_an_unknown_kind(config_type, kind):
         build(config_type, ("x", {"kind": kind}))
 
 
+def test_a_kind_is_looked_up_once(monkeypatch):
+    """Training counts the frames of each utterance: no folder is listed for that."""
+    config = fbank.Config()
+    expected = kinds.num_frames(5000, config)
+    monkeypatch.setattr(plugins, "load_module", None)
+    assert kinds.num_frames(5000, config) == expected
+
+
 def test_settings_of_another_kind_are_unknown():
     with pytest.raises(UsageError, match="x: unknown setting 'num_mels', expected one of"):
         build(FeaturizeConfig, ("x", {"num_mels": 80}))
+
+
+def test_a_setting_of_the_command_is_not_one_of_the_features():
+    @dataclass(frozen=True, kw_only=True)
+    class Config(FeatureConfig):
+        compress: float = setting(0.3, help="Power of the compression.")
+
+    with pytest.raises(UsageError, match="compress: a setting of ds2 featurize has this name"):
+        _with_settings(Config)

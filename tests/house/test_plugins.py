@@ -79,6 +79,8 @@ def test_two_folders_of_plugins(ds2, monkeypatch, tmp_path):
         ("corpora/csv.py", "the name is taken by ds2cli (rename the file)"),
         ("models/ds2.py", "the name is taken by ds2cli (rename the file)"),
         ("cli/main.py", "the name is taken by ds2cli (rename the file)"),
+        ("cli/lib.py", "the name is taken by ds2cli (rename the file)"),
+        ("feats/cmvn.py", "the name is taken by ds2cli (rename the file)"),
         ("corpora/dummy.py", f"the name is taken by {PLUGINS} (rename the file)"),
     ],
 )
@@ -92,11 +94,72 @@ def test_a_name_used_twice_is_an_error(ds2, monkeypatch, tmp_path, file, message
 
 
 def test_a_wrong_folder_is_an_error(ds2, monkeypatch, tmp_path):
-    for folder, problem in ((tmp_path / "none", "does not exist"), (tmp_path, "has none of the folders corpora, ")):
+    folder, file = tmp_path / "folder", tmp_path / "file"
+    folder.mkdir()
+    file.touch()
+    wrong = {tmp_path / "none": "does not exist", file: "is not a folder", folder: "has none of the folders corpora, "}
+    for folder, problem in wrong.items():
         monkeypatch.setenv("DS2_PLUGINS", str(folder))
         done = ds2("--help")
         assert done.returncode == 2
         assert done.stderr.startswith(f"ds2: DS2_PLUGINS: {folder}: {problem}")
+
+
+@pytest.mark.parametrize(
+    "file, text, command, message",
+    [
+        (
+            "cli/x.py",
+            "a = 1\ndef x(:\n",
+            ["--version"],
+            ":2: this plugin cannot be imported: SyntaxError: invalid syntax",
+        ),
+        ("cli/x-y.py", "a = 1\n", ["--version"], ": expected a function `x_y`, or a Typer group `app`"),
+        (
+            "corpora/x.py",
+            "import ds2cli\nimport nix\n",
+            ["prepare", "--help"],
+            ":2: this plugin cannot be imported: Mod",
+        ),
+        (
+            "corpora/x.py",
+            "a = 1\n",
+            ["prepare", "x", "."],
+            ": this plugin has no `Options` and no `prepare` (see ds2cli/",
+        ),
+        (
+            "feats/x.py",
+            "Config = 1\n",
+            ["featurize", "--kind", "x"],
+            ": this plugin has no `num_bins` and no `num_frames`",
+        ),
+        (
+            "models/x.py",
+            "Config = Model = 1\n",
+            ["train", "a", "b", "--set", "model.kind=x"],
+            ": expected `kind: str = s",
+        ),
+    ],
+)
+def test_a_broken_plugin_is_an_error(ds2, monkeypatch, tmp_path, file, text, command, message):
+    (tmp_path / file).parent.mkdir()
+    (tmp_path / file).write_text(text)
+    monkeypatch.setenv("DS2_PLUGINS", str(tmp_path))
+    done = ds2(*command)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"ds2: {tmp_path / file}{message}") and done.stderr.count("\n") == 1
+
+
+def test_a_name_with_an_underscore_is_for_other_files(ds2, monkeypatch, tmp_path):
+    """Of a name with a dash, the function has an underscore."""
+    for folder in ("cli", "corpora"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "_shared.py").write_text(f"NAME = {folder!r}\n")
+    command = "from ds2cli.cli._shared import NAME\n\n\ndef say_it():\n    print(NAME)\n"
+    (tmp_path / "cli/say-it.py").write_text(command)
+    monkeypatch.setenv("DS2_PLUGINS", str(tmp_path))
+    assert ds2("say-it").stdout == "cli\n"
+    assert "_shared" not in ds2("prepare", "--help").stdout
 
 
 def test_dummy_model(ds2, jsonl, plugins, toy, tmp_path):
@@ -156,4 +219,5 @@ def test_an_unknown_feature_is_an_error(ds2, jsonl, tmp_path):
     (tmp_path / "in.jsonl.config.toml").write_text('kind = "dummy"\n')
     done = ds2("train", source, tmp_path / "exp")
     assert done.returncode == 2
-    assert done.stderr == "ds2: unknown kind of features 'dummy', expected one of fbank, spectrogram\n"
+    problem = f"{source}.config.toml: unknown kind of features 'dummy', expected one of fbank, spectrogram"
+    assert done.stderr == f"ds2: {problem} (DS2_PLUGINS adds those of plugins)\n"

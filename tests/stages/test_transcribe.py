@@ -92,3 +92,11 @@ def test_an_unreadable_file_is_dropped_and_the_others_are_transcribed(experiment
     rows, _, ledger, _ = transcribed(experiment, [str(tmp_path / "bad.wav"), recording("good.wav")])
     assert [row["audio_filepath"] for row in rows] == [str(tmp_path / "good.wav")]
     assert ledger.reasons == {"not-audio": 1}
+
+
+def test_a_network_that_states_other_features_is_one_error(tmp_path):
+    """Trained on stored features whose settings were not known."""
+    network = dump_model(DeepSpeech2(MODEL, len(VOCAB), 40).state_dict(), MODEL, VOCAB, FEATURES, {})
+    (tmp_path / "x.safetensors").write_bytes(network)
+    with pytest.raises(DataError, match="trained on features of 40 bins, but with settings that give 161: they cannot"):
+        transcribed(Experiment(str(tmp_path / "x.safetensors")), ["x.wav"])

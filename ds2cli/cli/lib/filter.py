@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ds2cli import __version__, manifest, ui
@@ -27,12 +28,14 @@ def filter_rows(
     run: Stage,
     total: int | None = None,
     buffer_pipe: bool = False,
+    facts: Mapping[str, Any] = MappingProxyType({}),
 ) -> Ledger:
     """Read `source`, pass its rows through the stage `run`, write `out`; return the ledger.
 
     total: number of rows, for the progress bar [default: the lines of `source`].
     buffer_pipe: write to a pipe only after the last row. For stages whose rows point into an archive: the reader of the
         pipe opens the archive at the first row, but it is complete only after the last one.
+    facts: what is saved with the settings, besides the counts.
     Ds2Error (exit status 1) if more than `config.max_bad` percent are bad: `out` is then left unchanged, but the
     dropped rows are written.
     """
@@ -40,11 +43,11 @@ def filter_rows(
     rows = manifest.read(source, needs, ledger)
     total = total if total is not None else count_lines(source)
     results = ui.progress(run(rows, ledger), name, total)
-    write_rows(name, config, out, _collect(results) if buffer_pipe and _is_pipe(out) else results, ledger)
+    write_rows(name, config, out, _collect(results) if buffer_pipe and _is_pipe(out) else results, ledger, **facts)
     return ledger
 
 
-def write_rows(name: str, config: StageConfig, out: str, rows: Iterable[Row], ledger: Ledger) -> None:
+def write_rows(name: str, config: StageConfig, out: str, rows: Iterable[Row], ledger: Ledger, **facts: Any) -> None:
     """Write the rows of a stage, its dropped rows and its settings; refuse the result if too many are bad."""
     try:
         manifest.write(out, _refuse_at_end(name, config, rows, ledger))
@@ -58,7 +61,7 @@ def write_rows(name: str, config: StageConfig, out: str, rows: Iterable[Row], le
         if isinstance(rows, Generator):
             rows.close()
     report_drops(name, config, out, ledger)
-    save_config(config, out, kept=ledger.kept, dropped=ledger.dropped)
+    save_config(config, out, kept=ledger.kept, dropped=ledger.dropped, **facts)
 
 
 def report_drops(name: str, config: StageConfig, out: str, ledger: Ledger) -> None:

@@ -1,9 +1,13 @@
-"""Networks: one file per kind, found by its file name, the setting `model.kind`.
+"""Networks: one file per kind, found by its name. The setting `model.kind` is that name.
 
-A kind is a module with these names; everything else calls them through `nn/network.py`.
+A kind is a module with these names; everything else uses them through `nn/network.py` and `config/model.py`.
 
-    Config                          NetworkConfig with the settings of this kind; `kind` defaults to the file name
-    Model(config, symbols, bins)    Network for V = `symbols` outputs and F = `bins` features per frame
+    Config                          subclass of NetworkConfig: the settings, all with defaults; the default of `kind` is
+                                    the file name; the properties `stride` and `look_ahead`
+    Model(config, symbols, bins)    subclass of Network, with `forward` and `list_layers`; V = `symbols` outputs,
+                                    F = `bins` features per frame
+
+tests/house/plugins/models/dummy.py is a short example.
 """
 
 from ds2cli import plugins

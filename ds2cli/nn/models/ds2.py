@@ -11,7 +11,7 @@ from ds2cli.nn.rnn.cells import CELLS
 
 
 class DeepSpeech2(Network):
-    """The network from log power frames to logits of V symbols, blank at 0."""
+    """The network from frames of features to the logits of V symbols, blank at 0."""
 
     config: ModelConfig
 
@@ -49,7 +49,7 @@ class DeepSpeech2(Network):
     def forward(self, feats: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the logits of a padded batch.
 
-        feats: (N, T, bins) float32, log power; frames past a row's length are ignored.
+        feats: (N, T, F) float32, not normalized; frames past the length of an utterance are ignored.
         lengths: (N,) int64, longest first, preferably on the CPU.
         Returns logits (T', N, V) and their lengths (N,) on the CPU.
         """

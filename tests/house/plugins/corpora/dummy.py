@@ -1,6 +1,8 @@
 """Dummy: WAV files that all say the same.
 
 Source     SRC is a folder of WAV files.
+
+Example: ds2 prepare dummy wav/ data/dummy.jsonl --greeting "good morning"
 """
 
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from ds2cli.manifest import Row
 
 @dataclass(frozen=True, kw_only=True)
 class Options(PrepareConfig):
-    """Settings of the dummy."""
+    """Settings of the corpus; `greeting` is the option --greeting."""
 
     greeting: str = setting("hello", help="Text of every recording.")
 

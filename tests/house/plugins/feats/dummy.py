@@ -1,4 +1,7 @@
-"""Dummy: the log power of a few equal parts of each hop, with half a hop of silence around the recording."""
+"""Example of features in a plugin folder: the log power of a few equal parts of each hop. N samples, T frames, F bins.
+
+Half a hop of silence surrounds the recording.
+"""
 
 from __future__ import annotations
 
@@ -14,25 +17,28 @@ from ds2cli.errors import BadUtterance
 
 @dataclass(frozen=True, kw_only=True)
 class Config(FeatureConfig):
-    """Settings of the dummy."""
+    """Settings of the features; `--set parts=8` changes the one of this kind."""
 
     kind: str = setting("dummy", help="Kind of features.")
     parts: int = setting(4, help="Parts of each hop.", min=1, max=100)
 
 
 def num_bins(config):
+    """F."""
     return config.parts
 
 
 def num_frames(num_samples, config):
+    """T of a recording of N = `num_samples`."""
     return num_samples // config.hop_samples + 1 if num_samples else 0
 
 
 def compute(samples, config):
+    """The features (T, F) float32 of samples (N,)."""
     total = num_frames(len(samples), config)
     if not total:
         raise BadUtterance("too-short", "no samples")
-    mean_square(samples)  # raises for NaN
+    mean_square(samples)  # raises BadUtterance "not-a-number"
     size = total * config.hop_samples
     padded = np.zeros(size, np.float32)
     start = config.hop_samples // 2

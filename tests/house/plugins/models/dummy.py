@@ -1,4 +1,7 @@
-"""A dummy network: frames spliced to steps, one hidden layer. N utterances, T frames, F bins, T' steps, V symbols."""
+"""Example of a network in a plugin folder: consecutive frames are spliced to one step, then comes one hidden layer.
+
+N utterances, T frames, F bins, T' output steps, V symbols.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from ds2cli.nn.norm import SequenceNorm
 
 @dataclass(frozen=True, kw_only=True)
 class Config(NetworkConfig):
-    """Dummy: one hidden layer on spliced frames."""
+    """One hidden layer on spliced frames."""
 
     kind: str = setting("dummy", help="Kind of network.")
     splice: int = setting(2, help="Frames per output step.", min=1)
@@ -29,7 +32,7 @@ class Config(NetworkConfig):
 
     @property
     def look_ahead(self) -> int:
-        """The last of the spliced frames."""
+        """Future frames that a step depends on: from the first of its frames to the last."""
         return self.splice - 1
 
 
