@@ -8,10 +8,11 @@ Equal to `kaldi-native-fbank` within float32 rounding, on samples scaled to `lev
     dither 0, remove_dc_offset, window_type povey, round_to_power_of_two, snip_edges, use_power, use_log_fbank;
     no use_energy, no htk_mode
 
-Two things differ. The floor: ln(energy + `floor`), where Kaldi takes ln(max(energy, 1.2e-7)), a floor meant for 16-bit
-integer samples; on a scale of 1 it would hide quiet speech. And where filters are narrower than the spacing of the FFT
-frequencies, Kaldi rejects the number of filters; here the FFT is padded to the next power of two that gives each filter
-at least one frequency, so 161 filters work with windows of 20 ms.
+Three things differ. A window or hop that is no whole number of samples is rounded, where Kaldi truncates. The floor:
+ln(energy + `floor`), where Kaldi takes ln(max(energy, 1.2e-7)), a floor meant for 16-bit integer samples; on a scale of
+1 it would hide quiet speech. And where filters are narrower than the spacing of the FFT frequencies, Kaldi rejects the
+number of filters; here the FFT is padded to the next power of two that gives each filter at least one frequency, so 161
+filters work with windows of 20 ms.
 
 The level is normalized as in the spectrogram, since augmented recordings can have any level. `augment.speed` and
 `augment.warp` stretch the mel axis; `augment.speeds` and `ds2 featurize --speeds` resample the recording.
