@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ds2cli import ui
 from ds2cli.config.base import MADE_BY, build, read_toml
 from ds2cli.config.features import FeatureConfig
 from ds2cli.config.featurize import FeaturizeConfig
-from ds2cli.errors import DataError
+from ds2cli.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from ds2cli.recognizer.experiment import Experiment
 
 FEATURES = "features"
 """Table of `made_by` in which a command that selects or merges rows saves the settings of their features."""
@@ -38,10 +43,30 @@ def inherit_features(manifests: Iterable[str]) -> dict[str, Any]:
         if found is None:
             continue
         if settings is not None and found != settings:
-            names = [n for n in sorted({*found, *settings}) if found.get(n) != settings.get(n)]
-            raise DataError(f"{path}: its features have other settings than those of {first}: {', '.join(names)}")
+            names = _differences(found, settings)
+            raise DataError(f"{path}: its features have other settings than those of {first}: {names}")
         first, settings = first or path, found
     return {} if settings is None else {FEATURES: settings}
+
+
+def warn_of_other_features(manifest: str, experiment: Experiment) -> None:
+    """Warn if the features of a manifest have other settings than those that the network was trained on.
+
+    With the same number of bins nothing else shows it.
+    """
+    # without the plugin of the features, stored ones can be decoded, but not compared
+    with contextlib.suppress(UsageError):
+        found = _features_next_to(manifest)
+        if found is None:
+            return
+        trained = FeatureConfig.from_saved(experiment.trained.features, experiment.path).features()
+        if found != trained:
+            names = _differences(found, trained)
+            ui.warn(f"{manifest}: its features have other settings than the network was trained on: {names}")
+
+
+def _differences(first: dict[str, Any], second: dict[str, Any]) -> str:
+    return ", ".join(name for name in sorted({*first, *second}) if first.get(name) != second.get(name))
 
 
 def _features_next_to(manifest: str) -> dict[str, Any] | None:
