@@ -37,11 +37,17 @@ def inherit_features(manifests: Iterable[str]) -> dict[str, Any]:
 
     DataError if the manifests have features of different settings, which one network cannot use.
     """
-    first, settings = "", None
+    first: str = ""
+    settings: dict[str, Any] | None = None
     for path in manifests:
-        found = _features_next_to(path)
-        if found is None:
+        values = _read_settings(path)
+        if values is None:
             continue
+        try:
+            found = FeatureConfig.from_saved(values, path).features()
+        except UsageError:
+            # passed on as they are: selecting rows does not need the plugin of their features
+            found = values
         if settings is not None and found != settings:
             names = _differences(found, settings)
             raise DataError(f"{path}: its features have other settings than those of {first}: {names}")
@@ -70,6 +76,12 @@ def _differences(first: dict[str, Any], second: dict[str, Any]) -> str:
 
 
 def _features_next_to(manifest: str) -> dict[str, Any] | None:
+    values = _read_settings(manifest)
+    return None if values is None else FeatureConfig.from_saved(values, f"{manifest}.config.toml").features()
+
+
+def _read_settings(manifest: str) -> dict[str, Any] | None:
+    """The settings of features saved next to a manifest, unchecked; None if it has no features."""
     path = f"{manifest}.config.toml"
     if manifest == "-" or not Path(path).is_file():
         return None
@@ -77,7 +89,9 @@ def _features_next_to(manifest: str) -> dict[str, Any] | None:
     made_by = values.get(MADE_BY, {})
     inherited = made_by.get(FEATURES) if isinstance(made_by, dict) else None
     if isinstance(inherited, dict):
-        return FeatureConfig.from_saved(inherited, path).features()
-    # a manifest without features has none of these settings
-    has_features = any(f.name in values for f in fields(FeatureConfig))
-    return FeatureConfig.from_saved(values, path).features() if has_features else None
+        return inherited
+    names = {f.name for f in fields(FeatureConfig)}
+    if not names & values.keys():
+        return None
+    of_the_command = {MADE_BY, *(f.name for f in fields(FeaturizeConfig))} - names
+    return {name: value for name, value in values.items() if name not in of_the_command}
