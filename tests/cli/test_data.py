@@ -138,3 +138,12 @@ def test_rows_with_other_feature_settings_are_not_merged(ds2, jsonl, tmp_path):
     assert done.stderr == f"ds2: b.jsonl: its features have other settings than those of a.jsonl: {names}\n"
     assert not (tmp_path / "out.jsonl").exists()
     assert ds2("data", "combine", "a.jsonl", "c.jsonl", "out.jsonl", cwd=tmp_path).returncode == 0
+
+
+def test_selecting_rows_needs_no_plugin_of_their_features(ds2, jsonl, tmp_path):
+    jsonl(tmp_path / "a.jsonl", [{"id": "a"}])
+    (tmp_path / "a.jsonl.config.toml").write_text('kind = "other"\nparts = 5\nnj = 2\n')
+    for source, out in (("a.jsonl", "b.jsonl"), ("b.jsonl", "c.jsonl")):
+        assert ds2("data", "sort", source, out, cwd=tmp_path).returncode == 0
+        saved = tomllib.loads((tmp_path / f"{out}.config.toml").read_text())["made_by"]["features"]
+        assert saved == {"kind": "other", "parts": 5}
