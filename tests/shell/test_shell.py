@@ -65,6 +65,15 @@ def test_each_job_has_its_log(tmp_path):
         assert "status 0" in log.splitlines()[-1]
 
 
+def test_no_more_than_max_jobs_run_at_once(tmp_path):
+    # each job counts the jobs that have started and not ended
+    count = "touch on.JOB; sleep 0.3; set -- on.*; echo $#; rm on.JOB"
+    done = bash(ROOT / "utils" / "run.sh", "--max-jobs", "2", "JOB=1:4", "x.JOB.log", "sh", "-c", count, cwd=tmp_path)
+    assert done.returncode == 0
+    counts = [int((tmp_path / f"x.{job}.log").read_text().splitlines()[2]) for job in range(1, 5)]
+    assert max(counts) <= 2
+
+
 def test_failed_job_fails_the_run_and_shows_its_log(tmp_path):
     done = bash(ROOT / "utils" / "run.sh", "JOB=1:3", tmp_path / "x.JOB.log", "sh", "-c", "echo job JOB; [ JOB != 2 ]")
     assert done.returncode == 1
