@@ -92,3 +92,11 @@ def test_an_unreadable_file_is_dropped_and_the_others_are_transcribed(experiment
     rows, _, ledger, _ = transcribed(experiment, [str(tmp_path / "bad.wav"), recording("good.wav")])
     assert [row["audio_filepath"] for row in rows] == [str(tmp_path / "good.wav")]
     assert ledger.reasons == {"not-audio": 1}
+
+
+def test_the_file_of_dropped_recordings_is_written_even_if_there_are_none(ds2, experiment, recording, tmp_path):
+    (tmp_path / "dropped.jsonl").write_text("of an earlier run")
+    arguments = (experiment.path, recording("a.wav"), "--greedy", "--dropped", tmp_path / "dropped.jsonl")
+    done = ds2("transcribe", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "dropped.jsonl").read_text() == ""
