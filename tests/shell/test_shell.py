@@ -74,6 +74,13 @@ def test_no_more_than_max_jobs_run_at_once(tmp_path):
     assert max(counts) <= 2
 
 
+def test_logs_of_an_earlier_run_are_removed_before_the_first_job(tmp_path):
+    command = (ROOT / "utils" / "run.sh", "--max-jobs", "1", "JOB=1:2", "x.JOB.log", "sh", "-c", "ls x.*.log")
+    for _ in range(2):
+        assert bash(*command, cwd=tmp_path).returncode == 0
+        assert (tmp_path / "x.1.log").read_text().splitlines()[2:-1] == ["x.1.log"]
+
+
 def test_failed_job_fails_the_run_and_shows_its_log(tmp_path):
     done = bash(ROOT / "utils" / "run.sh", "JOB=1:3", tmp_path / "x.JOB.log", "sh", "-c", "echo job JOB; [ JOB != 2 ]")
     assert done.returncode == 1
