@@ -38,6 +38,7 @@ def script(tmp_path):
         ([], "2||false|"),
         (["--nj", "4", "a", "b"], "4||false|a b"),
         (["--nj=4", "--long-name", "x y", "--", "--nj"], "4|x y|false|--nj"),
+        (["--long-name=--mem=4G -p a=b"], "2|--mem=4G -p a=b|false|"),
         (["--flag", "a"], "2||true|a"),
         (["--flag", "true", "a"], "2||true|a"),
         (["--help"], "usage"),
