@@ -200,9 +200,10 @@ def test_the_error_names_a_cpu_library_given_as_cuda_and_vice_versa(uncached, mo
 
 
 @needs_library
-def test_another_abi_version_is_rejected(uncached, monkeypatch):
-    monkeypatch.setattr(native, "ABI_VERSION", 999)
-    with pytest.raises(native.NativeError, match="wrong ABI version: expected 999, found 5"):
+@pytest.mark.parametrize("expected", [4, 999])
+def test_an_older_or_newer_abi_version_is_rejected(uncached, monkeypatch, expected):
+    monkeypatch.setattr(native, "ABI_VERSION", expected)
+    with pytest.raises(native.NativeError, match=f"wrong ABI version: expected {expected}, found 5"):
         native.load_library()
 
 

@@ -31,3 +31,15 @@ def test_times_follow_from_those_of_the_batches(toy, monkeypatch, accumulate):
     assert found["seconds_a_step"] == pytest.approx(2.0 * accumulate, abs=0.01)
     assert found["minutes_a_pass"] == pytest.approx(2.0 * batches / 60, abs=0.01)
     assert found["minutes"] == pytest.approx(3 * 2.0 * batches / 60, abs=0.03)
+
+
+def test_the_disk_space_of_the_networks_that_are_kept(toy):
+    sizes = {}
+    for kept in (1, 2, 3):
+        config = build(TrainConfig, ("test", {**SMALL, "keep_best": kept}))
+        job = prepare_job(config, manifest.read(str(toy / "train.jsonl")), None, "", FEATURES, Ledger())
+        trainer = Trainer(job, plan.ProcessGroup())
+        sizes[kept] = plan._disk_bytes(trainer)
+    network = sizes[3] - sizes[2]
+    assert network == plan._bytes(trainer.model.state_dict()) > 0
+    assert sizes[2] - sizes[1] == 2 * network, "with 1, no epoch is kept for averaging"
