@@ -20,9 +20,14 @@ def mean_square(samples: NDArray[np.float32], dtype: DTypeLike = np.float64) -> 
     """
     # no BLAS: the result of its dot product depends on the number of threads, and features must not
     blocks = (samples[i : i + BLOCK] for i in range(0, len(samples), BLOCK))
-    total = sum(float(np.square(block, dtype=dtype).sum()) for block in blocks)
+    with np.errstate(over="ignore"):
+        total = sum(float(np.square(block, dtype=dtype).sum()) for block in blocks)
     if not np.isfinite(total):
-        raise BadUtterance("not-a-number", f"{int((~np.isfinite(samples)).sum())} samples are NaN or infinite")
+        count = int((~np.isfinite(samples)).sum())
+        detail = (
+            f"{count} samples are NaN or infinite" if count else "the samples are so large that their power is infinite"
+        )
+        raise BadUtterance("not-a-number", detail)
     return total / max(1, len(samples))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 
+from ds2cli.cli.lib.features import warn_of_other_features
 from ds2cli.cli.lib.filter import filter_rows
 from ds2cli.cli.lib.options import Exp, In, Out, with_config
 from ds2cli.config.align import AlignConfig
@@ -27,6 +28,7 @@ def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
     from ds2cli.stages import align as stage
 
     experiment = Experiment(exp)
+    warn_of_other_features(in_, experiment)
     with ExitStack() as files:
         ctm = files.enter_context(open_out(config.ctm)) if config.ctm is not None else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ds2cli import ui
+from ds2cli.cli.lib.features import warn_of_other_features
 from ds2cli.cli.lib.filter import filter_rows
 from ds2cli.cli.lib.options import Exp, In, Out, with_config
 from ds2cli.config.decode import DecodeConfig
@@ -46,6 +47,7 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
             raise UsageError(f"--{name.replace('_', '-')} only applies with --tune")
     resolved = resolve_settings(config, exp, ui.warn)
     experiment = Experiment(exp)
+    warn_of_other_features(in_, experiment)
     search = build_search(resolved, experiment, ui.warn)
     if resolved.lm is not None:
         ui.log(f"decode: {describe_search(resolved, exp)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from ds2cli.cli.lib.features import warn_of_other_features
 from ds2cli.cli.lib.filter import filter_rows
 from ds2cli.cli.lib.options import Exp, In, Out, with_config
 from ds2cli.config.emit import EmitConfig
@@ -25,6 +26,7 @@ def emit(config: EmitConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
     from ds2cli.stages import emit as stage
 
     experiment, ark = Experiment(exp), archive_path(config.dir, out)
+    warn_of_other_features(in_, experiment)
 
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
         return stage.run(rows, ledger, experiment, ark, config.max_bad)

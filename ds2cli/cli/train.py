@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ds2cli import __version__, manifest, native, ui
-from ds2cli.cli.lib.features import inherit_features, saved_features, warn_of_other_features
+from ds2cli.cli.lib.features import inherit_features, saved_features, warn_of_unknown_features
 from ds2cli.cli.lib.options import limit_setting, with_config
 from ds2cli.cli.lib.train_display import handling_signals, ignoring_signals, show
 from ds2cli.config.base import to_toml
@@ -90,7 +90,7 @@ def train(
             deque(stage.run(job, exp), 0)
         return
     _report_drops(config, ledger, exp)
-    warn_of_other_features(len(job.mean), job.features)
+    warn_of_unknown_features(len(job.mean), job.features)
     if config.ctc == "native" and not native.available():
         ui.warn(f"train: using torch's CTC loss, which is slower: {native.unavailable_reason()}")
     with handling_signals() as request:

@@ -2,8 +2,8 @@
 
 A kind is a module with these names. Only `kinds.py` calls them. N samples, T frames, F bins.
 
-    Config                                        FeatureConfig, or a subclass with further settings; the default of
-                                                  `kind` is the file name
+    Config                                        FeatureConfig, or a subclass with further settings, named unlike those
+                                                  of `ds2 featurize`; `kind` defaults to the file name
     num_bins(config) -> F
     num_frames(num_samples, config) -> T          must agree with `compute`; 0 if the recording is too short
     compute(samples, config) -> (T, F) float32    samples: (N,) float32 at config.sample_rate, one channel, any scale.

@@ -12,7 +12,9 @@ options (left) correspond to these settings:
     dither 0, remove_dc_offset, window_type povey, round_to_power_of_two, snip_edges, use_power, use_log_fbank;
     no use_energy, no htk_mode
 
-Two more things differ from Kaldi:
+Three more things differ from Kaldi:
+
+- A window or hop that is not a whole number of samples is rounded, where Kaldi truncates.
 
 - The floor: ln(energy + `floor`), where Kaldi takes ln(max(energy, 1.2e-7)). That floor is meant for 16-bit integer
   samples; with samples between -1 and 1 it would hide quiet speech.

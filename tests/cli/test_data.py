@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 import tomllib
@@ -15,6 +16,15 @@ def test_validate_accepts_or_names_the_line(ds2, jsonl, tmp_path):
     assert f"{tmp_path}/bad.jsonl:2: field 'text' must be a string, got 5" in done.stderr
     assert f"{tmp_path}/bad.jsonl:3: id 'a' appears twice" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_validate_prints_the_first_faulty_rows_wherever_they_are(ds2, tmp_path):
+    rows = [{"id": f"u{i}", "text": "x" if i < 5 else i} for i in range(8)]
+    (tmp_path / "late.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = ds2("data", "validate", "late.jsonl", "--needs", "id,text", "--most", 2, cwd=tmp_path)
+    lines = done.stderr.splitlines()
+    assert [line.partition(": ")[0] for line in lines[:-1]] == ["late.jsonl:6", "late.jsonl:7"]
+    assert "3 of 8 rows are faulty" in lines[-1]
 
 
 @pytest.mark.parametrize(
@@ -138,3 +148,12 @@ def test_rows_with_other_feature_settings_are_not_merged(ds2, jsonl, tmp_path):
     assert done.stderr == f"ds2: b.jsonl: its features have other settings than those of a.jsonl: {names}\n"
     assert not (tmp_path / "out.jsonl").exists()
     assert ds2("data", "combine", "a.jsonl", "c.jsonl", "out.jsonl", cwd=tmp_path).returncode == 0
+
+
+def test_selecting_rows_needs_no_plugin_of_their_features(ds2, jsonl, tmp_path):
+    jsonl(tmp_path / "a.jsonl", [{"id": "a"}])
+    (tmp_path / "a.jsonl.config.toml").write_text('kind = "other"\nparts = 5\nnj = 2\n')
+    for source, out in (("a.jsonl", "b.jsonl"), ("b.jsonl", "c.jsonl")):
+        assert ds2("data", "sort", source, out, cwd=tmp_path).returncode == 0
+        saved = tomllib.loads((tmp_path / f"{out}.config.toml").read_text())["made_by"]["features"]
+        assert saved == {"kind": "other", "parts": 5}

@@ -85,6 +85,20 @@ def test_decode_uses_the_weights_that_tune_stores(ds2, place):
     assert tomllib.loads((place / "exp" / "decode.toml").read_text()) == stored
 
 
+def test_tune_does_not_start_from_the_limits_of_an_earlier_tuning(ds2, place):
+    # the language model prefers the second most probable symbol of the last step
+    p = np.array([[0.03, 0.01, 0.9, 0.03, 0.03], [0.02, 0.01, 0.02, 0.45, 0.5]], np.float32)
+    with ArkWriter(place / "close.ark") as ark:
+        row = {"id": "u0", "text": "ab", "emission": ark.write("u0", np.log(p)), "step_s": 0.02}
+    manifest.write(str(place / "close.jsonl"), [row])
+    (place / "exp" / "decode.toml").write_text("prune_top = 1\n")
+    decoded = ds2("decode", "exp", "close.jsonl", "--lm", "lm.arpa", cwd=place)
+    assert json.loads(decoded.stdout)["pred_text"] != "ab"
+    done = ds2("decode", "--tune", "exp", "close.jsonl", "--lm", "lm.arpa", *GRID, cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-3].startswith("%WER 0.00 [ 0 / 1, ")
+
+
 def test_tune_plots_and_finds_a_faster_search(ds2, place):
     pytest.importorskip("matplotlib")
     options = ("--lm", "lm.arpa", "--closed", "--tune-speed", "--plot", "surface.png", *GRID)
@@ -232,6 +246,20 @@ def test_decode_stores_emissions_like_emit(ds2, place, jsonl, out):
     assert rerun.returncode == 0 and [r["pred_text"] for r in jsonl(place / "again.jsonl")] == [
         r["pred_text"] for r in decoded
     ]
+
+
+def test_a_pipe_gets_its_rows_after_the_archive_of_emissions_is_complete(place):
+    # several chunks, with rows that together exceed what is buffered before it reaches the pipe
+    rows = [{**row, "note": "x" * 5000} for row in network_with_features(place, 100, 40, 8)]
+    manifest.write(str(place / "f.jsonl"), rows)
+    command = [sys.executable, "-m", "ds2cli", "decode", "exp", "f.jsonl", "-", "--greedy", "--emissions", "archive"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=place, env=env, stdout=subprocess.PIPE, text=True) as running:
+        row = json.loads(running.stdout.readline())
+        log_probs = read_matrix(str(place / row["emission"]), row["id"])
+        others = running.stdout.read().splitlines()
+    assert running.returncode == 0
+    assert len(log_probs) == row["num_steps"] and len(others) == 99
 
 
 def test_a_refused_run_stores_no_emissions(ds2, place):

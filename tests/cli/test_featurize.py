@@ -188,6 +188,12 @@ def test_filter_banks_from_recordings_to_texts(ds2, jsonl, recordings, tmp_path)
     assert ds2("featurize", source, plain).returncode == 0
     done = ds2("emit", exp, plain, tmp_path / "emit.jsonl")
     assert done.returncode == 1 and "3 wrong-features" in done.stderr
+    same_size = tmp_path / "same.jsonl"
+    assert ds2("featurize", source, same_size, "--set", "window_ms=2.75").returncode == 0
+    for command in (["emit", exp, same_size, tmp_path / "emit.jsonl"], ["decode", "--greedy", exp, same_size]):
+        done = ds2(*command)
+        assert done.returncode == 0
+        assert "same.jsonl: its features have other settings than the network was trained on: kind, " in done.stderr
     done = ds2("train", mixed, tmp_path / "other", "--dev", plain, "--config", tmp_path / "small.toml")
     assert done.returncode == 3 and "plain.jsonl: its features have other settings than those of" in done.stderr
 

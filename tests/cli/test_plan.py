@@ -39,3 +39,11 @@ def test_the_estimate_as_text_with_a_time_limit(ds2, toy):
 def test_settings_that_a_training_refuses_are_refused(ds2, toy):
     done = ds2("plan", toy / "train.jsonl", "--early-stop", "2")
     assert done.returncode == 2 and "--dev DEV" in done.stderr
+
+
+def test_the_settings_of_the_features_are_read_from_another_file(ds2, toy, tmp_path, jsonl):
+    (tmp_path / "features.toml").write_text("hop_ms = 100.0\n")
+    done = ds2("plan", toy / "train.jsonl", *SMALL, "--features", tmp_path / "features.toml", "--json")
+    assert done.returncode == 0, done.stderr
+    frames = sum(row["num_frames"] for row in jsonl(toy / "train.jsonl"))
+    assert json.loads(done.stdout)["hours"] == round(frames / 10 / 3600, 2)

@@ -49,6 +49,12 @@ def test_thresholds_set_the_exit_status(ds2, jsonl, tmp_path, options, code, mes
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(("limit", "code"), [(50, 0), (49.9, 1)])
+def test_an_error_rate_at_the_limit_is_accepted(ds2, jsonl, tmp_path, limit, code):
+    rows = jsonl(tmp_path / "in.jsonl", [{"id": "a", "text": "one two", "pred_text": "one too"}])
+    assert ds2("score", rows, "--max-wer", limit).returncode == code
+
+
 def test_an_empty_manifest_and_rows_without_a_text(ds2, jsonl, tmp_path):
     done = ds2("score", jsonl(tmp_path / "none.jsonl", []))
     assert (done.returncode, done.stdout) == (3, "")

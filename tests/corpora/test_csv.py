@@ -126,3 +126,11 @@ def test_the_last_column_of_an_ljspeech_table_is_the_text(tmp_path):
         (tmp_path / "metadata.csv").write_text(f"{line}\n")
         (row,) = prepare(str(tmp_path / "metadata.csv"), Options(), Ledger())
         assert (row["id"], row["text"]) == ("LJ1", text)
+
+
+@pytest.mark.parametrize("separator", ["|", "\t"])
+def test_quotation_marks_belong_to_the_text_of_a_table_with_bars_or_tabs(tmp_path, separator):
+    lines = [["path", "sentence"], ["a.wav", '"Go," he said'], ["b.wav", '"and stayed'], ["c.wav", "the end"]]
+    (tmp_path / "t.csv").write_text("".join(separator.join(line) + "\n" for line in lines))
+    rows, _ = rows_of(tmp_path / "t.csv")
+    assert [(row["id"], row["text"]) for row in rows] == [("a", lines[1][1]), ("b", lines[2][1]), ("c", lines[3][1])]

@@ -44,6 +44,13 @@ def test_empty_and_missing_folders(tmp_path):
         list(prepare(str(tmp_path / "x"), Options(), Ledger()))
 
 
+def test_a_folder_whose_recordings_all_lack_texts_is_not_empty(tmp_path):
+    (tmp_path / "a.wav").touch()
+    ledger = Ledger()
+    assert list(prepare(str(tmp_path), Options(), ledger)) == []
+    assert [(r["id"], r["reason"]) for r in ledger.rows] == [("a", "no-text")]
+
+
 def test_id_from_path():
     assert id_from_path(Path("a b/c.d.wav")) == "a_b-c.d"
     assert id_from_path(Path("/x/../y.wav")) == "x-y"

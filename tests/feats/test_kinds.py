@@ -34,6 +34,13 @@ def test_the_default_is_the_spectrogram():
     assert type(build(FeaturizeConfig)) is FeaturizeConfig
 
 
+@pytest.mark.parametrize(("rate", "ms", "samples"), [(11025, 25.0, 276), (22050, 12.5, 276), (11025, 10.0, 110)])
+def test_windows_and_hops_are_rounded_to_the_nearest_sample(rate, ms, samples):
+    # 275.6, 275.6 and 110.25 samples
+    config = FeatureConfig(sample_rate=rate, window_ms=ms, hop_ms=ms)
+    assert (config.window_samples, config.hop_samples) == (samples, samples)
+
+
 def test_a_kind_adds_its_settings_to_those_of_a_command():
     options = {"kind": "fbank", "low_hz": 100.0}
     sources = ("c.toml", {"num_mels": 40, "nj": 2}), ("--set …", parse_set("low_hz=50")), ("options", options)

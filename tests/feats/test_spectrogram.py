@@ -72,6 +72,8 @@ def test_too_short_and_not_a_number():
         x[77] = bad
         with pytest.raises(BadUtterance, match="not-a-number: 1 samples"):
             log_power(x)
+    with pytest.raises(BadUtterance, match="not-a-number: the samples are so large that their power is infinite"):
+        log_power(np.full(1000, 1e20, np.float32))
 
 
 def test_gain_of_an_hour_is_exact():

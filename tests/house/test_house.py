@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,14 @@ def sources():
         path = ROOT / name
         if (path.suffix in SUFFIXES or path.name == "Makefile") and path != Path(__file__) and path.exists():
             yield name, path.read_text("utf-8")
+
+
+def test_make_setup_installs_fixed_versions_of_all_dependencies():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = sum(project["optional-dependencies"].values(), project["dependencies"])
+    names = {re.match(r"[\w-]+", requirement)[0] for requirement in wanted} - {project["name"]}
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    assert names - {line.partition("==")[0] for line in lines} == set()
 
 
 def test_no_file_contains_a_path_of_a_machine():

@@ -125,6 +125,7 @@ SETTINGS = [
     {"beam": 8, "beam_gap": 5.0, "unknown_letter": -0.8},
     {"beam": 8, "beam_gap": 5.0, "unknown_letter": 0.8},
     {"beam": 8, "beam_gap": 5.0, "unknown": 2.0},
+    {"beam": 4, "beam_gap": 5.0, "unknown": 4.0, "alpha": 0.1},
     {"beam": 8, "beam_gap": 5.0, "alpha": -0.3},
     {"beam": 8, "beam_gap": 5.0, "beta": -1.5},
     {"beam": 12, "beam_gap": 6.0, "unknown": -math.inf},

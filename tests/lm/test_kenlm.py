@@ -134,6 +134,16 @@ def test_an_invalid_vocabulary_is_refused(binary):
         NgramLm.load(str(binary))
 
 
+def test_a_word_with_an_id_behind_the_last_one_is_refused(binary):
+    model = NgramLm.load(str(binary)).model
+    start, end = (4 * start for start in model.layout.starts[:2])
+    ids = np.frombuffer(binary.read_bytes()[start:end], np.uint32)[2::3]
+    assert ids.max() == model.size - 1
+    patch(binary, start + 12 * int(ids.argmax()) + 8, struct.pack("<I", model.size))
+    with pytest.raises(DataError, match=rf"x\.bin: invalid vocabulary: {model.size} words"):
+        NgramLm.load(str(binary))
+
+
 @pytest.mark.parametrize(("table", "size"), [(0, 12), (2, 16), (-1, 12)])
 def test_a_table_without_an_empty_bucket_is_refused(binary, table, size):
     """Looking up a missing key would never end."""

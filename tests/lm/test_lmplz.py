@@ -4,6 +4,7 @@ import pytest
 
 from ds2cli.errors import Ds2Error, UsageError
 from ds2cli.lm import lmplz
+from ds2cli.lm.kneser_ney import FALLBACK_DISCOUNTS, Discounts
 
 
 def program(folder, name, script):
@@ -36,3 +37,20 @@ def test_a_failure_is_reported_with_lmplz_own_message(tmp_path, monkeypatch):
     (tmp_path / "text").write_text("a\n")
     with pytest.raises(Ds2Error, match="lmplz failed with status 9: disk full"):
         lmplz.estimate(tmp_path / "text", tmp_path / "x.arpa", 2, [0, 0])
+
+
+def test_the_fallback_is_reported_for_the_order_that_needed_it(tmp_path, monkeypatch):
+    """What lmplz prints; it numbers orders from 0 in this message and from 1 in its table."""
+    log = ["Statistics:", "1 7 D1=0.5 D2=1 D3+=1.25", "2 9/12 D1=0.5 D2=1 D3+=1.5"]
+    refusal = "what(): BadDiscountException Could not calculate Kneser-Ney discounts for 2-grams with adjusted count 4"
+    refusal += " because we didn't observe any 2-grams with adjusted count 3; Is this small or artificial data?"
+    script = ['case "$*" in *--discount_fallback*) ;; *)', f'echo "{refusal}" >&2; exit 134;; esac']
+    script += ["echo 'Substituting fallback discounts for order 1: D1=0.5 D2=1 D3+=1.5' >&2"]
+    script += [f"echo '{line}' >&2" for line in log]
+    program(tmp_path, "lmplz", "\n".join(script))
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    (tmp_path / "text").write_text("a\n")
+    discounts = lmplz.estimate(tmp_path / "text", tmp_path / "x.arpa", 2, [0, 0])
+    assert discounts == [
+        Discounts((0.5, 1.0, 1.25)), Discounts(FALLBACK_DISCOUNTS, "no 2-gram has adjusted count 3"),
+    ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,17 @@ def test_the_png_is_complete_and_reproducible(tmp_path):
     heatmap.draw(str(tmp_path / "b.png"), "%WER", [PANEL, PANEL])
     assert (tmp_path / "b.png").read_bytes() == data
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["b.png"]
+
+
+def test_the_chosen_point_is_marked(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    heatmap.draw(str(tmp_path / "a.png"), "%WER", [replace(PANEL, best=(1, 0))])
+    texts = {text.get_position(): text.get_text() for text in drawn[0].axes[0].texts}
+    # positions are (column, row)
+    assert texts == {(0, 0): "0.0", (1, 0): "1.0", (2, 0): "2.0", (0, 1): "[3.0]", (1, 1): "4.0", (2, 1): "5.0"}
 
 
 def test_a_single_point_and_infinite_rates(tmp_path):

@@ -33,6 +33,17 @@ def test_the_summary():
     ]
 
 
+def test_an_empty_hypothesis_is_not_missing():
+    report = Report(units=("word",))
+    report.add("a", "hello", "")
+    report.add("b", "hello", None)
+    assert list(report.summary()) == [
+        "%WER 100.00 [ 2 / 2, 0 ins, 2 del, 0 sub ]",
+        "%SER 100.00 [ 2 / 2 ]",
+        "Scored 2 sentences, 1 not present in hyp.",
+    ]
+
+
 def test_the_worst_utterance_and_the_most_frequent_errors():
     lines = list(scored(units=("word",), worst=1, confusions=2).lines())
     assert lines[-8:] == [

@@ -238,10 +238,11 @@ def test_the_error_names_a_cpu_library_given_as_cuda_and_vice_versa(uncached, mo
 
 
 @needs_library
-def test_another_abi_version_is_rejected(uncached, monkeypatch):
+@pytest.mark.parametrize("expected", [4, 999])
+def test_an_older_or_newer_abi_version_is_rejected(uncached, monkeypatch, expected):
     built = native.ABI_VERSION
-    monkeypatch.setattr(native, "ABI_VERSION", 999)
-    with pytest.raises(native.NativeError, match=f"wrong ABI version: expected 999, found {built}"):
+    monkeypatch.setattr(native, "ABI_VERSION", expected)
+    with pytest.raises(native.NativeError, match=f"wrong ABI version: expected {expected}, found {built}"):
         native.load_library()
 
 

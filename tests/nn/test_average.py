@@ -14,10 +14,10 @@ CONFIG = ModelConfig(channels=(4,), kernels=(3,), strides=(1,), rnn_layers=1, rn
 VOCAB = Vocab((BLANK, "a"))
 
 
-def write_network(path, value, config=CONFIG, vocab=VOCAB):
+def write_network(path, value, config=CONFIG, vocab=VOCAB, hop_ms=10.0):
     """Write a network with every weight and statistic equal to `value`."""
     state = {name: torch.full_like(t, value) for name, t in DeepSpeech2(config, len(vocab), 5).state_dict().items()}
-    path.write_bytes(dump_model(state, config, vocab, {"hop_ms": 10.0}, {}))
+    path.write_bytes(dump_model(state, config, vocab, {"hop_ms": hop_ms}, {}))
     return str(path)
 
 
@@ -39,6 +39,9 @@ def test_networks_that_differ_are_refused(tmp_path):
     different_vocab = write_network(tmp_path / "3.safetensors", 1.0, vocab=Vocab((BLANK, "b")))
     with pytest.raises(DataError, match="its symbols"):
         average_models([first, different_vocab])
+    finer = write_network(tmp_path / "4.safetensors", 1.0, hop_ms=5.0)
+    with pytest.raises(DataError, match="its features differ"):
+        average_models([first, finer])
 
 
 def test_kept_epochs_are_averaged_and_decode(ds2, toy, tmp_path):

@@ -74,6 +74,22 @@ def test_a_forward_only_network_sees_no_further_than_its_filters(cell, ahead):
     assert torch.equal(before[:last], after[:last]) and not torch.equal(before[last], after[last])
 
 
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_dropout_follows_every_layer_with_a_nonlinearity(config):
+    """With a share of 0.9 the next layer sees zeros in nine of ten places."""
+    torch.manual_seed(0)
+    model = DeepSpeech2(replace(config, dropout=0.9), 6, 20)
+    layers = [*model.convs, *model.rnns, *model.dense, model.norm]
+    shares = {}
+    for i, layer in enumerate(layers):
+        layer.register_forward_pre_hook(lambda _, x, i=i: shares.update({i: float((x[0] == 0).float().mean())}))
+    model(torch.randn(4, 90, 20), torch.tensor([90, 80, 70, 60]))
+    # the row convolution has neither a nonlinearity nor dropout
+    after_row_conv = {len(model.convs) + len(model.rnns)} if model.row_conv is not None else set()
+    assert shares.keys() == set(range(len(layers))) and shares[0] == 0
+    assert all(share > 0.8 for i, share in shares.items() if i and i not in after_row_conv), shares
+
+
 def test_padding_does_not_affect_the_statistics():
     torch.manual_seed(0)
     model = DeepSpeech2(replace(RELU, norm="batch", dropout=0.0), 6, 20)

@@ -116,6 +116,9 @@ def test_the_settings_reach_the_search(exp, lm):
     options = build_search(config, Experiment(exp)).options
     assert (options.alpha, options.beta, options.unknown, options.unknown_letter) == (0.8, 1.0, -4.0, -0.5)
     assert (options.beam, options.beam_gap, options.prune_top, options.prune_mass) == (7, 3.0, 2, 0.5)
+    assert options.sentence_end
+    unended = build_search(resolve_settings(DecodeConfig(lm=lm, sentence_end=False), exp), Experiment(exp)).options
+    assert not unended.sentence_end
     closed = build_search(resolve_settings(DecodeConfig(lm=lm, closed=True), exp), Experiment(exp)).options
     assert closed.unknown == -math.inf
 

@@ -189,3 +189,15 @@ def test_the_step_of_a_row_comes_before_that_of_the_network(exp):
 def test_rows_with_emissions_fill_a_chunk_by_their_steps():
     rows = [{"id": str(i), "num_steps": 15000} for i in range(5)]
     assert [len(c) for c in _split_chunks(rows)] == [2, 2, 1]
+
+
+def test_an_emission_of_another_utterance_is_not_used(exp):
+    log_probs = np.log(np.full((3, 4), 0.25, np.float32))
+    with ArkWriter(exp / "e.ark") as ark:
+        rows = [{"id": name, "emission": ark.write(name, log_probs), "step_s": 0.02} for name in ("a", "b")]
+    # the archive was written again since this row: another utterance is now at its byte
+    rows[1]["emission"] = rows[0]["emission"]
+    ledger = Ledger()
+    (items,) = load_emissions(rows, ledger, Experiment(str(exp)))
+    assert [item.row["id"] for item in items] == ["a"]
+    assert [(row["id"], row["reason"]) for row in ledger.rows] == [("b", "stale-archive")]

@@ -43,6 +43,12 @@ def test_grid_comes_first_then_the_local_search_finds_the_minimum():
     assert len(evaluated) == len(set(evaluated)) == len(history) < 60
 
 
+def test_the_order_of_an_axis_and_repeated_values_do_not_change_its_step():
+    for values in ((0.0, 0.5, 2.0), (2.0, 0.5, 0.0), (0.5, 2.0, 0.0, 0.5)):
+        assert Axis("alpha", values).step == 0.25
+    assert Axis("alpha", (1.0, 1.0)).step == 0
+
+
 def test_tuning_is_deterministic():
     first, second = make_history(quadratic_errors)[0], make_history(quadratic_errors)[0]
     assert [t.weights for t in tune_weights([ALPHA, BETA], START, first)] == [

@@ -39,6 +39,7 @@ def script(tmp_path):
         ([], "2||false|"),
         (["--nj", "4", "a", "b"], "4||false|a b"),
         (["--nj=4", "--long-name", "x y", "--", "--nj"], "4|x y|false|--nj"),
+        (["--long-name=--mem=4G -p a=b"], "2|--mem=4G -p a=b|false|"),
         (["--flag", "a"], "2||true|a"),
         (["--flag", "true", "a"], "2||true|a"),
         (["--help"], "usage"),
@@ -64,6 +65,22 @@ def test_each_job_has_its_log(tmp_path):
         log = (tmp_path / "log" / f"x.{job}.log").read_text()
         assert f"\nhello {job}\n" in log
         assert "status 0" in log.splitlines()[-1]
+
+
+def test_no_more_than_max_jobs_run_at_once(tmp_path):
+    # each job counts the jobs that have started and not ended
+    count = "touch on.JOB; sleep 0.3; set -- on.*; echo $#; rm on.JOB"
+    done = bash(ROOT / "utils" / "run.sh", "--max-jobs", "2", "JOB=1:4", "x.JOB.log", "sh", "-c", count, cwd=tmp_path)
+    assert done.returncode == 0
+    counts = [int((tmp_path / f"x.{job}.log").read_text().splitlines()[2]) for job in range(1, 5)]
+    assert max(counts) <= 2
+
+
+def test_logs_of_an_earlier_run_are_removed_before_the_first_job(tmp_path):
+    command = (ROOT / "utils" / "run.sh", "--max-jobs", "1", "JOB=1:2", "x.JOB.log", "sh", "-c", "ls x.*.log")
+    for _ in range(2):
+        assert bash(*command, cwd=tmp_path).returncode == 0
+        assert (tmp_path / "x.1.log").read_text().splitlines()[2:-1] == ["x.1.log"]
 
 
 def test_failed_job_fails_the_run_and_shows_its_log(tmp_path):

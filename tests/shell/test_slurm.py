@@ -105,7 +105,8 @@ def test_impossible_requests_are_reported(slurm, cluster):
 @pytest.mark.parametrize("delay", [0.05, 0.1, 3.0])
 @pytest.mark.parametrize("interruption", ["ctrl-c", "kill"])
 def test_interrupted_array_is_cancelled(cluster, tmp_path, interruption, delay):
-    command = ["bash", str(SLURM), "JOB=1:3", "x.JOB.log", "bash", "-c", "sleep 300; touch late"]
+    # Slurm signals the processes of a task one by one: the shell may go on for a moment after its sleep has ended
+    command = ["bash", str(SLURM), "JOB=1:3", "x.JOB.log", "bash", "-c", "sleep 300; sleep 2; touch late"]
     process = subprocess.Popen(command, cwd=tmp_path, env=cluster, stderr=subprocess.DEVNULL, start_new_session=True)
     time.sleep(delay)
     if interruption == "ctrl-c":

@@ -85,6 +85,15 @@ def test_n_best_list_and_timestamps(rows, exp):
     assert [(w["word"], w["start"], w["end"]) for w in row["pred_words"]] == [("ab", 0.0, 0.1), ("a", 0.18, 0.22)]
 
 
+def test_a_text_found_by_way_of_extra_spaces_gets_timestamps(rows, exp):
+    """The only path ends with a space that the text does not have: its alignment needs a step of probability 0."""
+    certain = np.full((2, len(VOCAB)), -np.inf, np.float32)
+    certain[[0, 1], [VOCAB.symbols.index("a"), VOCAB.symbols.index(" ")]] = 0
+    (row,), ledger = run(DecodeConfig(timestamps=True), rows(["a"], [certain]), exp)
+    assert row["pred_text"] == "a" and not ledger.rows
+    assert [(w["word"], w["start"]) for w in row["pred_words"]] == [("a", 0.0)]
+
+
 def test_unusable_rows_are_dropped_with_their_reasons(rows, exp, tmp_path):
     bad = emission("ab")
     bad[1, 1] = np.nan

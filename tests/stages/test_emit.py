@@ -41,6 +41,16 @@ def test_rows_gain_emissions(toy, tmp_path, experiment):
         np.testing.assert_allclose(np.exp(scores).sum(1), 1, rtol=1e-5)
 
 
+def test_an_emission_that_a_row_already_has_is_computed_again(toy, tmp_path, experiment):
+    rows = list(manifest.read(str(toy / "dev.jsonl")))[:3]
+    with ArkWriter(tmp_path / "old.ark") as ark:
+        uniform = np.full((1, 5), np.log(0.2), np.float32)
+        old = [{**row, "emission": ark.write(row["id"], uniform), "num_steps": 1, "step_s": 9.0} for row in rows]
+    computed = list(emit.run(old, Ledger(), experiment, str(tmp_path / "e.ark")))
+    assert computed == list(emit.run(rows, Ledger(), experiment, str(tmp_path / "e.ark")))
+    assert all(row["emission"].startswith(f"{tmp_path}/e.ark:") and row["num_steps"] > 1 for row in computed)
+
+
 def test_a_missing_network_is_reported_before_any_row_is_read(tmp_path):
     def rows():
         pytest.fail("a row was read")

@@ -1,3 +1,6 @@
+import gzip
+from types import SimpleNamespace
+
 import pytest
 
 from ds2cli.config.lm import LmConfig
@@ -82,6 +85,16 @@ def test_own_and_lmplz_give_the_same_model(tmp_path):
 def test_no_text_is_an_error(tmp_path, estimator):
     with pytest.raises(DataError, match="no words"):
         lm.estimate(LmConfig(), estimator, [0, 0, 0], iter([]), tmp_path / "x.arpa")
+
+
+def test_a_compressed_model_is_the_same_at_any_time_and_under_any_name(tmp_path, monkeypatch):
+    model = tmp_path / "x.arpa"
+    model.write_text("a model")
+    for name, now in (("a.arpa.gz", 1e9), ("b.arpa.gz", 2e9)):
+        monkeypatch.setattr(gzip, "time", SimpleNamespace(time=lambda now=now: now))
+        lm.write_model(model, str(tmp_path / name))
+    packed = (tmp_path / "a.arpa.gz").read_bytes()
+    assert packed == (tmp_path / "b.arpa.gz").read_bytes() and gzip.decompress(packed) == b"a model"
 
 
 def test_a_dev_text_without_words_is_an_error(tmp_path):

@@ -61,6 +61,7 @@ def test_invalid_weights(weights):
 
 def test_valid_weights():
     assert lm_mix.parse_weights(MixConfig(weights="0.333, 0.667"), ["a", "b"]) == pytest.approx([0.333, 0.667])
+    assert lm_mix.parse_weights(MixConfig(weights="0.4975 0.4975"), ["a", "b"]) == [0.5, 0.5]
     assert lm_mix.parse_weights(MixConfig(dev="dev"), ["a", "b"]) == []
     with pytest.raises(UsageError, match="--dev or --weights"):
         lm_mix.parse_weights(MixConfig(), ["a", "b"])

@@ -49,3 +49,15 @@ def test_a_time_limit_leaves_time_for_some_of_the_epochs(toy, monkeypatch, epoch
     later = (whole["steps"] - whole["steps_a_pass"]) / 2
     expected = whole["steps_a_pass"] * min(epochs, 1) + later * max(epochs - 1, 0)
     assert expected - 0.2 <= limited["steps"] <= expected + 1.2
+
+
+def test_the_disk_space_of_the_networks_that_are_kept(toy):
+    sizes = {}
+    for kept in (1, 2, 3):
+        config = build(TrainConfig, ("test", {**SMALL, "keep_best": kept}))
+        job = prepare_job(config, manifest.read(str(toy / "train.jsonl")), None, "", FEATURES, Ledger())
+        trainer = Trainer(job, plan.ProcessGroup())
+        sizes[kept] = plan._disk_bytes(trainer)
+    network = sizes[3] - sizes[2]
+    assert network == plan._bytes(trainer.model.state_dict()) > 0
+    assert sizes[2] - sizes[1] == 2 * network, "with 1, no epoch is kept for averaging"

@@ -50,6 +50,13 @@ def test_rows_are_sorted_with_durations_and_normalized_texts(folder, nj, check):
     assert (rows[1]["text"], rows[1]["duration"], rows[1]["sample_rate"]) == ("hello world", 1.0, 16000)
 
 
+@pytest.mark.parametrize("check", ["decode", "header"])
+def test_the_number_of_samples_follows_from_the_duration(folder, check):
+    folder[1]("odd", "x", seconds=12345 / 16000)
+    rows, _ = prepared(folder, check=check)
+    assert [round(row["duration"] * row["sample_rate"]) for row in rows] == [16000, 16000, 12345]
+
+
 def test_bad_texts_are_dropped_by_reason(folder):
     folder[1]("digits", "call 911", seconds=3)
     folder[1]("none", None)

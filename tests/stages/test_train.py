@@ -14,10 +14,11 @@ from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.nn.checkpoint import load_model
+from ds2cli.nn.distributed.process_group import PeerLostError
 from ds2cli.stages import train
 from ds2cli.train import data as train_data
 from ds2cli.train.evaluate import count_greedy_errors
-from ds2cli.train.events import Epoch
+from ds2cli.train.events import Epoch, Restart, Saved
 from ds2cli.train.resume import LAST, dump_checkpoint, load_checkpoint
 
 FEATURES = FeatureConfig().features()
@@ -217,3 +218,25 @@ def test_a_row_of_an_epoch_that_the_checkpoint_does_not_contain_is_written_again
     rows = rows_of(prepared(toy, tmp_path, epochs=3), tmp_path)
     assert [row["epoch"] for row in rows] == [2, 3]
     assert jsonl(tmp_path / "train.jsonl") == [first, *rows]
+
+
+def test_each_checkpoint_that_was_written_allows_all_restarts_again(toy, tmp_path, monkeypatch):
+    checkpoints = iter([Saved(), Saved(), Saved("the disk is full")])
+
+    class CrashingTrainer:
+        """Writes a checkpoint or fails to, then loses a process."""
+
+        def __init__(self, *_):
+            pass
+
+        def run(self, store, request):
+            yield next(checkpoints)
+            raise PeerLostError("a process exited")
+
+    monkeypatch.setattr(train, "Trainer", CrashingTrainer)
+    seen = []
+    events = train.run(prepared(toy, tmp_path, restarts=1), str(tmp_path))
+    with pytest.raises(PeerLostError):
+        for event in events:
+            seen.append(type(event))
+    assert seen == [Saved, Restart, Saved, Restart, Saved]

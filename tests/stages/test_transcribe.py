@@ -100,3 +100,11 @@ def test_a_network_that_states_other_features_is_one_error(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(network)
     with pytest.raises(DataError, match="trained on features of 40 bins, but with settings that give 161: they cannot"):
         transcribed(Experiment(str(tmp_path / "x.safetensors")), ["x.wav"])
+
+
+def test_the_file_of_dropped_recordings_is_written_even_if_there_are_none(ds2, experiment, recording, tmp_path):
+    (tmp_path / "dropped.jsonl").write_text("of an earlier run")
+    arguments = (experiment.path, recording("a.wav"), "--greedy", "--dropped", tmp_path / "dropped.jsonl")
+    done = ds2("transcribe", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "dropped.jsonl").read_text() == ""

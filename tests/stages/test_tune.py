@@ -140,6 +140,22 @@ def test_a_closed_search_stays_closed(rows, exp, tmp_path):
     assert history.best()[0].counts.errors >= unknown > 0
 
 
+def test_a_closed_search_writes_no_unknown_word_at_any_point(exp, tmp_path):
+    """An open search without a penalty writes the unknown word, which the emission is sure of."""
+    path = [VOCAB.symbols.index(c) for c in "aé"]
+    certain = np.full((2, len(VOCAB)), np.log(1e-4), np.float32)
+    certain[[0, 1], path] = np.log(0.9996)
+    with ArkWriter(tmp_path / "certain.ark") as ark:
+        given = [{"id": "u", "text": "aé", "emission": ark.write("u", certain), "step_s": 0.02}]
+    point = Weights(0.0, 0.0, 0.0, 0.0)
+    for closed, errors in ((False, 0), (True, 1)):
+        config = resolve_settings(DecodeConfig(lm=str(tmp_path / "lm.arpa"), closed=closed), exp)
+        search = build_beam_search(config, Experiment(exp))
+        with tune.open_trial_runner(given, Ledger(), Experiment(exp), search, "word", 1) as runner:
+            (trial,) = runner.try_weights([point])
+        assert trial.counts.errors == errors
+
+
 def test_tuning_starts_from_the_default_weights(exp, tmp_path):
     axes = [Axis("alpha", (0.1, 0.2)), Axis("beta", (3.0,)), Axis("unknown", (-9.0, -8.0))]
     assert tune.start_weights(axes) == Weights(0.8, 3.0, -4.0, 0.0)

@@ -190,6 +190,10 @@ def test_a_speed_that_leaves_too_few_frames_is_not_applied(rows):
     assert len(augment(utt, 0)) == pytest.approx(utt.num_frames / 1.5, abs=2)
     tight = replace(utt, min_frames=utt.num_frames)
     assert len(augment(tight, 0)) == augment.frames(tight, 0) == utt.num_frames
+    fast = len(augment(utt, 0))
+    for needed, frames in ((fast, fast), (fast + 1, utt.num_frames)):
+        case = replace(utt, min_frames=needed)
+        assert len(augment(case, 0)) == augment.frames(case, 0) == frames
 
 
 def test_stored_spectrograms_are_augmented_with_spec_augment(tmp_path, rows):

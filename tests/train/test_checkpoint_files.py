@@ -36,6 +36,23 @@ def test_files_that_cannot_be_written_are_written_later_in_order():
     assert "best" not in disk
 
 
+def test_a_file_that_still_waits_goes_behind_the_files_written_since():
+    disk, order = Disk(), []
+    disk.capacity = 0
+
+    def store(name, data):
+        disk(name, data)
+        order.append((name, data))
+
+    files = CheckpointFiles(store)
+    files("last.pt", b"1")
+    files("best", b"2")
+    files("last.pt", b"3")
+    disk.capacity = 100
+    files("log", b"4")
+    assert order == [("best", b"2"), ("last.pt", b"3"), ("log", b"4")]
+
+
 def test_removing_files_frees_space_on_a_full_disk():
     disk = Disk(old=b"x" * 60)
     files = CheckpointFiles(disk)

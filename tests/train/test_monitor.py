@@ -80,3 +80,15 @@ def test_curves_of_one_epoch_without_a_dev_set_and_of_a_loss_of_zero(tmp_path):
         str(tmp_path / "zero.png"), "zero", [epoch(1, 10, loss=0.0).to_row(), {**epoch(2, 20).to_row(), "dev_wer": 1.0}]
     )
     assert all((tmp_path / name).stat().st_size > 1000 for name in ("one.png", "zero.png"))
+
+
+def test_each_curve_of_the_dev_set_is_named(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    rows = [epoch(n, n, dev_wer=50.0 + n, dev_cer=10.0 + n).to_row() for n in (1, 2)]
+    curves.draw(str(tmp_path / "a.png"), "a", rows)
+    axes = next(axes for axes in drawn[0].axes if axes.get_ylabel().startswith("dev"))
+    shown = {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
+    assert shown == {"WER": [51.0, 52.0], "CER": [11.0, 12.0]}

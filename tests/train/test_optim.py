@@ -52,6 +52,20 @@ def test_nesterov_momentum_follows_its_formula():
         assert float(weight.weight.detach()) == pytest.approx(w, rel=1e-5)
 
 
+def test_adamw_follows_its_formula():
+    """m <- 0.9 m + 0.1 g; v <- beta2 v + (1 - beta2) g^2; w <- w - rate (decay w + m' / sqrt(v')), m', v' unbiased."""
+    weight = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(weight.weight, 1.0)
+    optimizer = build_optimizer(weight, OptimConfig(method="adamw", beta2=0.5, weight_decay=0.1))
+    w, m, v = 1.0, 0.0, 0.0
+    for t, (gradient, lr) in enumerate([(1.0, 0.1), (-2.0, 0.1), (0.5, 0.05)], start=1):
+        weight.weight.grad = torch.full((1, 1), gradient)
+        take_optimizer_step(optimizer, lr)
+        m, v = 0.9 * m + 0.1 * gradient, 0.5 * v + 0.5 * gradient**2
+        w = w * (1 - lr * 0.1) - lr * (m / (1 - 0.9**t)) / (v / (1 - 0.5**t)) ** 0.5
+        assert float(weight.weight.detach()) == pytest.approx(w, rel=1e-5)
+
+
 def test_only_matrices_decay():
     model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
     groups = build_optimizer(model, OptimConfig(weight_decay=0.5)).param_groups

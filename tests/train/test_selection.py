@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from ds2cli.config.optim import OptimConfig
+from ds2cli.metrics.wer import Counts
 from ds2cli.nn.checkpoint import BEST
 from ds2cli.nn.distributed.process_group import ProcessGroup
 from ds2cli.train import selection
@@ -70,3 +71,23 @@ def test_the_best_networks_are_kept_and_the_others_named(epochs):
 def test_other_ranks_store_nothing_and_know_the_same(epochs):
     here, there = epochs(50.0, 60.0, 40.0, keep_best=2), epochs(50.0, 60.0, 40.0, keep_best=2, rank=1)
     assert here[0] == there[0] and not any(stored for *_, stored, _ in there[1])
+
+
+def test_networks_are_compared_by_the_rate_before_it_is_rounded(monkeypatch):
+    """3, 4 and 2 wrong characters of 100,000: all of them are 0.0 % in train.jsonl."""
+    config = SimpleNamespace(keep="best", keep_best=1, optim=OptimConfig(), model=None)
+    job = SimpleNamespace(config=config, dev=[], vocab=(), features={}, dev_features=None)
+    job.dev = [SimpleNamespace(id="u", text="a")]
+    for name, replaced in (("dump_model", b"network"), ("build_network", None), ("step_seconds", 0.02)):
+        monkeypatch.setattr(selection, name, lambda *_, replaced=replaced: replaced)
+    state, stored = TrainState(), []
+    for errors in (3, 4, 2):
+        by_character = Counts(hits=100_000 - errors, subs=errors)
+        monkeypatch.setattr(selection, "count_greedy_errors", lambda *_, c=by_character: (Counts(), c, {"u": "b"}, {}))
+        stored.append([])
+        epoch = state.summarize_epoch(10.0, 0.1)
+        group = ProcessGroup()
+        epoch, _ = selection.select_checkpoint(job, state, {}, group, epoch, lambda name, _: stored[-1].append(name))
+        assert epoch.dev_cer == 0.0
+        state.next_epoch()
+    assert stored == [[BEST], [], [BEST]] and state.best == pytest.approx(0.002)

@@ -191,6 +191,18 @@ def test_a_run_stopped_as_its_time_runs_out_is_still_evaluated(tmp_path):
     assert load_model(tmp_path).metadata["epoch"] == 1
 
 
+def test_a_resumed_run_has_the_time_that_was_left(tmp_path):
+    arrays, utterances = corpus()
+    settings = {"epochs": 1, "minutes": 1.0, "batch_s": 0.3}
+    first = Trainer(job(arrays, utterances, **settings), ProcessGroup())
+    list(first.run(CountingStore(tmp_path), lambda: Request.STOP))
+    checkpoint = load_checkpoint(tmp_path)
+    checkpoint["at"]["elapsed_s"] = 59.999
+    resumed = Trainer(job(arrays, utterances, **settings), ProcessGroup(), checkpoint)
+    steps = [e for e in resumed.run(CountingStore(tmp_path), int) if isinstance(e, TrainStep)]
+    assert steps and all(step.elapsed_s >= 59.999 for step in steps) and steps[-1].progress >= 1
+
+
 def test_the_first_and_the_last_step_have_a_positive_learning_rate(tmp_path):
     arrays, utterances = corpus()
     trainer = Trainer(job(arrays, utterances, batch_s=0.3), ProcessGroup())
@@ -251,6 +263,16 @@ def test_a_shard_of_a_single_output_step_adds_no_labels_and_is_named():
     assert trainer.state.skipped == {"short": "single-step"} and trainer.state.labels == 0
     loss = take_step(trainer, load_batch(utterances[:2], trainer.job.train_features))[0]
     assert math.isfinite(loss) and trainer.failures.steps == 0
+
+
+@pytest.mark.parametrize("rank, elapsed_s", [(0, 7.0), (1, 0.0)])
+def test_only_rank_0_adds_its_time_to_the_sum_over_the_processes(rank, elapsed_s):
+    arrays, utterances = corpus()
+    group = OneOfTwo(rank, 2)
+    group.sent = []
+    trainer = Trainer(job(arrays, utterances, augment=AugmentConfig()), group)
+    trainer.take_step([make_batch(trainer, [0, 1])], 0.5, 7.0)
+    assert trainer.state.elapsed_s == elapsed_s
 
 
 def test_bfloat16_changes_the_losses_little(tmp_path):
@@ -486,13 +508,13 @@ def test_dropout_differs_by_step_and_rank_and_follows_from_them():
 
 def test_an_epoch_states_the_share_of_padding(tmp_path):
     arrays, utterances = corpus()
-    given = job(arrays, utterances, epochs=1, augment=AugmentConfig(), batch_s=3.0)
+    given = job(arrays, utterances, epochs=2, augment=AugmentConfig(), batch_s=3.0)
     trainer = Trainer(given, ProcessGroup())
-    batches = [[utterances[i].num_frames for i in batch] for step in trainer.plan_steps(0) for batch in step]
-    padded = sum(len(lengths) * max(lengths) for lengths in batches)
-    (row,) = epoch_rows(trainer.run(CountingStore(tmp_path), int))
     frames = sum(u.num_frames for u in utterances)
-    assert padded > frames and row["padding"] == round(100 * (padded - frames) / padded, 1)
+    for epoch, row in enumerate(epoch_rows(trainer.run(CountingStore(tmp_path), int))):
+        batches = [[utterances[i].num_frames for i in batch] for step in trainer.plan_steps(epoch) for batch in step]
+        padded = sum(len(lengths) * max(lengths) for lengths in batches)
+        assert padded > frames and row["padding"] == round(100 * (padded - frames) / padded, 1), epoch
 
 
 def test_the_checkpoint_is_also_written_within_an_epoch(tmp_path, monkeypatch):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ds2cli import ui
 from ds2cli.config.base import MADE_BY, build, read_toml
 from ds2cli.config.features import FeatureConfig
 from ds2cli.config.featurize import FeaturizeConfig
-from ds2cli.errors import DataError
+from ds2cli.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from ds2cli.recognizer.experiment import Experiment
 
 FEATURES = "features"
 """Table of `made_by` in which a command that selects or merges rows saves the settings of their features."""
@@ -33,19 +37,25 @@ def inherit_features(manifests: Iterable[str]) -> dict[str, Any]:
 
     DataError if the manifests have features of different settings, which one network cannot use.
     """
-    first, settings = "", None
+    first: str = ""
+    settings: dict[str, Any] | None = None
     for path in manifests:
-        found = _features_next_to(path)
-        if found is None:
+        values = _read_settings(path)
+        if values is None:
             continue
+        try:
+            found = FeatureConfig.from_saved(values, path).features()
+        except UsageError:
+            # passed on as they are: selecting rows does not need the plugin of their features
+            found = values
         if settings is not None and found != settings:
-            names = [n for n in sorted({*found, *settings}) if found.get(n) != settings.get(n)]
-            raise DataError(f"{path}: its features have other settings than those of {first}: {', '.join(names)}")
+            names = _differences(found, settings)
+            raise DataError(f"{path}: its features have other settings than those of {first}: {names}")
         first, settings = first or path, found
     return {} if settings is None else {FEATURES: settings}
 
 
-def warn_of_other_features(bins: int, features: dict[str, Any]) -> None:
+def warn_of_unknown_features(bins: int, features: dict[str, Any]) -> None:
     """Warn if features of `bins` bins cannot have these settings: the network could not recognize recordings."""
     from ds2cli.feats import kinds
 
@@ -57,7 +67,33 @@ def warn_of_other_features(bins: int, features: dict[str, Any]) -> None:
         )
 
 
+def warn_of_other_features(manifest: str, experiment: Experiment) -> None:
+    """Warn if the features of a manifest have other settings than those that the network was trained on.
+
+    With the same number of bins nothing else shows it.
+    """
+    # without the plugin of the features, stored ones can be decoded, but not compared
+    with contextlib.suppress(UsageError):
+        found = _features_next_to(manifest)
+        if found is None:
+            return
+        trained = FeatureConfig.from_saved(experiment.trained.features, experiment.path).features()
+        if found != trained:
+            names = _differences(found, trained)
+            ui.warn(f"{manifest}: its features have other settings than the network was trained on: {names}")
+
+
+def _differences(first: dict[str, Any], second: dict[str, Any]) -> str:
+    return ", ".join(name for name in sorted({*first, *second}) if first.get(name) != second.get(name))
+
+
 def _features_next_to(manifest: str) -> dict[str, Any] | None:
+    values = _read_settings(manifest)
+    return None if values is None else FeatureConfig.from_saved(values, f"{manifest}.config.toml").features()
+
+
+def _read_settings(manifest: str) -> dict[str, Any] | None:
+    """The settings of features saved next to a manifest, unchecked; None if it has no features."""
     path = f"{manifest}.config.toml"
     if manifest == "-" or not Path(path).is_file():
         return None
@@ -65,7 +101,9 @@ def _features_next_to(manifest: str) -> dict[str, Any] | None:
     made_by = values.get(MADE_BY, {})
     inherited = made_by.get(FEATURES) if isinstance(made_by, dict) else None
     if isinstance(inherited, dict):
-        return FeatureConfig.from_saved(inherited, path).features()
-    # a manifest without features has none of these settings
-    has_features = any(f.name in values for f in fields(FeatureConfig))
-    return FeatureConfig.from_saved(values, path).features() if has_features else None
+        return inherited
+    names = {f.name for f in fields(FeatureConfig)}
+    if not names & values.keys():
+        return None
+    of_the_command = {MADE_BY, *(f.name for f in fields(FeaturizeConfig))} - names
+    return {name: value for name, value in values.items() if name not in of_the_command}

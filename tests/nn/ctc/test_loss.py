@@ -107,8 +107,9 @@ def test_float64_matches_to_full_precision(blank):
 
 @both_implementations
 @pytest.mark.parametrize(("dtype", "ulp"), [(torch.bfloat16, 2**-8), (torch.float16, 2**-10)])
-def test_16_bit_logits_are_accurate_to_their_rounding(implementation, dtype, ulp):
-    inputs = batch()
+@pytest.mark.parametrize("symbols", [7, 48])  # fewer than the lanes of a vector, and whole vectors
+def test_16_bit_logits_are_accurate_to_their_rounding(implementation, dtype, ulp, symbols):
+    inputs = batch(V=symbols)
     rounded = inputs[0].to(dtype)
     costs, _, gradients = costs_and_gradients(rounded, *inputs[1:], implementation=implementation)
     reference_costs, reference_gradients = expected(rounded, *inputs[1:])
