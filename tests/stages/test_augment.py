@@ -77,3 +77,12 @@ def test_pools_are_opened_as_configured_and_list_their_failures(tmp_path, rows, 
     empty = jsonl(tmp_path / "empty.jsonl", [])
     with pytest.raises(DataError, match=r"augment\.noise .*empty\.jsonl: the manifest is empty"):
         open_pools(AugmentConfig(noise=empty))
+
+
+def test_the_speed_is_changed_without_a_duration_too(tmp_path, rows):
+    augmenter = open_augmenter(AugmentConfig(speeds=(1.25,)), 3, FeatureConfig())
+    bare = [{"id": row["id"], "audio_filepath": row["audio_filepath"]} for row in rows]
+    effects = dict(write_augmented(augmenter, 0, bare, str(tmp_path / "augmented"), Ledger()))
+    assert set(effects.values()) == {"speed 1.25"}
+    for file in (tmp_path / "augmented").iterdir():
+        assert abs(soundfile.info(file).frames - 12800) <= 1
