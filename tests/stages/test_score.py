@@ -43,3 +43,14 @@ def test_references_restore_missing_utterances():
     ]
     with pytest.raises(DataError, match="'d' has no reference"):
         list(score.join_references([{"id": "d", "pred_text": ""}], refs))
+
+
+def test_what_decoding_added_to_the_references_is_not_scored():
+    """The references may be rows of another decoding, of more utterances."""
+    decoded = {"pred_text": "q", "pred_score": -1.0, "nbest": [{"text": "x"}]}
+    refs = [{"id": name, "text": "x", "speaker": "s", **decoded} for name in "ab"]
+    joined = list(score.join_references([{"id": "a", "pred_text": "y"}], refs))
+    assert joined == [
+        {"id": "a", "text": "x", "speaker": "s", "pred_text": "y"},
+        {"id": "b", "text": "x", "speaker": "s"},
+    ]
