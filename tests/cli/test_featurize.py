@@ -111,7 +111,9 @@ def test_a_pipe_gets_its_rows_after_the_archives_are_complete(ds2, recordings, t
     assert rows[0]["feats"].startswith("x/feats.1.ark:")
     for row in rows:
         assert len(read_matrix(str(tmp_path / row["feats"]), row["id"])) == row["num_frames"]
-    assert "resampled" in done.stderr
+    hours = sum(row["duration"] for row in rows) / 3600
+    summary = f"featurize: 6 utterances ({hours:.2f} h), 0 resampled to 16000 Hz; archives: x/feats.*.ark"
+    assert summary in done.stderr.splitlines()
 
 
 def test_a_pipe_needs_a_folder(ds2, tmp_path):
@@ -165,6 +167,7 @@ def test_filter_banks_from_recordings_to_texts(ds2, jsonl, recordings, tmp_path)
     source, out, exp = jsonl(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl", tmp_path / "exp"
     done = ds2("featurize", source, out, "--kind", "fbank", "--set", "num_mels=23", "--sample-rate", 8000, "--nj", 2)
     assert done.returncode == 0, done.stderr
+    assert "3 resampled to 8000 Hz" in done.stderr
     featurized = jsonl(out)
     stored = {row["id"]: read_matrix(str(tmp_path / row["feats"]), row["id"]) for row in featurized}
     config = fbank.Config(num_mels=23, sample_rate=8000)

@@ -210,3 +210,10 @@ def test_an_older_or_newer_abi_version_is_rejected(uncached, monkeypatch, expect
 @needs_library
 def test_describe_names_the_instruction_set():
     assert native.describe_libraries().splitlines()[0].endswith((", avx512", ", avx2", ", base"))
+
+
+def test_each_library_is_described_by_its_own_file():
+    cpu, cuda = native.describe_libraries().splitlines()
+    assert cpu.startswith("native library: ") and "libds2native." in cpu
+    assert cuda.startswith("native library for CUDA: ") and "libds2native_cuda." in cuda
+    assert not native.available("none")

@@ -105,3 +105,12 @@ def test_files_have_the_sample_rate_of_the_features(tmp_path, rows):
     list(write_augmented(augmenter, 0, rows[:1], str(tmp_path / "out"), Ledger()))
     info = soundfile.info(tmp_path / "out" / "a.wav")
     assert (info.samplerate, info.frames, info.subtype) == (8000, 8000, "PCM_16")
+
+
+def test_the_speed_is_changed_without_a_duration_too(tmp_path, rows):
+    augmenter = open_augmenter(AugmentConfig(speeds=(1.25,)), 3, FeatureConfig())
+    bare = [{"id": row["id"], "audio_filepath": row["audio_filepath"]} for row in rows]
+    effects = dict(write_augmented(augmenter, 0, bare, str(tmp_path / "augmented"), Ledger()))
+    assert set(effects.values()) == {"speed 1.25"}
+    for file in (tmp_path / "augmented").iterdir():
+        assert abs(soundfile.info(file).frames - 12800) <= 1

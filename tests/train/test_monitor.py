@@ -92,6 +92,9 @@ def test_each_curve_of_the_dev_set_is_named(tmp_path, monkeypatch):
     axes = next(axes for axes in drawn[0].axes if axes.get_ylabel().startswith("dev"))
     shown = {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
     assert shown == {"WER": [51.0, 52.0], "CER": [11.0, 12.0]}
+    (loss,), (rate,) = (drawn[0].axes[i].get_lines() for i in (0, 2))
+    assert (list(loss.get_xdata()), list(loss.get_ydata()), list(rate.get_ydata())) == ([1, 2], [2.0, 1.0], [1e-3] * 2)
+    assert [axes.get_yscale() for axes in drawn[0].axes] == ["log", "linear", "linear"]
 
 
 def test_tensorboard_has_the_texts_of_the_samples():
