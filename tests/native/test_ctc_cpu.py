@@ -48,3 +48,13 @@ def test_costs_and_gradients_agree_with_the_formulas(case):
 @pytest.mark.parametrize("case", [*cases["alphabets"]()], ids=lambda case: case.name)
 def test_bfloat16_alphabets_of_all_sizes(case):
     assert_solved(case, torch.bfloat16, gradient_rtol=2**-8)
+
+
+def test_the_cost_of_an_almost_certain_label_keeps_its_digits_over_thousands_of_frames():
+    case = cases["draw"]("certain", [(3000, 20)], 20, 29, 91, size=0.0)
+    case.logits[:, :, 0] = 10
+    for i, symbol in enumerate(case.targets[0]):
+        case.logits[100 * i + 50, 0, [0, symbol]] = 0, 10
+    others = case.targets, case.input_lengths, case.target_lengths
+    found = ctc(torch.tensor(case.logits), *map(torch.tensor, others), case.blank).costs
+    np.testing.assert_allclose(found, ctc_ref(case.logits, *others, case.blank)[0], rtol=5e-7)

@@ -146,6 +146,8 @@ def test_all_instruction_sets_agree(tmp_path):
         env = {**os.environ, "DS2_NATIVE_ISA": isa, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         subprocess.run([sys.executable, "-c", STATES, str(file)], check=True, env=env)
         name, *arrays = torch.load(file)
+        # or a lower one, if this processor lacks it
+        assert name in {"avx2": ("avx2", "base"), "base": ("base",)}.get(isa, (name,))
         results[name] = arrays
     assert "base" in results
     for arrays in results.values():
