@@ -136,12 +136,14 @@ def test_audio_can_be_read_from_bytes(flac, speech):
     assert reason(b"hello") == "not-audio"
 
 
-@pytest.mark.parametrize("size", [0x7FFF_FFFF, 0xFFFF_FFFF])
+@pytest.mark.parametrize("size", [0, 0x7FFF_FFFF, 0xFFFF_FFFF])
 def test_a_wav_of_unknown_length_is_read_to_its_end(tmp_path, speech, size):
     soundfile.write(tmp_path / "a.wav", speech, RATE)
     data = bytearray((tmp_path / "a.wav").read_bytes())
     data[4:8] = data[40:44] = struct.pack("<I", size)
     np.testing.assert_array_equal(read(bytes(data))[0], speech)
+    for decode in (True, False):
+        assert probe(bytes(data), decode=decode).duration_s == len(speech) / RATE
 
 
 def test_each_kind_of_bad_file_has_its_reason(tmp_path, flac, speech, shared_data):
