@@ -52,7 +52,7 @@ def test_train_then_emit(ds2, toy, tmp_path, conf, jsonl):
     assert rerun.returncode == 0 and "epoch 1/2" not in rerun.stderr, "EXP/config.toml resumes and does not start over"
     rerun = ds2(*train, "--set", "model.rnn_size=8")
     assert (
-        rerun.returncode == 2 and "model.rnn_size was 16, is 8" in rerun.stderr and len(rerun.stderr.splitlines()) == 2
+        rerun.returncode == 2 and "model.rnn_size was 16, is 8" in rerun.stderr and len(rerun.stderr.splitlines()) == 3
     )
     assert tomllib.loads((exp / "config.toml").read_text())["model"]["rnn_size"] == 16
     (exp / "best.safetensors").rename(exp / "kept.safetensors")
