@@ -156,6 +156,7 @@ def test_errors_have_reasons(tmp_path, matrices):
         assert reason(ref) == "truncated-archive"
     path.write_bytes(b"")
     assert reason(refs["u001"]) == "truncated-archive"
+    assert reason(f"{tmp_path}:5") == "unreadable-archive"
 
 
 def test_a_rewritten_archive_is_read_again(tmp_path):
@@ -187,3 +188,23 @@ def test_the_whole_key_before_a_matrix_is_compared(tmp_path):
         for ref, key in (("1", "11"), ("11", "21"), ("21", "11"), ("11", "12"), ("1", "21")):
             with pytest.raises(BadUtterance, match="stale-archive"):
                 shape_or_matrix(refs[ref], key)
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_ids_and_paths_may_have_any_characters(tmp_path, compress):
+    given = {key: np.full((3, 2), i, np.float32) for i, key in enumerate(["ä", "你好", "z:1"])}
+    refs = written(tmp_path / "a:b é.ark", given, compress)
+    for key, ref in refs.items():
+        np.testing.assert_array_equal(read_matrix(ref, key), given[key])
+        assert matrix_shape(ref, key) == (3, 2)
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("shape", [(3, 7), (20, 7)])
+def test_the_shape_of_a_matrix_is_that_of_a_complete_one(tmp_path, compress, shape):
+    path = tmp_path / "a.ark"
+    ref = written(path, {"a": np.random.default_rng(0).normal(size=shape).astype(np.float32)}, compress)["a"]
+    assert matrix_shape(ref, "a") == shape
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(BadUtterance, match="truncated-archive"):
+        matrix_shape(ref, "a")

@@ -12,7 +12,8 @@ def test_in_is_kept_plus_dropped():
     ledger.drop("d", "no-text")
     ledger.drop("e", "tone", bad=False)
     ledger.drop_error("f", BadUtterance("no-text", "none"))
-    assert ledger.summary() == "6 in = 3 kept + 3 dropped (2 no-text, 1 tone)"
+    ledger.drop_error("g", BadUtterance("a-rule", "none"), bad=False)
+    assert ledger.summary() == "7 in = 3 kept + 4 dropped (1 a-rule, 2 no-text, 1 tone)"
     assert ledger.bad_percent == 40.0
 
 
@@ -36,3 +37,7 @@ def test_too_many_bad_utterances_are_refused():
         ledger.enforce_max_bad("emit", 25.0)
     with pytest.raises(Ds2Error, match=r"1 of 2 utterances are bad \(50.0 %, allowed 25 %"):
         ledger.enforce_max_bad("emit", 25.0, kept=1)
+    ledger.kept = 3
+    ledger.enforce_max_bad("emit", 25.0)
+    with pytest.raises(Ds2Error, match="1 of 1 utterances are bad"):
+        ledger.enforce_max_bad("emit", 25.0, kept=0)

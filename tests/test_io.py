@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ds2cli.errors import DataError
-from ds2cli.io import open_in, open_out, open_out_bytes
+from ds2cli.errors import DataError, UsageError
+from ds2cli.io import FolderLock, open_in, open_out, open_out_bytes, require_writable
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
@@ -118,3 +118,33 @@ def test_an_error_of_another_file_names_that_file(tmp_path):
     with pytest.raises(DataError, match=r"out: cannot be written: no space left"), open_out(str(tmp_path / "out")):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_found_writable_without_being_written(tmp_path):
+    (tmp_path / "a").write_text("old")
+    for name in ("a", "b", "new/c"):
+        require_writable(str(tmp_path / name))
+    assert (tmp_path / "a").read_text() == "old"
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a", "new"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("", "this is a folder, expected a file name"), ("a/b", "its folder cannot be created: ")]
+)
+def test_a_path_that_cannot_be_written_is_a_data_error(tmp_path, name, message):
+    (tmp_path / "a").touch()
+    with pytest.raises(DataError, match=message):
+        require_writable(str(tmp_path / name))
+    with pytest.raises(DataError, match=message), open_out(str(tmp_path / name)):
+        pass
+
+
+def test_a_folder_has_one_lock_at_a_time(tmp_path):
+    folder = str(tmp_path / "new")
+    lock = FolderLock(folder, "busy")
+    for _ in range(2):
+        with pytest.raises(UsageError, match=rf"^{folder}: busy$"):
+            FolderLock(folder, "busy")
+    lock.release()
+    lock.release()
+    FolderLock(folder, "busy").release()

@@ -77,15 +77,17 @@ def test_a_known_field_that_is_null_is_missing():
 
 def test_a_bad_row_is_dropped_and_counted(tmp_path):
     path = tmp_path / "a.jsonl"
-    path.write_text('{"id":"a"}\n{"id":"b"\n{"id":"c"}\n{"id":"c"}\n{"id":"d","text":1}\n')
+    path.write_text('{"id":"a"}\n{"id":"b"\n{"id":"c"}\n{"id":"c"}\n{"id":"d","text":1}\n{"id":7}\n{"id":""}\n')
     ledger = Ledger()
     assert [r["id"] for r in ledger.count_kept(manifest.read(str(path), ledger=ledger))] == ["a", "c"]
     assert [(r["id"], r["reason"]) for r in ledger.rows] == [
         (f"{path}:2", "not-json"),
         ("c", "duplicate-id"),
         ("d", "wrong-type"),
+        (f"{path}:6", "wrong-type"),
+        (f"{path}:7", "wrong-type"),
     ]
-    assert ledger.kept + ledger.dropped == 5
+    assert ledger.kept + ledger.dropped == 7
 
 
 def test_without_a_ledger_a_bad_row_is_an_error_with_its_line(tmp_path):
@@ -93,13 +95,16 @@ def test_without_a_ledger_a_bad_row_is_an_error_with_its_line(tmp_path):
     path.write_text('{"id":"a"}\n{"id":"b"\n')
     with pytest.raises(DataError, match=r"a\.jsonl:2: "):
         list(manifest.read(str(path)))
+    path.write_text('{"id":"a"}\n{"id":"b"}\n{"id":"b"}\n')
+    with pytest.raises(DataError, match=r"a\.jsonl:3: id 'b' appears more than once"):
+        list(manifest.read(str(path)))
 
 
 @pytest.mark.parametrize("ledger", [None, Ledger()])
 def test_unsorted_ids_are_an_error(tmp_path, ledger):
     path = tmp_path / "a.jsonl"
     path.write_text('{"id":"b"}\n{"id":"a"}\n')
-    with pytest.raises(DataError, match="ds2 data sort"):
+    with pytest.raises(DataError, match=r"a\.jsonl:2: id 'a' comes after 'b', expected sorted ids \(ds2 data sort\)"):
         list(manifest.read(str(path), ledger=ledger))
 
 
@@ -174,3 +179,30 @@ def test_rows_are_read_in_code_point_order_only(tmp_path, ids, is_sorted):
     else:
         with pytest.raises(DataError, match="expected sorted ids"):
             list(manifest.read(str(tmp_path / "a.jsonl")))
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *('"duration": -0.1', '"offset": -1', '"speed": 0', '"num_frames": -1', '"hits": -1', '"sample_rate": 8e3'),
+        *('"num_steps": true', '"step_s": "1"', '"ctc_cost": Infinity', '"pred_score": "0"', '"lang": 1', '"split": 1'),
+        *('"speaker": ["a"]', '"words": [1]', '"nbest": {}', '"errors": "none"', '"emission": 3', '"id": ""'),
+    ],
+)
+def test_a_value_outside_the_range_of_its_field_is_refused(field):
+    with pytest.raises(BadUtterance, match=rf"wrong-type: field '{field.split(chr(34))[1]}' must be "):
+        manifest.parse(f'{{"id": "a", {field}}}\n')
+
+
+def test_values_at_the_limits_of_their_fields_are_accepted():
+    zeros = '"duration":0,"offset":0.0,"num_frames":0,"hits":0,"step_s":0,"speed":1e-9'
+    row = f'{{"id":"a",{zeros},"words":[],"nbest":[{{}}],"pred_score":-1e300,"text":"","speaker":"a b","feats":"x y"}}'
+    assert manifest.parse(row) == json.loads(row)
+
+
+def test_a_bad_row_of_standard_input_is_named_by_its_line(tmp_path, monkeypatch):
+    (tmp_path / "a.jsonl").write_text('{"id":"a"}\n{"id":5}\n')
+    with (tmp_path / "a.jsonl").open() as file:
+        monkeypatch.setattr("sys.stdin", file)
+        with pytest.raises(DataError, match=r"^<stdin>:2: field 'id'"):
+            list(manifest.read("-"))

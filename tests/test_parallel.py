@@ -81,8 +81,10 @@ def test_items_are_read_lazily(tmp_path):
 
 @pytest.mark.parametrize("nj", [1, 2])
 def test_an_error_in_a_worker_is_raised_in_the_parent(tmp_path, nj):
-    with pytest.raises(Ds2Error, match="no such thing"):
+    with pytest.raises(Ds2Error, match="no such thing") as e:
         list(map_ordered(partial(Doubler, tmp_path), [1, "raise", 2], nj, lambda _: None))
+    # where it was raised, in the other process
+    assert nj == 1 or "test_parallel.py" in e.value.__notes__[0]
     assert not list(tmp_path.glob("*.ok"))
 
 

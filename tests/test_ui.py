@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from ds2cli import ui
@@ -59,3 +61,40 @@ def test_compiling_does_not_count_in_the_rate(monkeypatch, capsys):
 
     assert list(ui.progress(items(), "decode", 400)) == list(range(40))
     assert capsys.readouterr().err == "decode: 30/400 utt, 1.0 utt/s, 370 s left\n"
+
+
+def test_a_table_is_for_people_unless_it_is_a_result(capsys):
+    ui.table("", ["a", "bb"], [])
+    assert capsys.readouterr() == ("", "a  bb\n")
+
+
+def test_without_a_terminal_progress_is_a_line_every_30_seconds(capsys):
+    times = iter([0.0, 10.0, 30.0, 59.0, 60.0])
+    assert list(ui.progress("abcd", "x", 8, "file", lambda: next(times))) == [*"abcd"]
+    assert capsys.readouterr().err.splitlines() == [
+        "x: 2/8 file, 0.1 file/s, 90 s left",
+        "x: 4/8 file, 0.1 file/s, 60 s left",
+    ]
+
+
+def test_on_a_terminal_each_item_advances_the_bar(monkeypatch):
+    calls = []
+
+    class Bar:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            calls.append("end")
+
+        def add_task(self, label, total):
+            calls.append((label, total))
+            return "task"
+
+        def advance(self, task):
+            calls.append(task)
+
+    monkeypatch.setattr(ui, "bar", lambda unit, _clock: calls.append(unit) or Bar())
+    monkeypatch.setattr(ui, "sys", SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: True)))
+    assert list(ui.progress("ab", "x", 5, "file")) == ["a", "b"]
+    assert calls == ["file", ("x", 5), "task", "task", "end"]

@@ -100,9 +100,9 @@ def probe(source: Source, *, decode: bool = True) -> AudioInfo:
             info = soundfile.info(_open(source))
         except soundfile.SoundFileError as e:
             raise BadUtterance("unreadable-audio", f"{_name(source)}: {_reason(e)}") from e
-        if not info.frames:
-            raise BadUtterance("no-samples", f"{_name(source)} has a header but no samples")
-        return AudioInfo(info.frames / info.samplerate, info.samplerate, info.channels)
+        # without samples in the header the file may still have some
+        if info.frames:
+            return AudioInfo(info.frames / info.samplerate, info.samplerate, info.channels)
     samples, rate = _decode(source, 0.0, None)
     if not len(samples):
         raise BadUtterance("no-samples", f"{_name(source)} has a header but no samples")
@@ -161,7 +161,8 @@ def _decode_sndfile(source: Source, offset_s: float, duration_s: float | None) -
     try:
         with soundfile.SoundFile(_open(source)) as f:
             rate, total = f.samplerate, f.frames
-            if total > 1 << 40:  # a stream whose header leaves the length open
+            # a header that leaves the length open, or was never completed: the file was written to a pipe
+            if total > 1 << 40 or (total == 0 and f.format in ("WAV", "WAVEX")):
                 return _decode_ffmpeg(source, offset_s, duration_s)
             start = min(round(offset_s * rate), total)
             wanted = total - start if duration_s is None else min(round(duration_s * rate), total - start)

@@ -33,7 +33,7 @@ class _Utterance:
     recording: Recording
     num_frames: int
     feats: str | None = None
-    min_frames: int = 1
+    min_frames: int = 0
 
 
 def open_augmenter(config: AugmentConfig, seed: int, features: FeatureConfig) -> Augmenter:

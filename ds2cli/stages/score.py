@@ -10,6 +10,9 @@ from ds2cli.errors import DataError
 from ds2cli.manifest import Row
 from ds2cli.metrics.report import Report
 
+DECODED = ("pred_text", "pred_score", "pred_words", "nbest", "partials", "errors")
+"""Fields of a hypothesis; references that are rows of another decoding have them too."""
+
 
 def create_report(config: ScoreConfig) -> Report:
     """An empty report with the parts that the settings select."""
@@ -43,4 +46,5 @@ def join_references(hyps: Iterable[Row], refs: Iterable[Row]) -> Iterator[Row]:
         if ref is None:
             assert hyp is not None
             raise DataError(f"utterance {hyp['id']!r} has no reference: expected a row with this id in --ref")
-        yield ref if hyp is None else {**hyp, **ref, "pred_text": hyp.get("pred_text")}
+        ref = {name: value for name, value in ref.items() if name not in DECODED}
+        yield ref if hyp is None else {**hyp, **ref}

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import soundfile
@@ -135,3 +137,37 @@ def test_loop_to_any_length(size, wanted):
     got = loop(x, wanted, 320)
     assert got.shape == (wanted,)
     assert np.array_equal(got[: size // 2], x[: min(wanted, size // 2)])
+
+
+class ListedPool:
+    """A pool whose recordings are drawn in the given order. wanted: the lengths that were asked for."""
+
+    def __init__(self, *recordings):
+        self.recordings, self.wanted = list(recordings), []
+
+    def __len__(self):
+        return 1
+
+    def read_excerpt(self, index, position, num_samples, rate):
+        self.wanted.append(num_samples)
+        return self.recordings.pop(0)[:num_samples].astype(np.float32)
+
+
+HALFWAY = SimpleNamespace(integers=lambda size: 0, random=lambda: 0.5)
+"""Draws the middle of everything."""
+
+
+@pytest.mark.parametrize(("rate", "fade"), [(8000, 160), (16000, 320)])
+def test_only_the_first_of_several_noises_is_cut_and_the_last_one_fills_the_rest(rate, fade):
+    """Noise of ones is louder only within the cross-fades, which last 20 ms at any rate."""
+    pool = ListedPool(np.ones(2000), np.ones(2000), np.ones(9000))
+    got = draw_noise(pool, 6000, rate, HALFWAY)
+    assert pool.wanted == [6000, 5000 + fade, 3000 + 2 * fade]
+    assert len(got) == 6000
+    assert (got > 1.0001).sum() == 2 * fade
+
+
+def test_up_to_eight_recordings_are_tried():
+    silent = [np.zeros(50)] * 7
+    assert draw_noise(ListedPool(*silent, np.ones(50)), 50, 16000, HALFWAY) is not None
+    assert draw_noise(ListedPool(*silent, np.zeros(50), np.ones(50)), 50, 16000, HALFWAY) is None

@@ -27,6 +27,7 @@ def test_ids_follow_kaldi():
     assert format_speed_id("a", 1.0) == "a"
     assert format_speed_id("a", 0.9) == "sp0.9-a"
     assert format_speed_id("a", 1.1) == "sp1.1-a"
+    assert format_speed_id("a", 0.95) == "sp0.95-a"
 
 
 @pytest.mark.parametrize("delay", [-7, -5, -1, 0, 2, 5, 9])

@@ -74,19 +74,21 @@ def test_long_impulse_responses_are_cut_and_silent_ones_fail(tmp_path):
 
 def test_missing_and_broken_recordings_are_entered_in_failures(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.ones(100), 16000)
+    soundfile.write(tmp_path / "zero.wav", np.ones(100), 16000)
     (tmp_path / "text.wav").write_text("hello")
     unusable = [
         row(tmp_path / "none.wav"),
         row(tmp_path / "text.wav"),
         row(tmp_path / "missing.wav", duration=1.0),
         {"id": "x"},
+        row(tmp_path / "zero.wav", duration=0.0),
     ]
     pool = open_pool([row(tmp_path / "a.wav"), *unusable], "noise.jsonl")
     assert len(pool) == 1
     reasons = [failure.split(":")[0] for failure in pool.failures.values()]
-    assert reasons == ["missing-audio", "not-audio", "missing-audio", "no-audio-filepath"]
+    assert reasons == ["missing-audio", "not-audio", "missing-audio", "no-audio-filepath", "no-samples"]
     with pytest.raises(
-        DataError, match=r"noise.jsonl: none of 4 recordings can be used: missing-audio: no file .*none"
+        DataError, match=r"noise.jsonl: none of 5 recordings can be used: missing-audio: no file .*none"
     ):
         open_pool(unusable, "noise.jsonl")
     with pytest.raises(DataError, match=r"noise\.jsonl: the manifest is empty, expected at least one recording$"):
@@ -98,3 +100,32 @@ def test_an_excerpt_past_the_end_of_the_file_fails(tmp_path):
     pool = open_pool([row(tmp_path / "a.wav", duration=100.0)], "x")
     assert pool.read_excerpt(0, 0.9, 8000, 16000) is None
     assert "bad-segment" in pool.failures[str(tmp_path / "a.wav")]
+
+
+def test_an_impulse_response_has_the_rate_of_the_speech(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.eye(1, 800, 200)[0], 8000, "FLOAT")
+    pool = open_pool([row(tmp_path / "a.wav")], "x")
+    for rate in (16000, 8000, 16000):
+        response = pool.read_response(0, rate)
+        assert (len(response), np.abs(response).argmax()) == (rate // 10, rate // 40)
+        assert not response.flags.writeable, "it is kept for the next utterance"
+
+
+def test_an_impulse_response_may_be_a_part_of_a_file(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.eye(1, 16000, 9000)[0], 16000, "FLOAT")
+    response = open_pool([row(tmp_path / "a.wav", offset=0.5, duration=0.25)], "x").read_response(0, 16000)
+    assert (len(response), response.argmax()) == (4000, 1000)
+
+
+def test_a_copy_at_another_speed_is_drawn_whole_and_at_the_speed_of_its_file(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.arange(16000) / 16000, 16000, "FLOAT")
+    pool = open_pool([row(tmp_path / "a.wav", duration=0.5, speed=2.0)], "x")
+    assert len(pool.read_excerpt(0, 0.5, 10**6, 16000)) == 16000
+    assert pool.read_excerpt(0, 0.9999, 1000, 16000)[0] > 0.9
+
+
+def test_a_segment_without_a_duration_lasts_to_the_end_of_its_file(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.arange(16000) / 16000, 16000, "FLOAT")
+    pool = open_pool([row(tmp_path / "a.wav", offset=0.5)], "x")
+    assert len(pool.read_excerpt(0, 0.5, 10**6, 16000)) == 8000
+    assert pool.read_excerpt(0, 0.9999, 1000, 16000)[0] > 0.9

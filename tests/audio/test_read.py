@@ -90,6 +90,7 @@ def test_lossy_formats(tmp_path, speech, name, container, codec):
     lag = int(np.argmax(similarity))
     assert min(lag, 4 * RATE - lag) < 0.1 * RATE
     assert similarity[lag] > 0.8 * np.linalg.norm(original) * np.linalg.norm(coded)
+    np.testing.assert_array_equal(read(path.rename(tmp_path / "without-ending"))[0], samples)
 
 
 def test_a_segment_equals_a_slice_of_the_file(shared_data, tmp_path, speech):
@@ -135,11 +136,14 @@ def test_audio_can_be_read_from_bytes(flac, speech):
     assert reason(b"hello") == "not-audio"
 
 
-def test_a_wav_of_unknown_length_is_read_to_its_end(tmp_path, speech):
+@pytest.mark.parametrize("size", [0, 0x7FFF_FFFF, 0xFFFF_FFFF])
+def test_a_wav_of_unknown_length_is_read_to_its_end(tmp_path, speech, size):
     soundfile.write(tmp_path / "a.wav", speech, RATE)
     data = bytearray((tmp_path / "a.wav").read_bytes())
-    data[4:8] = data[40:44] = b"\xff\xff\xff\xff"
+    data[4:8] = data[40:44] = struct.pack("<I", size)
     np.testing.assert_array_equal(read(bytes(data))[0], speech)
+    for decode in (True, False):
+        assert probe(bytes(data), decode=decode).duration_s == len(speech) / RATE
 
 
 def test_each_kind_of_bad_file_has_its_reason(tmp_path, flac, speech, shared_data):
@@ -184,19 +188,25 @@ def test_each_kind_of_bad_file_has_its_reason(tmp_path, flac, speech, shared_dat
         with pytest.raises(BadUtterance) as e:
             probe(tmp_path / name)
         assert e.value.reason == expected_reason
+        if name not in ("half.flac", "almost.flac", "nan.wav", "inf.wav"):  # only decoding finds these
+            with pytest.raises(BadUtterance) as e:
+                probe(tmp_path / name, decode=False)
+            assert e.value.reason == expected_reason
 
 
 def test_the_content_decides_the_format_not_the_name(tmp_path, shared_data):
-    mp3 = sorted(shared_data.glob("commonvoice/en/clips/*.mp3"))[0]
-    for name in ("a.wav", "a"):
-        (tmp_path / name).write_bytes(mp3.read_bytes())
-        np.testing.assert_array_equal(read(tmp_path / name)[0], read(mp3)[0])
+    for pattern in ("commonvoice/en/clips/*.mp3", "an4/wav/*/*/*.sph"):
+        path = sorted(shared_data.glob(pattern))[0]
+        for name in ("a.wav", "a"):
+            (tmp_path / name).write_bytes(path.read_bytes())
+            np.testing.assert_array_equal(read(tmp_path / name)[0], read(path)[0])
 
 
 def test_find_audio_is_sorted_and_skips_other_files(tmp_path):
     for name in ("b.WAV", "a/c.flac", "a/c.txt", "d"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
+    (tmp_path / "folder.wav").mkdir()
     assert [p.relative_to(tmp_path) for p in find_audio(tmp_path)] == [Path("a/c.flac"), Path("b.WAV")]
 
 
@@ -258,3 +268,76 @@ def test_samples_of_every_format_are_between_minus_one_and_one(kind, values, exp
         np.stack([values, values[::-1]], 1).reshape(1, -1), format=kind, layout="stereo"
     )
     np.testing.assert_array_equal(_float(stereo), np.float32([expected, expected[::-1]]).T)
+
+
+@pytest.mark.parametrize(("missing", "is_read"), [(64, True), (65, False)])
+def test_the_size_in_a_wav_header_may_be_wrong_by_64_bytes(tmp_path, speech, missing, is_read):
+    soundfile.write(tmp_path / "a.wav", speech, RATE)
+    data = bytearray((tmp_path / "a.wav").read_bytes())
+    data[4:8] = struct.pack("<I", len(data) - 8 + missing)
+    if is_read:
+        np.testing.assert_array_equal(read(bytes(data))[0], speech)
+    else:
+        assert reason(bytes(data)) == "truncated-audio"
+
+
+@pytest.mark.parametrize(
+    ("container", "endian"), [("AIFF", None), ("AU", None), ("RF64", None), ("WAV", "BIG"), ("OGG", None)]
+)
+def test_the_other_containers_of_libsndfile(tmp_path, speech, container, endian):
+    soundfile.write(tmp_path / "a", speech, RATE, format=container, endian=endian)
+    samples, rate = read(tmp_path / "a")
+    assert (len(samples), rate) == (len(speech), RATE)
+    assert np.corrcoef(samples, speech)[0, 1] > 0.95
+
+
+def test_the_ending_may_be_in_capitals(tmp_path, shared_data):
+    """G.722 has no signature: the ending alone decides."""
+    path = sorted((shared_data / "asterisk/g722-raw").glob("*.g722"))[0]
+    (tmp_path / "A.G722").write_bytes(path.read_bytes())
+    np.testing.assert_array_equal(read(tmp_path / "A.G722")[0], read(path)[0])
+
+
+@pytest.mark.parametrize(("rate", "is_valid"), [(999, False), (1000, True), (768_000, True), (768_001, False)])
+def test_the_limits_of_the_sample_rate(tmp_path, rate, is_valid):
+    soundfile.write(tmp_path / "a.wav", np.zeros(100), rate)
+    if is_valid:
+        assert read(tmp_path / "a.wav")[1] == rate
+    else:
+        assert reason(tmp_path / "a.wav") == "unreadable-audio"
+
+
+def test_a_segment_may_be_a_tenth_shorter_than_it_should_be(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(RATE), RATE)
+    assert len(read(tmp_path / "a.wav", offset_s=0.1, duration_s=1.0)[0]) == 14400
+    with pytest.raises(BadUtterance, match=r"truncated-audio: the segment of .* has 0.75 s, expected 1 s"):
+        read(tmp_path / "a.wav", offset_s=0.25, duration_s=1.0)
+    assert reason(tmp_path / "a.wav", offset_s=0.1 + 1 / RATE, duration_s=1.0) == "truncated-audio"
+
+
+def test_samples_that_are_not_numbers_matter_only_in_the_channel_that_is_read(tmp_path, speech):
+    broken = speech.copy()
+    broken[[3, 50]] = np.nan
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.stack([speech, broken], 1), RATE, subtype="FLOAT")
+    np.testing.assert_array_equal(read(path, channel=0)[0], speech)
+    for call in (lambda: read(path), lambda: read(path, channel=1), lambda: probe(path)):
+        with pytest.raises(BadUtterance, match=r"not-a-number: .* 2 samples are NaN or infinite"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "an4/wav/*/*/*.sph",
+        "asterisk/g722-raw/*.g722",
+        "commonvoice/en/clips/*.mp3",
+        "LibriSpeech/dev-clean/*/*/*.flac",
+    ],
+)
+def test_a_segment_without_a_duration_lasts_to_the_end(shared_data, pattern):
+    path = max(shared_data.glob(pattern), key=lambda p: (p.stat().st_size, p))
+    whole, rate = read(path)
+    start = round(0.75 * len(whole))
+    assert start > (PREROLL_S + 0.1) * rate
+    np.testing.assert_allclose(read(path, offset_s=start / rate)[0], whole[start:], atol=1e-3)

@@ -60,3 +60,27 @@ def test_count_samples_of_real_recordings(shared_data, stated):
         got = read_samples(recording, 16000)
         assert count_samples(recording, 16000) == len(got), path
         assert info.sample_rate != 16000 or np.array_equal(got, read(path)[0])
+
+
+@pytest.mark.parametrize(("size", "is_read"), [(14400, True), (14399, False)])
+def test_a_file_may_be_a_tenth_shorter_than_its_row_states(tmp_path, size, is_read):
+    soundfile.write(tmp_path / "a.wav", np.ones(size), 16000)
+    recording = Recording(str(tmp_path / "a.wav"), duration_s=0.5, speed=2.0)
+    if is_read:
+        assert len(read_samples(recording, 16000, factor=0.5)) == size
+    else:
+        with pytest.raises(BadUtterance, match="truncated-audio"):
+            read_samples(recording, 16000)
+
+
+def test_without_an_offset_the_whole_file_is_read(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.ones(16000), 16000)
+    assert len(read_samples(Recording(str(tmp_path / "a.wav"), duration_s=0.5), 16000)) == 16000
+
+
+def test_a_channel_at_another_speed_and_rate(tmp_path):
+    ramp = np.arange(16000) / 16000
+    soundfile.write(tmp_path / "a.wav", np.stack([ramp, -ramp], 1), 16000, "FLOAT")
+    got = read_samples(Recording(str(tmp_path / "a.wav"), speed=1.25), 8000, factor=2.0, channel=1)
+    assert len(got) == 3200
+    assert got[1600] == pytest.approx(-0.5, abs=1e-2)

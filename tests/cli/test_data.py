@@ -4,12 +4,15 @@ import sys
 import tomllib
 
 import pytest
+import typer
+
+from ds2cli.cli.main import app
 
 
 def test_validate_accepts_or_names_the_line(ds2, jsonl, tmp_path):
     good = jsonl(tmp_path / "good.jsonl", [{"id": "a", "text": "x"}, {"id": "b", "text": ""}])
     done = ds2("data", "validate", good, "--needs", "id,text")
-    assert (done.returncode, done.stdout) == (0, "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", f"{good}: all 2 rows are valid\n")
     (tmp_path / "bad.jsonl").write_text('{"id":"a","text":"x"}\n{"id":"b","text":5}\n{"id":"a","text":"x"}\n')
     done = ds2("data", "validate", tmp_path / "bad.jsonl", "--needs", "id,text")
     assert done.returncode == 3
@@ -37,6 +40,7 @@ def test_validate_prints_the_first_faulty_rows_wherever_they_are(ds2, tmp_path):
         (["data", "subset", "--set", "frist=3"], 2),
         (["data", "subset", "--config", "missing.toml"], 2),
         (["data", "split", "a.jsonl", "b.jsonl"], 2),
+        (["data", "combine", "a.jsonl"], 2),
         (["nonsense"], 2),
     ],
 )
@@ -73,6 +77,7 @@ def test_split_and_combine_are_inverse(ds2, jsonl, tmp_path):
     rows = [{"id": f"u{i:02}", "audio_filepath": f"wav/{i}.wav"} for i in range(10)]
     path = jsonl(tmp_path / "a.jsonl", rows)
     assert ds2("data", "split", path, tmp_path / "parts" / "JOB.jsonl", "--parts", "3").returncode == 0
+    assert tomllib.loads((tmp_path / "parts/all.jsonl.config.toml").read_text())["parts"] == 3
     parts = [tmp_path / "parts" / f"{i}.jsonl" for i in (1, 2, 3)]
     assert ds2("data", "combine", *parts, tmp_path / "b.jsonl").returncode == 0
     assert jsonl(tmp_path / "b.jsonl") == rows
@@ -82,6 +87,21 @@ def test_show_and_stats(ds2, jsonl, tmp_path):
     path = jsonl(tmp_path / "a.jsonl", [{"id": "a", "text": "你好", "duration": 2.0}])
     assert "你好" in ds2("data", "show", path, "a").stdout
     assert "alphabet  你好" in ds2("data", "stats", path).stdout
+
+
+@pytest.mark.parametrize(
+    "arguments, shown",
+    [
+        ([], range(10)),
+        (["--most", "2"], (0, 1)),
+        (["u03", "u11"], (3, 11)),
+        (["--most", "1", "u03", "u11"], (3,)),
+    ],
+)
+def test_show_prints_the_first_rows_or_those_with_the_ids(tmp_path, jsonl, capsys, arguments, shown):
+    path = jsonl(tmp_path / "a.jsonl", [{"id": f"u{i:02}", "n": i} for i in range(12)])
+    typer.main.get_command(app).main(["data", "show", path, *arguments], standalone_mode=False)
+    assert capsys.readouterr().out == "".join(f"{'id':>16}  u{i:02}\n{'n':>16}  {i}\n\n" for i in shown)
 
 
 def test_a_closed_pipe_is_not_an_error_message(tmp_path):

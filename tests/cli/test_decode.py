@@ -262,6 +262,15 @@ def test_a_pipe_gets_its_rows_after_the_archive_of_emissions_is_complete(place):
     assert len(log_probs) == row["num_steps"] and len(others) == 99
 
 
+def test_align_warns_of_features_of_another_kind(ds2, place):
+    rows = [{**row, "text": ""} for row in network_with_features(place, 2, 40, 8)]
+    manifest.write(str(place / "f.jsonl"), rows)
+    (place / "f.jsonl.config.toml").write_text('kind = "fbank"\n')
+    done = ds2("align", "exp", "f.jsonl", "out.jsonl", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "f.jsonl: its features have other settings than the network was trained on: kind" in done.stderr
+
+
 def test_a_refused_run_stores_no_emissions(ds2, place):
     rows = network_with_features(place, 4, 40, 8)
     rows[2]["feats"] = "gone.ark:3"

@@ -1,12 +1,71 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+import torch
+import typer
 
 from ds2cli import native
 from ds2cli.cli.doctor import doctor
-from ds2cli.errors import Ds2Error
+from ds2cli.cli.main import app
+from ds2cli.errors import Ds2Error, UsageError
 from ds2cli.kernels import compilation
-from ds2cli.stages import doctor_warm
+from ds2cli.stages import doctor_ctc, doctor_warm
+from ds2cli.stages.doctor_ctc import Comparison
+
+
+@pytest.fixture
+def run_command(monkeypatch):
+    """Run `ds2 doctor ctc` in this process with these comparisons; returns what they were to be made with."""
+
+    def run(comparisons, *arguments):
+        given = []
+        monkeypatch.setattr(doctor_ctc, "compare_losses", lambda *a: given.append(a) or comparisons)
+        typer.main.get_command(app).main(["doctor", "ctc", *map(str, arguments)], standalone_mode=False)
+        return given[0]
+
+    return run
+
+
+def comparison(implementation, seconds, logits="random", agrees=True):
+    return Comparison(logits, "float32", implementation, 1e-7, 2e-6, 1, 2, agrees, seconds)
+
+
+def test_each_loss_is_shown_with_its_errors_and_its_speed_up_over_torch(run_command, capsys):
+    comparisons = [comparison("native", 0.002), comparison("torch", 0.005, agrees=False)]
+    options = ("--symbols", 9, "--utterances", 8, "--seed", 7)
+    cases, *others = run_command(comparisons, *options)
+    assert (len(cases), *others) == (8, 9, 7, "cpu")
+    out, err = capsys.readouterr()
+    assert [line.split() for line in out.splitlines()[1:]] == [
+        ["random", "float32", "native", "1.0e-07", "2.0e-06", "1", "of", "2", "yes", "2.0", "2.5x"],
+        ["random", "float32", "torch", "1.0e-07", "2.0e-06", "1", "of", "2", "no", "5.0", "1.0x"],
+    ]
+    assert any(line.startswith("8 utterances, 9 symbols, ") and line.endswith(", cpu") for line in err.splitlines())
+
+
+def test_the_utterances_are_listed_with_their_steps(run_command, capsys, tmp_path, jsonl):
+    rows = jsonl(tmp_path / "rows.jsonl", [{"id": "u1", "num_frames": 90, "text": "abb"}])
+    run_command([], rows)
+    (first, *_) = [line.split() for line in capsys.readouterr().err.splitlines() if line.endswith(" u1")]
+    # 90 frames are 30 steps; a, b, blank and b need four
+    assert first[:4] == ["30", "3", "4", "longest,"]
+
+
+@pytest.mark.parametrize("wrong", ["native", "torch"])
+def test_only_a_wrong_native_loss_is_an_error(run_command, wrong):
+    comparisons = [comparison(loss, 0.1, logits) for logits in ("random", "peaky") for loss in ("native", "torch")]
+    comparisons += [comparison(wrong, 0.1, "peaky", agrees=False)]
+    refused = pytest.raises(Ds2Error, match=r"disagrees with the reference: peaky float32 \(train with --ctc torch")
+    with refused if wrong == "native" else contextlib.nullcontext():
+        run_command(comparisons)
+
+
+def test_without_a_gpu_cuda_is_refused(run_command, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="--device cuda: no CUDA device found"):
+        run_command([], "--device", "cuda")
 
 
 def test_the_losses_are_compared_on_the_rows_of_a_manifest(ds2, toy):

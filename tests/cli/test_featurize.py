@@ -111,7 +111,9 @@ def test_a_pipe_gets_its_rows_after_the_archives_are_complete(ds2, recordings, t
     assert rows[0]["feats"].startswith("x/feats.1.ark:")
     for row in rows:
         assert len(read_matrix(str(tmp_path / row["feats"]), row["id"])) == row["num_frames"]
-    assert "resampled" in done.stderr
+    hours = sum(row["duration"] for row in recordings) * (1 + 1 / 0.9) / 3600
+    summary = f"featurize: 6 utterances ({hours:.2f} h), 0 resampled to 16000 Hz; archives: x/feats.*.ark\n"
+    assert done.stderr.endswith(summary)
 
 
 def test_a_pipe_needs_a_folder(ds2, tmp_path):
@@ -125,6 +127,9 @@ def test_settings_are_saved_and_read_back(ds2, jsonl, recordings, tmp_path):
     jsonl(tmp_path / "in.jsonl", recordings)
     done = ds2("featurize", "in.jsonl", "a.jsonl", "--sample-rate", 8000, "--floor", 1e-8, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    hours = sum(row["duration"] for row in recordings) / 3600
+    summary = f"featurize: 3 utterances ({hours:.2f} h), 3 resampled to 8000 Hz; archives: feats/a.*.ark\n"
+    assert done.stderr.endswith(summary)
     done = ds2("featurize", "in.jsonl", "b.jsonl", "--config", "a.jsonl.config.toml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     a, b = jsonl(tmp_path / "a.jsonl")[0], jsonl(tmp_path / "b.jsonl")[0]
@@ -165,6 +170,7 @@ def test_filter_banks_from_recordings_to_texts(ds2, jsonl, recordings, tmp_path)
     source, out, exp = jsonl(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl", tmp_path / "exp"
     done = ds2("featurize", source, out, "--kind", "fbank", "--set", "num_mels=23", "--sample-rate", 8000, "--nj", 2)
     assert done.returncode == 0, done.stderr
+    assert "3 resampled to 8000 Hz" in done.stderr
     featurized = jsonl(out)
     stored = {row["id"]: read_matrix(str(tmp_path / row["feats"]), row["id"]) for row in featurized}
     config = fbank.Config(num_mels=23, sample_rate=8000)
@@ -214,3 +220,17 @@ def test_train_without_stored_features_takes_the_settings_of_a_file(ds2, jsonl, 
     done = ds2("train", source, tmp_path / "exp", *options)
     assert done.returncode == 2
     assert "trained on other features: kind was fbank, is spectrogram" in done.stderr
+
+
+def test_a_pipe_gets_no_row_before_the_archive_is_complete(jsonl, tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 8000), 16000)
+    # rows that together exceed what is buffered before it reaches the pipe
+    rows = [{"id": f"u{i}", "audio_filepath": "a.wav", "note": "x" * 30000} for i in range(6)]
+    jsonl(tmp_path / "in.jsonl", rows)
+    command = [sys.executable, "-m", "ds2cli", "featurize", "in.jsonl", "-", "--dir", "x"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as running:
+        row = json.loads(running.stdout.readline())
+        frames = len(read_matrix(str(tmp_path / row["feats"]), row["id"]))
+        others = running.stdout.read().splitlines()
+    assert running.returncode == 0
+    assert frames == row["num_frames"] and len(others) == 5

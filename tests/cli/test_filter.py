@@ -1,14 +1,20 @@
 """The filter loop of the commands: when rows are written, and what becomes of dropped ones."""
 
 import contextlib
+import importlib
+import io
+import sys
 import tomllib
 
 import pytest
+import typer
 
-from ds2cli import manifest
+from ds2cli import __version__, manifest
+from ds2cli.cli.lib import filter as filter_module
 from ds2cli.cli.lib.filter import filter_rows
+from ds2cli.cli.main import app
 from ds2cli.config.base import StageConfig
-from ds2cli.errors import Ds2Error
+from ds2cli.errors import DataError, Ds2Error
 
 
 @pytest.fixture
@@ -62,7 +68,7 @@ def drop_all_but_a(rows, ledger):
             ledger.drop(row["id"], "excluded" if row["id"] == "b" else "broken", bad=row["id"] != "b")
 
 
-def test_every_drop_is_counted_in_the_settings_and_listed(tmp_path, jsonl):
+def test_every_drop_is_counted_in_the_settings_and_listed(tmp_path, jsonl, capsys):
     source, out = jsonl(tmp_path / "in.jsonl", [{"id": i} for i in "abc"]), str(tmp_path / "out.jsonl")
     config = StageConfig(max_bad=50)
     ledger = filter_rows("test", config, source, out, needs=("id",), run=drop_all_but_a)
@@ -73,6 +79,8 @@ def test_every_drop_is_counted_in_the_settings_and_listed(tmp_path, jsonl):
         ("b", "excluded", False),
         ("c", "broken", True),
     ]
+    summary = "test: 3 in = 1 kept + 2 dropped (1 broken, 1 excluded)"
+    assert capsys.readouterr().err == f"{summary}, see {out}.dropped.jsonl\n"
 
 
 @pytest.mark.parametrize("max_bad, allowed", [(50, True), (49.9, False)])
@@ -112,3 +120,64 @@ def test_a_pipe_lists_the_first_20_bad_rows(tmp_path, jsonl, capsys, count):
     assert [line for line in lines if "more" in line] == [
         f"test: … and {count - 20} more (--dropped FILE lists all of them)"
     ] * (count > 20)
+
+
+def test_a_pipe_does_not_list_rows_that_a_rule_excludes(tmp_path, jsonl, capsys):
+    source = jsonl(tmp_path / "in.jsonl", [{"id": i} for i in "abc"])
+    filter_rows("test", StageConfig(max_bad=50), source, "-", needs=("id",), run=drop_all_but_a)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["test: 3 in = 1 kept + 2 dropped (1 broken, 1 excluded)", "test: dropped c: broken: "]
+
+
+def test_the_settings_record_the_command_and_the_version(tmp_path, jsonl, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/bin/ds2", "test", "a b"])
+    out = str(tmp_path / "out.jsonl")
+    source = jsonl(tmp_path / "in.jsonl", [{"id": "a"}])
+    filter_rows("test", StageConfig(), source, out, needs=("id",), run=drop_all_but_a, facts={"made_on": "x"})
+    made_by = tomllib.loads((tmp_path / "out.jsonl.config.toml").read_text())["made_by"]
+    assert made_by == {
+        "ds2cli": __version__, "command": "ds2 test 'a b'", "made_on": "x", "kept": 1, "dropped": 0,
+    }  # fmt: skip
+
+
+def test_nothing_is_written_next_to_a_device(tmp_path, jsonl, events, monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        filter_module, "open_out", lambda path: opened.append(path) or contextlib.nullcontext(io.StringIO())
+    )
+    source = jsonl(tmp_path / "in.jsonl", [{"id": i} for i in "abc"])
+    filter_rows("test", StageConfig(max_bad=50), source, "/dev/null", needs=("id",), run=drop_all_but_a)
+    assert events == [("write", "a")] and opened == []
+
+
+def test_a_stage_ends_when_its_rows_cannot_be_written(tmp_path, jsonl):
+    ended = []
+
+    def run(rows, ledger):
+        try:
+            for name in "ba":
+                yield {"id": name}
+        finally:
+            ended.append(True)
+
+    source = jsonl(tmp_path / "in.jsonl", [])
+    # the error keeps the functions that it passed through alive
+    with pytest.raises(DataError, match="comes after") as error:
+        filter_rows("test", StageConfig(), source, str(tmp_path / "out.jsonl"), needs=("id",), run=run)
+    assert error and ended == [True]
+
+
+@pytest.mark.parametrize("stage", ["emit", "featurize"])
+def test_rows_that_point_into_an_archive_reach_a_pipe_after_the_last_one(tmp_path, jsonl, monkeypatch, capsys, stage):
+    printed = []
+
+    def run(*_):
+        for name in "ab":
+            yield {"id": name}
+            printed.append(capsys.readouterr().out)
+
+    monkeypatch.setattr(importlib.import_module(f"ds2cli.stages.{stage}"), "run", run)
+    arguments = [*(["exp"] if stage == "emit" else []), jsonl(tmp_path / "in.jsonl", []), "-", "--dir", "x"]
+    typer.main.get_command(app).main([stage, *arguments], standalone_mode=False)
+    assert printed == ["", ""]
+    assert capsys.readouterr().out == '{"id":"a"}\n{"id":"b"}\n'

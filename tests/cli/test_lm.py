@@ -1,9 +1,11 @@
 import gzip
+import re
 import tomllib
 
 import pytest
 
 from ds2cli.lm import arpa, lmplz
+from ds2cli.lm.query import NgramLm
 
 TEXT = "so am i\nso are you\nare you so\n"
 ESTIMATORS = [
@@ -27,11 +29,16 @@ def test_manifest_plain_text_and_gzip_give_the_same_model(ds2, jsonl, tmp_path, 
     assert (made_by["estimator"], made_by["ngrams"], made_by["kept"]) == (estimator, [8, 10, 9], 3)
     assert "3 in = 3 kept + 0 dropped" in done.stderr
     assert done.stderr.count("using 0.5 1 1.5") == 1
+    counts = "lm: 8 1-grams, 10 2-grams, 9 3-grams, estimated from 9 words in 3 lines"
+    assert f"{counts} (estimator {estimator})" in done.stderr
 
 
 def test_a_manifest_on_standard_input_and_the_model_on_standard_output(ds2, tmp_path):
-    done = ds2("lm", "-", "-", "--estimator", "own", "--order", "2", stdin='{"id":"a","text":"hello"}\n')
+    (tmp_path / "dev").write_text("hello\n")
+    options = ["--estimator", "own", "--order", "2", "--dev", tmp_path / "dev"]
+    done = ds2("lm", "-", "-", *options, stdin='{"id":"a","text":"hello"}\n')
     assert done.returncode == 0
+    assert "perplexity" in done.stderr and "perplexity" not in done.stdout and "OOV" not in done.stdout
     (tmp_path / "x.arpa").write_text(done.stdout)
     assert arpa.read(str(tmp_path / "x.arpa")).words == ["<unk>", "<s>", "</s>", "hello"]
 
@@ -46,6 +53,12 @@ def test_dropped_lines_are_counted_and_written(ds2, tmp_path):
     assert f"{text}:2" in (tmp_path / "x.arpa.dropped.jsonl").read_text()
 
 
+def test_dropped_lines_are_listed_even_if_no_line_is_left(ds2, tmp_path):
+    done = ds2("lm", "-", "x.arpa", "--estimator", "own", stdin="in 1984\n", cwd=tmp_path)
+    assert done.returncode == 3 and "1 in = 0 kept + 1 dropped (1 digits)" in done.stderr
+    assert '"<stdin>:1"' in (tmp_path / "x.arpa.dropped.jsonl").read_text()
+
+
 def test_latin_1_is_refused(ds2, tmp_path):
     text = tmp_path / "t.txt"
     text.write_bytes("déjà vu\nfine\n".encode("latin-1"))
@@ -56,19 +69,23 @@ def test_latin_1_is_refused(ds2, tmp_path):
 
 
 def test_evaluation_on_dev_text(ds2, tmp_path):
-    (tmp_path / "dev.txt").write_text("so are they\n")
+    (tmp_path / "dev.txt").write_text("so are they so\n")
     done = ds2("lm", "-", tmp_path / "x.arpa", "--estimator", "own", "--dev", tmp_path / "dev.txt", stdin=TEXT)
     assert done.returncode == 0
     first, second = done.stdout.splitlines()
-    assert "perplexity" in first
-    assert "OOV words 33.33 % of the running words (1 of 3), 33.33 % of the distinct ones (1 of 3)" in second
+    scores = NgramLm.load(str(tmp_path / "x.arpa")).word_log10(["so", "are", "they", "so"]).tolist()
+    with_oov, without = re.search(r"perplexity ([\d.]+) including OOV words, ([\d.]+) excluding them", first).groups()
+    assert float(with_oov) == pytest.approx(10 ** (-sum(scores) / 5), abs=0.006)
+    assert float(without) == pytest.approx(10 ** (-(sum(scores) - scores[2]) / 4), abs=0.006)
+    assert "OOV words 25.00 % of the running words (1 of 4), 33.33 % of the distinct ones (1 of 3)" in second
 
 
 def test_characters(ds2, tmp_path):
     out = tmp_path / "x.arpa"
-    assert (
-        ds2("lm", "-", out, "--estimator", "own", "--unit", "char", "--order", "5", stdin="oh so\né\n").returncode == 0
-    )
+    options = ["--estimator", "own", "--unit", "char", "--order", "5"]
+    done = ds2("lm", "-", out, *options, stdin="oh so\né\n")
+    assert done.returncode == 0
+    assert "estimated from 6 characters in 2 lines" in done.stderr
     assert set(arpa.read(str(out)).words) == {"<unk>", "<s>", "</s>", "o", "h", "<space>", "s", "é"}
 
 
@@ -166,6 +183,7 @@ def test_tokens_of_a_network(ds2, tmp_path, estimator):
     assert done.returncode == 0, done.stderr
     assert set(arpa.read(str(out)).words) == {"<unk>", "<s>", "</s>", "<space>", *"aeimorsuy"}
     assert "4 in = 3 kept + 1 dropped (1 unspellable)" in done.stderr
+    assert '"<stdin>:4"' in (tmp_path / "x.arpa.dropped.jsonl").read_text()
     assert ds2("lm", "-", out, "--unit", "token", stdin=TEXT).returncode == 2
 
 
@@ -174,6 +192,20 @@ def test_words_that_the_network_cannot_write_are_a_warning(ds2, tmp_path):
     done = ds2("lm", "-", tmp_path / "x.arpa", "--vocab", tmp_path / "tokens.txt", stdin=TEXT)
     assert done.returncode == 0
     assert "warning: " in done.stderr and "the network has no 'y'" in done.stderr
+
+
+def test_bad_lines_up_to_the_limit_and_words_that_the_network_cannot_write(ds2, jsonl, tmp_path):
+    (tmp_path / "tokens.txt").write_text(TOKENS)
+    jsonl(tmp_path / "a.jsonl", [{"id": "u1", "text": "so xx"}, {"id": "u2"}])
+    command = ("lm", "a.jsonl", "x.arpa", "--estimator", "own", "--vocab", "tokens.txt", "--dropped", "d.jsonl")
+    done = ds2(*command, "--max-bad", 49, cwd=tmp_path)
+    assert done.returncode == 1 and not (tmp_path / "x.arpa").exists()
+    done = ds2(*command, "--max-bad", 50, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "warning: x.arpa: the alphabets differ" in done.stderr
+    assert [row["id"] for row in jsonl(tmp_path / "d.jsonl")] == ["a.jsonl:2"]
+    made_by = tomllib.loads((tmp_path / "x.arpa.config.toml").read_text())["made_by"]
+    assert (made_by["kept"], made_by["dropped"]) == (1, 1)
 
 
 @pytest.fixture
@@ -194,7 +226,10 @@ def test_mix(ds2, two_models):
     assert first[0] + second[0] == pytest.approx(1, abs=1e-4)
     assert both[1] < min(first[1], second[1])
     assert both[2] <= min(first[2], second[2])
-    weights = tomllib.loads((two_models / "x.arpa.gz.config.toml").read_text())["made_by"]["weights"]
+    made_by = tomllib.loads((two_models / "x.arpa.gz.config.toml").read_text())["made_by"]
+    weights = made_by["weights"]
+    assert made_by["ngrams"] == arpa.read(str(two_models / "x.arpa.gz")).counts
+    assert f"lm mix: {made_by['ngrams'][0]} 1-grams, " in done.stderr
     assert weights == {"a.arpa": pytest.approx(first[0], abs=1e-4), "b.arpa": pytest.approx(second[0], abs=1e-4)}
     output = ds2("lm", "info", "x.arpa.gz", "dev", cwd=two_models).stdout
     assert f"mixed from  {weights['a.arpa']:.4f} a.arpa" in output
@@ -206,6 +241,22 @@ def test_mix_with_given_weights_to_standard_output(ds2, two_models):
     assert done.returncode == 0, done.stderr
     (two_models / "x.arpa").write_text(done.stdout)
     assert {"am", "press"} < set(arpa.read(str(two_models / "x.arpa")).words)
+
+
+def test_bad_lines_of_the_text_to_evaluate_on(ds2, jsonl, two_models):
+    jsonl(two_models / "dev.jsonl", [{"id": "u1", "text": "so you press one"}, {"id": "u2"}])
+    mix = ("lm", "mix", "a.arpa", "b.arpa", "--dev", "dev.jsonl")
+    assert ds2(*mix, "x.arpa", cwd=two_models).returncode == 1
+    assert not (two_models / "x.arpa").exists()
+    done = ds2(*mix, "-", "--max-bad", 50, cwd=two_models)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("\\data\\") and "perplexity" not in done.stdout
+    assert "weight  perplexity" in done.stderr and "2 in = 1 kept + 1 dropped (1 no-text)" in done.stderr
+    info = ("lm", "info", "a.arpa", "dev.jsonl", "--most", 1)
+    assert ds2(*info, cwd=two_models).returncode == 1
+    done = ds2(*info, "--max-bad", 50, cwd=two_models)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "dev.jsonl: most frequent OOV words (2 in total): press (1)"
 
 
 @pytest.mark.parametrize(
@@ -238,7 +289,8 @@ def test_info(ds2, two_models):
     assert facts["discounts 3"] == "0.500 1.000 1.500 (fallback, too little text to compute them)"
     assert "lm - " in facts["created by"]
     dev_row, stdin_row, oov = lines[lines.index("") + 2 :]
-    assert dev_row.split()[:2] == ["2", "7"] and dev_row.split()[4] == "42.86"
+    assert dev_row.split()[:2] == ["2", "7"] and dev_row.split()[4:6] == ["42.86", "50.00"]
+    assert float(dev_row.split()[2]) > float(dev_row.split()[3])
     assert stdin_row.split()[:2] == ["1", "3"] and stdin_row.split()[4] == "0.00"
     assert oov == "dev: most frequent OOV words (3 in total): press (1), one (1), they (1)"
     assert "4 in = 3 kept + 1 dropped (1 digits)" in done.stderr
@@ -250,9 +302,10 @@ def test_info_refuses_a_model_that_does_not_fit_the_network(ds2, two_models):
     assert done.returncode == 1
     assert "ds2: a.arpa: the case differs: the network cannot write 100.0 %" in done.stderr.splitlines()[-1]
     (two_models / "tokens.txt").write_text(TOKENS)
-    done = ds2("lm", "info", "a.arpa", "dev", "--vocab", "tokens.txt", cwd=two_models)
+    texts = ("dev", "-", "--vocab", "tokens.txt")
+    done = ds2("lm", "info", "a.arpa", *texts, cwd=two_models, stdin="are you so\n")
     assert done.returncode == 0
-    assert "warning: a.arpa: 42.9 % of the references' 7 running words are out of vocabulary" in done.stderr
+    assert "warning: a.arpa: 30.0 % of the references' 10 running words are out of vocabulary" in done.stderr
 
 
 def test_info_of_a_file_that_is_not_a_model(ds2, two_models):

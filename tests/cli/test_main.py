@@ -46,8 +46,8 @@ def test_version_matches_pyproject():
 def test_help_lists_every_command_in_pipeline_order(ds2):
     listed = re.findall(r"^  ([a-z-]+)  ", ds2("--help").stdout.split("Commands:")[1], re.MULTILINE)
     assert sorted(listed) == sorted(COMMANDS)
-    assert listed[:4] == ["prepare", "featurize", "train", "emit"]
-    assert listed.index("lm") < listed.index("decode") < listed.index("score")
+    first = ["prepare", "featurize", "train", "emit", "align", "lm", "decode", "score", "transcribe", "data"]
+    assert listed == first + sorted(set(COMMANDS) - set(first))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -82,7 +82,8 @@ def test_print_config_resolves_files_assignments_and_options(ds2, tmp_path):
     (tmp_path / "c.toml").write_text("epochs = 3\nseed = 1\n[model]\ncell = 'rnn'\nrnn_size = 7\n")
     done = ds2(
         *("train", "--config", "38m-gru-7x768", "--config", tmp_path / "c.toml", "--set", "seed=2", "--seed", "4"),
-        *("--set", "model.rnn_size=9", "--set", "augment.speeds=[0.9, 1.1]", "--print-config"),
+        *("--set", "model.rnn_size=8", "--set", "model.rnn_size=9", "--set", "augment.speeds=[0.9, 1.1]"),
+        "--print-config",
     )
     assert (done.returncode, done.stderr) == (0, "")
     config = tomllib.loads(done.stdout)
@@ -182,6 +183,21 @@ def test_count_lines_is_none_for_an_unreadable_file(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     (tmp_path / "rows.jsonl").write_text('{"id":"a"}\n')
-    assert count_lines(str(tmp_path / "rows.jsonl")) == 1
+    (tmp_path / "rows.jsonl.gz").write_bytes(b"\n")
+    assert (count_lines(str(tmp_path / "rows.jsonl")), count_lines(str(tmp_path / "rows.jsonl.gz"))) == (1, None)
     monkeypatch.setattr(Path, "open", refuse)
     assert count_lines(str(tmp_path / "rows.jsonl")) is None
+
+
+def test_help_names_the_choices_and_the_default_of_an_option(ds2):
+    text = ds2("data", "split", "--help").stdout
+    assert re.search(r"--by id\|speaker\|duration\s+Equal numbers", text) and "[default: id]" in text
+
+
+def test_a_file_above_the_limit_of_its_size_is_reported_in_one_line(tmp_path):
+    (tmp_path / "IN").write_text('{"id":"a"}\n')
+    shell = f"ulimit -f 0; exec '{sys.executable}' -m ds2cli data sort IN > OUT"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", shell], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (3, False)
+    assert done.stderr.splitlines()[-1] == "ds2: the output cannot be written: file too large"

@@ -29,6 +29,19 @@ def test_show_as_json_has_the_same_numbers():
     assert [layer["name"] for layer in found["layers"]][-2:] == ["fc1", "output"]
 
 
+def test_bins_symbols_and_hop_are_those_of_the_options():
+    sizes = ("--bins", "40", "--symbols", "50", "--hop-ms", "20")
+    assert run("show", "english-icml", *sizes).stdout.splitlines()[1].split() == ["input", "features", "40", "20"]
+    found = json.loads(run("show", "english-icml", *sizes, "--json").stdout)
+    assert (found["model"], found["bins"], found["symbols"], found["hop_ms"]) == ("english-icml", 40, 50, 20.0)
+    assert found["layers"][-1]["shape"] == [50]
+
+
+def test_an_average_is_a_safetensors_file(tmp_path):
+    done = run("average", "a.safetensors", "b.safetensors", str(tmp_path / "mean.pt"))
+    assert "OUT: expected a name that ends in .safetensors" in str(done.exception) and not list(tmp_path.iterdir())
+
+
 def test_list_prints_the_presets():
     lines = run("list").stdout.splitlines()
     assert len(lines) > 15 and lines[0].split() == ["name", "description"]

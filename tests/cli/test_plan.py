@@ -3,6 +3,13 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+from typer.testing import CliRunner
+
+from ds2cli import manifest
+from ds2cli.cli.main import app
+from ds2cli.cli.plan import _format_time
+
 SMALL = ["--epochs", "3", "--batch-s", "5", "--set", "model.channels=[16]", "--set", "model.kernels=[5]"]
 SMALL += ["--set", "model.strides=[2]", "--set", "model.rnn_layers=1", "--set", "model.rnn_size=16"]
 
@@ -47,3 +54,40 @@ def test_the_settings_of_the_features_are_read_from_another_file(ds2, toy, tmp_p
     assert done.returncode == 0, done.stderr
     frames = sum(row["num_frames"] for row in jsonl(toy / "train.jsonl"))
     assert json.loads(done.stdout)["hours"] == round(frames / 10 / 3600, 2)
+
+
+ESTIMATED = {
+    "utterances": 1234, "hours": 5.25, "symbols": 29, "parameters": 39168029, "steps_a_pass": 1029, "steps": 12345,
+    "padding": 7.5, "longest": [8, 12000], "seconds_a_step": 0.5, "hours_per_hour": 25.2, "minutes_a_pass": 12.5,
+    "minutes": 240.0, "memory_mb": 2345, "disk_mb": 4567.8,
+}  # fmt: skip
+
+
+def test_each_number_of_the_estimate_is_in_its_line(toy, tmp_path, jsonl, monkeypatch):
+    seen = []
+
+    def estimate(job, device):
+        seen.append((len(job.train), len(job.dev), job.config.epochs, device.type))
+        return ESTIMATED
+
+    monkeypatch.setattr("ds2cli.stages.plan.estimate", estimate)
+    rows = jsonl(tmp_path / "rows.jsonl", [*manifest.read(str(toy / "train.jsonl")), {"id": "z", "text": "a"}])
+    command = ["plan", rows, "--dev", str(toy / "dev.jsonl"), "--epochs", "7", "--device", "cpu"]
+    assert CliRunner().invoke(app, command).stdout.splitlines() == [
+        "data          1,234 utterances, 5.25 h, 1 dropped",
+        "network       39,168,029 parameters, 29 symbols",
+        "steps         12,345, 1,029 per epoch, 7.5 % padding",
+        "longest batch 8 utterances, 12,000 frames",
+        "time          4.0 h, 12.5 min per epoch (25.2x real time)",
+        "memory        2,345 MB",
+        "disk          4,567.8 MB",
+    ]
+    assert json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout) == {**ESTIMATED, "dropped": 1}
+    assert seen == [(48, 8, 7, "cpu")] * 2
+
+
+@pytest.mark.parametrize(
+    ("minutes", "text"), [(0.01, "0.6 s"), (1.49, "89 s"), (1.5, "1.5 min"), (119.9, "119.9 min"), (120, "2.0 h")]
+)
+def test_a_time_is_given_in_the_unit_that_fits(minutes, text):
+    assert _format_time(minutes) == text

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import tomllib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
+
+from ds2cli.cli.lib.features import warn_of_other_features
 
 TRAIN = ("--set", "model.rnn_size=8", "--set", "model.rnn_layers=1", "--set", "model.channels=[8,8]", "--epochs", "1")
 
@@ -79,3 +82,20 @@ def test_features_whose_settings_are_unknown_are_warned_of(ds2, featurized):
         "warning: train: the features have 20 bins, spectrogram features with the settings known have 161: the network "
         "will not recognize recordings (give the settings with --features)\n"
     ) in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("saved", "names"),
+    [
+        ("hop_ms = 5.0\nnj = 4\n", None),
+        ("hop_ms = 10.0\nfloor = 1e-8\n", "floor, hop_ms"),
+        ("nj = 4\n", None),
+        ("[made_by.features]\nhop_ms = 20.0\n", "hop_ms"),
+    ],
+)
+def test_only_features_of_other_settings_are_warned_of(tmp_path, capsys, saved, names):
+    path = str(tmp_path / "a.jsonl")
+    (tmp_path / "a.jsonl.config.toml").write_text(saved)
+    warn_of_other_features(path, SimpleNamespace(path="exp", trained=SimpleNamespace(features={"hop_ms": 5.0})))
+    warning = f"warning: {path}: its features have other settings than the network was trained on: {names}\n"
+    assert capsys.readouterr().err == (warning if names else "")

@@ -40,6 +40,9 @@ def test_rows_go_to_a_file_and_the_report_to_standard_output(ds2, jsonl, tmp_pat
         (["--max-wer", 20], 1, "the word error rate is 28.57 %, above the limit of 20 %"),
         (["--unit", "char", "--max-cer", 1], 1, "the char error rate"),
         (["--unit", "char", "--max-wer", 1], 2, "does not count words"),
+        (["--unit", "word", "--max-cer", 1], 2, "does not count chars"),
+        (["--max-wer", 0], 1, "above the limit of 0 %"),
+        (["--max-wer", 30, "--max-cer", 0], 1, "the char error rate"),
     ],
 )
 def test_thresholds_set_the_exit_status(ds2, jsonl, tmp_path, options, code, message):
@@ -59,6 +62,7 @@ def test_an_empty_manifest_and_rows_without_a_text(ds2, jsonl, tmp_path):
     done = ds2("score", jsonl(tmp_path / "none.jsonl", []))
     assert (done.returncode, done.stdout) == (3, "")
     assert "none.jsonl: no utterances to score" in done.stderr
+    assert "ds2: <stdin>: no utterances to score" in ds2("score", stdin="").stderr
     done = ds2("score", jsonl(tmp_path / "bad.jsonl", [{"id": "a", "pred_text": "x"}]))
     assert done.returncode == 1
     assert "no-text" in done.stderr
@@ -78,3 +82,11 @@ def test_n_best_lists_add_the_oracle_rate(ds2, jsonl, tmp_path):
     done = ds2("score", jsonl(tmp_path / "in.jsonl", rows))
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[4:] == ["%WER 16.67 [ 1 / 6, 0 ins, 1 del, 0 sub ] best of 2"]
+
+
+def test_dropped_rows_are_listed_in_the_file_given(ds2, jsonl, tmp_path):
+    rows = jsonl(tmp_path / "in.jsonl", [ROWS[0], {"id": "b", "pred_text": "x"}])
+    done = ds2("score", rows, "--dropped", tmp_path / "d.jsonl", "--max-bad", 50)
+    assert done.returncode == 0, done.stderr
+    assert f"score: 2 in = 1 kept + 1 dropped (1 no-text), see {tmp_path}/d.jsonl" in done.stderr
+    assert [(row["id"], row["reason"]) for row in jsonl(tmp_path / "d.jsonl")] == [("b", "no-text")]

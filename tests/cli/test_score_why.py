@@ -12,6 +12,9 @@ import pytest
 
 from ds2cli import manifest
 from ds2cli.archive import ArkWriter
+from ds2cli.cli.score import _open_explainer, _warn_explainer
+from ds2cli.config.score import ScoreConfig
+from ds2cli.stages.explain_errors import Explainer
 from ds2cli.text.vocab import BLANK, Vocab
 
 ROOT = Path(__file__).parents[2]
@@ -103,6 +106,7 @@ def test_rows_without_an_emission_are_still_scored(ds2, jsonl, place):
     ("options", "code", "message"),
     [
         (["--lm", "lm.arpa"], 2, "--lm only applies with --why"),
+        (["--unknown-letter", 0], 2, "--unknown-letter only applies with --why"),
         (["--why", "exp", "--alpha", 1], 2, "--lm FILE"),
         (["--why", "exp", "--lm", "none.arpa"], 3, "none.arpa"),
         (["--why", "exp", "--lm", "lm.arpa", "--unit", "char"], 2, "--unit word"),
@@ -115,3 +119,19 @@ def test_a_mistake_is_one_line_and_an_exit_status(ds2, jsonl, place, options, co
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_each_search_setting_given_is_used(place, monkeypatch):
+    monkeypatch.chdir(place)
+    given = {"lm": "lm.arpa", "alpha": 0.25, "beta": 2.0, "unknown": -1.0, "unknown_letter": -2.0}
+    config, explainer = _open_explainer(ScoreConfig(why="exp", nj=3, **given), "-")
+    assert {name: getattr(config, name) for name in given} == given
+    options = explainer.score.search.options
+    assert (options.alpha, options.beta, options.unknown, options.unknown_letter) == (0.25, 2.0, -1.0, -2.0)
+    assert explainer.nj == 3
+
+
+@pytest.mark.parametrize(("mismatched", "warned"), [(1, False), (2, True)])
+def test_a_quarter_of_the_scores_may_differ_without_a_warning(capsys, mismatched, warned):
+    _warn_explainer(Explainer(None, None, scored=4, mismatched=mismatched))
+    assert ("of 4 utterances have a pred_score that" in capsys.readouterr().err) == warned

@@ -8,10 +8,17 @@ import time
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from ds2cli import manifest
+from ds2cli.archive import ArkWriter
 from ds2cli.cli.lib.train_display import format_event
+from ds2cli.cli.main import app
+from ds2cli.cli.train import _check_paths
 from ds2cli.config.train import TrainConfig
+from ds2cli.errors import DataError, UsageError
 from ds2cli.train.events import TimeLimit
 
 SMALL = """
@@ -48,7 +55,7 @@ def test_train_then_emit(ds2, toy, tmp_path, conf, jsonl):
     assert rerun.returncode == 0 and "epoch 1/2" not in rerun.stderr, "EXP/config.toml resumes and does not start over"
     rerun = ds2(*train, "--set", "model.rnn_size=8")
     assert (
-        rerun.returncode == 2 and "model.rnn_size was 16, is 8" in rerun.stderr and len(rerun.stderr.splitlines()) == 2
+        rerun.returncode == 2 and "model.rnn_size was 16, is 8" in rerun.stderr and len(rerun.stderr.splitlines()) == 3
     )
     assert tomllib.loads((exp / "config.toml").read_text())["model"]["rnn_size"] == 16
     (exp / "best.safetensors").rename(exp / "kept.safetensors")
@@ -114,12 +121,53 @@ def test_a_mistake_is_one_error_line(ds2, tmp_path, jsonl, rows, status, message
 
 
 def test_training_does_not_overwrite_a_manifest(ds2, toy, tmp_path):
-    manifest = tmp_path / "train.jsonl"
-    manifest.write_text((toy / "train.jsonl").read_text())
+    source = tmp_path / "train.jsonl"
+    source.write_text((toy / "train.jsonl").read_text())
     done = ds2("train", "train.jsonl", ".", cwd=tmp_path)
     assert done.returncode == 2 and "train.jsonl: training would overwrite this manifest" in done.stderr
-    assert manifest.read_text() == (toy / "train.jsonl").read_text() and len(list(tmp_path.iterdir())) == 1
-    assert ds2("train", manifest, "").returncode == 2
+    assert source.read_text() == (toy / "train.jsonl").read_text() and len(list(tmp_path.iterdir())) == 1
+    assert ds2("train", source, "").returncode == 2
+    for name in ("train.jsonl", "dropped.jsonl"):
+        with pytest.raises(UsageError, match=f"{name}: training would overwrite this manifest"):
+            _check_paths(str(tmp_path), "other.jsonl", str(tmp_path / name))
+    done = CliRunner().invoke(app, ["train", str(toy / "train.jsonl"), str(tmp_path), "--dev", str(source)])
+    assert "train.jsonl: training would overwrite this manifest" in str(done.exception)
+    _check_paths(str(tmp_path), str(tmp_path / "other.jsonl"), None, str(tmp_path / "sub" / "train.jsonl"))
+
+
+def test_each_option_reaches_the_training(toy, tmp_path, conf, jsonl, monkeypatch):
+    """The command, with a training that takes no step and so ends without a network."""
+    found = {}
+
+    def run(job, exp, _request):
+        found.update(job=job, exp=exp)
+        return iter(())
+
+    def monitored(events, exp, *, tensorboard):
+        found.update(monitored=exp, tensorboard=tensorboard)
+        return events
+
+    monkeypatch.setattr("ds2cli.stages.train.run", run)
+    monkeypatch.setattr("ds2cli.train.monitor.monitored", monitored)
+    rows = [*manifest.read(str(toy / "train.jsonl")), {"id": "z", "text": "a"}]
+    with ArkWriter(tmp_path / "cmvn.ark") as ark:
+        # ten frames of mean 2 and deviation 3
+        ark.write("global", np.array([[20.0] * 20 + [10.0], [10 * (4.0 + 9.0)] * 20 + [0.0]]))
+    (tmp_path / "features.toml").write_text("hop_ms = 5.0\n")
+    exp, options = tmp_path / "exp", ["--cmvn", tmp_path / "cmvn.ark", "--features", tmp_path / "features.toml"]
+    options += ["--dev", toy / "dev.jsonl", "--config", conf, "--dropped", tmp_path / "d.jsonl", "--tensorboard"]
+    command = ["train", jsonl(tmp_path / "rows.jsonl", rows), str(exp), *map(str, options)]
+    refused = CliRunner().invoke(app, command)
+    assert "train: refused: 1 of 57 utterances are bad (1.8 %, allowed 1 %" in str(refused.exception) and not found
+    assert [row["id"] for row in jsonl(tmp_path / "d.jsonl")] == ["z"] and not (exp / "dropped.jsonl").exists()
+    done = CliRunner().invoke(app, [*command, "--max-bad", "2"])
+    assert isinstance(done.exception, DataError) and "best.safetensors: missing" in str(done.exception)
+    job = found["job"]
+    np.testing.assert_allclose([job.mean, job.std], [[2.0] * 20, [3.0] * 20], rtol=1e-6)
+    assert job.features["hop_ms"] == 5.0 and len(job.dev) == 8 and job.config.model.rnn_size == 16
+    assert found["exp"] == found["monitored"] == str(exp) and found["tensorboard"] is True
+    saved = tomllib.loads((exp / "config.toml").read_text())
+    assert saved["made_by"]["kept"] == 56 and saved["tensorboard"] and not saved["fresh"]
 
 
 @pytest.mark.parametrize(

@@ -33,3 +33,7 @@ def test_settings_that_work_on_stored_features():
 def test_wrong_settings_are_one_error_line(settings, message):
     with pytest.raises(UsageError, match=message):
         build(AugmentConfig, ("conf.toml", settings))
+
+
+def test_a_single_ratio_is_a_range_too():
+    assert AugmentConfig(snr_low=10, snr_high=10).snr_high == 10

@@ -82,6 +82,8 @@ def test_set_needs_a_name_and_a_value(text):
 
 def test_set_reads_a_bare_word_as_text():
     assert parse_set("kind=b") == {"kind": "b"}
+    assert parse_set("note=a=b") == {"note": "a=b"}
+    assert parse_set("optim.lr = 1") == {"optim": {"lr": 1}}
     # whatever the parser cannot handle is text, too
     assert parse_set("kind=" + "[" * 3000) == {"kind": "[" * 3000}
     assert parse_set("kind=" + "9" * 6000) == {"kind": "9" * 6000}
@@ -122,3 +124,18 @@ def test_preset_is_found_by_name_unless_a_file_has_it(tmp_path, monkeypatch):
         read_toml("38m-rnn-7x1281")
     with pytest.raises(UsageError, match=r"^conf/x\.toml: no such file \(ds2 model list"):
         read_toml("conf/x.toml")
+
+
+def test_a_value_at_its_limit_is_accepted():
+    config = build(Settings, ("x", {"share": 1, "optim": {"lr": 0, "epochs": 100}}))
+    assert (config.share, config.optim.lr, config.optim.epochs) == (1.0, 0.0, 100)
+
+
+def test_a_setting_without_a_default_is_required():
+    @dataclass(frozen=True, kw_only=True)
+    class Needed(Config):
+        name: str = setting(help="Name.")
+
+    assert build(Needed, ("x", {"name": "a"})).name == "a"
+    with pytest.raises(UsageError, match="Needed: the setting 'name' is required, but was not given"):
+        build(Needed)

@@ -12,6 +12,7 @@ from ds2cli.errors import BadUtterance, DataError, Ds2Error, UsageError
 from ds2cli.stages import prepare as stage
 
 LIST = """; Core Asterisk Sounds in English
+  ; note: every entry is a name and a text
 
 agent-pass: Please enter your password followed by the pound key.
 beep: [this is a simple beep tone]
@@ -103,6 +104,7 @@ def test_the_split_never_changes():
         ("letters/space", "space [ ]", "en", "space"),
         ("x", 'IAX (note: does not say "2")', "en", "iax"),
         ("x", "mute or umute", "en", "mute or unmute"),
+        ("x", "thru a thrush", "en", "through a thrush"),
         ("x", "Marque 3. Está ahora", "es", "marque tres esta ahora"),
         ("x", "Appuyez sur 1 à l'été", "fr", "appuyez sur un à l'été"),
     ],
@@ -170,7 +172,7 @@ def test_download_runs_apt_and_unpacks(tmp_path, tree, monkeypatch):
         '#!/bin/sh\ncase "$*" in *update*) exit 0;; *Dir::State*) touch asterisk-core-sounds-en_1.deb '
         "asterisk-core-sounds-en-g722_1.deb;; *) echo 'E: Unable to locate package' >&2; exit 100;; esac\n"
     )
-    (bin_ / "dpkg-deb").write_text(f"#!/bin/sh\ncp -r {tree}/usr .\n")
+    (bin_ / "dpkg-deb").write_text(f'#!/bin/sh\necho "${{2##*/}}" >> {tmp_path}/unpacked\ncp -r {tree}/usr .\n')
     for program in bin_.iterdir():
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{bin_}:/usr/bin:/bin")
@@ -181,6 +183,8 @@ def test_download_runs_apt_and_unpacks(tmp_path, tree, monkeypatch):
         find_files(new, "en")
     download(str(new), "en")
     assert find_files(new, "en")[0].is_relative_to(new / "asterisk-core-sounds-en")
+    packages = [f"asterisk-core-sounds-en{kind}_1.deb" for kind in ("", "-g722")]
+    assert (tmp_path / "unpacked").read_text().split() == packages
     assert sorted(p.name for p in new.iterdir() if p.suffix != ".deb") == ["asterisk-core-sounds-en"]
     shutil.rmtree(new / "asterisk-core-sounds-en/usr/share/doc")
     with pytest.raises(DataError, match=r"asterisk-core-sounds-en: this folder has no text list.*remove it"):
@@ -194,3 +198,53 @@ def test_prompts_with_the_same_text_are_in_the_same_part(tree):
         texts.write_bytes(gzip.compress("".join(f"{name}: {text}\n" for name in names).encode()))
         rows = list(prepare(str(tree), Options(), Ledger()))
         assert len(rows) == len(names) and {row["split"] for row in rows} == {part}
+
+
+@pytest.mark.parametrize(("characters", "kept"), [(22, 1), (23, 0)])
+def test_a_prompt_may_have_22_characters_per_second(tree, characters, kept):
+    (recording,) = tree.rglob("agent-pass.g722")
+    recording.write_bytes(bytes(8000))  # one second
+    next(tree.rglob("*.txt.gz")).write_bytes(gzip.compress(f"agent-pass: {'a' * characters}\n".encode()))
+    assert len(list(prepare(str(tree), Options(), Ledger()))) == kept
+
+
+def test_each_voice_has_its_rows(tree):
+    (voice,) = tree.rglob("en_US_f_Allison")
+    shutil.copytree(voice, voice.with_name("en_AU_f_Other"))
+    rows = list(prepare(str(tree), Options(), Ledger()))
+    for speaker in ("en_US_f_Allison", "en_AU_f_Other"):
+        ids = [row["id"] for row in rows if row["speaker"] == speaker]
+        assert len(ids) == 5 and all(name.startswith(f"{speaker}-") for name in ids)
+    assert len(rows) == 10
+
+
+def test_spanish_entries_under_a_wrong_name_belong_to_their_prompts(tmp_path, shared_data):
+    raw = next((shared_data / "asterisk/g722-raw").glob("*.g722"))
+    for name in ("0", "10", "1F"):
+        (tmp_path / "es_MX_f_x/digits").mkdir(parents=True, exist_ok=True)
+        shutil.copy(raw, tmp_path / f"es_MX_f_x/digits/{name}.g722")
+    (tmp_path / "core-sounds-es.txt").write_text("digits/0: cero\ndigits/0: diez\ndigits/1f: una\n")
+    ledger = Ledger()
+    rows = list(prepare(str(tmp_path), Options(lang="es"), ledger))
+    assert {row["id"].removeprefix("es_MX_f_x-digits-"): row["text"] for row in rows} == {
+        "0": "cero",
+        "10": "diez",
+        "1F": "una",
+    }
+    assert not ledger.rows
+
+
+def test_a_list_that_is_not_utf8_is_an_error(tree):
+    next(tree.rglob("*.txt.gz")).write_bytes(gzip.compress(b"agent-pass: caf\xe9\n"))
+    with pytest.raises(DataError, match=r"core-sounds-en\.txt\.gz: byte 15 is not UTF-8"):
+        list(prepare(str(tree), Options(), Ledger()))
+
+
+def test_the_packages_of_the_language_are_fetched_and_the_error_of_apt_is_shown(tmp_path, monkeypatch):
+    script = '#!/bin/sh\necho W: old >&2\ncase "$*" in *update*) exit 0;; esac\necho "E: no $*" >&2\nexit 100\n'
+    (tmp_path / "apt-get").write_text(script)
+    (tmp_path / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    packages = "asterisk-core-sounds-it asterisk-core-sounds-it-g722"
+    with pytest.raises(Ds2Error, match=rf"^asterisk: apt-get failed: E: no .*download {packages} \("):
+        list(prepare(str(tmp_path / "new"), Options(download=True, lang="it"), Ledger()))

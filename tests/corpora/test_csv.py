@@ -1,4 +1,5 @@
 import gzip
+import io
 import json
 
 import pytest
@@ -96,7 +97,7 @@ def test_bad_json_lines(tmp_path):
         {"audio_filepath": "f.wav", "text": "x", "offset": 1.5, "duration": 2},
         {"id": 7, "audio_filepath": "g.wav", "text": "x"},
     ]
-    table.write_text("\n".join(map(json.dumps, lines)) + "\n[1]\n{oops\n")
+    table.write_text("\n".join(map(json.dumps, lines)) + "\n\n[1]\n{oops\n")
     rows, ledger = rows_of(table)
     assert [r["id"] for r in rows] == ["a", "f-00001500", "7"]
     assert (rows[1]["offset"], rows[1]["duration"]) == (1.5, 2.0)
@@ -105,8 +106,8 @@ def test_bad_json_lines(tmp_path):
         "c": "no-text",
         f"{table}:4": "wrong-type",
         "e": "wrong-type",
-        f"{table}:8": "not-json",
         f"{table}:9": "not-json",
+        f"{table}:10": "not-json",
     }
     assert len(rows_of(table, text=False)[0]) == 4
 
@@ -134,3 +135,51 @@ def test_quotation_marks_belong_to_the_text_of_a_table_with_bars_or_tabs(tmp_pat
     (tmp_path / "t.csv").write_text("".join(separator.join(line) + "\n" for line in lines))
     rows, _ = rows_of(tmp_path / "t.csv")
     assert [(row["id"], row["text"]) for row in rows] == [("a", lines[1][1]), ("b", lines[2][1]), ("c", lines[3][1])]
+
+
+def test_columns_of_json_lines_by_name(tmp_path):
+    cells = {"wav_path": "a.wav", "words": "yes", "who": "anna", "key": "k", "text": "no", "speaker": "no", "id": "no"}
+    (tmp_path / "t.jsonl").write_text(json.dumps(cells) + "\n")
+    columns = {"audio_column": "wav_path", "text_column": "words", "speaker_column": "who", "id_column": "key"}
+    (row,), _ = rows_of(tmp_path / "t.jsonl", **columns)
+    expected = {"id": "k", "audio_filepath": str(tmp_path / "a.wav"), "text": "yes", "speaker": "anna", "lang": "en"}
+    assert row == expected
+
+
+def test_the_usual_columns_of_the_id_and_the_speaker(tmp_path):
+    (tmp_path / "t.csv").write_text("client_id,utt_id,path,sentence\nanna,k,a.wav,x\n,,b.wav,y\n")
+    rows, _ = rows_of(tmp_path / "t.csv")
+    assert [(row["id"], row.get("speaker")) for row in rows] == [("k", "anna"), ("b", None)]
+
+
+def test_segments_of_a_table(tmp_path):
+    lines = ["id,path,text,offset,duration", "x,a.wav,t,1.5,2", ",b.wav,t,0,0.5", "y,c.wav,t,,3"]
+    bad = ["p,d.wav,t,-1,2", "q,e.wav,t,1,", "r,f.wav,t,inf,1"]
+    (tmp_path / "t.csv").write_text("\n".join(lines + bad) + "\n")
+    rows, ledger = rows_of(tmp_path / "t.csv")
+    assert [(row["id"], row.get("offset"), row.get("duration")) for row in rows] == [
+        ("x", 1.5, 2.0),
+        ("b-00000000", 0.0, 0.5),
+        ("y", None, None),
+    ]
+    assert reasons(ledger) == dict.fromkeys("pqr", "wrong-type")
+
+
+def test_the_audio_files_of_a_table_may_be_in_several_folders(tmp_path):
+    names = ["t/clips/a.wav", "t/wavs/b.wav", "c.wav", "t/wavs/v1.5.flac", "t/clips/d.wav"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "t/t.csv").write_text("path,text\na.wav,x\nb.wav,x\nc.wav,x\nv1.5,x\nd.wav,x\n")
+    rows, _ = rows_of(tmp_path / "t/t.csv")
+    assert [row["audio_filepath"] for row in rows] == [str(tmp_path / name) for name in names]
+
+
+def test_a_table_in_a_pipe_starts_from_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips/a.wav").touch()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"path,text\na.wav,x\nb.wav,\n")))
+    rows, ledger = rows_of("-")
+    assert [row["audio_filepath"] for row in rows] == ["clips/a.wav"]
+    assert reasons(ledger) == {"b": "no-text"}

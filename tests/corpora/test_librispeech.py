@@ -35,6 +35,7 @@ def test_unmatched_texts_and_recordings_are_dropped(shared_data, tmp_path):
     rows = list(prepare(str(tmp_path), Options(), ledger))
     assert [r["id"] for r in rows] == names[1:]
     assert {r["id"]: r["reason"] for r in ledger.rows} == {names[0]: "missing-audio", "9-9-0009": "no-text"}
+    assert f".trans.txt:1: no {names[0]}.flac in the same folder" in ledger.rows[0]["detail"]
 
 
 def test_wrong_folders_and_parts(shared_data, tmp_path):

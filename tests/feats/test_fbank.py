@@ -154,6 +154,12 @@ def test_filters_are_triangles_that_add_to_one():
     assert (np.diff(filters.argmax(axis=1)) > 0).all()
 
 
+def test_default_settings():
+    config = Config()
+    assert (config.num_mels, config.low_hz, config.upper_hz, config.preemphasis) == (80, 20, 8000, 0.97)
+    assert Config(sample_rate=8000).upper_hz == 4000
+
+
 @pytest.mark.parametrize("mel", [0, 7, 39])
 def test_the_peak_of_a_tone_is_in_its_filter(mel):
     config = Config(num_mels=40)

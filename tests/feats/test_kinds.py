@@ -99,3 +99,25 @@ def test_a_setting_of_the_command_is_not_one_of_the_features():
 
     with pytest.raises(UsageError, match="compress: a setting of ds2 featurize has this name"):
         _with_settings(Config)
+
+
+@pytest.mark.parametrize(
+    ("name", "lowest", "highest"),
+    [
+        ("sample_rate", 1000, 192000),
+        ("window_ms", 1.0, 200.0),
+        ("hop_ms", 1.0, 200.0),
+        ("level_db", -100.0, 0.0),
+        ("floor", 1e-30, 1.0),
+        ("nj", 1, 1024),
+        ("min_duration", 0.0, None),
+        ("max_duration", 0.0, None),
+    ],
+)
+def test_the_limits_of_each_setting_are_allowed_and_nothing_beyond_them(name, lowest, highest):
+    for limit, beyond in ((lowest, -1), (highest, 1)):
+        if limit is not None:
+            assert getattr(build(FeaturizeConfig, ("x", {name: limit})), name) == limit
+            step = 1 if isinstance(limit, int) else max(abs(limit) / 100, 1e-31)
+            with pytest.raises(UsageError, match=f"{name}: expected "):
+                build(FeaturizeConfig, ("x", {name: limit + beyond * step}))

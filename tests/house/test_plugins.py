@@ -9,6 +9,8 @@ import pytest
 import soundfile
 from safetensors import safe_open
 
+from ds2cli.plugins import search_path
+
 PLUGINS = Path(__file__).parent / "plugins"
 
 
@@ -221,3 +223,14 @@ def test_an_unknown_feature_is_an_error(ds2, jsonl, tmp_path):
     assert done.returncode == 2
     problem = f"{source}.config.toml: unknown kind of features 'dummy', expected one of fbank, spectrogram"
     assert done.stderr == f"ds2: {problem} (DS2_PLUGINS adds those of plugins)\n"
+
+
+def test_a_folder_may_be_relative_or_in_the_home_folder(monkeypatch, tmp_path):
+    for name in ("own", "work"):
+        (tmp_path / name / "corpora").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DS2_PLUGINS", "~/own:work")
+    # absolute: a child process may start in another folder
+    assert search_path("corpora") == [f"{tmp_path}/own/corpora", f"{tmp_path}/work/corpora"]
+    assert search_path("cli") == []

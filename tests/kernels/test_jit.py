@@ -128,6 +128,16 @@ def test_numba_cache_dir_is_used_and_the_oldest_folders_of_a_module_are_removed(
     assert kept.exists()
 
 
+def test_another_version_of_numba_has_another_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(_jit.numba.config, "CACHE_DIR", str(tmp_path))
+    source = tmp_path / "b.py"
+    source.write_text("x = 1\n")
+    folder = _jit.cache_folder(source)
+    assert _jit.cache_folder(source) == folder
+    monkeypatch.setattr(_jit.numba, "__version__", "0.0")
+    assert _jit.cache_folder(source) != folder
+
+
 def test_kernels_are_cached_in_the_folder_of_their_module():
     assert Path(edit_counts.stats.cache_path).parent == _jit.cache_folder(KERNELS / "edit.py")
 

@@ -62,6 +62,14 @@ def test_kernels_equal_the_reference(seed):
     assert ctc_cost(lp, target) == pytest.approx(ctc_cost_ref(lp, target), rel=1e-12)
 
 
+@pytest.mark.parametrize("target", TARGETS, ids=str)
+def test_ties_are_broken_like_those_of_the_reference(target):
+    rng = np.random.default_rng(0)
+    for T in range(steps_needed(target), 12):
+        lp = -rng.integers(0, 2, (T, 3)).astype(np.float32)
+        np.testing.assert_array_equal(viterbi(lp, target), viterbi_ref(lp, target))
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_cost_equals_torch(seed):
     lp, target = random_case(seed, longest=80, V=29)

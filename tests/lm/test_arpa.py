@@ -64,6 +64,7 @@ def test_read(arpa_file, name, change):
         ("-0.5\t語", "-inf\t語", r"x.arpa:9: expected a finite number"),
         ("-0.5\t語", "0.5\t語", r"x.arpa:9: expected a log10 probability of 0 or less"),
         ("-0.5\t語", "-0.5\tüber", r"x.arpa:9: this n-gram is listed twice"),
+        ("über\t-0.25", "über\tx", r"x.arpa:8: expected a finite number, got '-2e-1.*x'"),
         ("-0.125\t<s> über", "-0.125\t<s> uber", r"x.arpa:12: a word is not among the 1-grams"),
         ("-0.125\t<s> über", "-0.125\t<s>", r"x.arpa:12: expected 2 word"),
         ("\\2-grams:", "\\3-grams:", r"x.arpa:11: expected \\2-grams:"),
@@ -91,7 +92,9 @@ def test_unreadable_files_are_errors(tmp_path):
         arpa.read(str(tmp_path / "cut.arpa.gz"))
 
 
-def test_round_trip(arpa_file, estimate_lm):
+@pytest.mark.parametrize("chunk", [arpa._CHUNK, 2])
+def test_round_trip(arpa_file, estimate_lm, monkeypatch, chunk):
+    monkeypatch.setattr(arpa, "_CHUNK", chunk)
     model = estimate_lm("é b\nb c é\nb\n" * 3 + "a " * 300 + "x" * 300 + "\n", 3, [0, 0, 0])
     back = arpa.read(arpa_file("".join(arpa.lines(model))))
     assert back.words == model.words
@@ -99,6 +102,18 @@ def test_round_trip(arpa_file, estimate_lm):
         np.testing.assert_array_equal(a.ids, b.ids)
         np.testing.assert_allclose(a.log10_prob, b.log10_prob, rtol=0, atol=1e-7)
         np.testing.assert_allclose(a.log10_backoff, b.log10_backoff, rtol=0, atol=1e-7)
+
+
+def test_the_text_of_a_model():
+    """Seven decimals without trailing zeros, no negative zeros, and no back-off weights for the longest n-grams."""
+    probs, backoffs = [-1.5, -1e-9, -0.30103, -0.1234567], [0.0, -0.25, 0.0, -0.5]
+    unigrams = arpa.Section(np.arange(4, dtype=np.int32)[:, None], np.float32(probs), np.float32(backoffs))
+    bigrams = arpa.Section(np.array([[1, 3]], dtype=np.int32), np.float32([-0.125]), np.float32([0.0]))
+    model = arpa.Arpa(["<unk>", "<s>", "</s>", "é"], [unigrams, bigrams])
+    header = "\\data\\\nngram 1=4\nngram 2=1\n"
+    first = "-1.5\t<unk>\t0\n0\t<s>\t-0.25\n-0.30103\t</s>\t0\n-0.1234567\té\t-0.5\n"
+    second = "-0.125\t<s> é\n"
+    assert "".join(arpa.lines(model)) == f"{header}\n\\1-grams:\n{first}\n\\2-grams:\n{second}\n\\end\\\n"
 
 
 def test_counts_are_read_from_the_header(arpa_file):

@@ -132,6 +132,22 @@ def test_an_invalid_vocabulary_is_refused(binary):
     patch(binary, 4 * layout.starts[0] - 4, struct.pack("<I", 1000))
     with pytest.raises(DataError, match=r"x\.bin: invalid vocabulary: 1000 words, at most 9 expected"):
         NgramLm.load(str(binary))
+    binary.write_bytes(good)
+    patch(binary, 4 * layout.starts[0] - 8, b"\1")  # its version
+    with pytest.raises(DataError, match=r"x\.bin: invalid vocabulary: 8 words"):
+        NgramLm.load(str(binary))
+    binary.write_bytes(good)
+    patch(binary, 4 * layout.end, b"<unx>")
+    with pytest.raises(DataError, match=r"x\.bin: expected 8 words at the end, <unk> first"):
+        NgramLm.load(str(binary))
+
+
+def test_the_empty_bucket_of_a_table_may_be_in_any_block(binary, monkeypatch):
+    monkeypatch.setattr(kenlm, "BLOCK", 1)
+    layout = NgramLm.load(str(binary)).model.layout
+    first_buckets = [layout.starts[0], *layout.starts[2:]]
+    data = np.frombuffer(binary.read_bytes(), np.uint32, count=layout.end)
+    assert any(data[start : start + 2].any() for start in first_buckets)
 
 
 def test_a_word_with_an_id_behind_the_last_one_is_refused(binary):
@@ -152,6 +168,13 @@ def test_a_table_without_an_empty_bucket_is_refused(binary, table, size):
     patch(binary, 4 * layout.starts[table], b"\x01" * (size * buckets))
     with pytest.raises(DataError, match=rf"x\.bin: a hash table of {buckets} buckets has no empty one"):
         NgramLm.load(str(binary))
+
+
+def test_a_word_that_is_not_utf_8_keeps_its_id(binary):
+    raw = binary.read_bytes()
+    assert raw.endswith(b"\0d\0e\0")
+    binary.write_bytes(raw[:-4] + b"\xff\0e\0")
+    assert NgramLm.load(str(binary)).words[-2:] == ["\udcff", "e"]
 
 
 def test_a_compressed_binary_is_refused(binary, tmp_path):

@@ -67,12 +67,15 @@ def test_words_in_both_cases_cannot_be_fixed_in_place():
     assert "such as 'The', 'And' (it can write 'the')" in finding.message
     assert finding.fix.startswith("ds2 lm TEXT")
     assert not only_finding(ENGLISH, {**PROSE, "The": 0.5}).fatal
+    # both would become the same word
+    assert only_finding(ENGLISH, {"THE": 2.0, "The": 1.0}).fix.startswith("ds2 lm TEXT")
 
 
 def test_upper_case_network():
     finding = only_finding(Vocab.from_texts(["THEANDOFROSI '"]), PROSE)
     assert (finding.kind, finding.fatal) == ("case", True)
     assert "(it can write 'THE')" in finding.message
+    assert finding.fix.startswith("ds2 lm TEXT")
 
 
 @pytest.mark.parametrize("composed", [True, False])
@@ -119,6 +122,16 @@ def test_rare_foreign_words_are_ignored():
     assert "the network has no 'ç'" in finding.message
 
 
+@pytest.mark.parametrize(("word", "warned", "fatal"), [("The", 0.001, 0.1), ("ñandú", 0.05, 0.5)])
+def test_the_shares_from_which_a_mismatch_is_a_warning_and_fatal(word, warned, fatal):
+    def is_fatal(share):
+        return [f.fatal for f in findings(ENGLISH, {"the": 1 - share, word: share})]
+
+    assert is_fatal(0.95 * warned) == []
+    assert is_fatal(1.05 * warned) == is_fatal(0.95 * fatal) == [False]
+    assert is_fatal(1.05 * fatal) == [True]
+
+
 def test_words_of_zero_probability_count():
     weights = {"<unk>": -230.0, "<s>": 0.0, "xы": -800.0}
     (finding,) = lint(ENGLISH, list(weights), np.array(list(weights.values())))
@@ -149,6 +162,9 @@ def test_character_models():
     no_space = only_finding(ENGLISH, letters("abcdefghijklmnopqrstuvwxyz'"))
     assert not no_space.fatal
     assert "lacks 1 of the network's 28 symbols, such as '<space>'" in no_space.message
+    # a rare letter may occur in no text
+    assert findings(ENGLISH, letters("abcdefghijklmnopqrstuvwxy '")) == []
+    assert not only_finding(ENGLISH, letters("abcdefghijklmnopqrstuvwx '")).fatal
 
 
 def test_token_models():
@@ -162,7 +178,8 @@ def test_token_models():
     symbols, _ = findings(vocab, {t: 1.0 for t in model if t not in ("ab", "ba", "b")}, ["ab ab", "a"])
     assert "the model lacks 3 of the network's 5 symbols, such as 'b', 'ab', 'ba'" in symbols.message
     (unwritable,) = findings(vocab, model, ["ab", "x"])
-    assert "the network cannot write 1 of 2 references" in unwritable.message
+    assert "the network cannot write 1 of 2 references" in unwritable.message and unwritable.fatal
+    assert not only_finding(vocab, model, ["ab", "x", "ab"]).fatal
     words = dict.fromkeys(["ab", "abba", "aab", "xa"], 1.0)
     assert "such as 'xa'; the network has no 'x'" in only_finding(vocab, words).message
 
@@ -193,6 +210,14 @@ def test_oov_words_of_the_references():
     )
     assert only_finding(ENGLISH, PROSE, ["york lancaster the"]).fatal
     assert findings(ENGLISH, PROSE, ["the rose " * 20 + "york"]) == []
+    # the limits themselves
+    assert only_finding(ENGLISH, PROSE, ["the york"]).fatal
+    assert not only_finding(ENGLISH, PROSE, ["the " * 19 + "york"]).fatal
+
+
+def test_what_is_fatal_comes_first():
+    kinds = [(f.kind, f.fatal) for f in findings(ENGLISH, {**PROSE, "The": 0.5}, ["york lancaster the"])]
+    assert kinds == [("unknown", True), ("case", False)]
 
 
 def test_references_in_another_case():
@@ -204,6 +229,7 @@ def test_references_in_another_case():
         "the network cannot write 100.0 % of the references' 2 running words, such as 'THE', 'ROSE'"
         in unwritable.message
     )
+    assert case.fix.startswith("ds2 data fix") and unwritable.fix.startswith("ds2 data fix")
 
 
 def test_model_in_another_case_is_reported_once():
@@ -214,6 +240,8 @@ def test_model_in_another_case_is_reported_once():
     case, *_ = findings(ENGLISH, {**PROSE, "YORK": 0.3}, ["the rose of york", "the rose"])
     assert "16.7 % of the references' 6 running words are out of vocabulary" in case.message
     assert "such as 'york' (1) ('YORK' is in the vocabulary)" in case.message
+    # the references are as they should be
+    assert case.fix.startswith("ds2 lm TEXT")
 
 
 def test_no_references():

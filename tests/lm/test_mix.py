@@ -66,6 +66,7 @@ def test_listed_ngrams_are_the_weighted_mean(models):
     )
     listed = table(mixed)
     assert set(listed) == set(table(models[0])) | set(table(models[1]))
+    assert mixed.words[:3] == ["<unk>", "<s>", "</s>"] and listed[("<s>",)][0] == 0.0
     for *history, word in listed:
         if word != "<s>":
             expected = 0.3 * 10 ** first(history, word) + 0.7 * 10 ** second(history, word)

@@ -51,6 +51,7 @@ def test_oov_words(load):
     assert "a" in lm
     assert "zebra" not in lm
     assert "<unk>" not in lm
+    assert "\udcff" not in lm  # a byte that is not UTF-8
     # without a listed <unk> the id stays in the state, as in KenLM
     assert lm.score(lm.begin, lm.id("zebra")) == (pytest.approx((-100 - 0.25) * LN10), State((0,), (0.0,)))
 

@@ -8,10 +8,16 @@ import pytest
 from ds2cli.metrics.bootstrap import draw_rates, interval, share_better
 
 
-def test_identical_utterances_have_no_variance():
-    rates = draw_rates(np.tile([1, 4], (30, 1)), seed=0)
-    assert len(rates) == 1000
+@pytest.mark.parametrize("size", [30, 5000])
+def test_identical_utterances_have_no_variance(size):
+    # of 5000, the draws are computed in several blocks
+    rates = draw_rates(np.tile([1, 4], (size, 1)), seed=0)
+    assert len(rates) == 1000 and (rates == 25.0).all()
     assert interval(rates) == (25.0, 25.0)
+
+
+def test_the_level_of_an_interval_can_be_chosen():
+    assert interval(np.arange(101.0), level=0.5) == (25.0, 75.0)
 
 
 def test_the_interval_of_independent_words_is_binomial():

@@ -23,3 +23,15 @@ def test_the_table():
 
 def test_no_errors_no_table():
     assert list(Causes().lines()) == []
+
+
+def test_the_three_most_frequent_examples_are_shown():
+    causes = Causes()
+    causes.add([error(ref, "x", "lm") for ref in "abbcccd"])
+    assert list(causes.lines())[1].endswith("  c -> x (3), b -> x (2), a -> x")
+
+
+def test_equally_frequent_causes_are_in_alphabetical_order():
+    causes = Causes()
+    causes.add([error("a", None, "search"), error("a", None, "oov"), error("a", None, "lm"), error("b", "c", "search")])
+    assert [line.split()[0] for line in causes.lines()] == ["cause", "search", "lm", "oov"]

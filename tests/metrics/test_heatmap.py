@@ -31,6 +31,9 @@ def test_the_chosen_point_is_marked(tmp_path, monkeypatch):
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
     heatmap.draw(str(tmp_path / "a.png"), "%WER", [replace(PANEL, best=(1, 0))])
     texts = {text.get_position(): text.get_text() for text in drawn[0].axes[0].texts}
+    axes = drawn[0].axes[0]
+    assert (axes.get_xlabel(), [tick.get_text() for tick in axes.get_xticklabels()]) == ("beta", ["0", "1", "2"])
+    assert (axes.get_ylabel(), [tick.get_text() for tick in axes.get_yticklabels()]) == ("alpha", ["0.5", "1"])
     # positions are (column, row)
     assert texts == {(0, 0): "0.0", (1, 0): "1.0", (2, 0): "2.0", (0, 1): "[3.0]", (1, 1): "4.0", (2, 1): "5.0"}
 
@@ -50,3 +53,12 @@ def test_without_matplotlib(monkeypatch):
     assert heatmap.can_draw()
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert not heatmap.can_draw()
+
+
+def test_panels_share_their_colors_up_to_twice_the_lowest_rate(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    heatmap.draw(str(tmp_path / "a.png"), "%WER", [replace(PANEL, rates=PANEL.rates + rate) for rate in (10, 3)])
+    assert [axes.images[0].get_clim() for axes in drawn[0].axes if axes.images] == [(3.0, 7.0)] * 2

@@ -110,3 +110,31 @@ def test_without_n_best_lists_there_is_no_oracle_rate():
     report.add("u", "a", "a", nbest=["a"])
     report.add("v", "a", None)
     assert len(list(report.lines())) == 4
+
+
+def test_the_worst_utterances_are_listed_from_the_worst_without_those_that_are_right():
+    for worst, expected in ((2, ["z", "w"]), (9, ["z", "w", "y"])):
+        report = Report(units=("word",), worst=worst)
+        for name, hyp in (("x", "a b c"), ("y", "a x c"), ("z", "x y z"), ("w", "a y y")):
+            report.add(name, "a b c", hyp)
+        assert [line.split()[0] for line in report.lines() if " ref " in line] == expected
+
+
+def test_the_most_frequent_errors_are_counted_and_come_first():
+    report = Report(units=("word",), confusions=2)
+    for hyp in ("x", "y", "y", "z", "z", "z"):
+        report.add("u", "a", hyp)
+    assert list(report.lines())[-3:] == ["", "    3  a -> z", "    2  a -> y"]
+
+
+def test_errors_and_the_oracle_rate_are_those_of_characters_if_only_these_are_counted():
+    report = Report(units=("char",), confusions=1)
+    report.add("u", "ab", "a b", nbest=["a b", "ab"])
+    assert list(report.lines()) == [
+        "%CER 50.00 [ 1 / 2, 1 ins, 0 del, 0 sub ]",
+        "%SER 100.00 [ 1 / 1 ]",
+        "Scored 1 sentences, 0 not present in hyp.",
+        "%CER 0.00 [ 0 / 2, 0 ins, 0 del, 0 sub ] best of 2",
+        "",
+        "    1  *** -> ' '",
+    ]

@@ -249,3 +249,55 @@ def test_an_older_or_newer_abi_version_is_rejected(uncached, monkeypatch, expect
 @needs_library
 def test_describe_names_the_instruction_set():
     assert native.describe_libraries().splitlines()[0].endswith(tuple(f", {name}" for name in native.INSTRUCTION_SETS))
+
+
+def test_each_library_is_described_by_its_own_file():
+    cpu, cuda = native.describe_libraries().splitlines()
+    assert cpu.startswith("native library: ") and "libds2native." in cpu
+    assert cuda.startswith("native library for CUDA: ") and "libds2native_cuda." in cuda
+    assert not native.available("none")
+
+
+@needs_library
+@pytest.mark.parametrize(
+    ("changes", "threads", "message"),
+    [
+        ({"T": -1}, 1, "expected T, N, L >= 0, V > 0, got T=-1 N=2 V=4 L=3"),
+        ({"N": -1}, 1, "expected T, N, L >= 0"),
+        ({"V": 0}, 1, "expected T, N, L >= 0"),
+        ({"L": -1}, 1, "expected T, N, L >= 0"),
+        ({"blank": 4}, 1, r"expected blank in 0\.\.3, got 4"),
+        ({"blank": -1}, 1, r"expected blank in 0\.\.3, got -1"),
+        ({"precision": 2}, 1, r"expected precision = 0 \(float32\) or 1 \(bfloat16\), got 2"),
+        ({"N": 2**30}, 1, r"expected N < 2\^30 and L < 2\^29, got N=1073741824 L=3"),
+        ({"L": 2**29}, 1, r"expected N < 2\^30 and L < 2\^29"),
+        ({"T": 2**31 - 1, "V": 2**30}, 1, "expected a batch that fits in memory"),
+        ({}, 0, "expected threads > 0, got 0"),
+    ],
+)
+def test_an_invalid_batch_of_ctc_is_rejected_with_a_message(changes, threads, message):
+    shape = {"T": 5, "N": 2, "V": 4, "L": 3, "blank": 3, "precision": 1, "stride_t": 8, "stride_n": 4}
+    function, out = native.load_library().ds2_ctc_sizes, [ctypes.c_size_t() for _ in range(3)]
+    function(native.CtcShape(**shape), 1, *map(ctypes.byref, out))
+    assert all(size.value > 0 for size in out)
+    with pytest.raises(native.NativeError, match=f"ds2_ctc_sizes: {message}"):
+        function(native.CtcShape(**shape | changes), threads, *map(ctypes.byref, out))
+
+
+@needs_library
+@pytest.mark.parametrize(("T", "N"), [(33, 8), (40, 15)])
+def test_the_gradient_of_the_weights_sums_any_number_of_frames_and_rows(T, N):
+    """256 pairs of a frame and a row are summed at a time: exactly as many, and more than twice as many."""
+    torch = pytest.importorskip("torch")
+    from ds2cli.nn.rnn.cells import CELLS
+    from ds2cli.nn.rnn.recurrence import rnn_padded, rnn_reference
+
+    torch.manual_seed(0)
+    for cell in CELLS.values():
+        gates, recurrent = torch.randn(T, N, cell.gates * 5), torch.randn(2, cell.gates * 5, 5) / 3
+        found, expected = (
+            torch.autograd.grad(function(cell, gates.to(dtype), leaf, torch.full((N,), T)).square().sum(), leaf)[0]
+            for function, dtype in ((rnn_padded, torch.float32), (rnn_reference, torch.float64))
+            for leaf in [recurrent.to(dtype).requires_grad_()]
+        )
+        torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)

@@ -54,6 +54,7 @@ def test_kept_epochs_are_averaged_and_decode(ds2, toy, tmp_path):
     kept = sorted(exp.glob("epoch-*.safetensors"))
     assert len(kept) == 2
     out = exp / "average.safetensors"
-    assert ds2("model", "average", *kept, out).returncode == 0
+    done = ds2("model", "average", *kept, out)
+    assert (done.returncode, done.stderr) == (0, f"model: wrote {out}, the average of 2 networks\n")
     done = ds2("decode", out, toy / "dev.jsonl", tmp_path / "d.jsonl", "--greedy")
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from ds2cli.config.model import ModelConfig
 from ds2cli.errors import DataError
 from ds2cli.nn.checkpoint import BEST, FORMAT, METADATA_KEY, dump_model, load_model, transfer_weights
-from ds2cli.nn.infer import BATCH_FRAMES, compute_emissions
+from ds2cli.nn.infer import BATCH_FRAMES, _group_by_length, compute_emissions
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.text.vocab import BLANK, Vocab
 from ds2cli.train.resume import LAST, dump_checkpoint, load_checkpoint
@@ -75,6 +75,7 @@ def test_a_state_is_loaded_without_running_code(tmp_path):
         ({"w": torch.ones(2)}, "it has no at, average, config, model, optimizer, train"),
         ({**STATE, "format": FORMAT + 1}, f"another version of ds2: expected format {FORMAT}, found {FORMAT + 1}"),
         ({"format": FORMAT + 1}, "another version"),
+        ({**STATE, "model": 3, "train": 3}, "not a checkpoint: model, train in it has another type"),
     ],
 )
 def test_a_state_of_another_format_is_an_error_of_one_line(tmp_path, state, message):
@@ -147,6 +148,25 @@ def test_emissions_of_many_batches(exp):
     inputs = feats(*[BATCH_FRAMES // 3] * 7, BATCH_FRAMES + 5)
     assert [len(x) for x in compute_emissions(trained, inputs)] == [BATCH_FRAMES // 6] * 7 + [BATCH_FRAMES // 2 + 3]
     assert compute_emissions(trained, []) == []
+
+
+def test_a_batch_of_emissions_has_at_most_its_frames_with_padding():
+    assert list(_group_by_length([2000] * 7)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert list(_group_by_length([1000, 0, 5000, 1500, 9000])) == [[4], [2], [3, 0]]
+
+
+def test_the_work_can_be_stopped_before_each_batch(exp):
+    trained, inputs, calls = load_model(exp), feats(*[BATCH_FRAMES // 2] * 6), []
+
+    def check():
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+
+    compute_emissions(trained, inputs, check)
+    assert len(calls) == 3
+    with pytest.raises(KeyboardInterrupt):
+        compute_emissions(trained, inputs, check)
 
 
 def test_weights_of_another_network_are_taken_over_symbol_by_symbol_without_its_statistics(exp):

@@ -9,6 +9,7 @@ from ds2cli.config.base import build
 from ds2cli.config.model import ModelConfig
 from ds2cli.errors import UsageError
 from ds2cli.nn.models.ds2 import DeepSpeech2
+from ds2cli.nn.rnn.cells import CELLS
 
 SMALL = {"rnn_layers": 2, "rnn_size": 12}
 ONE_D = ModelConfig(channels=(8, 10), kernels=(5, 3), strides=(2, 2), **SMALL)
@@ -113,6 +114,8 @@ def test_padding_does_not_affect_the_statistics():
         ({"channels": ()}, "1 to 3 convolutions"),
         ({"channels": (1, 1, 1, 1)}, "1 to 3 convolutions"),
         ({"channels": (8, 8), "kernels": (5,)}, "model.kernels: expected 2 values"),
+        ({"channels": (8, 8), "strides": (2,)}, "model.strides: expected 2 values, .* got 1"),
+        ({"conv": "2d", "channels": (8, 8), "freq_strides": (2,)}, "model.freq_strides: expected 2 values, .* got 1"),
         ({"channels": (8,), "kernels": (4,)}, "odd"),
         ({"conv": "2d", "channels": (8,), "freq_kernels": (4,)}, "model.freq_kernels"),
         (
@@ -149,3 +152,43 @@ def test_two_2d_convolutions_give_the_features_of_the_paper():
     config = ModelConfig(conv="2d", channels=(32, 32), kernels=(11, 11), strides=(2, 1), rnn_layers=1, rnn_size=16)
     model = DeepSpeech2(config, 29, 161)
     assert model.rnns[0].project.in_features == 1312
+
+
+def test_the_table_of_layers_names_their_settings():
+    def table(**settings):
+        layers = DeepSpeech2(ModelConfig(**settings), 6, 20).list_layers()
+        return [(layer.name, layer.what, layer.shape, layer.stride) for layer in layers]
+
+    front = {"channels": (2, 3), "kernels": (5, 3), "strides": (2, 3), "rnn_layers": 1, "rnn_size": 4}
+    assert table(conv="2d", freq_kernels=(7, 9), freq_strides=(4, 1), cell="lstm", **front) == [
+        ("conv1", "2d 7x5, stride 4x2", (5, 2), 2),
+        ("conv2", "2d 9x3, stride 1x3", (5, 3), 6),
+        ("rnn1", "lstm, both directions", (4,), 6),
+        ("output", "softmax", (6,), 6),
+    ]
+    assert table(activation="relu", bidirectional=False, row_conv=3, fc_layers=2, fc_size=7, **front) == [
+        ("conv1", "1d 5, stride 2", (2,), 2),
+        ("conv2", "1d 3, stride 3", (3,), 6),
+        ("rnn1", "gru, relu, forward", (4,), 6),
+        ("row_conv", "3 steps ahead", (4,), 6),
+        ("fc1", "relu", (7,), 6),
+        ("fc2", "relu", (7,), 6),
+        ("output", "softmax", (6,), 6),
+    ]
+
+
+def test_settings_of_convolutions_that_the_network_does_not_have_do_not_count():
+    config = ModelConfig(channels=(8,), kernels=(5, 9), strides=(2, 3), freq_kernels=(4,), bidirectional=False)
+    assert (config.stride, config.look_ahead) == (2, 2)
+    assert DeepSpeech2(config, 6, 20).num_steps(torch.tensor([9])).tolist() == [5]
+
+
+@pytest.mark.parametrize("key", CELLS, ids="-".join)
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_recurrent_layers_have_the_cell_of_the_settings(key, bidirectional):
+    cell, activation = key
+    config = ModelConfig(cell=cell, activation=activation, bidirectional=bidirectional, rnn_layers=2, rnn_size=4)
+    rnns = DeepSpeech2(config, 6, 20).rnns
+    assert [rnn.cell for rnn in rnns] == [CELLS[key]] * 2
+    shape = (2 if bidirectional else 1, 4 * CELLS[key].gates, 4)
+    assert [tuple(rnn.recurrent.shape) for rnn in rnns] == [shape] * 2

@@ -173,3 +173,10 @@ def test_row_convolution_has_the_right_gradient():
 def test_dense_output_is_clipped():
     y = Dense(4, 8)(100 * torch.randn(50, 4))
     assert y.shape == (50, 8) and y.min() >= 0 and y.max() <= CLIP
+
+
+def test_each_gate_of_each_direction_starts_with_an_orthogonal_matrix(cell):
+    layer = recurrent_layer(cell, 7, 6, bidirectional=True)
+    for direction in layer.recurrent:
+        for gate in direction.detach().split(6):
+            torch.testing.assert_close(gate @ gate.T, torch.eye(6), rtol=0, atol=1e-5)

@@ -90,17 +90,21 @@ def test_a_setting_that_is_not_tunable_is_refused_in_decode_toml(exp, lm, tmp_pa
     ("settings", "message"),
     [
         ({"alpha": 1.0}, "--alpha only applies with a language model"),
+        ({"beta": 0.0}, "--beta only applies with a language model"),
         ({"unknown_letter": -1.0}, "--unknown-letter only applies with a language model"),
         ({"closed": True}, "--closed only applies with a language model"),
         ({"greedy": True, "lm": "x"}, "--lm does not apply with --greedy"),
         ({"greedy": True, "nbest": 3}, "--nbest needs the beam search"),
+        ({"greedy": True, "closed": True}, "--closed needs the beam search"),
         ({"greedy": True, "hotwords": "x"}, "--hotwords needs the beam search"),
+        ({"hotword_weight": 2.0}, "--hotword-weight only applies with --hotwords"),
         ({"greedy": True, "lexicon": "x"}, "--lexicon needs the beam search"),
         ({"greedy": True, "partials": 1.0}, "--partials needs the beam search"),
         (
             {"lm": "x", "closed": True, "unknown": -3.0},
             "--unknown has no effect with --closed, which writes no unknown words",
         ),
+        ({"lm": "x", "closed": True, "unknown_letter": 0.0}, "--unknown-letter has no effect with --closed"),
     ],
     ids=str,
 )
@@ -116,7 +120,7 @@ def test_the_settings_reach_the_search(exp, lm):
     options = build_search(config, Experiment(exp)).options
     assert (options.alpha, options.beta, options.unknown, options.unknown_letter) == (0.8, 1.0, -4.0, -0.5)
     assert (options.beam, options.beam_gap, options.prune_top, options.prune_mass) == (7, 3.0, 2, 0.5)
-    assert options.sentence_end
+    assert options.sentence_end and options.prune_logp == -math.inf
     unended = build_search(resolve_settings(DecodeConfig(lm=lm, sentence_end=False), exp), Experiment(exp)).options
     assert not unended.sentence_end
     closed = build_search(resolve_settings(DecodeConfig(lm=lm, closed=True), exp), Experiment(exp)).options
@@ -158,3 +162,29 @@ def test_every_weight_and_limit_reaches_the_search(exp, lm):
     assert {*WEIGHTS, *LIMITS} <= set(given)
     options = build_beam_search(resolve_settings(DecodeConfig(lm=lm, **given), exp), Experiment(exp)).options
     assert {name: getattr(options, name) for name in given} == given
+
+
+def test_a_value_of_zero_is_not_replaced(exp, lm, tmp_path):
+    (tmp_path / "exp" / "decode.toml").write_text("alpha = 0.3\nbeta = 0\nbeam_gap = 0\n")
+    resolved = resolve_settings(DecodeConfig(lm=lm, alpha=0.0), exp)
+    assert (resolved.alpha, resolved.beta, resolved.beam_gap) == (0.0, 0.0, 0.0)
+
+
+def test_a_description_names_decode_toml_only_if_a_value_is_from_it(exp, lm, tmp_path):
+    closed = resolve_settings(DecodeConfig(lm=lm, closed=True), exp)
+    assert describe_search(closed, exp) == f"{lm}, alpha 0.8, beta 1, closed"
+    (tmp_path / "exp" / "decode.toml").write_text("alpha = 0.3\nbeam = 16\n")
+    given = resolve_settings(DecodeConfig(lm=lm, alpha=1.5, beam=8), exp)
+    assert describe_search(given, exp) == f"{lm}, alpha 1.5, beta 1, unknown -4, unknown_letter -1"
+
+
+def test_one_text_of_a_greedy_search_may_be_requested_as_a_list(exp):
+    assert resolve_settings(DecodeConfig(greedy=True, nbest=1), exp).nbest == 1
+
+
+def test_a_lexicon_that_does_not_fit_the_network_is_named(exp, tmp_path):
+    Vocab((BLANK, "a", "b")).save(tmp_path / "exp" / "tokens.txt")
+    (tmp_path / "words.txt").write_text("ab\n")
+    settings = resolve_settings(DecodeConfig(lexicon=str(tmp_path / "words.txt")), exp)
+    with pytest.raises(DataError, match=r"words\.txt: the network's alphabet has no space"):
+        build_search(settings, Experiment(exp))

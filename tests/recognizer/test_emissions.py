@@ -16,7 +16,7 @@ from ds2cli.errors import BadUtterance, DataError
 from ds2cli.nn.checkpoint import BEST, dump_model
 from ds2cli.nn.infer import compute_emissions
 from ds2cli.nn.models.ds2 import DeepSpeech2
-from ds2cli.recognizer.emissions import CHUNK, _split_chunks, load_emissions, map_emissions
+from ds2cli.recognizer.emissions import CHUNK, _split_chunks, archive_emissions, load_emissions, map_emissions
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.text.vocab import BLANK, Vocab
 
@@ -44,6 +44,8 @@ def test_chunks_begin_small_and_stay_bounded():
     assert sizes == [8, 16, 32, 64, 64, 64, 52]
     sizes = [len(c) for c in _split_chunks({"id": str(i), "num_frames": 9000} for i in range(7))]
     assert sizes == [3, 3, 1]
+    sizes = [len(c) for c in _split_chunks({"id": str(i), "num_frames": 10000} for i in range(5))]
+    assert sizes == [2, 2, 1]
     assert list(_split_chunks([])) == []
 
 
@@ -136,6 +138,7 @@ def test_the_ledger_is_written_in_the_callers_thread(exp):
     kept = list(map_emissions(search_some, chunks, ledger, 3))
     assert kept == [f"u{i:03d}" for i in range(40) if i % 9 and i % 10 != 1]
     assert ledger.reasons == {"too-short": 5, "impossible-text": 4}
+    assert {row["id"] for row in ledger.rows} == {f"u{i:03d}" for i in (0, 9, 18, 27, 36, 1, 11, 21, 31)}
     assert ledger.bad == 9
 
 
@@ -191,13 +194,40 @@ def test_rows_with_emissions_fill_a_chunk_by_their_steps():
     assert [len(c) for c in _split_chunks(rows)] == [2, 2, 1]
 
 
-def test_an_emission_of_another_utterance_is_not_used(exp):
-    log_probs = np.log(np.full((3, 4), 0.25, np.float32))
+@pytest.mark.parametrize("field, width", [("emission", 4), ("feats", 5)])
+def test_an_emission_or_features_of_another_utterance_are_not_used(exp, field, width):
+    array = np.log(np.full((20, width), 0.25, np.float32))
     with ArkWriter(exp / "e.ark") as ark:
-        rows = [{"id": name, "emission": ark.write(name, log_probs), "step_s": 0.02} for name in ("a", "b")]
+        rows = [{"id": name, field: ark.write(name, array), "step_s": 0.02} for name in ("a", "b")]
     # the archive was written again since this row: another utterance is now at its byte
-    rows[1]["emission"] = rows[0]["emission"]
+    rows[1][field] = rows[0][field]
     ledger = Ledger()
     (items,) = load_emissions(rows, ledger, Experiment(str(exp)))
     assert [item.row["id"] for item in items] == ["a"]
     assert [(row["id"], row["reason"]) for row in ledger.rows] == [("b", "stale-archive")]
+
+
+def test_an_archive_gets_only_the_emissions_that_were_computed(exp):
+    with ArkWriter(exp / "old.ark") as ark:
+        emission = ark.write("a", np.log(np.full((3, 4), 0.25, np.float32)))
+        rows = [{"id": "a", "emission": emission}, {"id": "b", "feats": ark.write("b", np.zeros((20, 5), np.float32))}]
+    chunks = load_emissions(rows, Ledger(), Experiment(str(exp)))
+    new = str(exp / "new.ark")
+    first, second = archive_emissions(
+        new, chunks, lambda c: (item.row for items in c for item in items), Ledger(), 0.0, stage="x"
+    )
+    assert first == rows[0]
+    assert second == {**rows[1], "emission": second["emission"], "num_steps": 10, "step_s": 0.02}
+    assert second["emission"].startswith(f"{new}:") and (exp / "new.ark").read_bytes().startswith(b"b ")
+
+
+def test_an_emission_that_is_not_a_number_costs_one_utterance(exp):
+    rows, read = features(3)
+    ledger, experiment = Ledger(), Experiment(str(exp))
+
+    def broken(row, experiment):
+        return read(row, experiment) * (np.float32("nan") if row["id"] == "u001" else 1)
+
+    (items,) = load_emissions(rows, ledger, experiment, features=broken)
+    assert [item.row["id"] for item in items] == ["u000", "u002"]
+    assert [(row["id"], row["reason"]) for row in ledger.rows] == [("u001", "not-a-number")]

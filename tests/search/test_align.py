@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ds2cli.errors import BadUtterance
-from ds2cli.search.align import align, ctm_line, words_as_fields
+from ds2cli.search.align import Word, align, ctm_line, words_as_fields
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "b", "é", "ж"))
@@ -28,6 +28,7 @@ def test_times_of_a_known_path():
     ]
     assert alignment.log_prob == pytest.approx(10 * np.log(0.9), abs=1e-5)
     assert 0 < alignment.cost <= -alignment.log_prob
+    assert align(emission(path), " ab \t éж ", VOCAB, 0.02) == alignment
     assert [ctm_line("u1", w) for w in words_as_fields(alignment.words)] == [
         "u1 1 0.020 0.080 ab 0.9000\n",
         "u1 1 0.140 0.040 éж 0.9000\n",
@@ -39,6 +40,11 @@ def test_confidence_is_the_mean_posterior_where_the_word_is_emitted():
     lp[2] = np.log([0.3, 0.1, 0.1, 0.3, 0.1, 0.1])
     (word,) = align(lp, "ab", VOCAB, 1.0).words
     assert word.conf == pytest.approx((0.9 + 0.3) / 2, abs=1e-6)
+
+
+def test_times_have_three_decimals_and_confidences_four():
+    fields = {"word": "a", "start": 0.123, "end": 0.679, "conf": 0.4568}
+    assert words_as_fields([Word("a", 0.12345, 0.67891, 0.45678)]) == [fields]
 
 
 def test_one_symbol_in_one_step():

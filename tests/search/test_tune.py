@@ -108,3 +108,18 @@ def test_a_local_search_starts_from_several_points_of_the_grid():
     history, _ = make_history(errors)
     list(tune_weights([ALPHA, BETA], START, history))
     assert (history.best()[0].weights.alpha, history.best()[0].weights.beta) == (1.2, 2.0)
+
+
+def test_local_searches_halve_their_steps_three_times_where_nothing_is_better():
+    history, evaluated = make_history(lambda w: 1)
+    list(tune_weights([ALPHA], START, history))
+    steps = [sign * 0.2 / 2**halvings for halvings in range(4) for sign in (-1, 1)]
+    around = {round(center + step, 6) for center in ALPHA.values for step in steps}
+    assert {w.alpha for w in evaluated} == {*ALPHA.values, *around}
+
+
+def test_points_have_six_decimals_and_zero_has_no_sign():
+    (point,) = ALPHA.points_around(Weights(0.1, 0.0), (2,), 0.1)
+    assert point.alpha == 0.3
+    (point,) = LETTER.points_around(Weights(0.0, 0.0, unknown_letter=-1e-7), (0,), 0.5)
+    assert str(point.unknown_letter) == "0.0"

@@ -58,3 +58,17 @@ def test_times_need_the_duration_of_a_step(rows, exp):
     del row["step_s"]
     with pytest.raises(DataError, match="no trained network"):
         list(align.run(AlignConfig(), [row], Ledger(), Experiment(exp)))
+
+
+def test_the_times_of_each_row_follow_from_the_duration_of_its_steps(exp, tmp_path):
+    path = [0, 2, 2, 0, 1, 3]  # a, a space and b
+    certain = np.full((6, 4), np.log(0.1 / 3), np.float32)
+    certain[np.arange(6), path] = np.log(0.9)
+    with ArkWriter(tmp_path / "certain.ark") as ark:
+        place = ark.write("u", certain)
+    given = [{"id": "u", "text": "a b", "emission": place, "step_s": step_s} for step_s in (0.03, 0.01)]
+    results = list(align.run(AlignConfig(), given, Ledger(), Experiment(exp)))
+    times = [[(w["start"], w["end"]) for w in row["words"]] for row in results]
+    assert times == [[(0.03, 0.09), (0.15, 0.18)], [(0.01, 0.03), (0.05, 0.06)]]
+    # 6 log 0.9
+    assert [row["align_logprob"] for row in results] == [-0.6322, -0.6322]

@@ -7,8 +7,8 @@ from ds2cli.config.augment import AugmentConfig
 from ds2cli.config.features import FeatureConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
-from ds2cli.stages.augment import open_augmenter, write_augmented
-from ds2cli.train.augmenter import plan_augmentation
+from ds2cli.stages.augment import _describe, open_augmenter, write_augmented
+from ds2cli.train.augmenter import AugmentPlan, plan_augmentation
 from ds2cli.train.pools import open_pools
 
 
@@ -53,6 +53,14 @@ def test_an_unreadable_impulse_response_is_not_reported_as_applied(tmp_path, row
     assert set(effects.values()) == {"unchanged"} and augmenter.impulse_responses.failures
 
 
+def test_silent_noise_is_not_reported_as_added(tmp_path, rows, jsonl):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(1600), 16000)
+    noise = jsonl(tmp_path / "noise.jsonl", [{"id": "n", "audio_filepath": str(tmp_path / "silent.wav")}])
+    augmenter = open_augmenter(AugmentConfig(noise=noise, noise_share=1.0), 3, FeatureConfig())
+    effects = dict(write_augmented(augmenter, 0, rows, str(tmp_path / "augmented"), Ledger()))
+    assert set(effects.values()) == {"unchanged"}
+
+
 def test_loud_recordings_are_attenuated_not_clipped(tmp_path):
     click = np.zeros(16000)
     click[100] = 0.5
@@ -75,5 +83,34 @@ def test_pools_are_opened_as_configured_and_list_their_failures(tmp_path, rows, 
         "no-audio-filepath",
     ]
     empty = jsonl(tmp_path / "empty.jsonl", [])
-    with pytest.raises(DataError, match=r"augment\.noise .*empty\.jsonl: the manifest is empty"):
-        open_pools(AugmentConfig(noise=empty))
+    for name in ("noise", "rir"):
+        with pytest.raises(DataError, match=rf"augment\.{name} .*empty\.jsonl: the manifest is empty"):
+            open_pools(AugmentConfig(**{name: empty}))
+
+
+def test_each_change_is_described(tmp_path, rows, jsonl):
+    pool = jsonl(tmp_path / "pool.jsonl", rows[:1])
+    augmenter = open_augmenter(AugmentConfig(noise=pool, rir=pool), 3, FeatureConfig())
+    for plan, text in (
+        (AugmentPlan(1.0, 0.0, None, None, (1,)), "unchanged"),
+        (AugmentPlan(0.9, 0.0, None, None, (1,)), "speed 0.9"),
+        (AugmentPlan(1.0, -0.00125, None, None, (1,)), "shift -1.2 ms"),
+        (AugmentPlan(1.1, 0.004, 0.0, -2.25, (1,)), "speed 1.1, shift 4.0 ms, reverberation, noise at -2.2 dB"),
+    ):
+        assert _describe(augmenter, plan, 100) == text
+
+
+def test_files_have_the_sample_rate_of_the_features(tmp_path, rows):
+    augmenter = open_augmenter(AugmentConfig(), 0, FeatureConfig(sample_rate=8000))
+    list(write_augmented(augmenter, 0, rows[:1], str(tmp_path / "out"), Ledger()))
+    info = soundfile.info(tmp_path / "out" / "a.wav")
+    assert (info.samplerate, info.frames, info.subtype) == (8000, 8000, "PCM_16")
+
+
+def test_the_speed_is_changed_without_a_duration_too(tmp_path, rows):
+    augmenter = open_augmenter(AugmentConfig(speeds=(1.25,)), 3, FeatureConfig())
+    bare = [{"id": row["id"], "audio_filepath": row["audio_filepath"]} for row in rows]
+    effects = dict(write_augmented(augmenter, 0, bare, str(tmp_path / "augmented"), Ledger()))
+    assert set(effects.values()) == {"speed 1.25"}
+    for file in (tmp_path / "augmented").iterdir():
+        assert abs(soundfile.info(file).frames - 12800) <= 1

@@ -22,10 +22,14 @@ def ids(rows):
         ({"first": 0}, ""),
         ({"last": 2}, "56"),
         ({"last": 99}, "0123456"),
+        ({"last": 0}, ""),
+        ({"random": 99}, "0123456"),
         ({"shortest": 3}, "012"),
         ({"speakers": "s0,s2"}, "02356"),
         ({"min_duration": 2.0, "max_duration": 4.0}, "123"),
+        ({"max_duration": 0.0}, ""),
         ({"match": "^a"}, "135"),
+        ({"match": "b$"}, "135"),
         ({"match": "^a", "first": 1}, "1"),
     ],
 )
@@ -69,16 +73,19 @@ def test_split_and_combine_are_inverse(by, parts):
 
 def test_combine_drops_a_repeated_id():
     ledger = Ledger()
-    assert ids(data.combine([ROWS[:3], ROWS[2:4]], ledger)) == ["u0", "u1", "u2", "u3"]
-    assert ledger.reasons == {"duplicate-id": 1}
+    assert list(data.combine([ROWS[:3], [{**ROWS[2], "text": "other"}, ROWS[3]]], ledger)) == ROWS[:4]
+    assert (ledger.reasons, ledger.bad) == ({"duplicate-id": 1}, 1)
 
 
 def test_sort_repairs_order_and_line_ends(tmp_path):
     path = tmp_path / "a.jsonl"
-    path.write_bytes(b'\xef\xbb\xbf{"id":"b"}\r\n{"id":"a"}\n{"id":"b"}\nnot json\n')
+    path.write_bytes(b'\xef\xbb\xbf{"id":"b","text":"first"}\r\n{"id":"a"}\n{"id":"b","text":"again"}\nnot json\n')
     ledger = Ledger()
-    assert ids(data.sort(str(path), ledger)) == ["a", "b"]
-    assert ledger.reasons == {"duplicate-id": 1, "not-json": 1}
+    assert list(data.sort(str(path), ledger)) == [{"id": "a"}, {"id": "b", "text": "first"}]
+    assert [(row["id"], row["reason"]) for row in ledger.rows] == [
+        (f"{path}:3", "duplicate-id"),
+        (f"{path}:4", "not-json"),
+    ]
 
 
 def test_fix_normalizes_texts_and_drops_unusable_rows():
@@ -120,8 +127,8 @@ def test_stats():
 
 
 def test_stats_of_an_empty_manifest_is_an_error():
-    with pytest.raises(DataError, match="empty"):
-        data.stats([])
+    with pytest.raises(DataError, match=r"^in\.jsonl: the manifest is empty"):
+        data.stats([], "in.jsonl")
 
 
 def test_sort_is_by_code_point(tmp_path):
@@ -139,3 +146,95 @@ def test_split_by_duration_gives_each_part_the_same_hours():
     assert [sum(row["duration"] for row in part) for part in parts] == [10.0, 10.0]
     speakers = [{**row, "speaker": "one" if row["duration"] == 10.0 else "others"} for row in rows]
     assert sorted(map(len, data.split(SplitConfig(parts=2, by="speaker"), speakers))) == [1, 10]
+
+
+def test_each_condition_has_its_reason(tmp_path):
+    (tmp_path / "ids").write_text("u0\n")
+    for settings, reason in (
+        ({"ids": str(tmp_path / "ids")}, "not-listed"),
+        ({"speakers": "s0"}, "other-speaker"),
+        ({"max_duration": 1.0}, "duration"),
+        ({"match": "c"}, "no-match"),
+        ({"first": 1}, "not-chosen"),
+    ):
+        ledger = Ledger()
+        assert ids(data.subset(SubsetConfig(**settings), ROWS[:2], ledger)) == ["u0"]
+        assert [(row["id"], row["reason"]) for row in ledger.rows] == [("u1", reason)]
+
+
+def test_the_shortest_utterances_are_found_wherever_they_are():
+    rows = [{"id": name, "duration": seconds} for name, seconds in (("a", 3.0), ("b", 1.0), ("c", 2.0), ("d", 1.0))]
+    for number, expected in ((1, "b"), (2, "bd"), (3, "bcd")):
+        assert ids(data.subset(SubsetConfig(shortest=number), rows, Ledger())) == [*expected]
+
+
+def test_an_invalid_expression_is_a_usage_error():
+    with pytest.raises(UsageError, match=r"^--match \(: not a valid regular expression"):
+        list(data.subset(SubsetConfig(match="("), ROWS, Ledger()))
+
+
+def test_split_by_id_gives_each_part_the_same_number_of_rows():
+    for number, parts, expected in ((7, 3, [2, 2, 3]), (11, 4, [2, 3, 3, 3])):
+        rows = [{"id": f"u{i:02}"} for i in range(number)]
+        assert sorted(map(len, data.split(SplitConfig(parts=parts, by="id"), rows))) == expected
+
+
+def test_rows_without_a_speaker_may_be_in_different_parts():
+    rows = [{"id": name} for name in "abcd"]
+    assert [len(part) for part in data.split(SplitConfig(parts=2, by="speaker"), rows)] == [2, 2]
+
+
+def test_sorted_rows_keep_their_files(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.jsonl").write_text('{"id":"a","audio_filepath":"x.wav"}\n')
+    monkeypatch.chdir(tmp_path)
+    assert list(data.sort("in/a.jsonl", Ledger())) == [{"id": "a", "audio_filepath": "in/x.wav"}]
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({}, "not normalized"),
+        ({"normalized": False}, "audio_filepath: no file"),
+        ({"normalized": False, "files": False}, None),
+        ({"needs": "", "normalized": False, "files": False}, None),
+        ({"needs": "id,duration"}, "'duration' is missing"),
+    ],
+)
+def test_find_errors_checks_what_the_settings_select(tmp_path, settings, message):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id":"a","text":"X!","audio_filepath":"no.wav"}\n')
+    (error,) = data.find_errors(ValidateConfig(**{"needs": "id, text", **settings}), str(path))
+    assert error is None if message is None else message in error
+
+
+def test_find_errors_looks_for_files_next_to_the_manifest(tmp_path):
+    (tmp_path / "x.wav").touch()
+    (tmp_path / "x.ark").touch()
+    path = tmp_path / "a.jsonl"
+    fields = ['"audio_filepath":"x.wav","feats":"x.ark:5"', '"feats":"y.ark:5"', '"emission":"z.ark:5"']
+    path.write_text("".join(f'{{"id":"u{i}",{field}}}\n' for i, field in enumerate(fields)))
+    assert list(data.find_errors(ValidateConfig(needs="id"), str(path))) == [
+        None,
+        f"{path}:2: feats: no file {tmp_path}/y.ark",
+        f"{path}:3: emission: no file {tmp_path}/z.ark",
+    ]
+
+
+def test_find_errors_names_each_row_out_of_order(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(f'{{"id":"{name}"}}\n' for name in "bdacde"))
+    errors = list(data.find_errors(ValidateConfig(needs="id"), str(path)))
+    assert [error and error.partition(", expected")[0] for error in errors] == [
+        None,
+        None,
+        f"{path}:3: id 'a' comes after 'd'",
+        f"{path}:4: id 'c' comes after 'd'",
+        f"{path}:5: id 'd' appears twice",
+        None,
+    ]
+
+
+def test_stats_of_rows_without_speakers_and_durations():
+    counts = data.stats([{"id": "a", "text": "x"}, {"id": "b"}])
+    assert (counts["speakers"], counts["hours"], counts["characters_per_second"]) == (0, 0.0, 0.0)

@@ -10,7 +10,7 @@ import pytest
 from ds2cli.archive import ArkWriter
 from ds2cli.config.decode import DecodeConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import DataError, UsageError
+from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.recognizer.decoder import build_search, resolve_settings
 from ds2cli.recognizer.emissions import CHUNK
 from ds2cli.recognizer.experiment import Experiment
@@ -73,6 +73,7 @@ def test_certain_emissions_give_their_texts_in_order(rows, exp, config):
     assert [r["pred_text"] for r in results] == texts
     assert [r["kept"] for r in results] == list(range(len(texts)))
     assert all(r["pred_score"] <= 0 for r in results)
+    assert results[0].keys() == {"id", "text", "emission", "step_s", "kept", "pred_text", "pred_score"}
     assert not ledger.rows
 
 
@@ -225,3 +226,36 @@ def test_the_last_partial_ends_with_the_utterance(rows, exp, partials):
     assert row["partials"][-1] == {"end": 0.22, "text": "ab a"}
     ends = [p["end"] for p in row["partials"]]
     assert ends == sorted(set(ends)) and all(round(end / 0.02) % round(partials / 0.02) == 0 for end in ends[:-1])
+
+
+@pytest.mark.parametrize(("piece_s", "steps"), [(0.001, 1), (0.029, 1), (0.031, 2), (0.055, 3)])
+def test_pieces_last_the_nearest_number_of_steps_and_at_least_one(rows, exp, piece_s, steps):
+    path = [VOCAB.symbols.index(c) for c in "ababab"]  # each step of 20 ms changes the text
+    certain = np.full((6, len(VOCAB)), np.log(0.02), np.float32)
+    certain[np.arange(6), path] = np.log(0.92)
+    (row,), _ = run(DecodeConfig(partials=piece_s), rows(["ababab"], [certain]), exp)
+    assert [p["end"] for p in row["partials"]] == [round(0.02 * end, 3) for end in range(steps, 7, steps)]
+
+
+def test_only_times_need_the_duration_of_a_step(rows, exp):
+    (row,) = rows(["ab"])
+    del row["step_s"]
+    assert run(DecodeConfig(nbest=2), [row], exp)[0][0]["pred_text"] == "ab"
+    for settings in ({"timestamps": True}, {"partials": 0.1}):
+        with pytest.raises(DataError, match="no trained network"):
+            run(DecodeConfig(**settings), [row], exp)
+
+
+def test_max_bad_is_the_limit_for_the_archive_of_emissions_too(rows, exp, tmp_path):
+    given, archive = rows(["ab", "a"]), tmp_path / "new.ark"
+    given[1]["emission"] = str(tmp_path / "gone.ark:7")
+
+    def run_with(max_bad):
+        config, experiment = resolve_settings(DecodeConfig(max_bad=max_bad), exp), Experiment(exp)
+        search = build_search(config, experiment)
+        return list(decode.run(config, given, Ledger(), experiment, search, ark=str(archive)))
+
+    with pytest.raises(Ds2Error, match=r"decode: refused: 1 of 2 .*allowed 49 %"):
+        run_with(49.0)
+    assert not archive.exists()
+    assert len(run_with(50.0)) == 1 and archive.exists()

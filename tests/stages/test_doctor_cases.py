@@ -6,7 +6,7 @@ import pytest
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
 from ds2cli.nn.ctc.verdict import Verdict
-from ds2cli.stages.doctor_cases import generate_cases, select_cases
+from ds2cli.stages.doctor_cases import MAX_FRAMES, generate_cases, select_cases
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, *"abc"))
@@ -59,7 +59,9 @@ def test_edge_cases_are_derived_from_utterances_that_fit(invalid):
 def test_the_selection_is_limited_and_deterministic():
     many_rows = rows(*((50 + i, "abcab"[: i % 6]) for i in range(60)))
     cases = select_cases(many_rows, VOCAB, 2, 10, Ledger())
-    assert 8 <= len(cases) <= 10
+    assert len(cases) == 10
+    # after the hardest ones
+    assert {c.name for c in cases if c.reason == "long"} == {"u55", "u57", "u58"}
     repeated = select_cases(many_rows, VOCAB, 2, 10, Ledger())
     assert [(c.name, c.reason) for c in cases] == [(c.name, c.reason) for c in repeated]
 
@@ -82,13 +84,20 @@ def test_when_all_rows_were_dropped_the_hint_depends_on_the_reason():
 
 def test_an_utterance_too_long_for_the_reference_is_dropped():
     ledger = Ledger()
-    cases = select_cases(rows((90, "abb"), (9_000_000_000, "a")), VOCAB, 1, 8, ledger)
-    assert ledger.reasons == {"too-long": 1} and max(case.steps for case in cases) == 90
+    cases = select_cases(rows((MAX_FRAMES, "abb"), (MAX_FRAMES + 1, "a")), VOCAB, 1, 8, ledger)
+    assert ledger.reasons == {"too-long": 1} and max(case.steps for case in cases) == MAX_FRAMES
 
 
 @pytest.mark.parametrize("symbols", [2, 3, 29])
 def test_a_generated_batch_has_every_kind_of_case(symbols):
     cases = generate_cases(symbols, 16, 0)
-    assert len(cases) <= 16 and {"longest", "most repeats", "fewest spare steps", "shortest"} <= by_reason(cases).keys()
+    assert len(cases) == 16 and {"longest", "most repeats", "fewest spare steps", "shortest"} <= by_reason(cases).keys()
     assert all((c.spare < 0) == (c.verdict is Verdict.TOO_SHORT) for c in cases)
     assert max(int(np.max(c.labels, initial=0)) for c in cases) < symbols
+    again, other = ([(c.name, c.labels.tolist()) for c in generate_cases(symbols, 16, seed)] for seed in (0, 1))
+    assert [(c.name, c.labels.tolist()) for c in cases] == again != other
+
+
+def test_of_the_labels_that_do_not_fit_the_one_that_lacks_the_most_steps_is_selected():
+    found = by_reason(select_cases(rows((90, "abb"), (2, "abc"), (2, "abcabc"), (1, "ab")), VOCAB, 1, 8, Ledger()))
+    assert found["label-too-long"].name == "u2"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -76,3 +77,42 @@ def test_symbols_and_stride_come_from_the_experiment_or_the_options(tmp_path):
     assert symbols == 50 and cases[0].steps == 23
     assert doctor_ctc.choose_batch(CtcDoctorConfig(), None, Ledger())[1] == 29
     assert doctor_ctc.choose_batch(CtcDoctorConfig(vocab=str(tmp_path)), None, Ledger())[1] == 5
+    # no fewer than those of the vocabulary
+    assert doctor_ctc.choose_batch(CtcDoctorConfig(vocab=str(tmp_path), symbols=2), rows, Ledger())[1] == 5
+    cases, symbols = doctor_ctc.choose_batch(CtcDoctorConfig(symbols=7, utterances=8), None, Ledger())
+    assert (len(cases), symbols) == (8, 7)
+    other, _ = doctor_ctc.choose_batch(CtcDoctorConfig(symbols=7, utterances=8, seed=1), None, Ledger())
+    assert cases[0].labels.tolist() != other[0].labels.tolist()
+
+
+@pytest.mark.parametrize("limit", [3.0, 50.0])
+def test_logits_lie_between_their_limits_and_depend_on_the_seed(limit):
+    logits, other = (doctor_ctc.make_logits(CASES, 5, limit, seed) for seed in (0, 1))
+    values = logits[logits.isfinite()]
+    assert -limit <= values.min() < -0.9 * limit and 0.9 * limit < values.max() <= limit
+    assert not torch.equal(logits.nan_to_num(), other.nan_to_num())
+
+
+def test_each_kind_of_logits_has_its_limit_and_the_seed(monkeypatch):
+    made, make = [], doctor_ctc.make_logits
+    monkeypatch.setattr(doctor_ctc, "make_logits", lambda *a: made.append(a[1:]) or make(*a))
+    list(doctor_ctc.compare_losses(CASES, 5, 3, "cpu"))
+    assert made == [(5, 3.0, 3), (5, 50.0, 3)]
+
+
+def test_the_time_is_the_median_of_the_repetitions(monkeypatch):
+    clock = iter([0.0, 0.1, 1.0, 1.4, 2.0, 2.2])
+    monkeypatch.setattr(doctor_ctc, "TIMING_S", 0.6)
+    monkeypatch.setattr(doctor_ctc, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    run = doctor_ctc.LossRun(doctor_ctc.make_logits(CASES, 5, 3.0, 0), CASES, "torch")
+    assert run.measure_seconds() == pytest.approx(0.2)
+
+
+def test_a_bfloat16_gradient_beyond_its_rounding_does_not_agree(monkeypatch):
+    def loss(*arguments, **options):
+        costs, verdicts = ctc(*arguments, **options)
+        return CtcCosts(costs + 0.02 * (costs - costs.detach()).nan_to_num(0), verdicts)
+
+    monkeypatch.setattr(doctor_ctc, "ctc", loss)
+    comparisons = [c for c in doctor_ctc.compare_losses(CASES, 5, 0, "cpu") if c.precision == "bfloat16"]
+    assert comparisons and not any(c.agrees for c in comparisons)

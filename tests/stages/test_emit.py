@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import typer
 
 from ds2cli import manifest
 from ds2cli.archive import ArkWriter, read_matrix
+from ds2cli.cli.main import app
 from ds2cli.config.model import ModelConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, Ds2Error, UsageError
@@ -70,6 +72,7 @@ def test_rows_without_usable_features_are_dropped(toy, tmp_path, experiment):
     results = list(emit.run(rows, ledger, experiment, str(tmp_path / "e.ark")))
     assert [r["id"] for r in results] == [rows[3]["id"]]
     assert [r["reason"] for r in ledger.rows] == ["wrong-features", "too-short", "missing-archive"]
+    assert ledger.rows[0]["detail"] == "7 bins, the network was trained on 20"
 
 
 def test_the_archive_is_next_to_the_manifest_by_default():
@@ -90,3 +93,12 @@ def test_a_refused_run_leaves_the_previous_archive(toy, tmp_path, experiment):
         list(emit.run(rows, Ledger(), experiment, str(ark), 24.0))
     assert ark.read_bytes() == before
     assert len(list(emit.run(rows, Ledger(), experiment, str(ark), 25.0))) == 3
+
+
+def test_the_command_passes_its_folder_and_limit_on(tmp_path, monkeypatch, jsonl):
+    given = []
+    monkeypatch.setattr(emit, "run", lambda *arguments: given.append(arguments[3:]) or iter(()))
+    arguments = [tmp_path, jsonl(tmp_path / "in.jsonl", []), tmp_path / "out.jsonl", "--dir", tmp_path / "x"]
+    command = typer.main.get_command(app)
+    command.main(["emit", *map(str, arguments), "--max-bad", "7"], standalone_mode=False)
+    assert given == [(f"{tmp_path}/x/out.ark", 7.0)]

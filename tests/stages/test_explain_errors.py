@@ -83,6 +83,7 @@ def test_rows_keep_their_order_and_gain_errors(rows, exp, lm, nj):
         "ref": "aé", "hyp": "ab", "kind": "sub", "cause": "oov", "am": 0, "lm": 0, "score": 0,
     }  # fmt: skip
     assert (explainer.scored, explainer.mismatched, explainer.unexplained.dropped) == (3 * (CHUNK // 4), 0, 0)
+    assert explainer.nj == nj
 
 
 def test_only_wrong_rows_need_an_emission(rows, exp, tmp_path):
@@ -92,6 +93,12 @@ def test_only_wrong_rows_need_an_emission(rows, exp, tmp_path):
     results, explainer = explain(given, exp)
     assert causes(results) == [[], ["unexplained"], ["unexplained"], ["unexplained"] * 2]
     assert explainer.unexplained.reasons == {"no-feats": 1, "missing-archive": 1, "no-pred-text": 1}
+
+
+def test_an_empty_hypothesis_is_explained(rows, exp):
+    results, explainer = explain(decode_rows(rows([("ab", "")]), exp), exp)
+    assert (results[0]["pred_text"], causes(results)) == ("", [["acoustic"]])
+    assert (explainer.scored, explainer.unexplained.dropped) == (1, 0)
 
 
 def test_a_hypothesis_outside_the_vocabulary_and_an_emission_of_another_network(rows, exp):
@@ -112,6 +119,13 @@ def test_rows_decoded_with_other_settings_are_counted(rows, exp, lm):
     assert explain([{k: v for k, v in row.items() if k != "pred_score"} for row in given], exp)[1].mismatched == 0
 
 
+@pytest.mark.parametrize(("added", "mismatched"), [(0.005, 0), (0.02, 1), (-0.95, 0), (-1.05, 1)])
+def test_a_score_may_be_higher_by_rounding_and_lower_by_pruning(rows, exp, lm, added, mismatched):
+    (row,) = decode_rows(rows([("ba", "ab")]), exp, lm=lm)
+    _, explainer = explain([{**row, "pred_score": row["pred_score"] + added}], exp, lm=lm)
+    assert (explainer.scored, explainer.mismatched) == (1, mismatched)
+
+
 def test_the_settings_saved_with_the_rows_are_used(exp, lm, tmp_path):
     hyp = str(tmp_path / "hyp.jsonl")
     assert explain_errors.find_settings(ScoreConfig(why=exp), hyp) == (resolve_settings(DecodeConfig(), exp), None)
@@ -130,6 +144,9 @@ def test_the_settings_saved_with_the_rows_are_used(exp, lm, tmp_path):
     assert explain_errors.find_settings(ScoreConfig(why=exp), hyp) == (saved, f"{hyp}.config.toml")
     settings, _ = explain_errors.find_settings(ScoreConfig(why=exp, alpha=2.0), hyp)
     assert (settings.alpha, settings.beta, settings.sentence_end) == (2.0, 0.5, False)
+    given = {"lm": "other.arpa", "alpha": 2.5, "beta": 3.0, "unknown": -2.0, "unknown_letter": -3.0}
+    settings, _ = explain_errors.find_settings(ScoreConfig(why=exp, **given), hyp)
+    assert {name: getattr(settings, name) for name in given} == given
     # the settings of another stage do not describe a search
     (tmp_path / "hyp.jsonl.config.toml").write_text(to_toml(ScoreConfig(), {}))
     assert explain_errors.find_settings(ScoreConfig(why=exp), hyp)[1] is None
@@ -152,6 +169,8 @@ def test_a_missing_language_model_is_reported_with_the_file_that_names_it(exp, l
         DataError, match=r"^gone.arpa: .*; .*hyp.jsonl.config.toml names this model \(--lm FILE overrides it\)$"
     ):
         explain_errors.open_explainer(ScoreConfig(why=exp), str(tmp_path / "hyp.jsonl"))
+    with pytest.raises(DataError, match=r"^none.arpa: no such file or directory$"):
+        explain_errors.open_explainer(ScoreConfig(why=exp, lm="none.arpa"), str(tmp_path / "hyp.jsonl"))
 
 
 def test_a_word_language_model_explains_word_errors_only(exp, lm):
@@ -163,6 +182,8 @@ def test_character_errors_are_explained_if_characters_are_counted(rows, exp):
     given = decode_rows(rows([("ba b", "bé b")]), exp)
     results, _ = explain(given, exp, unit="char")
     assert [(e["ref"], e["hyp"], e["cause"]) for e in results[0]["errors"]] == [("a", "é", "acoustic")]
+    results, _ = explain([{"id": "u", "text": "ba b", "pred_text": "bé é"}], exp, unit="char")
+    assert [(e["ref"], e["hyp"]) for e in results[0]["errors"]] == [("a", "é"), ("b", "é")]
 
 
 def test_one_report_has_rates_and_causes(rows, exp, lm):

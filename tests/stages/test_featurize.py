@@ -155,7 +155,7 @@ def test_an_empty_manifest(tmp_path):
     assert not drops
 
 
-@pytest.mark.parametrize("wrong", ["", "fast", "0.1", "1.0 nan", "3"])
+@pytest.mark.parametrize("wrong", ["", "fast", "0.1", "0.49", "1.0 nan", "2.01", "3"])
 def test_wrong_speeds(wrong):
     with pytest.raises(UsageError, match="--speeds"):
         parse_speeds(FeaturizeConfig(speeds=wrong))
@@ -200,3 +200,41 @@ def test_durations_exactly_at_the_limits_are_kept(tmp_path, rows):
     ):
         done, drops, _ = features(tmp_path, rows[:1], **limits)
         assert (len(done), len(drops)) == ((1, 0) if kept else (0, 1)), limits
+
+
+def test_speeds_are_sorted_and_used_once():
+    assert parse_speeds(FeaturizeConfig(speeds="2, 0.5 1.0,1")) == [0.5, 1.0, 2.0]
+
+
+def test_a_segment_without_a_duration_lasts_to_the_end(tmp_path, rows):
+    samples, _ = read(rows[0]["audio_filepath"])
+    row = {"id": "a", "audio_filepath": rows[0]["audio_filepath"], "offset": 1.0}
+    done, _, _ = features(tmp_path, [row])
+    np.testing.assert_array_equal(read_matrix(done[0]["feats"]), log_power(samples[16000:]))
+    assert done[0]["duration"] == pytest.approx(len(samples) / 16000 - 1, abs=1e-6)
+
+
+@pytest.mark.parametrize("size", [14400, 14399])
+def test_a_file_may_be_a_tenth_shorter_than_its_row_states(tmp_path, size):
+    soundfile.write(tmp_path / "a.wav", np.ones(size), 16000)
+    row = {"id": "a", "audio_filepath": str(tmp_path / "a.wav"), "duration": 0.5, "speed": 2.0}
+    ledger = Ledger()
+    done = list(run(FeaturizeConfig(max_bad=100.0), [row], ledger, str(tmp_path / "x")))
+    if size == 14400:
+        assert (len(done), ledger.rows) == (1, [])
+    else:
+        assert (len(done), ledger.reasons["truncated-audio"]) == (0, 1)
+        assert ledger.rows[0]["detail"] == f"{tmp_path / 'a.wav'} has 0.90 s, the row states 1.00 s"
+
+
+def test_dropped_rows_name_the_limit_that_they_exceed(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.ones(8000), 8000)
+    row = {"id": "a", "audio_filepath": str(tmp_path / "a.wav"), "duration": 1.0}
+    settings = {"speeds": "0.5 1.0 2.0", "min_duration": 0.75, "max_duration": 1.5, "resample": "no"}
+    ledger = Ledger()
+    assert not list(run(FeaturizeConfig(max_bad=100.0, **settings), [row], ledger, str(tmp_path / "x")))
+    assert {r["id"]: r["detail"] for r in ledger.rows} == {
+        "a": "8000 Hz, expected 16000 (--resample yes)",
+        "sp0.5-a": "2.00 s, longer than --max-duration 1.5",
+        "sp2-a": "0.50 s, shorter than --min-duration 0.75",
+    }

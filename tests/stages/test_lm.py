@@ -50,20 +50,23 @@ def test_invalid_pruning_thresholds(prune, message):
 def test_output_names_of_unknown_format():
     with pytest.raises(UsageError, match=r"x\.txt: expected an output file ending in \.arpa"):
         lm.check_options(LmConfig(), "x.txt")
+    for out, order in (("x.bin", 2), ("x.arpa", 1), ("x.arpa.gz", 1), ("/dev/fd/63", 1), ("-", 1)):
+        lm.check_output(out, order)
 
 
 def test_sentences_of_manifests_and_plain_text(tmp_path):
     (tmp_path / "a.jsonl").write_text(
-        '{"id":"b","text":"Über uns"}\n{"id":"a"}\nnot json\n{"id":"c","text":"7"}\n', "utf-8"
+        '\n{"id":"b","text":"Über uns"}\n{"id":"a"}\nnot json\n{"id":"c","text":"7"}\n', "utf-8"
     )
-    (tmp_path / "b").write_text("one\r\n\n  \ntwo 2\n...\n", "utf-8")
+    (tmp_path / "b").write_text("one\r\n\n  \ntwo 2\n...\na € b\n", "utf-8")
     (tmp_path / "empty").write_text("")
     ledger = Ledger()
     sources = [str(tmp_path / name) for name in ("a.jsonl", "b", "empty")]
     assert list(lm.read_sentences(str.split, sources, ledger)) == [["über", "uns"], ["one"]]
-    assert (ledger.kept, ledger.dropped, ledger.bad) == (2, 5, 2)
-    assert ledger.reasons == {"no-text": 1, "no-words": 1, "not-json": 1, "digits": 2}
-    assert ledger.rows[0]["id"] == f"{tmp_path}/a.jsonl:2"
+    assert (ledger.kept, ledger.dropped, ledger.bad) == (2, 6, 2)
+    assert ledger.reasons == {"no-text": 1, "no-words": 1, "not-json": 1, "digits": 2, "symbols": 1}
+    places = ["a.jsonl:3", "a.jsonl:4", "a.jsonl:5", "b:4", "b:5", "b:6"]
+    assert [row["id"] for row in ledger.rows] == [f"{tmp_path}/{place}" for place in places]
 
 
 def test_own_and_lmplz_give_the_same_model(tmp_path):
@@ -102,13 +105,20 @@ def test_a_dev_text_without_words_is_an_error(tmp_path):
     (tmp_path / "dev").write_text("1\n2\n")
     with pytest.raises(DataError, match=r"dev: no usable lines: .* all 2 lines were dropped"):
         lm.evaluate(LmConfig(dev=str(tmp_path / "dev")), tmp_path / "x.arpa", str.split)
+    (tmp_path / "dev").write_text("\n")
+    with pytest.raises(DataError, match=r"dev: no usable lines: .* the file is empty"):
+        lm.evaluate(LmConfig(dev=str(tmp_path / "dev")), tmp_path / "x.arpa", str.split)
 
 
 @pytest.mark.parametrize("memory", ["lots", "-1G", "2 G", ""])
 def test_invalid_memory_sizes(memory):
     with pytest.raises(UsageError, match="expected a size such as 500M"):
         lm.check_options(LmConfig(memory=memory), "-")
-    lm.check_options(LmConfig(memory="1.5G"), "-")
+
+
+@pytest.mark.parametrize("memory", ["1.5G", "50%", "100b", "64K", "500M", "1T", "1000"])
+def test_valid_memory_sizes(memory):
+    lm.check_options(LmConfig(memory=memory), "-")
 
 
 def test_tokens_need_a_network():
@@ -143,6 +153,10 @@ def test_words_that_a_network_cannot_write_are_findings(tmp_path):
     dev, (one,) = lm.evaluate(LmConfig(vocab=str(tmp_path / "tokens.txt")), tmp_path / "x.arpa", str.split)
     assert dev is None
     assert "as 'xy'; the network has no 'x', 'y'" in one.message
+    (tmp_path / "dev").write_text("ab ab\nxy\n")
+    config = LmConfig(vocab=str(tmp_path / "tokens.txt"), dev=str(tmp_path / "dev"))
+    dev, found = lm.evaluate(config, tmp_path / "x.arpa", str.split)
+    assert (dev.sentences, dev.words, found) == (2, 3, [one])
 
 
 def test_descriptions_of_discounts():
@@ -153,3 +167,33 @@ def test_descriptions_of_discounts():
         "too little text to compute the discounts of 1-grams, 3-grams "
         "(no 1-gram has adjusted count 3): using 0.5 1 1.5",
     ]
+
+
+def test_what_lmplz_gets_and_what_is_counted(tmp_path, monkeypatch):
+    """A stand-in for lmplz that notes its arguments and writes a model."""
+    seen = []
+
+    def run(text, arpa_file, *arguments, **settings):
+        seen.append((text.read_text("utf-8"), *arguments, settings))
+        arpa_file.write_text("\\data\\\nngram 1=5\nngram 2=4\n\n")
+        return [Discounts((0.5, 1.0, 1.5))]
+
+    monkeypatch.setattr(lmplz, "estimate", run)
+    lines = [["é", "a"], ["é"], ["c", "é", "a"]]
+    limited = LmConfig(vocab_size=2, order=2, memory="50M", discount_fallback=False)
+    for config, vocabulary, oov in ((limited, ["é", "a"], 1), (LmConfig(order=2), None, 0)):
+        result = lm.estimate(config, "lmplz", [0, 1], iter(lines), tmp_path / "x.arpa")
+        settings = {"memory": config.memory, "fallback": config.discount_fallback}
+        assert seen.pop() == ("é a\né\nc é a\n", 2, [0, 1], vocabulary, settings)
+        assert (result.sentences, result.words, result.oov, result.counts) == (3, 6, oov, [5, 4])
+        assert (result.estimator, result.discounts) == ("lmplz", [Discounts((0.5, 1.0, 1.5))])
+        assert [file.name for file in tmp_path.iterdir()] == ["x.arpa"]
+
+
+def test_build_binary_writes_the_binary_where_it_is_installed(tmp_path, monkeypatch):
+    monkeypatch.setattr(lmplz, "find_program", lambda program: f"/bin/{program}")
+    monkeypatch.setattr(lmplz, "build_binary", lambda model, binary: binary.write_text(f"of {model.read_text()}"))
+    (tmp_path / "x.arpa").write_text("a model")
+    (tmp_path / "out").mkdir()
+    lm.write_model(tmp_path / "x.arpa", str(tmp_path / "out" / "y.bin"))
+    assert (tmp_path / "out" / "y.bin").read_text() == "of a model"

@@ -26,6 +26,24 @@ def test_description(model):
     assert "estimator" not in facts and "created by" not in facts
 
 
+def test_the_most_likely_words_and_the_size(tmp_path):
+    words = {letter * 2: -1.0 - 0.1 * i for i, letter in enumerate("mcakbdlefghji")}
+    lines = "".join(f"{logp:.1f}\t{word}\n" for word, logp in sorted(words.items()))
+    header = "\\data\\\nngram 1=16\n\n\\1-grams:\n-2\t<unk>\n0\t<s>\n-0.5\t</s>\n"
+    (tmp_path / "x.arpa").write_text("# a comment\n" * 4200 + f"{header}{lines}\n\\end\\\n")
+    facts = dict(lm_info.describe(lm_info.load(InfoConfig(), str(tmp_path / "x.arpa"))))
+    assert facts["words"] == "13, most likely: mm cc aa kk bb dd ll ee ff gg"
+    assert facts["<unk>"] == "probability 0.01"
+    assert facts["file"].endswith(", ARPA, 0.1 MB")
+
+
+def test_the_saved_unit_comes_before_the_one_that_the_words_suggest(tmp_path):
+    lm.estimate(LmConfig(order=2), "own", [0, 0], iter([["a", "b"]]), tmp_path / "x.arpa")
+    assert lm_info.load(InfoConfig(), str(tmp_path / "x.arpa")).unit == "char"
+    (tmp_path / "x.arpa.config.toml").write_text('unit = "word"\n')
+    assert lm_info.load(InfoConfig(), str(tmp_path / "x.arpa")).unit == "word"
+
+
 def test_settings_saved_next_to_the_model(model, tmp_path):
     (tmp_path / "x.arpa.config.toml").write_text(
         'unit = "word"\nprune = "0 0 1"\nvocab_size = 5\n[made_by]\nds2cli = "9"\ncommand = "ds2 lm a b"\n'

@@ -53,7 +53,7 @@ def test_given_weights_without_dev_text(sources, tmp_path):
     assert all_.sentence_log10("so are you") == pytest.approx(first_lm.sentence_log10("so are you"), abs=1e-5)
 
 
-@pytest.mark.parametrize("weights", ["0.5", "1 1", "a b", "-1 2", "0.2 0.2 0.6", "nan 1"])
+@pytest.mark.parametrize("weights", ["0.5", "1 1", "a b", "-1 2", "0.2 0.2 0.6", "nan 1", "0.5 0.48", "0.5 0.52"])
 def test_invalid_weights(weights):
     with pytest.raises(UsageError, match="expected 2 numbers, one per model, that sum to 1"):
         lm_mix.parse_weights(MixConfig(weights=weights), ["a", "b"])
@@ -62,6 +62,7 @@ def test_invalid_weights(weights):
 def test_valid_weights():
     assert lm_mix.parse_weights(MixConfig(weights="0.333, 0.667"), ["a", "b"]) == pytest.approx([0.333, 0.667])
     assert lm_mix.parse_weights(MixConfig(weights="0.4975 0.4975"), ["a", "b"]) == [0.5, 0.5]
+    assert lm_mix.parse_weights(MixConfig(weights="1 0"), ["a", "b"]) == [1.0, 0.0]
     assert lm_mix.parse_weights(MixConfig(dev="dev"), ["a", "b"]) == []
     with pytest.raises(UsageError, match="--dev or --weights"):
         lm_mix.parse_weights(MixConfig(), ["a", "b"])

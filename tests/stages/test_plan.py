@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import count
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -61,3 +64,77 @@ def test_the_disk_space_of_the_networks_that_are_kept(toy):
     network = sizes[3] - sizes[2]
     assert network == plan._bytes(trainer.model.state_dict()) > 0
     assert sizes[2] - sizes[1] == 2 * network, "with 1, no epoch is kept for averaging"
+
+
+def prepared(toy, dev=False, **settings):
+    config = build(TrainConfig, ("test", SMALL), ("changed", settings))
+    rows = [list(manifest.read(str(toy / f"{name}.jsonl"))) for name in ("train", "dev")]
+    return prepare_job(config, rows[0], rows[1] if dev else None, "", FEATURES, Ledger())
+
+
+def test_sizes_are_those_of_the_planned_batches(toy, monkeypatch):
+    monkeypatch.setattr(Trainer, "time_step", lambda _trainer, _batch: 2.0)
+    job = prepared(toy, sorta_grad=False)
+    trainer, found = Trainer(job, plan.ProcessGroup()), plan.estimate(job, torch.device("cpu"))
+    steps = [trainer.plan_steps(epoch) for epoch in (0, 1)]
+    assert found["steps"] == len(steps[0]) + 2 * len(steps[1])
+    batches = [[job.train[i].num_frames for i in batch] for step in steps[0] for batch in step]
+    longest = max(batches, key=lambda lengths: max(lengths) * len(lengths))
+    assert found["longest"] == [len(longest), max(longest) * len(longest)]
+    frames = sum(map(sum, batches))
+    assert found["hours"] == round(frames / 100 / 3600, 2)
+    assert found["hours_per_hour"] == pytest.approx(frames / 100 / (2.0 * len(batches)), abs=0.1)
+    assert found["parameters"] == sum(p.numel() for p in trainer.model.parameters())
+
+
+def test_the_time_is_not_more_than_the_limit(toy, monkeypatch):
+    monkeypatch.setattr(Trainer, "time_step", lambda _trainer, _batch: 2.0)
+    for minutes in (0.05, 0.1):
+        found = plan.estimate(prepared(toy, minutes=minutes), torch.device("cpu"))
+        assert found["minutes"] == minutes < found["minutes_a_pass"]
+
+
+def test_the_time_of_an_epoch_includes_the_evaluation_of_the_whole_dev_set(toy, monkeypatch):
+    """The evaluation of half of the dev set takes 60 s, and steps take no time."""
+    parts, readings = [], count(0.0, 60.0)
+    monkeypatch.setattr(Trainer, "time_step", lambda _trainer, _batch: 0.0)
+    monkeypatch.setattr(plan, "TIMED_DEV_UTTERANCES", 4)
+    monkeypatch.setattr(plan, "time", SimpleNamespace(perf_counter=lambda: next(readings)))
+    monkeypatch.setattr(plan, "count_greedy_errors", lambda _trained, part, _features: parts.append(part))
+    job = prepared(toy, dev=True)
+    found = plan.estimate(job, torch.device("cpu"))
+    assert parts == [job.dev[::2]] and len(job.dev) == 8
+    all_frames, read_frames = (sum(u.num_frames for u in part) for part in (job.dev, parts[0]))
+    assert found["minutes_a_pass"] == pytest.approx(all_frames / read_frames, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("optim", "tensors"),
+    [({"method": "adamw"}, 3), ({"method": "sgd"}, 2), ({"method": "sgd", "ema": 0.9}, 3)],
+    ids=["adamw", "sgd", "average"],
+)
+def test_the_disk_space_of_the_checkpoint(toy, optim, tensors):
+    """last.pt, and the new one next to it, with weights, the averages of the optimizer and those of the weights."""
+    trainer = Trainer(prepared(toy, optim=optim), plan.ProcessGroup())
+    trainer.time_step([0, 1])
+    network = plan._bytes(trainer.model.state_dict())
+    assert plan._disk_bytes(trainer) == pytest.approx((1 + 2 * tensors) * network, rel=0.06)
+
+
+def test_steps_from_the_longest_batch_to_the_shortest_are_timed(toy, monkeypatch):
+    job, timed = prepared(toy), []
+
+    def frames(batch):
+        return max(job.train[i].num_frames for i in batch) * len(batch)
+
+    def time_step(_trainer, batch):
+        """Half a second, and a millisecond per frame."""
+        timed.append(frames(batch))
+        return 0.5 + 0.001 * timed[-1]
+
+    monkeypatch.setattr(Trainer, "time_step", time_step)
+    found = plan.estimate(job, torch.device("cpu"))
+    sizes = [frames(batch) for step in Trainer(job, plan.ProcessGroup()).plan_steps(0) for batch in step]
+    assert timed[0] == timed[1] == max(sizes) and timed[-1] == min(sizes)
+    assert timed[1:] == sorted(timed[1:], reverse=True) and len(timed) == 1 + min(plan.TIMED_STEPS, len(sizes))
+    assert found["minutes_a_pass"] == pytest.approx(sum(0.5 + 0.001 * n for n in sizes) / 60, abs=0.001)

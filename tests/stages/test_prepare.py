@@ -8,7 +8,7 @@ import soundfile
 
 from ds2cli.config.base import build
 from ds2cli.config.prepare import PrepareConfig
-from ds2cli.corpora import corpus_names, load_corpus
+from ds2cli.corpora import corpus_names, csv, load_corpus
 from ds2cli.corpora import folder as folder_corpus
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
@@ -83,7 +83,9 @@ def test_bad_texts_are_dropped_by_reason(folder):
     assert not drops
 
 
-def test_duplicate_ids_are_dropped(folder):
+@pytest.mark.parametrize("block", [1, 256])
+def test_duplicate_ids_are_dropped(folder, monkeypatch, block):
+    monkeypatch.setattr("ds2cli.stages.prepare.BLOCK", block)
     folder[1]("c-a", "second")
     folder[1]("c/a", "first")
     rows, drops = prepared(folder)
@@ -165,3 +167,46 @@ def test_only_decoding_finds_a_file_that_is_truncated(folder):
 def test_a_text_may_have_25_characters_per_second(folder, characters, kept):
     folder[1]("exact", "x" * characters, seconds=1.0)
     assert prepared(folder)[1] == ({} if kept else {"exact": "text-too-long"})
+
+
+def prepared_table(folder, *lines):
+    (folder[0] / "t.csv").write_text("".join(f"{line}\n" for line in lines))
+    ledger = Ledger()
+    rows = list(run("csv", str(folder[0] / "t.csv"), csv.Options(), ledger))
+    return rows, {r["id"]: r["reason"] for r in ledger.rows}
+
+
+def test_ids_with_spaces_are_dropped(folder):
+    rows, drops = prepared_table(folder, "id,path,text", "a b,a.wav,x", "c,b.wav,y")
+    assert [r["id"] for r in rows] == ["c"]
+    assert drops == {"a b": "bad-id"}
+
+
+def test_a_segment_has_its_own_duration(folder):
+    folder[1]("long", "x", seconds=3)
+    long_text = "x" * 26  # in a second
+    rows, drops = prepared_table(
+        *(folder, "path,text,offset,duration", f"long.wav,{long_text},0,1", "long.wav,x,0.5,1", "long.wav,y,2,1.05"),
+        *("long.wav,x,2.5,1", "long.wav,x,5,1"),
+    )
+    assert [(r["id"], r["duration"], r["sample_rate"]) for r in rows] == [
+        ("long-00000500", 1.0, 16000),
+        ("long-00002000", 1.0, 16000),
+    ]
+    assert list(rows[0]) == ["id", "audio_filepath", "offset", "duration", "text", "lang", "sample_rate"]
+    assert drops == {
+        "long-00000000": "text-too-long",
+        "long-00002500": "truncated-audio",
+        "long-00005000": "bad-segment",
+    }
+
+
+def test_a_text_without_letters_is_shown_with_its_reason(folder):
+    folder[1]("comma", ",;")
+    folder[1]("blank", "")
+    ledger = Ledger()
+    list(run("folder", str(folder[0]), folder_corpus.Options(), ledger))
+    assert {r["id"]: r["detail"] for r in ledger.rows} == {
+        "comma": "the text ',;' has no letters",
+        "blank": "the text is empty",
+    }

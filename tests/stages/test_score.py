@@ -34,12 +34,31 @@ def test_characters_can_be_the_unit():
 
 def test_references_restore_missing_utterances():
     refs = [{"id": "a", "text": "x"}, {"id": "b", "text": "y"}, {"id": "c", "text": "z"}]
-    hyps = [{"id": "a", "pred_text": "x", "text": "other"}, {"id": "c", "pred_text": "q"}]
+    hyps = [{"id": "a", "pred_text": "x", "text": "other", "nbest": [{"text": "y"}]}, {"id": "c", "pred_text": "q"}]
     joined = list(score.join_references(hyps, refs))
     assert [(r["id"], r["text"], r.get("pred_text")) for r in joined] == [
         ("a", "x", "x"),
         ("b", "y", None),
         ("c", "z", "q"),
     ]
+    assert joined[0]["nbest"] == [{"text": "y"}]
     with pytest.raises(DataError, match="'d' has no reference"):
         list(score.join_references([{"id": "d", "pred_text": ""}], refs))
+
+
+def test_what_decoding_added_to_the_references_is_not_scored():
+    """The references may be rows of another decoding, of more utterances."""
+    decoded = {"pred_text": "q", "pred_score": -1.0, "nbest": [{"text": "x"}]}
+    refs = [{"id": name, "text": "x", "speaker": "s", **decoded} for name in "ab"]
+    joined = list(score.join_references([{"id": "a", "pred_text": "y"}], refs))
+    assert joined == [
+        {"id": "a", "text": "x", "speaker": "s", "pred_text": "y"},
+        {"id": "b", "text": "x", "speaker": "s"},
+    ]
+
+
+def test_the_settings_reach_the_report():
+    report = score.create_report(ScoreConfig(unit="word", worst=3, confusions=4, why="exp"))
+    assert (report.units, report.worst, report.confusions, report.why) == (("word",), 3, 4, True)
+    report = score.create_report(ScoreConfig())
+    assert (report.units, report.worst, report.confusions, report.why) == (("word", "char"), 0, 0, False)

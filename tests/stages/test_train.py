@@ -1,24 +1,27 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+import torch
 
 from ds2cli import manifest
 from ds2cli.archive import ArkWriter, read_matrix
-from ds2cli.config.base import build
+from ds2cli.config.base import as_dict, build
 from ds2cli.config.features import FeatureConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import DataError, UsageError
+from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.nn.checkpoint import load_model
-from ds2cli.nn.distributed.process_group import PeerLostError
+from ds2cli.nn.distributed.process_group import PeerLostError, ProcessGroup
 from ds2cli.stages import train
 from ds2cli.train import data as train_data
 from ds2cli.train.evaluate import count_greedy_errors
 from ds2cli.train.events import Epoch, Restart, Saved
+from ds2cli.train.examples import fingerprint
+from ds2cli.train.network import build_initial_network
 from ds2cli.train.resume import LAST, dump_checkpoint, load_checkpoint
 
 FEATURES = FeatureConfig().features()
@@ -76,7 +79,7 @@ def test_the_same_command_resumes_and_does_nothing_once_finished(toy, tmp_path):
 
 def test_fresh_removes_the_checkpoint_at_once_but_not_after_a_restart(toy, tmp_path, monkeypatch):
     rows_of(prepared(toy, tmp_path, epochs=1), tmp_path)
-    for name in (f".1.part.{LAST}", ".1.part.best.safetensors", ".1.part.train.png"):
+    for name in (f".1.part.{LAST}", ".1.part.best.safetensors", ".1.part.train.png", ".1.part.train.jsonl"):
         (tmp_path / name).write_bytes(b"half")
     (tmp_path / "epoch-001.safetensors").write_bytes(b"of the previous run")
     (tmp_path / "average.safetensors").write_bytes(b"not written by ds2 train")
@@ -189,9 +192,12 @@ def test_unsuitable_statistics_are_refused(toy, tmp_path):
         prepared(toy, tmp_path, stats=str(tmp_path / "none.ark"))
     with ArkWriter(tmp_path / "narrow.ark") as ark:
         ark.write("global", np.ones((2, 11)))
-        ark.write("tall", np.ones((3, 21)))
     with pytest.raises(DataError, match="20 bins, the statistics have 10"):
         prepared(toy, tmp_path, stats=str(tmp_path / "narrow.ark"))
+    with ArkWriter(tmp_path / "tall.ark") as ark:
+        ark.write("global", np.ones((3, 21)))
+    with pytest.raises(DataError, match=r"tall.ark: expected statistics \(2, bins \+ 1\), found \(3, 21\)"):
+        prepared(toy, tmp_path, stats=str(tmp_path / "tall.ark"))
 
 
 def test_two_processes_train_like_one(toy, tmp_path):
@@ -240,3 +246,123 @@ def test_each_checkpoint_that_was_written_allows_all_restarts_again(toy, tmp_pat
         for event in events:
             seen.append(type(event))
     assert seen == [Saved, Restart, Saved, Restart, Saved]
+
+
+def test_a_resumed_run_normalizes_as_its_network_does(toy, tmp_path):
+    rows_of(prepared(toy, tmp_path, epochs=1), tmp_path)
+    checkpoint = load_checkpoint(tmp_path)
+    checkpoint["model"]["mean"].fill_(5.0)
+    checkpoint["model"]["std"].fill_(7.0)
+    (tmp_path / LAST).write_bytes(dump_checkpoint(checkpoint))
+    job = prepared(toy, tmp_path)
+    assert set(job.mean.tolist()) == {5.0} and set(job.std.tolist()) == {7.0}
+    del checkpoint["model"]["std"]
+    (tmp_path / LAST).write_bytes(dump_checkpoint(checkpoint))
+    with pytest.raises(DataError, match=r"last.pt: not a checkpoint of ds2 train \(remove it, or give --fresh\)"):
+        prepared(toy, tmp_path)
+
+
+def test_only_training_utterances_are_augmented_and_the_seed_of_the_run_decides_how(toy, tmp_path):
+    augment = {"gain_db": 6.0}
+    job, other = (prepared(toy, tmp_path, seed=seed, augment=augment) for seed in (7, 8))
+    stored = read_matrix(job.train[0].feats)
+    np.testing.assert_array_equal(job.dev_features(job.train[0]), stored)
+    augmented = job.train_features(job.train[0], 0)
+    assert not np.allclose(augmented, stored)
+    assert not np.allclose(augmented, other.train_features(other.train[0], 0))
+    np.testing.assert_array_equal(job.train_features.fill, job.mean)
+
+
+def test_training_starts_from_the_weights_of_another_network(toy, tmp_path):
+    first = tmp_path / "first"
+    rows_of(prepared(toy, first, epochs=1), first)
+    network = build_initial_network(prepared(toy, tmp_path / "second", init=str(first)), torch.device("cpu"))
+    source = load_model(first).model.state_dict()
+    assert all(torch.equal(value, source[name]) for name, value in network.named_parameters())
+    assert prepared(toy, first, init=str(first)).init is None, "a resumed run has its own weights"
+
+
+MAY_CHANGE = {
+    "epochs": 9, "minutes": 1.0, "device": "cpu", "nproc": 2, "readers": 1, "restarts": 0, "ctc": "torch",
+    "save_minutes": 1.0, "keep_best": 3, "early_stop": 2, "tensorboard": True, "fresh": True, "max_bad": 50.0,
+    "dropped": "d.jsonl",
+}  # fmt: skip
+MAY_NOT_CHANGE = {
+    "init": "other", "batch_s": 11.0, "batch_utts": 3, "accumulate": 2, "sorta_grad": False, "seed": 1,
+    "sync_norm": True, "precision": "bfloat16", "keep": "last", "units": {"min_count": 2}, "model": {"dropout": 0.2},
+    "optim": {"ema": 0.9}, "augment": {"gain_db": 1.0},
+}  # fmt: skip
+
+
+def test_settings_that_may_change_when_a_run_resumes(toy, tmp_path):
+    job = prepared(toy, tmp_path)
+    checkpoint = {
+        "config": as_dict(job.config), "features": job.features, "train": fingerprint(job.train),
+        "dev": fingerprint(job.dev),
+    }  # fmt: skip
+    assert {*MAY_CHANGE, *MAY_NOT_CHANGE} == {f.name for f in fields(job.config)}
+    train._check_resumable({name: checkpoint[name] for name in ("config", "train")}, job, "exp of version 0.1")
+    for name, value in MAY_CHANGE.items():
+        train._check_resumable(checkpoint, replace(job, config=config(**{name: value})), "exp")
+    for name, value in MAY_NOT_CHANGE.items():
+        full = name + "." + next(iter(value)) if isinstance(value, dict) else name
+        with pytest.raises(UsageError, match=rf"^exp: was trained with other settings: {full} was .*, is "):
+            train._check_resumable(checkpoint, replace(job, config=config(**{name: value})), "exp")
+
+
+def check_same(*jobs):
+    """What each rank finds out about the others, in turn; the last of them knows all."""
+    seen = {}
+
+    class Gathered(ProcessGroup):
+        def all_gather(self, part):
+            seen.update(part)
+            return seen
+
+    for rank, job in enumerate(jobs):
+        train._check_same_on_all_ranks(job, Gathered(rank, len(jobs)))
+
+
+def test_all_processes_need_the_same_data_and_settings(toy, tmp_path):
+    job = prepared(toy, tmp_path)
+    for name in ("nproc", "readers", "restarts", "save_minutes", "tensorboard", "fresh", "max_bad", "dropped"):
+        check_same(job, replace(job, config=config(**{name: MAY_CHANGE[name]})))
+    check_same(job, replace(job, config=config(init="other")))
+    for name, value in {**MAY_NOT_CHANGE, "epochs": 9, "ctc": "torch", "keep_best": 3}.items():
+        full = name + "." + next(iter(value)) if isinstance(value, dict) else name
+        if name != "init":
+            with pytest.raises(Ds2Error, match=rf"^train: {full} is .* in process 1, .* in process 0 \(use the same"):
+                check_same(job, replace(job, config=config(**{name: value})))
+    for other in (replace(job, train=job.train[1:]), replace(job, dev=job.dev[1:])):
+        with pytest.raises(Ds2Error, match=r"^train: the processes were given different utterances"):
+            check_same(job, other)
+    with pytest.raises(Ds2Error, match=r"^train: symbols is .* in process 1"):
+        check_same(job, replace(job, vocab=type(job.vocab)((*job.vocab.symbols, "z"))))
+
+
+def test_the_device_is_a_gpu_if_there_are_enough(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert [train.select_device(config(device=name)).type for name in ("auto", "cpu")] == ["cpu", "cpu"]
+    with pytest.raises(UsageError, match=r"^train: torch finds no CUDA device"):
+        train.select_device(config(device="cuda"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name, nproc, chosen in (("auto", 2, "cuda"), ("cuda", 1, "cuda"), ("cpu", 3, "cpu")):
+        assert train.select_device(config(device=name, nproc=nproc)).type == chosen
+    with pytest.raises(UsageError, match=r"^train: --nproc 3: expected at most one per GPU, found 2"):
+        train.select_device(config(nproc=3))
+
+
+def test_of_another_kind_only_the_kind_is_named():
+    assert train._differences({"kind": "a", "x": 1}, {"kind": "b", "y": 2}) == ["kind was a, is b"]
+    before = {"model.kind": "a", "model.x": 1, "seed": 1, "same": 0}
+    now = {"model.kind": "b", "model.y": 2, "seed": 2, "same": 0}
+    assert train._differences(before, now) == ["model.kind was a, is b", "seed was 1, is 2"]
+    assert train._differences(before, now, ignored=("model",)) == ["seed was 1, is 2"]
+
+
+def test_without_an_experiment_the_current_folder_is_not_resumed_from(toy, tmp_path, monkeypatch):
+    (tmp_path / LAST).write_bytes(b"damaged")
+    (tmp_path / "tokens.txt").write_text("<blank>\nz\n")
+    monkeypatch.chdir(tmp_path)
+    assert "z" not in prepared(toy, "").vocab.symbols

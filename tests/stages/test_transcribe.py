@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+
 import numpy as np
 import pytest
 import soundfile
 import torch
+import typer
 
+from ds2cli.cli.main import app
 from ds2cli.config.decode import TranscribeConfig
 from ds2cli.config.model import ModelConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import DataError
+from ds2cli.errors import DataError, Ds2Error
 from ds2cli.nn.checkpoint import BEST, dump_model
 from ds2cli.nn.models.ds2 import DeepSpeech2
+from ds2cli.recognizer import decoder
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.search.hypothesis import Hypothesis
 from ds2cli.stages import transcribe
@@ -108,3 +114,55 @@ def test_the_file_of_dropped_recordings_is_written_even_if_there_are_none(ds2, e
     done = ds2("transcribe", *arguments)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "dropped.jsonl").read_text() == ""
+
+
+@pytest.fixture
+def run_command(tmp_path, monkeypatch):
+    """Run `ds2 transcribe` in this process, with rows instead of a network; returns the settings of its search."""
+    searches = []
+    monkeypatch.setattr(decoder, "build_search", lambda config, *_: searches.append(config))
+
+    def run(work, *arguments):
+        monkeypatch.setattr(transcribe, "run", work)
+        command = typer.main.get_command(app)
+        command.main(["transcribe", str(tmp_path), *map(str, arguments)], standalone_mode=False)
+        return searches.pop()
+
+    return run
+
+
+def test_each_line_begins_with_the_file_if_there_are_several(run_command, capsys):
+    partials = [{"end": 0.5, "text": "a"}, {"end": 1.25, "text": "a b"}]
+
+    def work(config, rows, *_):
+        for row in rows:
+            yield {**row, "pred_text": "a b", "partials": partials}
+
+    lines = ["0.50\ta", "1.25\ta b", "a b"]
+    search = run_command(work, "x.wav")
+    assert capsys.readouterr().out.splitlines() == lines
+    # with the limits filled in
+    assert (search.beam, search.prune_top) == (64, 40)
+    run_command(work, "x.wav", "y.wav")
+    assert capsys.readouterr().out.splitlines() == [f"{file}\t{line}" for file in ("x.wav", "y.wav") for line in lines]
+    run_command(work, "x.wav", "y.wav", "--json")
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert rows == [
+        {"id": file, "audio_filepath": file, "pred_text": "a b", "partials": partials} for file in ("x.wav", "y.wav")
+    ]
+
+
+@pytest.mark.parametrize(("max_bad", "refused"), [(50, False), (49, True)])
+def test_too_many_dropped_recordings_are_an_error(run_command, capsys, max_bad, refused):
+    def work(config, rows, ledger, *_):
+        ledger.drop("y.wav", "not-audio", "a text")
+        yield {**rows[0], "pred_text": "a"}
+
+    with pytest.raises(Ds2Error, match="transcribe: refused: 1 of 2 ") if refused else contextlib.nullcontext():
+        run_command(work, "x.wav", "y.wav", "--max-bad", max_bad)
+    out, err = capsys.readouterr()
+    assert out == "x.wav\ta\n"
+    assert err.splitlines() == [
+        "transcribe: 2 in = 1 kept + 1 dropped (1 not-audio)",
+        "transcribe: dropped y.wav: not-audio: a text",
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from ds2cli.errors import DataError, UsageError
 from ds2cli.metrics.wer import Counts
 from ds2cli.recognizer.decoder import build_beam_search, pruning_limits, resolve_settings
 from ds2cli.recognizer.experiment import Experiment
-from ds2cli.search.tune import Axis, TrialHistory, Weights, tune_weights
+from ds2cli.search.tune import Axis, Trial, TrialHistory, Weights, tune_weights
 from ds2cli.stages import tune
 from ds2cli.text.vocab import BLANK, Vocab
 
@@ -65,7 +67,7 @@ def exp(tmp_path):
 
 @pytest.fixture
 def rows(tmp_path):
-    """Sentences of known and unknown words, with uncertain emissions."""
+    """Sentences of known and unknown words, with uncertain emissions; neither times nor a network are needed."""
     rng = np.random.default_rng(5)
     out = []
     with ArkWriter(tmp_path / "e.ark") as ark:
@@ -75,7 +77,7 @@ def rows(tmp_path):
             p = rng.dirichlet(np.full(len(VOCAB), 0.5), len(path)) * 0.65
             p[np.arange(len(path)), path] += 0.35
             ref = ark.write(f"u{i:02d}", np.log(p + 1e-6).astype(np.float32))
-            out.append({"id": f"u{i:02d}", "text": text, "emission": ref, "step_s": 0.02})
+            out.append({"id": f"u{i:02d}", "text": text, "emission": ref})
     return out
 
 
@@ -113,7 +115,8 @@ def test_a_trial_counts_the_errors_of_decoding_with_its_weights(rows, exp, tmp_p
     best = history.best()[0]
     config = resolve_settings(DecodeConfig(lm=str(tmp_path / "lm.arpa"), **vars(best.weights)), exp)
     experiment = Experiment(exp)
-    results = decode.run(config, rows, Ledger(), experiment, build_beam_search(config, experiment))
+    results = list(decode.run(config, rows, Ledger(), experiment, build_beam_search(config, experiment)))
+    assert best.char_errors == sum(count(list(r["text"]), list(r["pred_text"])).errors for r in results)
     assert [count(r["text"].split(), r["pred_text"].split()).errors for r in results] == best.per_utterance[
         :, 0
     ].tolist()
@@ -132,6 +135,22 @@ def test_only_weights_that_matter_are_tuned(rows, exp, tmp_path):
     assert names(run_tuning(rows[:3], exp, tmp_path, "chars.arpa")[1]) == ["alpha", "beta"]
     with pytest.raises(UsageError, match="betas is empty: expected at least one value"):
         run_tuning(rows[:3], exp, tmp_path, betas=())
+
+
+def test_each_weight_has_its_values_and_its_bounds(exp, tmp_path):
+    values = {"alphas": (0.5,), "betas": (-2.0, 3.0), "unknowns": (-7.0,), "unknown_letters": (0.0, -4.0)}
+    config = resolve_settings(DecodeConfig(lm=str(tmp_path / "lm.arpa"), **values), exp)
+    axes = [
+        Axis("alpha", (0.5,), minimum=0.0),
+        Axis("beta", (-2.0, 3.0)),
+        Axis("unknown", (-7.0,)),
+        Axis("unknown_letter", (0.0, -4.0), maximum=0.0),
+    ]
+    assert tune.choose_axes(config, build_beam_search(config, Experiment(exp))) == axes
+    # a character model without one of the symbols encounters unknown characters, but counts no letters in them
+    (tmp_path / "some.arpa").write_text(CHARS.replace("ngram 1=7", "ngram 1=6").replace("-1\té\n", ""), "utf-8")
+    config = resolve_settings(DecodeConfig(lm=str(tmp_path / "some.arpa"), **values), exp)
+    assert tune.choose_axes(config, build_beam_search(config, Experiment(exp))) == axes[:3]
 
 
 def test_a_closed_search_stays_closed(rows, exp, tmp_path):
@@ -168,8 +187,23 @@ def test_limits_are_measured(rows, exp, tmp_path):
     with tune.open_trial_runner(rows, Ledger(), experiment, search, "word", 2) as runner:
         weights = {"alpha": 0.5, "beta": 1.0}
         wide, narrow = runner.try_limits(weights, [{"beam": 64, "beam_gap": 20.0}, {"beam": 1, "prune_top": 1}])
+        ((with_large_alpha, _),) = runner.try_limits({"alpha": 4.0}, [{}])
+        (trial,) = runner.try_weights([Weights(4.0, 1.0, -4.0, -1.0)])
     assert wide[0].errors < narrow[0].errors
     assert wide[1] > 0 and narrow[1] > 0
+    assert with_large_alpha == trial.counts != wide[0]
+
+
+def test_the_cost_of_limits_is_the_processor_time_per_step(rows, exp, tmp_path, monkeypatch):
+    """The clock advances by 1 ms whenever it is read, so each search takes 1 ms."""
+    ticks = itertools.count()
+    monkeypatch.setattr(tune.time, "thread_time", lambda: 0.001 * next(ticks))
+    config = resolve_settings(DecodeConfig(lm=str(tmp_path / "lm.arpa")), exp)
+    search = build_beam_search(config, Experiment(exp))
+    with tune.open_trial_runner(rows[:5], Ledger(), Experiment(exp), search, "word", 1) as runner:
+        costs = [cost for _, cost in runner.try_limits({"alpha": 0.5}, [{"beam": 8}, {"beam": 4}])]
+    steps = 2 * sum(len(row["text"]) for row in rows[:5])
+    assert costs == pytest.approx([5 * 1000 / steps] * 2)
 
 
 def test_tightened_limits_make_no_more_errors(rows, exp, tmp_path):
@@ -195,7 +229,11 @@ def test_the_summary_compares_the_best_trial_with_the_start(rows, exp, tmp_path)
         history = TrialHistory(runner.try_weights)
         list(tune_weights(axes, start, history))
         summary = tune.summarize(axes, start, history, seed=0)
+        with_another_seed = tune.summarize(axes, start, history, seed=1)
     assert summary.best is history.best()[0] and summary.untuned is history[start]
+    assert summary.best.counts.errors < summary.untuned.counts.errors
+    assert summary.better > 50 and summary.draws == 1000
+    assert (with_another_seed.interval, with_another_seed.better) != (summary.interval, summary.better)
     assert summary.weights == {axis.name: getattr(summary.best.weights, axis.name) for axis in axes}
     assert summary.interval[0] <= summary.best.counts.rate <= summary.interval[1]
     assert [(panel.row_name, panel.column_name) for panel in summary.panels] == [
@@ -206,6 +244,25 @@ def test_the_summary_compares_the_best_trial_with_the_start(rows, exp, tmp_path)
         assert panel.rates[panel.best] == summary.best.counts.rate == panel.rates.min()
 
 
+def test_a_better_point_around_the_best_one_becomes_the_best():
+    """The grid has one point; each better one can only be seen from the one before."""
+    errors = {(1.5, 3.0): 2, (1.5, 5.0): 3, (3.0, 6.0): 1}
+
+    def evaluate(points):
+        for point in points:
+            wrong = errors.get((point.alpha, point.beta), 5)
+            yield Trial(point, Counts(hits=10 - wrong, subs=wrong), 0, np.array([[wrong, 10]]))
+
+    axes, history = [Axis("alpha", (0.0, 1.0), minimum=0.0), Axis("beta", (0.0, 2.0))], TrialHistory(evaluate)
+    list(history.run([Weights(0.0, 0.0)]))
+    summary = tune.summarize(axes, Weights(0.0, 0.0), history, seed=0)
+    assert (summary.weights, summary.interval) == ({"alpha": 3.0, "beta": 6.0}, (10.0, 10.0))
+    (panel,) = summary.panels
+    assert panel.rows == [1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5]
+    assert panel.columns == [3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]
+    assert (panel.best, panel.rates[3, 3], panel.rates[0, 0], panel.rates[0, 2]) == ((3, 3), 10.0, 20.0, 30.0)
+
+
 def test_decode_uses_the_stored_settings(exp, tmp_path):
     tune.save_settings(exp, {"alpha": 0.5, "beta": 1.25, "beam": 32}, made_on="dev.jsonl", interval=[1.0, 2.0])
     resolved = resolve_settings(DecodeConfig(lm="lm.arpa"), exp)
@@ -214,7 +271,7 @@ def test_decode_uses_the_stored_settings(exp, tmp_path):
 
 
 def test_tuning_on_a_test_set_is_refused(rows, exp, tmp_path):
-    for name in ("test.jsonl", "data/test-clean.jsonl.gz", "my_test.feats.jsonl", "TEST.jsonl"):
+    for name in ("test.jsonl", "data/test-clean.jsonl.gz", "my_test.feats.jsonl", "TEST.jsonl", "test2.jsonl"):
         with pytest.raises(UsageError, match="test set"):
             tune.refuse_test_set(name)
     for name in ("dev.jsonl", "test/dev.jsonl", "latest.jsonl", "contest.jsonl", "-"):
@@ -222,6 +279,8 @@ def test_tuning_on_a_test_set_is_refused(rows, exp, tmp_path):
     for name in ("part", "split"):
         with pytest.raises(UsageError, match=f"u00 has {name} 'test-clean'"):
             tune.refuse_test_row({**rows[0], name: "test-clean"})
+    numbered = {**rows[0], "part": 2, "split": None}
+    assert tune.refuse_test_row(numbered) is numbered
 
 
 def test_tuning_without_utterances_is_refused(exp, tmp_path):
@@ -241,13 +300,14 @@ def test_limits_that_cost_no_errors_are_tightened_to_the_cheapest():
         """Errors that grow only with a beam of less than 16."""
 
         def try_limits(self, weights, limits):
+            assert weights == {"alpha": 2.0}
             for values in limits:
                 yield Counts(hits=9, subs=3 if values["beam"] >= 16 else 4), 1.0
 
-    limits, trials = tune.tighten_limits(Runner(), {}, given)
+    limits, trials = tune.tighten_limits(Runner(), {"alpha": 2.0}, given)
     assert limits == {name: ladder[0] for name, ladder in tune.LADDERS.items()} | {"beam": 16}
     beams = [(t.values["beam"], t.accepted) for t in trials[1:] if t.limit == "beam"]
     assert beams == [(4, False), (8, False), (16, True)]
     # values that are not tighter than the given ones are not tried
     tight = {name: ladder[0] for name, ladder in tune.LADDERS.items()}
-    assert [t.limit for t in tune.tighten_limits(Runner(), {}, tight)[1]] == [None]
+    assert [t.limit for t in tune.tighten_limits(Runner(), {"alpha": 2.0}, tight)[1]] == [None]

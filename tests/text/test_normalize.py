@@ -25,6 +25,10 @@ from ds2cli.text.normalize import normalize
         ("co\xadop", "coop"),
         ("zero\u200bwidth", "zerowidth"),
         ("non\xa0breaking", "non breaking"),
+        ("'tis the season", "'tis the season"),
+        ("a '' b", "a b"),
+        ("हिन्दी", "हिन्दी"),
+        *((f"it{apostrophe}s", "it's") for apostrophe in "'’ʼ‘`´＇"),
     ],
 )
 def test_normalize(text, clean):
@@ -35,7 +39,8 @@ def test_normalize(text, clean):
 @pytest.mark.parametrize(
     "text, reason",
     [("room 5", "digits"), ("a + b", "symbols"), ("5 €", "digits"), ("x\x00", "symbols")]
-    + [(f"rock {sign} roll", "symbols") for sign in "#%&@"],
+    + [("½ cup", "digits"), ("caf\ufffd", "not-utf8")]
+    + [(f"rock {sign} roll", "symbols") for sign in "#%&@§‰"],
 )
 def test_digits_and_symbols_are_errors(text, reason):
     with pytest.raises(BadUtterance) as e:

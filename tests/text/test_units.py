@@ -26,13 +26,14 @@ WORDS = Counter({"the": 9, "then": 3, "other": 4, "don't": 2, "été": 2, "a": 5
         ("ok 你 好ok", ["ok", " ", "你", " ", "好", "ok"]),
         ("東京タワーへ行くab", [*"東京タワーへ行く", "ab"]),
         ("々〇𠀀ｱ", list("々〇𠀀ｱ")),
+        ("a〆〡ㇰ㐀\uf900ﾟb", ["a", *"〆〡ㇰ㐀\uf900ﾟ", "b"]),
         ("한국 жизнь", ["한국", " ", "жизнь"]),
         ("a\u00a0b", ["a\u00a0b"]),
     ],
 )
 def test_split_runs(text, expected):
     assert split_runs(text) == expected
-    single = re.compile(r"[ 々〇𠀀ｱ\u3040-\u30ff\u4e00-\u9fff]")
+    single = re.compile(r"[ 々〇𠀀ｱ〆〡ㇰ㐀\uf900ﾟ\u3040-\u30ff\u4e00-\u9fff]")
     assert [is_run(part) for part in expected] == [not single.fullmatch(part) for part in expected]
 
 

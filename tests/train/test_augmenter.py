@@ -20,7 +20,7 @@ from ds2cli.config.featurize import FeaturizeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance
 from ds2cli.stages import featurize
-from ds2cli.train.augmenter import Augmenter, count_frames, plan_augmentation
+from ds2cli.train.augmenter import Augmenter, AugmentPlan, count_frames, plan_augmentation
 from ds2cli.train.spec_augment import spec_augment
 
 ALL = AugmentConfig(
@@ -270,3 +270,61 @@ def test_shifts_go_both_ways_up_to_the_limit():
     config = AugmentConfig(shift_ms=100)
     shifts = np.array([plan_augmentation(config, 0, 0, f"u{i}").shift_s for i in range(500)])
     assert -0.1 <= shifts.min() < -0.095 and 0.095 < shifts.max() <= 0.1 and abs(shifts.mean()) < 0.01
+
+
+def test_the_noise_is_between_the_lowest_and_the_highest_ratio():
+    config = AugmentConfig(noise="n", noise_share=1, snr_low=-5, snr_high=10)
+    drawn = [plan_augmentation(config, 0, 0, f"u{i}").snr_db for i in range(500)]
+    assert -5 <= min(drawn) < -4.5 and 9.5 < max(drawn) <= 10
+
+
+@pytest.mark.parametrize(
+    "planned", [{"speed": 0.9}, {"shift_s": -0.001}, {"impulse_response": 0.0}, {"snr_db": 0.0}], ids=str
+)
+def test_any_change_of_the_samples_needs_the_recording(planned):
+    unchanged = AugmentPlan(speed=1.0, shift_s=0.0, impulse_response=None, snr_db=None, seed=(1, 2))
+    assert not unchanged.needs_audio and replace(unchanged, **planned).needs_audio
+
+
+def test_seed_epoch_and_id_are_not_run_together():
+    plans = [plan_augmentation(ALL, *case) for case in ((1, 11, "a"), (11, 1, "a"), (1, 1, "1a"))]
+    assert len({plan.seed for plan in plans}) == 3
+    assert plans[0].noise_rng().random() != plans[0].features_rng().random()
+
+
+def test_each_impulse_response_of_the_pool_is_used(tmp_path):
+    rows = []
+    for i, value in enumerate((0.1, 0.2, 0.3)):
+        soundfile.write(tmp_path / f"{i}.wav", [value, *[0.0] * 15], 16000, "FLOAT")
+        rows.append({"id": str(i), "audio_filepath": str(tmp_path / f"{i}.wav")})
+    augment = replace(make_augmenter(AugmentConfig()), impulse_responses=open_pool(rows, "rir"))
+    for position, value in ((0.0, 0.1), (0.33, 0.1), (0.34, 0.2), (0.66, 0.2), (0.67, 0.3), (0.999, 0.3)):
+        response = augment.impulse_response(AugmentPlan(1.0, 0.0, position, None, ()))
+        assert response[0] == pytest.approx(value), position
+
+
+def test_noise_is_added_after_reverberation(tmp_path):
+    """The room takes the difference of neighboring samples, which would remove a constant noise."""
+    pools, path = {}, tmp_path / "speech.wav"
+    soundfile.write(path, 0.1 * np.sin(0.3 * np.arange(16000)), 16000, "FLOAT")
+    for name, samples in (("noise", np.full(16000, 0.1)), ("room", [1.0, -1.0])):
+        soundfile.write(tmp_path / f"{name}.wav", samples, 16000, "FLOAT")
+        pools[name] = open_pool([{"id": name, "audio_filepath": str(tmp_path / f"{name}.wav")}], name)
+    config = AugmentConfig(noise="n", noise_share=1, rir="r", rir_share=1, snr_low=0, snr_high=0)
+    augment = Augmenter(config, FeatureConfig(), 0, FILL, read_matrix, pools["noise"], pools["room"])
+    x = augment.waveform(make_utterance({"id": "u", "audio_filepath": str(path), "duration": 1.0}), 0)
+    assert float(x.mean()) == pytest.approx(0.1 / 2**0.5, rel=0.01)
+
+
+def test_one_channel_of_a_recording_is_used_if_it_is_chosen(tmp_path):
+    left, right = 0.1 * np.random.default_rng(0).standard_normal((2, 1600))
+    utterances = []
+    for name, samples in (("both", np.stack([left, right], 1)), ("left", left), ("right", right)):
+        soundfile.write(tmp_path / f"{name}.wav", samples, 16000, "FLOAT")
+        row = {"id": name, "audio_filepath": str(tmp_path / f"{name}.wav"), "duration": 0.1}
+        utterances.append(make_utterance(row))
+    plain = make_augmenter(AugmentConfig())
+    for channel in (0, 1):
+        chosen, alone = replace(plain, channel=channel), utterances[1 + channel]
+        np.testing.assert_array_equal(chosen.waveform(utterances[0], 0), plain.waveform(alone, 0))
+        np.testing.assert_array_equal(chosen.unaugmented(utterances[0]), plain.unaugmented(alone))

@@ -95,6 +95,30 @@ def test_the_running_statistics_of_a_skipped_step_can_be_restored(distributed_ca
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
+def test_a_loss_that_is_not_finite_counts_in_whichever_batch_it_is(distributed_cases):
+    bad, good = distributed_cases.make_batch(21, 12), distributed_cases.make_batch(30)
+    bad.feats[0, 3] = torch.inf
+    for batches in ([bad, good], [good, bad]):
+        assert distributed_cases.TrainingProcess().backward(batches, seed=1).non_finite
+    assert not distributed_cases.TrainingProcess().backward([good, good], seed=1).non_finite
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes",
+        "DefaultCPUAllocator: not enough memory: you tried to allocate 99 bytes",
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "std::bad_alloc",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "could not create a primitive",
+        "could not execute a primitive",
+    ],
+)
+def test_messages_of_a_lack_of_memory_are_known(message):
+    assert is_out_of_memory(RuntimeError(message))
+
+
 MEMORY_LIMIT_SCRIPT = """
 import json, resource, sys
 sys.path.insert(0, sys.argv[1])

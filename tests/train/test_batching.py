@@ -116,3 +116,20 @@ def test_halves_keep_the_whole_label_of_the_shorter_utterance():
     halves = halve_batch(batch)
     assert [part.targets.tolist() for part in halves] == [[[1, 0, 0, 0], [1, 2, 3, 1]], [[2, 0], [2, 1]]]
     assert [part.target_lengths.tolist() for part in halves] == [[1, 4], [1, 2]]
+
+
+def test_a_batch_may_have_exactly_as_many_frames_as_the_limit():
+    assert [len(b) for b in plan_batches([10] * 25, 100, 0, 0, ascending=True)] == [10, 10, 5]
+
+
+def test_the_boundaries_of_batches_change_from_epoch_to_epoch():
+    lengths = list(range(100, 200))
+    batches = [frozenset(map(frozenset, plan_batches(lengths, 1000, 0, epoch))) for epoch in range(6)]
+    assert len(set(batches)) > 3
+    sizes = [len(b) for b in plan_batches([10] * 200, 100, 0, 1)]
+    assert sizes.count(10) >= len(sizes) - 2, "only the first and the last batch are smaller"
+
+
+def test_utterances_of_the_same_length_are_mixed_anew_in_each_epoch():
+    first, second = (plan_batches([10] * 40, 100, 0, epoch, ascending=True) for epoch in (0, 1))
+    assert set(map(frozenset, first)) != set(map(frozenset, second))

@@ -67,3 +67,19 @@ def test_without_a_store_nothing_is_kept():
     files = CheckpointFiles(None)
     files("best", b"1")
     assert not files.pending and not files.error
+
+
+def test_a_file_that_cannot_be_removed_is_named_and_removed_later():
+    disk, refused = Disk(old=b"1"), ["old"]
+
+    def store(name, data):
+        if data is None and name in refused:
+            raise DataError(f"{name}: cannot be removed")
+        disk(name, data)
+
+    files = CheckpointFiles(store)
+    files("old", None)
+    assert files.error == "old: cannot be removed" and "old" in disk
+    refused.clear()
+    files("log", b"2")
+    assert disk == {"log": b"2"} and not files.error

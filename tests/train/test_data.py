@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ds2cli.config.features import FeatureConfig
 from ds2cli.config.model import ModelConfig
+from ds2cli.config.optim import OptimConfig
 from ds2cli.config.train import TrainConfig
-from ds2cli.errors import BadUtterance
+from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.feats import cmvn
 from ds2cli.text.vocab import BLANK, Vocab
 from ds2cli.train import data
-from ds2cli.train.data import _train_utterance
+from ds2cli.train.data import _check_settings, _feature_shape, _train_utterance
 from ds2cli.train.examples import Utterance
 
 VOCAB = Vocab((BLANK, " ", "a", "b"))
@@ -43,3 +45,29 @@ def test_statistics_are_those_of_evenly_spaced_utterances(monkeypatch, size, rea
 
     stats = data._compute_statistics(utterances, features)
     assert seen == read and cmvn.mean_std(stats)[0] == pytest.approx(np.mean(read))
+
+
+def test_a_row_without_features_needs_a_recording_with_at_least_one_window():
+    row, settings = {"id": "u", "text": "a", "audio_filepath": "a.wav"}, FeatureConfig()
+    assert _feature_shape({**row, "duration": 0.02}, settings) == (1, 161)
+    assert _feature_shape({**row, "duration": 0.03}, settings) == (2, 161)
+    with pytest.raises(BadUtterance, match=r"^too-short: .* a window of 20 ms"):
+        _feature_shape({**row, "duration": 0.0199375}, settings)
+    for without in (row, {"id": "u", "text": "a", "duration": 1.0}):
+        with pytest.raises(BadUtterance, match=r"^no-features: "):
+            _feature_shape(without, settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"early_stop": 2}, "--early-stop"),
+        ({"optim": OptimConfig(schedule="plateau")}, "optim.schedule=plateau"),
+    ],
+)
+def test_settings_that_depend_on_a_dev_set_are_refused_without_one(settings, named):
+    config = TrainConfig(**settings)
+    _check_settings(config, True)
+    _check_settings(TrainConfig(), False)
+    with pytest.raises(UsageError, match=rf"^train: {named} needs the error rate .*--dev DEV"):
+        _check_settings(config, False)

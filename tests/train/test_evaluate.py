@@ -10,6 +10,7 @@ from ds2cli.nn.checkpoint import TrainedModel
 from ds2cli.nn.distributed.process_group import ProcessGroup
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.text.vocab import BLANK, Vocab
+from ds2cli.train import evaluate
 from ds2cli.train.evaluate import count_greedy_errors
 from ds2cli.train.examples import Utterance
 
@@ -24,7 +25,7 @@ class UnsummedGroup(ProcessGroup):
         return flat
 
 
-def test_the_counts_of_the_processes_add_up_to_those_of_one():
+def test_the_counts_of_the_processes_add_up_to_those_of_one(monkeypatch):
     torch.manual_seed(0)
     trained = TrainedModel(DeepSpeech2(CONFIG, 4, 5).eval(), VOCAB, {"hop_ms": 10.0}, 0.02, {})
     rng = np.random.default_rng(0)
@@ -41,6 +42,8 @@ def test_the_counts_of_the_processes_add_up_to_those_of_one():
         assert [sum((p[i] for p in parts), Counts()) for i in (0, 1)] == expected
         assert {k: v for *_, part, _ in parts for k, v in part.items()} == texts and set(texts) == set(arrays)
     assert count_greedy_errors(trained, [], dev_features) == (Counts(), Counts(), {}, {})
+    monkeypatch.setattr(evaluate, "CHUNK", 2)
+    assert count_greedy_errors(trained, dev, dev_features) == (*expected, texts, {}), "in parts of two utterances"
 
 
 def test_unreadable_utterances_are_named_and_count_as_deletions():

@@ -19,7 +19,7 @@ from ds2cli.errors import Ds2Error
 from ds2cli.train.augmenter import Augmenter
 from ds2cli.train.examples import Utterance
 from ds2cli.train.loader import BatchLoader
-from ds2cli.train.reader import READER_DIED
+from ds2cli.train.reader import READER_DIED, _read_or_describe_error
 
 HERE = Path(__file__).parent
 
@@ -218,3 +218,15 @@ def test_no_reader_outlives_its_parent(tmp_path, number):
     os.kill(parent.pid, number) if number == signal.SIGKILL else os.killpg(parent.pid, number)
     _, errors = parent.communicate(timeout=20)
     assert have_ended(pids) and errors.count("Traceback") == (number == signal.SIGINT)
+
+
+def test_a_lack_of_memory_ends_the_reader_and_so_costs_one_utterance(fake_features, monkeypatch):
+    def features(*_):
+        raise MemoryError
+
+    def end(status):
+        raise SystemExit(status)
+
+    monkeypatch.setattr(os, "_exit", end)
+    with pytest.raises(SystemExit, match="1"):
+        _read_or_describe_error(features, [fake_features.utterance("a")], 0)

@@ -92,3 +92,26 @@ def test_each_curve_of_the_dev_set_is_named(tmp_path, monkeypatch):
     axes = next(axes for axes in drawn[0].axes if axes.get_ylabel().startswith("dev"))
     shown = {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
     assert shown == {"WER": [51.0, 52.0], "CER": [11.0, 12.0]}
+    (loss,), (rate,) = (drawn[0].axes[i].get_lines() for i in (0, 2))
+    assert (list(loss.get_xdata()), list(loss.get_ydata()), list(rate.get_ydata())) == ([1, 2], [2.0, 1.0], [1e-3] * 2)
+    assert [axes.get_yscale() for axes in drawn[0].axes] == ["log", "linear", "linear"]
+
+
+def test_tensorboard_has_the_texts_of_the_samples():
+    written = []
+
+    class Writer:
+        def add_scalar(self, name, value, step):
+            written.append((name, step))
+
+        def add_text(self, name, text, step):
+            written.append((name, text, step))
+
+        def flush(self):
+            pass
+
+    sample = {"id": "u1", "text": "ä b", "pred_text": "a b"}
+    monitor._write(Writer(), epoch(2, 14, dev_wer=50.0, dev_cer=10.0, samples=[sample]))
+    assert written.pop() == ("sample/u1", "reference: ä b\n\nhypothesis: a b", 14)
+    assert {("epoch/lr", 14), ("epoch/padding", 14), ("dev/wer", 14)} <= set(written)
+    assert not {name for name, _ in written} & {"epoch/epoch", "epoch/step"}

@@ -71,6 +71,18 @@ def test_only_matrices_decay():
     groups = build_optimizer(model, OptimConfig(weight_decay=0.5)).param_groups
     assert [len(g["params"]) for g in groups] == [1, 3]
     assert [g["weight_decay"] for g in groups] == [0.5, 0.0]
+    groups = build_optimizer(model, OptimConfig(method="sgd", weight_decay=0.5)).param_groups
+    assert [(len(g["params"]), g["shrink"]) for g in groups] == [(1, 0.5), (3, 0.0)]
+
+
+def test_sgd_without_momentum_steps_against_the_gradient():
+    weight = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(weight.weight, 1.0)
+    optimizer = build_optimizer(weight, OptimConfig(method="sgd", momentum=0.0, weight_decay=0.0))
+    for expected in (0.8, 0.6):
+        weight.weight.grad = torch.full((1, 1), 2.0)
+        take_optimizer_step(optimizer, 0.1)
+        assert float(weight.weight.detach()) == pytest.approx(expected)
 
 
 def test_the_average_moves_quickly_at_first_and_then_slowly():
@@ -99,3 +111,10 @@ def test_a_loaded_average_resumes():
     first.update(model, 5)
     second.load(first.tensors)
     assert torch.equal(first.tensors["weight"], second.tensors["weight"])
+
+
+@pytest.mark.parametrize(("supported", "chosen"), [(True, torch.bfloat16), (False, torch.float16)])
+def test_auto_on_a_gpu_is_bfloat16_or_float16(monkeypatch, supported, chosen):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: supported)
+    assert resolve_precision("auto", torch.device("cuda")) == chosen
+    assert resolve_precision("float32", torch.device("cuda")) == torch.float32

@@ -91,3 +91,9 @@ def test_networks_are_compared_by_the_rate_before_it_is_rounded(monkeypatch):
         assert epoch.dev_cer == 0.0
         state.next_epoch()
     assert stored == [[BEST], [], [BEST]] and state.best == pytest.approx(0.002)
+
+
+def test_without_a_dev_set_the_latest_networks_are_kept(epochs):
+    state, log = epochs(1.0, 1.0, 1.0, dev=False, keep_best=2)
+    assert [name for _, name in state.kept] == ["epoch-003.safetensors", "epoch-002.safetensors"]
+    assert log[-1][-1] == ["epoch-001.safetensors"] and [stale for _, stale, *_ in log] == [0, 0, 0]

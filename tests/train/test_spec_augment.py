@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ds2cli.config.augment import AugmentConfig
-from ds2cli.train.spec_augment import spec_augment, stretch
+from ds2cli.train.spec_augment import draw_speed, spec_augment, stretch
 
 FILL = np.full(40, 100.0, np.float32)
 
@@ -89,3 +89,57 @@ def test_the_same_seed_gives_the_same_result():
     config = AugmentConfig(speed=0.1, warp=0.1, freq_masks=2, time_masks=2)
     a, b, c = (spec_augment(ramp(), FILL, config, np.random.default_rng(seed), 1) for seed in (3, 3, 4))
     assert np.array_equal(a, b) and (a.shape != c.shape or not np.array_equal(a, c))
+
+
+def measure(y):
+    """The speed and the frequency scale of a stretched ramp."""
+    return float(y[10, 0]) / 10, 0.02 / float(y[10, 20] - y[10, 0])
+
+
+def test_a_drawn_speed_scales_both_axes_and_a_warp_only_the_frequencies():
+    drawn = {}
+    for name in ("speed", "warp"):
+        config = AugmentConfig(**{name: 0.2})
+        results = [spec_augment(ramp(), FILL, config, np.random.default_rng(i), 1) for i in range(60)]
+        drawn[name] = [measure(y) for y in results]
+        assert name == "speed" or {len(y) for y in results} == {30}
+    assert all(scale == pytest.approx(speed, rel=2e-3) for speed, scale in drawn["speed"])
+    assert {speed for speed, _ in drawn["warp"]} == {1.0}
+    for scales in ([speed for speed, _ in drawn["speed"]], [scale for _, scale in drawn["warp"]]):
+        assert 0.799 <= min(scales) < 0.85 and 1.15 < max(scales) <= 1.201
+
+
+def test_a_speed_that_leaves_exactly_enough_frames_is_applied():
+    config = AugmentConfig(speed=0.5)
+    for i in range(20):
+        left = len(spec_augment(ramp(), FILL, config, np.random.default_rng(i), 1))
+        speed = draw_speed(config, np.random.default_rng(i), 30, left)
+        assert speed != 1.0 and round(30 / speed) == left
+        assert draw_speed(config, np.random.default_rng(i), 30, left + 1) == 1.0
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_each_mask_writes_the_mean_of_its_bins(count):
+    fill, bands, stretches = np.arange(100, 140, dtype=np.float32), set(), set()
+    for i in range(200):
+        config = AugmentConfig(freq_masks=count, freq_width=1)
+        y = spec_augment(ramp(), fill, config, np.random.default_rng(i), 1)
+        changed = (y != ramp()).all(0)
+        assert (y[:, changed] == fill[changed]).all() and (y == ramp())[:, ~changed].all()
+        bands.add(int(changed.sum()))
+        config = AugmentConfig(time_masks=count, time_width=1)
+        y = spec_augment(ramp(), fill, config, np.random.default_rng(i), 1)
+        changed = (y != ramp()).all(1)
+        assert (y[changed] == fill).all() and (y == ramp())[~changed].all()
+        stretches.add(int(changed.sum()))
+    assert bands == stretches == set(range(count + 1))
+
+
+def test_masks_are_not_wider_than_a_small_spectrogram():
+    config = AugmentConfig(freq_masks=1, freq_width=20, time_masks=1, time_width=20)
+    widths = set()
+    for i in range(50):
+        masked = spec_augment(ramp(4, 3), FILL[:3], config, np.random.default_rng(i), 1) == 100.0
+        widths.add(int(masked.all(0).sum()))
+        assert masked.any(1).all() or not masked.any(), "a fifth of 4 frames is none"
+    assert widths == set(range(4))

@@ -4,7 +4,7 @@ import json
 import math
 import time
 from dataclasses import replace
-from itertools import count
+from itertools import chain, count, repeat
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,7 +25,7 @@ from ds2cli.train import trainer as trainer_module
 from ds2cli.train.augmenter import Augmenter
 from ds2cli.train.batches import load_batch
 from ds2cli.train.checkpoint_files import LOG
-from ds2cli.train.events import Epoch, Request, TimeLimit, TrainStep
+from ds2cli.train.events import Epoch, Request, Saved, TimeLimit, TrainStep
 from ds2cli.train.examples import Utterance
 from ds2cli.train.failures import MAX_SKIPPED
 from ds2cli.train.job import TrainJob
@@ -275,7 +275,8 @@ def test_only_rank_0_adds_its_time_to_the_sum_over_the_processes(rank, elapsed_s
     assert trainer.state.elapsed_s == elapsed_s
 
 
-def test_bfloat16_changes_the_losses_little(tmp_path):
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_16_bits_change_the_losses_little(tmp_path, precision):
     arrays, utterances = corpus()
     runs = [
         losses(
@@ -283,7 +284,7 @@ def test_bfloat16_changes_the_losses_little(tmp_path):
                 CountingStore(tmp_path), lambda: False
             )
         )
-        for p in ("float32", "bfloat16")
+        for p in ("float32", precision)
     ]
     assert runs[0] != runs[1] and runs[1] == pytest.approx(runs[0], rel=0.05)
 
@@ -506,9 +507,10 @@ def test_dropout_differs_by_step_and_rank_and_follows_from_them():
     assert first_loss(0, 0, dropout=0.0) == first_loss(1, 1, dropout=0.0)
 
 
-def test_an_epoch_states_the_share_of_padding(tmp_path):
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_an_epoch_states_the_share_of_padding(tmp_path, accumulate):
     arrays, utterances = corpus()
-    given = job(arrays, utterances, epochs=2, augment=AugmentConfig(), batch_s=3.0)
+    given = job(arrays, utterances, epochs=2, augment=AugmentConfig(), batch_s=1.5, accumulate=accumulate)
     trainer = Trainer(given, ProcessGroup())
     frames = sum(u.num_frames for u in utterances)
     for epoch, row in enumerate(epoch_rows(trainer.run(CountingStore(tmp_path), int))):
@@ -540,6 +542,8 @@ def test_the_longest_batch_is_tried_before_the_first_step(tmp_path):
     sizes = [max(utterances[i].num_frames for i in b) * len(b) for step in trainer.plan_steps(0) for b in step]
     probe = next(iter(trainer.run(CountingStore(tmp_path), int)))
     assert min(sizes) < probe.frames == max(sizes) and probe.audio_frames == sum(sizes)
+    longest = [b for step in trainer.plan_steps(0) for b in step][sizes.index(max(sizes))]
+    assert (probe.utterances, probe.pieces, probe.steps) == (len(longest), 1, len(sizes))
 
 
 def test_the_float16_scale_doubles_after_steady_steps_and_halves_on_overflow(monkeypatch):
@@ -568,3 +572,235 @@ def test_the_loss_of_an_epoch_is_that_of_its_steps_per_label(tmp_path):
     events = list(Trainer(given, ProcessGroup()).run(CountingStore(tmp_path), int))
     (loss,), (row,) = losses(events), epoch_rows(events)
     assert row["loss"] == round(loss, 4)
+
+
+def test_only_an_utterance_with_an_impossible_text_is_skipped():
+    arrays, utterances = corpus()
+    trainer = Trainer(job(arrays, utterances, dev=False, augment=AugmentConfig()), ProcessGroup())
+
+    def forbid_symbols(_module, _inputs, outputs):
+        logits, steps = outputs
+        logits = logits.clone()
+        logits[:, 1, 1:] = -math.inf
+        return logits, steps
+
+    trainer.model.register_forward_hook(forbid_symbols)
+    batch = load_batch(utterances[:4], trainer.job.train_features)
+    loss, skipped, _ = take_step(trainer, batch)
+    assert math.isfinite(loss) and skipped == {batch.ids[1]: "impossible-text"} and trainer.state.counted == 3
+
+
+def test_float16_gradients_are_those_of_float32_at_any_scale():
+    arrays, utterances = corpus()
+    model, optim = ModelConfig(**{**vars(MODEL), "dropout": 0.0}), OptimConfig(clip=0.0)
+    found = []
+    for precision, scale in (("float32", 1.0), ("float16", 16.0), ("float16", 1024.0)):
+        given = job(arrays, utterances, precision=precision, model=model, optim=optim, augment=AugmentConfig())
+        trainer = Trainer(given, ProcessGroup())
+        trainer.state.scale = scale
+        loss = take_step(trainer, load_batch(utterances[:4], given.train_features))[0]
+        found.append((loss, gradient(trainer)))
+    (expected_loss, expected), *others = found
+    for loss, value in others:
+        assert loss == pytest.approx(expected_loss, rel=0.02)
+        assert (value - expected).norm() < 0.1 * expected.norm()
+
+
+def test_a_gradient_that_is_not_finite_names_its_utterances_and_changes_nothing():
+    arrays, utterances = corpus()
+    trainer = Trainer(job(arrays, utterances, dev=False, augment=AugmentConfig()), ProcessGroup())
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.parameters[0].register_hook(lambda gradient: gradient * math.nan)
+    batch = load_batch(utterances[:2], trainer.job.train_features)
+    loss, skipped, _ = take_step(trainer, batch)
+    assert math.isnan(loss) and skipped == dict.fromkeys(batch.ids, "gradient-not-finite") == trainer.state.skipped
+    assert trainer.state.counted == trainer.state.labels == trainer.state.loss == 0
+    for name, value in trainer.model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+@pytest.mark.parametrize("hop_ms, utterances_per_batch", [(5.0, 40), (10.0, 20), (20.0, 10)])
+def test_the_length_of_a_batch_is_in_seconds(hop_ms, utterances_per_batch):
+    arrays, (one,) = corpus(1)
+    utterances = [replace(one, id=f"u{i:02d}", num_frames=20) for i in range(40)]
+    given = replace(job(arrays, utterances, batch_s=4.0, augment=AugmentConfig()), features={"hop_ms": hop_ms})
+    sizes = [len(batch) for step in Trainer(given, ProcessGroup()).plan_steps(0) for batch in step]
+    assert sizes == [utterances_per_batch] * (40 // utterances_per_batch)
+
+
+@pytest.mark.parametrize("sorta_grad, sorted_epochs", [(True, [True, False, False]), (False, [False, False, False])])
+def test_only_the_first_epoch_goes_from_short_to_long_and_only_if_set(sorta_grad, sorted_epochs):
+    arrays, utterances = corpus(24)
+    given = job(arrays, utterances, sorta_grad=sorta_grad, batch_s=0.5, augment=AugmentConfig())
+    trainer, found = Trainer(given, ProcessGroup()), []
+    for epoch in range(3):
+        longest = [utterances[batch[0]].num_frames for step in trainer.plan_steps(epoch) for batch in step]
+        found.append(longest == sorted(longest))
+    assert found == sorted_epochs
+
+
+def test_each_step_gets_the_batches_that_were_planned_for_it():
+    arrays, utterances = corpus()
+    given = job(arrays, utterances, accumulate=2, batch_s=0.3, augment=AugmentConfig())
+    trainer = Trainer(given, ProcessGroup())
+    steps = trainer.plan_steps(1)
+    loaded = list(trainer._load_shards(steps, BatchLoader(given.train_features, 0)))
+    assert [[set(batch.ids) for batch in step] for step in loaded] == [
+        [{utterances[i].id for i in batch} for batch in step] for step in steps
+    ]
+    assert len(steps) > 2 and {len(step) for step in steps[:-1]} == {2}
+
+
+def test_weights_batches_and_dropout_follow_from_the_seed():
+    arrays, utterances = corpus()
+    model = ModelConfig(**{**vars(MODEL), "dropout": 0.5})
+    first, *others = (
+        Trainer(job(arrays, utterances, seed=seed, model=model, augment=AugmentConfig()), ProcessGroup())
+        for seed in (3, 3, 4)
+    )
+    weights = {name: value.clone() for name, value in first.model.state_dict().items()}
+    batch = load_batch(utterances[:4], first.job.train_features)
+    loss = take_step(first, batch)[0]
+    for trainer, same in zip(others, (True, False), strict=True):
+        assert torch.equal(trainer.model.output.weight, weights["output.weight"]) is same
+        assert (trainer.plan_steps(1) == first.plan_steps(1)) is same
+        trainer.model.load_state_dict(weights)
+        assert (take_step(trainer, batch)[0] == loss) is same, "dropout"
+
+
+def test_the_network_gets_the_statistics_of_the_training_set():
+    given = replace(job(*corpus()), mean=np.full(6, -3, np.float32), std=np.arange(1, 7, dtype=np.float32))
+    model = Trainer(given, ProcessGroup()).model
+    assert model.mean.tolist() == [-3] * 6 and model.std.tolist() == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("schedule, divisor", [("epoch", 8), ("plateau", 2), ("constant", 1)])
+def test_the_rate_of_a_step_is_divided_as_its_schedule_says(schedule, divisor):
+    arrays, utterances = corpus()
+    optim = OptimConfig(lr=0.08, schedule=schedule, lr_divisor=2.0)
+    trainer = Trainer(job(arrays, utterances, optim=optim), ProcessGroup())
+    trainer.state.epoch, trainer.state.divisions = 3, 1
+    take_step(trainer, make_batch(trainer, [0, 1]))
+    assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(0.08 / divisor)
+
+
+def test_the_average_of_the_weights_is_what_is_saved(tmp_path):
+    arrays, utterances = corpus()
+    trainer = Trainer(job(arrays, utterances, epochs=1, optim=OptimConfig(lr=0.02, ema=0.9)), ProcessGroup())
+    list(trainer.run(CountingStore(tmp_path), int))
+    saved = load_model(tmp_path).model.state_dict()
+    assert all(torch.equal(saved[name], value) for name, value in trainer.average.tensors.items())
+    assert not torch.equal(saved["output.weight"], trainer.model.state_dict()["output.weight"])
+
+
+def test_events_count_the_steps_of_the_epoch_and_all_steps(tmp_path):
+    arrays, utterances = corpus()
+    given = job(arrays, utterances, epochs=2, batch_s=0.3, augment=AugmentConfig())
+    trainer, steps, rates, rows = Trainer(given, ProcessGroup()), [], [], []
+    for event in trainer.run(CountingStore(tmp_path), int):
+        if isinstance(event, TrainStep):
+            steps.append(event)
+            rates.append(trainer.optimizer.param_groups[0]["lr"])
+        elif isinstance(event, Epoch):
+            rows.append((event.epoch, event.step, event.lr, rates[-1]))
+    sizes = [len(trainer.plan_steps(epoch)) for epoch in (0, 1)]
+    expected = [(epoch, batch, size) for epoch, size in enumerate(sizes) for batch in range(1, size + 1)]
+    assert [(e.epoch, e.batch, e.batches) for e in steps] == expected
+    assert [e.step for e in steps] == list(range(1, sum(sizes) + 1))
+    assert [e.progress for e in steps] == pytest.approx([(epoch + n / size) / 2 for epoch, n, size in expected])
+    assert [row[:2] for row in rows] == [(1, sizes[0]), (2, sum(sizes))]
+    for *_, lr, rate in rows:
+        assert lr == pytest.approx(rate, rel=1e-3) and lr < 0.02
+
+
+def test_a_request_to_save_writes_a_checkpoint_and_the_training_goes_on(tmp_path):
+    arrays, utterances = corpus()
+    requests = chain([Request.NONE, Request.SAVE], repeat(Request.NONE))
+    files, trainer = CountingStore(tmp_path), Trainer(job(arrays, utterances, epochs=1, batch_s=0.3), ProcessGroup())
+    names = [type(event).__name__ for event in trainer.run(files, lambda: next(requests))]
+    assert names[:5] == ["MemoryProbe", "TrainStep", "TrainStep", "Saved", "TrainStep"]
+    assert names[5:].count("Saved") == 1 and names[-1] == "Epoch" and files[LAST] == 2
+
+
+def test_a_disk_that_is_full_to_the_end_is_an_error_after_the_last_epoch():
+    def refuse(name, _data):
+        raise DataError(f"{name}: cannot be written: no space left on device")
+
+    events = []
+    with pytest.raises(Ds2Error, match=r"^train: .*no space left on device \(the previous checkpoint is intact"):
+        for event in Trainer(job(*corpus(), epochs=1), ProcessGroup()).run(refuse, int):
+            events.append(event)
+    assert isinstance(events[-1], Epoch)
+    assert ["no space left" in event.failed for event in events if isinstance(event, Saved)] == [True]
+
+
+def test_the_seconds_of_an_epoch_are_those_of_its_steps(tmp_path, monkeypatch):
+    """The clock is read twice per step and advances 10 s each time; a loader is waited for 1 s per batch."""
+
+    class SlowLoader(BatchLoader):
+        def __call__(self, shards, epoch):
+            for batch in super().__call__(shards, epoch):
+                self.waited = round(self.waited) + 1.0
+                yield batch
+
+    readings = count(0.0, 10.0)
+    clock = SimpleNamespace(monotonic=lambda: next(readings), perf_counter=time.perf_counter)
+    monkeypatch.setattr(trainer_module, "time", clock)
+    monkeypatch.setattr(trainer_module, "BatchLoader", SlowLoader)
+    arrays, utterances = corpus()
+    trainer = Trainer(job(arrays, utterances, epochs=2, batch_s=0.3, save_minutes=1e6), ProcessGroup())
+    rows = epoch_rows(trainer.run(CountingStore(tmp_path), int))
+    assert [row["seconds"] for row in rows] == [20.0 * len(trainer.plan_steps(epoch)) for epoch in (0, 1)]
+    assert [row["waiting"] for row in rows] == [5.0, 5.0]
+
+
+def test_a_step_computed_in_pieces_counts_once():
+    arrays, utterances = corpus()
+    trainer = Trainer(job(arrays, utterances, augment=AugmentConfig()), ProcessGroup())
+    failures = [torch.OutOfMemoryError("out of memory (test)")] * 2
+
+    def fail(*_):
+        if failures:
+            raise failures.pop()
+
+    trainer.model.register_forward_hook(fail)
+    batch = load_batch(utterances[:4], trainer.job.train_features)
+    assert math.isfinite(take_step(trainer, batch)[0]) and trainer.state.cut == 1 and not failures
+    assert math.isfinite(take_step(trainer, batch)[0]) and trainer.state.cut == 1
+    assert trainer.state.counted == 8
+
+
+def test_a_single_output_step_is_enough_without_batch_norm_and_two_with_it():
+    arrays, utterances = corpus()
+    short = []
+    for name in ("s1", "s2"):
+        arrays[name] = np.ones((1, 6), np.float32)
+        short.append(Utterance(name, name, 1, np.array([1], np.int32), "a"))
+    for norm, positions, used in (("none", [0], ["s1"]), ("batch", [0], []), ("batch", [0, 1], ["s1", "s2"])):
+        model = ModelConfig(**{**vars(MODEL), "norm": norm})
+        given = job(arrays, [*short, *utterances], model=model, augment=AugmentConfig())
+        assert make_batch(Trainer(given, ProcessGroup()), positions).ids == used, (norm, positions)
+
+
+def test_settings_reach_what_they_are_for(tmp_path, monkeypatch):
+    """Those that change no result: the CTC implementation, the data-loader processes; and the norms of one process."""
+    arrays, utterances = corpus()
+    for implementation in ("native", "torch"):
+        trainer = Trainer(job(arrays, utterances, ctc=implementation), ProcessGroup())
+        assert trainer.backward.implementation == implementation
+    for sync in (False, True):
+        assert bool(Trainer(job(arrays, utterances, sync_norm=sync), OneOfTwo(0, 2)).backward.norms) is sync
+    numbers = []
+    monkeypatch.setattr(trainer_module, "BatchLoader", lambda *args: numbers.append(args[1]) or BatchLoader(args[0], 0))
+    next(iter(Trainer(job(arrays, utterances, readers=3), ProcessGroup()).run(CountingStore(tmp_path), int)))
+    assert numbers == [3]
+
+
+def test_a_single_step_without_a_usable_utterance_is_not_the_end(tmp_path):
+    arrays, utterances = corpus(2)
+    for name in arrays:
+        arrays[name] = np.full_like(arrays[name], np.nan)
+    trainer = Trainer(job(arrays, utterances, epochs=2, dev=False, batch_s=100.0), ProcessGroup())
+    rows = epoch_rows(trainer.run(CountingStore(tmp_path), int))
+    assert [(row["step"], row["loss"]) for row in rows] == [(1, None), (2, None)]
+    assert rows[1]["skipped"] == {"u00": "features-not-finite", "u01": "features-not-finite"}

@@ -222,6 +222,15 @@ def test_reductions_match_torch_with_empty_labels_and_zero_infinity(implementati
 
 
 @both_implementations
+def test_the_loss_has_the_blank_and_the_layout_that_are_given(implementation):
+    logits, *others = batch(blank=3)
+    costs = ctc(logits, *others, 3, implementation=implementation).costs
+    turned = logits.transpose(0, 1).contiguous()
+    options = {"blank": 3, "batch_first": True, "reduction": "sum", "implementation": implementation}
+    assert float(ctc_loss(turned, *others, **options)) == pytest.approx(float(costs.sum()), rel=1e-6)
+
+
+@both_implementations
 def test_gradients_match_finite_differences(implementation):
     logits, *others = batch(T=12, N=2, V=4, L=3)
     if implementation == "torch":
@@ -340,8 +349,9 @@ def test_mismatched_shapes_are_refused():
             ctc(*bad, steps, sizes)
     with pytest.raises(ValueError, match="do not fit"):
         ctc(logits, targets, steps[1:], sizes)
-    with pytest.raises(ValueError, match=r"blank below 7 .*, got 7"):
-        ctc(logits, targets, steps, sizes, 7)
+    for blank in (7, -1):
+        with pytest.raises(ValueError, match=rf"blank below 7 .*, got {blank}"):
+            ctc(logits, targets, steps, sizes, blank)
 
 
 @both_implementations

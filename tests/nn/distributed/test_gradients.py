@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from ds2cli.nn.distributed.gradients import _make_buckets
+
 TESTS = Path(__file__).parents[2]
 PAIRS = [[(40, 21), (33, 12)], [(30, 9), (22,)]]
 """Two batches divided between two processes: for each batch, the lengths of the utterances of each process."""
@@ -137,3 +139,10 @@ def test_with_synchronized_norms_out_of_memory_is_one_error(results):
             "train: a batch does not fit in memory (2 utterances, "
             f"{(80, 66)[rank_results is results[1]]} frames), and --sync-norm cannot split it (use a smaller --batch-s)"
         )
+
+
+def test_buckets_hold_at_most_their_bytes_from_the_last_parameter_to_the_first():
+    sizes = [10, 10, 10, 30, 5, 15, 10]
+    parameters = [torch.nn.Parameter(torch.zeros(n)) for n in sizes]
+    buckets = [[len(p) for p in bucket] for bucket in _make_buckets(parameters, 4 * 20)]
+    assert buckets == [[10], [15, 5], [30], [10, 10], [10]]

@@ -55,8 +55,11 @@ def test_shards_are_equal_parts_of_a_sorted_list(size):
     ("kill", PeerLostError, "one of the 2 processes exited early"), ("error", Ds2Error, "the error of the process"),
     ("unnoticed", PeerLostError, "one of the 2 processes exited early"),
 ])  # fmt: skip
-def test_a_process_that_exits_early_is_detected_with_its_error(distributed_cases, cause, error, message):
+def test_a_process_that_exits_early_is_detected_with_its_error(distributed_cases, monkeypatch, cause, error, message):
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(7)), raising=False)
     group = process_group.start_processes(2, CPU, distributed_cases.exit_early, (cause,))
+    assert torch.get_num_threads() == 3, "half of the cores"
     start = time.monotonic()
     try:
         with pytest.raises(error, match=f"^train: {message}") as e:
@@ -64,7 +67,7 @@ def test_a_process_that_exits_early_is_detected_with_its_error(distributed_cases
         assert type(e.value) is error
     finally:
         group.close()
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 30 and torch.get_num_threads() == threads
     assert not group._rendezvous_dir.exists() and not any(child.is_alive() for child in group._children)
 
 
@@ -102,3 +105,19 @@ def test_no_process_outlives_rank_0(tmp_path, number):
         time.sleep(0.05)
     assert not any(map(is_running, pids))
     assert stderr.count("Traceback") == (number == signal.SIGINT), stderr
+
+
+def test_a_rank_needs_all_variables_of_torchrun():
+    variables = {"RANK": "3", "WORLD_SIZE": "4", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1234"}
+    assert process_group.torchrun_rank({**variables, "HOME": "/"}) == (3, 4)
+    for name in variables:
+        assert process_group.torchrun_rank({n: v for n, v in variables.items() if n != name}) is None
+
+
+def test_processes_take_the_gpus_in_turn(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    devices = [process_group._select_device("cuda", rank) for rank in range(3)]
+    assert devices == [torch.device("cuda", index) for index in (0, 1, 0)] and chosen == [0, 1, 0]
+    assert process_group._select_device("cpu", 3) == torch.device("cpu")
