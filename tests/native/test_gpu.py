@@ -1,4 +1,4 @@
-"""`make gpu` with parts that need no GPU: limits, tables that stay whole, what the message says where something is missing."""
+"""`make gpu` with parts that need no GPU: limits, tables that stay whole, and its messages."""
 
 from __future__ import annotations
 

@@ -111,10 +111,3 @@ def test_a_loaded_average_resumes():
     first.update(model, 5)
     second.load(first.tensors)
     assert torch.equal(first.tensors["weight"], second.tensors["weight"])
-
-
-@pytest.mark.parametrize(("supported", "chosen"), [(True, torch.bfloat16), (False, torch.float16)])
-def test_auto_on_a_gpu_is_bfloat16_or_float16(monkeypatch, supported, chosen):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: supported)
-    assert resolve_precision("auto", torch.device("cuda")) == chosen
-    assert resolve_precision("float32", torch.device("cuda")) == torch.float32

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from ds2cli.config.optim import OptimConfig
+from ds2cli.config.train import TrainConfig
 from ds2cli.metrics.wer import Counts
 from ds2cli.nn.checkpoint import BEST
 from ds2cli.nn.distributed.process_group import ProcessGroup
@@ -26,7 +27,7 @@ def epochs(monkeypatch):
         for rate in rates:
             monkeypatch.setattr(selection, "_evaluate", lambda *args, rate=rate: (args[-1], rate))
             stored = []
-            epoch = state.summarize_epoch(10.0, 0.1)
+            epoch = state.summarize_epoch(TrainConfig(), {"hop_ms": 10.0}, 0.1)
             group = ProcessGroup(rank, 2)
             _, unwanted = selection.select_checkpoint(
                 job, state, {}, group, epoch, lambda name, _data, stored=stored: stored.append(name)
@@ -85,7 +86,7 @@ def test_networks_are_compared_by_the_rate_before_it_is_rounded(monkeypatch):
         by_character = Counts(hits=100_000 - errors, subs=errors)
         monkeypatch.setattr(selection, "count_greedy_errors", lambda *_, c=by_character: (Counts(), c, {"u": "b"}, {}))
         stored.append([])
-        epoch = state.summarize_epoch(10.0, 0.1)
+        epoch = state.summarize_epoch(TrainConfig(), {"hop_ms": 10.0}, 0.1)
         group = ProcessGroup()
         epoch, _ = selection.select_checkpoint(job, state, {}, group, epoch, lambda name, _: stored[-1].append(name))
         assert epoch.dev_cer == 0.0

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from ds2cli.config.train import TrainConfig
 from ds2cli.train.state import TrainState, peak_memory_mb
 
 LEARNED = {
     "epoch": 1, "batch": 5, "step": 9, "elapsed_s": 60.0, "best": 12.5, "stale": 2, "divisions": 1,
     "kept": [[12.5, "epoch-001.safetensors"]], "scale": 64.0, "steady": 3,
 }  # fmt: skip
+CONFIG = TrainConfig()
 SUMS = {
     "loss": 12.3456, "labels": 8, "counted": 3, "frames": 36_000, "padding": 4_000, "seconds": 12.0, "waited": 3.0,
     "cut": 2, "skipped": {"a": "no-frames"},
@@ -20,17 +22,17 @@ SUMS = {
 
 
 def test_the_results_of_an_epoch_are_those_of_its_sums():
-    epoch = TrainState(**LEARNED, **SUMS).summarize_epoch(hop_ms=10.0, lr=0.00123456)
+    epoch = TrainState(**LEARNED, **SUMS).summarize_epoch(CONFIG, {"hop_ms": 10.0}, lr=0.00123456)
     assert (epoch.epoch, epoch.step, epoch.loss, epoch.lr) == (2, 9, 1.5432, 0.001235)
     # 360 s of audio in 12 s, of which 3 s were spent waiting; 10 % of all frames are padding
     assert (epoch.seconds, epoch.hours_per_hour, epoch.padding, epoch.waiting) == (12.0, 30.0, 10.0, 25.0)
     assert (epoch.cut, epoch.skipped) == (2, {"a": "no-frames"})
-    assert TrainState(**LEARNED, **SUMS).summarize_epoch(hop_ms=20.0, lr=0.1).hours_per_hour == 60.0
+    assert TrainState(**LEARNED, **SUMS).summarize_epoch(CONFIG, {"hop_ms": 20.0}, lr=0.1).hours_per_hour == 60.0
 
 
 def test_an_epoch_without_labels_or_utterances_has_no_division_by_zero():
-    assert TrainState(loss=3.0, counted=1).summarize_epoch(10.0, 0.1).loss == 3.0
-    epoch = TrainState().summarize_epoch(10.0, 0.1)
+    assert TrainState(loss=3.0, counted=1).summarize_epoch(CONFIG, {"hop_ms": 10.0}, 0.1).loss == 3.0
+    epoch = TrainState().summarize_epoch(CONFIG, {"hop_ms": 10.0}, 0.1)
     assert (epoch.loss, epoch.padding) == (None, 0.0)
 
 
