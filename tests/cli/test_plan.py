@@ -59,7 +59,7 @@ def test_the_settings_of_the_features_are_read_from_another_file(ds2, toy, tmp_p
 ESTIMATED = {
     "utterances": 1234, "hours": 5.25, "symbols": 29, "parameters": 39168029, "steps_a_pass": 1029, "steps": 12345,
     "padding": 7.5, "longest": [8, 12000], "seconds_a_step": 0.5, "hours_per_hour": 25.2, "minutes_a_pass": 12.5,
-    "minutes": 240.0, "memory_mb": 2345, "disk_mb": 4567.8,
+    "minutes": 240.0, "epochs": 7.0, "memory_mb": 2345, "disk_mb": 4567.8,
 }  # fmt: skip
 
 

@@ -347,9 +347,9 @@ def test_the_device_is_a_gpu_if_there_are_enough(monkeypatch):
         train.select_device(config(device="cuda"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    for name, nproc, chosen in (("auto", 2, "cuda"), ("cuda", 1, "cuda"), ("cpu", 3, "cpu")):
+    for name, nproc, chosen in (("auto", 2, "cuda"), ("cuda", 1, "cuda"), ("cpu", 2, "cpu")):
         assert train.select_device(config(device=name, nproc=nproc)).type == chosen
-    with pytest.raises(UsageError, match=r"^train: --nproc 3: expected at most one per GPU, found 2"):
+    with pytest.raises(UsageError, match=r"^train: --nproc 3: expected at most one process per GPU, found 2 GPUs"):
         train.select_device(config(nproc=3))
 
 

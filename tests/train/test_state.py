@@ -40,7 +40,7 @@ def test_the_next_epoch_begins_with_empty_sums_and_keeps_what_was_learned():
     state = TrainState(**LEARNED, **SUMS)
     state.next_epoch()
     fresh = asdict(TrainState())
-    expected = {**LEARNED, "epoch": 2, "batch": 0, **{name: fresh[name] for name in SUMS}}
+    expected = {**LEARNED, "epoch": 2, "batch": 0, "left_out": 0.0, **{name: fresh[name] for name in SUMS}}
     assert asdict(state) == expected
 
 
