@@ -111,10 +111,10 @@ def test_recipes_print_their_usage(recipe):
 
 
 def test_a_single_job_has_number_1_and_the_number_of_threads(tmp_path):
-    words = "--num-threads", "3", "x.JOB.log", "sh", "-c", "echo threads $OMP_NUM_THREADS job JOB"
+    words = "--num-threads", "1", "x.JOB.log", "sh", "-c", "echo threads $OMP_NUM_THREADS job JOB"
     assert bash(ROOT / "utils" / "run.sh", *words, cwd=tmp_path).returncode == 0
     assert [p.name for p in tmp_path.iterdir()] == ["x.1.log"]
-    assert (tmp_path / "x.1.log").read_text().splitlines()[2] == "threads 3 job 1"
+    assert (tmp_path / "x.1.log").read_text().splitlines()[2] == "threads 1 job 1"
 
 
 def test_the_numbers_of_jobs_may_have_leading_zeros(tmp_path):
