@@ -270,7 +270,7 @@ class Trainer:
     def _choose_precision(self, checkpoint: dict[str, Any] | None) -> Precision:
         """As set; for `auto` that of the checkpoint, so that a run stays in its precision, or the choice of rank 0."""
         if self.config.precision != "auto":
-            return Precision(self.config.precision)
+            return choose_precision(self.job, self.group.device)
         if (started_with := (checkpoint or {}).get("precision")) in NAMES:
             return Precision(started_with, "as when the training was started")
         chosen = None if self.group.rank else choose_precision(self.job, self.group.device)
