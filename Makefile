@@ -12,8 +12,10 @@ READY := $(VENV)/.ready-$(MODULES)
 # one pytest process per core
 JOBS ?= $(shell $(PYTHON) -m ds2cli.cores)
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
-# what test-fast leaves out: commands and pipelines, files of version 0.1, distributed training, the native kernels
-LONG := cli shell golden peers native nn/distributed nn/test_average.py nn/test_norm.py train/test_backward.py
+# what test-fast leaves out, besides the tests marked `long`: whole files that start processes or compile
+LONG := cli shell golden peers native nn/distributed nn/test_average.py nn/test_norm.py nn/ctc/test_native_op.py \
+	train/test_backward.py train/test_loader.py stages/test_units.py stages/test_doctor_warm.py lm/test_kenlm_agrees.py \
+	kernels/test_jit.py house/test_plugins.py house/test_fixtures.py test_cores.py test_parallel.py
 export PATH := $(abspath $(BIN)):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -40,8 +42,8 @@ test: $(READY)   ## run the test suite, on all cores (JOBS=N: on N), with KenLM 
 	@JOBS=$(JOBS) utils/install_kenlm.sh --if-possible
 	$(PYTEST) -m "not slow"
 
-test-fast: $(READY) ## run the quick tests: not those of commands, pipelines, native kernels and distributed training
-	$(PYTEST) -m "not slow" $(LONG:%=--ignore=tests/%)
+test-fast: $(READY) ## run the quick tests: not those that start commands or processes, nor those of the native kernels
+	$(PYTEST) -m "not slow and not long" $(LONG:%=--ignore=tests/%)
 
 test-slow: $(READY) ## run the slow tests: whole recipes, killed training runs
 	$(BIN)/python -m pytest -m slow

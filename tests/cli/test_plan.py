@@ -34,7 +34,8 @@ def test_the_estimate_matches_the_training(ds2, toy, tmp_path, jsonl):
 
 
 def test_the_estimate_as_text_with_a_time_limit(ds2, toy):
-    done = ds2("plan", toy / "train.jsonl", *SMALL, "--minutes", "0.001", "--epochs", "9999", "--set", "optim.method=sgd")
+    limits = ["--minutes", "0.001", "--epochs", "9999"]
+    done = ds2("plan", toy / "train.jsonl", *SMALL, *limits, "--set", "optim.method=sgd")
     assert done.returncode == 0, done.stderr
     lines = dict(line.split(None, 1) for line in done.stdout.replace("longest batch", "longest").splitlines())
     assert list(lines) == ["data", "network", "steps", "longest", "time", "memory", "disk"]

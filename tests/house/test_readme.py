@@ -4,10 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "ds2cli" / "cli" / "README.md"
 
 
+@pytest.mark.long
 def test_command_reference_is_up_to_date():
     code = "import sys, ds2cli.cli.lib.reference as r; print(r.update_reference(open(sys.argv[1]).read()), end='')"
     done = subprocess.run([sys.executable, "-c", code, REFERENCE], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -233,6 +233,7 @@ sys.stdin.readline()
 """
 
 
+@pytest.mark.long
 def test_processes_share_a_mapped_file(tmp_path):
     if not Path("/proc/self/smaps").exists():
         pytest.skip("no /proc/self/smaps (Linux has it)")

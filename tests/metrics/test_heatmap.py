@@ -15,6 +15,7 @@ pytest.importorskip("matplotlib")
 PANEL = heatmap.Panel("alpha", "beta", [0.5, 1.0], [0.0, 1.0, 2.0], np.arange(6.0).reshape(2, 3), (0, 0))
 
 
+@pytest.mark.long
 def test_the_png_is_complete_and_reproducible(tmp_path):
     heatmap.draw(str(tmp_path / "new" / "a.png"), "%WER", [PANEL, PANEL])
     data = (tmp_path / "new" / "a.png").read_bytes()

@@ -99,6 +99,7 @@ def test_cost_of_a_certain_text_is_near_zero():
     assert ctc_cost(lp, target) == pytest.approx(20000 * 4e-9, abs=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("implementation")
 def test_an_hour():
     """180,000 steps of 20 ms; in the first emission every step has one possible symbol."""
@@ -124,6 +125,7 @@ def test_any_layout_of_the_array():
     assert ctc_cost(np.repeat(lp, 2, axis=0)[::2], np.repeat(target, 2)[::2]) == close(expected, 30)
 
 
+@pytest.mark.long
 def test_alignment_loads_no_torch():
     code = (
         "import sys, numpy as np; from ds2cli.search.align import align; from ds2cli.text.vocab import Vocab, BLANK\n"

@@ -165,6 +165,7 @@ def test_can_spell_and_in_vocabulary(models):
         words(emission(1, 5), "b")
 
 
+@pytest.mark.long
 def test_alphabet_without_a_space():
     lp = emission(3, 5)[:, [0, 2, 3]]
     search = BeamSearch.build(Vocab((BLANK, "你", "好")), beam=1000)

@@ -137,6 +137,7 @@ def test_a_file_shorter_than_its_row_states_is_dropped(tmp_path, rows):
     assert len(done) == 1
 
 
+@pytest.mark.long
 def test_a_stopped_run_leaves_no_files_and_a_second_run_replaces_the_first(tmp_path, rows):
     for nj in (1, 2):
         running = run(FeaturizeConfig(nj=nj), rows, Ledger(), str(tmp_path / "x"))
@@ -166,6 +167,7 @@ def test_wrong_channel(tmp_path):
         features(tmp_path, [], channel="left")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("nj", [1, 2])
 def test_a_refused_run_keeps_the_archives_of_the_previous_run(tmp_path, nj):
     speech = np.random.default_rng(0).normal(scale=0.1, size=16000)

@@ -140,6 +140,7 @@ def test_a_missing_or_wrong_network_is_an_error(tmp_path):
         find_network(str(tmp_path / "c.toml"), None, None, None)
 
 
+@pytest.mark.long
 def test_showing_a_network_loads_no_numba():
     code = "import sys, ds2cli.stages.model; print('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"

@@ -200,6 +200,7 @@ def test_unsuitable_statistics_are_refused(toy, tmp_path):
         prepared(toy, tmp_path, stats=str(tmp_path / "tall.ark"))
 
 
+@pytest.mark.long
 def test_two_processes_train_like_one(toy, tmp_path):
     one_epoch = rows_of(prepared(toy, tmp_path / "one", epochs=1), tmp_path / "one")
     two = rows_of(prepared(toy, tmp_path / "two", epochs=1, nproc=2), tmp_path / "two")

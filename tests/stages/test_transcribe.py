@@ -108,6 +108,7 @@ def test_a_network_that_states_other_features_is_one_error(tmp_path):
         transcribed(Experiment(str(tmp_path / "x.safetensors")), ["x.wav"])
 
 
+@pytest.mark.long
 def test_the_file_of_dropped_recordings_is_written_even_if_there_are_none(ds2, experiment, recording, tmp_path):
     (tmp_path / "dropped.jsonl").write_text("of an earlier run")
     arguments = (experiment.path, recording("a.wav"), "--greedy", "--dropped", tmp_path / "dropped.jsonl")

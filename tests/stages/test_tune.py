@@ -93,6 +93,7 @@ def run_tuning(rows, exp, tmp_path, model="lm.arpa", **settings):
     return history, axes, ledger
 
 
+@pytest.mark.long
 def test_tuning_helps_and_does_not_depend_on_the_number_of_threads(rows, exp, tmp_path):
     sequential, axes, ledger = run_tuning(rows, exp, tmp_path)
     assert ledger.kept == 30

@@ -40,6 +40,7 @@ def scalars(folder, tag):
     return {e.step: pytest.approx(e.value) for e in read.Scalars(tag)}
 
 
+@pytest.mark.long
 def test_events_pass_through_and_a_picture_is_drawn(tmp_path):
     expected = list(events(tmp_path))
     passed_on = list(monitor.monitored(events(tmp_path), str(tmp_path), tensorboard=False))
