@@ -101,7 +101,7 @@ def test_more_jobs_than_cores_are_lowered_in_one_line(ds2, tmp_path, jsonl, nj):
 def test_threads_that_wait_for_disks_may_be_more_than_the_cores(ds2, tmp_path):
     (tmp_path / "corpus").mkdir()
     done = ds2("prepare", "folder", tmp_path / "corpus", tmp_path / "out.jsonl", "--nj", 99)
-    assert "warning: --nj 99: 16 used, as 2 cores are available" in done.stderr
+    assert "warning: --nj 99: 16 used, as 2 cores are available, 8 for each" in done.stderr
 
 
 def test_more_training_processes_than_cores_are_refused(ds2, toy, tmp_path):
@@ -119,9 +119,19 @@ def test_data_loader_processes_share_the_cores(ds2, toy, tmp_path, nproc, reader
         *("--set", "model.rnn_layers=1", "--device", "cpu", "--nproc", nproc, "--readers", readers),
     )
     assert done.returncode == 0, done.stderr
-    expected = [] if used is None else [f"warning: --readers {readers}: {used} used, as 2 cores are available"]
+    available = "2 cores are available" + " for 2 processes" * (nproc > 1)
+    expected = [] if used is None else [f"warning: --readers {readers}: {used} used, as {available}"]
     assert [line for line in done.stderr.splitlines() if "--readers" in line] == expected
     assert f"readers = {used or readers}\n" in (tmp_path / "exp" / "config.toml").read_text()
+
+
+@pytest.mark.parametrize("variables", [{"DS2_CORES": "1"}, {"DS2_CORES": "2", "OMP_NUM_THREADS": "1"}])
+def test_a_command_computes_with_at_most_a_thread_per_core(variables):
+    code = "import sys; from ds2cli.cli.main import main; sys.argv[1:] = ['--version']\ntry: main()\nexcept SystemExit:"
+    env = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")} | variables
+    command = [sys.executable, "-c", f"{code}\n    import torch; print(torch.get_num_threads())"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ["1"], done.stderr
 
 
 def test_jobs_run_one_per_core_and_share_the_cores(tmp_path):

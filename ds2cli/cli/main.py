@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from ds2cli import __version__, plugins, ui
+from ds2cli.cores import count_cores
 from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.kernels import compilation
 
@@ -24,7 +25,9 @@ PIPELINE = ("prepare", "featurize", "train", "emit", "align", "lm", "decode", "s
 
 INTERRUPTED = 130
 TERMINATED = 143
-COMPILING = "compiling the search, once per installation: up to a minute (ds2 doctor --warm compiles all at once) ..."
+COMPILING = (
+    "compiling the search, once per user and version: up to a minute (ds2 doctor --warm compiles all at once) ..."
+)
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
@@ -96,6 +99,8 @@ def main() -> None:
         try:
             _require_utf8(sys.argv[1:])
             plugins.check_plugins()
+            # torch reads it when it is loaded, and knows neither DS2_CORES nor the quota of a container
+            os.environ.setdefault("OMP_NUM_THREADS", str(count_cores()))
             if _plugin_error is not None:
                 raise _plugin_error
             app(prog_name="ds2")

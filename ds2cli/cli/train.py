@@ -18,7 +18,6 @@ from ds2cli.cli.lib.options import limit_setting, with_config
 from ds2cli.cli.lib.train_display import handling_signals, ignoring_signals, show
 from ds2cli.config.base import to_toml
 from ds2cli.config.train import TrainConfig
-from ds2cli.cores import count_cores
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.io import open_out
@@ -80,7 +79,7 @@ def train(
     ledger, is_rank_0 = Ledger(), (torchrun_rank() or (0, 1))[0] == 0
     # the training processes of this machine, which torchrun has started if it is used
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if torchrun_rank() else config.nproc
-    config = limit_setting(config, "readers", max(1, count_cores() // processes), quiet=not is_rank_0)
+    config = limit_setting(config, "readers", processes=processes, quiet=not is_rank_0)
     dev_rows = manifest.read(dev, REQUIRED_FIELDS) if dev else None
     train_rows = manifest.read(train, REQUIRED_FIELDS, ledger)
     job = prepare_job(config, train_rows, dev_rows, exp, saved_features(train, features), ledger, cmvn)

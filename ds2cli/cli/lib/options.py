@@ -103,18 +103,25 @@ def _limit_jobs(config: Config) -> Config:
     for f in fields(config):
         per_core = f.metadata.get("per_core")
         if per_core and getattr(config, f.name) > 1:
-            config = limit_setting(config, f.name, per_core * count_cores())
+            config = limit_setting(config, f.name, per_core=per_core)
     return config
 
 
-def limit_setting(config: C, name: str, limit: int, *, quiet: bool = False) -> C:
-    """The settings with `name` lowered to `limit` if it is larger, reported in one line unless `quiet`."""
-    value = getattr(config, name)
+def limit_setting(config: C, name: str, *, per_core: int = 1, processes: int = 1, quiet: bool = False) -> C:
+    """The settings with `name`, of each of the processes, lowered to what the cores allow, at least 1.
+
+    That is reported in one line unless `quiet`.
+    """
+    cores, value = count_cores(), getattr(config, name)
+    limit = max(1, per_core * cores // processes)
     if value <= limit:
         return config
-    cores = count_cores()
     if not quiet:
-        ui.warn(f"--{name} {value}: {limit} used, as {cores} {'core is' if cores == 1 else 'cores are'} available")
+        share = (f" for {processes} processes" if processes > 1 else "") + (
+            f", {per_core} for each" if per_core > 1 else ""
+        )
+        available = f"{cores} {'core is' if cores == 1 else 'cores are'} available{share}"
+        ui.warn(f"--{name} {value}: {limit} used, as {available}")
     return replace(config, **{name: limit})
 
 

@@ -181,12 +181,13 @@ def start_processes(
 ) -> ProcessGroup:
     """Start `size - 1` more processes that run `target(*arguments, group)`; return the group of this one.
 
-    `target` must be importable. The CPU cores are divided among the processes; with "cuda" each process has its own
+    `target` must be importable. The CPU cores are divided among the processes, each of which has no more threads than
+    this one; with "cuda" each process has its own
     device. Raises the Ds2Error of a process that fails before it joins the group, PeerLostError if it left none.
     """
     if size == 1:
         return ProcessGroup(device=device)
-    threads = max(1, count_cores() // size)
+    threads = max(1, min(torch.get_num_threads(), count_cores() // size))
     # a private folder and the loopback interface: nothing else on the network can join the group
     rendezvous_dir = Path(tempfile.mkdtemp(prefix="ds2-train-"))
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")

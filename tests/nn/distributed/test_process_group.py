@@ -55,11 +55,9 @@ def test_shards_are_equal_parts_of_a_sorted_list(size):
     ("kill", PeerLostError, "one of the 2 processes exited early"), ("error", Ds2Error, "the error of the process"),
     ("unnoticed", PeerLostError, "one of the 2 processes exited early"),
 ])  # fmt: skip
-def test_a_process_that_exits_early_is_detected_with_its_error(distributed_cases, monkeypatch, cause, error, message):
+def test_a_process_that_exits_early_is_detected_with_its_error(distributed_cases, cause, error, message):
     threads = torch.get_num_threads()
-    monkeypatch.setenv("DS2_CORES", "7")
     group = process_group.start_processes(2, CPU, distributed_cases.exit_early, (cause,))
-    assert torch.get_num_threads() == 3, "half of the cores"
     start = time.monotonic()
     try:
         with pytest.raises(error, match=f"^train: {message}") as e:
@@ -69,6 +67,22 @@ def test_a_process_that_exits_early_is_detected_with_its_error(distributed_cases
         group.close()
     assert time.monotonic() - start < 30 and torch.get_num_threads() == threads
     assert not group._rendezvous_dir.exists() and not any(child.is_alive() for child in group._children)
+
+
+@pytest.mark.parametrize(("cores", "threads", "used"), [(7, 7, 3), (2, 4, 1), (1, 1, 1), (8, 2, 2)])
+def test_the_cores_are_divided_among_the_processes(distributed_cases, monkeypatch, cores, threads, used):
+    before = torch.get_num_threads()
+    monkeypatch.setenv("DS2_CORES", str(cores))
+    torch.set_num_threads(threads)
+    try:
+        group = process_group.start_processes(2, CPU, distributed_cases.exit_early, ("kill",))
+        assert torch.get_num_threads() == used
+        with pytest.raises(PeerLostError):
+            distributed_cases.exit_early("kill", group)
+        group.close()
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_process_that_exits_before_it_joins_is_not_waited_for(distributed_cases):
