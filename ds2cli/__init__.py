@@ -4,6 +4,6 @@ import os
 
 __version__ = "0.1.0"
 
-# OpenMP reads it when torch is loaded. Its threads otherwise spin while they wait, and so take a core from the threads
-# of the native library, or from those of another process for which they wait (native/bench/bench_contention.py).
+# OpenMP reads it when torch is loaded. Its threads otherwise spin at barriers, and take a core from the threads of the
+# native library or from other processes (native/bench/bench_contention.py).
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

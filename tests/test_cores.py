@@ -134,6 +134,16 @@ def test_a_command_computes_with_at_most_a_thread_per_core(variables):
     assert done.stdout.splitlines()[-1:] == ["1"], done.stderr
 
 
+@pytest.mark.parametrize(("given", "policy"), [(None, "passive"), ("active", "active")])
+def test_threads_of_torch_wait_without_spinning_unless_told_otherwise(given, policy):
+    env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    env |= {"OMP_WAIT_POLICY": given} if given else {}
+    # it is read when torch is loaded, which no command does before its options are understood
+    code = "import os, sys, ds2cli.cli.main; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.stdout == f"{policy} False\n", done.stderr
+
+
 def test_jobs_run_one_per_core_and_share_the_cores(tmp_path):
     """Each job adds a line to a file when it starts and when it ends; more never run at once than the cores allow."""
     run = ROOT / "utils" / "run.sh"

@@ -14,6 +14,9 @@ time on one thread. Prints a table in Markdown:
 
 from __future__ import annotations
 
+import ds2cli  # noqa: F401  # before torch, whose OpenMP threads read how to wait
+
+# isort: split
 import argparse
 
 import numpy as np

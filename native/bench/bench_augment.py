@@ -8,6 +8,9 @@ LibriSpeech/train-clean-100, noise and rir; the environment variable DS2_TEST_DA
 
 from __future__ import annotations
 
+import ds2cli  # noqa: F401  # before torch, whose OpenMP threads read how to wait
+
+# isort: split
 import argparse
 import os
 from collections.abc import Callable

@@ -20,6 +20,9 @@ warp-ctc is no longer packaged, but its source is part of a source distribution 
 
 from __future__ import annotations
 
+import ds2cli  # noqa: F401  # before torch, whose OpenMP threads read how to wait
+
+# isort: split
 import argparse
 import ctypes
 from collections.abc import Iterator

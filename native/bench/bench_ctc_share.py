@@ -12,6 +12,9 @@ steps per batch counts. Times are CPU time with one thread, wall-clock time with
 
 from __future__ import annotations
 
+import ds2cli  # noqa: F401  # before torch, whose OpenMP threads read how to wait
+
+# isort: split
 import argparse
 import time
 from collections.abc import Iterator
@@ -42,7 +45,7 @@ class TimedTraining:
         self.config, self.implementation = config, implementation
         self.model = make_network(config.model, symbols, bins)
         self.optimizer = optim.build_optimizer(self.model, config.optim)
-        self.bfloat16 = optim.resolve_precision(config.precision, torch.device("cpu")) == torch.bfloat16
+        self.bfloat16 = config.precision == "bfloat16"
 
     def step(self, batch: Batch) -> tuple[float, float]:
         """Take a step as `ds2 train` does; return the time of the step and of its loss, forward plus backward (s)."""

@@ -15,6 +15,9 @@ time with one thread, wall-clock time with several; the fastest run counts.
 
 from __future__ import annotations
 
+import ds2cli  # noqa: F401  # before torch, whose OpenMP threads read how to wait
+
+# isort: split
 import argparse
 from collections.abc import Callable
 

@@ -13,6 +13,9 @@ one thread, wall-clock time with several.
 
 from __future__ import annotations
 
+import ds2cli  # noqa: F401  # before torch, whose OpenMP threads read how to wait
+
+# isort: split
 import argparse
 import time
 from collections.abc import Iterator
