@@ -7,6 +7,7 @@ time on one thread. Prints a table in Markdown:
     cost              `viterbi.ctc_cost`, which `ds2 align` used, and `search.ctc_cost`, which it uses
     path              `viterbi.viterbi`, which both need
     align             cost and path; speed-up: of the cost, and of both
+    score --why       `text_logprob`, the cost with all runs of spaces, which it computes for each text of an utterance
     difference        of the two costs, relative
 
     python native/bench/bench_align.py [--minutes 0.2 1 20] [--symbols 29] [--seconds 1]
@@ -26,10 +27,12 @@ from timing import time_interleaved
 
 from ds2cli import native
 from ds2cli.kernels import viterbi
+from ds2cli.kernels.text_logprob import text_logprob
 from ds2cli.search.ctc_cost import ctc_cost
 
 STEP_S = 0.02
 SYMBOLS_PER_SECOND = 15
+SPACE = 1
 
 
 def make_case(minutes: float, V: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
@@ -56,14 +59,16 @@ def bench(minutes: float, V: int, seconds: float) -> str:
             "old": lambda: viterbi.ctc_cost(log_probs, labels),
             "new": lambda: ctc_cost(log_probs, labels),
             "path": lambda: viterbi.viterbi(log_probs, labels),
+            "why": lambda: text_logprob(log_probs, labels, SPACE),
         },
         seconds,
     )
-    before, after, path = (times[name].best for name in ("old", "new", "path"))
+    before, after, path, why = (times[name].best for name in ("old", "new", "path", "why"))
     figures = [f"{ms:.1f}" for ms in (before, after, path, before + path, after + path)]
     ratios = f"{before / after:.1f} × | {(before + path) / (after + path):.1f} ×"
     difference = abs(new - old) / max(old, 1e-9)
-    return f"| {minutes:g} | {len(log_probs)} | {len(labels)} | {' | '.join(figures)} | {ratios} | {difference:.0e} |"
+    size = f"{minutes:g} | {len(log_probs)} | {len(labels)}"
+    return f"| {size} | {' | '.join(figures)} | {ratios} | {difference:.0e} | {why:.1f} |"
 
 
 def main() -> None:
@@ -76,8 +81,8 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"native library for {native.instruction_set()}, {options.symbols} symbols, times in ms\n")
     names = "minutes | steps | text | cost, numba | cost, native | path | align, before | align, now"
-    print(f"| {names} | speed-up of the cost | of both | difference |")
-    print("|" + "--:|" * 11)
+    print(f"| {names} | speed-up of the cost | of both | difference | score --why |")
+    print("|" + "--:|" * 12)
     for minutes in options.minutes:
         print(bench(minutes, options.symbols, options.seconds), flush=True)
 
