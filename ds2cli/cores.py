@@ -1,6 +1,7 @@
-"""How many cores this process may use; every number of threads and processes is chosen or limited by it.
+"""How many cores this process may use.
 
-`python -m ds2cli.cores` prints the number, for shell scripts.
+`ds2` uses as many threads unless OMP_NUM_THREADS is set, and the number limits `--nproc`, `--nj`, `--readers` and the
+jobs of utils/run.sh. `python -m ds2cli.cores` prints it, for shell scripts.
 """
 
 from __future__ import annotations

@@ -19,14 +19,14 @@ app = typer.Typer(rich_markup_mode=None)
 @app.callback(no_args_is_help=True, invoke_without_command=True)
 def doctor(
     warm: Annotated[
-        bool, typer.Option("--warm", help="Compile everything that is compiled on first use; `make setup` does this.")
+        bool, typer.Option("--warm", help="Compile all kernels in advance; `make setup` does this.")
     ] = False,
 ) -> None:
-    """Check the installed libraries for correctness and speed.
+    """Check the CTC loss (`ctc`), or compile the kernels in advance (`--warm`).
 
-    The search, the edit distance and other loops are compiled on first use, which takes up to a minute, and are then
-    loaded from a cache of the user. --warm compiles all of them now. Where the package can be written, it also stores
-    them there for all users, so that no other user compiles anything.
+    The kernels (the search, the edit distance and other loops) are compiled on first use, which takes up to a minute,
+    and are then loaded from the user's cache (~/.cache/ds2cli, or NUMBA_CACHE_DIR). --warm compiles all of them now.
+    Where the package's folder is writable, it also stores them in the package, so that no other user compiles them.
 
     Example: ds2 doctor --warm
     """

@@ -33,9 +33,9 @@ class SearchConfig(StageConfig):
     )
     alpha: float | None = weight(0.8, "Language-model weight", min=0)
     beta: float | None = weight(1.0, "Word insertion bonus (nats per word)")
-    unknown: float | None = weight(-4.0, "Penalty per word unknown to the language model (nats)")
+    unknown: float | None = weight(-4.0, "Added per word unknown to the language model (nats; negative is a penalty)")
     unknown_letter: float | None = weight(
-        -1.0, "Penalty per letter of an unknown word after its longest prefix found in a known word (nats)"
+        -1.0, "Added per letter of an unknown word after its longest known prefix (nats; negative is a penalty)"
     )
     closed: bool = setting(False, help="Write only words of the language model.")
     lexicon: str | None = setting(

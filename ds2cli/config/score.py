@@ -31,10 +31,12 @@ class ScoreConfig(StageConfig):
         None, help="With --why: word insertion bonus (nats per word) [default: as IN was decoded]."
     )
     unknown: float | None = setting(
-        None, help="With --why: penalty per unknown word (nats) [default: as IN was decoded]."
+        None, help="With --why: added per unknown word (nats; negative is a penalty) [default: as IN was decoded]."
     )
     unknown_letter: float | None = setting(
-        None, help="With --why: penalty per letter of an unknown word (nats) [default: as IN was decoded]."
+        None,
+        help="With --why: added per letter of an unknown word (nats; negative is a penalty) "
+        "[default: as IN was decoded].",
     )
     nj: int = setting(1, help="With --why: search threads.", min=1, per_core=1)
     max_wer: float | None = setting(
