@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Train the recipe with several seeds and both kinds of features, decode with and without the language model, and print a table of the error
-# rates of each run, with means and ranges. A run takes 6 to 8 minutes on one core; --nj run at a time, and finished runs are not repeated.
+# rates of each run, with means and ranges. A run takes 6 to 7 minutes on one core; --nj run at a time, and finished runs are not repeated.
 set -euo pipefail
 caller=$PWD; cd "$(dirname "$0")"; root=../..
 nj=2; seeds="0 1 2"; features="spectrogram fbank"; lang=en; exp=exp/seeds; corpus=
