@@ -22,6 +22,16 @@ def test_round_trip(tmp_path, name):
     assert ((tmp_path / name).read_bytes()[:2] == b"\x1f\x8b") == name.endswith(".gz")
 
 
+def test_bytes_of_another_encoding_become_lone_surrogates(tmp_path, monkeypatch):
+    (tmp_path / "latin").write_bytes(b"caf\xe9\r\n")
+    (tmp_path / "latin.gz").write_bytes(gzip.compress(b"caf\xe9\r\n"))
+    with (tmp_path / "latin").open(encoding="ascii") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        for name in (str(tmp_path / "latin"), str(tmp_path / "latin.gz"), "-"):
+            with open_in(name) as f:
+                assert f.read() == "caf\udce9\r\n"
+
+
 def test_the_same_rows_make_the_same_gzip(tmp_path, monkeypatch):
     files = []
     for now in (1e9, 2e9):

@@ -53,6 +53,19 @@ def test_results_come_in_order(tmp_path, nj, count):
     assert len(list(tmp_path.glob("*.ok"))) == nj
 
 
+@pytest.mark.parametrize("nj", [1, 2])
+def test_workers_are_left_with_an_error_where_the_results_are_refused(tmp_path, nj):
+    """The order that keeps the archives of an earlier run: refuse first, then leave the workers."""
+
+    def refuse():
+        assert not list(tmp_path.glob("*.ok"))
+        raise Ds2Error("too many bad utterances")
+
+    with pytest.raises(Ds2Error, match="too many"):
+        list(map_ordered(partial(Doubler, tmp_path), range(9), nj, lambda _: None, before_commit=refuse))
+    assert not list(tmp_path.glob("*.ok"))
+
+
 def test_long_messages_do_not_deadlock(tmp_path):
     items = ["x" * 300_000 for _ in range(50)]
     assert [len(r) for r in map_ordered(partial(Doubler, tmp_path), items, 2, lambda _: None)] == [600_000] * 50

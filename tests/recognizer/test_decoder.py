@@ -8,7 +8,13 @@ import pytest
 
 from ds2cli.config.decode import LIMITS, WEIGHTS, DecodeConfig
 from ds2cli.errors import DataError, UsageError
-from ds2cli.recognizer.decoder import build_beam_search, build_search, describe_search, resolve_settings
+from ds2cli.recognizer.decoder import (
+    build_beam_search,
+    build_search,
+    describe_search,
+    pruning_limits,
+    resolve_settings,
+)
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.text.vocab import BLANK, Vocab
 
@@ -188,3 +194,8 @@ def test_a_lexicon_that_does_not_fit_the_network_is_named(exp, tmp_path):
     settings = resolve_settings(DecodeConfig(lexicon=str(tmp_path / "words.txt")), exp)
     with pytest.raises(DataError, match=r"words\.txt: the network's alphabet has no space"):
         build_search(settings, Experiment(exp))
+
+
+def test_a_pruning_limit_of_zero_is_a_limit():
+    zeros = dict.fromkeys(("beam_gap", "prune_mass"), 0.0)
+    assert pruning_limits(DecodeConfig(**zeros)) == LIMITS | zeros

@@ -80,6 +80,8 @@ def test_a_preset_is_a_config_of_ds2_train_with_the_optimiser_of_the_paper(name)
     optim = config.optim
     assert (optim.method, optim.momentum, optim.clip, optim.lr_divisor) == ("sgd", 0.99, 400.0, 1.2)
     assert 1e-4 <= optim.lr <= 6e-4 and config.epochs == 20
+    # the paper's cost is that of an utterance, and its learning rate changes with the epoch alone
+    assert (optim.per, optim.schedule, optim.warmup, optim.weight_decay) == ("utterance", "epoch", 0.0, 0.0)
     assert config.units.kind == ("bigram" if "bigrams" in read_preset_titles()[name] else "char")
 
 
