@@ -27,7 +27,8 @@ def featurize(config: FeaturizeConfig, in_: In = "-", out: Out = "-") -> None:
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
         return stage.run(config, rows, ledger, stem, tally)
 
-    filter_rows("featurize", config, in_, out, needs=("id", "audio_filepath"), run=run, buffer_pipe=True)
+    needs, copies = ("id", "audio_filepath"), len(stage.parse_speeds(config))
+    filter_rows("featurize", config, in_, out, needs=needs, run=run, copies=copies, buffer_pipe=True)
     ui.log(
         f"featurize: {tally.utterances} utterances ({tally.seconds / 3600:.2f} h), {tally.resampled} resampled to "
         f"{config.sample_rate} Hz; archives: {stem}.*.ark"

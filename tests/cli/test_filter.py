@@ -29,6 +29,17 @@ def events(monkeypatch):
     return events
 
 
+@pytest.mark.parametrize(("copies", "total"), [(1, 2), (3, 6)])
+def test_the_progress_counts_the_copies_of_a_row(tmp_path, monkeypatch, jsonl, copies, total):
+    totals = []
+    monkeypatch.setattr("ds2cli.ui.progress", lambda rows, _label, count: totals.append(count) or rows)
+    source = jsonl(tmp_path / "in.jsonl", [{"id": "a"}, {"id": "b"}])
+    filter_rows(
+        "x", StageConfig(), source, str(tmp_path / "out"), needs=("id",), run=lambda rows, _: rows, copies=copies
+    )
+    assert totals == [total]
+
+
 @pytest.mark.parametrize(
     "out, buffer_pipe, order", [("-", True, "rrww"), ("-", False, "rwrw"), ("out.jsonl", True, "rwrw")]
 )

@@ -26,13 +26,13 @@ def filter_rows(
     *,
     needs: Iterable[str],
     run: Stage,
-    total: int | None = None,
+    copies: int = 1,
     buffer_pipe: bool = False,
     facts: Mapping[str, Any] = MappingProxyType({}),
 ) -> Ledger:
     """Read `source`, pass its rows through the stage `run`, write `out`; return the ledger.
 
-    total: number of rows, for the progress bar [default: the lines of `source`].
+    copies: rows that the stage makes of each, for the progress bar.
     buffer_pipe: write to a pipe only after the last row. For stages whose rows point into an archive: the reader of the
         pipe opens the archive at the first row, but it is complete only after the last one.
     facts: what is saved with the settings, besides the counts.
@@ -41,8 +41,8 @@ def filter_rows(
     """
     ledger = Ledger()
     rows = manifest.read(source, needs, ledger)
-    total = total if total is not None else count_lines(source)
-    results = ui.progress(run(rows, ledger), name, total)
+    lines = count_lines(source)
+    results = ui.progress(run(rows, ledger), name, lines and copies * lines)
     write_rows(name, config, out, _collect(results) if buffer_pipe and _is_pipe(out) else results, ledger, **facts)
     return ledger
 
