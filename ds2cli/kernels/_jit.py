@@ -80,7 +80,9 @@ def cache_folder(file: Path) -> Path | None:
                 folder.mkdir(parents=True, exist_ok=True)
                 _remove_old(folder, MAX_OLD_CACHES)
             if os.access(folder, os.W_OK):
-                _copy_installed(folder)
+                # without the copy, the kernels are compiled
+                with contextlib.suppress(OSError):
+                    _copy_installed(folder)
                 return folder
     return None
 

@@ -110,6 +110,21 @@ def test_a_package_that_cannot_be_written_stores_nothing(monkeypatch, tmp_path):
     assert not _jit.store_installed()
 
 
+def test_a_cache_of_the_package_that_cannot_be_copied_leaves_that_of_the_user_in_use(monkeypatch, tmp_path):
+    def fail(*_arguments, **_settings):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(_jit.numba.config, "CACHE_DIR", str(tmp_path / "mine"))
+    monkeypatch.setattr(_jit, "INSTALLED", tmp_path / "installed")
+    source = tmp_path / "c.py"
+    source.write_text("x = 1\n")
+    folder = _jit.cache_folder(source)
+    (tmp_path / "installed" / folder.name / "path").mkdir(parents=True)
+    monkeypatch.setattr(_jit.shutil, "copytree", fail)
+    assert _jit.cache_folder(source) == folder and folder.parent == tmp_path / "mine" / "ds2cli"
+    assert not list(folder.iterdir())
+
+
 def test_numba_cache_dir_is_used_and_the_oldest_folders_of_a_module_are_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(_jit.numba.config, "CACHE_DIR", str(tmp_path / "mine"))
     source = tmp_path / "a.py"
