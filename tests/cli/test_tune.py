@@ -12,9 +12,10 @@ from ds2cli import manifest
 from ds2cli.archive import ArkWriter
 from ds2cli.cli.decode import TUNE_OPTIONS
 from ds2cli.cli.lib.tune import tune
-from ds2cli.config.decode import DecodeConfig
+from ds2cli.config.decode import LIMITS, DecodeConfig
 from ds2cli.errors import Ds2Error, UsageError
 from ds2cli.metrics import heatmap
+from ds2cli.recognizer import decoder
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "b", "é"))
@@ -101,6 +102,14 @@ def test_the_limits_given_are_tightened(place, capsys):
     stored = tomllib.loads((place / "exp" / "decode.toml").read_text())
     limits = {name: stored[name] for name in ("beam", "beam_gap", "prune_top", "prune_mass")}
     assert limits == {"beam": 4, "beam_gap": 4.0, "prune_top": 3, "prune_mass": 0.9}
+
+
+def test_the_limits_of_an_earlier_run_are_not_those_of_this_one(place, monkeypatch):
+    (place / "exp" / "decode.toml").write_text("beam = 2\nprune_top = 1\n")
+    used, build = [], decoder.build_beam_search
+    monkeypatch.setattr(decoder, "build_beam_search", lambda config, *rest: used.append(config) or build(config, *rest))
+    tune(config(beam=9), "exp", "dev.jsonl", "-")
+    assert [(c.beam, c.prune_top) for c in used] == [(9, LIMITS["prune_top"])]
 
 
 def test_too_many_bad_utterances_store_nothing(place, jsonl):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -151,6 +152,15 @@ def test_each_line_begins_with_the_file_if_there_are_several(run_command, capsys
     assert rows == [
         {"id": file, "audio_filepath": file, "pred_text": "a b", "partials": partials} for file in ("x.wav", "y.wav")
     ]
+
+
+def test_each_line_begins_with_the_file_if_one_argument_is_a_folder_of_several(run_command, capsys, tmp_path):
+    files = [str(tmp_path / "calls" / name) for name in ("x.wav", "y.wav")]
+    (tmp_path / "calls").mkdir()
+    for file in files:
+        Path(file).touch()
+    run_command(lambda _config, rows, *_: ({**row, "pred_text": "a"} for row in rows), tmp_path / "calls")
+    assert capsys.readouterr().out.splitlines() == [f"{file}\ta" for file in files]
 
 
 @pytest.mark.parametrize(("max_bad", "refused"), [(50, False), (49, True)])

@@ -96,6 +96,14 @@ def test_the_average_moves_quickly_at_first_and_then_slowly():
     assert int(average.tensors["num_batches_tracked"]) == 0
 
 
+def test_the_average_includes_the_running_statistics():
+    model = nn.BatchNorm1d(1)
+    average = WeightAverage(model, 0.9)
+    nn.init.constant_(model.running_mean, 10.0)
+    average.update(model, 1)
+    assert float(average.tensors["running_mean"]) == pytest.approx(0.9 * 10)
+
+
 def test_without_decay_nothing_is_copied():
     model = nn.Linear(2, 2)
     average = WeightAverage(model, 0.0)

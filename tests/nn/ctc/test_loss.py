@@ -222,6 +222,16 @@ def test_reductions_match_torch_with_empty_labels_and_zero_infinity(implementati
 
 
 @both_implementations
+def test_a_loss_that_is_not_a_number_is_not_counted_as_zero(implementation):
+    logits, targets, steps, sizes = batch()
+    logits = logits.detach().clone()
+    logits[0, 0] = math.nan
+    options = {"reduction": "none", "zero_infinity": True, "implementation": implementation}
+    losses = ctc_loss(logits, targets, steps, sizes, **options)
+    assert losses.isnan().tolist() == [True] + [False] * (len(sizes) - 1)
+
+
+@both_implementations
 def test_the_loss_has_the_blank_and_the_layout_that_are_given(implementation):
     logits, *others = batch(blank=3)
     costs = ctc(logits, *others, 3, implementation=implementation).costs

@@ -217,11 +217,15 @@ def test_a_simple_cell_without_the_library_computes_in_the_autocast_dtype(shape)
 
 
 @NATIVE
-def test_bfloat16_gates_are_converted_to_float32(cell):
+@pytest.mark.parametrize("function", [rnn_padded, rnn_packed])
+def test_bfloat16_gates_are_converted_to_float32(cell, function):
     _, gates, recurrent, lengths, seed = make_inputs(cell, *SHAPES[4], dtype=torch.float32)
+    if function is rnn_packed:
+        valid = torch.arange(len(gates))[:, None] < lengths
+        gates, seed = gates[valid], seed[0][valid]
     rounded = gates.detach().bfloat16().requires_grad_()
-    found = run(rnn_padded, cell, rounded, recurrent, lengths, seed)
-    expected = run(rnn_padded, cell, rounded.detach().float().requires_grad_(), recurrent, lengths, seed)
+    found = run(function, cell, rounded, recurrent, lengths, seed)
+    expected = run(function, cell, rounded.detach().float().requires_grad_(), recurrent, lengths, seed)
     assert found[1].dtype == torch.bfloat16
     assert torch.equal(found[0], expected[0])
     torch.testing.assert_close(found[1].float(), expected[1], rtol=1e-2, atol=1e-6)
