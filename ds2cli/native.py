@@ -13,7 +13,7 @@ from ds2cli.errors import Ds2Error, UsageError
 
 ABI_VERSION = 6
 INSTRUCTION_SETS = ("base", "avx2", "avx512", "avx512bf16")
-"""From the lowest to the highest; the variable DS2_NATIVE_ISA names the one to use."""
+"""From the lowest to the highest; the variable DS2_NATIVE_ISA sets the highest one allowed."""
 
 FLOAT32, BFLOAT16 = 0, 1
 """`ds2_precision` of the header."""
@@ -102,7 +102,8 @@ def load_library(name: str = "cpu") -> c.CDLL:
     """Load a library and declare its functions.
 
     Raises NativeError when it is missing, cannot be loaded, is a different library, or has the wrong ABI version;
-    UsageError when DS2_NATIVE_ISA names an instruction set that does not exist or that the processor does not have.
+    UsageError when DS2_NATIVE_ISA names an instruction set that does not exist, or that this build or this processor
+    does not have.
     """
     spec, file = LIBRARIES[name], find_library(name)
     if file is None:
@@ -133,13 +134,15 @@ def load_library(name: str = "cpu") -> c.CDLL:
 
 
 def _check_instruction_set(used: list[str]) -> None:
-    """Raises UsageError unless the one that DS2_NATIVE_ISA names is `used`."""
+    """Raises UsageError unless the one that DS2_NATIVE_ISA allows as the highest is `used`."""
     requested = os.environ.get("DS2_NATIVE_ISA")
     if not requested or requested in used:
         return
     if requested not in INSTRUCTION_SETS:
         raise UsageError(f"DS2_NATIVE_ISA={requested}: expected one of {', '.join(INSTRUCTION_SETS)}")
-    raise UsageError(f"DS2_NATIVE_ISA={requested}: not available on this processor, which has {used[-1]}")
+    raise UsageError(
+        f"DS2_NATIVE_ISA={requested}: not in this build or not on this processor (expected {used[-1]} or lower)"
+    )
 
 
 @cache

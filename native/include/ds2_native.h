@@ -44,7 +44,8 @@ DS2_API int32_t ds2_abi_version(void);
 DS2_API const char *ds2_last_error(void);
 
 /** The instruction set of recurrences in this precision: "base", "avx2", "avx512" or, only for bfloat16, "avx512bf16".
- *  The variable DS2_NATIVE_ISA names the highest allowed. Those below avx512bf16 compute bfloat16 products in float32. */
+ *  The variable DS2_NATIVE_ISA sets the highest one allowed. Those below avx512bf16 compute bfloat16 products in float32;
+ *  CTC uses the one for float32. */
 DS2_API const char *ds2_isa(int32_t precision);
 
 /** The cell types of a recurrent layer, with u = U h:

@@ -1,42 +1,22 @@
-"""The ctypes binding of the native library: shapes, errors, instruction sets, and libraries that cannot be used."""
+"""The ctypes binding of the native library: shapes, errors, and libraries that cannot be used."""
 
 from __future__ import annotations
 
 import ctypes
 import ctypes.util
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from ds2cli import native
-from ds2cli.errors import Ds2Error, UsageError
+from ds2cli.errors import Ds2Error
+from ds2cli.nn.rnn.cells import CELLS
+from ds2cli.nn.rnn.recurrence import rnn_padded, rnn_reference
 
-ROOT = Path(__file__).parents[2]
 SHAPE = (2, 3, 2, 6, 4)  # D, T, N, M, H
 GRU, SIMPLE, LSTM = 0, 3, 4
-
-STATES = """
-import sys, torch
-from ds2cli import native
-from ds2cli.nn.rnn.cells import CELLS
-from ds2cli.nn.rnn.recurrence import rnn_padded
-arrays = []
-for cell in CELLS.values():
-    for bfloat16 in (False, True):
-        torch.manual_seed(0)
-        width = cell.gates * 37
-        x, u = torch.randn(9, 5, width, requires_grad=True), torch.randn(2, width, 37, requires_grad=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            h = rnn_padded(cell, x, u / 6, torch.tensor([9, 9, 6, 4, 1]))
-        h.square().sum().backward()
-        arrays += [(bfloat16, a) for a in (h.detach(), x.grad, u.grad)]
-torch.save([native.instruction_set(), *arrays], sys.argv[1])
-"""
 
 pytestmark = pytest.mark.native
 needs_library = pytest.mark.skipif(not native.available(), reason="the native library is not built")
@@ -140,57 +120,6 @@ def test_an_unknown_precision_is_rejected():
         forward([3, 2], precision=2)
 
 
-def states(isa, file):
-    """The instruction set used and the states and gradients of every cell; None if the processor does not have it."""
-    env = {**os.environ, "DS2_NATIVE_ISA": isa, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", STATES, str(file)], env=env, capture_output=True, text=True)
-    if "not available on this processor" in done.stderr:
-        return None
-    assert done.returncode == 0, done.stderr
-    return torch.load(file)
-
-
-@pytest.fixture(scope="module")
-def base_states(tmp_path_factory):
-    return states("base", tmp_path_factory.mktemp("base") / "base.pt")[1:]
-
-
-@needs_library
-@pytest.mark.parametrize("isa", ["avx2", "avx512", "avx512bf16"])
-def test_each_instruction_set_agrees_with_the_plain_one(isa, base_states, tmp_path):
-    found = states(isa, tmp_path / "states.pt")
-    if found is None:
-        pytest.skip(f"this processor has no {isa}")
-    name, *arrays = found
-    assert name == isa
-    for (bfloat16, array), (_, expected) in zip(arrays, base_states, strict=True):
-        if bfloat16 and isa == "avx512bf16":
-            assert not torch.equal(array, expected) and float((array - expected).norm()) < 0.1 * float(expected.norm())
-        else:
-            torch.testing.assert_close(array, expected, rtol=1e-5, atol=2e-6)
-
-
-@pytest.mark.parametrize(
-    ("isa", "problem"),
-    [
-        ("avx3", "expected one of base, avx2, avx512, avx512bf16"),
-        ("avx512", "not available on this processor, which has"),
-    ],
-)
-def test_an_instruction_set_that_cannot_be_used_is_refused(monkeypatch, isa, problem):
-    monkeypatch.setenv("DS2_NATIVE_ISA", isa)
-    with pytest.raises(UsageError, match=rf"^DS2_NATIVE_ISA={isa}: {problem}"):
-        native._check_instruction_set(["avx2", "avx2"])
-
-
-def test_a_command_refuses_an_unknown_instruction_set(ds2, monkeypatch):
-    monkeypatch.setenv("DS2_NATIVE_ISA", "sse")
-    done = ds2("doctor", "ctc")
-    assert (done.returncode, done.stderr) == (
-        2, "ds2: DS2_NATIVE_ISA=sse: expected one of base, avx2, avx512, avx512bf16\n"
-    )  # fmt: skip
-
-
 def test_the_error_for_a_missing_library_gives_the_build_command(uncached, monkeypatch):
     for name, library in native.LIBRARIES.items():
         monkeypatch.delenv(library.variable, raising=False)
@@ -288,10 +217,6 @@ def test_an_invalid_batch_of_ctc_is_rejected_with_a_message(changes, threads, me
 @pytest.mark.parametrize(("T", "N"), [(33, 8), (40, 15)])
 def test_the_gradient_of_the_weights_sums_any_number_of_frames_and_rows(T, N):
     """256 pairs of a frame and a row are summed at a time: exactly as many, and more than twice as many."""
-    torch = pytest.importorskip("torch")
-    from ds2cli.nn.rnn.cells import CELLS
-    from ds2cli.nn.rnn.recurrence import rnn_padded, rnn_reference
-
     torch.manual_seed(0)
     for cell in CELLS.values():
         gates, recurrent = torch.randn(T, N, cell.gates * 5), torch.randn(2, cell.gates * 5, 5) / 3
