@@ -19,7 +19,7 @@ class TrainConfig(StageConfig):
     epochs: int = setting(20, help="Epochs (passes over the training set).", min=1)
     minutes: float | None = setting(
         None,
-        help="Stop after this many minutes; the learning rate follows the clock, so results vary between machines "
+        help="Stop after this many minutes if epochs remain; the schedule follows the clock, so results vary "
         "[default: no limit].",
         min=0.001,
     )
@@ -38,7 +38,7 @@ class TrainConfig(StageConfig):
     device: Literal["auto", "cpu", "cuda"] = setting("auto", help="Device to train on; auto is a GPU if available.")
     nproc: int = setting(
         1,
-        help="Processes that divide each batch: one per GPU, or sharing the CPU cores; ignored under torchrun.",
+        help="Processes that divide each batch, at most one per core or GPU; ignored under torchrun.",
         min=1,
         max=1024,
     )
@@ -50,7 +50,8 @@ class TrainConfig(StageConfig):
         3, help="Maximum restarts in a row from last.pt when one of the --nproc processes dies.", min=0
     )
     precision: Literal["float32", "bfloat16", "float16", "auto"] = setting(
-        "float32", help="Precision of matrix products; auto: the faster one, measured; on a GPU bfloat16 or float16."
+        "float32",
+        help="Precision of matrix products; auto: bfloat16 if faster, else float32 (GPU: bfloat16 or float16).",
     )
     ctc: Literal["native", "torch"] = setting(
         "native", help="CTC implementation: native, or torch (slower; differs in the last digits)."

@@ -24,11 +24,12 @@ TIMED_DEV_UTTERANCES = 8
 
 
 def estimate(job: TrainJob, device: torch.device) -> dict[str, Any]:
-    """Time some steps on this machine, with one process, and extrapolate to the whole run. Nothing is written.
+    """Time some steps on this machine, with one process, and extrapolate to the whole run. No file of EXP is written.
 
-    hours, padding (%), steps, steps_a_pass; parameters; longest: utterances and frames of the longest batch;
-    seconds_a_step, minutes_a_pass, minutes, hours_per_hour; memory_mb; disk_mb: of EXP.  A pass is an epoch.
-    epochs: those for which --minutes leaves time; minutes and steps are of these.
+    hours, padding (%), steps, steps_per_epoch; parameters; precision: of the steps; precision_reason: why `auto` chose
+    it, or ""; longest: utterances and frames of the longest batch; seconds_per_step, minutes_per_epoch, minutes,
+    hours_per_hour; memory_mb; disk_mb: of EXP.  epochs: those for which --minutes leaves time; minutes and steps are
+    of these.
     Raises Ds2Error when a step fails as it would in training.
     """
     trainer = Trainer(job, ProcessGroup(device=device))
@@ -60,14 +61,16 @@ def estimate(job: TrainJob, device: torch.device) -> dict[str, Any]:
         "hours": round(total_frames * hop_s / 3600, 2),
         "symbols": len(job.vocab),
         "parameters": sum(p.numel() for p in trainer.parameters),
-        "steps_a_pass": len(steps),
+        "precision": trainer.precision.name,
+        "precision_reason": trainer.precision.reason,
+        "steps_per_epoch": len(steps),
         "epochs": round(epochs, 2),
         "steps": math.ceil(num_steps),
         "padding": round(100 * (1 - total_frames / padded.sum()), 1),
         "longest": [len(batches[longest]), int(padded[longest])],
-        "seconds_a_step": round(float(np.mean(constant + per_frame * padded)) * job.config.accumulate, 3),
+        "seconds_per_step": round(float(np.mean(constant + per_frame * padded)) * job.config.accumulate, 3),
         "hours_per_hour": round(total_frames * hop_s / epoch_s, 1),
-        "minutes_a_pass": round(epoch_s / 60, 3),
+        "minutes_per_epoch": round(epoch_s / 60, 3),
         "minutes": round(epoch_s / 60 * epochs, 3),
         "memory_mb": peak_memory_mb(),
         "disk_mb": round(_disk_bytes(trainer) / 2**20, 1),

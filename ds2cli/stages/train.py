@@ -23,10 +23,11 @@ from ds2cli.nn.checkpoint import BEST
 from ds2cli.nn.distributed import process_group
 from ds2cli.text.vocab import TOKENS
 from ds2cli.train.checkpoint_files import LOG
-from ds2cli.train.events import Event, Request, Restart, Saved
+from ds2cli.train.events import Event, Measuring, Request, Restart, Saved
 from ds2cli.train.examples import fingerprint
 from ds2cli.train.job import TrainJob
 from ds2cli.train.monitor import PICTURE
+from ds2cli.train.precision import must_measure
 from ds2cli.train.resume import LAST, load_checkpoint
 from ds2cli.train.trainer import Trainer
 
@@ -109,7 +110,11 @@ def _train(
         try:
             group = _start_group(job)
             _check_same_on_all_ranks(job, group)
-            trainer = Trainer(job, group, group.broadcast_object(checkpoint), _completed_rows(folder / LOG, checkpoint))
+            rows = _completed_rows(folder / LOG, checkpoint)
+            resumed = group.broadcast_object(checkpoint)
+            if must_measure(job, group, resumed):
+                yield Measuring()
+            trainer = Trainer(job, group, resumed, rows)
             for event in trainer.run(store, request):
                 if isinstance(event, Saved) and not event.failed:
                     restarts_left = job.config.restarts
@@ -134,17 +139,24 @@ def _start_group(job: TrainJob) -> process_group.ProcessGroup:
 
 
 def select_device(config: TrainConfig) -> torch.device:
-    """The device to train on. UsageError when it is not available, or has fewer GPUs or cores than processes."""
+    """The device to train on. UsageError when it is not available, or there are fewer GPUs or cores than processes.
+
+    Of processes that a scheduler has started, each may see only its own GPUs or cores: those are not checked.
+    """
     available = torch.cuda.is_available()
     if config.device == "cuda" and not available:
         raise UsageError("train: torch finds no CUDA device (use --device cpu, or install a torch built for CUDA)")
     device = torch.device("cuda" if available and config.device != "cpu" else "cpu")
     limit, unit = (torch.cuda.device_count(), "GPU") if device.type == "cuda" else (count_cores(), "core")
     # refused, not lowered: the processes share each batch, so the results depend on their number
-    if config.nproc > limit and not process_group.torchrun_rank():
+    option, processes = "--nproc", config.nproc
+    if process_group.torchrun_rank():
+        started_by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
+        option, processes = "--nproc-per-node", int(os.environ["LOCAL_WORLD_SIZE"]) if started_by_torchrun else 1
+    if processes > limit:
         raise UsageError(
-            f"train: --nproc {config.nproc}: expected at most one process per {unit}, found {limit} "
-            f"{unit if limit == 1 else unit + 's'} (use --nproc {limit})"
+            f"train: {option} {processes}: expected at most one process per {unit}, found {limit} "
+            f"{unit if limit == 1 else unit + 's'} (use {option} {limit})"
         )
     return device
 

@@ -24,6 +24,11 @@ class Precision:
 
 
 @dataclass(frozen=True)
+class Measuring:
+    """The precisions are about to be timed, for --precision auto."""
+
+
+@dataclass(frozen=True)
 class TrainStep:
     """One step was taken, or skipped: then the loss is NaN.
 
@@ -49,8 +54,8 @@ class Epoch:
     rate of the last step.  hours_per_hour: hours of audio trained on per hour.  padding: of all frames, in percent.
     waiting: for data loading, in percent of the time.  cut: steps computed in pieces for lack of memory.
     skipped, dev_skipped: reason codes by utterance id.  dev_wer, dev_cer: in percent, None without a dev set.
-    samples: `id`, `text` and `pred_text` of some dev utterances.  untrained: epochs, and parts of epochs, that are not
-    trained if --minutes ended the training with this one.
+    samples: `id`, `text` and `pred_text` of some dev utterances.  untrained: epochs, and parts of epochs, that
+    --minutes has left out so far, and all later ones if it ended the training with this one.
     """
 
     epoch: int
@@ -104,11 +109,16 @@ class Saved:
 
 @dataclass(frozen=True)
 class TimeLimit:
-    """The limit --minutes ended the training. epoch: the last one, from 1.  untrained: epochs that were not trained."""
+    """The training is over, and because of --minutes, parts of it were left out.
+
+    epoch: the last one, from 1.  untrained: epochs, and parts of epochs, that were not trained.  reached: the limit
+    ended the training; False: it ended an earlier run, in an epoch that was not continued.
+    """
 
     epoch: int
     untrained: float
     elapsed_s: float
+    reached: bool = True
 
 
 @dataclass(frozen=True)
@@ -118,5 +128,5 @@ class Restart:
     reason: str
 
 
-Event = Precision | TrainStep | MemoryProbe | Saved | Restart | TimeLimit | Epoch
+Event = Measuring | Precision | TrainStep | MemoryProbe | Saved | Restart | TimeLimit | Epoch
 """Anything that training reports."""

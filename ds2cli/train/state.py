@@ -62,9 +62,13 @@ class TrainState:
         """Fraction of the whole training after `taken` of the epoch's steps."""
         return max((self.epoch + taken / steps) / config.epochs, self.time_used(config))
 
-    def count_untrained(self, config: TrainConfig) -> float:
-        """Epochs, and parts of epochs, that are not trained because the time limit is used; 0 while it is not."""
-        return config.epochs - self.epoch + self.left_out if self.time_used(config) >= 1 else 0.0
+    def count_untrained(self, config: TrainConfig, epochs: int | None = None) -> float:
+        """Epochs, and parts of epochs, that --minutes has left out, in earlier runs too; the rest if it is used up.
+
+        epochs: completed ones, by default those before the current epoch.
+        """
+        rest = config.epochs - (self.epoch if epochs is None else epochs) if self.time_used(config) >= 1 else 0
+        return self.left_out + max(rest, 0)
 
     def summarize_epoch(self, config: TrainConfig, features: dict[str, Any], lr: float) -> Epoch:
         """The results of the current epoch, without those of the dev set."""
@@ -81,7 +85,7 @@ class TrainState:
             memory_mb=peak_memory_mb(),
             cut=self.cut,
             skipped=self.skipped,
-            untrained=round(max(0.0, self.count_untrained(config) - 1), 2),
+            untrained=round(self.count_untrained(config, self.epoch + 1), 2),
         )
 
     def next_epoch(self) -> None:

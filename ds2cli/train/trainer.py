@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,14 +28,14 @@ from ds2cli.train.backward import Backward
 from ds2cli.train.batches import Batch, load_batch
 from ds2cli.train.batching import plan_batches
 from ds2cli.train.checkpoint_files import LOG, CheckpointFiles, Store
-from ds2cli.train.events import Event, MemoryProbe, Precision, Request, Saved, TimeLimit, TrainStep
+from ds2cli.train.events import Event, MemoryProbe, Request, Saved, TimeLimit, TrainStep
 from ds2cli.train.examples import Utterance, fingerprint
 from ds2cli.train.failures import SkippedSteps, nothing_learned
 from ds2cli.train.job import TrainJob
 from ds2cli.train.loader import BatchLoader
 from ds2cli.train.network import build_initial_network
 from ds2cli.train.optim import WeightAverage, build_optimizer, learning_rate, take_optimizer_step
-from ds2cli.train.precision import NAMES, choose_precision
+from ds2cli.train.precision import choose_precision
 from ds2cli.train.resume import LAST, dump_checkpoint
 from ds2cli.train.selection import select_checkpoint
 from ds2cli.train.state import TrainState
@@ -57,9 +57,10 @@ class Trainer:
     ) -> None:
         """Start, or resume from a checkpoint and the rows of its epochs. DataError when it is of another network."""
         self.job, self.config, self.group = job, job.config, group
-        self.precision = self._choose_precision(checkpoint)
         torch.manual_seed(job.config.seed)
         self.model = build_initial_network(job, group.device)
+        # before the model is connected with those of other processes
+        self.precision = choose_precision(job, group, self.model, checkpoint)
         if job.config.sync_norm:
             synchronize_norms(self.model, group)
         self.has_batch_norm = has_batch_norm(self.model)
@@ -121,7 +122,8 @@ class Trainer:
                 yield from self._end_epoch(len(steps))
                 saved = time.monotonic()
             if untrained := self.state.count_untrained(self.config):
-                yield TimeLimit(self.state.epoch, untrained, self.state.elapsed_s)
+                reached = self.state.time_used(self.config) >= 1
+                yield TimeLimit(self.state.epoch, untrained, self.state.elapsed_s, reached)
             return self._check_written()
         finally:
             loader.close()
@@ -266,15 +268,6 @@ class Trainer:
         for name in unwanted:
             self.files(name, None)
         yield epoch
-
-    def _choose_precision(self, checkpoint: dict[str, Any] | None) -> Precision:
-        """As set; for `auto` that of the checkpoint, so that a run stays in its precision, or the choice of rank 0."""
-        if self.config.precision != "auto":
-            return choose_precision(self.job, self.group.device)
-        if (started_with := (checkpoint or {}).get("precision")) in NAMES:
-            return Precision(started_with, "as when the training was started")
-        chosen = None if self.group.rank else choose_precision(self.job, self.group.device)
-        return cast(Precision, self.group.broadcast_object(chosen))
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         self.model.load_state_dict(checkpoint["model"])

@@ -17,6 +17,7 @@ from ds2cli.archive import ArkWriter
 from ds2cli.cli.lib.train_display import format_event
 from ds2cli.cli.main import app
 from ds2cli.cli.train import _check_paths
+from ds2cli.config.optim import OptimConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.errors import DataError, UsageError
 from ds2cli.train.events import TimeLimit
@@ -170,25 +171,34 @@ def test_each_option_reaches_the_training(toy, tmp_path, conf, jsonl, monkeypatc
     assert saved["made_by"]["kept"] == 56 and saved["tensorboard"] and not saved["fresh"]
 
 
+RISES = ", but the learning rate, which has fallen to zero, rises again"
+
+
 @pytest.mark.parametrize(
-    ("epoch", "untrained", "cut"),
+    ("epoch", "untrained", "schedule", "cut", "fix"),
     [
-        (
-            10,
-            6.2,
-            "in epoch 10 of 16: 6.2 epochs were not trained "
-            "(the same command with --minutes 19.6, or without it, continues with epoch 11)",
-        ),
-        (
-            16,
-            0.02,
-            "in epoch 16 of 16: 0.1 epochs were not trained (--fresh with --minutes 12.1, or without it, trains all)",
-        ),
+        (10, 6.2, "line", "6.2", f"19.6, or without a limit, trains all; without --fresh, E 11{RISES}"),
+        (10, 6.2, "cosine", "6.2", f"19.6, or without a limit, trains all; without --fresh, E 11{RISES}"),
+        (10, 6.2, "epoch", "6.2", "19.6, or without a limit, trains all; without --fresh, E 11"),
+        (16, 0.02, "line", "0.1", "12.1, or without a limit, trains all"),
     ],
 )
-def test_the_end_says_what_the_time_limit_cut_off(epoch, untrained, cut):
-    (line,) = format_event(TimeLimit(epoch, untrained, 720.0), TrainConfig(epochs=16, minutes=12.0))
-    assert line == f"warning: train: --minutes 12 ended the training {cut}"
+def test_the_end_says_what_the_time_limit_cut_off(epoch, untrained, schedule, cut, fix):
+    config = TrainConfig(epochs=16, minutes=12.0, optim=OptimConfig(schedule=schedule))
+    (line,) = format_event(TimeLimit(epoch, untrained, 720.0), config)
+    assert line == (
+        f"warning: train: --minutes 12 ended the training in epoch {epoch} of 16: {cut} epochs were not trained "
+        f"(--fresh with --minutes {fix.replace('E ', 'training continues with epoch ')})"
+    )
+
+
+@pytest.mark.parametrize("minutes", [None, 60.0])
+def test_the_end_says_what_the_time_limit_of_an_earlier_run_cut_off(minutes):
+    limit = TimeLimit(16, 0.6, 1200.0, reached=False)
+    assert list(format_event(limit, TrainConfig(epochs=16, minutes=minutes))) == [
+        "warning: train: 0.6 epochs were not trained, because --minutes ended an earlier run "
+        "(--fresh without it trains all)"
+    ]
 
 
 def test_a_time_limit_is_reported_also_by_the_next_run_of_the_same_command(ds2, toy, tmp_path, conf, jsonl):

@@ -11,10 +11,17 @@ import pytest
 import typer
 
 from ds2cli import ui
-from ds2cli.cli.lib.train_display import SignalRequests, format_event, handling_signals, ignoring_signals, show
+from ds2cli.cli.lib.train_display import (
+    MEASURING,
+    SignalRequests,
+    format_event,
+    handling_signals,
+    ignoring_signals,
+    show,
+)
 from ds2cli.config.train import TrainConfig
 from ds2cli.nn.distributed.process_group import PeerLostError
-from ds2cli.train.events import Epoch, MemoryProbe, Request, Restart, Saved, TrainStep
+from ds2cli.train.events import Epoch, Measuring, MemoryProbe, Precision, Request, Restart, Saved, TrainStep
 
 CONFIG = TrainConfig(epochs=40)
 STEP = TrainStep(epoch=1, batch=7, batches=9, step=16, loss=1.5, progress=0.25, elapsed_s=180.0, skipped={})
@@ -26,12 +33,12 @@ def lines(event):
 
 
 def test_the_lines_of_an_epoch():
-    assert lines(EPOCH) == ["epoch 3/40  loss 0.912  lr 0.0019  12 s (95x real time)"]
+    assert lines(EPOCH) == ["epoch 3/40  loss 0.912  lr 0.0019  12 s (95 h of audio per hour)"]
     samples = [{"id": "u1", "text": "a b", "pred_text": "a"}, {"id": "u2", "text": "c", "pred_text": ""}]
     skipped = {"skipped": {"a": "no-frames", "b": "no-frames"}, "dev_skipped": {"c": "missing-audio"}}
     complete = Epoch(**{**vars(EPOCH), "loss": None, "dev_wer": 61.2, "dev_cer": 24.1, "samples": samples, **skipped})
     assert lines(complete) == [
-        "epoch 3/40  loss none  dev WER 61.20 CER 24.10  lr 0.0019  12 s (95x real time)  3 skipped",
+        "epoch 3/40  loss none  dev WER 61.20 CER 24.10  lr 0.0019  12 s (95 h of audio per hour)  3 skipped",
         "    u1  ref: a b  hyp: a",
         "    u2  ref: c  hyp: ",
     ]
@@ -56,6 +63,10 @@ def test_the_lines_of_other_events():
     assert lines(MemoryProbe(8, 296, 0.0234, 1, 512, 9999)) == [f"{size} fits in memory and {rest}"]
     assert lines(MemoryProbe(8, 296, 0.0234, 2, 512, 9999)) == [
         f"{size} does not fit in memory, is computed in 2 pieces and {rest}"
+    ]
+    assert lines(Measuring()) == [f"train: {MEASURING}"]
+    assert lines(Precision("bfloat16", "a short batch takes …")) == [
+        "train: precision bfloat16 (a short batch takes …)"
     ]
     assert lines(Saved()) == []
     assert lines(Saved("last.pt: no space left")) == [

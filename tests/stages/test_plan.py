@@ -30,9 +30,9 @@ def test_times_follow_from_those_of_the_batches(toy, monkeypatch, accumulate):
     job = prepare_job(config, manifest.read(str(toy / "train.jsonl")), None, "", FEATURES, Ledger())
     batches = sum(map(len, Trainer(job, plan.ProcessGroup()).plan_steps(0)))
     found = plan.estimate(job, torch.device("cpu"))
-    assert batches > 3 and found["steps_a_pass"] == -(-batches // accumulate)
-    assert found["seconds_a_step"] == pytest.approx(2.0 * accumulate, abs=0.01)
-    assert found["minutes_a_pass"] == pytest.approx(2.0 * batches / 60, abs=0.01)
+    assert batches > 3 and found["steps_per_epoch"] == -(-batches // accumulate)
+    assert found["seconds_per_step"] == pytest.approx(2.0 * accumulate, abs=0.01)
+    assert found["minutes_per_epoch"] == pytest.approx(2.0 * batches / 60, abs=0.01)
     assert found["minutes"] == pytest.approx(3 * 2.0 * batches / 60, abs=0.03) and found["epochs"] == 3.0
 
 
@@ -46,11 +46,11 @@ def test_a_time_limit_leaves_time_for_some_of_the_epochs(toy, monkeypatch, epoch
         return plan.estimate(job, torch.device("cpu"))
 
     whole = estimate()
-    limited = estimate(minutes=epochs * whole["minutes_a_pass"])
+    limited = estimate(minutes=epochs * whole["minutes_per_epoch"])
     assert limited["epochs"] == pytest.approx(epochs, abs=0.02)
-    assert limited["minutes"] == pytest.approx(epochs * whole["minutes_a_pass"], abs=0.01)
-    later = (whole["steps"] - whole["steps_a_pass"]) / 2
-    expected = whole["steps_a_pass"] * min(epochs, 1) + later * max(epochs - 1, 0)
+    assert limited["minutes"] == pytest.approx(epochs * whole["minutes_per_epoch"], abs=0.01)
+    later = (whole["steps"] - whole["steps_per_epoch"]) / 2
+    expected = whole["steps_per_epoch"] * min(epochs, 1) + later * max(epochs - 1, 0)
     assert expected - 0.2 <= limited["steps"] <= expected + 1.2
 
 
@@ -91,7 +91,7 @@ def test_the_time_is_not_more_than_the_limit(toy, monkeypatch):
     monkeypatch.setattr(Trainer, "time_step", lambda _trainer, _batch: 2.0)
     for minutes in (0.05, 0.1):
         found = plan.estimate(prepared(toy, minutes=minutes), torch.device("cpu"))
-        assert found["minutes"] == minutes < found["minutes_a_pass"]
+        assert found["minutes"] == minutes < found["minutes_per_epoch"]
 
 
 def test_the_time_of_an_epoch_includes_the_evaluation_of_the_whole_dev_set(toy, monkeypatch):
@@ -105,7 +105,7 @@ def test_the_time_of_an_epoch_includes_the_evaluation_of_the_whole_dev_set(toy, 
     found = plan.estimate(job, torch.device("cpu"))
     assert parts == [job.dev[::2]] and len(job.dev) == 8
     all_frames, read_frames = (sum(u.num_frames for u in part) for part in (job.dev, parts[0]))
-    assert found["minutes_a_pass"] == pytest.approx(all_frames / read_frames, abs=0.001)
+    assert found["minutes_per_epoch"] == pytest.approx(all_frames / read_frames, abs=0.001)
 
 
 @pytest.mark.parametrize(
@@ -137,4 +137,4 @@ def test_steps_from_the_longest_batch_to_the_shortest_are_timed(toy, monkeypatch
     sizes = [frames(batch) for step in Trainer(job, plan.ProcessGroup()).plan_steps(0) for batch in step]
     assert timed[0] == timed[1] == max(sizes) and timed[-1] == min(sizes)
     assert timed[1:] == sorted(timed[1:], reverse=True) and len(timed) == 1 + min(plan.TIMED_STEPS, len(sizes))
-    assert found["minutes_a_pass"] == pytest.approx(sum(0.5 + 0.001 * n for n in sizes) / 60, abs=0.001)
+    assert found["minutes_per_epoch"] == pytest.approx(sum(0.5 + 0.001 * n for n in sizes) / 60, abs=0.001)

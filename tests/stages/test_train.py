@@ -354,6 +354,26 @@ def test_the_device_is_a_gpu_if_there_are_enough(monkeypatch):
         train.select_device(config(nproc=3))
 
 
+TORCHRUN = {"RANK": "0", "WORLD_SIZE": "9", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1", "LOCAL_WORLD_SIZE": "3"}
+
+
+@pytest.mark.parametrize(("gpus", "unit"), [(0, "core"), (2, "GPU")])
+def test_processes_of_torchrun_have_the_same_limits(monkeypatch, gpus, unit):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setenv("DS2_CORES", "2")
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    # a scheduler may give each process its own cores and GPUs
+    assert train.select_device(config(nproc=99)).type == ("cuda" if gpus else "cpu")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    message = rf"^train: --nproc-per-node 3: .* one process per {unit}, found 2 {unit}s \(use --nproc-per-node 2\)$"
+    with pytest.raises(UsageError, match=message):
+        train.select_device(config())
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    train.select_device(config(nproc=99))
+
+
 def test_of_another_kind_only_the_kind_is_named():
     assert train._differences({"kind": "a", "x": 1}, {"kind": "b", "y": 2}) == ["kind was a, is b"]
     before = {"model.kind": "a", "model.x": 1, "seed": 1, "same": 0}

@@ -44,6 +44,26 @@ def test_the_next_epoch_begins_with_empty_sums_and_keeps_what_was_learned():
     assert asdict(state) == expected
 
 
+@pytest.mark.parametrize(
+    ("minutes", "left_out", "epochs", "untrained", "at_end_of_epoch"),
+    [
+        (None, 0.0, 16, 0.0, 0.0),
+        (None, 0.6, 16, 0.6, 0.6),
+        (100.0, 0.6, 16, 0.6, 0.6),
+        (12.0, 0.6, 16, 6.6, 5.6),
+        (12.0, 0.0, 10, 0.0, 0.0),
+        (12.0, 0.6, 9, 0.6, 0.6),
+    ],
+)
+def test_what_was_left_out_is_counted_whether_or_not_the_time_is_used(
+    minutes, left_out, epochs, untrained, at_end_of_epoch
+):
+    config = TrainConfig(minutes=minutes, epochs=epochs)
+    state = TrainState(epoch=10, elapsed_s=720.0, left_out=left_out)
+    assert state.count_untrained(config) == pytest.approx(untrained)
+    assert state.summarize_epoch(config, {"hop_ms": 10.0}, lr=0.1).untrained == pytest.approx(at_end_of_epoch)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the memory of the GPU is reported")
 def test_the_peak_memory_is_in_megabytes():
     status = Path("/proc/self/status")

@@ -439,7 +439,11 @@ def test_what_the_time_limit_cut_off_is_counted_also_after_resuming(tmp_path, mo
     assert first.epoch < events[-1].epoch < 8
     assert events[-1].untrained == pytest.approx(8 - events[-1].epoch + 1 - part + 1 - second_part)
     events, _ = run(None, load_checkpoint(tmp_path))
-    assert isinstance(events[-1], Epoch) and events[-1].epoch == 8 and "untrained" not in events[-1].to_row()
+    *_, epoch, end = events
+    assert (end.epoch, end.untrained, end.reached) == (8, pytest.approx(1 - part + 1 - second_part), False)
+    assert epoch.epoch == 8 and epoch.to_row()["untrained"] == round(end.untrained, 2)
+    assert run(None, load_checkpoint(tmp_path))[0] == [end]
+    assert first.reached
 
 
 def test_a_batch_of_a_single_output_step_is_skipped(tmp_path):

@@ -19,8 +19,12 @@ from ds2cli.config.train import TrainConfig
 if TYPE_CHECKING:
     from ds2cli.train.events import Epoch, Event, MemoryProbe, Request, TimeLimit, TrainStep
 
+MEASURING = "measuring whether this machine is faster in bfloat16 or float32, once per network: some seconds ..."
+"""Printed before the measurement of --precision auto."""
 MAX_NAMED = 8
 """Maximum number of skipped utterances named per step."""
+FOLLOW_THE_CLOCK = ("line", "cosine")
+"""Learning-rate schedules that fall to zero within --minutes."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
@@ -112,7 +116,7 @@ def show(events: Iterable[Event], config: TrainConfig) -> bool:
 
 def format_event(event: Event, config: TrainConfig) -> Iterator[str]:
     """The lines to print for an event; none for most steps."""
-    from ds2cli.train.events import Epoch, MemoryProbe, Precision, Restart, Saved, TimeLimit, TrainStep
+    from ds2cli.train.events import Epoch, Measuring, MemoryProbe, Precision, Restart, Saved, TimeLimit, TrainStep
 
     if isinstance(event, Epoch):
         yield _format_epoch(event, config)
@@ -120,6 +124,8 @@ def format_event(event: Event, config: TrainConfig) -> Iterator[str]:
             yield f"    {sample['id']}  ref: {sample['text']}  hyp: {sample['pred_text']}"
     elif isinstance(event, TrainStep) and event.skipped:
         yield _format_skipped(event)
+    elif isinstance(event, Measuring):
+        yield f"train: {MEASURING}"
     elif isinstance(event, Precision):
         yield f"train: precision {event.name} ({event.reason})"
     elif isinstance(event, MemoryProbe):
@@ -142,12 +148,17 @@ def _format_probe(probe: MemoryProbe) -> str:
 
 def _format_time_limit(limit: TimeLimit, config: TrainConfig) -> str:
     """How much was not trained, and the minutes that all epochs would take at the speed of those that were."""
+    untrained = f"{max(limit.untrained, 0.1):.1f} epochs were not trained"
+    if not limit.reached:
+        return f"warning: train: {untrained}, because --minutes ended an earlier run (--fresh without it trains all)"
     minutes = math.ceil(limit.elapsed_s / 6 * config.epochs / (config.epochs - limit.untrained)) / 10
     cut = f"--minutes {config.minutes:g} ended the training in epoch {limit.epoch} of {config.epochs}"
-    fix = f"the same command with --minutes {minutes:g}, or without it, continues with epoch {limit.epoch + 1}"
-    if limit.epoch == config.epochs:
-        fix = f"--fresh with --minutes {minutes:g}, or without it, trains all"
-    return f"warning: train: {cut}: {max(limit.untrained, 0.1):.1f} epochs were not trained ({fix})"
+    fix = f"--fresh with --minutes {minutes:g}, or without a limit, trains all"
+    if limit.epoch < config.epochs:
+        fix += f"; without --fresh, training continues with epoch {limit.epoch + 1}"
+        if config.optim.schedule in FOLLOW_THE_CLOCK:
+            fix += ", but the learning rate, which has fallen to zero, rises again"
+    return f"warning: train: {cut}: {untrained} ({fix})"
 
 
 def _format_skipped(step: TrainStep) -> str:
@@ -159,12 +170,12 @@ def _format_skipped(step: TrainStep) -> str:
 
 
 def _format_epoch(epoch: Epoch, config: TrainConfig) -> str:
-    """`epoch 3/40  loss 0.912  dev WER 61.20 CER 24.10  lr 0.0019  12 s (95x real time)`."""
+    """`epoch 3/40  loss 0.912  dev WER 61.20 CER 24.10  lr 0.0019  12 s (95 h of audio per hour)`."""
     dev = "" if epoch.dev_wer is None else f"  dev WER {epoch.dev_wer:.2f} CER {epoch.dev_cer:.2f}"
     num_skipped = len(epoch.skipped) + len(epoch.dev_skipped)
     skipped = f"  {num_skipped} skipped" if num_skipped else ""
     loss = "none" if epoch.loss is None else f"{epoch.loss:.3f}"
     return (
         f"epoch {epoch.epoch}/{config.epochs}  loss {loss}{dev}  lr {epoch.lr:.2g}  "
-        f"{epoch.seconds:.0f} s ({epoch.hours_per_hour:.0f}x real time){skipped}"
+        f"{epoch.seconds:.0f} s ({epoch.hours_per_hour:.0f} h of audio per hour){skipped}"
     )
