@@ -2,7 +2,7 @@
 # make check  lint, types and tests, before each merge                make help   every target
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-mini test test-fast test-slow lint fmt type check docs native native-sanitize kenlm \
-	bench bench-rnn bench-ctc bench-decode bench-train gpu gpu-wheels clean
+	bench bench-rnn bench-ctc bench-decode bench-train bench-contention gpu gpu-wheels clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -83,9 +83,12 @@ bench-ctc: $(READY) ## compare the native CTC with torch's and warp-ctc's (WARP_
 	$(BIN)/python native/bench/bench_ctc_share.py
 	$(BIN)/python native/bench/bench_align.py
 
-bench-train: $(READY) ## compare a training step with the same network built from torch modules (needs stage 2 of egs/asterisk)
+bench-train: $(READY) ## compare a training step with torch's modules (needs the features: egs/asterisk/run.sh --stop-stage 2)
 	$(BIN)/python native/bench/bench_train.py
 	$(BIN)/python native/bench/bench_train_cuda.py
+
+bench-contention: $(READY) ## measure a training step beside a process that keeps a core busy
+	$(BIN)/python native/bench/bench_contention.py
 
 bench-decode: $(READY) build/bench-venv/.ready ## compare the decoder with others, on the emissions and models in DS2_PEERS (../shared/peers)
 	build/bench-venv/bin/python tests/peers/bench_decode.py --python $(BIN)/python $(BENCH)
@@ -96,12 +99,14 @@ build/bench-venv/.ready: tests/peers/requirements.txt
 	@touch $@
 
 # not $(READY), which needs the network: this Python has torch, and what else is missing comes from .wheels
+# GPU="--only tests" runs one part
 GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
-gpu:             ## run what needs a GPU, in 8 minutes, and write its tables; without one say what is missing (GPU="--only tests")
+gpu:             ## run everything that needs a GPU, within 8 minutes; writes its tables into native/bench/RESULTS.md
 	PYTHONPATH=. $(GPU_PYTHON) native/gpu.py $(GPU)
 
 # the packages that a machine with torch, numpy, scipy and numba usually lacks, for its Python
-GPU_WHEELS ?= av soundfile cffi pycparser soxr tomli-w num2words sentencepiece typer rich safetensors
+GPU_WHEELS ?= av soundfile cffi pycparser soxr tomli-w num2words sentencepiece typer rich safetensors \
+	pytest iniconfig pluggy packaging pygments
 GPU_PYTHON_VERSION ?= 3.12
 gpu-wheels:      ## download what `make gpu` needs on a machine without network, into .wheels
 	$(PYTHON) -m pip download -q -d .wheels --no-deps --only-binary=:all: --implementation cp --python-version $(GPU_PYTHON_VERSION) \
