@@ -1,6 +1,7 @@
 """The number of cores, and what is limited by it."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -150,10 +151,12 @@ def test_jobs_run_one_per_core_and_share_the_cores(tmp_path):
     work = 'echo + >>log; echo "$OMP_NUM_THREADS"; sleep 0.2; echo - >>log'
     env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
 
-    def jobs(*options, count=6):
+    def jobs(*options, count=6, **variables):
         (tmp_path / "log").unlink(missing_ok=True)
         command = ["bash", run, *options, f"JOB=1:{count}", "x.JOB.log", "bash", "-c", work, "JOB"]
-        done = subprocess.run(command, cwd=tmp_path, env=env | {"DS2_CORES": "4"}, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=env | {"DS2_CORES": "4"} | variables, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
         running = most = 0
         for line in (tmp_path / "log").read_text().split():
@@ -169,6 +172,19 @@ def test_jobs_run_one_per_core_and_share_the_cores(tmp_path):
     most, threads, said = jobs("--max-jobs", "2", count=3)
     assert most <= 2 and threads == {"2"} and said == ""
     most, threads, said = jobs("--num-threads", "3", count=2)
-    assert most == 1 and threads == {"3"} and "2 jobs: 1 at a time" in said
+    assert most == 1 and threads == {"3"} and "2 jobs of 3 threads: 1 at a time" in said
     most, threads, said = jobs("--num-threads", "99", count=1)
     assert threads == {"4"} and said == f"{run}: 99 threads per job: 4 used, as 4 cores are available\n"
+    # the variable counts like the option, which has precedence
+    most, threads, said = jobs(count=3, OMP_NUM_THREADS="2,1")
+    assert most <= 2 and threads == {"2"} and "3 jobs of 2 threads: 2 at a time" in said
+    most, threads, said = jobs(count=2, OMP_NUM_THREADS="99")
+    assert most == 1 and threads == {"4"} and "99 threads per job: 4 used" in said and "1 at a time" in said
+    most, threads, said = jobs("--num-threads", "1", count=2, OMP_NUM_THREADS="4")
+    assert most <= 2 and threads == {"1"} and said == ""
+
+
+@pytest.mark.parametrize("recipe", sorted(ROOT.glob("egs/*/*.sh")), ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_recipes_use_all_cores_by_default(recipe):
+    text = recipe.read_text()
+    assert re.search(r"^(.*; )?nj=;", text, re.MULTILINE) and ". $root/utils/cores.sh; nj=${nj:-$cores}" in text

@@ -3,12 +3,12 @@
 # Run stages 0 to 3 of run.sh first. Each training run takes 3 to 4 minutes on one core; finished runs are not repeated.
 set -euo pipefail
 cd "$(dirname "$0")"; root=../..
-nj=2; seeds="1 2 3"; only=; lang=en; exp=exp/ablations; data=
-help="usage: egs/asterisk/ablations.sh [--nj 2] [--seeds '1 2 3'] [--only NAME] [--lang en] [--exp exp/ablations] [--data data/LANG]"
+nj=; seeds="1 2 3"; only=; lang=en; exp=exp/ablations; data=
+help="usage: egs/asterisk/ablations.sh [--nj CORES] [--seeds '1 2 3'] [--only NAME] [--lang en] [--exp exp/ablations] [--data data/LANG]"
 . $root/utils/options.sh
 data=${data:-data/$lang}
 . $root/utils/path.sh
-. $root/utils/cores.sh; limit_to_cores nj jobs "at a time"
+. $root/utils/cores.sh; nj=${nj:-$cores}; limit_to_cores nj jobs "at a time"
 [[ -f exp/$lang/lm.arpa ]] || ds2 lm "$data/train.jsonl" "exp/$lang/lm.arpa" --config conf/lm.toml
 train_and_score() {  # NAME SEED
   local dir=$exp/$1.$2

@@ -2,8 +2,8 @@
 # Deep Speech 2 on the telephone prompts of Asterisk (24 minutes, one speaker): from Debian packages to word error rates.
 set -euo pipefail
 caller=$PWD; cd "$(dirname "$0")"; root=../..
-stage=0; stop_stage=9; nj=2; lang=en; conf=conf/train.toml; seed=0; features=; exp=; data=; corpus=
-help="usage: egs/asterisk/run.sh [--stage 0] [--stop-stage 9] [--nj 2] [--lang en|es|fr|it|ru] [--conf conf/train.toml] [--seed 0]
+stage=0; stop_stage=9; nj=; lang=en; conf=conf/train.toml; seed=0; features=; exp=; data=; corpus=
+help="usage: egs/asterisk/run.sh [--stage 0] [--stop-stage 9] [--nj CORES] [--lang en|es|fr|it|ru] [--conf conf/train.toml] [--seed 0]
                             [--features conf/featurize.fbank.toml]   (other features, in exp/LANG-fbank and data/LANG-fbank)
                             [--exp exp/LANG] [--data data/LANG] [--corpus FOLDER]   (use these recordings instead of fetching them)
 stages: 0 fetch  1 prepare  2 featurize  3 lm  4 train  5 emit  6 tune  7 decode  8 score  9 align"
@@ -13,6 +13,7 @@ exp=${exp:-exp/$lang$suffix}; data=${data:-data/$lang$suffix}
 [[ -z $corpus || $corpus == /* ]] || corpus=$caller/$corpus
 download=--no-download; [[ -n $corpus ]] || { corpus=corpus/$lang; download=--download; }
 . $root/utils/path.sh
+. $root/utils/cores.sh; nj=${nj:-$cores}
 begin_stage() { [[ $stage -le $1 && $stop_stage -ge $1 ]] && echo "== stage $1: $2" >&2; }
 
 if begin_stage 0 "fetch the recordings and transcripts"; then

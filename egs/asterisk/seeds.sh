@@ -3,12 +3,12 @@
 # rates of each run, with means and ranges. A run takes 6 to 7 minutes on one core; --nj run at a time, and finished runs are not repeated.
 set -euo pipefail
 caller=$PWD; cd "$(dirname "$0")"; root=../..
-nj=2; seeds="0 1 2"; features="spectrogram fbank"; lang=en; exp=exp/seeds; corpus=
-help="usage: egs/asterisk/seeds.sh [--nj 2] [--seeds '0 1 2'] [--features 'spectrogram fbank'] [--lang en] [--exp exp/seeds] [--corpus FOLDER]"
+nj=; seeds="0 1 2"; features="spectrogram fbank"; lang=en; exp=exp/seeds; corpus=
+help="usage: egs/asterisk/seeds.sh [--nj CORES] [--seeds '0 1 2'] [--features 'spectrogram fbank'] [--lang en] [--exp exp/seeds] [--corpus FOLDER]"
 . $root/utils/options.sh
 [[ -z $corpus || $corpus == /* ]] || corpus=$caller/$corpus
 . $root/utils/path.sh
-. $root/utils/cores.sh; limit_to_cores nj jobs "at a time"
+. $root/utils/cores.sh; nj=${nj:-$cores}; limit_to_cores nj jobs "at a time"
 options_of() { [[ $1 == spectrogram ]] || echo "--features conf/featurize.$1.toml"; }
 for kind in $features; do
   # shellcheck disable=SC2046 # two words or none
