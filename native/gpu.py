@@ -1,15 +1,15 @@
 """Run every check and benchmark that needs a GPU, and write the tables of native/bench/RESULTS.md: `make gpu`.
 
-Parts run one after another, each within a number of seconds, all within eight minutes. A table is replaced once its
-benchmark has ended well, and the file is replaced as a whole, so an interrupted run leaves complete tables. Without a
-GPU every part says what is missing and runs what the CPU can run of it; RESULTS.md then stays as it is.
+Parts run one after another, each with a time limit; with the set-up that is at most eight minutes. A table is replaced
+once its benchmark has ended well, and the file is replaced as a whole, so an interrupted run leaves complete tables.
+Without a GPU every part says what is missing and runs what the CPU can run of it; RESULTS.md then stays as it is.
 Logs are kept in build/gpu. Exit status 0 if everything that could run succeeded.
 
 For a machine without network that has torch, numpy, scipy and numba but not this project's other packages: run
 `make gpu-wheels` on another, copy the checkout with its folder .wheels, and run `make gpu` there. Python packages are
 then installed into build/gpu/site, and the native libraries are built if there are none.
 
-    PYTHONPATH=. python native/gpu.py [--only tests ctc_check ctc_bench train_bench] [--slow 2]
+    PYTHONPATH=. python native/gpu.py [--only ctc_check ctc_bench train_bench tests] [--slow 2]
 """
 
 from __future__ import annotations
@@ -38,13 +38,10 @@ ROOT = Path(__file__).resolve().parents[1]
 WORK, WHEELS = ROOT / "build" / "gpu", ROOT / ".wheels"
 SITE = WORK / "site"
 RESULTS = ROOT / "native" / "bench" / "RESULTS.md"
-TOTAL_S = 470.0
-"""Seconds for all parts together."""
-SETUP_S, CPU_S = 100.0, 900.0
-"""Limits of the installation, and of a part's share that runs on the CPU where there is no GPU."""
-
-LAST_LINES = 12
-"""Lines of the log of a failed part that are shown."""
+TOTAL_S, INSTALL_S, PROBE_S, BUILD_S = 470.0, 40.0, 25.0, 80.0
+"""Limits: of everything, of the packages, of finding out what is there (twice, with a build), and of the build."""
+CPU_S = 900.0
+"""Limit of what the CPU runs of a part where there is no GPU."""
 
 PROBE = """
 import json, torch
@@ -60,7 +57,6 @@ PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", 
 PROCESSES = ["-n", "4", "--dist", "worksteal"] if importlib.util.find_spec("xdist") and count_cores() >= 8 else []
 CUDA_TESTS = ["tests/nn/rnn/test_cudnn.py", "tests/cli/test_train_device.py"]
 TINY = ["--networks", "egs/asterisk/conf/gru.toml", "--utterances", "2", "--seconds", "1", "--steps", "1"]
-
 
 NAMES = {"torch": "torch", "gpu": "a GPU", "library": "the CUDA library", "packages": "packages"}
 """What a part can wait for, as it is printed."""
@@ -82,35 +78,36 @@ class Part:
     table: bool = False
 
 
+# the tests last: if time runs out, the tables are written
 PARTS = {
-    "tests": Part(
-        "tests that train, resume and decode on the device",
-        [*PYTEST, *PROCESSES, "-m", "cuda", *CUDA_TESTS],
-        ("gpu", "packages"),
-        150,
-        cpu=(*PYTEST, *CUDA_TESTS),
-    ),
     "ctc_check": Part(
         "CTC kernels compared with the formulas",
         [sys.executable, "native/tests/ctc_cuda_check.py"],
         ("gpu", "library"),
-        60,
+        40,
         cpu=(*PYTEST, "tests/native/test_ctc_cuda_host.py", "tests/native/test_ctc_cuda_calls.py"),
     ),
     "ctc_bench": Part(
         "CTC compared with torch and cuDNN",
         [sys.executable, "native/bench/bench_ctc_cuda.py", "--seconds", "0.5"],
         ("gpu", "library"),
-        90,
+        80,
         table=True,
     ),
     "train_bench": Part(
         "training steps of the paper's networks",
         [sys.executable, "native/bench/bench_train_cuda.py"],
         ("gpu", "library", "packages"),
-        120,
+        90,
         cpu=(sys.executable, "native/bench/bench_train_cuda.py", "--device", "cpu", "--precision", "float32", *TINY),
         table=True,
+    ),
+    "tests": Part(
+        "tests that train, resume and decode on the device",
+        [*PYTEST, *PROCESSES, "-m", "cuda", *CUDA_TESTS],
+        ("gpu", "packages"),
+        90,
+        cpu=(*PYTEST, *CUDA_TESTS),
     ),
 }
 
@@ -180,12 +177,13 @@ def build_libraries(seconds: float) -> None:
         seconds -= time.monotonic() - start
 
 
-def probe() -> dict[str, Any]:
+def probe(seconds: float) -> dict[str, Any]:
     """The version of torch, the GPUs, and why a library cannot be used; without torch only `error`."""
     log = WORK / "probe.log"
-    if run([sys.executable, "-c", PROBE], 60, log) == 0:
-        return dict(json.loads(last_lines(log, 1)))
-    return {"error": last_lines(log, 1)}
+    if run([sys.executable, "-c", PROBE], seconds, log) == 0:
+        # libraries may print warnings before and after it
+        return dict(json.loads([line for line in log.read_text().splitlines() if line.startswith("{")][-1]))
+    return {"error": last_lines(log, 1) or f"it was not loaded within {seconds:.0f} s"}
 
 
 def last_lines(log: Path, count: int) -> str:
@@ -223,8 +221,8 @@ def write_table(name: str, text: str) -> None:
 
 def format_table(part: Part, output: str) -> str:
     """The text of a benchmark's section: the command, then its output, whose first line names the device."""
-    command = shlex.join(["python", *part.command[1:]])
-    return f"Measured by `make gpu`, {time.strftime('%Y-%m-%d')}: `{command}`\n\n{output.strip()}\n"
+    words = shlex.join(["python", *part.command[1:]])
+    return f"Measured by `make gpu`, {time.strftime('%Y-%m-%d')}: `{words}`\n\n{output.strip()}\n"
 
 
 def run_part(name: str, obstacles: dict[str, str], seconds: float, slow: float) -> str:
@@ -245,7 +243,7 @@ def run_part(name: str, obstacles: dict[str, str], seconds: float, slow: float) 
     if status is None:
         return f"failed: stopped after {limit:.0f} s (--slow 2 gives twice the time); see {log.relative_to(ROOT)}"
     if status != 0:
-        print(last_lines(log, LAST_LINES), flush=True)
+        print(last_lines(log, 12), flush=True)
         return f"failed: exit status {status}; see {log.relative_to(ROOT)}"
     if missing:
         done = "its code ran" if part.table else last_lines(log, 1)
@@ -268,26 +266,24 @@ def main() -> int:
     options = parser.parse_args()
     # as for Ctrl-C: running commands are killed on the way out
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    start = time.monotonic()
-    install_wheels(SETUP_S * options.slow)
-    found = probe()
+    start, ends = time.monotonic(), dict[str, str]()
+    install_wheels(INSTALL_S * options.slow)
+    found = probe(PROBE_S * options.slow)
     libraries = found.get("libraries", {"cpu": "", "cuda": ""})
     if libraries["cpu"] or (libraries["cuda"] and shutil.which("nvcc")):
-        build_libraries(SETUP_S * options.slow)
-        found = probe()
+        build_libraries(BUILD_S * options.slow)
+        found = probe(PROBE_S * options.slow)
     obstacles = find_obstacles(found)
     on_gpu = not {"torch", "gpu"}.intersection(obstacles)
     if on_gpu:
         say(f"{', '.join(found['gpus'])}, torch {found['torch']}, Python {sys.version.split()[0]}")
-    ends: dict[str, str] = {}
     for name in options.only:
         part_start = time.monotonic()
         left = TOTAL_S * options.slow - (part_start - start)
         ends[name] = f"{run_part(name, obstacles, left, options.slow)} ({time.monotonic() - part_start:.0f} s)"
     if on_gpu and len(ends) == len(PARTS):
-        rows = [f"| {name} | {end} |" for name, end in ends.items()]
-        table = [f"{found['gpus'][0]}, torch {found['torch']}", "", "| part | result |", "|:--|:--|", *rows]
-        write_table("checks", "\n".join(table))
+        head = f"{found['gpus'][0]}, torch {found['torch']}\n\n| part | result |\n|:--|:--|\n"
+        write_table("checks", head + "".join(f"| {name} | {end} |\n" for name, end in ends.items()))
     print(flush=True)
     for name, end in ends.items():
         say(f"{name}: {end}")

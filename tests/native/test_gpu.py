@@ -110,7 +110,7 @@ def test_a_part_without_its_gpu_runs_on_the_cpu_or_not_at_all(gpu, capsys):
 def test_everything_that_can_run_decides_the_exit_status(gpu, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["gpu.py"])
     found = {"torch": "2.0+cpu", "gpus": [], "libraries": {"cpu": "", "cuda": ""}}
-    gpu.probe = lambda: found
+    gpu.probe = lambda _: found
     gpu.PARTS = {"checked": part(gpu, [], cpu=tuple(python("print('3 passed')"))), "bench": part(gpu, [], table=True)}
     assert gpu.main() == 0
     out = capsys.readouterr().out
@@ -121,7 +121,7 @@ def test_everything_that_can_run_decides_the_exit_status(gpu, monkeypatch, capsy
     gpu.PARTS = {"checked": part(gpu, python("print('3 passed')"))}
     assert gpu.main() == 0
     assert "H200, torch 2.0+cpu\n\n| part | result |\n|:--|:--|\n| checked | ok: 3 passed (" in gpu.RESULTS.read_text()
-    gpu.probe = lambda: {"error": "no module named torch"}
+    gpu.probe = lambda _: {"error": "no module named torch"}
     assert gpu.main() == 0
     assert "checked: waits for torch: nothing of it runs here" in capsys.readouterr().out
 
@@ -137,7 +137,7 @@ sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(ROOT)!r}]
 from pathlib import Path
 load, python, part = (runpy.run_path({__file__!r})[name] for name in ("load", "python", "part"))
 gpu = load(Path({str(tmp_path)!r}))
-gpu.probe = lambda: {{"torch": "2", "gpus": ["H200"], "libraries": {{"cpu": "", "cuda": ""}}}}
+gpu.probe = lambda _: {{"torch": "2", "gpus": ["H200"], "libraries": {{"cpu": "", "cuda": ""}}}}
 gpu.PARTS = {{
     "bench": part(gpu, ["printf", "H200\\n| new |\\n"], table=True),
     "other": part(gpu, ["sh", "-c", "sleep 60 & echo $! > {pid}; wait"], table=True),
@@ -168,6 +168,22 @@ def test_what_is_installed_is_found_here_and_in_the_folder_of_wheels(gpu):
     metadata.parent.mkdir(parents=True)
     metadata.write_text("Metadata-Version: 2.1\nName: No.such_package\nVersion: 1\n")
     assert gpu.is_installed("no-such-package")
+
+
+def test_all_limits_together_are_eight_minutes_at_most(gpu):
+    setup = gpu.INSTALL_S + 2 * gpu.PROBE_S + gpu.BUILD_S
+    assert setup + sum(p.seconds for p in gpu.PARTS.values()) <= gpu.TOTAL_S < 480
+
+
+def test_what_is_there_is_found_among_warnings(gpu):
+    gpu.PROBE = (
+        "import sys; print('a warning', file=sys.stderr); print('{\"gpus\": []}'); print('done', file=sys.stderr)"
+    )
+    assert gpu.probe(60) == {"gpus": []}
+    gpu.PROBE = "raise ImportError('no torch')"
+    assert gpu.probe(60) == {"error": "ImportError: no torch"}
+    gpu.PROBE = "import time; time.sleep(60)"
+    assert gpu.probe(0.5) == {"error": "it was not loaded within 0 s"}
 
 
 def test_the_real_tables_have_their_markers():
