@@ -115,6 +115,8 @@ def _train(
             if must_measure(job, group, resumed):
                 yield Measuring()
             trainer = Trainer(job, group, resumed, rows)
+            # large, and not needed again
+            del resumed
             for event in trainer.run(store, request):
                 if isinstance(event, Saved) and not event.failed:
                     restarts_left = job.config.restarts
