@@ -85,6 +85,8 @@ def numbers() -> Iterator[Case]:
     """Logits that are large, equal, almost certain, with a large offset, -inf or not finite."""
     for size in (0.0, 10.0, 50.0, 1000.0):
         yield draw(f"logits of {size:g}", [(90, 20), (80, 40), (45, 44)], 44, 29, 80 + int(size), size=size)
+    # the product of the denominators of 128 frames is beyond the range of float64
+    yield draw("equal logits of thousands", [(140, 3), (129, 2)], 3, 6000, 92, size=0.0)
     case = draw("+-50", [(200, 60), (150, 60)], 60, 29, 81)
     yield case._replace(logits=np.where(case.logits > 0, np.float32(50), np.float32(-50)))
     case = draw("certain", [(300, 30), (200, 30)], 30, 29, 82)
