@@ -83,7 +83,8 @@ def train(
     config = limit_setting(config, "readers", max(1, count_cores() // processes), quiet=not is_rank_0)
     dev_rows = manifest.read(dev, REQUIRED_FIELDS) if dev else None
     train_rows = manifest.read(train, REQUIRED_FIELDS, ledger)
-    job = prepare_job(config, train_rows, dev_rows, exp, saved_features(train, features), ledger, cmvn)
+    warn = ui.warn if is_rank_0 else lambda _: None
+    job = prepare_job(config, train_rows, dev_rows, exp, saved_features(train, features), ledger, cmvn, warn)
     if not is_rank_0:
         # only rank 0 prints, writes files and handles signals
         with ignoring_signals():

@@ -93,7 +93,7 @@ def lint(
         expected = "character model" if vocab.by_character else "model of its symbols"
         message = f"all training texts were single words, so this network cannot write a space: use a {expected}"
         return [Finding("space", True, message, f"ds2 lm TEXT… OUT {symbol_model_options(vocab)}")]
-    can_write = _writable(vocab, unit)
+    can_write = writable(vocab, unit)
     findings = []
     for mismatch in group_mismatches(weights, can_write):
         findings += _check_words(mismatch, unit, weights, can_write)
@@ -133,7 +133,7 @@ def group_mismatches(weights: Mapping[str, float], fits: Callable[[str], bool]) 
     return [*mismatches, Mismatch(_OTHER, share(remaining), {w: w for w in remaining})] if remaining else mismatches
 
 
-def _writable(vocab: Vocab, unit: Unit) -> Callable[[str], bool]:
+def writable(vocab: Vocab, unit: Unit = "word") -> Callable[[str], bool]:
     """A test whether the network can write a word; for a model of characters or tokens, whether it has that symbol."""
     if unit != "word":
         return frozenset(map(symbol_to_token, vocab.symbols[1:])).__contains__
