@@ -32,7 +32,7 @@ def transcribe(
     from ds2cli.stages import transcribe as stage
 
     resolved, experiment, ledger = resolve_settings(config, exp, ui.warn), Experiment(exp), Ledger()
-    rows = list(stage.list_recordings(audio))
+    rows = stage.list_recordings(audio, ledger)
     search = build_search(resolved, experiment, ui.warn)
     with closing(stage.run(resolved, rows, ledger, experiment, search, ui.warn)) as transcribed:
         for row in ui.progress(ledger.count_kept(transcribed), "transcribe", len(rows), "file"):

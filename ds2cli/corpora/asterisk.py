@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ds2cli.audio.read import AUDIO_SUFFIXES
+from ds2cli.audio.formats import AUDIO_SUFFIXES
 from ds2cli.config.base import setting
 from ds2cli.config.prepare import PrepareConfig
 from ds2cli.drops import Ledger

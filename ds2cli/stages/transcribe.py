@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
-from pathlib import Path
+import os
+from collections.abc import Callable, Generator, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.audio.read import find_audio, parse_channel, read
+from ds2cli.audio.find import find_audio
+from ds2cli.audio.read import parse_channel, read
 from ds2cli.audio.resample import resample
 from ds2cli.config.decode import TranscribeConfig
 from ds2cli.config.features import FeatureConfig
+from ds2cli.corpora._ids import unique_ids
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
 from ds2cli.feats import kinds
@@ -24,20 +26,24 @@ from ds2cli.stages.decode import run as decode
 STDIN = "-"
 
 
-def list_recordings(paths: Iterable[str]) -> Iterator[Row]:
-    """Yield a row for each file, and for each audio file below each folder, in order; `-` is standard input.
+def list_recordings(paths: Iterable[str], ledger: Ledger) -> list[Row]:
+    """A row for each file, and for each recording below each folder, in order; `-` is standard input.
 
-    DataError for a folder without audio files.
+    What else is in a folder is dropped. DataError for a folder without audio files.
     """
+    files: list[str] = []
     for path in paths:
-        if path != STDIN and Path(path).is_dir():
-            files = [str(p) for p in find_audio(path)]
-            if not files:
-                raise DataError(f"{path}: no audio files in this folder")
-        else:
-            files = [path]
-        for file in files:
-            yield {"id": "_".join(file.split()) or file, "audio_filepath": file}
+        # Path.is_dir raises for a name that is too long
+        if path == STDIN or not os.path.isdir(path):  # noqa: PTH112
+            files.append(path)
+            continue
+        for found in find_audio(path):
+            if found.error is None:
+                files.append(str(found.path))
+            else:
+                ledger.drop_error(str(found.path), found.error, bad=found.bad)
+    ids = unique_ids(files, lambda path: "_".join(str(path).split()) or str(path))
+    return [{"id": name, "audio_filepath": file} for name, file in zip(ids, files, strict=True)]
 
 
 def run(

@@ -1,12 +1,11 @@
 import struct
-from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import soundfile
 
-from ds2cli.audio.read import PREROLL_S, _float, find_audio, parse_channel, probe, read
+from ds2cli.audio.read import PREROLL_S, _float, parse_channel, probe, read
 from ds2cli.errors import BadUtterance, UsageError
 
 RATE = 16000
@@ -200,14 +199,6 @@ def test_the_content_decides_the_format_not_the_name(tmp_path, shared_data):
         for name in ("a.wav", "a"):
             (tmp_path / name).write_bytes(path.read_bytes())
             np.testing.assert_array_equal(read(tmp_path / name)[0], read(path)[0])
-
-
-def test_find_audio_is_sorted_and_skips_other_files(tmp_path):
-    for name in ("b.WAV", "a/c.flac", "a/c.txt", "d"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "folder.wav").mkdir()
-    assert [p.relative_to(tmp_path) for p in find_audio(tmp_path)] == [Path("a/c.flac"), Path("b.WAV")]
 
 
 def test_a_file_name_that_is_not_utf8_is_an_error():

@@ -86,11 +86,18 @@ def test_bad_texts_are_dropped_by_reason(folder):
 @pytest.mark.parametrize("block", [1, 256])
 def test_duplicate_ids_are_dropped(folder, monkeypatch, block):
     monkeypatch.setattr("ds2cli.stages.prepare.BLOCK", block)
-    folder[1]("c-a", "second")
-    folder[1]("c/a", "first")
+    rows, drops = prepared_table(folder, "id,path,text", "c,b.wav,first", "d,a.wav,x", "c,a.wav,second")
+    assert [r["text"] for r in rows if r["id"] == "c"] == ["first"]
+    assert drops == {"c": "duplicate-id"}
+
+
+def test_recordings_whose_paths_look_alike_have_different_ids(folder):
+    for name in ("c-a", "c/a", "d 1", "d_1"):
+        folder[1](name, "x")
     rows, drops = prepared(folder)
-    assert [r["text"] for r in rows if r["id"] == "c-a"] == ["first"]
-    assert drops == {"c-a": "duplicate-id"}
+    assert not drops
+    assert [row["id"].rpartition("-")[0] for row in rows] == ["", "", "c-a", "c-a", "d_1", "d_1"]
+    assert len({row["id"] for row in rows}) == 6
 
 
 def test_a_corpus_without_settings_of_its_own(folder, monkeypatch):
@@ -130,7 +137,7 @@ def test_unknown_corpora():
     [
         ("asterisk", {"part", "lang", "download"}),
         ("librispeech", {"part", "numbers"}),
-        ("folder", {"lang", "text", "numbers"}),
+        ("folder", {"lang", "text", "numbers", "speaker"}),
         (
             "csv",
             {"lang", "text", "numbers", "audio_column", "text_column", "id_column", "speaker_column", "audio_dir"},

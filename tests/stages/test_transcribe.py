@@ -58,7 +58,7 @@ def transcribed(experiment, paths, channel="mix"):
         emissions.append(log_probs)
         return [Hypothesis("a", -1.0, -1.0, 0.0, (2,))]
 
-    rows = transcribe.list_recordings(paths)
+    rows = transcribe.list_recordings(paths, ledger)
     config = TranscribeConfig(channel=channel, nj=1)
     return list(transcribe.run(config, rows, ledger, experiment, search, warnings.append)), emissions, ledger, warnings
 
@@ -74,7 +74,7 @@ def test_rows_have_the_duration_and_text_of_each_file_in_order(experiment, recor
     assert [len(x) for x in emissions] == [37, 25, 25]
     assert rows[2]["id"].endswith("b_1.wav") and not ledger.rows
     with pytest.raises(DataError, match="no audio files in this folder"):
-        list(transcribe.list_recordings([str(tmp_path / "exp")]))
+        transcribe.list_recordings([str(tmp_path / "exp")], Ledger())
 
 
 def test_only_a_lower_sample_rate_than_in_training_is_warned_of(experiment, recording):
