@@ -52,16 +52,15 @@ def _subset(path: Path) -> str:
 def _chapter_rows(path: Path, ledger: Ledger) -> Iterator[Row]:
     recordings = {p.stem: p for p in path.parent.glob("*.flac")}
     speaker = path.name.split("-")[0]
-    with io.open_in(str(path)) as f:
-        for number, line in enumerate(f, start=1):
-            name, _, text = line.strip().partition(" ")
-            if not name:
-                continue
-            recording = recordings.pop(name, None)
-            if recording is None:
-                ledger.drop(name, "missing-audio", f"{path}:{number}: no {name}.flac in the same folder")
-                continue
-            row = {"id": name, "audio_filepath": str(recording), "text": text, "speaker": speaker, "lang": "en"}
-            yield {**row, "split": _subset(path)}
+    for number, line in io.read_lines(str(path)):
+        name, _, text = line.strip().partition(" ")
+        if not name:
+            continue
+        recording = recordings.pop(name, None)
+        if recording is None:
+            ledger.drop(name, "missing-audio", f"{path}:{number}: no {name}.flac in the same folder")
+            continue
+        row = {"id": name, "audio_filepath": str(recording), "text": text, "speaker": speaker, "lang": "en"}
+        yield {**row, "split": _subset(path)}
     for name in sorted(recordings):
         ledger.drop(name, "no-text", f"{recordings[name]} has no line in {path.name}")

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -101,25 +101,23 @@ def make_tokenizer(unit: Unit, vocab: Vocab | None) -> Callable[[str], list[str]
 def read_sentences(convert: Callable[[str], T], sources: Iterable[str], ledger: Ledger) -> Iterator[T]:
     """Normalize and `convert` the lines of manifests (field `text`) and plain text; blank lines are skipped."""
     for source in sources:
-        with io.open_in(source) as f:
-            first = f.readline()
-            if first.startswith("\x1f\udc8b"):
-                raise DataError(f"{source}: gzip data in a file without .gz in its name (zcat FILE | ds2 lm - OUT)")
-            is_manifest = source.endswith((".jsonl", ".jsonl.gz")) or first.startswith("{")
-            for number, line in enumerate(chain([first], f), start=1):
-                if not line.strip():
-                    continue
-                location = f"{'<stdin>' if source == '-' else source}:{number}"
-                try:
-                    clean = normalize(manifest.parse(line, ("text",))["text"] if is_manifest else line)
-                    if not clean:
-                        raise BadUtterance("no-words", "no words are left after normalization")
-                    sentence = convert(clean)
-                except BadUtterance as e:
-                    ledger.drop_error(location, e, bad=e.reason not in EXPECTED_REASONS)
-                    continue
-                ledger.kept += 1
-                yield sentence
+        is_manifest = True if source.endswith((".jsonl", ".jsonl.gz")) else None
+        for number, line in io.read_lines(source):
+            if not line.strip():
+                continue
+            if is_manifest is None:
+                is_manifest = line.startswith("{")
+            location = f"{'<stdin>' if source == '-' else source}:{number}"
+            try:
+                clean = normalize(manifest.parse(line, ("text",))["text"] if is_manifest else line)
+                if not clean:
+                    raise BadUtterance("no-words", "no words are left after normalization")
+                sentence = convert(clean)
+            except BadUtterance as e:
+                ledger.drop_error(location, e, bad=e.reason not in EXPECTED_REASONS)
+                continue
+            ledger.kept += 1
+            yield sentence
 
 
 def estimate(

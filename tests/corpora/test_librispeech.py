@@ -51,3 +51,14 @@ def test_subsets_may_be_separated_by_spaces(shared_data):
         list(prepare(source, Options(part=part), Ledger())) for part in ("test-clean, dev-clean", "dev-clean")
     )
     assert len(together) == 11 and len(only) == 7 and {row["split"] for row in only} == {"dev-clean"}
+
+
+@pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_part_of_an_id(tmp_path, codec):
+    chapter = tmp_path / "dev-clean/7/8"
+    chapter.mkdir(parents=True)
+    (chapter / "7-8-0001.flac").touch()
+    (chapter / "7-8.trans.txt").write_bytes("7-8-0001 A WORD\r\n\r\n".encode(codec))
+    ledger = Ledger()
+    assert [(row["id"], row["text"]) for row in prepare(str(tmp_path), Options(), ledger)] == [("7-8-0001", "A WORD")]
+    assert not ledger.rows

@@ -1,4 +1,6 @@
 import gzip
+import re
+import subprocess
 import time
 
 import numpy as np
@@ -77,10 +79,22 @@ def test_malformed_files_are_errors_with_the_line(arpa_file, old, new, message):
         arpa.read(arpa_file(GOOD.replace(old, new)))
 
 
+@pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_what_windows_writes_is_the_same_model(tmp_path, codec, line_end):
+    (tmp_path / "x.arpa").write_bytes(GOOD.replace("\n", line_end).encode(codec))
+    model = arpa.read(str(tmp_path / "x.arpa"))
+    assert (model.words, model.counts) == (["<s>", "</s>", "über", "語"], [4, 1])
+
+
 def test_latin_1_words_are_refused(tmp_path):
-    (tmp_path / "x.arpa").write_bytes(GOOD.encode("utf-8").replace("ü".encode(), b"\xfc"))
-    with pytest.raises(DataError, match="words are not UTF-8"):
+    text = GOOD.replace("語", "dort")
+    (tmp_path / "x.arpa").write_bytes(text.encode("latin-1"))
+    message = r"x\.arpa:8: not UTF-8, perhaps Windows-1252 for 'über' \((iconv .*)\)$"
+    with pytest.raises(DataError, match=message) as e:
         arpa.read(str(tmp_path / "x.arpa"))
+    subprocess.run(["bash", "-c", re.search(message, str(e.value))[1]], check=True)
+    assert arpa.read(str(tmp_path / "x.utf8.arpa")).words == ["<s>", "</s>", "über", "dort"]
 
 
 def test_unreadable_files_are_errors(tmp_path):

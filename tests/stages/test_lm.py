@@ -69,6 +69,17 @@ def test_sentences_of_manifests_and_plain_text(tmp_path):
     assert [row["id"] for row in ledger.rows] == [f"{tmp_path}/{place}" for place in places]
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16"])
+def test_texts_in_other_encodings_packed_or_not(tmp_path, pack, codec):
+    (tmp_path / "text").write_bytes(pack("über uns\r\nso\r\n".encode(codec)))
+    (tmp_path / "rows").write_bytes(pack('\r\n{"id":"a","text":"Über uns"}\r\n'.encode(codec)))
+    ledger = Ledger()
+    sources = [str(tmp_path / "text"), str(tmp_path / "rows")]
+    assert list(lm.read_sentences(str, sources, ledger)) == ["über uns", "so", "über uns"]
+    assert not ledger.rows
+
+
 def test_own_and_lmplz_give_the_same_model(tmp_path):
     if not lmplz.find_program("lmplz"):
         pytest.skip("no lmplz (utils/install_kenlm.sh builds it)")
