@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,25 +28,28 @@ _NO_RECORDINGS = re.compile(
 
 
 @dataclass(frozen=True)
-class Found:
-    """Something in a folder: a recording, or an error that says why it is none.
-
-    text: the .txt file of the same name next to the recording, if there is one.
-    bad: whether a recording may be lost by the error; otherwise the file is only counted.
-    """
+class Recording:
+    """A recording in a folder. text: the .txt file of the same name next to it, if there is one."""
 
     path: Path
-    text: Path | None = None
-    error: BadUtterance | None = None
+    text: Path | None
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is left over in a folder, and why. bad: whether a recording may be lost; otherwise it is only counted."""
+
+    path: Path
+    error: BadUtterance
     bad: bool = True
 
 
-def find_audio(folder: str | os.PathLike[str]) -> Iterator[Found]:
-    """The recordings in a folder and its subfolders, sorted by path, each with its text; then all that is left over.
+def find_audio(folder: str | os.PathLike[str]) -> tuple[list[Recording], list[Left]]:
+    """The recordings in a folder and its subfolders, each with its text, and all that is left over, sorted by path.
 
     A recording has one of AUDIO_SUFFIXES, or FFmpeg finds audio in it. The rest are errors: "unreadable-folder",
     "broken-link", "missing-audio" (a link to no recording), "unreadable-audio" (a pipe or a device), and, not counted
-    as bad, "repeated-folder", "no-audio" (a text without a recording) and "other-file".
+    as bad, "repeated-folder", "no-recording" (a text without a recording) and "other-file".
     DataError if the folder itself cannot be read, or has no recordings and nothing that hides some.
     """
     files, left = walk_files(folder)
@@ -60,19 +63,19 @@ def find_audio(folder: str | os.PathLike[str]) -> Iterator[Found]:
             recordings.append(path)
         else:
             reason = "no audio in it" if os.access(path, os.R_OK) else "permission denied"
-            left.append(Found(path, error=BadUtterance("other-file", f"{path}: {reason}"), bad=False))
+            left.append(Left(path, BadUtterance("other-file", f"{path}: {reason}"), bad=False))
     paired = pair_texts(recordings, texts)
     unpaired = set(texts) - set(paired.values())
-    left += [Found(path, error=_no_recording(path), bad=False) for path in unpaired]
-    if not recordings and not any(found.bad for found in left):
-        rest = f", only {len(left)} other files such as {min(found.path for found in left)}" if left else ""
+    left += [Left(path, _no_recording(path), bad=False) for path in unpaired]
+    left.sort(key=lambda item: item.path)
+    if not recordings and not any(item.bad for item in left):
+        rest = f", only {len(left)} other files such as {left[0].path}" if left else ""
         raise DataError(f"{folder}: no audio files in this folder{rest}: expected .wav, .flac, .mp3, …")
-    yield from (Found(path, text=paired.get(path)) for path in recordings)
-    yield from sorted(left, key=lambda found: found.path)
+    return [Recording(path, paired.get(path)) for path in recordings], left
 
 
 def _no_recording(text: Path) -> BadUtterance:
-    return BadUtterance("no-audio", f"{text}: no recording of this name, or it has another text")
+    return BadUtterance("no-recording", f"{text}: no recording of this name, or it has another text")
 
 
 def pair_texts(recordings: Iterable[Path], texts: Iterable[Path]) -> dict[Path, Path]:
@@ -92,7 +95,7 @@ def pair_texts(recordings: Iterable[Path], texts: Iterable[Path]) -> dict[Path, 
     return paired
 
 
-def walk_files(folder: str | os.PathLike[str]) -> tuple[list[Path], list[Found]]:
+def walk_files(folder: str | os.PathLike[str]) -> tuple[list[Path], list[Left]]:
     """The files below a folder, sorted, and an error for each thing that cannot be entered or is no file.
 
     Links are followed, after the folders proper, and each folder is searched once. Files of the operating system and
@@ -100,7 +103,7 @@ def walk_files(folder: str | os.PathLike[str]) -> tuple[list[Path], list[Found]]
     """
     start = Path(folder)
     files: list[Path] = []
-    left: list[Found] = []
+    left: list[Left] = []
     # a link to a folder above this one is a loop
     seen = {_identity(path): path for path in Path(os.path.realpath(start)).parents}
     links = deque([start])
@@ -114,12 +117,12 @@ def walk_files(folder: str | os.PathLike[str]) -> tuple[list[Path], list[Found]]
             except OSError as e:
                 if here == start:
                     raise DataError(f"{folder}: {_folder_error(e)}") from e
-                left.append(Found(here, error=BadUtterance("unreadable-folder", f"{here}: {_folder_error(e)}")))
+                left.append(Left(here, BadUtterance("unreadable-folder", f"{here}: {_folder_error(e)}")))
                 continue
             identity = _identity(here)
             if identity in seen:
                 detail = f"{here} leads back to {seen[identity]}"
-                left.append(Found(here, error=BadUtterance("repeated-folder", detail), bad=False))
+                left.append(Left(here, BadUtterance("repeated-folder", detail), bad=False))
                 continue
             seen[identity] = here
             subfolders: list[Path] = []
@@ -128,7 +131,7 @@ def walk_files(folder: str | os.PathLike[str]) -> tuple[list[Path], list[Found]]
                 try:
                     is_folder = _is_folder(entry, path)
                 except BadUtterance as e:
-                    left.append(Found(path, error=e, bad=e.reason != "other-file"))
+                    left.append(Left(path, e, bad=e.reason != "other-file"))
                     continue
                 if is_folder:
                     (links if entry.is_symlink() else subfolders).append(path)

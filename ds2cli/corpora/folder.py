@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ds2cli.audio.find import find_audio
+from ds2cli import encoding
+from ds2cli.audio.find import Recording, find_audio
 from ds2cli.config.base import setting
 from ds2cli.config.prepare import PrepareConfig, TranscriptOptions
 from ds2cli.corpora._ids import id_from_path, unique_ids
@@ -42,22 +43,20 @@ def prepare(source: str, config: Options, ledger: Ledger) -> Iterator[Row]:
     """Yield a row for each recording."""
     find_speaker = _speaker_finder(config.speaker) if config.speaker is not None else None
     folder = Path(source)
-    found = list(find_audio(folder))
-    recordings = [item for item in found if item.error is None]
-    for item in found:
-        if item.error is not None:
-            ledger.drop_error(str(item.path), item.error, bad=item.bad)
+    recordings, left = find_audio(folder)
+    for item in left:
+        ledger.drop_error(str(item.path), item.error, bad=item.bad)
     names = [item.path.relative_to(folder).as_posix() for item in recordings]
     ids = unique_ids(names)
     if hashed := sum(made != id_from_path(Path(name)) for made, name in zip(ids, names, strict=True)):
         ledger.notes.append(f"{hashed} ids end in a hash of the path of their recording, as they would not be unique")
-    for item, name, utterance in zip(recordings, names, ids, strict=True):
-        row: Row = {"id": utterance, "audio_filepath": str(item.path), "lang": config.lang}
+    for recording, name, utterance in zip(recordings, names, ids, strict=True):
+        row: Row = {"id": utterance, "audio_filepath": str(recording.path), "lang": config.lang}
         try:
             if find_speaker is not None:
                 row["speaker"] = find_speaker(name)
             if config.text:
-                row["text"] = _read_text(item.path, item.text)
+                row["text"] = _read_text(recording)
         except BadUtterance as e:
             ledger.drop_error(utterance, e)
         else:
@@ -89,13 +88,13 @@ def _speaker_finder(rule: str) -> Callable[[str], str]:
     return find
 
 
-def _read_text(recording: Path, path: Path | None) -> str:
+def _read_text(recording: Recording) -> str:
+    path = recording.text
     if path is None:
-        raise BadUtterance("no-text", f"no text file {recording.with_suffix('.txt')}")
+        raise BadUtterance("no-text", f"no text file {recording.path.with_suffix('.txt')}")
     try:
-        # utf-8-sig: skip the byte order mark that some Windows editors write
-        return path.read_text("utf-8-sig")
-    except UnicodeDecodeError as e:
-        raise BadUtterance("not-utf8", f"{path}: byte {e.start} is not UTF-8 (iconv -f latin1 -t utf-8)") from e
+        return encoding.decode(path.read_bytes(), str(path))
+    except UnicodeError as e:
+        raise BadUtterance("not-utf8", f"{path}: {e}") from e
     except OSError as e:
         raise BadUtterance("no-text", f"{path}: {(e.strerror or str(e)).lower()}") from e

@@ -37,11 +37,10 @@ def list_recordings(paths: Iterable[str], ledger: Ledger) -> list[Row]:
         if path == STDIN or not os.path.isdir(path):  # noqa: PTH112
             files.append(path)
             continue
-        for found in find_audio(path):
-            if found.error is None:
-                files.append(str(found.path))
-            else:
-                ledger.drop_error(str(found.path), found.error, bad=found.bad)
+        recordings, left = find_audio(path)
+        files += [str(recording.path) for recording in recordings]
+        for item in left:
+            ledger.drop_error(str(item.path), item.error, bad=item.bad)
     ids = unique_ids(files, lambda path: "_".join(str(path).split()) or str(path))
     return [{"id": name, "audio_filepath": file} for name, file in zip(ids, files, strict=True)]
 

@@ -32,16 +32,12 @@ def wav(tmp_path_factory):
 
 
 def recordings(folder):
-    return [str(found.path) for found in find_audio(folder) if found.error is None]
+    return [str(recording.path) for recording in find_audio(folder)[0]]
 
 
 def left(folder):
     """The reason of each thing that is no recording; `(reason)` if it does not count as bad."""
-    return {
-        str(found.path): found.error.reason if found.bad else f"({found.error.reason})"
-        for found in find_audio(folder)
-        if found.error is not None
-    }
+    return {str(i.path): i.error.reason if i.bad else f"({i.error.reason})" for i in find_audio(folder)[1]}
 
 
 def test_endings_are_known_in_any_case(tree):
@@ -72,7 +68,7 @@ def test_a_playlist_is_no_recording(tree, wav):
     shutil.copy(wav, "a.wav")
     tree("in/list", content=b"ffconcat version 1.0\nfile ../a.wav\n")
     with pytest.raises(DataError, match="only 1 other files such as in/list"):
-        list(find_audio("in"))
+        find_audio("in")
 
 
 def test_files_of_the_system_are_not_even_counted(tree):
@@ -138,13 +134,13 @@ def test_links_to_nothing_are_named(tree):
     assert recordings("in") == ["in/a.wav"]
     assert left("in") == {
         "in/b.wav": "missing-audio",
-        "in/c.txt": "(no-audio)",
+        "in/c.txt": "(no-recording)",
         "in/self": "broken-link",
-        "in/self.txt": "(no-audio)",
+        "in/self.txt": "(no-recording)",
         "in/self.wav": "missing-audio",
         "in/speaker": "broken-link",
     }
-    details = [str(found.error.detail) for found in find_audio("in") if found.error]
+    details = [item.error.detail for item in find_audio("in")[1]]
     assert "in/speaker -> /missing/speaker: no such file or directory" in details
 
 
@@ -184,8 +180,8 @@ def test_a_path_that_is_too_long_is_an_unreadable_folder(tree):
         descriptor = inner
     os.close(descriptor)
     assert recordings("in") == ["in/a.wav"]
-    (found,) = (found for found in find_audio("in") if found.error)
-    assert found.error.reason == "unreadable-folder" and "too long" in found.error.detail and found.bad
+    (item,) = find_audio("in")[1]
+    assert item.error.reason == "unreadable-folder" and "too long" in item.error.detail and item.bad
 
 
 @pytest.mark.parametrize(
@@ -203,7 +199,7 @@ def test_a_folder_that_cannot_be_searched(tree, folder, message):
     Path("loop").symlink_to("loop")
     Path("empty").mkdir()
     with pytest.raises(DataError, match=message):
-        list(find_audio(folder))
+        find_audio(folder)
 
 
 def test_texts_are_paired_in_any_case():
@@ -223,10 +219,12 @@ def test_texts_are_paired_in_any_case():
 
 def test_a_text_without_a_recording_is_counted(tree):
     tree("in/a.wav", "in/a.txt", "in/b.txt", "in/README.txt", "in/c/a.txt")
-    assert {str(found.path): str(found.text) for found in find_audio("in") if not found.error} == {
-        "in/a.wav": "in/a.txt"
+    assert [str(recording.text) for recording in find_audio("in")[0]] == ["in/a.txt"]
+    assert left("in") == {
+        "in/README.txt": "(no-recording)",
+        "in/b.txt": "(no-recording)",
+        "in/c/a.txt": "(no-recording)",
     }
-    assert left("in") == {"in/README.txt": "(no-audio)", "in/b.txt": "(no-audio)", "in/c/a.txt": "(no-audio)"}
 
 
 def test_everything_in_a_tree_is_found_or_left_once(tree, wav):
@@ -256,7 +254,8 @@ def test_everything_in_a_tree_is_found_or_left_once(tree, wav):
         proper = [path for path in found if not path.is_symlink()]
         assert sorted(proper) == sorted(files)
         assert len({*found, *(item.path for item in rest)}) == len(found) + len(rest)
-        results = list(find_audio(root))
-        assert len({item.path for item in results}) == len(results)
-        texts = {item.text for item in results} - {None}
-        assert {item.path for item in results} | texts >= set(files)
+        results, rest = find_audio(root)
+        paths = [item.path for item in [*results, *rest]]
+        assert len(set(paths)) == len(paths)
+        texts = {recording.text for recording in results} - {None}
+        assert {*paths, *texts} >= set(files)

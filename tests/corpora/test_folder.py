@@ -89,7 +89,7 @@ def test_everything_in_a_folder_is_counted(folder):
         "2024-b": "no-text",
         "a": "not-utf8",
         str(folder / "anna"): "broken-link",
-        str(folder / "c.txt"): "no-audio",
+        str(folder / "c.txt"): "no-recording",
         str(folder / "notes.pdf"): "other-file",
     }
     assert ledger.bad == 3

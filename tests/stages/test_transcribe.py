@@ -77,6 +77,28 @@ def test_rows_have_the_duration_and_text_of_each_file_in_order(experiment, recor
         transcribe.list_recordings([str(tmp_path / "exp")], Ledger())
 
 
+def test_files_of_a_folder_that_are_no_recordings_are_counted(experiment, recording, tmp_path):
+    files = [recording("folder/b.WAV"), recording("folder/out/a.flac")]
+    (tmp_path / "folder/out").rename(tmp_path / "elsewhere")
+    (tmp_path / "folder/out").symlink_to("../elsewhere")
+    (tmp_path / "folder/notes.pdf").write_text("notes")
+    (tmp_path / "folder/lost").symlink_to("/missing/lost")
+    rows, _, ledger, _ = transcribed(experiment, [str(tmp_path / "folder")])
+    assert [row["audio_filepath"] for row in rows] == files
+    assert [(r["id"].rpartition("/")[2], r["reason"], r["bad"]) for r in ledger.rows] == [
+        ("lost", "broken-link", True),
+        ("notes.pdf", "other-file", False),
+    ]
+
+
+def test_names_that_differ_in_spaces_have_different_ids(tmp_path):
+    names = ["a b.wav", "a_b.wav", "n" * 300 + ".wav", "a b.wav"]
+    rows = transcribe.list_recordings(names, Ledger())
+    assert [row["audio_filepath"] for row in rows] == names
+    assert rows[0]["id"] == rows[3]["id"] != rows[1]["id"]
+    assert rows[1]["id"].startswith("a_b.wav-") and rows[2]["id"] == names[2]
+
+
 def test_only_a_lower_sample_rate_than_in_training_is_warned_of(experiment, recording):
     files = [recording(f"{rate}.wav", rate) for rate in (8000, 16000, 32000)]
     rows, emissions, _, warnings = transcribed(experiment, files)
