@@ -78,7 +78,7 @@ def test_rows_have_the_duration_and_text_of_each_file_in_order(experiment, recor
 
 
 def test_files_of_a_folder_that_are_no_recordings_are_counted(experiment, recording, tmp_path):
-    files = [recording("folder/b.WAV"), recording("folder/out/a.flac")]
+    files = [recording("folder/b.WAV"), recording("folder/out/a.aiff")]
     (tmp_path / "folder/out").rename(tmp_path / "elsewhere")
     (tmp_path / "folder/out").symlink_to("../elsewhere")
     (tmp_path / "folder/notes.pdf").write_text("notes")
