@@ -256,7 +256,10 @@ def _float(frame: Any) -> Samples:
 
 
 def _open(source: Source) -> Any:
-    return io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source)
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    # soundfile takes a file of this name for headerless, whatever it contains
+    return io.BytesIO(Path(source).read_bytes()) if Path(source).suffix.lower() == ".raw" else os.fspath(source)
 
 
 def _name(source: Source) -> str:
