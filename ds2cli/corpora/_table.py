@@ -11,7 +11,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 from ds2cli import json_lines
@@ -22,14 +22,17 @@ Cells = dict[str, Any]
 Record = tuple[int, Cells | BadUtterance]
 NumberedLines = Iterator[tuple[int, str]]
 
-DELIMITERS = "\t|;,"
+DELIMITERS = "\t|,;"
 _PLAIN_DELIMITERS = "\t|"
 """Delimiters that no text contains: tables that use them need no quotes, and most have none."""
 
 _LONGEST_CELL_LINES = 100
 """Lines in which a quotation mark has to be closed."""
 
-_EXCEL_DELIMITER = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+_SAMPLE = 20
+"""Lines that are looked at to find the delimiter of a table without names of columns."""
+
+_EXCEL_DELIMITER = re.compile(r'"?sep=([^\w\s"]|\t)"?', re.IGNORECASE)
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 
 
@@ -89,22 +92,21 @@ class Separated:
     def open(cls, lines: NumberedLines, is_name: Callable[[str], bool]) -> Separated:
         """Find the delimiter of a table by its first line, in which `is_name` recognizes the names of columns.
 
-        Excel's line `sep=;` is heeded. Without a name, the first of tab, bar, semicolon and comma in the line counts.
+        Excel's line `sep=;` is heeded. Without a name, the delimiter is the one that gives the most cells with the
+        ending of a recording, then the most lines with as many cells as the first one.
         """
         number, line = next(lines, (1, ""))
-        excel = _EXCEL_DELIMITER.fullmatch(line.strip())
-        if excel:
-            number, line = next(lines, (number + 1, ""))
-            return cls(excel[1], (number, line), lines)
+        if excel := _EXCEL_DELIMITER.fullmatch(line.strip(" ")):
+            return cls(excel[1], next(lines, (number + 1, "")), lines)
+        sample = list(islice(lines, _SAMPLE))
 
-        def fit(delimiter: str) -> tuple[int, int]:
-            cells = _split(line, delimiter)[0]
-            return sum(map(is_name, cells)), len(cells)
+        def fit(delimiter: str) -> tuple[int, int, int]:
+            head = _split(line, delimiter)[0]
+            rows = [head, *(_split(row, delimiter)[0] for _, row in sample)] if delimiter in line else []
+            audio = sum(has_audio_ending(cell) for row in rows for cell in row)
+            return sum(map(is_name, head)), audio, sum(len(row) == len(head) for row in rows)
 
-        delimiter = max(DELIMITERS, key=lambda d: fit(d)[0])
-        if not fit(delimiter)[0]:
-            delimiter = next((d for d in DELIMITERS if d in line), ",")
-        return cls(delimiter, (number, line), lines)
+        return cls(max(DELIMITERS, key=fit), (number, line), chain(sample, lines))
 
     @property
     def head(self) -> list[str]:

@@ -135,6 +135,25 @@ def test_names_of_columns_in_any_dress(read, head):
 
 def test_a_delimiter_that_excel_names_is_heeded(read):
     assert texts(read("SEP=~\npath~text\na.wav~x; y|z,\t\n")[0]) == {"a": "x; y|z,"}
+    assert texts(read("sep=\t\npath\ttext\na.wav\tx;,|\n")[0]) == {"a": "x;,|"}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["a.wav,hello; world", "b.wav,bye"],
+        ["a.wav;hello, world", "b.wav;bye"],
+        ["a.wav;hello, world"],
+        ["a.wav|hello, world; x"],
+        ["a\thello, world; x", "b\tbye, x|y"],
+        ["a;hello, world", "b;bye"],
+        ["a,hello|world", "b,bye"],
+    ],
+)
+def test_the_delimiter_of_a_table_without_a_header(read, lines):
+    rows, ledger = read("\n".join(lines), audio_column="0", text_column="1")
+    assert texts(rows)["a"].startswith("hello") and len(texts(rows)["a"]) > 9 and len(rows) == len(lines)
+    assert not ledger.rows
 
 
 def test_columns_of_an_option_in_other_case(read):
@@ -299,5 +318,5 @@ def test_recordings_are_found_with_any_ending_in_any_case(read, tmp_path):
 
 def test_names_are_compared_without_their_dress():
     assert normalize_name(' "Audio  File-Path" ') == "audio_file_path"
-    table = Separated.open(iter([(1, "a;b,c")]), lambda name: False)
+    table = Separated.open(iter([(1, "a;b,c"), (2, "d;e")]), lambda name: False)
     assert (table.delimiter, table.head) == (";", ["a", "b,c"])
