@@ -38,7 +38,6 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError, Ds2Error
 from ds2cli.manifest import Row
 from ds2cli.text.normalize import normalize
-from ds2cli.text.numbers import spell_numbers
 
 # the fastest prompt that matches its text has 20; those above this limit are recordings of a different text
 MAX_CHARACTERS_PER_SECOND = 22.0
@@ -136,7 +135,7 @@ def spoken_text(name: str, text: str, lang: str) -> str:
         text = text.replace(key, word)
     if re.search(r"[\[\](){}<>*#]", text):
         raise BadUtterance("unsure-text", f"{name}: {text}")
-    clean = normalize(spell_numbers(text, lang))
+    clean = normalize(text, lang, numbers="spell")
     if lang == "es":
         clean = "".join(c for c in unicodedata.normalize("NFD", clean) if not unicodedata.combining(c))
     for wrong, right in MISSPELLINGS.get(lang, {}).items():
