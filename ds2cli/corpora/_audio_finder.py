@@ -11,6 +11,7 @@ from ds2cli.errors import BadUtterance
 
 AUDIO_DIRS = (".", "clips", "wavs", "wav", "audio", "..")
 _LONGEST_SHOWN = 80
+_LONGEST_NAME = 255
 
 
 class AudioFinder:
@@ -43,6 +44,8 @@ class AudioFinder:
             raise BadUtterance("wrong-type", f"the audio path {_shown(name)} contains a NUL character")
         if not is_file_name(name):
             raise BadUtterance("missing-audio", f"the audio path {_shown(name)} is a folder, expected a file")
+        if any(len(os.fsencode(part)) > _LONGEST_NAME for part in name.split("/")):
+            raise BadUtterance("missing-audio", f"the audio path {_shown(name)} is too long for a file name")
         path = self.find(name)
         if path is not None:
             return path

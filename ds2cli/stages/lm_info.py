@@ -14,6 +14,7 @@ from ds2cli.config.lm import InfoConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
 from ds2cli.lm import perplexity
+from ds2cli.lm.closed import check_unknown_words, is_closed
 from ds2cli.lm.lint import Finding, lint
 from ds2cli.lm.query import NgramLm
 from ds2cli.lm.text import SPECIAL_TOKENS, UNIT_PLURAL, Unit, detect_unit, tokenize
@@ -54,7 +55,8 @@ def describe(model: LoadedModel) -> Iterator[tuple[str, str]]:
     likely = [lm.words[i] for i in np.argsort(-logp, kind="stable").tolist()]
     examples = [w for w in likely if w not in SPECIAL_TOKENS][:LIKELY_WORDS]
     yield UNIT_PLURAL[model.unit], f"{len(set(lm.words) - SPECIAL_TOKENS)}, most likely: {' '.join(examples)}"
-    yield "<unk>", f"probability {np.exp(logp[lm.tables.unk]):.2g}"
+    missing = "missing, so that words which are not listed are as good as impossible: " if is_closed(lm) else ""
+    yield "<unk>", f"{missing}probability {np.exp(logp[lm.tables.unk]):.2g}"
     if "estimator" in made_by:
         size = model.settings.get("vocab_size")
         limit = f", vocabulary of the {size} most frequent {UNIT_PLURAL[model.unit]}" if size else ""
@@ -84,7 +86,10 @@ def evaluate(model: LoadedModel, source: str, ledger: Ledger) -> tuple[perplexit
 
 def check_fit(model: LoadedModel, references: list[str] | None) -> list[Finding]:
     """Problems between the model, the network of --vocab and the texts."""
-    return lint(model.vocab, model.lm.words, model.lm.unigrams(), references) if model.vocab else []
+    if model.vocab is None:
+        return []
+    findings = lint(model.vocab, model.lm.words, model.lm.unigrams(), references)
+    return [*findings, *check_unknown_words(model.lm, model.vocab.symbols)]
 
 
 def _kind(path: str) -> str:
