@@ -18,7 +18,6 @@ Example: ds2 prepare asterisk corpus data/train.jsonl --download --lang es --par
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import math
 import re
@@ -30,11 +29,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ds2cli import io
 from ds2cli.audio.find import walk_files
 from ds2cli.audio.formats import AUDIO_SUFFIXES
 from ds2cli.config.base import setting
 from ds2cli.config.prepare import PrepareConfig
 from ds2cli.drops import Ledger
+from ds2cli.encoding import explain_undecodable
 from ds2cli.errors import BadUtterance, DataError, Ds2Error
 from ds2cli.manifest import Row
 from ds2cli.text.normalize import normalize
@@ -242,14 +243,9 @@ def _check_speaking_rate(text: str, recording: Path) -> None:
 
 
 def _entries(texts: Path, lang: str) -> Iterator[tuple[str, str]]:
-    data = texts.read_bytes()
-    if texts.suffix == ".gz":
-        data = gzip.decompress(data)
-    try:
-        lines = data.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as e:
-        raise DataError(f"{texts}: byte {e.start} is not UTF-8") from e
-    for line in lines:
+    for number, line in io.read_lines(str(texts)):
+        if error := explain_undecodable(line, str(texts)):
+            raise DataError(f"{texts}:{number}: {error}")
         name, colon, text = line.partition(":")
         if colon and not line.lstrip().startswith(";"):
             name, text = name.strip(), text.strip()

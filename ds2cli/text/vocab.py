@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ds2cli.config.units import UnitsConfig
+from ds2cli.encoding import decode
 from ds2cli.errors import BadUtterance, DataError
 from ds2cli.text.units import Segmenter, is_run, load_sentencepiece, split_bigrams, split_runs, train_sentencepiece
 
@@ -87,13 +88,13 @@ class Vocab:
         """Read `tokens.txt`, as `save` writes it, and the sentencepiece model next to it, if any; DataError."""
         try:
             # not splitlines, which also splits at characters that older versions wrote as symbols
-            lines = Path(path).read_text("utf-8-sig").removesuffix("\n").split("\n")
+            lines = decode(Path(path).read_bytes(), str(path)).removesuffix("\n").split("\n")
             model = Path(path).with_name(PIECES)
             pieces = model.read_bytes() if model.is_file() else b""
         except OSError as e:
             raise DataError(f"{path}: {(e.strerror or 'cannot be read').lower()}") from e
-        except UnicodeDecodeError as e:
-            raise DataError(f"{path}: not a list of symbols: expected UTF-8, one symbol per line: {e}") from e
+        except UnicodeError as e:
+            raise DataError(f"{path}: not a list of symbols: {e}") from e
         try:
             if "" in lines[1:]:
                 raise DataError(f"line {lines.index('', 1) + 1} is empty, expected one symbol per line")

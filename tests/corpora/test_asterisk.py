@@ -248,7 +248,7 @@ def test_spanish_entries_under_a_wrong_name_belong_to_their_prompts(tmp_path, sh
 
 def test_a_list_that_is_not_utf8_is_an_error(tree):
     next(tree.rglob("*.txt.gz")).write_bytes(gzip.compress(b"agent-pass: caf\xe9\n"))
-    with pytest.raises(DataError, match=r"core-sounds-en\.txt\.gz: byte 15 is not UTF-8"):
+    with pytest.raises(DataError, match=r"core-sounds-en\.txt\.gz:1: not UTF-8, perhaps Windows-1252 for 'café'"):
         list(prepare(str(tree), Options(), Ledger()))
 
 

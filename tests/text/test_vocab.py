@@ -214,3 +214,10 @@ def test_a_damaged_model_is_refused(tmp_path):
     (tmp_path / PIECES).write_bytes(b"not a model")
     with pytest.raises(DataError, match="sentencepiece model is damaged"):
         Vocab.load(tmp_path / "tokens.txt")
+
+
+@pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_list_of_symbols_that_an_editor_of_windows_saved(tmp_path, codec, line_end):
+    (tmp_path / "tokens.txt").write_bytes(line_end.join([BLANK, "<space>", "é", ""]).encode(codec))
+    assert Vocab.load(tmp_path / "tokens.txt").symbols == (BLANK, " ", "é")
