@@ -12,7 +12,7 @@ from ds2cli.cli.lib.features import inherit_features
 from ds2cli.cli.lib.filter import filter_rows, report_drops, save_config, write_rows
 from ds2cli.cli.lib.options import In, Out, with_config
 from ds2cli.config.base import StageConfig
-from ds2cli.config.data import OverlapConfig, SplitConfig, SubsetConfig, ValidateConfig
+from ds2cli.config.data import FixConfig, OverlapConfig, SplitConfig, SubsetConfig, ValidateConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
 from ds2cli.manifest import Row
@@ -53,13 +53,13 @@ def sort(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
 
 
 @app.command()
-@with_config(StageConfig)
-def fix(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
+@with_config(FixConfig)
+def fix(config: FixConfig, in_: In = "-", out: Out = "-") -> None:
     """Repair a manifest. Sort rows, normalize texts (Unicode form, case, punctuation, CRLF), drop unusable rows."""
     from ds2cli.stages import data
 
     ledger = Ledger()
-    rows = data.fix(data.sort(in_, ledger), ledger)
+    rows = data.fix(data.sort(in_, ledger), ledger, config)
     write_rows("fix", config, out, rows, ledger, **inherit_features([in_]))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ds2cli.config.base import Config, StageConfig, setting
+from ds2cli.config.text import LanguageOption, TextOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class SplitConfig(Config):
     parts: int = setting(2, help="Number of parts.", min=1)
     by: Literal["id", "speaker", "text", "duration"] = setting(
         "id",
-        help="Equal numbers of rows (id), or equal hours (duration), also with each speaker or text in one part only.",
+        help="Equal numbers of rows (id), or equal hours (duration), each speaker or text in one part only.",
     )
 
 
@@ -48,7 +49,12 @@ class OverlapConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ValidateConfig(Config):
+class FixConfig(TextOptions, LanguageOption, StageConfig):
+    """Repair a manifest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidateConfig(LanguageOption):
     """Check each row of a manifest."""
 
     needs: str = setting("id,audio_filepath,duration,text", help="Fields that each row must have, separated by commas.")

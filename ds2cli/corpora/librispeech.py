@@ -19,7 +19,8 @@ from pathlib import Path
 from ds2cli import io
 from ds2cli.audio.find import walk_files
 from ds2cli.config.base import setting
-from ds2cli.config.prepare import NumbersOption, PrepareConfig
+from ds2cli.config.prepare import PrepareConfig
+from ds2cli.config.text import TextOptions
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.manifest import Row
@@ -28,7 +29,7 @@ _LIST_ENDING = ".trans.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(NumbersOption, PrepareConfig):
+class Options(TextOptions, PrepareConfig):
     """Settings of LibriSpeech."""
 
     part: str = setting("all", help="Subsets, such as train-clean-100,dev-clean; all takes those in SRC.")

@@ -10,6 +10,7 @@ from ds2cli.encoding import explain_undecodable
 from ds2cli.errors import BadUtterance, DataError
 from ds2cli.io import read_lines
 from ds2cli.text.normalize import normalize
+from ds2cli.text.profiles import guess_language
 from ds2cli.text.vocab import Vocab
 
 
@@ -70,7 +71,7 @@ def _make_spellable(phrase: str, vocab: Vocab, location: str) -> str:
     except BadUtterance:
         pass
     try:
-        normalized = normalize(phrase)
+        normalized = normalize(phrase, guess_language(vocab.symbols))
         vocab.encode(normalized)
     except BadUtterance as e:
         raise DataError(f"{location}: {phrase!r} cannot be written by this network: {e.detail}") from e

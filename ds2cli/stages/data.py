@@ -6,14 +6,13 @@ import heapq
 import os
 import random
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
 from ds2cli import io, manifest
-from ds2cli.config.data import SplitConfig, SubsetConfig, ValidateConfig
+from ds2cli.config.data import FixConfig, SplitConfig, SubsetConfig, ValidateConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError, Ds2Error, UsageError
 from ds2cli.manifest import Row
@@ -21,8 +20,9 @@ from ds2cli.manifest import Row
 
 def find_errors(config: ValidateConfig, path: str) -> Iterator[str | None]:
     """One item per row: `path:line: what is wrong` for the first error in the row, None if there is none."""
-    from ds2cli.text.normalize import normalize
+    from ds2cli.text.normalize import TextRules
 
+    rules = TextRules.of(config)
     needs = [n.strip() for n in config.needs.split(",") if n.strip()]
     folder = manifest.base_folder(path)
     last = ""
@@ -39,9 +39,11 @@ def find_errors(config: ValidateConfig, path: str) -> Iterator[str | None]:
             last = row.get("id", last)
             if row.get("duration") == 0:
                 raise BadUtterance("duration", "the duration is 0 s")
-            if config.normalized and (clean := normalize(row.get("text", ""))) != row.get("text", ""):
-                detail = f"the text {row['text'][:40]!r} is not normalized, expected {clean[:40]!r} (ds2 data fix)"
-                raise BadUtterance("text", detail)
+            text = row.get("text", "")
+            if config.normalized and (clean := rules.normalize(text, row.get("lang"))) != text:
+                raise BadUtterance(
+                    "text", f"the text {text[:40]!r} is not normalized, expected {clean[:40]!r} (ds2 data fix)"
+                )
             if config.files:
                 _check_files(row, folder)
         except BadUtterance as e:
@@ -75,14 +77,15 @@ def sort(path: str, ledger: Ledger) -> Iterator[Row]:
     yield from (rows[name] for name in sorted(rows))
 
 
-def fix(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
+def fix(rows: Iterable[Row], ledger: Ledger, config: FixConfig | None = None) -> Iterator[Row]:
     """Normalize the texts (Unicode form, case, punctuation); drop rows with unusable texts or missing files."""
-    from ds2cli.text.normalize import normalize
+    from ds2cli.text.normalize import TextRules
 
+    rules = TextRules.of(config or FixConfig())
     for row in rows:
         try:
             if "text" in row:
-                row = {**row, "text": normalize(unicodedata.normalize("NFC", row["text"]))}
+                row = {**row, "text": rules.normalize(row["text"], row.get("lang"))}
             _check_files(row, "")
         except BadUtterance as e:
             ledger.drop_error(row["id"], e)

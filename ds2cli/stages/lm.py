@@ -25,10 +25,10 @@ from ds2cli.lm.lint import Finding, lint
 from ds2cli.lm.query import NgramLm
 from ds2cli.lm.text import Unit, build_corpus, tokenize, vocabulary_mask
 from ds2cli.recognizer.vocabulary import open_vocab
-from ds2cli.text.normalize import normalize
+from ds2cli.text.normalize import TextRules
 from ds2cli.text.vocab import Vocab
 
-EXPECTED_REASONS = ("digits", "symbols", "no-words", "unspellable")
+EXPECTED_REASONS = ("digits", "symbols", "tags", "no-words", "unspellable")
 """Reasons for which lines of ordinary written text are dropped; they do not count toward --max-bad."""
 
 _MEMORY = re.compile(r"\d+(\.\d+)?[%bKMGT]?")
@@ -98,8 +98,11 @@ def make_tokenizer(unit: Unit, vocab: Vocab | None) -> Callable[[str], list[str]
     return partial(tokenize, unit=unit, vocab=vocab)
 
 
-def read_sentences(convert: Callable[[str], T], sources: Iterable[str], ledger: Ledger) -> Iterator[T]:
+def read_sentences(
+    convert: Callable[[str], T], sources: Iterable[str], ledger: Ledger, rules: TextRules | None = None
+) -> Iterator[T]:
     """Normalize and `convert` the lines of manifests (field `text`) and plain text; blank lines are skipped."""
+    rules = rules or TextRules()
     for source in sources:
         is_manifest = True if source.endswith((".jsonl", ".jsonl.gz")) else None
         for number, line in io.read_lines(source):
@@ -109,7 +112,8 @@ def read_sentences(convert: Callable[[str], T], sources: Iterable[str], ledger: 
                 is_manifest = line.startswith("{")
             location = f"{'<stdin>' if source == '-' else source}:{number}"
             try:
-                clean = normalize(manifest.parse(line, ("text",))["text"] if is_manifest else line)
+                row = manifest.parse(line, ("text",)) if is_manifest else {"text": line}
+                clean = rules.normalize(row["text"], row.get("lang"))
                 if not clean:
                     raise BadUtterance("no-words", "no words are left after normalization")
                 sentence = convert(clean)
@@ -179,7 +183,7 @@ def evaluate(
     findings = lint(vocab, lm.words, lm.unigrams()) if vocab else []
     if config.dev is None:
         return None, findings
-    result = perplexity.measure(lm, read_sentences(tokenizer, [config.dev], ledger))
+    result = perplexity.measure(lm, read_sentences(tokenizer, [config.dev], ledger, TextRules.of(config)))
     if not result.sentences:
         raise DataError(no_usable_lines(config.dev, ledger))
     return result, findings

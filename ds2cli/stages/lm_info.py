@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ds2cli.lm.lint import Finding, lint
 from ds2cli.lm.query import NgramLm
 from ds2cli.lm.text import SPECIAL_TOKENS, UNIT_PLURAL, Unit, detect_unit, tokenize
 from ds2cli.stages.lm import format_counts, load_vocab, read_sentences
+from ds2cli.text.normalize import TextRules
 from ds2cli.text.vocab import Vocab
 
 LIKELY_WORDS = 10
@@ -27,13 +28,17 @@ LIKELY_WORDS = 10
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A loaded model. settings: those saved next to it, empty if there are none."""
+    """A loaded model. settings: those saved next to it, empty if there are none.
+
+    rules: of the texts to evaluate.
+    """
 
     path: str
     lm: NgramLm
     unit: Unit
     vocab: Vocab | None
     settings: dict[str, Any]
+    rules: TextRules = field(default_factory=TextRules)
 
 
 def load(config: InfoConfig, path: str) -> LoadedModel:
@@ -42,7 +47,7 @@ def load(config: InfoConfig, path: str) -> LoadedModel:
     saved = f"{path}.config.toml"
     settings = read_toml(saved) if Path(saved).is_file() else {}
     unit = settings.get("unit") or detect_unit(lm.words, vocab.symbols if vocab else ())
-    return LoadedModel(path, lm, unit, vocab, settings)
+    return LoadedModel(path, lm, unit, vocab, settings, TextRules.of(config))
 
 
 def describe(model: LoadedModel) -> Iterator[tuple[str, str]]:
@@ -80,7 +85,7 @@ def evaluate(model: LoadedModel, source: str, ledger: Ledger) -> tuple[perplexit
     def with_tokens(line: str) -> tuple[str, list[str]]:
         return line, tokenize(line, model.unit, model.vocab)
 
-    lines = list(read_sentences(with_tokens, [source], ledger))
+    lines = list(read_sentences(with_tokens, [source], ledger, model.rules))
     return perplexity.measure(model.lm, (sentence for _, sentence in lines)), [line for line, _ in lines]
 
 

@@ -65,11 +65,15 @@ def normalize(
 
 @dataclass(frozen=True)
 class TextRules:
-    """The rules that the settings of a command choose (config/text.py), for texts of several languages."""
+    """The rules that the settings of a command choose (config/text.py), for texts of several languages.
+
+    has_options: whether these settings are options that an error may name.
+    """
 
     lang: str = "en"
     numbers: Literal["refuse", "spell"] = "refuse"
     remove_tags: frozenset[str] = frozenset()
+    has_options: bool = False
 
     @classmethod
     def of(cls, config: Any) -> TextRules:
@@ -77,11 +81,18 @@ class TextRules:
         lang = getattr(config, "lang", None) or cls.lang
         if not is_language_tag(lang):
             raise UsageError(f"--lang {lang}: expected the code of a language, such as en, tr or pt-BR")
-        return cls(lang, getattr(config, "numbers", "refuse"), parse_names(getattr(config, "remove_tags", "")))
+        names = parse_names(getattr(config, "remove_tags", ""))
+        return cls(lang, getattr(config, "numbers", "refuse"), names, hasattr(config, "numbers"))
 
     def normalize(self, text: str, lang: str | None = None) -> str:
-        """`normalize` a text, in the language of its row if it has one; the same errors."""
-        return normalize(text, lang or self.lang, numbers=self.numbers, remove_tags=self.remove_tags)
+        """`normalize` a text, in the language of its row if it has one; the same errors, with the option that helps."""
+        try:
+            return normalize(text, lang or self.lang, numbers=self.numbers, remove_tags=self.remove_tags)
+        except BadUtterance as e:
+            option = {"digits": "try --numbers spell", "tags": "name it in --remove-tags"}.get(e.reason)
+            if option is None or not self.has_options or (e.reason == "digits" and self.numbers == "spell"):
+                raise
+            raise BadUtterance(e.reason, f"{e.detail}, or {option}") from None
 
 
 class _RefusedError(Exception):

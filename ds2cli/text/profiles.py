@@ -6,7 +6,7 @@ A language that no profile names has the rules of `DEFAULT`. To support another,
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -165,6 +165,6 @@ def find_profile(lang: str) -> Profile:
     return _BY_LANGUAGE.get(lang.replace("_", "-").partition("-")[0].lower(), DEFAULT)
 
 
-def profile_of_symbols(symbols: str) -> Profile:
-    """The profile whose case rules fit the letters of a network, for texts whose language is not known."""
-    return find_profile("tr" if "ı" in symbols else "en")
+def guess_language(symbols: Collection[str]) -> str:
+    """A language whose case rules fit the symbols of a network, for texts whose language is not known."""
+    return "tr" if "ı" in symbols else "en"

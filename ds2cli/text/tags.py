@@ -51,8 +51,8 @@ def parse_names(names: str) -> frozenset[str]:
 def resolve_tags(text: str, removed: Container[str] = ()) -> str:
     """The text without the tags whose names are in `removed`, and without round brackets that are no tag.
 
-    BadUtterance "tags" for any other tag and for square or curly brackets without their partner, "symbols" for round
-    brackets inside a word.
+    BadUtterance "tags" for any other tag, "symbols" for brackets that hold no word, stand inside a word or, if square
+    or curly, lack their partner.
 
     >>> resolve_tags("[laughter] hello (my dear)", {"laughter"}).split()
     ['hello', 'my', 'dear']
@@ -66,8 +66,9 @@ def resolve_tags(text: str, removed: Container[str] = ()) -> str:
         if name in removed:
             return " "
         if tag[0] != "(" or tag[1] == "(" or _is_tag(tag, text):
-            fix = f"remove it, or try --remove-tags {name!r}" if name else "write the spoken words instead"
-            raise BadUtterance("tags", f"{tag[:40]!r} in {text.strip()[:40]!r} is a tag, not a spoken word: {fix}")
+            if not name:
+                raise BadUtterance("symbols", f"{tag[:40]!r} in {text.strip()[:40]!r}: write the spoken words instead")
+            raise BadUtterance("tags", f"{tag[:40]!r} in {text.strip()[:40]!r} is a tag, not a spoken word: remove it")
         if (_touch(before, tag[1]) or _touch(tag[-2], after)) and name:
             word = text[: match.start()].split(" ")[-1] + tag + text[match.end() :].split(" ")[0]
             raise BadUtterance("symbols", f"{word[:40]!r}: brackets inside a word: write it as spoken")
@@ -75,7 +76,7 @@ def resolve_tags(text: str, removed: Container[str] = ()) -> str:
 
     resolved = _TAG.sub(resolve, text)
     if left := _LEFT_OVER.search(resolved):
-        raise BadUtterance("tags", f"{left[0]!r} in {text.strip()[:40]!r}: a bracket without its partner: remove it")
+        raise BadUtterance("symbols", f"{left[0]!r} in {text.strip()[:40]!r}: a bracket without its partner: remove it")
     for round_bracket in re.finditer(r"\(\s*([^\W\d_]+)|([^\W\d_]+)\s*\)", resolved):
         if (word := round_bracket[1] or round_bracket[2]).casefold() in SOUNDS:
             detail = f"{word!r} in {text.strip()[:40]!r} is at a bracket without its partner: a tag: remove it"

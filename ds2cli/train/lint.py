@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from ds2cli.errors import BadUtterance
 from ds2cli.lm.lint import FATAL_SHARE, FATAL_SHARE_OTHER, Finding, group_mismatches, writable
+from ds2cli.text.characters import find_invisible
 from ds2cli.text.normalize import APOSTROPHES
 from ds2cli.text.vocab import Vocab
 
@@ -52,7 +53,7 @@ class TextLint:
             self.apostrophes.update({"'"}.intersection(text))
             return
         self.decomposed += not unicodedata.is_normalized("NFC", text)
-        invisible = set(_invisible(text))
+        invisible = set(find_invisible(text))
         self.with_invisible += bool(invisible)
         self.invisible.update(invisible)
         self.apostrophes.update(set(APOSTROPHES).intersection(text))
@@ -101,14 +102,6 @@ def check_dev_texts(vocab: Vocab, texts: Sequence[str]) -> list[Finding]:
         fatal = several >= FATAL_SHARE_OTHER * len(texts)
         findings.append(Finding("space", fatal, message, "add training texts of several words"))
     return sorted(findings, key=lambda finding: not finding.fatal)
-
-
-def _invisible(text: str) -> Iterator[str]:
-    """The format characters and variation selectors, but not the joiners that spell words of some scripts."""
-    for before, c in zip(" " + text, text, strict=False):
-        joins = c in "\u200c\u200d" and ord(before) >= 0x590 and unicodedata.category(before)[0] in "LM"
-        if (unicodedata.category(c) == "Cf" and not joins) or "\ufe00" <= c <= "\ufe0f":
-            yield c
 
 
 def _counts(characters: Counter[str]) -> str:

@@ -136,11 +136,13 @@ def test_unknown_corpora():
     "name, own",
     [
         ("asterisk", {"part", "lang", "download"}),
-        ("librispeech", {"part", "numbers"}),
-        ("folder", {"lang", "text", "numbers", "speaker"}),
+        ("librispeech", {"part", "numbers", "remove_tags"}),
+        ("folder", {"lang", "text", "numbers", "remove_tags", "speaker"}),
         (
             "csv",
-            {"lang", "text", "numbers", "audio_column", "text_column", "id_column", "speaker_column", "audio_dir"},
+            {"lang", "text", "numbers", "remove_tags"}
+            | {f"{kind}_column" for kind in ("audio", "text", "id", "speaker")}
+            | {"audio_dir"},
         ),
     ],
 )
