@@ -19,7 +19,6 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from ds2cli.audio.formats import AUDIO_SUFFIXES as AUDIO_SUFFIXES
 from ds2cli.audio.formats import FFMPEG_SUFFIXES, HEADERLESS_SUFFIXES
 from ds2cli.errors import BadUtterance, UsageError
 
@@ -39,6 +38,9 @@ VALID_RATES_HZ = range(1000, 768_001)
 
 PLAYLIST_FORMATS = frozenset({"concat", "hls"})
 """Formats that refer to other files, which FFmpeg would open."""
+
+FRAME_STARTS = {"mp3": (b"ID3", b"\xff"), "aac": (b"ID3", b"\xff"), "ac3": (b"\x0b\x77",), "eac3": (b"\x0b\x77",)}
+"""How formats without a file header start: FFmpeg also finds their frames inside of archives of recordings."""
 
 FILES_ONLY = {"protocol_whitelist": "file"}
 """Options of FFmpeg for files of unknown content, which may name addresses in a network."""
@@ -114,9 +116,19 @@ def is_audio(source: Source) -> bool:
     """Whether FFmpeg recognizes the format and finds an audio stream in it. Nothing is decoded."""
     try:
         with av.open(_open(source), options=FILES_ONLY) as container:
-            return bool(container.streams.audio) and container.format.name not in PLAYLIST_FORMATS
-    except av.FFmpegError:
+            form, has_audio = container.format.name, bool(container.streams.audio)
+        if not has_audio or form in PLAYLIST_FORMATS:
+            return False
+        return form not in FRAME_STARTS or _read_head(source).startswith(FRAME_STARTS[form])
+    except (av.FFmpegError, OSError):
         return False
+
+
+def _read_head(source: Source) -> bytes:
+    if isinstance(source, bytes):
+        return source[:16]
+    with Path(source).open("rb") as f:
+        return f.read(16)
 
 
 def _decode(source: Source, offset_s: float, duration_s: float | None) -> tuple[Samples, int]:

@@ -30,7 +30,7 @@ from ds2cli import io
 from ds2cli.config.base import setting
 from ds2cli.config.prepare import PrepareConfig, TranscriptOptions
 from ds2cli.corpora._audio_finder import AudioFinder, has_audio_ending, is_file_name
-from ds2cli.corpora._ids import id_from_path, unique_ids
+from ds2cli.corpora._ids import id_from_path, note_hashes, unique_ids
 from ds2cli.corpora._table import Cells, Record, Separated, normalize_name, read_json
 from ds2cli.drops import Ledger
 from ds2cli.encoding import explain_undecodable
@@ -103,8 +103,7 @@ def _make_ids(rows: list[tuple[Row, str]], ledger: Ledger) -> None:
     ids = unique_ids(paths)
     for (row, _), name in zip(rows, ids, strict=True):
         row["id"] = f"{name}-{round(row['offset'] * 1000):08d}" if "offset" in row else name
-    if hashed := sum(name != id_from_path(Path(path)) for name, path in zip(ids, paths, strict=True)):
-        ledger.notes.append(f"{hashed} ids end in a hash of the path of their recording, as they would not be unique")
+    note_hashes(paths, ids, ledger)
 
 
 def _named_columns(config: Options) -> Columns:

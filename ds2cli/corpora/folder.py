@@ -22,7 +22,7 @@ from ds2cli import encoding
 from ds2cli.audio.find import Recording, find_audio
 from ds2cli.config.base import setting
 from ds2cli.config.prepare import PrepareConfig, TranscriptOptions
-from ds2cli.corpora._ids import id_from_path, unique_ids
+from ds2cli.corpora._ids import note_hashes, unique_ids
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.manifest import Row
@@ -48,8 +48,7 @@ def prepare(source: str, config: Options, ledger: Ledger) -> Iterator[Row]:
         ledger.drop_error(str(item.path), item.error, bad=item.bad)
     names = [item.path.relative_to(folder).as_posix() for item in recordings]
     ids = unique_ids(names)
-    if hashed := sum(made != id_from_path(Path(name)) for made, name in zip(ids, names, strict=True)):
-        ledger.notes.append(f"{hashed} ids end in a hash of the path of their recording, as they would not be unique")
+    note_hashes(names, ids, ledger)
     for recording, name, utterance in zip(recordings, names, ids, strict=True):
         row: Row = {"id": utterance, "audio_filepath": str(recording.path), "lang": config.lang}
         try:

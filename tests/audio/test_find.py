@@ -1,5 +1,7 @@
 import os
 import shutil
+import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +64,20 @@ def test_real_files_of_other_kinds_are_no_recordings():
     files = [path for path in Path(matplotlib.__file__).parent.rglob("*") if path.is_file()][::40]
     assert len({path.suffix for path in files}) > 3
     assert not any(is_audio(path) for path in [*files, Path(os.sys.executable)])
+
+
+def test_an_archive_of_recordings_is_no_recording(tree, shared_data):
+    """FFmpeg finds MP3 frames in it."""
+    clips = sorted((shared_data / "commonvoice").rglob("*.mp3"))[:5]
+    tree("in/a.mp3", content=clips[0].read_bytes())
+    tree("in/b", content=clips[1].read_bytes())
+    with zipfile.ZipFile("in/c.zip", "w") as packed, tarfile.open("in/d.tar", "w") as taped:
+        for clip in clips:
+            packed.write(clip, clip.name)
+            taped.add(clip, clip.name)
+    tree("in/e.parquet", content=b"PAR1" + b"".join(clip.read_bytes() for clip in clips))
+    assert recordings("in") == ["in/a.mp3", "in/b"]
+    assert left("in") == {f"in/{name}": "(other-file)" for name in ("c.zip", "d.tar", "e.parquet")}
 
 
 def test_a_playlist_is_no_recording(tree, wav):

@@ -41,6 +41,12 @@ def test_a_path_that_is_given_twice_keeps_its_id():
     assert first == again != other
 
 
+def test_a_path_that_looks_like_an_id_with_a_hash():
+    hashed = unique_ids(["a.wav", "a.mp3"])[0]
+    ids = unique_ids(["a.wav", "a.mp3", f"{hashed}.wav"])
+    assert len(set(ids)) == 3
+
+
 def test_another_rule_for_ids():
     upper = unique_ids(["a", "A", "b"], lambda path: str(path).upper())
     assert [name[:2] for name in upper] == ["A-", "A-", "B"]
