@@ -12,10 +12,11 @@ import torch
 import typer
 
 from ds2cli.cli.main import app
+from ds2cli.cli.transcribe import format_texts
 from ds2cli.config.decode import TranscribeConfig
 from ds2cli.config.model import ModelConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import DataError, Ds2Error
+from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.nn.checkpoint import BEST, dump_model
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.recognizer import decoder
@@ -173,6 +174,37 @@ def test_each_line_begins_with_the_file_if_there_are_several(run_command, capsys
     assert rows == [
         {"id": file, "audio_filepath": file, "pred_text": "a b", "partials": partials} for file in ("x.wav", "y.wav")
     ]
+
+
+WORDS = [{"word": "a", "start": 0.04, "end": 0.5, "conf": 0.9}, {"word": "b", "start": 1.0, "end": 61.25, "conf": 1}]
+NBEST = [{"text": "a b", "score": -1.5, "am": -2.0, "lm": 0.0}, {"text": "", "score": -20.125, "am": -9.0, "lm": 0.0}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "lines"),
+    [
+        ({}, ["a b"]),
+        ({"pred_words": WORDS}, ["0.04\t0.50\ta", "1.00\t61.25\tb"]),
+        ({"nbest": NBEST}, ["-1.50\ta b", "-20.12\t"]),
+        ({"nbest": NBEST[:1]}, ["-1.50\ta b"]),
+        ({"pred_words": [], "pred_text": ""}, [""]),
+        ({"partials": [{"end": 0.5, "text": "a"}], "pred_words": WORDS[:1]}, ["0.50\ta", "0.04\t0.50\ta"]),
+    ],
+)
+def test_words_with_times_and_n_best_lists_are_printed_instead_of_the_text(fields, lines):
+    assert list(format_texts({"pred_text": "a b", **fields})) == lines
+
+
+def test_the_lines_of_times_and_n_best_lists_are_not_mixed(run_command, capsys):
+    def work(config, rows, *_):
+        yield {**rows[0], "pred_text": "a b", "pred_words": WORDS, "nbest": NBEST}
+
+    with pytest.raises(UsageError, match=r"^--timestamps and --nbest together need --json"):
+        run_command(work, "x.wav", "--timestamps", "--nbest", 2)
+    run_command(work, "x.wav", "--timestamps", "--nbest", 2, "--json")
+    assert json.loads(capsys.readouterr().out)["nbest"] == NBEST
+    run_command(work, "x.wav", "--timestamps")
+    assert capsys.readouterr().out == "0.04\t0.50\ta\n1.00\t61.25\tb\n"
 
 
 @pytest.mark.parametrize(("max_bad", "refused"), [(50, False), (49, True)])
