@@ -47,9 +47,10 @@ class Left:
 def find_audio(folder: str | os.PathLike[str]) -> tuple[list[Recording], list[Left]]:
     """The recordings in a folder and its subfolders, each with its text, and all that is left over, sorted by path.
 
-    A recording has one of AUDIO_SUFFIXES, or FFmpeg finds audio in it. The rest are errors: "unreadable-folder",
-    "broken-link", "missing-audio" (a link to no recording), "unreadable-audio" (a pipe or a device), and, not counted
-    as bad, "repeated-folder", "no-recording" (a text without a recording) and "other-file".
+    A recording has one of AUDIO_SUFFIXES, or FFmpeg finds audio in it. The rest, except for other hidden files, are
+    errors: "unreadable-folder", "unreadable-file", "broken-link", "missing-audio" (a link to no recording),
+    "unreadable-audio" (a pipe or a device), and, not counted as bad, "repeated-folder", "no-recording" (a text without a
+    recording) and "other-file".
     DataError if the folder itself cannot be read, or has no recordings and nothing that hides some.
     """
     files, left = walk_files(folder)
@@ -61,15 +62,16 @@ def find_audio(folder: str | os.PathLike[str]) -> tuple[list[Recording], list[Le
             continue
         if suffix in AUDIO_SUFFIXES or is_audio(path):
             recordings.append(path)
+        elif os.access(path, os.R_OK):
+            left.append(Left(path, BadUtterance("other-file", f"{path}: no audio in it"), bad=False))
         else:
-            reason = "no audio in it" if os.access(path, os.R_OK) else "permission denied"
-            left.append(Left(path, BadUtterance("other-file", f"{path}: {reason}"), bad=False))
+            left.append(Left(path, BadUtterance("unreadable-file", f"{path}: permission denied")))
     paired = pair_texts(recordings, texts)
     unpaired = set(texts) - set(paired.values())
     left += [Left(path, _no_recording(path), bad=False) for path in unpaired]
     left.sort(key=lambda item: item.path)
     if not recordings and not any(item.bad for item in left):
-        rest = f", only {len(left)} other files such as {left[0].path}" if left else ""
+        rest = f", only {left[0].path}{f' and {len(left) - 1} more' if left[1:] else ''}" if left else ""
         raise DataError(f"{folder}: no audio files in this folder{rest}: expected .wav, .flac, .mp3, …")
     return [Recording(path, paired.get(path)) for path in recordings], left
 
@@ -104,8 +106,7 @@ def walk_files(folder: str | os.PathLike[str]) -> tuple[list[Path], list[Left]]:
     start = Path(folder)
     files: list[Path] = []
     left: list[Left] = []
-    # a link to a folder above this one is a loop
-    seen = {_identity(path): path for path in Path(os.path.realpath(start)).parents}
+    seen = _enclosing_folders(start)
     links = deque([start])
     while links:
         folders = [links.popleft()]
@@ -158,6 +159,14 @@ def _is_folder(entry: os.DirEntry[str], path: Path) -> bool:
         return stat.S_ISDIR(mode)
     reason = "unreadable-audio" if suffix in AUDIO_SUFFIXES else "other-file"
     raise BadUtterance(reason, f"{path} is a pipe, a socket or a device, expected a file")
+
+
+def _enclosing_folders(folder: Path) -> dict[tuple[int, int] | None, Path]:
+    """The folders above a folder: a link to one of them is a loop. Empty if the current folder was removed."""
+    try:
+        return {_identity(path): path for path in Path(os.path.realpath(folder)).parents}
+    except OSError:
+        return {}
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:

@@ -83,7 +83,7 @@ def test_an_archive_of_recordings_is_no_recording(tree, shared_data):
 def test_a_playlist_is_no_recording(tree, wav):
     shutil.copy(wav, "a.wav")
     tree("in/list", content=b"ffconcat version 1.0\nfile ../a.wav\n")
-    with pytest.raises(DataError, match="only 1 other files such as in/list"):
+    with pytest.raises(DataError, match="in this folder, only in/list: expected"):
         find_audio("in")
 
 
@@ -184,6 +184,21 @@ def test_a_folder_that_cannot_be_entered_is_named(tree, monkeypatch):
     # nothing is said about a folder that may be full of recordings
     shutil.rmtree("in/a")
     assert left("in") == {"in/b": "unreadable-folder"}
+
+
+def test_a_file_that_may_be_a_recording_and_cannot_be_opened_is_named(tree, monkeypatch):
+    tree("in/a.wav", "in/b", "in/c.txt", "in/d.wav")
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "b")
+    assert recordings("in") == ["in/a.wav", "in/d.wav"]
+    assert left("in") == {"in/b": "unreadable-file", "in/c.txt": "(no-recording)"}
+
+
+def test_the_current_folder_may_be_gone(tree, monkeypatch):
+    Path("gone").mkdir()
+    monkeypatch.chdir("gone")
+    Path("../gone").rmdir()
+    with pytest.raises(DataError, match=r"^\.: no audio files in this folder"):
+        find_audio(".")
 
 
 def test_a_path_that_is_too_long_is_an_unreadable_folder(tree):
