@@ -49,8 +49,8 @@ def find_audio(folder: str | os.PathLike[str]) -> tuple[list[Recording], list[Le
 
     A recording has one of AUDIO_SUFFIXES, or FFmpeg finds audio in it. The rest, except for other hidden files, are
     errors: "unreadable-folder", "unreadable-file", "broken-link", "missing-audio" (a link to no recording),
-    "unreadable-audio" (a pipe or a device), and, not counted as bad, "repeated-folder", "no-recording" (a text without a
-    recording) and "other-file".
+    "unreadable-audio" (a pipe or a device), and, not counted as bad, "repeated-folder", "no-recording" (a text without
+    a recording) and "other-file".
     DataError if the folder itself cannot be read, or has no recordings and nothing that hides some.
     """
     files, left = walk_files(folder)
