@@ -19,6 +19,7 @@ from ds2cli.errors import DataError
 from ds2cli.feats import kinds
 from ds2cli.io import standard_input
 from ds2cli.manifest import Row
+from ds2cli.recognizer.bandwidth import describe_mismatch, find_band_mismatch
 from ds2cli.recognizer.decoder import Search
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.stages.decode import run as decode
@@ -55,7 +56,7 @@ def run(
 ) -> Generator[Row]:
     """Yield each row with `duration` (s), `pred_text` and `pred_score`; recordings that cannot be read are dropped.
 
-    warn: called for each recording with a lower sample rate than the training recordings.
+    warn: called for each recording that has another band than the training recordings, such as a file of 8 kHz.
     DataError if the network was trained on features of other settings than it says.
     """
     settings = FeatureConfig.from_saved(experiment.trained.features, experiment.path)
@@ -70,13 +71,16 @@ def run(
         source = standard_input().buffer.read() if row["audio_filepath"] == STDIN else row["audio_filepath"]
         samples, rate = read(source, channel=channel)
         row["duration"] = round(len(samples) / rate, 6)
-        if rate < settings.sample_rate:
-            warn(f"{row['audio_filepath']}: {_narrow_band_warning(rate, settings.sample_rate)}")
-        return kinds.compute(resample(samples, rate, settings.sample_rate), settings)
+        features = kinds.compute(resample(samples, rate, settings.sample_rate), settings)
+        if bands := find_band_mismatch(features, experiment):
+            warn(f"{row['audio_filepath']}: {_band_warning(bands, rate, settings.sample_rate)}")
+        return features
 
     return decode(config, rows, ledger, experiment, search, features)
 
 
-def _narrow_band_warning(rate: int, trained_rate: int) -> str:
-    rates = f"This file is {rate / 1000:g} kHz; the training recordings were {trained_rate / 1000:g} kHz"
-    return f"{rates}: expect many more errors."
+def _band_warning(bands: tuple[float, float], rate: int, trained_rate: int) -> str:
+    if bands[0] < bands[1] and rate < trained_rate:
+        rates = f"This file is {rate / 1000:g} kHz; the training recordings were {trained_rate / 1000:g} kHz"
+        return f"{rates}: expect many more errors."
+    return describe_mismatch(*bands)
