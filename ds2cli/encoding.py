@@ -36,6 +36,8 @@ _BINARY_FORMATS = {
     b"\xfd7zXZ": "an xz file (unxz)",
     b"\x28\xb5\x2f\xfd": "a Zstandard file (unzstd)",
 }
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_NOT_A_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _HEAD = 1024
 _ZERO_BYTES_OF_TEXT = 0.05
 
@@ -96,9 +98,9 @@ def explain_undecodable(text: str, path: str = "") -> str:
     >>> explain_undecodable("caf\\udce9")
     "not UTF-8, perhaps Windows-1252 for 'café' (iconv -f windows-1252 -t utf-8)"
     """
-    if text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text):
+    if text.isascii() or not _SURROGATE.search(text):
         return ""
-    if any("\ud800" <= c <= "\udfff" and not "\udc80" <= c <= "\udcff" for c in text):
+    if _NOT_A_BYTE.search(text):
         return "half a surrogate pair (\\ud800 to \\udfff), expected Unicode text"
     if any(ord(c) > 127 and not "\udc80" <= c <= "\udcff" for c in text):
         return "not UTF-8, though some of its letters are: it was damaged, or joined from files in different encodings"

@@ -18,6 +18,7 @@ import numpy as np
 from ds2cli import io, manifest
 from ds2cli.config.lm import LmConfig
 from ds2cli.drops import Ledger
+from ds2cli.encoding import explain_undecodable
 from ds2cli.errors import BadUtterance, DataError, UsageError
 from ds2cli.lm import arpa, kneser_ney, lmplz, perplexity
 from ds2cli.lm.kneser_ney import Discounts
@@ -112,6 +113,8 @@ def read_sentences(
                 is_manifest = line.startswith("{")
             location = f"{'<stdin>' if source == '-' else source}:{number}"
             try:
+                if error := explain_undecodable(line, source):
+                    raise BadUtterance("not-utf8", error)
                 row = manifest.parse(line, ("text",)) if is_manifest else {"text": line}
                 clean = rules.normalize(row["text"], row.get("lang"))
                 if not clean:

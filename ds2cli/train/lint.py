@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from ds2cli.encoding import explain_undecodable
 from ds2cli.errors import BadUtterance
 from ds2cli.lm.lint import FATAL_SHARE, FATAL_SHARE_OTHER, Finding, group_mismatches, writable
 from ds2cli.text.characters import find_invisible
@@ -30,7 +31,7 @@ def clean_text(text: str) -> str:
         if unicodedata.category(c) == "Cc":
             raise BadUtterance("control-characters", f"U+{ord(c):04X} in {text[:40]!r}: delete it")
         if c == "\ufffd" or "\ud800" <= c <= "\udfff":
-            raise BadUtterance("not-utf8", f"undecodable bytes in {text[:40]!r} (iconv -f latin1 -t utf-8)")
+            raise BadUtterance("not-utf8", explain_undecodable(text) or f"undecodable bytes in {text[:40]!r}")
     return clean
 
 

@@ -80,6 +80,15 @@ def test_texts_in_other_encodings_packed_or_not(tmp_path, pack, codec):
     assert not ledger.rows
 
 
+def test_a_line_that_is_not_utf8_names_the_conversion_of_its_file(tmp_path):
+    (tmp_path / "t.txt").write_bytes(b"so am i\nd\xe9j\xe0 vu\n")
+    ledger = Ledger()
+    assert list(lm.read_sentences(str, [str(tmp_path / "t.txt")], ledger)) == ["so am i"]
+    (row,) = ledger.rows
+    assert (row["reason"], row["bad"]) == ("not-utf8", True)
+    assert f"perhaps Windows-1252 for 'déjà' (iconv -f windows-1252 -t utf-8 {tmp_path}/t.txt > " in row["detail"]
+
+
 def test_own_and_lmplz_give_the_same_model(tmp_path):
     if not lmplz.find_program("lmplz"):
         pytest.skip("no lmplz (utils/install_kenlm.sh builds it)")
