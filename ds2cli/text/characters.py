@@ -66,8 +66,8 @@ def unify(text: str, profile: Profile = DEFAULT) -> str:
     """
     if text.isascii():
         return text
-    text = INVISIBLE.sub("", unicodedata.normalize("NFC", text)).replace(_TATWEEL, "")
-    text = unicodedata.normalize("NFC", "".join(map(_fold, text)))
+    text = INVISIBLE.sub("", unicodedata.normalize("NFC", text))
+    text = unicodedata.normalize("NFC", "".join(map(_fold, text)).replace(_TATWEEL, ""))
     for written, letter in (_DECOMPOSED_VOWELS | dict(profile.spellings)).items():
         text = text.replace(written, letter)
     if ZWNJ in text or ZWJ in text:

@@ -7,7 +7,9 @@ transcript with a word missing teaches the network to skip words. ds2cli/cli/REA
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shlex
 import unicodedata
 from collections.abc import Container
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from ds2cli.text.characters import ZWJ, ZWNJ, is_letter, unify
 from ds2cli.text.numbers import spell_numbers
 from ds2cli.text.profiles import Profile, find_profile, is_language_tag
 from ds2cli.text.quotes import APOSTROPHES, settle_apostrophes
-from ds2cli.text.tags import parse_names, resolve_tags
+from ds2cli.text.tags import TagError, parse_names, resolve_tags
 
 __all__ = ["APOSTROPHES", "READ_AS_WORDS", "TextRules", "normalize"]
 
@@ -89,10 +91,20 @@ class TextRules:
         try:
             return normalize(text, lang or self.lang, numbers=self.numbers, remove_tags=self.remove_tags)
         except BadUtterance as e:
-            option = {"digits": "try --numbers spell", "tags": "name it in --remove-tags"}.get(e.reason)
-            if option is None or not self.has_options or (e.reason == "digits" and self.numbers == "spell"):
+            option = self._helpful_option(e, text, lang)
+            if not option:
                 raise
-            raise BadUtterance(e.reason, f"{e.detail}, or {option}") from None
+            raise BadUtterance(e.reason, f"{e.detail}, or try {option}") from None
+
+    def _helpful_option(self, error: BadUtterance, text: str, lang: str | None) -> str:
+        """The option with which a text that was refused is read, if there is one."""
+        if isinstance(error, TagError) and self.has_options:
+            return f"--remove-tags {shlex.quote(error.name)}"
+        if error.reason == "digits" and self.numbers == "refuse" and self.has_options:
+            with contextlib.suppress(BadUtterance):
+                normalize(text, lang or self.lang, numbers="spell", remove_tags=self.remove_tags)
+                return "--numbers spell"
+        return ""
 
 
 class _RefusedError(Exception):

@@ -59,7 +59,7 @@ def spell_numbers(text: str, lang: str) -> str:
         if number and _DASH_BEFORE.search(between):
             raise _unreadable(match[0], text, "after a dash is ambiguous")
         if number and previous and not _may_follow(previous, number, between):
-            raise _unreadable(match[0], text, f"after {previous!r} is ambiguous")
+            raise _unreadable(previous + between + match[0], text, "is ambiguous")
         parts += [between, spoken]
         end, previous = match.end(), number
     return " ".join("".join([*parts, text[end:]]).replace(" ,", ",").split()) if parts else text

@@ -83,10 +83,8 @@ PROFILES = (
         ("en", "eng"),
         Apostrophes(
             initial=word_set("tis tisn't twas twasn't twere twill twould twixt em im til tain't"),
-            maybe_initial=word_set(
-                "n cause cuz coz bout round neath gainst tween fore till e er is ad as ave ere ow ouse"
-            )
-            | word_set("ome ead alf and eard old d ll ve re s m"),
+            maybe_initial=word_set("n cause cuz coz bout round neath gainst tween fore e er ad ave ere ow ouse")
+            | word_set("ome ead alf eard d ll ve re s m"),
             final=word_set("o ol ole th an t wi y d l lil ha jus mus bes las s'pose"),
             endings=("s", "x", "z", "in"),
             strict=True,

@@ -45,7 +45,7 @@ def settle_apostrophes(text: str, profile: Profile = DEFAULT) -> str:
     """
     if not _MARK.search(text):
         return text
-    text = _settle(_DOUBLE.sub(" ", text), profile.apostrophes)
+    text = _settle(text, profile.apostrophes)
     # a mark that is read as an apostrophe may now pair with another: the result must not change when it is read again
     while _EDGE.search(text) and (again := _settle(text, profile.apostrophes)) != text:
         text = again
@@ -53,6 +53,7 @@ def settle_apostrophes(text: str, profile: Profile = DEFAULT) -> str:
 
 
 def _settle(text: str, rules: Apostrophes) -> str:
+    text = _DOUBLE.sub(" ", text)
     characters, edges = list(text), []
     for match in _MARK.finditer(text):
         i = match.start()

@@ -39,6 +39,14 @@ SOUNDS = word_set(
 """Names of sounds, and of speech that was not understood."""
 
 
+class TagError(BadUtterance):
+    """A tag that is not among those to be removed. name: what it says, as `parse_names` reads it."""
+
+    def __init__(self, tag: str, name: str, text: str) -> None:
+        super().__init__("tags", f"{tag[:40]!r} in {text.strip()[:40]!r} is a tag, not a spoken word: remove it")
+        self.name = name
+
+
 def parse_names(names: str) -> frozenset[str]:
     """The names of a setting such as "laughter, breath" as they are compared: in lower case, without brackets.
 
@@ -51,7 +59,7 @@ def parse_names(names: str) -> frozenset[str]:
 def resolve_tags(text: str, removed: Container[str] = ()) -> str:
     """The text without the tags whose names are in `removed`, and without round brackets that are no tag.
 
-    BadUtterance "tags" for any other tag, "symbols" for brackets that hold no word, stand inside a word or, if square
+    TagError for any other tag, BadUtterance "symbols" for brackets that hold no word, stand inside a word or, if square
     or curly, lack their partner.
 
     >>> resolve_tags("[laughter] hello (my dear)", {"laughter"}).split()
@@ -68,7 +76,7 @@ def resolve_tags(text: str, removed: Container[str] = ()) -> str:
         if tag[0] != "(" or tag[1] == "(" or _is_tag(tag, text):
             if not name:
                 raise BadUtterance("symbols", f"{tag[:40]!r} in {text.strip()[:40]!r}: write the spoken words instead")
-            raise BadUtterance("tags", f"{tag[:40]!r} in {text.strip()[:40]!r} is a tag, not a spoken word: remove it")
+            raise TagError(tag, name, text)
         if (_touch(before, tag[1]) or _touch(tag[-2], after)) and name:
             word = text[: match.start()].split(" ")[-1] + tag + text[match.end() :].split(" ")[0]
             raise BadUtterance("symbols", f"{word[:40]!r}: brackets inside a word: write it as spoken")
