@@ -14,7 +14,15 @@ from typing import Any
 from ds2cli.config.units import UnitsConfig
 from ds2cli.encoding import decode
 from ds2cli.errors import BadUtterance, DataError
-from ds2cli.text.units import Segmenter, is_run, load_sentencepiece, split_bigrams, split_runs, train_sentencepiece
+from ds2cli.text.units import (
+    Segmenter,
+    is_run,
+    is_unspaced,
+    load_sentencepiece,
+    split_bigrams,
+    split_runs,
+    train_sentencepiece,
+)
 
 BLANK = "<blank>"
 SPACE = "<space>"
@@ -132,6 +140,11 @@ class Vocab:
     def by_character(self) -> bool:
         """Whether every symbol is one character, so that a text has only one symbol sequence."""
         return all(len(s) == 1 for s in self.symbols[1:])
+
+    @cached_property
+    def single_words(self) -> bool:
+        """Whether every text is one word: there is no space, and the script is one that puts spaces between words."""
+        return " " not in self.symbols and not is_unspaced("".join(self.symbols[1:]))
 
     @cached_property
     def _index(self) -> dict[str, int]:

@@ -12,6 +12,7 @@ from ds2cli.errors import BadUtterance
 from ds2cli.lm.lint import FATAL_SHARE, FATAL_SHARE_OTHER, Finding, group_mismatches, writable
 from ds2cli.text.characters import find_invisible
 from ds2cli.text.normalize import APOSTROPHES
+from ds2cli.text.units import is_unspaced
 from ds2cli.text.vocab import Vocab
 
 CLEAN = "ds2 data fix, which cleans the texts of a manifest"
@@ -40,6 +41,7 @@ class TextLint:
     """Counts what is unusual in the texts of a set; `add` each of them as it was written."""
 
     texts: int = 0
+    several_words: int = 0
     white_space: int = 0
     decomposed: int = 0
     with_invisible: int = 0
@@ -49,6 +51,7 @@ class TextLint:
     def add(self, text: str) -> None:
         """Count one text."""
         self.texts += 1
+        self.several_words += len(text.split()) > 1 or is_unspaced(text)
         self.white_space += text != " ".join(text.split())
         if text.isascii():
             self.apostrophes.update({"'"}.intersection(text))
@@ -62,6 +65,9 @@ class TextLint:
     def findings(self, name: str) -> Iterator[Finding]:
         """The problems found, with their counts; `name` is that of the set: training or dev."""
         of = f"of {self.texts} {name} texts"
+        if self.texts and not self.several_words and name == "training":
+            message = f"each {of.replace('of ', 'of the ', 1)} is one word: the network will not write a space"
+            yield Finding("space", False, message, "as it should for digits and commands")
         if self.white_space:
             message = (
                 f"{self.white_space} {of} have line breaks, tabs or more than one space: each is read as one space"

@@ -178,6 +178,21 @@ def test_lists_of_older_versions_and_other_editors_are_read(tmp_path):
         Vocab.load(tmp_path / "tokens.txt")
 
 
+@pytest.mark.parametrize(
+    ("texts", "single"),
+    [
+        (["yes", "no"], True),
+        (["yes no"], False),
+        (["打开"], False),
+        (["เปิด"], False),
+        (["かな"], False),
+        (["да", "예"], True),
+    ],
+)
+def test_texts_without_spaces_are_single_words_in_a_script_with_spaces(texts, single):
+    assert Vocab.from_texts(texts).single_words == single
+
+
 def test_saving_removes_an_older_sentencepiece_model(tmp_path):
     for kind in ("bpe", "bigram"):
         Vocab.from_texts(TEXTS, KINDS[kind]).save(tmp_path / "tokens.txt")

@@ -32,7 +32,7 @@ def test_all_white_space_is_one_space(text, clean):
         ("a\x7f", "control-characters", r"U\+007F"),
         ("a\x9fb", "control-characters", r"U\+009F"),
         ("na\ufffdve", "not-utf8", "undecodable"),
-        ("a\ud800", "not-utf8", "undecodable"),
+        ("a\ud800", "not-utf8", "half a surrogate pair"),
     ],
 )
 def test_characters_that_show_a_damaged_text_drop_the_utterance(text, reason, named):
@@ -44,7 +44,9 @@ def findings(*texts):
     lint = TextLint()
     for text in texts:
         lint.add(text)
-    return {finding.kind: str(finding) for finding in lint.findings("training")}
+    found = {finding.kind: str(finding) for finding in lint.findings("training")}
+    assert ("space" in found) == bool(texts and not any(len(text.split()) > 1 or "打" in text for text in texts))
+    return {kind: message for kind, message in found.items() if kind != "space"}
 
 
 def test_unusual_texts_are_counted():
@@ -70,12 +72,23 @@ def test_unusual_texts_are_counted():
     )
 
 
-@pytest.mark.parametrize(
-    "text", ["a\n", "b  c", "d\u2028e", "x\ufeff", "a\u200bb", "so\u00adft", "e\u0301", "it’s"]
-)
+@pytest.mark.parametrize("text", ["a\n", "b  c", "d\u2028e", "x\ufeff", "a\u200bb", "so\u00adft", "e\u0301", "it’s"])
 def test_the_named_fix_helps(text):
     """`ds2 data fix` normalizes texts."""
     assert findings(text, "it's") and not findings(normalize(text), "it's")
+
+
+def test_single_words_are_told_as_the_network_will_not_write_a_space():
+    lint = TextLint()
+    for text in ("one", "two", ""):
+        lint.add(text)
+    (finding,) = lint.findings("training")
+    assert str(finding) == (
+        "each of the 3 training texts is one word: the network will not write a space "
+        "(as it should for digits and commands)"
+    )
+    assert not list(lint.findings("dev"))
+    assert not findings("one", "two three") and not findings("打开", "打") and not findings()
 
 
 LOWER = Vocab.from_texts(["the quick brown fox jumps over the lazy dog's tail"])
