@@ -46,10 +46,12 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None) -> None:
     Example: ds2 score exp/base/test.jsonl --why exp/base
     """
     from ds2cli.stages import score as stage
+    from ds2cli.text.normalize import TextRules
 
     report, form, unreadable = stage.create_report(config), stage.create_form_errors(config), list[str]()
     if config.lang != ScoreConfig().lang and not config.normalize:
         raise UsageError("--lang only applies with --normalize")
+    TextRules.of(config)
     limits = {"word": config.max_wer, "char": config.max_cer}
     for unit, limit in limits.items():
         if limit is not None and unit not in report.units:

@@ -37,6 +37,7 @@ from ds2cli.encoding import explain_undecodable
 from ds2cli.errors import BadUtterance, DataError, UsageError
 from ds2cli.json_lines import explain_json_error
 from ds2cli.manifest import Row
+from ds2cli.text.profiles import is_language_tag
 
 USUAL_COLUMNS = {
     "audio": (
@@ -49,6 +50,9 @@ USUAL_COLUMNS = {
 }
 _LONGEST_ID = 100
 """A longer id does not name a dropped row: it is probably a text."""
+
+LANGUAGE_COLUMNS = ("lang", "locale", "language")
+"""Columns whose codes, such as tr, are the languages of the rows; names of languages are not used."""
 
 LJSPEECH_COLUMNS = {"audio": "0", "text": "2", "id": "0", "speaker": None}
 
@@ -119,12 +123,14 @@ def _open_separated(lines: Iterator[tuple[int, str]], config: Options, source: s
     head, numbers = table.head, [str(i) for i in range(len(table.head))]
     from_head = False
     if any(normalize_name(name) in wanted for name in head):
-        names, columns = head, {kind: _find_column(kind, name, head, source) for kind, name in named.items()}
+        # spreadsheets write empty columns behind the last one
+        names = head[: max(i for i, name in enumerate(head, start=1) if name)]
+        columns = {kind: _find_column(kind, name, names, source) for kind, name in named.items()}
         for kind in ("audio", "text") if config.text else ("audio",):
             if columns[kind] is None:
                 fix = f"--{kind}-column NAME{', or --no-text' if kind == 'text' else ''}"
                 raise UsageError(f"{source}: no column has a usual name for the {kind}: {_list(head)} ({fix})")
-    elif table.delimiter == "|" and not any(named.values()):
+    elif table.delimiter == "|" and len(head) > 1 and head[0] and not any(named.values()):
         columns = {**LJSPEECH_COLUMNS, "text": str(min(2, len(head) - 1))}
         names, from_head = numbers, True
     elif named["audio"] in numbers:
@@ -218,7 +224,8 @@ def _make_row(
         row["text"] = values["text"]
     if values["speaker"] is not None:
         row["speaker"] = values["speaker"]
-    row["lang"] = config.lang
+    codes = (cells[name] for name in LANGUAGE_COLUMNS if isinstance(cells.get(name), str))
+    row["lang"] = next((code for code in codes if is_language_tag(code)), config.lang)
     if not _is_missing(cells.get("offset")):
         row["offset"], row["duration"] = _seconds(cells, "offset"), _seconds(cells, "duration")
     return row, values["audio"]

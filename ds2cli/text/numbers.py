@@ -12,7 +12,7 @@ from ds2cli.text.units import is_run
 
 _CHUNK = re.compile(r"[^\s—]*\d[^\s—]*")
 _MISSING_SPACE = re.compile(r"(?<=\d[.,;:!?])(?=[^\W\d_])")
-_DASH_BEFORE = re.compile(r"(?:^|\s)[-–]\s*$")
+_DASH_BEFORE = re.compile(r"(?:^|\s)[-–−+±]\s*$")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _DECIMAL = re.compile(r"\d+[.,](?:\d{1,2}|\d{4,})")
 _OPENING, _CLOSING = "\"'([{<«“„‘‚¿¡", "\"')]}>»”’.,;:!?…、。，"
@@ -57,7 +57,7 @@ def spell_numbers(text: str, lang: str) -> str:
         between = text[end : match.start()]
         spoken, number = _spell_chunk(match, lang)
         if number and _DASH_BEFORE.search(between):
-            raise _unreadable(match[0], text, "after a dash is ambiguous")
+            raise _unreadable(match[0], text, "after a dash or sign is ambiguous")
         if number and previous and not _may_follow(previous, number, between):
             raise _unreadable(previous + between + match[0], text, "is ambiguous")
         parts += [between, spoken]

@@ -2,7 +2,7 @@ from itertools import product
 
 import pytest
 
-from ds2cli.config.data import SplitConfig, SubsetConfig, ValidateConfig
+from ds2cli.config.data import FixConfig, SplitConfig, SubsetConfig, ValidateConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.stages import data
@@ -105,6 +105,19 @@ def test_fix_normalizes_texts_and_drops_unusable_rows():
     rows = [{"id": "a", "text": "Hello!"}, {"id": "b", "text": "5"}, {"id": "c", "audio_filepath": "missing.wav"}]
     assert list(data.fix(rows, ledger)) == [{"id": "a", "text": "hello"}]
     assert ledger.reasons == {"digits": 1, "vanished": 1}
+
+
+def test_fix_and_find_errors_know_the_language_of_a_row(tmp_path):
+    rows = [{"id": "a", "text": "Iğdır", "lang": "az"}, {"id": "b", "text": "Iğdır"}]
+    assert [row["text"] for row in data.fix(rows, Ledger())] == ["ığdır", "iğdır"]
+    config = FixConfig(lang="tr", numbers="spell", remove_tags="x")
+    assert [row["text"] for row in data.fix([{"id": "b", "text": "5 [X] Iğdır"}], Ledger(), config)] == ["beş ığdır"]
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id":"a","text":"ığdır"}\n{"id":"b","text":"Iğdır","lang":"tr"}\n', "utf-8")
+    first, second = data.find_errors(ValidateConfig(needs="id", lang="tr"), str(path))
+    assert first is None and second is not None and "expected 'ığdır'" in second
+    with pytest.raises(UsageError, match="--lang türkçe"):
+        list(data.find_errors(ValidateConfig(lang="türkçe"), str(path)))
 
 
 @pytest.mark.parametrize(
