@@ -110,11 +110,8 @@ class Separated:
 
     @property
     def head(self) -> list[str]:
-        """The cells of the first line, without empty ones at its end."""
-        cells = _split(self.first[1], self.delimiter)[0]
-        while cells and not cells[-1]:
-            cells.pop()
-        return cells
+        """The cells of the first line."""
+        return _split(self.first[1], self.delimiter)[0]
 
     def records(self, names: list[str], audio: int, *, from_head: bool = False) -> Iterator[Record]:
         """The rows as cells by the names of the columns; empty rows are passed over.

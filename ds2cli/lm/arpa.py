@@ -123,7 +123,7 @@ def _header(path: str, raw: bytes, complete: bool = True) -> tuple[list[int], in
         )
     announced: list[int] = []
     pos = start.end()
-    while header := re.compile(rb"\s*ngram[ \t]+(\d+)[ \t]*=[ \t]*(\d+)[ \t\r]*(?=\n)").match(raw, pos):
+    while header := re.compile(rb"\s*ngram[ \t]+(\d{1,18})[ \t]*=[ \t]*(\d{1,18})[ \t\r]*(?=\n)").match(raw, pos):
         if int(header[1]) != len(announced) + 1:
             raise DataError(f"{path}:{_line_number(raw, header.start(1))}: expected `ngram {len(announced) + 1}=COUNT`")
         announced.append(int(header[2]))
@@ -138,7 +138,7 @@ def _header(path: str, raw: bytes, complete: bool = True) -> tuple[list[int], in
 
 
 def _section_start(path: str, raw: bytes, pos: int, n: int) -> int:
-    title = re.compile(rb"\s*\\(\d+)-grams:[ \t\r]*\n").match(raw, pos)
+    title = re.compile(rb"\s*\\(\d{1,18})-grams:[ \t\r]*\n").match(raw, pos)
     if title is None or int(title[1]) != n:
         skip = re.compile(rb"\s*").match(raw, pos)
         pos = skip.end() if skip else pos

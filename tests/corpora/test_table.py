@@ -159,6 +159,11 @@ def test_the_delimiter_of_a_table_without_a_header(read, lines):
     assert not ledger.rows
 
 
+def test_the_first_row_of_a_table_without_a_header_may_lack_its_last_cell(read, tmp_path):
+    rows, ledger = read("a|In 1999|\nb|In 2000|in two thousand\n")
+    assert texts(rows) == {"b": "in two thousand"} and dropped(ledger, tmp_path) == {"a": "no-text"}
+
+
 def test_columns_of_an_option_in_other_case(read):
     assert texts(read("Datei|Satz\na.wav|x\n", audio_column="datei", text_column="SATZ")[0]) == {"a": "x"}
     rows, _ = read("path,Path,text\na.wav,b.wav,x\n")
@@ -180,6 +185,8 @@ def test_columns_of_an_option_in_other_case(read):
             "Once upon a time, there was\na table\n",
             r"t.csv:1: no column has a usual name: 'Once upon a time, there was'",
         ),
+        ("|\na|b\n", r"t.csv:1: no column has a usual name"),
+        (",,\n", r"t.csv:1: no column has a usual name"),
         ("\n\nx;y\n", r"t.csv:3: no column has a usual name: 'x, y'"),
     ],
 )

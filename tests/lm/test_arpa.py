@@ -59,6 +59,10 @@ def test_read(arpa_file, name, change):
         (GOOD, "mmap lm http://kheafield.com/code format version 5\n\0", r"a KenLM binary: expected ARPA"),
         ("ngram 1=4\n", "", r"x.arpa:2: expected `ngram 1=COUNT`"),
         ("ngram 1=4", "ngram 1=0", r"with a count above 0"),
+        pytest.param(
+            "ngram 1=4", "ngram 1=" + "4" * 5000, r"x.arpa:1: expected lines `ngram 1=COUNT`", id="5000 digits"
+        ),
+        pytest.param("\\2-grams:", f"\\{'2' * 5000}-grams:", r"x.arpa:11: expected \\2-grams:", id="5000-grams"),
         ("ngram 1=4", "ngram 1=999999", r"999999\d n-grams announced|1000000 n-grams announced"),
         ("ngram 1=4", "ngram 1=3", r"x.arpa:9: expected \\2-grams:, got '-0.5.t語'"),
         ("-0.5\t語", "-0.5", r"x.arpa:9: expected 1 word"),
