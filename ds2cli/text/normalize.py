@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+from ds2cli.encoding import explain_undecodable
 from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.text.characters import ZWJ, ZWNJ, is_letter, unify
 from ds2cli.text.numbers import spell_numbers
@@ -149,5 +150,5 @@ def _refuse(c: str, text: str) -> BadUtterance:
     if category[0] == "N":
         return BadUtterance("digits", f"{c!r} in {start!r}: write numbers as spoken")
     if category == "Cs" or c == "\ufffd":
-        return BadUtterance("not-utf8", f"undecodable bytes in {start!r} (iconv -f latin1 -t utf-8)")
+        return BadUtterance("not-utf8", explain_undecodable(text) or f"undecodable bytes in {start!r}")
     return BadUtterance("symbols", f"{c!r} (U+{ord(c):04X}) in {start!r}: write the spoken word instead")
