@@ -39,7 +39,7 @@ def plan(
     ledger = Ledger()
     dev_rows = manifest.read(dev, REQUIRED_FIELDS) if dev else None
     train_rows = manifest.read(train, REQUIRED_FIELDS, ledger)
-    job = prepare_job(config, train_rows, dev_rows, "", saved_features(train, features), ledger)
+    job = prepare_job(config, train_rows, dev_rows, "", saved_features(train, features), ledger, warn=ui.warn)
     result = estimate(job, select_device(config))
     if json:
         ui.echo(dumps({**result, "dropped": len(ledger.rows)}))
