@@ -31,7 +31,7 @@ def num_bins(config: FeatureConfig) -> int:
 
 def frequencies(config: FeatureConfig) -> NDArray[np.float64]:
     """The frequency of each bin (F,) in Hz."""
-    return np.fft.rfftfreq(config.window_samples, 1 / config.sample_rate)
+    return np.asarray(np.fft.rfftfreq(config.window_samples, 1 / config.sample_rate), np.float64)
 
 
 def num_frames(num_samples: int, config: FeatureConfig) -> int:
