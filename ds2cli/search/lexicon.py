@@ -24,7 +24,7 @@ def build_lexicon(vocab: Vocab, lm: NgramLm | None, words: Iterable[str] | None 
 
     words: the only words that may be written; None allows any. Words that `vocab` cannot spell are left out; words that
     are not in the language model are scored as unknown words. Without a space in the alphabet each text is one word,
-    unless its script is written without spaces: then its words cannot be told apart.
+    unless its script is written without spaces: then its words cannot be separated.
     """
     has_words = " " in vocab.symbols or vocab.single_words
     unit = detect_unit(lm.words, vocab.symbols) if lm else "word"
