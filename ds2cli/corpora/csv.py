@@ -7,8 +7,9 @@ Layout     The first line decides the format: `{` or `[` starts JSON, otherwise 
            between the columns. Columns with usual names (path, sentence, …) are found, in upper or lower case;
            --audio-column and so on name others. Without a header, the name of a column is its number, from 0. Audio
            paths are relative to the folder of the table, the one above, or one in it such as clips/ or wavs/; the file
-           extension may be missing. A row with `offset` and `duration` (s) stands for that part of its file. Rows
-           without an id get one made from the audio path, with a hash of the path where it would not be unique.
+           extension may be missing. A row with `offset` and `duration` (s) stands for that part of its file. Codes in
+           a column lang, locale or language (tr) are the languages of the rows. Rows without an id get one made from
+           the audio path, with a hash of the path where it would not be unique.
 Dropped    Rows with a wrong number of columns or a quotation mark that is never closed, bad JSON, text that is not
            UTF-8, or no audio path or text. Empty lines are no rows.
 
