@@ -13,12 +13,19 @@ from ds2cli.errors import BadUtterance, Ds2Error
 
 @dataclass
 class Ledger:
-    """Counts of kept and dropped utterances. rows: one per dropped utterance, as in OUT.dropped.jsonl."""
+    """Counts of kept and dropped utterances.
+
+    rows: one per dropped utterance, as in OUT.dropped.jsonl.
+    unselected: how many rows an option such as `--first 10` did not ask for, by the reason; they are not dropped.
+    notes: what the user should know about the result, a sentence each.
+    """
 
     kept: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     bad: int = 0
+    unselected: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
 
     def drop(self, utterance: str, reason: str, detail: str = "", *, bad: bool = True) -> None:
         """Record a dropped utterance. bad: False for one that an option or a rule excludes; --max-bad ignores those."""
@@ -61,15 +68,20 @@ class Ledger:
             )
 
     def summary(self) -> str:
-        """`12 in = 10 kept + 2 dropped (1 no-text, 1 truncated-audio)`."""
-        text = f"{self.kept + self.dropped} in = {self.kept} kept + {self.dropped} dropped"
-        reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(self.reasons.items()))
-        return f"{text} ({reasons})" if reasons else text
+        """`12 in = 10 kept + 2 dropped (1 no-text, 1 truncated-audio)`, and `+ 3 not selected (3 duration)` if any."""
+        unselected = self.unselected.total()
+        text = f"{self.kept + self.dropped + unselected} in = {self.kept} kept + {self.dropped} dropped"
+        text += _list_reasons(self.reasons)
+        return f"{text} + {unselected} not selected{_list_reasons(self.unselected)}" if unselected else text
 
     def format_lines(self) -> Iterator[str]:
         """The lines of `<OUT>.dropped.jsonl`."""
         for row in self.rows:
             yield json.dumps(row, ensure_ascii=False).encode("utf-8", "replace").decode() + "\n"
+
+
+def _list_reasons(reasons: Counter[str]) -> str:
+    return f" ({', '.join(f'{n} {reason}' for reason, n in sorted(reasons.items()))})" if reasons else ""
 
 
 def _percent(part: int, total: int) -> float:

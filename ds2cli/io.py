@@ -13,7 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from ds2cli import encoding
 from ds2cli.errors import DataError, UsageError
+
+_GZIP = b"\x1f\x8b"
+_CHUNK = 1 << 16
+_LONGEST_LINE = 1 << 20
+"""Bytes without a line end after which the file has none."""
 
 
 def standard_input() -> TextIO:
@@ -25,24 +31,93 @@ def standard_input() -> TextIO:
 
 @contextlib.contextmanager
 def open_in(path: str) -> Iterator[TextIO]:
-    """Open `path` for reading UTF-8 text; '-' is standard input. Bytes that are not UTF-8 become lone surrogates.
+    """Open `path` for reading text, unpacked if it is gzip data; '-' is standard input. It is read once, in order.
 
-    DataError if the file is missing, is a folder, or its gzip stream is broken.
+    The text is UTF-8, UTF-16 or UTF-32; a byte order mark is skipped. Bytes that are not UTF-8 become lone surrogates.
+    Lines end in LF or CRLF; if they end in CR alone, they are read as ending in LF.
+    DataError if the file cannot be read, is not text, or its gzip stream is broken.
     """
-    if path == "-":
-        stream = standard_input()
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
-        yield stream
+    if path == "-" and not hasattr(standard_input(), "buffer"):
+        yield standard_input()
         return
-    opener: Any = gzip.open if path.endswith(".gz") else open
-    try:
-        with opener(path, "rt", encoding="utf-8", errors="surrogateescape", newline="\n") as f:
+    with _open_source(path) as source:
+        head = source.peek_line()
+        if kind := encoding.describe_binary(head):
+            raise DataError(f"{source.name}: expected a text file, found {kind}")
+        codec = encoding.detect(head)
+        newline = None if encoding.has_cr_line_ends(head.decode(codec, "replace")) else "\n"
+        errors = encoding.error_handler(codec)
+        with io.TextIOWrapper(io.BufferedReader(source, _CHUNK), codec, errors, newline) as f:
             yield f
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as e:
+
+
+def read_lines(path: str) -> Iterator[tuple[int, str]]:
+    """The lines of a text file (see `open_in`) without their ends, each after its number, from 1."""
+    with open_in(path) as f:
+        for number, line in enumerate(f, start=1):
+            # files that were joined have byte order marks in the middle
+            yield number, line.rstrip("\r\n").removeprefix(encoding.MARK)
+
+
+def read_bytes(path: str) -> bytes:
+    """The bytes of a file, unpacked if it is gzip data; '-' is standard input. DataError if it cannot be read."""
+    with _open_source(path) as source:
+        return source.readall()
+
+
+@contextlib.contextmanager
+def _open_source(path: str) -> Iterator[_Source]:
+    with contextlib.nullcontext(standard_input().buffer) if path == "-" else _open_bytes(path) as stream:
+        source = _Source("<stdin>" if path == "-" else path, stream)
+        if source.peek_line().startswith(_GZIP):
+            source = _Source(source.name, gzip.GzipFile(fileobj=io.BufferedReader(source)))
+        yield source
+
+
+def _open_bytes(path: str) -> BinaryIO:
+    try:
+        return Path(path).open("rb")
+    except OSError as e:
         raise DataError(f"{path}: {(e.strerror or 'cannot be opened').lower()}") from e
-    except (EOFError, gzip.BadGzipFile, zlib.error) as e:
-        raise DataError(f"{path}: broken gzip file: {e} (write the file again)") from e
+    # NUL characters and lone surrogates, which a settings file can contain
+    except ValueError as e:
+        raise DataError(f"{path!r}: not a file name: {e}") from e
+
+
+class _Source(io.RawIOBase):
+    """The bytes of a stream, whose first line can be looked at; DataError with `name` for whatever fails to be read."""
+
+    def __init__(self, name: str, stream: Any) -> None:
+        self.name = name
+        self._stream = stream
+        self._head = b""
+
+    def peek_line(self) -> bytes:
+        """The bytes up to the first line end or further, without consuming them; not more than is needed of a pipe."""
+        while b"\n" not in self._head and len(self._head) < _LONGEST_LINE and (data := self._read(_CHUNK)):
+            self._head += data
+        return self._head
+
+    def readable(self) -> bool:
+        return True
+
+    def readall(self) -> bytes:
+        return b"".join([self._head, *iter(lambda: self._read(_LONGEST_LINE), b"")])
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._head or self._read(len(buffer))
+        data, self._head = data[: len(buffer)], data[len(buffer) :]
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _read(self, size: int) -> bytes:
+        try:
+            data: bytes = self._stream.read1(size)
+            return data
+        except (EOFError, gzip.BadGzipFile, zlib.error) as e:
+            raise DataError(f"{self.name}: broken gzip file: {e} (write the file again)") from e
+        except OSError as e:
+            raise DataError(f"{self.name}: {(e.strerror or 'cannot be read').lower()}") from e
 
 
 @contextlib.contextmanager

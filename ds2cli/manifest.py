@@ -17,6 +17,7 @@ from typing import Any, TextIO
 from ds2cli import io
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError
+from ds2cli.json_lines import parse_json
 
 Row = dict[str, Any]
 
@@ -66,15 +67,6 @@ _NUMBER = (_is_number, "a finite number")
 _COUNT = (_is_count, "a whole number >= 0")
 _OBJECTS = (_is_object_list, "a list of objects")
 
-_JSON_TYPES = {
-    list: "a list",
-    str: "a string",
-    int: "a number",
-    float: "a number",
-    bool: "true or false",
-    type(None): "null",
-}
-
 FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "id": _NAME,
     "audio_filepath": _PATH,
@@ -110,20 +102,12 @@ def parse(line: str, needs: Iterable[str] = ("id",)) -> Row:
     """Parse one line of a manifest and check the types of its known fields.
 
     needs: fields that must be present. A known field that is null counts as missing and is removed.
-    BadUtterance "carriage-return", "not-utf8", "not-json", "no-FIELD", "wrong-type".
+    BadUtterance "not-utf8", "not-json", "no-FIELD", "wrong-type".
     """
-    if "\r" in line:
-        raise BadUtterance("carriage-return", "the line ends in CRLF, expected LF (ds2 data fix)")
-    if not line.isascii() and any("\udc80" <= c <= "\udcff" for c in line):
-        raise BadUtterance("not-utf8", "the line is not UTF-8, perhaps Latin-1 (iconv -f latin1 -t utf-8)")
     row = parse_json(line)
     for name in needs:
         if row.get(name) is None:
             raise BadUtterance("no-" + name.replace("_", "-"), f"the field {name!r} is missing")
-    if "\\ud" in line.lower() and any("\ud800" <= c <= "\udfff" for c in json.dumps(row, ensure_ascii=False)):
-        raise BadUtterance(
-            "not-utf8", "a string contains half a surrogate pair (\\ud800 to \\udfff), expected Unicode text"
-        )
     nulls = []
     for name, value in row.items():
         known = FIELDS.get(name)
@@ -136,30 +120,11 @@ def parse(line: str, needs: Iterable[str] = ("id",)) -> Row:
     return row
 
 
-def parse_json(line: str) -> dict[str, Any]:
-    """Parse one line of JSON Lines, which must be an object; BadUtterance "not-json"."""
-    if not line.strip():
-        raise BadUtterance("not-json", "the line is empty: delete it")
-    try:
-        row = json.loads(line.rstrip("\n"))
-    except json.JSONDecodeError as e:
-        if e.pos >= len(line.rstrip("\n")):
-            raise BadUtterance("not-json", f"not JSON: the line is incomplete, it ends at column {e.pos}") from e
-        raise BadUtterance(
-            "not-json", f"not JSON: {_lower_first(e.msg).removesuffix(' at')} at column {e.colno}"
-        ) from e
-    except (ValueError, RecursionError) as e:
-        raise BadUtterance("not-json", f"not JSON: {_lower_first(str(e))}") from e
-    if not isinstance(row, dict):
-        raise BadUtterance("not-json", f"expected an object {{…}}, got {_JSON_TYPES[type(row)]}")
-    return row
-
-
 def read_lines(path: str) -> Iterator[tuple[str, str]]:
-    """Each line of a manifest, after its location `path:line`."""
+    """Each line of a manifest that is not empty, after its location `path:line`."""
     name = "<stdin>" if path == "-" else path
-    with io.open_in(path) as f:
-        for number, line in enumerate(f, start=1):
+    for number, line in io.read_lines(path):
+        if line.strip():
             yield f"{name}:{number}", line
 
 
@@ -239,8 +204,8 @@ def base_folder(path: str, standard: TextIO | None = None) -> str:
         return os.path.dirname(io.redirect_target(standard or io.standard_input()))
     if path.startswith("/dev/") and Path(path).exists():
         return os.path.dirname(io.redirect_target(path))
-    # Path.exists raises in a folder without search permission; opening the file reports that error
-    stream = os.access(path, os.F_OK) and not Path(path).is_file()
+    # those of Path raise for some names; opening the file reports the error
+    stream = os.path.exists(path) and not os.path.isfile(path)  # noqa: PTH110
     return "" if stream else os.path.dirname(path)
 
 
@@ -254,10 +219,6 @@ def map_paths(row: Row, change: Callable[[str], str]) -> Row:
     """A row with `change` applied to its relative paths."""
     changed = {n: change(row[n]) for n in PATH_FIELDS if isinstance(row.get(n), str) and not os.path.isabs(row[n])}
     return {**row, **changed} if changed else row
-
-
-def _lower_first(message: str) -> str:
-    return message[:1].lower() + message[1:]
 
 
 def _id_of(line: str, location: str) -> str:

@@ -17,6 +17,15 @@ def test_in_is_kept_plus_dropped():
     assert ledger.bad_percent == 40.0
 
 
+def test_rows_that_were_not_asked_for_are_not_dropped():
+    ledger = Ledger(kept=3)
+    ledger.unselected.update(duration=2, other=1)
+    assert ledger.summary() == "6 in = 3 kept + 0 dropped + 3 not selected (2 duration, 1 other)"
+    ledger.drop("a", "no-text")
+    assert ledger.summary() == "7 in = 3 kept + 1 dropped (1 no-text) + 3 not selected (2 duration, 1 other)"
+    assert (ledger.dropped, ledger.bad_percent) == (1, 25.0)
+
+
 def test_an_empty_run_is_not_bad():
     assert Ledger().bad_percent == 0.0
 

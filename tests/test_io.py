@@ -1,6 +1,8 @@
 import errno
 import gzip
+import io
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -8,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ds2cli.encoding import decode
 from ds2cli.errors import DataError, UsageError
-from ds2cli.io import FolderLock, open_in, open_out, open_out_bytes, require_writable
+from ds2cli.io import FolderLock, open_in, open_out, open_out_bytes, read_lines, require_writable
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
@@ -114,6 +117,90 @@ def test_a_broken_gzip_file_is_a_data_error(tmp_path, broken):
     path.write_bytes(broken)
     with pytest.raises(DataError, match="gzip"), open_in(str(path)) as f:
         f.read()
+
+
+def test_gzip_data_is_unpacked_under_any_name_and_from_a_pipe(tmp_path, monkeypatch):
+    packed = gzip.compress(b"one\n") + gzip.compress("zwölf\n".encode())
+    (tmp_path / "a.txt").write_bytes(packed)
+    (tmp_path / "plain.gz").write_text("one\n")
+    assert list(read_lines(str(tmp_path / "a.txt"))) == [(1, "one"), (2, "zwölf")]
+    assert list(read_lines(str(tmp_path / "plain.gz"))) == [(1, "one")]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(packed)))
+    assert list(read_lines("-")) == [(1, "one"), (2, "zwölf")]
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_lines_in_each_encoding_and_with_each_line_end(tmp_path, codec, line_end):
+    path = tmp_path / "a"
+    # more than the first read: the codec and the line ends are found once, at the start
+    lines = ["ab", "", "ਅ\u2028é\x85\x0b", "\U0001f600" * 9] * 20000
+    path.write_bytes(line_end.join(lines).encode(codec))
+    assert [line for _, line in read_lines(str(path))] == lines
+    assert decode(path.read_bytes()) == "\n".join(lines)
+
+
+def test_a_carriage_return_within_a_line_is_no_line_end(tmp_path):
+    (tmp_path / "a").write_bytes(b"a\rb\nc\rd\r\n")
+    assert list(read_lines(str(tmp_path / "a"))) == [(1, "a\rb"), (2, "c\rd")]
+
+
+def test_the_marks_of_joined_files_are_skipped(tmp_path):
+    (tmp_path / "a").write_bytes("\ufeffa\ufeff\n\ufeffb\n".encode())
+    assert list(read_lines(str(tmp_path / "a"))) == [(1, "a\ufeff"), (2, "b")]
+
+
+def test_a_line_of_a_pipe_is_read_before_the_next_one_is_written():
+    reader, writer = os.pipe()
+    os.write(writer, b"one\n")
+    lines = read_lines(f"/dev/fd/{reader}")
+    assert next(lines) == (1, "one")
+    os.write(writer, b"two\n")
+    assert next(lines) == (2, "two")
+    os.close(writer)
+    assert list(lines) == []
+    os.close(reader)
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"RIFF$\0\0\0WAVEfmt ", "a WAV recording"),
+        (b"PK\x03\x04\x14\0", "a ZIP archive or an Excel workbook (save it as CSV UTF-8)"),
+        (b"%PDF-1.7\n", "a PDF file"),
+        (b"\x7fELF\0\0\0\0\0\0\0\0", "a binary file"),
+        (gzip.compress(b"\0" * 99), "a binary file"),
+    ],
+    # the compressed bytes contain the time
+    ids=["wav", "zip", "pdf", "elf", "gzip"],
+)
+def test_a_file_that_is_no_text_is_an_error(tmp_path, head, kind):
+    (tmp_path / "a").write_bytes(head)
+    with pytest.raises(DataError, match=rf"/a: expected a text file, found {re.escape(kind)}$"):
+        list(read_lines(str(tmp_path / "a")))
+
+
+def test_a_damaged_byte_costs_only_its_line(tmp_path):
+    (tmp_path / "a").write_bytes(b"one \0 two three four\nfive\n")
+    assert len(list(read_lines(str(tmp_path / "a")))) == 2
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EIO, "Input/output error"), OSError(errno.ESTALE, "Stale file handle")]
+)
+def test_a_failed_read_is_an_error_of_the_file_and_that_of_the_reader_is_not(tmp_path, monkeypatch, error):
+    class Broken(io.BytesIO):
+        def read1(self, size=-1):
+            if self.tell():
+                raise error
+            return super().read1(3)
+
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(Broken(b"a\nb\nc\n")))
+    with pytest.raises(DataError, match=f"^<stdin>: {error.strerror.lower()}$"):
+        list(read_lines("-"))
+    (tmp_path / "a").write_text("x\n")
+    with pytest.raises(OSError, match="of the reader"), open_in(str(tmp_path / "a")):
+        raise OSError(errno.EIO, "of the reader")
 
 
 def test_bytes_that_are_not_utf8_become_surrogates(tmp_path):

@@ -24,7 +24,6 @@ def test_unknown_fields_are_kept(tmp_path):
 @pytest.mark.parametrize(
     "line, reason",
     [
-        ('{"id": "a", "text": "x"}\r\n', "carriage-return"),
         ('{"id": "a", "text": "caf\udce9"}\n', "not-utf8"),
         ('{"id": "a", "text": "\\ud800"}\n', "not-utf8"),
         ('{"id": "a", "text": "x"\n', "not-json"),
@@ -59,9 +58,20 @@ def test_bad_lines_have_reasons(line, reason):
     [
         ("\n", "the line is empty: delete it"),
         ('{"id": "a"\n', "not JSON: the line is incomplete, it ends at column 10"),
-        ('{"id": a}\n', "not JSON: expecting value at column 8"),
-        ('{"id": "a}\n', "not JSON: unterminated string starting at column 8"),
-        ("[1]\n", "expected an object {…}, got a list"),
+        ('{"id": a}\n', "not JSON: expected a value at column 8, found 'a}'"),
+        ("{'id': 1}", "not JSON: expected a name in double quotes at column 2, found \"'id': 1}\""),
+        (
+            '{"id": "a}\n',
+            "not JSON: expected a closing quotation mark for the string that starts at column 8, found '\"a}'",
+        ),
+        ('{"id":"a"}{}', "not JSON: expected the end of the line, one object per line, at column 11, found '{}'"),
+        ('{"id":"a\tb"}', "not JSON: expected \\t or \\n for a tab or a line break at column 9, found '\\tb\"}'"),
+        ("[1]\n", "expected an object {…}, got a list (ds2 prepare csv reads a JSON list)"),
+        ('"a"', "expected an object {…}, got a string"),
+        pytest.param('{"a":' * 99999, "not JSON: its lists or objects are too deeply nested", id="deep"),
+        pytest.param('{"a":' + "1" * 5000 + "}", "not JSON: a number has too many digits", id="long"),
+        ('{"text": "caf\udce9"}', "not UTF-8, perhaps Windows-1252 for 'café' (iconv -f windows-1252 -t utf-8)"),
+        ('{"text": "\\uDc00"}', "half a surrogate pair (\\ud800 to \\udfff), expected Unicode text"),
     ],
 )
 def test_lines_that_are_not_json(line, message):
@@ -88,6 +98,29 @@ def test_a_bad_row_is_dropped_and_counted(tmp_path):
         (f"{path}:7", "wrong-type"),
     ]
     assert ledger.kept + ledger.dropped == 7
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r", "\r\r\n", "\n \t\n\n", "\n\ufeff"])
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_line_ends_empty_lines_and_byte_order_marks_are_no_part_of_a_row(tmp_path, line_end, codec):
+    path, ledger = tmp_path / "a.jsonl", Ledger()
+    path.write_bytes("".join(f'{{"id":"{i}","text":"é"}}{line_end}' for i in "abc").encode(codec))
+    assert list(manifest.read(str(path), ledger=ledger)) == [{"id": i, "text": "é"} for i in "abc"]
+    assert not ledger.rows
+
+
+def test_empty_lines_count_in_the_numbers_of_lines(tmp_path):
+    (tmp_path / "a.jsonl").write_text('\n{"id":"a"}\n\n{"id":5}\n')
+    with pytest.raises(DataError, match=r"a\.jsonl:4: field 'id'"):
+        list(manifest.read(str(tmp_path / "a.jsonl")))
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "loop", "a\0b", "\ud800", "folder", "none"])
+def test_a_manifest_that_cannot_be_opened_is_an_error_of_one_line(tmp_path, name):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match=r"^\S*/w?.+: [^\n]+$"):
+        list(manifest.read(f"{tmp_path}/{name}"))
 
 
 def test_without_a_ledger_a_bad_row_is_an_error_with_its_line(tmp_path):

@@ -1,7 +1,8 @@
 """Read an audio file (or its bytes), or a segment of it, as float32 samples. Notation: N samples, C channels.
 
 WAV, FLAC, Ogg, AIFF and AU are read with libsndfile, all other formats (G.722, MP3, AAC, Opus, SPHERE, WebM, …) with
-PyAV, whose wheels include FFmpeg. The first bytes decide, not the name: a text file named .wav is "not-audio".
+PyAV, whose wheels include FFmpeg. The first bytes decide, not the name: a text file named .wav is "not-audio", and
+FFmpeg is tried last on what neither the bytes nor the name tell.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import io
 import os
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,22 +19,16 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from ds2cli.audio.formats import FFMPEG_SUFFIXES, HEADERLESS_SUFFIXES
 from ds2cli.errors import BadUtterance, UsageError
 
 Samples = NDArray[np.float32]
 Source = str | os.PathLike[str] | bytes
 
 SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd")
-# formats without a signature in their first bytes, or with one that FFmpeg detects better than a table here could
-FFMPEG_SUFFIXES = frozenset(
-    {".3gp", ".aac", ".ac3", ".amr", ".ape", ".caf", ".g722", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2", ".mp3"}
-    | {".mp4", ".oga", ".ogg", ".opus", ".sph", ".tta", ".webm", ".wma", ".wv"}
-)
 FFMPEG_MAGIC = (b"ID3", b"NIST_1A", b"\x1aE\xdf\xa3", b"caff", b"#!AMR", b"wvpk", b"\xff\xfb", b"\xff\xf3", b"\xff\xf1")
 # containers that store the duration; for the others FFmpeg estimates it from the bit rate
 EXACT_DURATION_FORMATS = frozenset({"nistsphere", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "ogg", "caf"})
-AUDIO_SUFFIXES = FFMPEG_SUFFIXES | {".wav", ".flac", ".aif", ".aiff", ".au", ".snd"}
-"""File name endings that `find_audio` takes for audio."""
 
 RIFF_SIZE_TOLERANCE = 64
 """Bytes by which the size in a WAV header may be wrong: some writers miscount their own header."""
@@ -44,6 +38,12 @@ VALID_RATES_HZ = range(1000, 768_001)
 
 PLAYLIST_FORMATS = frozenset({"concat", "hls"})
 """Formats that refer to other files, which FFmpeg would open."""
+
+FRAME_STARTS = {"mp3": (b"ID3", b"\xff"), "aac": (b"ID3", b"\xff"), "ac3": (b"\x0b\x77",), "eac3": (b"\x0b\x77",)}
+"""How formats without a file header start: FFmpeg also finds their frames inside of archives of recordings."""
+
+FILES_ONLY = {"protocol_whitelist": "file"}
+"""Options of FFmpeg for files of unknown content, which may name addresses in a network."""
 
 PREROLL_S = 1.0
 """Audio decoded before a segment and discarded (s): G.722 adapts, MP3 and Opus refer to earlier frames."""
@@ -112,6 +112,25 @@ def probe(source: Source, *, decode: bool = True) -> AudioInfo:
     return AudioInfo(len(samples) / rate, rate, samples.shape[1])
 
 
+def is_audio(source: Source) -> bool:
+    """Whether FFmpeg recognizes the format and finds an audio stream in it. Nothing is decoded."""
+    try:
+        with av.open(_open(source), options=FILES_ONLY) as container:
+            form, has_audio = container.format.name, bool(container.streams.audio)
+        if not has_audio or form in PLAYLIST_FORMATS:
+            return False
+        return form not in FRAME_STARTS or _read_head(source).startswith(FRAME_STARTS[form])
+    except (av.FFmpegError, OSError):
+        return False
+
+
+def _read_head(source: Source) -> bytes:
+    if isinstance(source, bytes):
+        return source[:16]
+    with Path(source).open("rb") as f:
+        return f.read(16)
+
+
 def _decode(source: Source, offset_s: float, duration_s: float | None) -> tuple[Samples, int]:
     """Samples (N, C) of a segment, and the sample rate (Hz)."""
     decode = _decode_sndfile if _is_sndfile_format(source) else _decode_ffmpeg
@@ -144,6 +163,13 @@ def _is_sndfile_format(source: Source) -> bool:
             _check_riff(head, size, name)
         return True
     if suffix in FFMPEG_SUFFIXES or head.startswith(FFMPEG_MAGIC) or head[4:8] == b"ftyp":
+        return False
+    if suffix in HEADERLESS_SUFFIXES:
+        fix = f"ffmpeg -f mulaw -ar 8000 -i {name} {Path(name).stem}.wav, if that is what it is"
+        raise BadUtterance(
+            "unreadable-audio", f"{name} has no header: its sample rate and encoding are unknown ({fix})"
+        )
+    if is_audio(source):
         return False
     raise BadUtterance("not-audio", f"{name} is not in a known audio format: it starts with {head[:12]!r}")
 
@@ -188,7 +214,7 @@ def _decode_sndfile(source: Source, offset_s: float, duration_s: float | None) -
 def _decode_ffmpeg(source: Source, offset_s: float, duration_s: float | None) -> tuple[Samples, int]:
     name = _name(source)
     try:
-        with av.open(_open(source)) as container:
+        with av.open(_open(source), options=FILES_ONLY) as container:
             if container.format.name in PLAYLIST_FORMATS:
                 raise BadUtterance("not-audio", f"{name} is a playlist of other files, expected a recording")
             if not container.streams.audio:
@@ -242,7 +268,10 @@ def _float(frame: Any) -> Samples:
 
 
 def _open(source: Source) -> Any:
-    return io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source)
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    # soundfile takes a file of this name for headerless, whatever it contains
+    return io.BytesIO(Path(source).read_bytes()) if Path(source).suffix.lower() == ".raw" else os.fspath(source)
 
 
 def _name(source: Source) -> str:
@@ -260,8 +289,3 @@ def parse_channel(text: str) -> int | None:
     if not (text.isascii() and text.isdigit()):
         raise UsageError(f"--channel {text!r}: expected mix or a channel number from 0")
     return int(text)
-
-
-def find_audio(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """The audio files in a folder and its subfolders, recognized by their endings, in sorted order."""
-    yield from sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())

@@ -12,7 +12,7 @@ from ds2cli.cli.lib.features import inherit_features
 from ds2cli.cli.lib.filter import filter_rows, report_drops, save_config, write_rows
 from ds2cli.cli.lib.options import In, Out, with_config
 from ds2cli.config.base import StageConfig
-from ds2cli.config.data import SplitConfig, SubsetConfig, ValidateConfig
+from ds2cli.config.data import FixConfig, OverlapConfig, SplitConfig, SubsetConfig, ValidateConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
 from ds2cli.manifest import Row
@@ -53,13 +53,13 @@ def sort(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
 
 
 @app.command()
-@with_config(StageConfig)
-def fix(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
+@with_config(FixConfig)
+def fix(config: FixConfig, in_: In = "-", out: Out = "-") -> None:
     """Repair a manifest. Sort rows, normalize texts (Unicode form, case, punctuation, CRLF), drop unusable rows."""
     from ds2cli.stages import data
 
     ledger = Ledger()
-    rows = data.fix(data.sort(in_, ledger), ledger)
+    rows = data.fix(data.sort(in_, ledger), ledger, config)
     write_rows("fix", config, out, rows, ledger, **inherit_features([in_]))
 
 
@@ -94,12 +94,47 @@ def split(
     if "JOB" not in out:
         raise UsageError(f"{out}: OUT must contain JOB, such as {out.removesuffix('.jsonl')}.JOB.jsonl")
     features = inherit_features([in_])
-    for job, part in enumerate(data.split(config, list(manifest.read(in_))), start=1):
+    parts = data.split(config, list(manifest.read(in_)), in_)
+    if empty := sum(not part for part in parts):
+        ui.warn(f"split: {empty} of {config.parts} parts are empty, {in_} has {sum(map(len, parts))} rows")
+    for job, part in enumerate(parts, start=1):
         manifest.write(out.replace("JOB", str(job)), part)
         if features:
             # a part may be trained on
             save_config(config, out.replace("JOB", str(job)), **features)
     save_config(config, out.replace("JOB", "all"))
+
+
+@app.command()
+@with_config(OverlapConfig)
+def overlap(
+    config: OverlapConfig,
+    files: Annotated[
+        list[str], typer.Argument(metavar="IN…", help="Manifests such as those of training, dev and test sets.")
+    ],
+) -> None:
+    """Check that no speaker, recording or text is in two manifests; print those that are and exit with status 1."""
+    from ds2cli.errors import Ds2Error, UsageError
+    from ds2cli.stages.data_overlap import Missing, find_overlaps
+
+    if len(files) < 2:
+        raise UsageError("overlap: expected at least two manifests to compare, got one")
+    fields = [name.strip() for name in config.fields.split(",") if name.strip()]
+    overlaps, incomparable = 0, set()
+    for found in find_overlaps([(file, manifest.read(file)) for file in files], fields):
+        if isinstance(found, Missing):
+            ui.warn(f"overlap: {found.describe()}")
+            incomparable |= {found.field} if found.rows == found.total else set()
+        else:
+            overlaps += 1
+            ui.echo(found.describe(config.most))
+    if overlaps:
+        raise Ds2Error(
+            "overlap: error rates on such a test set are too low (ds2 data split --by speaker or --by text keeps parts "
+            "apart; --fields selects what is compared)"
+        )
+    compared = [name for name in fields if name not in incomparable]
+    ui.log(f"overlap: {len(files)} manifests have no {' or '.join(compared)} in common")
 
 
 @app.command()

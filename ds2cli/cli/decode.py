@@ -31,6 +31,7 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
 
     Example: ds2 decode --tune exp/base data/dev.feats.jsonl --lm exp/lm/3gram.bin --nj 4
     """
+    from ds2cli.recognizer.bandwidth import BandCheck
     from ds2cli.recognizer.decoder import build_search, describe_search, resolve_settings
     from ds2cli.recognizer.emissions import archive_path
     from ds2cli.recognizer.experiment import Experiment
@@ -48,13 +49,15 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
     resolved = resolve_settings(config, exp, ui.warn)
     experiment = Experiment(exp)
     warn_of_other_features(in_, experiment)
-    search = build_search(resolved, experiment, ui.warn)
+    search, check = build_search(resolved, experiment, ui.warn), BandCheck()
     if resolved.lm is not None:
         ui.log(f"decode: {describe_search(resolved, exp)}")
 
     ark = archive_path(config.emissions, out) if config.emissions is not None else None
 
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
-        return stage.run(resolved, rows, ledger, experiment, search, ark=ark)
+        return stage.run(resolved, rows, ledger, experiment, search, features=check.read, ark=ark)
 
     filter_rows("decode", resolved, in_, out, needs=("id",), run=run, buffer_pipe=ark is not None)
+    for sentence in check.describe():
+        ui.warn(f"decode: {sentence}")

@@ -33,3 +33,10 @@ def featurize(config: FeaturizeConfig, in_: In = "-", out: Out = "-") -> None:
         f"featurize: {tally.utterances} utterances ({tally.seconds / 3600:.2f} h), {tally.resampled} resampled to "
         f"{config.sample_rate} Hz; archives: {stem}.*.ark"
     )
+    if narrow := tally.narrow:
+        highest = " or ".join(f"{khz} kHz ({count})" for khz, count in sorted(narrow.items()))
+        ui.warn(
+            f"featurize: {narrow.total()} of {tally.utterances} utterances, such as {tally.narrow_example}, have "
+            f"nothing above {highest}, but features up to {config.sample_rate / 2000:g} kHz: a network makes many more "
+            "errors on them unless it has learned from such recordings"
+        )

@@ -48,9 +48,9 @@ def estimate(
 ) -> None:
     """Estimate a language model from text: interpolated modified Kneser-Ney.
 
-    The word `estimate` is optional. Text is normalized like transcripts; lines with digits or symbols are dropped and
-    counted. A .bin is in KenLM's `probing` format: memory-mapped, so it opens at once and processes share it. Temporary
-    files go to $TMPDIR.
+    The word `estimate` is optional. Text is normalized like transcripts; lines with digits, tags or symbols are
+    dropped and counted. A .bin is in KenLM's `probing` format: memory-mapped, so it opens at once and processes share
+    it. Temporary files go to $TMPDIR.
 
     Example: ds2 lm data/train.jsonl books.txt.gz exp/3gram.arpa.gz --order 3 --prune "0 0 1" --dev data/dev.jsonl
     """
@@ -58,17 +58,19 @@ def estimate(
 
     from ds2cli.lm.text import UNIT_PLURAL
     from ds2cli.stages import lm as stage
+    from ds2cli.text.normalize import TextRules
 
     if len(files) < 2:
         raise UsageError(f"lm: expected at least one TEXT, then OUT, got only {files[0]} (ds2 lm TEXT… OUT)")
     *sources, out = files
     estimator, prune = stage.check_options(config, out)
+    rules = TextRules.of(config)
     tokenizer = stage.make_tokenizer(config.unit, stage.load_vocab(config.vocab))
     ledger = Ledger()
     with TemporaryDirectory(prefix="ds2-lm-") as folder:
         arpa_file = Path(folder) / "model.arpa"
         try:
-            lines = ui.progress(stage.read_sentences(tokenizer, sources, ledger), "lm", unit="line")
+            lines = ui.progress(stage.read_sentences(tokenizer, sources, ledger, rules), "lm", unit="line")
             result = stage.estimate(config, estimator, prune, lines, arpa_file)
         finally:
             report_drops("lm", config, out, ledger)

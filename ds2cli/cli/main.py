@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from ds2cli import __version__, plugins, ui
+from ds2cli.cli.lib.arguments import check_arguments
 from ds2cli.cores import count_cores
 from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.kernels import compilation
@@ -97,7 +98,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         try:
-            _require_utf8(sys.argv[1:])
+            check_arguments(sys.argv[1:])
             plugins.check_plugins()
             # torch reads it when it is loaded, and knows neither DS2_CORES nor the quota of a container
             os.environ.setdefault("OMP_NUM_THREADS", str(count_cores()))
@@ -123,14 +124,6 @@ def main() -> None:
         # Python flushes standard output when it exits, and would fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(DataError.exit_code)
-
-
-def _require_utf8(arguments: list[str]) -> None:
-    """UsageError for an argument that rows and OUT.config.toml, which are UTF-8, could not contain."""
-    for argument in arguments:
-        if any("\udc80" <= c <= "\udcff" for c in argument):
-            text = os.fsencode(argument).decode("utf-8", "backslashreplace")
-            raise UsageError(f"{text}: expected an argument in UTF-8, perhaps it is Latin-1 (rename the file)")
 
 
 def _reopen_closed_streams() -> None:

@@ -44,7 +44,7 @@ def plan(
     ledger = Ledger()
     dev_rows = manifest.read(dev, REQUIRED_FIELDS) if dev else None
     train_rows = manifest.read(train, REQUIRED_FIELDS, ledger)
-    job = prepare_job(config, train_rows, dev_rows, "", saved_features(train, features), ledger)
+    job = prepare_job(config, train_rows, dev_rows, "", saved_features(train, features), ledger, warn=ui.warn)
     if must_measure(job, ProcessGroup(device=device)):
         ui.log(f"plan: {MEASURING}")
     result = estimate(job, device)

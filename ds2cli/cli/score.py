@@ -17,6 +17,7 @@ from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.manifest import Row
 
 if TYPE_CHECKING:
+    from ds2cli.metrics.text_form import FormErrors
     from ds2cli.stages.explain_errors import Explainer
 
 OptionalOut = Annotated[
@@ -45,8 +46,12 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None) -> None:
     Example: ds2 score exp/base/test.jsonl --why exp/base
     """
     from ds2cli.stages import score as stage
+    from ds2cli.text.normalize import TextRules
 
-    report = stage.create_report(config)
+    report, form, unreadable = stage.create_report(config), stage.create_form_errors(config), list[str]()
+    if config.lang != ScoreConfig().lang and not config.normalize:
+        raise UsageError("--lang only applies with --normalize")
+    TextRules.of(config)
     limits = {"word": config.max_wer, "char": config.max_cer}
     for unit, limit in limits.items():
         if limit is not None and unit not in report.units:
@@ -57,7 +62,9 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None) -> None:
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
         if config.ref is not None:
             rows = stage.join_references(rows, manifest.read(config.ref, ("id", "text")))
-        return stage.run(config, rows if explainer is None else explainer.run(rows), report)
+        if config.normalize:
+            rows = stage.normalize_texts(rows, config.lang, unreadable)
+        return stage.run(config, rows if explainer is None else explainer.run(rows), report, form)
 
     if out is None:
         ledger = Ledger()
@@ -77,6 +84,7 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None) -> None:
         ui.warn(
             f"{report.missing} of {report.sentences} utterances have no pred_text: all their words count as deleted"
         )
+    _warn_of_texts(form, unreadable)
     if explainer is not None:
         _warn_explainer(explainer)
     for unit, limit in limits.items():
@@ -100,6 +108,22 @@ def _open_explainer(config: ScoreConfig, in_: str) -> tuple[ScoreConfig, Explain
     model = f"{settings.lm}, {weights}" if settings.lm is not None else "no language model"
     ui.log(f"score: why: {model} ({source or 'as ds2 decode would use them: IN has no .config.toml'})")
     return replace(config, **found), explainer
+
+
+def _warn_of_texts(form: FormErrors, unreadable: list[str]) -> None:
+    """Warn about errors that are differences of writing, and texts that no rule can read."""
+    if difference := form.describe():
+        ui.warn(f"{difference} (--normalize writes both in one way)")
+    if form.broken:
+        ui.warn(
+            f"{form.broken} of {form.texts} texts have line breaks or control characters: line breaks count as spaces, "
+            "other control characters as letters (--normalize)"
+        )
+    if unreadable:
+        ui.warn(
+            f"--normalize: {len(unreadable)} utterances have digits, tags or signs that can be read in several ways, "
+            f"such as {unreadable[0]}: compared as they are written (write them as spoken)"
+        )
 
 
 def _warn_explainer(explainer: Explainer) -> None:

@@ -70,6 +70,7 @@ def train(
     from ds2cli.stages import train as stage
     from ds2cli.train.data import prepare_job
     from ds2cli.train.monitor import monitored
+    from ds2cli.train.network import plan_initial_weights
 
     _check_paths(exp, train, dev)
     stage.select_device(config)
@@ -82,13 +83,17 @@ def train(
     config = limit_setting(config, "readers", processes=processes, quiet=not is_rank_0)
     dev_rows = manifest.read(dev, REQUIRED_FIELDS) if dev else None
     train_rows = manifest.read(train, REQUIRED_FIELDS, ledger)
-    job = prepare_job(config, train_rows, dev_rows, exp, saved_features(train, features), ledger, cmvn)
+    warn = ui.warn if is_rank_0 else lambda _: None
+    job = prepare_job(config, train_rows, dev_rows, exp, saved_features(train, features), ledger, cmvn, warn)
+    plan = None if job.init is None else plan_initial_weights(job)
     if not is_rank_0:
         # only rank 0 prints, writes files and handles signals
         with ignoring_signals():
             deque(stage.run(job, exp), 0)
         return
     _report_drops(config, ledger, exp)
+    if plan is not None:
+        (ui.log if plan.complete else ui.warn)(f"train: --init {config.init}: takes {plan.describe()}")
     warn_of_unknown_features(len(job.mean), job.features)
     if config.ctc == "native" and not native.available():
         ui.warn(f"train: using torch's CTC loss, which is slower: {native.unavailable_reason()}")

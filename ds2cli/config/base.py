@@ -15,6 +15,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from ds2cli.encoding import decode
 from ds2cli.errors import UsageError
 
 PRESETS = Path(__file__).parents[1] / "presets"
@@ -116,8 +117,7 @@ def read_toml(path: str) -> dict[str, Any]:
     presets = find_presets()
     file = presets[path] if path in presets and not Path(path).exists() else Path(path)
     try:
-        # Windows editors begin a file with a byte order mark
-        return tomllib.loads(file.read_text("utf-8-sig"))
+        return tomllib.loads(decode(file.read_bytes(), path))
     except FileNotFoundError as e:
         near = difflib.get_close_matches(path, presets, 1)
         hint = f", did you mean {near[0]!r}?" if near else " (ds2 model list prints the names of the presets)"

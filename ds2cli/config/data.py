@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ds2cli.config.base import Config, StageConfig, setting
+from ds2cli.config.text import LanguageOption, TextOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +32,29 @@ class SplitConfig(Config):
     """Split a manifest into parts, which `combine` merges again."""
 
     parts: int = setting(2, help="Number of parts.", min=1)
-    by: Literal["id", "speaker", "duration"] = setting(
+    by: Literal["id", "speaker", "text", "duration"] = setting(
         "id",
-        help="Equal numbers of rows (id), or equal hours (duration), also without dividing a speaker (speaker).",
+        help="Equal numbers of rows (id), or equal hours (duration), each speaker or text in one part only.",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class ValidateConfig(Config):
+class OverlapConfig(Config):
+    """Check that manifests have nothing in common."""
+
+    fields: str = setting(
+        "id,audio_filepath,speaker,text", help="Fields whose values may be in one manifest only, separated by commas."
+    )
+    most: int = setting(5, help="Maximum number of common values to print for each field; all are counted.", min=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixConfig(TextOptions, LanguageOption, StageConfig):
+    """Repair a manifest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidateConfig(LanguageOption):
     """Check each row of a manifest."""
 
     needs: str = setting("id,audio_filepath,duration,text", help="Fields that each row must have, separated by commas.")

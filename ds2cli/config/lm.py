@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ds2cli.config.base import StageConfig, setting
+from ds2cli.config.text import LanguageOption, TextOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class LmConfig(StageConfig):
+class LmConfig(TextOptions, LanguageOption, StageConfig):
     """Estimate an n-gram language model from text."""
 
     order: int = setting(3, help="Order of the model: length of the longest n-grams.", min=1, max=6)
@@ -39,7 +40,7 @@ class LmConfig(StageConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixConfig(StageConfig):
+class MixConfig(TextOptions, LanguageOption, StageConfig):
     """Interpolate language models."""
 
     dev: str | None = setting(
@@ -52,7 +53,7 @@ class MixConfig(StageConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InfoConfig(StageConfig):
+class InfoConfig(TextOptions, LanguageOption, StageConfig):
     """Describe a language model, evaluate it on texts, and check that it fits a network."""
 
     vocab: str | None = setting(None, help="Network (EXP or tokens.txt): check that the model and TEXT fit it.")

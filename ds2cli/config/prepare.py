@@ -8,15 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ds2cli.config.base import Config, StageConfig, setting
+from ds2cli.config.base import StageConfig, setting
+from ds2cli.config.text import LanguageOption, TextOptions
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareConfig(StageConfig):
     """Turn a corpus on disk into a manifest.
 
-    The stage also uses `text`, `numbers` and `lang`, if the corpus declares them (see below). Otherwise each recording
-    needs a text, and an utterance with digits in its text is dropped.
+    The stage also uses `text`, and `numbers`, `remove_tags` and `lang` (config/text.py), if the corpus declares them.
+    Otherwise each recording needs a text, and an utterance with digits or tags in its text is dropped.
     """
 
     nj: int = setting(1, help="Threads that read the recordings.", min=1, max=1024, per_core=8)
@@ -26,18 +27,7 @@ class PrepareConfig(StageConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NumbersOption(Config):
-    """For a corpus whose texts may have digits."""
-
-    numbers: Literal["refuse", "spell"] = setting(
-        "refuse",
-        help="Drop utterances with digits in their text (refuse), or spell the numbers in their language (spell).",
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TranscriptOptions(NumbersOption):
+class TranscriptOptions(TextOptions, LanguageOption):
     """For recordings of any language, with or without texts."""
 
-    lang: str = setting("en", help="Language of the recordings, such as en or es.")
     text: bool = setting(True, help="Require a text for each recording; --no-text is for decoding.")

@@ -16,6 +16,10 @@ class ScoreConfig(StageConfig):
     """Count the errors of `pred_text` against `text`."""
 
     unit: Literal["word", "char", "both"] = setting("both", help="Unit of the error rate; characters include spaces.")
+    normalize: bool = setting(
+        False, help="First normalize both texts, as ds2 prepare does, in the row's `lang`; numbers are spelled."
+    )
+    lang: str = setting("en", help="With --normalize: language of rows without `lang`.")
     worst: int = setting(0, help="Print the alignments of this many utterances, those with the most errors.", min=0)
     confusions: int = setting(0, help="Print this many of the most frequent errors.", min=0)
     by: str | None = setting(None, help="Also print a rate per value of this field, such as speaker or lang.")

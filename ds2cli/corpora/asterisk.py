@@ -18,7 +18,6 @@ Example: ds2 prepare asterisk corpus data/train.jsonl --download --lang es --par
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import math
 import re
@@ -30,14 +29,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ds2cli.audio.read import AUDIO_SUFFIXES
+from ds2cli import io
+from ds2cli.audio.find import walk_files
+from ds2cli.audio.formats import AUDIO_SUFFIXES
 from ds2cli.config.base import setting
 from ds2cli.config.prepare import PrepareConfig
 from ds2cli.drops import Ledger
+from ds2cli.encoding import explain_undecodable
 from ds2cli.errors import BadUtterance, DataError, Ds2Error
 from ds2cli.manifest import Row
 from ds2cli.text.normalize import normalize
-from ds2cli.text.numbers import spell_numbers
 
 # the fastest prompt that matches its text has 20; those above this limit are recordings of a different text
 MAX_CHARACTERS_PER_SECOND = 22.0
@@ -92,24 +93,27 @@ def prepare(source: str, config: Options, ledger: Ledger) -> Iterator[Row]:
     if config.download:
         download(source, config.lang)
     texts, voices = find_files(Path(source), config.lang)
+    for item in walk_files(source)[1]:
+        if item.bad:
+            ledger.drop_error(str(item.path), item.error)
     for voice in voices:
         yield from _voice_rows(voice, texts, config, ledger)
 
 
 def find_files(source: Path, lang: str) -> tuple[Path, list[Path]]:
     """The text list and the folders of recordings in `source`; DataError if either is missing."""
-    if not source.is_dir():
-        raise DataError(f"{source}: no such folder (--download creates it and fetches the recordings)")
+    try:
+        files = [path for path in walk_files(source)[0] if _UNFINISHED not in path.relative_to(source).parts]
+    except DataError as e:
+        raise DataError(f"{e} (--download creates it and fetches the recordings)") from e
     fix = f"(--download, or unpack asterisk-core-sounds-{lang}-g722 and asterisk-core-sounds-{lang} there)"
-
-    def search(pattern: str) -> list[Path]:
-        return sorted(p for p in source.rglob(pattern) if _UNFINISHED not in p.relative_to(source).parts)
-
-    lists = search(f"core-sounds-{lang}.txt*")
+    lists = [path for path in files if path.name.startswith(f"core-sounds-{lang}.txt")]
     if not lists:
         raise DataError(f"{source}: no text list core-sounds-{lang}.txt[.gz] in this folder {fix}")
-    voices = [p for p in search(f"{lang}_*") if p.is_dir()] or [lists[0].parent]
-    voices = [v for v in voices if any(p.suffix in AUDIO_SUFFIXES for p in v.rglob("*"))]
+    folders = {folder for path in files if path.suffix.lower() in AUDIO_SUFFIXES for folder in path.parents}
+    below = sorted(folder for folder in folders if folder.is_relative_to(source) and folder != source)
+    voices = [folder for folder in below if folder.name.startswith(f"{lang}_")]
+    voices = voices or [folder for folder in [lists[0].parent] if folder in folders]
     if not voices:
         raise DataError(f"{source}: no recordings of {lang!r} in this folder {fix}")
     return lists[0], voices
@@ -132,7 +136,7 @@ def spoken_text(name: str, text: str, lang: str) -> str:
         text = text.replace(key, word)
     if re.search(r"[\[\](){}<>*#]", text):
         raise BadUtterance("unsure-text", f"{name}: {text}")
-    clean = normalize(spell_numbers(text, lang))
+    clean = normalize(text, lang, numbers="spell")
     if lang == "es":
         clean = "".join(c for c in unicodedata.normalize("NFD", clean) if not unicodedata.combining(c))
     for wrong, right in MISSPELLINGS.get(lang, {}).items():
@@ -195,8 +199,8 @@ def _run(folder: Path, *command: str) -> None:
 
 def _voice_rows(voice: Path, texts: Path, config: Options, ledger: Ledger) -> Iterator[Row]:
     recordings: dict[str, Path] = {}
-    for path in sorted(voice.rglob("*")):
-        if path.suffix in AUDIO_SUFFIXES:
+    for path in walk_files(voice)[0]:
+        if path.suffix.lower() in AUDIO_SUFFIXES:
             recordings.setdefault(path.relative_to(voice).with_suffix("").as_posix(), path)
     speaker = voice.name if voice.name.startswith(f"{config.lang}_") else f"asterisk-{config.lang}"
 
@@ -239,14 +243,9 @@ def _check_speaking_rate(text: str, recording: Path) -> None:
 
 
 def _entries(texts: Path, lang: str) -> Iterator[tuple[str, str]]:
-    data = texts.read_bytes()
-    if texts.suffix == ".gz":
-        data = gzip.decompress(data)
-    try:
-        lines = data.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as e:
-        raise DataError(f"{texts}: byte {e.start} is not UTF-8") from e
-    for line in lines:
+    for number, line in io.read_lines(str(texts)):
+        if error := explain_undecodable(line, str(texts)):
+            raise DataError(f"{texts}:{number}: {error}")
         name, colon, text = line.partition(":")
         if colon and not line.lstrip().startswith(";"):
             name, text = name.strip(), text.strip()

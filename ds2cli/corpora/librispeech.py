@@ -4,27 +4,32 @@ License    CC-BY 4.0 (Vassil Panayotov, Guoguo Chen, Daniel Povey, Sanjeev Khuda
 Source     OpenSLR 12; SRC is the folder "LibriSpeech" that its archives unpack to.
 Layout     SUBSET/SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac; the SPEAKER-CHAPTER.trans.txt in the same folder has
            lines `SPEAKER-CHAPTER-UTTERANCE TEXT`. --part selects subsets, such as train-clean-100,train-clean-360.
-Dropped    Texts without a recording and recordings without a text.
+Dropped    Texts without a recording, recordings without a text, and folders that cannot be read.
 
 Example: ds2 prepare librispeech LibriSpeech data/train.jsonl --part train-clean-100
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ds2cli import io
+from ds2cli.audio.find import walk_files
 from ds2cli.config.base import setting
-from ds2cli.config.prepare import NumbersOption, PrepareConfig
+from ds2cli.config.prepare import PrepareConfig
+from ds2cli.config.text import TextOptions
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.manifest import Row
 
+_LIST_ENDING = ".trans.txt"
+
 
 @dataclass(frozen=True, kw_only=True)
-class Options(NumbersOption, PrepareConfig):
+class Options(TextOptions, PrepareConfig):
     """Settings of LibriSpeech."""
 
     part: str = setting("all", help="Subsets, such as train-clean-100,dev-clean; all takes those in SRC.")
@@ -32,28 +37,45 @@ class Options(NumbersOption, PrepareConfig):
 
 def prepare(source: str, config: Options, ledger: Ledger) -> Iterator[Row]:
     """Yield the rows of the subsets in `config.part`, or of all subsets in `source`."""
-    lists = sorted(Path(source).rglob("*.trans.txt"))
+    files, left = walk_files(source)
+    lists: dict[Path, list[Path]] = {}
+    recordings: dict[Path, dict[str, Path]] = {}
+    for path in files:
+        if path.name.endswith(_LIST_ENDING):
+            lists.setdefault(path.parent, []).append(path)
+        elif path.suffix.lower() == ".flac":
+            recordings.setdefault(path.parent, {})[path.stem] = path
+    unreadable = [item for item in left if item.bad]
     if not lists:
-        raise DataError(f"{source}: no SPEAKER-CHAPTER.trans.txt in this folder, expected the folder LibriSpeech")
-    available = {_subset(path) for path in lists}
+        hidden = f", and {unreadable[0].error}" if unreadable else ""
+        raise DataError(
+            f"{source}: no SPEAKER-CHAPTER.trans.txt in this folder, expected the folder LibriSpeech{hidden}"
+        )
+    chapters = sorted(lists.keys() | recordings.keys())
+    subsets = {chapter: _subset(chapter, source) for chapter in chapters}
+    available = {subsets[chapter] for chapter in lists}
     wanted = available if config.part == "all" else {name.strip() for name in config.part.split(",")}
     if missing := wanted - available:
-        subsets = ", ".join(sorted(available))
-        raise UsageError(f"--part {','.join(sorted(missing))}: not in {source}, which has {subsets}")
+        raise UsageError(
+            f"--part {','.join(sorted(missing))}: not in {source}, which has {', '.join(sorted(available))}"
+        )
+    for item in unreadable:
+        ledger.drop_error(str(item.path), item.error)
+    for chapter in chapters:
+        if subsets[chapter] in wanted or (config.part == "all" and chapter not in lists):
+            yield from _chapter_rows(lists.get(chapter, []), recordings.get(chapter, {}), subsets[chapter], ledger)
+
+
+def _subset(chapter: Path, source: str) -> str:
+    """The folder two above a chapter, such as dev-clean in dev-clean/1272/128104; links keep their names."""
+    path = Path(os.path.realpath(source)) / chapter.relative_to(source)
+    return path.parts[-3:][0]
+
+
+def _chapter_rows(lists: list[Path], recordings: dict[str, Path], subset: str, ledger: Ledger) -> Iterator[Row]:
     for path in lists:
-        if _subset(path) in wanted:
-            yield from _chapter_rows(path, ledger)
-
-
-def _subset(path: Path) -> str:
-    return path.resolve().parts[-4]
-
-
-def _chapter_rows(path: Path, ledger: Ledger) -> Iterator[Row]:
-    recordings = {p.stem: p for p in path.parent.glob("*.flac")}
-    speaker = path.name.split("-")[0]
-    with io.open_in(str(path)) as f:
-        for number, line in enumerate(f, start=1):
+        speaker = path.name.split("-")[0]
+        for number, line in io.read_lines(str(path)):
             name, _, text = line.strip().partition(" ")
             if not name:
                 continue
@@ -62,6 +84,7 @@ def _chapter_rows(path: Path, ledger: Ledger) -> Iterator[Row]:
                 ledger.drop(name, "missing-audio", f"{path}:{number}: no {name}.flac in the same folder")
                 continue
             row = {"id": name, "audio_filepath": str(recording), "text": text, "speaker": speaker, "lang": "en"}
-            yield {**row, "split": _subset(path)}
-    for name in sorted(recordings):
-        ledger.drop(name, "no-text", f"{recordings[name]} has no line in {path.name}")
+            yield {**row, "split": subset}
+    for name, recording in sorted(recordings.items()):
+        where = lists[0].name if lists else f"any *{_LIST_ENDING}: there is none in its folder"
+        ledger.drop(name, "no-text", f"{recording} has no line in {where}")

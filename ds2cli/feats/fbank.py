@@ -90,6 +90,12 @@ def num_bins(config: Config) -> int:
     return config.num_mels
 
 
+def frequencies(config: Config) -> NDArray[np.float64]:
+    """The center of each filter (F,) in Hz."""
+    centers = np.linspace(_mel(config.low_hz), _mel(config.upper_hz), config.num_mels + 2)[1:-1]
+    return np.asarray(700 * np.expm1(centers / 1127), np.float64)
+
+
 def num_frames(num_samples: int, config: Config) -> int:
     """The number of complete windows: T = 1 + (N - W) // hop, 0 if N < W."""
     return max(0, 1 + (num_samples - config.window_samples) // config.hop_samples)

@@ -26,3 +26,9 @@ def compute(samples: NDArray[np.float32], config: FeatureConfig) -> NDArray[np.f
     """
     features: NDArray[np.float32] = KINDS.load(config.kind).compute(samples, config)
     return features
+
+
+def frequencies(config: FeatureConfig) -> NDArray[np.float64] | None:
+    """The frequency of each bin (F,) in Hz, ascending; None for a kind whose bins are not log powers at frequencies."""
+    find = getattr(KINDS.load(config.kind), "frequencies", None)
+    return None if find is None else np.asarray(find(config), np.float64)

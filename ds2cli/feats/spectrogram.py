@@ -29,6 +29,11 @@ def num_bins(config: FeatureConfig) -> int:
     return config.window_samples // 2 + 1
 
 
+def frequencies(config: FeatureConfig) -> NDArray[np.float64]:
+    """The frequency of each bin (F,) in Hz."""
+    return np.asarray(np.fft.rfftfreq(config.window_samples, 1 / config.sample_rate), np.float64)
+
+
 def num_frames(num_samples: int, config: FeatureConfig) -> int:
     """The number of complete windows: T = 1 + (N - W) // hop, 0 if N < W."""
     return max(0, 1 + (num_samples - config.window_samples) // config.hop_samples)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ds2cli import io
+from ds2cli.encoding import explain_undecodable, to_utf8
 from ds2cli.errors import DataError
 from ds2cli.kernels import ngram_arpa as kernels
 
@@ -59,7 +59,7 @@ class Arpa:
 
 def read(path: str) -> Arpa:
     """Read an ARPA file, gzipped or not; DataError with `path:line` when it is malformed."""
-    raw = _read_bytes(path)
+    raw = to_utf8(io.read_bytes(path))
     text = np.frombuffer(raw, dtype=np.uint8)
     counts, pos = _header(path, raw)
     sections: list[Section] = []
@@ -77,10 +77,10 @@ def read(path: str) -> Arpa:
         raise DataError(
             f"{path}:{_line_number(raw, pos)}: expected \\end\\, got {_line(raw, pos)!r} (is the file complete?)"
         )
-    try:
-        words = [raw[start:end].decode() for start, end in spans.tolist()]
-    except UnicodeDecodeError as e:
-        raise DataError(f"{path}: words are not UTF-8: {e} (iconv -f latin1 -t utf-8)") from e
+    words = [raw[start:end].decode("utf-8", "surrogateescape") for start, end in spans.tolist()]
+    for word, start in zip(words, spans[:, 0], strict=True):
+        if error := explain_undecodable(word, path):
+            raise DataError(f"{path}:{_line_number(raw, start)}: {error}")
     return Arpa(words, sections)
 
 
@@ -110,16 +110,6 @@ def lines(model: Arpa) -> Iterator[str]:
     yield "\n\\end\\\n"
 
 
-def _read_bytes(path: str) -> bytes:
-    try:
-        raw = Path(path).read_bytes()
-        return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
-    except OSError as e:
-        raise DataError(f"{path}: {(e.strerror or 'cannot be read').lower()}") from e
-    except (EOFError, zlib.error) as e:
-        raise DataError(f"{path}: broken gzip file: {e} (write the file again)") from e
-
-
 def _header(path: str, raw: bytes, complete: bool = True) -> tuple[list[int], int]:
     if raw[:5] == b"mmap ":
         raise DataError(
@@ -133,7 +123,7 @@ def _header(path: str, raw: bytes, complete: bool = True) -> tuple[list[int], in
         )
     announced: list[int] = []
     pos = start.end()
-    while header := re.compile(rb"\s*ngram[ \t]+(\d+)[ \t]*=[ \t]*(\d+)[ \t\r]*(?=\n)").match(raw, pos):
+    while header := re.compile(rb"\s*ngram[ \t]+(\d{1,18})[ \t]*=[ \t]*(\d{1,18})[ \t\r]*(?=\n)").match(raw, pos):
         if int(header[1]) != len(announced) + 1:
             raise DataError(f"{path}:{_line_number(raw, header.start(1))}: expected `ngram {len(announced) + 1}=COUNT`")
         announced.append(int(header[2]))
@@ -148,7 +138,7 @@ def _header(path: str, raw: bytes, complete: bool = True) -> tuple[list[int], in
 
 
 def _section_start(path: str, raw: bytes, pos: int, n: int) -> int:
-    title = re.compile(rb"\s*\\(\d+)-grams:[ \t\r]*\n").match(raw, pos)
+    title = re.compile(rb"\s*\\(\d{1,18})-grams:[ \t\r]*\n").match(raw, pos)
     if title is None or int(title[1]) != n:
         skip = re.compile(rb"\s*").match(raw, pos)
         pos = skip.end() if skip else pos

@@ -25,7 +25,9 @@ from ds2cli.lm.text import (
     symbol_to_token,
     tokenize,
 )
+from ds2cli.text.characters import unify
 from ds2cli.text.normalize import APOSTROPHES
+from ds2cli.text.profiles import find_profile
 from ds2cli.text.vocab import SPACE, Vocab
 
 FATAL_SHARE, FATAL_SHARE_OTHER = 0.1, 0.5
@@ -44,8 +46,9 @@ def _with_apostrophe(text: str, apostrophe: str) -> str:
 
 
 _NORMALIZERS: dict[str, Sequence[Callable[[str], str]]] = {
-    "case": (str.lower, str.upper),
+    "case": (str.lower, str.upper, find_profile("tr").lower),
     "Unicode form": (partial(unicodedata.normalize, "NFC"), partial(unicodedata.normalize, "NFD")),
+    "use of special characters": (unify,),
     "apostrophe": tuple(partial(_with_apostrophe, apostrophe=a) for a in "'’ʼ"),
 }
 _OTHER = "other"
@@ -89,11 +92,11 @@ def lint(
     likeliest = max(logps.values())
     weights = {w: math.exp(p - likeliest) for w, p in logps.items()}
     unit = detect_unit(weights, vocab.symbols)
-    if unit == "word" and " " not in vocab.symbols:
+    if unit == "word" and " " not in vocab.symbols and not vocab.single_words:
         expected = "character model" if vocab.by_character else "model of its symbols"
-        message = f"all training texts were single words, so this network cannot write a space: use a {expected}"
+        message = f"this network writes no spaces, so it cannot tell the words of the model apart: use a {expected}"
         return [Finding("space", True, message, f"ds2 lm TEXT… OUT {symbol_model_options(vocab)}")]
-    can_write = _writable(vocab, unit)
+    can_write = writable(vocab, unit)
     findings = []
     for mismatch in group_mismatches(weights, can_write):
         findings += _check_words(mismatch, unit, weights, can_write)
@@ -107,7 +110,8 @@ def lint(
 
 
 def group_mismatches(weights: Mapping[str, float], fits: Callable[[str], bool]) -> list[Mismatch]:
-    """Group the words that do not fit by what would make them fit: another case, Unicode form, apostrophe, or none.
+    """Group the words that do not fit by what would make them fit: another case, Unicode form, apostrophe, no
+    invisible or compatibility characters, or none.
 
     weights: the frequency of each word. Corrections add up: a word may need another case and another apostrophe.
     """
@@ -133,7 +137,7 @@ def group_mismatches(weights: Mapping[str, float], fits: Callable[[str], bool]) 
     return [*mismatches, Mismatch(_OTHER, share(remaining), {w: w for w in remaining})] if remaining else mismatches
 
 
-def _writable(vocab: Vocab, unit: Unit) -> Callable[[str], bool]:
+def writable(vocab: Vocab, unit: Unit = "word") -> Callable[[str], bool]:
     """A test whether the network can write a word; for a model of characters or tokens, whether it has that symbol."""
     if unit != "word":
         return frozenset(map(symbol_to_token, vocab.symbols[1:])).__contains__
@@ -195,6 +199,7 @@ def _check_references(
         lines += 1
         try:
             counts.update(tokenize(text, unit, vocab))
+            unwritable += unit == "word" and vocab.single_words and len(text.split()) > 1
         except BadUtterance:
             unwritable += 1
     findings = []
@@ -233,7 +238,7 @@ def _in_place_fix(mismatch: Mismatch, known: Container[str]) -> str:
     corrected = list(mismatch.words.values())
     if len(set(corrected)) < len(corrected) or any(w in known for w in corrected):
         return ""
-    if mismatch.kind == "case" and corrected[0] == corrected[0].lower():
+    if mismatch.kind == "case" and corrected == [w.lower() for w in mismatch.words]:
         return r"sed 's/.*/\L&/' MODEL.arpa > lower.arpa"
     if mismatch.kind == "apostrophe":
         word, correction = next(iter(mismatch.words.items()))

@@ -10,6 +10,7 @@ from typing import Any
 
 from ds2cli.metrics.causes import NOTHING, Causes, format_unit
 from ds2cli.metrics.oracle import Oracle
+from ds2cli.metrics.text_form import make_visible
 from ds2cli.metrics.wer import UNITS, Counts, EditStep, align, count
 
 RATE_NAMES = {"word": "WER", "char": "CER"}
@@ -29,8 +30,8 @@ def utterance_lines(name: str, steps: Sequence[EditStep], errors: Errors | None 
 
     errors: one for each step that is not a hit, in order; they add a fifth line with their causes.
     """
-    ref = [NOTHING if r is None else r for r, _ in steps]
-    hyp = [NOTHING if h is None else h for _, h in steps]
+    ref = [NOTHING if r is None else make_visible(r, h or "") for r, h in steps]
+    hyp = [NOTHING if h is None else make_visible(h, r or "") for r, h in steps]
     op = ["I" if r is None else "D" if h is None else "C" if r == h else "S" for r, h in steps]
     columns = {"ref": ref, "hyp": hyp, "op": op}
     if errors is not None:
@@ -134,7 +135,8 @@ class Report:
             yield ""
             frequent = sorted(self._confusions.items(), key=lambda m: (-m[1], str(m[0])))[: self.confusions]
             for (ref, hyp), times in frequent:
-                yield f"{times:5d}  {format_unit(ref)} -> {format_unit(hyp)}"
+                shown = ref and make_visible(ref, hyp or ""), hyp and make_visible(hyp, ref or "")
+                yield f"{times:5d}  {format_unit(shown[0])} -> {format_unit(shown[1])}"
         for _, _, name, ref, hyp, errors in sorted(self._worst, key=lambda w: w[:2], reverse=True):
             yield ""
             yield from utterance_lines(name, self._align(ref, hyp), errors if self.why else None)

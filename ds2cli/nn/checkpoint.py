@@ -107,27 +107,3 @@ def describe_error(e: Exception) -> str:
 def step_seconds(model: Network, features: dict[str, Any]) -> float:
     """Seconds per output step."""
     return float(features["hop_ms"]) / 1000 * model.stride
-
-
-def transfer_weights(model: Network, vocab: Vocab, other: TrainedModel) -> list[str]:
-    """Initialize `model` in place from the weights of `other` with the same name and shape.
-
-    The output layer is copied symbol by symbol, for the symbols that both vocabularies contain; the feature statistics
-    (mean, std) stay as they are. Returns the names of the weights that were not, or not fully, copied.
-    """
-    weights, source = model.state_dict(), other.model.state_dict()
-    ids = {symbol: i for i, symbol in enumerate(other.vocab.symbols)}
-    shared = [(i, ids[symbol]) for i, symbol in enumerate(vocab.symbols) if symbol in ids]
-    kept = []
-    for name, value in weights.items():
-        if name in ("mean", "std"):
-            continue
-        if name.startswith("output.") and name in source and value.shape[1:] == source[name].shape[1:]:
-            rows, source_rows = map(list, zip(*shared, strict=True))
-            value[rows] = source[name][source_rows]
-            kept += [name] if len(shared) < len(vocab) else []
-        elif name in source and source[name].shape == value.shape:
-            value.copy_(source[name])
-        else:
-            kept.append(name)
-    return kept

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ds2cli.config.base import MADE_BY, build, read_toml
 from ds2cli.config.decode import LIMITS, WEIGHTS, DecodeConfig, SearchConfig
 from ds2cli.errors import DataError, UsageError
+from ds2cli.lm.closed import check_unknown_words
 from ds2cli.lm.lint import lint
 from ds2cli.lm.query import NgramLm
 from ds2cli.recognizer.experiment import Experiment
@@ -99,6 +100,8 @@ def build_beam_search(
         for finding in lint(vocab, lm.words, lm.unigrams(), references):
             if finding.fatal:
                 raise DataError(f"{config.lm}: {finding}")
+            warn(f"{config.lm}: {finding}")
+        for finding in [] if config.closed else check_unknown_words(lm, vocab.symbols):
             warn(f"{config.lm}: {finding}")
     hotwords = {} if config.hotwords is None else read_hotwords(config.hotwords, vocab, config.hotword_weight)
     words = None

@@ -23,16 +23,18 @@ def build_lexicon(vocab: Vocab, lm: NgramLm | None, words: Iterable[str] | None 
     """The lexicon of an alphabet and a language model; DataError where no text could be found.
 
     words: the only words that may be written; None allows any. Words that `vocab` cannot spell are left out; words that
-    are not in the language model are scored as unknown words.
+    are not in the language model are scored as unknown words. Without a space in the alphabet each text is one word,
+    unless its script is written without spaces: then its words cannot be separated.
     """
+    has_words = " " in vocab.symbols or vocab.single_words
     unit = detect_unit(lm.words, vocab.symbols) if lm else "word"
     if words is not None:
         words = dict.fromkeys(word for line in words for word in line.split())
-        if " " not in vocab.symbols:
+        if not has_words:
             raise DataError("the network's alphabet has no space to separate words: a word list cannot be used")
     if lm is None and words is None:
         return build_trie([], [], [], len(vocab))
-    if unit == "word" and " " not in vocab.symbols:
+    if unit == "word" and not has_words:
         wrong = "the network's alphabet has no space: expected a language model of its symbols, found one of words"
         raise DataError(f"{wrong} (ds2 lm TEXT… OUT {symbol_model_options(vocab)})")
     model = lm or NgramLm.none()

@@ -6,9 +6,11 @@ import math
 import unicodedata
 from collections.abc import Iterator
 
+from ds2cli.encoding import explain_undecodable
 from ds2cli.errors import BadUtterance, DataError
-from ds2cli.io import open_in
+from ds2cli.io import read_lines
 from ds2cli.text.normalize import normalize
+from ds2cli.text.profiles import guess_language
 from ds2cli.text.vocab import Vocab
 
 
@@ -69,7 +71,7 @@ def _make_spellable(phrase: str, vocab: Vocab, location: str) -> str:
     except BadUtterance:
         pass
     try:
-        normalized = normalize(phrase)
+        normalized = normalize(phrase, guess_language(vocab.symbols))
         vocab.encode(normalized)
     except BadUtterance as e:
         raise DataError(f"{location}: {phrase!r} cannot be written by this network: {e.detail}") from e
@@ -80,10 +82,9 @@ def _make_spellable(phrase: str, vocab: Vocab, location: str) -> str:
 
 def _entries(path: str) -> Iterator[tuple[str, str]]:
     """The lines that are neither blank nor comments, each with its `path:line`."""
-    with open_in(path) as f:
-        for number, raw in enumerate(f, start=1):
-            line = unicodedata.normalize("NFC", raw.rstrip("\r\n").lstrip("\ufeff" if number == 1 else ""))
-            if any("\ud800" <= c <= "\udfff" for c in line):
-                raise DataError(f"{path}:{number}: not UTF-8 (iconv -f latin1 -t utf-8)")
-            if line.strip() and not line.lstrip().startswith("#"):
-                yield f"{path}:{number}", line
+    for number, raw in read_lines(path):
+        if error := explain_undecodable(raw, path):
+            raise DataError(f"{path}:{number}: {error}")
+        line = unicodedata.normalize("NFC", raw)
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield f"{path}:{number}", line

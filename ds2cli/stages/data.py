@@ -6,23 +6,23 @@ import heapq
 import os
 import random
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
 from ds2cli import io, manifest
-from ds2cli.config.data import SplitConfig, SubsetConfig, ValidateConfig
+from ds2cli.config.data import FixConfig, SplitConfig, SubsetConfig, ValidateConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import BadUtterance, DataError, UsageError
+from ds2cli.errors import BadUtterance, DataError, Ds2Error, UsageError
 from ds2cli.manifest import Row
 
 
 def find_errors(config: ValidateConfig, path: str) -> Iterator[str | None]:
     """One item per row: `path:line: what is wrong` for the first error in the row, None if there is none."""
-    from ds2cli.text.normalize import normalize
+    from ds2cli.text.normalize import TextRules
 
+    rules = TextRules.of(config)
     needs = [n.strip() for n in config.needs.split(",") if n.strip()]
     folder = manifest.base_folder(path)
     last = ""
@@ -39,9 +39,11 @@ def find_errors(config: ValidateConfig, path: str) -> Iterator[str | None]:
             last = row.get("id", last)
             if row.get("duration") == 0:
                 raise BadUtterance("duration", "the duration is 0 s")
-            if config.normalized and (clean := normalize(row.get("text", ""))) != row.get("text", ""):
-                detail = f"the text {row['text'][:40]!r} is not normalized, expected {clean[:40]!r} (ds2 data fix)"
-                raise BadUtterance("text", detail)
+            text = row.get("text", "")
+            if config.normalized and (clean := rules.normalize(text, row.get("lang"))) != text:
+                raise BadUtterance(
+                    "text", f"the text {text[:40]!r} is not normalized, expected {clean[:40]!r} (ds2 data fix)"
+                )
             if config.files:
                 _check_files(row, folder)
         except BadUtterance as e:
@@ -65,7 +67,7 @@ def sort(path: str, ledger: Ledger) -> Iterator[Row]:
     rows: dict[str, Row] = {}
     for location, line in manifest.read_lines(path):
         try:
-            row = manifest.parse(line.removeprefix("\ufeff").rstrip("\r\n") + "\n")
+            row = manifest.parse(line)
             if row["id"] in rows:
                 raise BadUtterance("duplicate-id", f"id {row['id']!r} appears more than once")
         except BadUtterance as e:
@@ -75,14 +77,15 @@ def sort(path: str, ledger: Ledger) -> Iterator[Row]:
     yield from (rows[name] for name in sorted(rows))
 
 
-def fix(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
+def fix(rows: Iterable[Row], ledger: Ledger, config: FixConfig | None = None) -> Iterator[Row]:
     """Normalize the texts (Unicode form, case, punctuation); drop rows with unusable texts or missing files."""
-    from ds2cli.text.normalize import normalize
+    from ds2cli.text.normalize import TextRules
 
+    rules = TextRules.of(config or FixConfig())
     for row in rows:
         try:
             if "text" in row:
-                row = {**row, "text": normalize(unicodedata.normalize("NFC", row["text"]))}
+                row = {**row, "text": rules.normalize(row["text"], row.get("lang"))}
             _check_files(row, "")
         except BadUtterance as e:
             ledger.drop_error(row["id"], e)
@@ -91,7 +94,7 @@ def fix(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
 
 
 def subset(config: SubsetConfig, rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
-    """The rows that meet all conditions; the others are dropped, but not counted as bad."""
+    """The rows that meet all conditions; the others are counted as not selected."""
     ids = _read_ids(config.ids) if config.ids else None
     speakers = set(config.speakers.split(",")) if config.speakers else None
     longest = config.max_duration if config.max_duration is not None else float("inf")
@@ -110,11 +113,19 @@ def subset(config: SubsetConfig, rows: Iterable[Row], ledger: Ledger) -> Iterato
         return "no-match" if pattern and not pattern.search(row.get("text", "")) else None
 
     def matching() -> Iterator[Row]:
+        missing_ids, missing_speakers = set(ids or ()), set(speakers or ())
         for row in rows:
+            missing_ids.discard(row["id"])
+            missing_speakers.discard(row.get("speaker", ""))
             if reason := mismatch(row):
-                ledger.drop(row["id"], reason, bad=False)
+                ledger.unselected[reason] += 1
             else:
                 yield row
+        if missing_ids:
+            count = f"{len(missing_ids)} of {len(ids or ())} ids"
+            ledger.notes.append(f"--ids {config.ids}: {count} are in no row, such as {min(missing_ids)}")
+        if missing_speakers:
+            ledger.notes.append(f"--speakers: no row has the speaker {', '.join(sorted(missing_speakers))}")
 
     selections = [config.first, config.last, config.shortest, config.random]
     if sum(n is not None for n in selections) > 1:
@@ -128,7 +139,7 @@ def subset(config: SubsetConfig, rows: Iterable[Row], ledger: Ledger) -> Iterato
         if row["id"] in selected:
             yield row
         else:
-            ledger.drop(row["id"], "not-chosen", bad=False)
+            ledger.unselected["not-chosen"] += 1
 
 
 def _select(config: SubsetConfig, rows: list[Row]) -> list[Row]:
@@ -142,27 +153,45 @@ def _select(config: SubsetConfig, rows: list[Row]) -> list[Row]:
 
 
 def _read_ids(path: str) -> set[str]:
-    with io.open_in(path) as f:
-        return {line.split()[0] for line in f if line.strip()}
+    return {line.split()[0] for _, line in io.read_lines(path) if line.strip()}
 
 
-def split(config: SplitConfig, rows: Sequence[Row]) -> list[list[Row]]:
-    """Split sorted rows into `config.parts` lists, each sorted by id."""
+def split(config: SplitConfig, rows: Sequence[Row], name: str = "IN") -> list[list[Row]]:
+    """Split sorted rows into `config.parts` lists, each sorted by id.
+
+    Ds2Error (exit status 1) by speaker or text, if a row has none or there are fewer of them than parts.
+    """
     if config.by == "id":
         bounds = [len(rows) * i // config.parts for i in range(config.parts + 1)]
         return [list(rows[a:b]) for a, b in pairwise(bounds)]
+    if config.by != "duration":
+        _require_groups(config.by, rows, config.parts, name)
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(str(row.get("speaker", row["id"]) if config.by == "speaker" else row["id"]), []).append(row)
+        groups.setdefault(row["id" if config.by == "duration" else config.by], []).append(row)
     parts: list[list[Row]] = [[] for _ in range(config.parts)]
-    loads = [(0.0, i) for i in range(config.parts)]
+    loads = [(0.0, 0, i) for i in range(config.parts)]
     # the longest group first, each to the part with the least audio so far
     longest_first = sorted(groups.values(), key=lambda g: (-sum(r.get("duration", 1.0) for r in g), g[0]["id"]))
     for group in longest_first:
-        load, i = heapq.heappop(loads)
+        load, number, i = heapq.heappop(loads)
         parts[i] += group
-        heapq.heappush(loads, (load + sum(r.get("duration", 1.0) for r in group), i))
+        heapq.heappush(loads, (load + sum(r.get("duration", 1.0) for r in group), number + len(group), i))
     return [sorted(part, key=lambda row: str(row["id"])) for part in parts]
+
+
+def _require_groups(field: str, rows: Sequence[Row], parts: int, name: str) -> None:
+    without = [row["id"] for row in rows if not row.get(field)]
+    if without:
+        fix = "ds2 prepare folder --speaker, ds2 prepare csv --speaker-column; or " if field == "speaker" else ""
+        raise Ds2Error(
+            f"{name}: {len(without)} of {len(rows)} rows have no {field}, such as {without[0]}, "
+            f"so that parts could share it ({fix}--by duration divides them nonetheless)"
+        )
+    values = len({row[field] for row in rows})
+    if values < parts:
+        fix = f"--parts {values}, or --by duration, which divides {field}s" if values else "this manifest is empty"
+        raise Ds2Error(f"{name}: {values} different {field}s, expected at least one for each of {parts} parts ({fix})")
 
 
 def combine(parts: Sequence[Iterable[Row]], ledger: Ledger) -> Iterator[Row]:

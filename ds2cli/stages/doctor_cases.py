@@ -14,6 +14,7 @@ from ds2cli.kernels.viterbi import steps_needed
 from ds2cli.manifest import Row
 from ds2cli.nn.ctc.verdict import Verdict
 from ds2cli.text.vocab import Vocab
+from ds2cli.train.lint import clean_text
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def select_cases(rows: Iterable[Row], vocab: Vocab, stride: int, size: int, ledg
     cases = []
     for row in rows:
         try:
-            labels = np.array(vocab.encode(row["text"]), np.int32)
+            labels = np.array(vocab.encode(clean_text(row["text"])), np.int32)
             if row["num_frames"] > MAX_FRAMES:
                 raise BadUtterance("too-long", f"{row['num_frames']} frames, at most {MAX_FRAMES} can be compared")
         except BadUtterance as e:

@@ -79,7 +79,7 @@ def choose_batch(config: CtcDoctorConfig, rows: Iterable[Row] | None, ledger: Le
 def load_vocabulary(source: str | None, rows: Iterable[Row]) -> Vocab:
     """The vocabulary of an experiment folder or file; without either, the characters in the texts of the rows."""
     if source is None:
-        return Vocab.from_texts(row["text"] for row in rows)
+        return Vocab.from_texts(" ".join(row["text"].split()) for row in rows)
     return open_vocab(source)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import tee
 from types import TracebackType
@@ -20,6 +21,7 @@ from ds2cli.config.featurize import FeaturizeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.feats import cmvn, kinds
+from ds2cli.feats.bandwidth import find_bandwidth
 from ds2cli.manifest import Row
 from ds2cli.parallel import Worker, map_ordered
 
@@ -29,10 +31,15 @@ Outcome = Row | tuple[str, str, str]
 
 @dataclass
 class Tally:
-    """Counts of a run, and its normalization statistics. seconds: of audio, after any change of speed."""
+    """Counts of a run, and its normalization statistics. seconds: of audio, after any change of speed.
+
+    narrow: recordings without the upper part of their band, by the highest frequency with sound (kHz).
+    """
 
     utterances: int = 0
     resampled: int = 0
+    narrow: Counter[int] = field(default_factory=Counter)
+    narrow_example: str = ""
     seconds: float = 0.0
     stats: NDArray[np.float64] | None = None
 
@@ -40,6 +47,8 @@ class Tally:
         """Add the counts and statistics of another process."""
         self.utterances += other.utterances
         self.resampled += other.resampled
+        self.narrow += other.narrow
+        self.narrow_example = self.narrow_example or other.narrow_example
         self.seconds += other.seconds
         if other.stats is not None:
             self.stats = other.stats if self.stats is None else self.stats + other.stats
@@ -175,6 +184,9 @@ class _Featurizer:
                 raise BadUtterance("wrong-sample-rate", f"{rate} Hz, expected {config.sample_rate} (--resample yes)")
             self.tally.resampled += 1
         features = kinds.compute(change_speed(samples, factor, rate, config.sample_rate), config)
+        if highest := find_bandwidth(features, config):
+            self.tally.narrow[round(highest / 1000)] += 1
+            self.tally.narrow_example = self.tally.narrow_example or task.id
         self.tally.utterances += 1
         self.tally.seconds += seconds / factor
         duration = (seconds / row_speed if stated is None else stated) / task.factor

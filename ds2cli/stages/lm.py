@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ import numpy as np
 from ds2cli import io, manifest
 from ds2cli.config.lm import LmConfig
 from ds2cli.drops import Ledger
+from ds2cli.encoding import explain_undecodable
 from ds2cli.errors import BadUtterance, DataError, UsageError
 from ds2cli.lm import arpa, kneser_ney, lmplz, perplexity
 from ds2cli.lm.kneser_ney import Discounts
@@ -25,10 +26,10 @@ from ds2cli.lm.lint import Finding, lint
 from ds2cli.lm.query import NgramLm
 from ds2cli.lm.text import Unit, build_corpus, tokenize, vocabulary_mask
 from ds2cli.recognizer.vocabulary import open_vocab
-from ds2cli.text.normalize import normalize
+from ds2cli.text.normalize import TextRules
 from ds2cli.text.vocab import Vocab
 
-EXPECTED_REASONS = ("digits", "symbols", "no-words", "unspellable")
+EXPECTED_REASONS = ("digits", "symbols", "tags", "no-words", "unspellable")
 """Reasons for which lines of ordinary written text are dropped; they do not count toward --max-bad."""
 
 _MEMORY = re.compile(r"\d+(\.\d+)?[%bKMGT]?")
@@ -98,28 +99,32 @@ def make_tokenizer(unit: Unit, vocab: Vocab | None) -> Callable[[str], list[str]
     return partial(tokenize, unit=unit, vocab=vocab)
 
 
-def read_sentences(convert: Callable[[str], T], sources: Iterable[str], ledger: Ledger) -> Iterator[T]:
+def read_sentences(
+    convert: Callable[[str], T], sources: Iterable[str], ledger: Ledger, rules: TextRules | None = None
+) -> Iterator[T]:
     """Normalize and `convert` the lines of manifests (field `text`) and plain text; blank lines are skipped."""
+    rules = rules or TextRules()
     for source in sources:
-        with io.open_in(source) as f:
-            first = f.readline()
-            if first.startswith("\x1f\udc8b"):
-                raise DataError(f"{source}: gzip data in a file without .gz in its name (zcat FILE | ds2 lm - OUT)")
-            is_manifest = source.endswith((".jsonl", ".jsonl.gz")) or first.startswith("{")
-            for number, line in enumerate(chain([first], f), start=1):
-                if not line.strip():
-                    continue
-                location = f"{'<stdin>' if source == '-' else source}:{number}"
-                try:
-                    clean = normalize(manifest.parse(line, ("text",))["text"] if is_manifest else line)
-                    if not clean:
-                        raise BadUtterance("no-words", "no words are left after normalization")
-                    sentence = convert(clean)
-                except BadUtterance as e:
-                    ledger.drop_error(location, e, bad=e.reason not in EXPECTED_REASONS)
-                    continue
-                ledger.kept += 1
-                yield sentence
+        is_manifest = True if source.endswith((".jsonl", ".jsonl.gz")) else None
+        for number, line in io.read_lines(source):
+            if not line.strip():
+                continue
+            if is_manifest is None:
+                is_manifest = line.startswith("{")
+            location = f"{'<stdin>' if source == '-' else source}:{number}"
+            try:
+                if error := explain_undecodable(line, source):
+                    raise BadUtterance("not-utf8", error)
+                row = manifest.parse(line, ("text",)) if is_manifest else {"text": line}
+                clean = rules.normalize(row["text"], row.get("lang"))
+                if not clean:
+                    raise BadUtterance("no-words", "no words are left after normalization")
+                sentence = convert(clean)
+            except BadUtterance as e:
+                ledger.drop_error(location, e, bad=e.reason not in EXPECTED_REASONS)
+                continue
+            ledger.kept += 1
+            yield sentence
 
 
 def estimate(
@@ -181,7 +186,7 @@ def evaluate(
     findings = lint(vocab, lm.words, lm.unigrams()) if vocab else []
     if config.dev is None:
         return None, findings
-    result = perplexity.measure(lm, read_sentences(tokenizer, [config.dev], ledger))
+    result = perplexity.measure(lm, read_sentences(tokenizer, [config.dev], ledger, TextRules.of(config)))
     if not result.sentences:
         raise DataError(no_usable_lines(config.dev, ledger))
     return result, findings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from ds2cli.config.lm import InfoConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
 from ds2cli.lm import perplexity
+from ds2cli.lm.closed import check_unknown_words, is_closed
 from ds2cli.lm.lint import Finding, lint
 from ds2cli.lm.query import NgramLm
 from ds2cli.lm.text import SPECIAL_TOKENS, UNIT_PLURAL, Unit, detect_unit, tokenize
 from ds2cli.stages.lm import format_counts, load_vocab, read_sentences
+from ds2cli.text.normalize import TextRules
 from ds2cli.text.vocab import Vocab
 
 LIKELY_WORDS = 10
@@ -26,13 +28,17 @@ LIKELY_WORDS = 10
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A loaded model. settings: those saved next to it, empty if there are none."""
+    """A loaded model. settings: those saved next to it, empty if there are none.
+
+    rules: of the texts to evaluate.
+    """
 
     path: str
     lm: NgramLm
     unit: Unit
     vocab: Vocab | None
     settings: dict[str, Any]
+    rules: TextRules = field(default_factory=TextRules)
 
 
 def load(config: InfoConfig, path: str) -> LoadedModel:
@@ -41,7 +47,7 @@ def load(config: InfoConfig, path: str) -> LoadedModel:
     saved = f"{path}.config.toml"
     settings = read_toml(saved) if Path(saved).is_file() else {}
     unit = settings.get("unit") or detect_unit(lm.words, vocab.symbols if vocab else ())
-    return LoadedModel(path, lm, unit, vocab, settings)
+    return LoadedModel(path, lm, unit, vocab, settings, TextRules.of(config))
 
 
 def describe(model: LoadedModel) -> Iterator[tuple[str, str]]:
@@ -54,7 +60,8 @@ def describe(model: LoadedModel) -> Iterator[tuple[str, str]]:
     likely = [lm.words[i] for i in np.argsort(-logp, kind="stable").tolist()]
     examples = [w for w in likely if w not in SPECIAL_TOKENS][:LIKELY_WORDS]
     yield UNIT_PLURAL[model.unit], f"{len(set(lm.words) - SPECIAL_TOKENS)}, most likely: {' '.join(examples)}"
-    yield "<unk>", f"probability {np.exp(logp[lm.tables.unk]):.2g}"
+    missing = "missing, so that words which are not listed are as good as impossible: " if is_closed(lm) else ""
+    yield "<unk>", f"{missing}probability {np.exp(logp[lm.tables.unk]):.2g}"
     if "estimator" in made_by:
         size = model.settings.get("vocab_size")
         limit = f", vocabulary of the {size} most frequent {UNIT_PLURAL[model.unit]}" if size else ""
@@ -78,13 +85,16 @@ def evaluate(model: LoadedModel, source: str, ledger: Ledger) -> tuple[perplexit
     def with_tokens(line: str) -> tuple[str, list[str]]:
         return line, tokenize(line, model.unit, model.vocab)
 
-    lines = list(read_sentences(with_tokens, [source], ledger))
+    lines = list(read_sentences(with_tokens, [source], ledger, model.rules))
     return perplexity.measure(model.lm, (sentence for _, sentence in lines)), [line for line, _ in lines]
 
 
 def check_fit(model: LoadedModel, references: list[str] | None) -> list[Finding]:
     """Problems between the model, the network of --vocab and the texts."""
-    return lint(model.vocab, model.lm.words, model.lm.unigrams(), references) if model.vocab else []
+    if model.vocab is None:
+        return []
+    findings = lint(model.vocab, model.lm.words, model.lm.unigrams(), references)
+    return [*findings, *check_unknown_words(model.lm, model.vocab.symbols)]
 
 
 def _kind(path: str) -> str:

@@ -16,6 +16,7 @@ from ds2cli.lm.mix import estimate_weights, mix, perplexities, score_tokens
 from ds2cli.lm.query import NgramLm
 from ds2cli.lm.text import UNIT_PLURAL, detect_unit
 from ds2cli.stages.lm import load_vocab, make_tokenizer, no_usable_lines, read_sentences
+from ds2cli.text.normalize import TextRules
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def run(config: MixConfig, sources: list[str], weights: list[float], ledger: Led
         raise UsageError(
             "lm mix: the models' tokens are a network's symbols: expected that network (--vocab EXP or tokens.txt)"
         )
-    lines = list(read_sentences(make_tokenizer(units[0], vocab), [config.dev], ledger))
+    lines = list(read_sentences(make_tokenizer(units[0], vocab), [config.dev], ledger, TextRules.of(config)))
     if not lines:
         raise DataError(no_usable_lines(config.dev, ledger))
     lms = [NgramLm.from_arpa(m) for m in models]

@@ -11,8 +11,7 @@ from ds2cli.corpora import load_corpus
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance
 from ds2cli.manifest import Row
-from ds2cli.text.normalize import normalize
-from ds2cli.text.numbers import spell_numbers
+from ds2cli.text.normalize import TextRules
 
 BLOCK = 256
 """Rows given to the threads at a time, and the most that Ctrl-C has to wait for."""
@@ -27,12 +26,13 @@ def run(name: str, source: str, config: PrepareConfig, ledger: Ledger) -> Iterat
     config: an `Options` of that corpus.
     Unreadable recordings, texts that cannot be written in letters, and repeated ids are dropped.
     """
+    rules = TextRules.of(config)
     rows = sorted(load_corpus(name).prepare(source, config, ledger), key=lambda row: str(row["id"]))
     with ThreadPoolExecutor(config.nj) as pool:
         last = None
         for start in range(0, len(rows), BLOCK):
             block = rows[start : start + BLOCK]
-            for row, checked in zip(block, pool.map(lambda row: _check(row, config), block), strict=True):
+            for row, checked in zip(block, pool.map(lambda row: _check(row, config, rules), block), strict=True):
                 if row["id"] == last:
                     ledger.drop(
                         row["id"],
@@ -47,7 +47,7 @@ def run(name: str, source: str, config: PrepareConfig, ledger: Ledger) -> Iterat
                     yield checked
 
 
-def _check(row: Row, config: PrepareConfig) -> Row | BadUtterance:
+def _check(row: Row, config: PrepareConfig, rules: TextRules) -> Row | BadUtterance:
     """The row with its duration, sample rate and normalized text, or the error that drops it."""
     try:
         if any(c.isspace() for c in row["id"]) or not row["id"]:
@@ -55,15 +55,11 @@ def _check(row: Row, config: PrepareConfig) -> Row | BadUtterance:
         row = dict(row)
         if _needs_text(config):
             text = row.get("text", "")
-            if getattr(config, "numbers", "refuse") == "spell":
-                text = spell_numbers(text, row.get("lang", getattr(config, "lang", "en")))
-            row["text"] = normalize(text)
+            row["text"] = rules.normalize(text, row.get("lang"))
             if not row["text"]:
                 raise BadUtterance("no-text", f"the text {text[:40]!r} has no letters" if text else "the text is empty")
         return _with_duration(row, config)
     except BadUtterance as e:
-        if e.reason == "digits" and getattr(config, "numbers", None) == "refuse":
-            return BadUtterance(e.reason, f"{e.detail}, or try --numbers spell")
         return e
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
-from pathlib import Path
+import os
+from collections.abc import Callable, Generator, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.audio.read import find_audio, parse_channel, read
+from ds2cli.audio.find import find_audio
+from ds2cli.audio.read import parse_channel, read
 from ds2cli.audio.resample import resample
 from ds2cli.config.decode import TranscribeConfig
 from ds2cli.config.features import FeatureConfig
+from ds2cli.corpora._ids import unique_ids
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
 from ds2cli.feats import kinds
 from ds2cli.io import standard_input
 from ds2cli.manifest import Row
+from ds2cli.recognizer.bandwidth import describe_mismatch, find_band_mismatch
 from ds2cli.recognizer.decoder import Search
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.stages.decode import run as decode
@@ -24,20 +27,23 @@ from ds2cli.stages.decode import run as decode
 STDIN = "-"
 
 
-def list_recordings(paths: Iterable[str]) -> Iterator[Row]:
-    """Yield a row for each file, and for each audio file below each folder, in order; `-` is standard input.
+def list_recordings(paths: Iterable[str], ledger: Ledger) -> list[Row]:
+    """A row for each file, and for each recording below each folder, in order; `-` is standard input.
 
-    DataError for a folder without audio files.
+    What else is in a folder is dropped. DataError for a folder without audio files.
     """
+    files: list[str] = []
     for path in paths:
-        if path != STDIN and Path(path).is_dir():
-            files = [str(p) for p in find_audio(path)]
-            if not files:
-                raise DataError(f"{path}: no audio files in this folder")
-        else:
-            files = [path]
-        for file in files:
-            yield {"id": "_".join(file.split()) or file, "audio_filepath": file}
+        # Path.is_dir raises for a name that is too long
+        if path == STDIN or not os.path.isdir(path):  # noqa: PTH112
+            files.append(path)
+            continue
+        recordings, left = find_audio(path)
+        files += [str(recording.path) for recording in recordings]
+        for item in left:
+            ledger.drop_error(str(item.path), item.error, bad=item.bad)
+    ids = unique_ids(files, lambda path: "_".join(str(path).split()) or str(path))
+    return [{"id": name, "audio_filepath": file} for name, file in zip(ids, files, strict=True)]
 
 
 def run(
@@ -50,7 +56,7 @@ def run(
 ) -> Generator[Row]:
     """Yield each row with `duration` (s), `pred_text` and `pred_score`; recordings that cannot be read are dropped.
 
-    warn: called for each recording with a lower sample rate than the training recordings.
+    warn: called for each recording that has another band than the training recordings, such as a file of 8 kHz.
     DataError if the network was trained on features of other settings than it says.
     """
     settings = FeatureConfig.from_saved(experiment.trained.features, experiment.path)
@@ -65,13 +71,16 @@ def run(
         source = standard_input().buffer.read() if row["audio_filepath"] == STDIN else row["audio_filepath"]
         samples, rate = read(source, channel=channel)
         row["duration"] = round(len(samples) / rate, 6)
-        if rate < settings.sample_rate:
-            warn(f"{row['audio_filepath']}: {_narrow_band_warning(rate, settings.sample_rate)}")
-        return kinds.compute(resample(samples, rate, settings.sample_rate), settings)
+        features = kinds.compute(resample(samples, rate, settings.sample_rate), settings)
+        if bands := find_band_mismatch(features, experiment):
+            warn(f"{row['audio_filepath']}: {_band_warning(bands, rate, settings.sample_rate)}")
+        return features
 
     return decode(config, rows, ledger, experiment, search, features)
 
 
-def _narrow_band_warning(rate: int, trained_rate: int) -> str:
-    rates = f"This file is {rate / 1000:g} kHz; the training recordings were {trained_rate / 1000:g} kHz"
-    return f"{rates}: expect many more errors."
+def _band_warning(bands: tuple[float, float], rate: int, trained_rate: int) -> str:
+    if bands[0] < bands[1] and rate < trained_rate:
+        rates = f"This file is {rate / 1000:g} kHz; the training recordings were {trained_rate / 1000:g} kHz"
+        return f"{rates}: expect many more errors."
+    return describe_mismatch(*bands)

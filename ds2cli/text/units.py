@@ -22,6 +22,9 @@ _SINGLE += "\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 _RUNS = re.compile(f"[ {_SINGLE}]|[^ {_SINGLE}]+")
 _RUN = re.compile(f"[^ {_SINGLE}]+")
 
+# Thai, Lao, Myanmar and its extensions, Khmer
+_UNSPACED = re.compile(f"[{_SINGLE}\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f]")
+
 _SENTENCEPIECE_MARKERS = frozenset("\u2581\u2585")
 """Characters that sentencepiece reserves for a space and an unknown character."""
 
@@ -42,6 +45,15 @@ def is_run(part: str) -> bool:
     [True, False, False]
     """
     return _RUN.fullmatch(part) is not None
+
+
+def is_unspaced(text: str) -> bool:
+    """Whether a text has a letter of a script that is written without spaces between words.
+
+    >>> [is_unspaced(text) for text in ("stop", "打开", "เปิด")]
+    [False, True, True]
+    """
+    return _UNSPACED.search(text) is not None
 
 
 def split_bigrams(run: str) -> list[str]:

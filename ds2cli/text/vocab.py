@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,8 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from ds2cli.config.units import UnitsConfig
+from ds2cli.encoding import decode
 from ds2cli.errors import BadUtterance, DataError
-from ds2cli.text.units import Segmenter, is_run, load_sentencepiece, split_bigrams, split_runs, train_sentencepiece
+from ds2cli.text.units import (
+    Segmenter,
+    is_run,
+    is_unspaced,
+    load_sentencepiece,
+    split_bigrams,
+    split_runs,
+    train_sentencepiece,
+)
 
 BLANK = "<blank>"
 SPACE = "<space>"
@@ -21,6 +31,8 @@ TOKENS = "tokens.txt"
 
 PIECES = "pieces.model"
 """The sentencepiece model, next to tokens.txt."""
+
+_ESCAPED = re.compile(r"<U\+([0-9A-F]{4,6})>")
 
 
 @dataclass(frozen=True)
@@ -39,8 +51,11 @@ class Vocab:
 
     def __post_init__(self) -> None:
         if not self.symbols or self.symbols[0] != BLANK or len(set(self.symbols)) != len(self.symbols):
-            start = " ".join(self.symbols)[:30]
-            raise DataError(f"vocabulary: expected {BLANK} first and distinct symbols, got {start!r}")
+            found = repr(" ".join(self.symbols)[:30])
+            if self.symbols[:1] == (BLANK,):
+                repeated = next(s for s, count in Counter(self.symbols).items() if count > 1)
+                found = f"{repeated[:30]!r} more than once"
+            raise DataError(f"vocabulary: expected {BLANK} first and distinct symbols, got {found}")
         if self.pieces:
             load_sentencepiece(self.pieces)
 
@@ -78,22 +93,28 @@ class Vocab:
 
     @classmethod
     def load(cls, path: str | Path) -> Vocab:
-        """Read `tokens.txt`, one symbol per line in index order, and the sentencepiece model next to it, if any."""
+        """Read `tokens.txt`, as `save` writes it, and the sentencepiece model next to it, if any; DataError."""
         try:
-            lines = Path(path).read_text("utf-8").splitlines()
+            # not splitlines, which also splits at characters that older versions wrote as symbols
+            lines = decode(Path(path).read_bytes(), str(path)).removesuffix("\n").split("\n")
             model = Path(path).with_name(PIECES)
             pieces = model.read_bytes() if model.is_file() else b""
         except OSError as e:
             raise DataError(f"{path}: {(e.strerror or 'cannot be read').lower()}") from e
-        except UnicodeDecodeError as e:
-            raise DataError(f"{path}: not a list of symbols: expected UTF-8, one symbol per line: {e}") from e
+        except UnicodeError as e:
+            raise DataError(f"{path}: not a list of symbols: {e}") from e
         try:
-            return cls(tuple(" " if s == SPACE else s for s in lines), pieces)
+            if "" in lines[1:]:
+                raise DataError(f"line {lines.index('', 1) + 1} is empty, expected one symbol per line")
+            return cls(tuple(parse_symbol(line) for line in lines), pieces)
         except DataError as e:
             raise DataError(f"{path}: {e}") from e
 
     def save(self, path: str | Path) -> None:
-        """Write `tokens.txt` and the sentencepiece model next to it; remove an older model if there is none."""
+        """Write `tokens.txt` and the sentencepiece model next to it; remove an older model if there is none.
+
+        One symbol per line, in index order, as `format_symbol` writes it.
+        """
         from ds2cli.io import open_out, open_out_bytes
 
         model = Path(path).with_name(PIECES)
@@ -103,7 +124,7 @@ class Vocab:
         else:
             model.unlink(missing_ok=True)
         with open_out(str(path)) as f:
-            f.writelines(f"{SPACE if s == ' ' else s}\n" for s in self.symbols)
+            f.writelines(f"{symbol}\n" for symbol in (BLANK, *map(format_symbol, self.symbols[1:])))
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Vocab:
@@ -119,6 +140,11 @@ class Vocab:
     def by_character(self) -> bool:
         """Whether every symbol is one character, so that a text has only one symbol sequence."""
         return all(len(s) == 1 for s in self.symbols[1:])
+
+    @cached_property
+    def single_words(self) -> bool:
+        """Whether every text is one word: there is no space, and the script is one that puts spaces between words."""
+        return " " not in self.symbols and not is_unspaced("".join(self.symbols[1:]))
 
     @cached_property
     def _index(self) -> dict[str, int]:
@@ -151,3 +177,36 @@ class Vocab:
     def decode(self, ids: Iterable[int]) -> str:
         """The text of symbol ids; blanks are ignored."""
         return "".join(self.symbols[i] for i in ids if i != 0)
+
+
+def format_symbol(symbol: str) -> str:
+    """A symbol as one line of tokens.txt, which shows every character: the space as <space>, others that no one sees
+    (controls, line and paragraph separators, zero-width marks) by their code points.
+
+    >>> [format_symbol(symbol) for symbol in (" ", "a", "\\u2028", "<space>")]
+    ['<space>', 'a', '<U+2028>', '<U+003C>space>']
+    """
+    if symbol == " ":
+        return SPACE
+    if symbol in (SPACE, BLANK):
+        return _escape("<") + symbol[1:]
+    symbol = _ESCAPED.sub(lambda match: _escape("<") + match[0][1:], symbol)
+    return "".join(c if c.isprintable() and c != " " else _escape(c) for c in symbol)
+
+
+def parse_symbol(line: str) -> str:
+    """The inverse of `format_symbol`.
+
+    >>> parse_symbol("<U+2028>") == "\\u2028"
+    True
+    """
+    return " " if line == SPACE else _ESCAPED.sub(_unescape, line)
+
+
+def _escape(c: str) -> str:
+    return f"<U+{ord(c):04X}>"
+
+
+def _unescape(match: re.Match[str]) -> str:
+    code = int(match[1], 16)
+    return match[0] if 0xD800 <= code <= 0xDFFF or code > 0x10FFFF else chr(code)

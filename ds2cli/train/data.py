@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from ds2cli.text.vocab import TOKENS, Vocab
 from ds2cli.train.augmenter import NO_AUDIO, Augmenter, count_frames
 from ds2cli.train.examples import DevFeatures, Utterance
 from ds2cli.train.job import TrainJob
+from ds2cli.train.lint import TextLint, check_dev_texts, clean_text
 from ds2cli.train.pools import open_pools
 from ds2cli.train.resume import LAST, load_checkpoint
 
@@ -43,6 +44,7 @@ def prepare_job(
     features: dict[str, Any],
     ledger: Ledger,
     stats: str | None = None,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> TrainJob:
     """Turn rows into utterances with labels; drop those that cannot be used, with a reason code.
 
@@ -50,10 +52,12 @@ def prepare_job(
     dev set.
     exp: a checkpoint in this folder determines symbols and statistics; "" for none. features: settings the rows were
     featurized with, or will be. stats: a file of Kaldi CMVN statistics; None computes them from the rows.
-    Raises DataError when no utterance remains or sizes do not match, UsageError when settings contradict each other.
+    warn: called with each problem of the texts that does not prevent training.
+    Raises DataError when no utterance remains, sizes do not match or the network could not write the dev texts,
+    UsageError when settings contradict each other.
     """
     _check_settings(config, dev is not None)
-    rows, tokens = list(rows), Path(exp) / TOKENS
+    rows, tokens = list(_clean_rows(rows, "training", ledger, warn)), Path(exp) / TOKENS
     resuming = exp != "" and (Path(exp) / LAST).is_file() and tokens.is_file() and not config.fresh
     vocab = Vocab.load(tokens) if resuming else Vocab.from_texts((row["text"] for row in rows), config.units)
     settings = FeatureConfig.from_saved(features, "features")
@@ -83,7 +87,12 @@ def prepare_job(
     if expected_bins != len(mean):
         raise DataError(f"train: training features have {expected_bins} bins, the statistics have {len(mean)}")
     train_features = Augmenter(config.augment, settings, config.seed, mean, read_matrix, noise, impulse_responses)
-    dev_utterances = [] if dev is None else list(_dev_utterances(dev, len(mean), ledger, settings))
+    dev_rows = _clean_rows(dev or [], "dev", ledger, warn)
+    dev_utterances = [] if dev is None else list(_dev_utterances(dev_rows, len(mean), ledger, settings))
+    for finding in check_dev_texts(vocab, [utterance.text for utterance in dev_utterances]):
+        if finding.fatal and not resuming:
+            raise DataError(f"train: {finding}")
+        warn(f"train: {finding}")
     init = load_model(config.init) if config.init and not resuming else None
     return TrainJob(config, vocab, features, train, dev_utterances, mean, std, train_features, dev_features, init)
 
@@ -93,6 +102,19 @@ def _check_settings(config: TrainConfig, has_dev: bool) -> None:
     if not has_dev and (config.early_stop or config.optim.schedule == "plateau"):
         name = "--early-stop" if config.early_stop else "optim.schedule=plateau"
         raise UsageError(f"train: {name} needs the error rate of a dev set (add --dev DEV)")
+
+
+def _clean_rows(rows: Iterable[Row], name: str, ledger: Ledger, warn: Callable[[str], None]) -> Iterator[Row]:
+    """The rows with clean texts, after the last of which the findings are reported; name: training or dev."""
+    lint = TextLint()
+    for row in rows:
+        lint.add(row["text"])
+        try:
+            yield {**row, "text": clean_text(row["text"])}
+        except BadUtterance as e:
+            ledger.drop_error(row["id"], e)
+    for finding in lint.findings(name):
+        warn(f"train: {finding}")
 
 
 def _train_utterance(row: Row, frames: int, vocab: Vocab, config: TrainConfig) -> Utterance:

@@ -1,12 +1,11 @@
 import struct
-from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import soundfile
 
-from ds2cli.audio.read import PREROLL_S, _float, find_audio, parse_channel, probe, read
+from ds2cli.audio.read import PREROLL_S, _float, is_audio, parse_channel, probe, read
 from ds2cli.errors import BadUtterance, UsageError
 
 RATE = 16000
@@ -202,12 +201,36 @@ def test_the_content_decides_the_format_not_the_name(tmp_path, shared_data):
             np.testing.assert_array_equal(read(tmp_path / name)[0], read(path)[0])
 
 
-def test_find_audio_is_sorted_and_skips_other_files(tmp_path):
-    for name in ("b.WAV", "a/c.flac", "a/c.txt", "d"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "folder.wav").mkdir()
-    assert [p.relative_to(tmp_path) for p in find_audio(tmp_path)] == [Path("a/c.flac"), Path("b.WAV")]
+@pytest.mark.parametrize("codec, form", [("ac3", "ac3"), ("mp2", "mpegts"), ("tta", "tta"), ("aac", "latm")])
+def test_ffmpeg_is_tried_last_on_what_neither_bytes_nor_name_tell(tmp_path, codec, form):
+    path, rate = tmp_path / "recording.2024", 44100
+    with av.open(str(path), "w", format=form) as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.layout = "mono"
+        size = stream.frame_size or 1024
+        resampler = av.AudioResampler(format=stream.format.name, layout="mono", rate=rate, frame_size=size)
+        frame = av.AudioFrame.from_ndarray(np.sin(np.arange(rate) / 9)[None].astype(np.float32), "flt", "mono")
+        frame.sample_rate = rate
+        for piece in [*resampler.resample(frame), None]:
+            container.mux(stream.encode(piece))
+    assert is_audio(path) and is_audio(path.read_bytes())
+    for source in (path, path.read_bytes()):
+        samples, found = read(source)
+        assert found == rate and len(samples) == pytest.approx(rate, abs=2400) and np.abs(samples).max() > 0.5
+
+
+@pytest.mark.parametrize("ending", [".raw", ".PCM", ".ul", ".alaw", ".vox"])
+def test_samples_without_a_header_are_not_guessed(tmp_path, speech, ending):
+    path = tmp_path / f"a{ending}"
+    path.write_bytes((speech * 3e4).astype("<i2").tobytes())
+    with pytest.raises(
+        BadUtterance, match=rf"unreadable-audio: .*no header.*ffmpeg -f mulaw -ar 8000 -i {path} a\.wav"
+    ):
+        read(path)
+    # but the content decides: a WAV file of that name has a header
+    soundfile.write(tmp_path / "b.wav", speech, RATE)
+    path.write_bytes((tmp_path / "b.wav").read_bytes())
+    assert read(path)[1] == RATE
 
 
 def test_a_file_name_that_is_not_utf8_is_an_error():

@@ -56,7 +56,7 @@ def test_a_filter_between_two_pipes(ds2, tmp_path):
     rows = "".join(f'{{"id":"u{i}","duration":{i}}}\n' for i in range(5))
     done = ds2("data", "subset", "--min-duration", "3", "-", "-", stdin=rows)
     assert done.stdout == '{"id":"u3","duration":3}\n{"id":"u4","duration":4}\n'
-    assert "5 in = 2 kept + 3 dropped (3 duration)" in done.stderr
+    assert done.stderr == "subset: 5 in = 2 kept + 0 dropped + 3 not selected (3 duration)\n"
 
 
 def test_too_many_bad_rows_are_refused(ds2, jsonl, tmp_path):
@@ -81,6 +81,37 @@ def test_split_and_combine_are_inverse(ds2, jsonl, tmp_path):
     parts = [tmp_path / "parts" / f"{i}.jsonl" for i in (1, 2, 3)]
     assert ds2("data", "combine", *parts, tmp_path / "b.jsonl").returncode == 0
     assert jsonl(tmp_path / "b.jsonl") == rows
+
+
+def test_a_split_that_cannot_keep_speakers_apart_writes_nothing(ds2, jsonl, tmp_path):
+    rows = [{"id": f"u{i}", "duration": 1.0} for i in range(4)]
+    jsonl(tmp_path / "a.jsonl", rows)
+    jsonl(tmp_path / "b.jsonl", [{**row, "speaker": row["id"][:1]} for row in rows])
+    for source, message in (("a.jsonl", "4 of 4 rows have no speaker"), ("b.jsonl", "1 different speakers")):
+        done = ds2("data", "split", source, "part.JOB.jsonl", "--by", "speaker", cwd=tmp_path)
+        assert done.returncode == 1 and done.stderr.startswith(f"ds2: {source}: {message}"), done.stderr
+    assert len(list(tmp_path.iterdir())) == 2
+    done = ds2("data", "split", "a.jsonl", "part.JOB.jsonl", "--parts", 6, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "warning: split: 2 of 6 parts are empty, a.jsonl has 4 rows\n")
+
+
+def test_overlap(ds2, jsonl, tmp_path):
+    rows = [{"id": f"u{i}", "speaker": f"s{i // 2}", "text": "ab"[i % 2]} for i in range(6)]
+    for name, part in (("a", rows[:2]), ("b", rows[2:3]), ("c", rows[3:])):
+        jsonl(tmp_path / f"{name}.jsonl", part)
+    done = ds2("data", "overlap", "a.jsonl", "b.jsonl", "--fields", "id, speaker", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "overlap: 2 manifests have no id or speaker in common\n"
+    done = ds2("data", "overlap", "a.jsonl", "b.jsonl", "c.jsonl", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        "b.jsonl: 1 of 1 rows shares its text with a.jsonl: 'a'",
+        "c.jsonl: 1 of 3 rows shares its speaker with b.jsonl: 's1'",
+        "c.jsonl: 3 of 3 rows share their text with a.jsonl: 'a', 'b'",
+        "c.jsonl: 1 of 3 rows shares its text with b.jsonl: 'a'",
+    ]
+    assert "warning: overlap: a.jsonl: 2 of 2 rows have no recording to compare" in done.stderr
+    assert ds2("data", "overlap", "a.jsonl", cwd=tmp_path).returncode == 2
 
 
 def test_show_and_stats(ds2, jsonl, tmp_path):

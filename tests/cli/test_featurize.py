@@ -79,7 +79,7 @@ def test_bad_rows_are_dropped_with_their_reasons(ds2, jsonl, recordings, tmp_pat
         "b7": "no-audio-filepath",
         "b8": "wrong-type",
         "b9": "not-utf8",
-        "c0": "carriage-return",
+        "c0": "empty-file",
         f"{prefix}14": "not-json",
         "d": "duplicate-id",
     }

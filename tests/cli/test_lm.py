@@ -112,13 +112,6 @@ def test_user_errors_are_one_line(ds2, tmp_path, args, stdin, code, message):
     assert {p.name for p in tmp_path.iterdir()} <= {"x.arpa.dropped.jsonl"}
 
 
-def test_gzip_data_without_the_suffix_is_refused(ds2, tmp_path):
-    (tmp_path / "text").write_bytes(gzip.compress(b"so am i\n" * 9))
-    done = ds2("lm", "text", "x.arpa", cwd=tmp_path)
-    assert done.returncode == 3
-    assert done.stderr.splitlines()[-1].endswith("zcat FILE | ds2 lm - OUT)")
-
-
 @pytest.mark.peer
 def test_kenlm_reads_the_binary(ds2, tmp_path, capfd):
     kenlm = pytest.importorskip("kenlm")

@@ -90,3 +90,24 @@ def test_dropped_rows_are_listed_in_the_file_given(ds2, jsonl, tmp_path):
     assert done.returncode == 0, done.stderr
     assert f"score: 2 in = 1 kept + 1 dropped (1 no-text), see {tmp_path}/d.jsonl" in done.stderr
     assert [(row["id"], row["reason"]) for row in jsonl(tmp_path / "d.jsonl")] == [("b", "no-text")]
+
+
+def test_differences_of_writing_are_told_and_the_named_option_helps(ds2, jsonl, tmp_path):
+    rows = [
+        {"id": "a", "text": "Été\n", "pred_text": "e\u0301te\u0301"},
+        {"id": "b", "text": "Room 12", "pred_text": "room twelve"},
+    ]
+    path = jsonl(tmp_path / "in.jsonl", rows)
+    done = ds2("score", path, "--worst", 1)
+    assert (
+        done.returncode == 0 and done.stdout.startswith("%WER 100.00") and "a hyp   e<U+0301>te<U+0301>" in done.stdout
+    )
+    form, broken = (line for line in done.stderr.splitlines() if line.startswith("warning"))
+    assert (
+        form.startswith("warning: 2 of 3 word errors, in 2 utterances, are differences of writing")
+        and "(--normalize" in form
+    )
+    assert "1 of 4 texts have line breaks or control characters" in broken
+    done = ds2("score", path, "--normalize")
+    assert done.stdout.startswith("%WER 0.00 [ 0 / 3,") and "warning" not in done.stderr
+    assert ds2("score", path, "--lang", "tr").returncode == 2

@@ -108,9 +108,19 @@ def test_toml_that_the_parser_cannot_handle_is_not_valid(tmp_path, value):
         read_toml(str(tmp_path / "c.toml"))
 
 
-def test_toml_may_begin_with_a_byte_order_mark(tmp_path):
-    (tmp_path / "c.toml").write_bytes(b"\xef\xbb\xbflr = 3\r\n")
-    assert read_toml(str(tmp_path / "c.toml")) == {"lr": 3}
+@pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_toml_as_windows_writes_it(tmp_path, codec, line_end):
+    (tmp_path / "c.toml").write_bytes(f'lr = 3{line_end}name = "é"{line_end}'.encode(codec))
+    assert read_toml(str(tmp_path / "c.toml")) == {"lr": 3, "name": "é"}
+
+
+def test_toml_that_is_not_utf8_names_the_conversion(tmp_path):
+    (tmp_path / "c.toml").write_bytes('name = "é"'.encode("latin-1"))
+    with pytest.raises(
+        UsageError, match=r"not valid TOML: not UTF-8, perhaps Windows-1252 for 'é' \(iconv .*c\.toml > "
+    ):
+        read_toml(str(tmp_path / "c.toml"))
 
 
 def test_preset_is_found_by_name_unless_a_file_has_it(tmp_path, monkeypatch):

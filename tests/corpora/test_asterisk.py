@@ -64,6 +64,18 @@ def test_rows_and_drops(tree):
     assert (row["speaker"], row["lang"], row["sample_rate"]) == ("en_US_f_Allison", "en", 16000)
 
 
+def test_linked_folders_are_found_and_what_cannot_be_read_is_named(tree, tmp_path_factory):
+    linked = tmp_path_factory.mktemp("linked") / "corpus"
+    (linked / "sounds").mkdir(parents=True)
+    (linked / "texts").symlink_to(tree / "usr/share/doc")
+    (linked / "sounds/en_link").symlink_to(tree / "usr/share/asterisk/sounds/en_US_f_Allison")
+    (linked / "sounds/en_lost").symlink_to("/missing/en_lost")
+    ledger = Ledger()
+    rows = list(prepare(str(linked), Options(), ledger))
+    assert {row["speaker"] for row in rows} == {"en_link"} and len(rows) == 5
+    assert [row["id"] for row in ledger.rows if row["bad"]] == [str(linked / "sounds/en_lost")]
+
+
 def test_the_layout_of_the_upstream_tarball(tree, tmp_path_factory):
     flat = tmp_path_factory.mktemp("flat") / "sounds"
     shutil.copytree(tree / "usr/share/asterisk/sounds/en_US_f_Allison", flat)
@@ -236,7 +248,7 @@ def test_spanish_entries_under_a_wrong_name_belong_to_their_prompts(tmp_path, sh
 
 def test_a_list_that_is_not_utf8_is_an_error(tree):
     next(tree.rglob("*.txt.gz")).write_bytes(gzip.compress(b"agent-pass: caf\xe9\n"))
-    with pytest.raises(DataError, match=r"core-sounds-en\.txt\.gz: byte 15 is not UTF-8"):
+    with pytest.raises(DataError, match=r"core-sounds-en\.txt\.gz:1: not UTF-8, perhaps Windows-1252 for 'café'"):
         list(prepare(str(tree), Options(), Ledger()))
 
 

@@ -1,4 +1,6 @@
 import gzip
+import re
+import subprocess
 import time
 
 import numpy as np
@@ -57,6 +59,10 @@ def test_read(arpa_file, name, change):
         (GOOD, "mmap lm http://kheafield.com/code format version 5\n\0", r"a KenLM binary: expected ARPA"),
         ("ngram 1=4\n", "", r"x.arpa:2: expected `ngram 1=COUNT`"),
         ("ngram 1=4", "ngram 1=0", r"with a count above 0"),
+        pytest.param(
+            "ngram 1=4", "ngram 1=" + "4" * 5000, r"x.arpa:1: expected lines `ngram 1=COUNT`", id="5000 digits"
+        ),
+        pytest.param("\\2-grams:", f"\\{'2' * 5000}-grams:", r"x.arpa:11: expected \\2-grams:", id="5000-grams"),
         ("ngram 1=4", "ngram 1=999999", r"999999\d n-grams announced|1000000 n-grams announced"),
         ("ngram 1=4", "ngram 1=3", r"x.arpa:9: expected \\2-grams:, got '-0.5.t語'"),
         ("-0.5\t語", "-0.5", r"x.arpa:9: expected 1 word"),
@@ -77,10 +83,22 @@ def test_malformed_files_are_errors_with_the_line(arpa_file, old, new, message):
         arpa.read(arpa_file(GOOD.replace(old, new)))
 
 
+@pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_what_windows_writes_is_the_same_model(tmp_path, codec, line_end):
+    (tmp_path / "x.arpa").write_bytes(GOOD.replace("\n", line_end).encode(codec))
+    model = arpa.read(str(tmp_path / "x.arpa"))
+    assert (model.words, model.counts) == (["<s>", "</s>", "über", "語"], [4, 1])
+
+
 def test_latin_1_words_are_refused(tmp_path):
-    (tmp_path / "x.arpa").write_bytes(GOOD.encode("utf-8").replace("ü".encode(), b"\xfc"))
-    with pytest.raises(DataError, match="words are not UTF-8"):
+    text = GOOD.replace("語", "dort")
+    (tmp_path / "x.arpa").write_bytes(text.encode("latin-1"))
+    message = r"x\.arpa:8: not UTF-8, perhaps Windows-1252 for 'über' \((iconv .*)\)$"
+    with pytest.raises(DataError, match=message) as e:
         arpa.read(str(tmp_path / "x.arpa"))
+    subprocess.run(["bash", "-c", re.search(message, str(e.value))[1]], check=True)
+    assert arpa.read(str(tmp_path / "x.utf8.arpa")).words == ["<s>", "</s>", "über", "dort"]
 
 
 def test_unreadable_files_are_errors(tmp_path):

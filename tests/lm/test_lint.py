@@ -143,10 +143,19 @@ def test_a_model_without_words():
 
 
 def test_word_model_for_a_network_without_a_space():
-    finding = only_finding(Vocab.from_texts(["theandofrosi'"]), PROSE)
+    finding = only_finding(Vocab.from_texts(["打开关闭"]), dict.fromkeys(["打开", "关闭"], 1.0))
     assert finding.fatal
-    assert "this network cannot write a space: use a character model" in finding.message
+    assert (
+        "this network writes no spaces, so it cannot tell the words of the model apart: use a char" in finding.message
+    )
     assert finding.fix == "ds2 lm TEXT… OUT --unit char"
+
+
+def test_a_word_model_fits_a_network_of_single_words_and_texts_of_several_are_told():
+    digits, model = Vocab.from_texts(["one", "two", "three"]), dict.fromkeys(["one", "two", "three"], 1.0)
+    assert findings(digits, model) == [] == findings(digits, model, ["two", "one"])
+    (finding,) = findings(digits, model, ["two one", "one"])
+    assert finding.kind == "references" and finding.fatal and "cannot write 1 of 2 references" in finding.message
 
 
 def letters(text):
@@ -191,7 +200,7 @@ def test_character_model_for_a_network_of_bigrams():
     assert finding.fatal and "the model lacks 33 of the network's 60 symbols" in finding.message
     assert finding.fix.startswith("ds2 lm TEXT… OUT --unit token --vocab EXP")
     assert findings(vocab, letters(text) | dict.fromkeys(vocab.symbols[2:], 1.0)) == []
-    dense = Vocab.from_texts([text.replace(" ", "")], UnitsConfig(kind="bigram"))
+    dense = Vocab.from_texts([text.replace(" ", "") + "打"], UnitsConfig(kind="bigram"))
     assert only_finding(dense, PROSE).fix == "ds2 lm TEXT… OUT --unit token --vocab EXP"
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import save
 
 from ds2cli.config.model import ModelConfig
 from ds2cli.errors import DataError
-from ds2cli.nn.checkpoint import BEST, FORMAT, METADATA_KEY, dump_model, load_model, transfer_weights
+from ds2cli.nn.checkpoint import BEST, FORMAT, METADATA_KEY, dump_model, load_model
 from ds2cli.nn.infer import BATCH_FRAMES, _group_by_length, compute_emissions
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.text.vocab import BLANK, Vocab
@@ -167,34 +167,3 @@ def test_the_work_can_be_stopped_before_each_batch(exp):
     assert len(calls) == 3
     with pytest.raises(KeyboardInterrupt):
         compute_emissions(trained, inputs, check)
-
-
-def test_weights_of_another_network_are_taken_over_symbol_by_symbol_without_its_statistics(exp):
-    trained = load_model(exp)
-    for name, value in trained.model.state_dict().items():
-        if value.is_floating_point() and name not in ("mean", "std"):
-            value.copy_(torch.randn(value.shape))
-    trained.model.std.fill_(4.0)
-    vocab = Vocab((BLANK, "a", "b", "é"))
-    model = DeepSpeech2(CONFIG, len(vocab), 20)
-    model.mean.fill_(1.0)
-    model.std.fill_(2.0)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert set(transfer_weights(model, vocab, trained)) == {n for n in before if n.startswith("output.")}
-    after, source = model.state_dict(), trained.model.state_dict()
-    for name, value in after.items():
-        if name in ("mean", "std"):
-            assert torch.equal(value, before[name]), name
-        elif name.startswith("output."):
-            assert torch.equal(value[[0, 1, 3]], source[name][[0, 2, 3]]) and torch.equal(value[2], before[name][2])
-        else:
-            assert torch.equal(value, source[name]), name
-
-
-def test_layers_of_another_size_keep_their_weights_and_are_named(exp):
-    wider = ModelConfig(**{**vars(CONFIG), "rnn_size": 9})
-    model = DeepSpeech2(wider, 4, 20)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    kept = transfer_weights(model, VOCAB, load_model(exp))
-    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
-    assert any(name.startswith("rnns.") for name in kept) and not changed & set(kept)

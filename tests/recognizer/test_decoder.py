@@ -189,8 +189,8 @@ def test_one_text_of_a_greedy_search_may_be_requested_as_a_list(exp):
 
 
 def test_a_lexicon_that_does_not_fit_the_network_is_named(exp, tmp_path):
-    Vocab((BLANK, "a", "b")).save(tmp_path / "exp" / "tokens.txt")
-    (tmp_path / "words.txt").write_text("ab\n")
+    Vocab((BLANK, "打", "开")).save(tmp_path / "exp" / "tokens.txt")
+    (tmp_path / "words.txt").write_text("打开\n")
     settings = resolve_settings(DecodeConfig(lexicon=str(tmp_path / "words.txt")), exp)
     with pytest.raises(DataError, match=r"words\.txt: the network's alphabet has no space"):
         build_search(settings, Experiment(exp))

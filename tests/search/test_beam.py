@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ds2cli.errors import DataError
+from ds2cli.kernels.beam_ref import beam_search_ref
 from ds2cli.search.beam import BeamSearch
 from ds2cli.text.vocab import BLANK, Vocab
 
@@ -201,6 +202,26 @@ def test_words_without_a_space_in_the_alphabet_are_refused(unigrams):
         BeamSearch.build(UNSPACED, unigrams(["你好", "好界"]))
     with pytest.raises(DataError, match="no space"):
         BeamSearch.build(UNSPACED, words=["你好"])
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("listed", [None, ["ab", "bb"]])
+def test_without_a_space_each_text_is_one_word_of_the_model_or_the_list(unigrams, seed, listed):
+    vocab, lp = Vocab((BLANK, "a", "b")), emission(seed, 5, 3)
+    lm = unigrams({"ab": 6.0, "ba": 1.0, "a": 3.0})
+    for model in (lm, None):
+        search = BeamSearch.build(
+            vocab, model, alpha=0.7, beta=0.5, unknown=-1.0, unknown_letter=-0.5, beam=500, words=listed
+        )
+        found = search(lp, best=500)
+        expected = beam_search_ref(lp, search.task, 500)
+        assert {h.text: pytest.approx(h.score, abs=1e-6) for h in found} == {
+            vocab.decode(prefix): score for prefix, score, _, _ in expected
+        }
+        if listed is not None:
+            assert {h.text for h in found} <= {"", *listed} and {"ab"} <= {h.text for h in found}
+    closed = BeamSearch.build(vocab, lm, alpha=0.7, unknown=-math.inf, beam=500, words=listed)(lp, best=500)
+    assert {h.text for h in closed} <= ({"", "ab", "ba", "a"} if listed is None else {"", *listed})
 
 
 def test_character_model_of_a_language_without_spaces(unigrams):

@@ -137,9 +137,20 @@ def test_empty_lexicons_are_refused(unigrams):
         build_lexicon(VOCAB, unigrams(["你", "好"]))
 
 
-def test_words_need_a_space_in_the_alphabet(unigrams):
-    with pytest.raises(DataError, match="no space"):
-        build_lexicon(UNSPACED, unigrams(["ab", "ba"]))
-    for lm in (None, unigrams(["a", "b"])):
+def test_words_need_a_space_in_the_alphabet_of_a_script_without_spaces(unigrams):
+    for vocab, words in ((Vocab((BLANK, "打", "开")), ["打开", "开打"]), (Vocab.from_texts(["เปิด"]), ["เปิด", "ปิด"])):
         with pytest.raises(DataError, match="no space"):
-            build_lexicon(UNSPACED, lm, ["ab"])
+            build_lexicon(vocab, unigrams(words))
+        for lm in (None, unigrams(list(words[0]))):
+            with pytest.raises(DataError, match="no space"):
+                build_lexicon(vocab, lm, words)
+
+
+def test_without_a_space_in_the_alphabet_each_text_is_one_word(unigrams):
+    lm = unigrams(["ab", "ba"])
+    lexicon = build_lexicon(UNSPACED, lm)
+    assert (lexicon.kind, lexicon.closed) == (WORD_LM, False)
+    assert words_in(lexicon, UNSPACED) == {"ab": lm.ids["ab"], "ba": lm.ids["ba"]}
+    for model in (None, lm):
+        lexicon = build_lexicon(UNSPACED, model, ["ab"])
+        assert lexicon.closed and list(words_in(lexicon, UNSPACED)) == ["ab"]

@@ -26,6 +26,15 @@ def test_hotwords_with_and_without_weights(write_list):
     assert read_hotwords(path, VOCAB, 8.0) == {"ab ba": 8.0, "bé": 2.5, "a": -10.0}
 
 
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r", "\n\n"])
+def test_lists_as_other_programs_write_them(write_list, codec, line_end):
+    hotwords = write_list(line_end.join(["ab", "bé\t2", ""]).encode(codec))
+    assert read_hotwords(hotwords, VOCAB, 8.0) == {"ab": 8.0, "bé": 2.0}
+    words = write_list(line_end.join(["ab", "bé", ""]).encode(codec))
+    assert read_word_list(words, VOCAB) == (["ab", "bé"], [])
+
+
 def test_unspellable_phrases_are_normalized_like_transcripts(write_list):
     assert read_hotwords(write_list("A’b, BA!\ne\u0301\n"), VOCAB, 1.0) == {"a'b ba": 1.0, "é": 1.0}
 
@@ -43,7 +52,7 @@ def test_unspellable_phrases_are_normalized_like_transcripts(write_list):
         ("#\n\t3\n", r"list.txt:2: a weight without a phrase"),
         ("!?\n", r"list.txt:1: '!\?' has no words"),
         ("ab\t1\nab\t2\n", r"list.txt:2: 'ab' is listed twice: with weight 1 and now 2"),
-        (b"ab\nb\xe9\n", r"list.txt:2: not UTF-8 \(iconv"),
+        (b"ab\nb\xe9\n", r"list.txt:2: not UTF-8, perhaps Windows-1252 for 'bé' \(iconv .*list.txt"),
         ("", r"list.txt: the file has no hotwords: expected one phrase per line"),
         ("# nothing\n", r"list.txt: the file has no hotwords: expected one phrase per line"),
     ],

@@ -170,14 +170,17 @@ def own_recordings(shared_data, tmp_path):
     """A checkout with recordings/ and more-text.txt.gz, as README's section on your own recordings supposes."""
     folder = checkout(tmp_path / "own")
     source = shared_data / "asterisk" / "en_US_f_Allison"
-    recordings = folder / "recordings"
-    recordings.mkdir()
-    for line in (source / "transcripts.tsv").read_text("utf-8").splitlines():
+    texts = set()
+    for i, line in enumerate((source / "transcripts.tsv").read_text("utf-8").splitlines()):
         name, _, text = line.partition("\t")
-        if (audio := source / f"{name}.flac").is_file():
-            shutil.copy(audio, recordings / audio.name)
-            (recordings / f"{name}.txt").write_text(text + "\n", "utf-8")
-    assert len(list(recordings.glob("*.flac"))) > 30
+        words = tuple(re.findall(r"\w+", text.lower()))
+        if (audio := source / f"{name}.flac").is_file() and words not in texts:
+            texts.add(words)
+            speaker = folder / f"recordings/speaker{i % 12}"
+            speaker.mkdir(parents=True, exist_ok=True)
+            shutil.copy(audio, speaker / audio.name)
+            (speaker / f"{name}.txt").write_text(text + "\n", "utf-8")
+    assert len(list(folder.glob("recordings/*/*.flac"))) > 30
     (folder / "more-text.txt.gz").write_bytes(gzip.compress(b"please hold the line\nthank you for calling\n" * 5))
     return folder
 

@@ -1,8 +1,10 @@
+from itertools import product
+
 import pytest
 
-from ds2cli.config.data import SplitConfig, SubsetConfig, ValidateConfig
+from ds2cli.config.data import FixConfig, SplitConfig, SubsetConfig, ValidateConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import DataError, UsageError
+from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.stages import data
 
 ROWS = [
@@ -37,8 +39,8 @@ def test_subset_keeps_matching_rows_and_counts_the_rest(settings, expected):
     ledger = Ledger()
     kept = list(data.subset(SubsetConfig(**settings), ROWS, ledger))
     assert ids(kept) == [f"u{c}" for c in expected]
-    assert len(kept) + ledger.dropped == len(ROWS)
-    assert ledger.bad == 0
+    assert len(kept) + ledger.unselected.total() == len(ROWS)
+    assert (ledger.dropped, ledger.rows, ledger.notes) == (0, [], [])
 
 
 def test_a_random_subset_depends_on_its_seed_alone():
@@ -59,8 +61,18 @@ def test_a_list_of_ids(tmp_path):
     assert ids(data.subset(SubsetConfig(ids=str(tmp_path / "ids")), ROWS, Ledger())) == ["u1", "u3"]
 
 
-@pytest.mark.parametrize("by", ["id", "speaker", "duration"])
-@pytest.mark.parametrize("parts", [1, 2, 3, 9])
+def test_ids_and_speakers_that_no_row_has_are_reported(tmp_path):
+    (tmp_path / "ids").write_text("u3\nzz\nyy\n")
+    ledger = Ledger()
+    assert ids(data.subset(SubsetConfig(ids=str(tmp_path / "ids"), first=1), ROWS, ledger)) == ["u3"]
+    assert ids(data.subset(SubsetConfig(speakers="s1,anna,s2,ben"), ROWS[:2], ledger)) == ["u1"]
+    assert ledger.notes == [
+        f"--ids {tmp_path}/ids: 2 of 3 ids are in no row, such as yy",
+        "--speakers: no row has the speaker anna, ben, s2",
+    ]
+
+
+@pytest.mark.parametrize("by, parts", [*product(["id", "duration"], [1, 2, 3, 9]), *product(["speaker"], [1, 2, 3])])
 def test_split_and_combine_are_inverse(by, parts):
     cut = data.split(SplitConfig(parts=parts, by=by), ROWS)
     assert len(cut) == parts
@@ -93,6 +105,19 @@ def test_fix_normalizes_texts_and_drops_unusable_rows():
     rows = [{"id": "a", "text": "Hello!"}, {"id": "b", "text": "5"}, {"id": "c", "audio_filepath": "missing.wav"}]
     assert list(data.fix(rows, ledger)) == [{"id": "a", "text": "hello"}]
     assert ledger.reasons == {"digits": 1, "vanished": 1}
+
+
+def test_fix_and_find_errors_know_the_language_of_a_row(tmp_path):
+    rows = [{"id": "a", "text": "Iğdır", "lang": "az"}, {"id": "b", "text": "Iğdır"}]
+    assert [row["text"] for row in data.fix(rows, Ledger())] == ["ığdır", "iğdır"]
+    config = FixConfig(lang="tr", numbers="spell", remove_tags="x")
+    assert [row["text"] for row in data.fix([{"id": "b", "text": "5 [X] Iğdır"}], Ledger(), config)] == ["beş ığdır"]
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id":"a","text":"ığdır"}\n{"id":"b","text":"Iğdır","lang":"tr"}\n', "utf-8")
+    first, second = data.find_errors(ValidateConfig(needs="id", lang="tr"), str(path))
+    assert first is None and second is not None and "expected 'ığdır'" in second
+    with pytest.raises(UsageError, match="--lang türkçe"):
+        list(data.find_errors(ValidateConfig(lang="türkçe"), str(path)))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +159,7 @@ def test_stats_of_an_empty_manifest_is_an_error():
 def test_sort_is_by_code_point(tmp_path):
     (tmp_path / "a.jsonl").write_text("".join(f'{{"id":"{i}"}}\n' for i in ("é", "a", "b", "B", "10", "9")), "utf-8")
     assert ids(data.sort(str(tmp_path / "a.jsonl"), Ledger())) == ["10", "9", "B", "a", "b", "é"]
-    shuffled = [{"id": i} for i in ("a", "é", "B")]
+    shuffled = [{"id": i, "speaker": "s"} for i in ("a", "é", "B")]
     for by in ("speaker", "duration"):
         assert ids(data.split(SplitConfig(parts=1, by=by), shuffled)[0]) == ["B", "a", "é"]
     assert ids(data.combine([[{"id": "B"}, {"id": "b"}], [{"id": "a"}, {"id": "é"}]], Ledger())) == ["B", "a", "b", "é"]
@@ -159,7 +184,7 @@ def test_each_condition_has_its_reason(tmp_path):
     ):
         ledger = Ledger()
         assert ids(data.subset(SubsetConfig(**settings), ROWS[:2], ledger)) == ["u0"]
-        assert [(row["id"], row["reason"]) for row in ledger.rows] == [("u1", reason)]
+        assert ledger.unselected == {reason: 1}
 
 
 def test_the_shortest_utterances_are_found_wherever_they_are():
@@ -179,9 +204,33 @@ def test_split_by_id_gives_each_part_the_same_number_of_rows():
         assert sorted(map(len, data.split(SplitConfig(parts=parts, by="id"), rows))) == expected
 
 
-def test_rows_without_a_speaker_may_be_in_different_parts():
-    rows = [{"id": name} for name in "abcd"]
-    assert [len(part) for part in data.split(SplitConfig(parts=2, by="speaker"), rows)] == [2, 2]
+@pytest.mark.parametrize("by", ["speaker", "text"])
+def test_rows_that_cannot_be_grouped_are_refused(by):
+    rows = [{"id": name, by: name, "duration": 1.0} for name in "abcd"]
+    for without in ({"id": "b"}, {"id": "b", by: ""}):
+        with pytest.raises(Ds2Error, match=rf"^x\.jsonl: 2 of 4 rows have no {by}, such as b,.*--by duration") as e:
+            data.split(SplitConfig(parts=2, by=by), [rows[0], without, {"id": "c"}, rows[3]], "x.jsonl")
+        assert e.value.exit_code == 1
+    assert len(data.split(SplitConfig(parts=4, by=by), rows)) == 4
+    with pytest.raises(Ds2Error, match=rf"^IN: 4 different {by}s, expected .* 5 parts \(--parts 4, or --by duration"):
+        data.split(SplitConfig(parts=5, by=by), rows)
+    with pytest.raises(Ds2Error, match=f"^IN: 0 different {by}s, .*manifest is empty"):
+        data.split(SplitConfig(parts=1, by=by), [])
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_no_part_is_empty_if_there_are_as_many_speakers(seconds):
+    rows = [{"id": f"u{i:02}", "speaker": f"s{i % 5}", "duration": seconds} for i in range(40)]
+    for number in (2, 3, 5):
+        parts = data.split(SplitConfig(parts=number, by="speaker"), rows)
+        assert all(parts)
+        speakers = [row["speaker"] for part in parts for row in {row["speaker"]: row for row in part}.values()]
+        assert sorted(speakers) == [f"s{i}" for i in range(5)]
+
+
+def test_split_by_text_keeps_equal_texts_together():
+    parts = data.split(SplitConfig(parts=2, by="text"), ROWS)
+    assert sorted(ids(part) for part in parts) == [["u0", "u2", "u4", "u6"], ["u1", "u3", "u5"]]
 
 
 def test_sorted_rows_keep_their_files(tmp_path, monkeypatch):

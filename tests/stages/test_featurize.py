@@ -240,3 +240,14 @@ def test_dropped_rows_name_the_limit_that_they_exceed(tmp_path):
         "sp0.5-a": "2.00 s, longer than --max-duration 1.5",
         "sp2-a": "0.50 s, shorter than --min-duration 0.75",
     }
+
+
+def test_recordings_without_the_upper_part_of_their_band_are_counted(tmp_path):
+    noise = 0.1 * np.random.default_rng(0).standard_normal(16000)
+    for name, samples, rate in (("a", noise, 16000), ("b", noise[:8000], 8000), ("c", noise[8000:], 8000)):
+        soundfile.write(tmp_path / f"{name}.wav", samples, rate)
+    rows = [{"id": name, "audio_filepath": str(tmp_path / f"{name}.wav")} for name in "abc"]
+    _, _, tally = features(tmp_path, rows, nj=2)
+    assert tally.narrow == {4: 2} and tally.narrow_example in ("b", "c") and tally.utterances == 3
+    _, _, tally = features(tmp_path, rows, sample_rate=8000)
+    assert not tally.narrow, "features of 8 kHz have no upper band"

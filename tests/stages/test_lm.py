@@ -9,6 +9,7 @@ from ds2cli.errors import DataError, UsageError
 from ds2cli.lm import lmplz
 from ds2cli.lm.kneser_ney import Discounts
 from ds2cli.stages import lm
+from ds2cli.text.normalize import TextRules
 
 
 def test_auto_selects_lmplz_where_it_is_installed(monkeypatch):
@@ -67,6 +68,39 @@ def test_sentences_of_manifests_and_plain_text(tmp_path):
     assert ledger.reasons == {"no-text": 1, "no-words": 1, "not-json": 1, "digits": 2, "symbols": 1}
     places = ["a.jsonl:3", "a.jsonl:4", "a.jsonl:5", "b:4", "b:5", "b:6"]
     assert [row["id"] for row in ledger.rows] == [f"{tmp_path}/{place}" for place in places]
+
+
+def test_sentences_follow_the_rules_of_their_language_and_of_the_options(tmp_path):
+    (tmp_path / "a.jsonl").write_text(
+        '{"id":"a","text":"IRMAK","lang":"tr"}\n{"id":"b","text":"IRMAK [uh] 3"}\n{"id":"c","text":"1st"}\n', "utf-8"
+    )
+    ledger = Ledger()
+    rules = TextRules(lang="fr", numbers="spell", remove_tags=frozenset({"uh"}))
+    sentences = lm.read_sentences(str, [str(tmp_path / "a.jsonl")], ledger, rules)
+    assert list(sentences) == ["ırmak", "irmak trois"]
+    assert (ledger.reasons, ledger.bad) == ({"digits": 1}, 0)
+    list(lm.read_sentences(str, [str(tmp_path / "a.jsonl")], ledger := Ledger()))
+    assert (ledger.reasons, ledger.bad) == ({"digits": 1, "tags": 1}, 0)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16"])
+def test_texts_in_other_encodings_packed_or_not(tmp_path, pack, codec):
+    (tmp_path / "text").write_bytes(pack("über uns\r\nso\r\n".encode(codec)))
+    (tmp_path / "rows").write_bytes(pack('\r\n{"id":"a","text":"Über uns"}\r\n'.encode(codec)))
+    ledger = Ledger()
+    sources = [str(tmp_path / "text"), str(tmp_path / "rows")]
+    assert list(lm.read_sentences(str, sources, ledger)) == ["über uns", "so", "über uns"]
+    assert not ledger.rows
+
+
+def test_a_line_that_is_not_utf8_names_the_conversion_of_its_file(tmp_path):
+    (tmp_path / "t.txt").write_bytes(b"so am i\nd\xe9j\xe0 vu\n")
+    ledger = Ledger()
+    assert list(lm.read_sentences(str, [str(tmp_path / "t.txt")], ledger)) == ["so am i"]
+    (row,) = ledger.rows
+    assert (row["reason"], row["bad"]) == ("not-utf8", True)
+    assert f"perhaps Windows-1252 for 'déjà' (iconv -f windows-1252 -t utf-8 {tmp_path}/t.txt > " in row["detail"]
 
 
 def test_own_and_lmplz_give_the_same_model(tmp_path):

@@ -86,11 +86,18 @@ def test_bad_texts_are_dropped_by_reason(folder):
 @pytest.mark.parametrize("block", [1, 256])
 def test_duplicate_ids_are_dropped(folder, monkeypatch, block):
     monkeypatch.setattr("ds2cli.stages.prepare.BLOCK", block)
-    folder[1]("c-a", "second")
-    folder[1]("c/a", "first")
+    rows, drops = prepared_table(folder, "id,path,text", "c,b.wav,first", "d,a.wav,x", "c,a.wav,second")
+    assert [r["text"] for r in rows if r["id"] == "c"] == ["first"]
+    assert drops == {"c": "duplicate-id"}
+
+
+def test_recordings_whose_paths_look_alike_have_different_ids(folder):
+    for name in ("c-a", "c/a", "d 1", "d_1"):
+        folder[1](name, "x")
     rows, drops = prepared(folder)
-    assert [r["text"] for r in rows if r["id"] == "c-a"] == ["first"]
-    assert drops == {"c-a": "duplicate-id"}
+    assert not drops
+    assert [row["id"].rpartition("-")[0] for row in rows] == ["", "", "c-a", "c-a", "d_1", "d_1"]
+    assert len({row["id"] for row in rows}) == 6
 
 
 def test_a_corpus_without_settings_of_its_own(folder, monkeypatch):
@@ -117,6 +124,50 @@ def test_numbers_are_spelled_in_the_language_of_the_row(folder):
     assert {r["id"]: r["text"] for r in rows}["digits"] == "sept"
 
 
+def test_texts_follow_the_rules_of_their_language(folder):
+    folder[1]("case", "IRMAK İnce", seconds=3)
+    rows, _ = prepared(folder, lang="tr-TR")
+    assert {r["id"]: r["text"] for r in rows}["case"] == "ırmak ince"
+    with pytest.raises(UsageError, match=r"--lang turkish: expected the code of a language, such as en, tr or pt-BR"):
+        prepared(folder, lang="turkish")
+
+
+def test_tags_drop_their_utterance_unless_they_are_removed_by_name(folder):
+    folder[1]("laugh", "[laughs] good morning", seconds=3)
+    folder[1]("noise", "good (door noise) evening", seconds=3)
+    folder[1]("removed", "[LAUGHS]", seconds=3)
+    _, drops = prepared(folder)
+    assert drops == {"laugh": "tags", "noise": "tags", "removed": "tags"}
+    rows, drops = prepared(folder, remove_tags="laughs, door noise")
+    assert {r["id"]: r["text"] for r in rows if r["id"] in ("laugh", "noise")} == {
+        "laugh": "good morning",
+        "noise": "good evening",
+    }
+    assert drops == {"removed": "no-text"}
+
+
+def test_numbers_that_can_be_read_in_several_ways_are_dropped(folder):
+    for name, text in (("year", "born in 1984"), ("ordinal", "the 2nd one"), ("plain", "take 2 of them")):
+        folder[1](name, text, seconds=3)
+    ledger = Ledger()
+    settings = {"numbers": "spell"}
+    rows = list(run("folder", str(folder[0]), folder_corpus.Options(**settings), ledger))
+    assert {r["id"]: r["text"] for r in rows}["plain"] == "take two of them"
+    assert {r["id"]: r["reason"] for r in ledger.rows} == {"year": "digits", "ordinal": "digits"}
+    assert not any("--numbers" in r["detail"] for r in ledger.rows)
+    _, ledger = prepared(folder), Ledger()
+    list(run("folder", str(folder[0]), folder_corpus.Options(), ledger))
+    helped = {r["id"] for r in ledger.rows if r["detail"].endswith("or try --numbers spell")}
+    assert helped == {"plain"}, "the option is named only where it helps"
+
+
+def test_a_table_may_name_the_language_of_each_row(folder):
+    table = folder[0] / "t.tsv"
+    table.write_text("path\tsentence\tlocale\na.wav\tIğdır\ttr\nb.wav\tIğdır\tTurkish\n", "utf-8")
+    rows = list(run("csv", str(table), csv.Options(lang="en"), Ledger()))
+    assert [(r["lang"], r["text"]) for r in rows] == [("tr", "ığdır"), ("en", "iğdır")]
+
+
 def test_unknown_corpora():
     assert {"asterisk", "librispeech", "folder", "csv"} <= set(corpus_names())
     with pytest.raises(UsageError, match=r"unknown corpus 'libri', expected one of asterisk, csv"):
@@ -129,11 +180,13 @@ def test_unknown_corpora():
     "name, own",
     [
         ("asterisk", {"part", "lang", "download"}),
-        ("librispeech", {"part", "numbers"}),
-        ("folder", {"lang", "text", "numbers"}),
+        ("librispeech", {"part", "numbers", "remove_tags"}),
+        ("folder", {"lang", "text", "numbers", "remove_tags", "speaker"}),
         (
             "csv",
-            {"lang", "text", "numbers", "audio_column", "text_column", "id_column", "speaker_column", "audio_dir"},
+            {"lang", "text", "numbers", "remove_tags"}
+            | {f"{kind}_column" for kind in ("audio", "text", "id", "speaker")}
+            | {"audio_dir"},
         ),
     ],
 )

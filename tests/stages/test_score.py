@@ -62,3 +62,29 @@ def test_the_settings_reach_the_report():
     assert (report.units, report.worst, report.confusions, report.why) == (("word",), 3, 4, True)
     report = score.create_report(ScoreConfig())
     assert (report.units, report.worst, report.confusions, report.why) == (("word", "char"), 0, 0, False)
+
+
+def test_normalized_texts_are_scored_and_written():
+    config, unreadable = ScoreConfig(normalize=True), []
+    rows = [
+        {"id": "a", "text": "It’s 20 Past.", "pred_text": "it's twenty past", "nbest": [{"text": "IT'S 20"}, {"x": 1}]},
+        {"id": "b", "text": "IŞIK", "pred_text": "ışık", "lang": "tr"},
+        {"id": "c", "text": "Give 50 %!"},
+    ]
+    report, form = score.create_report(config), score.create_form_errors(config)
+    clean = score.normalize_texts(rows, config.lang, unreadable)
+    results = list(score.run(config, clean, report, form))
+    assert [(r["text"], r.get("pred_text")) for r in results] == [
+        ("it's twenty past", "it's twenty past"), ("ışık", "ışık"), ("give 50 %", None),
+    ]  # fmt: skip
+    assert results[0]["nbest"] == [{"text": "it's twenty"}, {"x": 1}] and unreadable == ["c"]
+    assert report.counts("word").errors == report.counts("word").dels == 3 and form.describe() == ""
+
+
+def test_errors_of_form_are_counted_in_the_first_unit_of_the_report():
+    rows = [{"id": "a", "text": "AB c", "pred_text": "ab c"}, {"id": "b", "text": "X"}]
+    for unit, errors in (("both", 1), ("word", 1), ("char", 2)):
+        config = ScoreConfig(unit=unit)
+        form = score.create_form_errors(config)
+        list(score.run(config, rows, score.create_report(config), form))
+        assert (form.errors, form.of_form, form.texts) == (errors, errors, 2)

@@ -21,7 +21,7 @@ from ds2cli.train import data as train_data
 from ds2cli.train.evaluate import count_greedy_errors
 from ds2cli.train.events import Epoch, Restart, Saved
 from ds2cli.train.examples import fingerprint
-from ds2cli.train.network import build_initial_network
+from ds2cli.train.network import build_initial_network, plan_initial_weights
 from ds2cli.train.resume import LAST, dump_checkpoint, load_checkpoint
 
 FEATURES = FeatureConfig().features()
@@ -281,6 +281,18 @@ def test_training_starts_from_the_weights_of_another_network(toy, tmp_path):
     source = load_model(first).model.state_dict()
     assert all(torch.equal(value, source[name]) for name, value in network.named_parameters())
     assert prepared(toy, first, init=str(first)).init is None, "a resumed run has its own weights"
+    plan = plan_initial_weights(prepared(toy, tmp_path / "third", init=str(first)))
+    weights = [value for name, value in source.items() if value.dim() and name not in ("mean", "std")]
+    assert plan.complete and plan.values == sum(map(torch.numel, weights))
+
+
+def test_an_initial_network_of_which_nothing_fits_is_refused_and_the_named_fix_helps(toy, tmp_path):
+    first, other = tmp_path / "first", {"channels": [5], "rnn_size": 5}
+    rows_of(prepared(toy, first, epochs=1), first)
+    with pytest.raises(UsageError, match=rf"^train: --init {first}: this network takes 0 of \d+ weights .*\[model\] "):
+        plan_initial_weights(prepared(toy, tmp_path / "second", init=str(first), model=other))
+    # the settings of [model] in its config.toml, which are those of SMALL
+    assert plan_initial_weights(prepared(toy, tmp_path / "second", init=str(first))).complete
 
 
 MAY_CHANGE = {

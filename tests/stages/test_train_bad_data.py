@@ -17,6 +17,7 @@ from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.stages import train
+from ds2cli.text.vocab import BLANK, Vocab
 from ds2cli.train import data as train_data
 from ds2cli.train.checkpoint_files import LOG
 from ds2cli.train.events import Epoch
@@ -66,6 +67,39 @@ def test_rows_with_another_number_of_bins_are_dropped(rows, dev, tmp_path):
     ledger = Ledger()
     job = prepared(rows, dev, tmp_path, ledger)
     assert ledger.reasons == {"wrong-features": 1} and len(job.train) == len(rows) - 1
+
+
+def texts_of(rows, *texts):
+    """The rows with these texts in turn, repeated."""
+    return [{**row, "text": texts[i % len(texts)]} for i, row in enumerate(rows)]
+
+
+def test_texts_are_read_with_one_space_and_damaged_ones_are_dropped(rows, dev, tmp_path):
+    ledger, warnings = Ledger(), []
+    config = build(TrainConfig, ("test", SMALL))
+    rows = texts_of(rows[:42], "a b\n", " a\u2028b", "a\tb", "a b", "a\x00b", "a\ufffdb", "a b")
+    job = train_data.prepare_job(config, rows, texts_of(dev, "b\r\n a"), "", FEATURES, ledger, warn=warnings.append)
+    assert job.vocab.symbols == (BLANK, " ", "a", "b") and {u.text for u in job.train} == {"a b"}
+    assert {u.text for u in job.dev} == {"b a"}
+    assert (ledger.reasons["control-characters"], ledger.reasons["not-utf8"]) == (6, 6)
+    assert ledger.kept == len(job.train) + len(job.dev) and ledger.kept + ledger.dropped == len(rows) + len(dev)
+    assert [warning.partition(" have")[0] for warning in warnings] == [
+        "train: 18 of 42 training texts", f"train: {len(dev)} of {len(dev)} dev texts",
+    ]  # fmt: skip
+    job.vocab.save(tmp_path / "tokens.txt")
+    assert Vocab.load(tmp_path / "tokens.txt") == job.vocab
+
+
+def test_dev_texts_that_the_network_cannot_write_are_refused_or_counted(rows, dev, tmp_path):
+    with pytest.raises(
+        DataError, match=rf"^train: the case differs .*in {len(dev)} of {len(dev)} texts.*\(ds2 data fix"
+    ):
+        prepared(rows, texts_of(dev, "A b"), tmp_path)
+    warnings = []
+    config = build(TrainConfig, ("test", SMALL))
+    train_data.prepare_job(config, rows, texts_of(dev, "a b ä", "a b"), "", FEATURES, Ledger(), warn=warnings.append)
+    (warning,) = warnings
+    assert f"the network cannot write {len(dev) // 2} of " in warning and "lack 'ä' (" in warning
 
 
 @pytest.mark.parametrize("dev_texts", [None, "", " "])

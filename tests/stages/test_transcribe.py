@@ -13,10 +13,11 @@ import torch
 import typer
 
 from ds2cli.cli.main import app
+from ds2cli.cli.transcribe import format_texts
 from ds2cli.config.decode import TranscribeConfig
 from ds2cli.config.model import ModelConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import DataError, Ds2Error
+from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.nn.checkpoint import BEST, dump_model
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.recognizer import decoder
@@ -59,7 +60,7 @@ def transcribed(experiment, paths, channel="mix"):
         emissions.append(log_probs)
         return [Hypothesis("a", -1.0, -1.0, 0.0, (2,))]
 
-    rows = transcribe.list_recordings(paths)
+    rows = transcribe.list_recordings(paths, ledger)
     config = TranscribeConfig(channel=channel, nj=1)
     return list(transcribe.run(config, rows, ledger, experiment, search, warnings.append)), emissions, ledger, warnings
 
@@ -75,7 +76,29 @@ def test_rows_have_the_duration_and_text_of_each_file_in_order(experiment, recor
     assert [len(x) for x in emissions] == [37, 25, 25]
     assert rows[2]["id"].endswith("b_1.wav") and not ledger.rows
     with pytest.raises(DataError, match="no audio files in this folder"):
-        list(transcribe.list_recordings([str(tmp_path / "exp")]))
+        transcribe.list_recordings([str(tmp_path / "exp")], Ledger())
+
+
+def test_files_of_a_folder_that_are_no_recordings_are_counted(experiment, recording, tmp_path):
+    files = [recording("folder/b.WAV"), recording("folder/out/a.aiff")]
+    (tmp_path / "folder/out").rename(tmp_path / "elsewhere")
+    (tmp_path / "folder/out").symlink_to("../elsewhere")
+    (tmp_path / "folder/notes.pdf").write_text("notes")
+    (tmp_path / "folder/lost").symlink_to("/missing/lost")
+    rows, _, ledger, _ = transcribed(experiment, [str(tmp_path / "folder")])
+    assert [row["audio_filepath"] for row in rows] == files
+    assert [(r["id"].rpartition("/")[2], r["reason"], r["bad"]) for r in ledger.rows] == [
+        ("lost", "broken-link", True),
+        ("notes.pdf", "other-file", False),
+    ]
+
+
+def test_names_that_differ_in_spaces_have_different_ids(tmp_path):
+    names = ["a b.wav", "a_b.wav", "n" * 300 + ".wav", "a b.wav"]
+    rows = transcribe.list_recordings(names, Ledger())
+    assert [row["audio_filepath"] for row in rows] == names
+    assert rows[0]["id"] == rows[3]["id"] != rows[1]["id"]
+    assert rows[1]["id"].startswith("a_b.wav-") and rows[2]["id"] == names[2]
 
 
 def test_only_a_lower_sample_rate_than_in_training_is_warned_of(experiment, recording):
@@ -161,6 +184,37 @@ def test_each_line_begins_with_the_file_if_one_argument_is_a_folder_of_several(r
         Path(file).touch()
     run_command(lambda _config, rows, *_: ({**row, "pred_text": "a"} for row in rows), tmp_path / "calls")
     assert capsys.readouterr().out.splitlines() == [f"{file}\ta" for file in files]
+
+
+WORDS = [{"word": "a", "start": 0.04, "end": 0.5, "conf": 0.9}, {"word": "b", "start": 1.0, "end": 61.25, "conf": 1}]
+NBEST = [{"text": "a b", "score": -1.5, "am": -2.0, "lm": 0.0}, {"text": "", "score": -20.125, "am": -9.0, "lm": 0.0}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "lines"),
+    [
+        ({}, ["a b"]),
+        ({"pred_words": WORDS}, ["0.04\t0.50\ta", "1.00\t61.25\tb"]),
+        ({"nbest": NBEST}, ["-1.50\ta b", "-20.12\t"]),
+        ({"nbest": NBEST[:1]}, ["-1.50\ta b"]),
+        ({"pred_words": [], "pred_text": ""}, [""]),
+        ({"partials": [{"end": 0.5, "text": "a"}], "pred_words": WORDS[:1]}, ["0.50\ta", "0.04\t0.50\ta"]),
+    ],
+)
+def test_words_with_times_and_n_best_lists_are_printed_instead_of_the_text(fields, lines):
+    assert list(format_texts({"pred_text": "a b", **fields})) == lines
+
+
+def test_the_lines_of_times_and_n_best_lists_are_not_mixed(run_command, capsys):
+    def work(config, rows, *_):
+        yield {**rows[0], "pred_text": "a b", "pred_words": WORDS, "nbest": NBEST}
+
+    with pytest.raises(UsageError, match=r"^--timestamps and --nbest together need --json"):
+        run_command(work, "x.wav", "--timestamps", "--nbest", 2)
+    run_command(work, "x.wav", "--timestamps", "--nbest", 2, "--json")
+    assert json.loads(capsys.readouterr().out)["nbest"] == NBEST
+    run_command(work, "x.wav", "--timestamps")
+    assert capsys.readouterr().out == "0.04\t0.50\ta\n1.00\t61.25\tb\n"
 
 
 @pytest.mark.parametrize(("max_bad", "refused"), [(50, False), (49, True)])

@@ -1,6 +1,7 @@
 import pytest
 
 from ds2cli.errors import BadUtterance
+from ds2cli.text.normalize import normalize
 from ds2cli.text.numbers import spell_numbers
 
 
@@ -32,6 +33,78 @@ def test_an_unsupported_language():
     with pytest.raises(BadUtterance, match=r"digits: .*'xx' are not supported"):
         spell_numbers("9", "xx")
     assert spell_numbers("none", "xx") == "none"
+
+
+@pytest.mark.parametrize(
+    "text, lang",
+    [
+        *(
+            (text, "en")
+            for text in ("the 3rd", "the 4TH of July", "the 11th hour", "the 4-th one", "the 80s", "the '70s")
+        ),
+        *(
+            (text, "en")
+            for text in ("the 60's", "in the 1960s", "IN THE 60S", "at -7", "at − 7", "at \u22127", "at +7")
+        ),
+        *(
+            (text, "en")
+            for text in ("3/4 of it", "2 1/2 cups", "1½", "24/7", "10 000", "10\u202f000", "10'000", "1_000")
+        ),
+        *(
+            (text, "en")
+            for text in ("10:30", "5-6", "5 - 6", "5–6", "5km", "10am", "7x", "v2", "1e5", "0x1F", ".5", "1.2.3")
+        ),
+        *(
+            (text, "en")
+            for text in ("$5", "5%", "5°", "10²", "6' tall", '5" pipe', "1984", "in 2024", "12000", "5 June")
+        ),
+        *((text, "en") for text in ("May 5", "call 555 123 4567", "555-1234", "5,6,7", "IPv6", "mp3@5")),
+        *(("am 3. Mai", "de"), ("3. máj", "sk"), ("1-й", "ru"), ("20-летний", "ru"), ("1er", "fr"), ("3º", "es")),
+        *(("2,5", "ar"), ("5개", "ko"), ("5", "fil"), ("按1键", "zh"), ("५", "hi")),
+    ],
+)
+def test_what_is_read_in_another_way_is_refused(text, lang):
+    with pytest.raises(BadUtterance, match=r"^digits: ") as e:
+        spell_numbers(text, lang)
+    assert "--numbers" not in e.value.detail
+
+
+@pytest.mark.parametrize(
+    "text, lang, spoken",
+    [
+        ("1 2 3", "en", "one two three"),
+        ("twenty 20", "en", "twenty twenty"),
+        ("he said 'press 5'", "en", "he said 'press five '"),
+        ("MP3 and A4", "en", "MP three and A four"),
+        ("covid-19, F-16", "en", "covid nineteen, F sixteen"),
+        ("a 20-year-old", "en", "a twenty year old"),
+        ("wait—5 minutes", "en", "wait— five minutes"),
+        ("may 5 people enter", "en", "may five people enter"),
+        ("extension 8500", "en", "extension eight five zero zero"),
+        ("touche 5.Ensuite", "fr", "touche cinq . Ensuite"),
+        ("Es sind 3.", "de", "Es sind drei ."),
+        ("06 12", "fr", "zéro six douze"),
+        ("21", "pt-BR", "vinte e um"),
+        ("5", "deu", "fünf"),
+        ("۵", "fa", "پنج"),
+        ("5を押す", "ja", "五を押す"),
+    ],
+)
+def test_numbers_next_to_other_characters(text, lang, spoken):
+    assert spell_numbers(text, lang) == spoken
+
+
+@pytest.mark.parametrize(
+    "lang", ["en", "de", "fr", "es", "it", "ru", "pl", "tr", "fa", "ar", "ko", "th", "he", "fi", "hu"]
+)
+def test_what_is_read_can_be_normalized(lang):
+    for text in ("0", "1", "7", "21", "100", "999", "1234", "007", "2,5"):
+        try:
+            spoken = spell_numbers(text, lang)
+        except BadUtterance:
+            assert text == "2,5"
+        else:
+            assert normalize(spoken, lang)
 
 
 @pytest.mark.parametrize("text", ["1,000 dollars", "1.000 euros", "1,234,567", "12.05.2020"])

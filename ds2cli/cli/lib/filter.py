@@ -65,7 +65,7 @@ def write_rows(name: str, config: StageConfig, out: str, rows: Iterable[Row], le
 
 
 def report_drops(name: str, config: StageConfig, out: str, ledger: Ledger) -> None:
-    """Write the dropped rows next to `out` and log the counts; for a pipe, log the first dropped rows instead."""
+    """Write the dropped rows next to `out`, log counts and notes; for a pipe, log the first dropped rows instead."""
     dropped = config.dropped or (None if _is_pipe(out) else f"{out}.dropped.jsonl")
     if dropped and (ledger.rows or config.dropped):
         with open_out(dropped) as f:
@@ -73,6 +73,8 @@ def report_drops(name: str, config: StageConfig, out: str, ledger: Ledger) -> No
     elif dropped:
         _remove_stale_drops(dropped)
     ui.log(f"{name}: {ledger.summary()}{f', see {dropped}' if dropped and ledger.rows else ''}")
+    for note in ledger.notes:
+        ui.log(f"{name}: {note}")
     if not dropped:
         bad = [row for row in ledger.rows if row["bad"]]
         for row in bad[:20]:

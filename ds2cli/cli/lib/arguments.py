@@ -1,0 +1,23 @@
+"""Check the arguments of the command line before any command sees them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from ds2cli.errors import UsageError
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """UsageError for an argument that no command accepts: an empty one, or one that is not UTF-8.
+
+    A path that is empty would be the current folder. Rows and OUT.config.toml, which are UTF-8, could not contain
+    others.
+    """
+    for before, argument in zip(["ds2", *arguments], arguments, strict=False):
+        if not argument:
+            hint = f" ({before}= for a value that is empty)" if before.startswith("--") and before != "--" else ""
+            raise UsageError(f"the argument after {before!r} is empty, perhaps a variable that is not set{hint}")
+        if any("\udc80" <= c <= "\udcff" for c in argument):
+            text = os.fsencode(argument).decode("utf-8", "backslashreplace")
+            raise UsageError(f"{text}: expected an argument in UTF-8, perhaps it is Latin-1 (rename the file)")
