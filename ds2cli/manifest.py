@@ -31,8 +31,9 @@ def _is_string(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and value != "" and not any(c.isspace() for c in value)
+def is_id(value: Any) -> bool:
+    """Whether a value can be an id: a string that is not empty, without spaces and control characters."""
+    return isinstance(value, str) and value != "" and not any(c.isspace() or c < " " or c == "\x7f" for c in value)
 
 
 def _is_path(value: Any) -> bool:
@@ -59,7 +60,7 @@ def _is_object_list(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
-_NAME = (_is_name, "a name without spaces")
+_NAME = (is_id, "a name without spaces and control characters")
 _TEXT = (_is_string, "a string")
 _PATH = (_is_path, "a path without NUL characters")
 _SECONDS = (_is_seconds, "seconds >= 0")

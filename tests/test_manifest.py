@@ -34,6 +34,8 @@ def test_unknown_fields_are_kept(tmp_path):
         ('{"id": "a", "text": 7}\n', "wrong-type"),
         ('{"id": 7, "text": "x"}\n', "wrong-type"),
         ('{"id": "a b", "text": "x"}\n', "wrong-type"),
+        ('{"id": "a\\u0000", "text": "x"}\n', "wrong-type"),
+        ('{"id": "a\\u001b[31m", "text": "x"}\n', "wrong-type"),
         ('{"id": "a", "text": "x", "duration": "3"}\n', "wrong-type"),
         ('{"id": "a", "text": "x", "duration": NaN}\n', "wrong-type"),
         ('{"id": "a", "text": "x", "duration": true}\n', "wrong-type"),

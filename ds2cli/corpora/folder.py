@@ -5,8 +5,9 @@ Source     SRC is the folder; subfolders are searched too, and links to folders 
 Layout     `anna/call 7.wav` has its text in `anna/call 7.txt`. Its id, anna-call_7, is made from its path in SRC; where
            several paths give the same id, each gets a hash of its path: a-0b4c…, a-97de… for a.wav and a.mp3.
            `--speaker folder` takes anna as the speaker. `--no-text` accepts recordings without texts, for decoding.
-Dropped    Recordings without a text, and texts that are not UTF-8 or contain digits (unless `--numbers spell`); folders
-           and links that cannot be opened. Counted, but not as bad: files that are no recordings, texts without one.
+Dropped    Recordings without a text, and texts that are not UTF-8, contain digits (unless `--numbers spell`) or tags;
+           folders and links that cannot be opened. Counted, but not as bad: files that are no recordings, texts
+           without one.
 
 Example: ds2 prepare folder recordings/ data/all.jsonl --speaker folder --numbers spell
 """

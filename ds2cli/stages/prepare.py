@@ -10,7 +10,7 @@ from ds2cli.config.prepare import PrepareConfig
 from ds2cli.corpora import load_corpus
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance
-from ds2cli.manifest import Row
+from ds2cli.manifest import Row, is_id
 from ds2cli.text.normalize import TextRules
 
 BLOCK = 256
@@ -50,8 +50,8 @@ def run(name: str, source: str, config: PrepareConfig, ledger: Ledger) -> Iterat
 def _check(row: Row, config: PrepareConfig, rules: TextRules) -> Row | BadUtterance:
     """The row with its duration, sample rate and normalized text, or the error that drops it."""
     try:
-        if any(c.isspace() for c in row["id"]) or not row["id"]:
-            raise BadUtterance("bad-id", f"{row['id']!r}: expected an id without spaces")
+        if not is_id(row["id"]):
+            raise BadUtterance("bad-id", f"{row['id'][:80]!r}: expected an id without spaces and control characters")
         row = dict(row)
         if _needs_text(config):
             text = row.get("text", "")

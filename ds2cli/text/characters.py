@@ -72,7 +72,7 @@ def unify(text: str, profile: Profile = DEFAULT) -> str:
         text = text.replace(written, letter)
     if ZWNJ in text or ZWJ in text:
         text = _JOINERS.sub(lambda run: _spelling_joiner(run, profile), text)
-    return text
+    return unicodedata.normalize("NFC", text)
 
 
 def find_invisible(text: str) -> list[str]:
@@ -109,13 +109,14 @@ def _fold(c: str) -> str:
 def _spelling_joiner(run: re.Match[str], profile: Profile) -> str:
     """The first of a run of joiners if it changes how a word is written (UAX #31, section 2.3), else nothing."""
     text, joiner = run.string, run[0][0]
-    before, after = text[: run.start()][-1:], text[run.end() :][:1]
-    if not profile.joiners or not before or not after or not is_letter(after):
+    preceding, after = text[max(0, run.start() - 8) : run.start()], text[run.end() : run.end() + 1]
+    before = preceding[-1:]
+    if not profile.joiners or not before or not after or not is_letter(after) or after in "ʻʼ":
         return ""
     if _VIRAMA in (unicodedata.combining(before), unicodedata.combining(after)) and is_letter(before):
         return joiner
     base = before
-    for c in reversed(text[: run.start()]):
+    for c in reversed(preceding):
         if unicodedata.category(c) != "Mn":
             base = c
             break

@@ -29,6 +29,7 @@ __all__ = ["APOSTROPHES", "READ_AS_WORDS", "TextRules", "normalize"]
 READ_AS_WORDS = "#%&@§‰‱*⁎٭\\٪؉؊ªº"
 """Signs that are read as words, though Unicode classes them as punctuation or letters."""
 
+_LETTER = r"[^\W\d_ʻʼ]"
 _PLAIN = re.compile(r"[a-z' ]*")
 _APOSTROPHE_AT_EDGE = re.compile(r"(?<![a-z])'|'(?![a-z])")
 
@@ -56,7 +57,8 @@ def normalize(
     unified = resolve_tags(unify(text, profile), remove_tags)
     if numbers == "spell":
         unified = spell_numbers(unified, lang)
-    settled = settle_apostrophes(profile.lower(_keep_inner_marks(unified, profile)), profile)
+    lowered = unicodedata.normalize("NFC", profile.lower(_keep_inner_marks(unified, profile)))
+    settled = settle_apostrophes(lowered, profile)
     try:
         words = settled.translate(_characters(profile)).split()
     except _RefusedError as e:
@@ -139,9 +141,9 @@ def _characters(profile: Profile) -> _Characters:
 def _keep_inner_marks(text: str, profile: Profile) -> str:
     """The text with the punctuation that is part of words, and a space for the same marks elsewhere."""
     for mark, kept in profile.inner.items():
-        text = re.sub(rf"(?<=[^\W\d_]){mark}(?=[^\W\d_])", kept, text)
+        text = re.sub(rf"(?<={_LETTER}){mark}(?={_LETTER})", kept, text)
     for kept in profile.inner.values():
-        text = re.sub(rf"(?<![^\W\d_]){kept}|{kept}(?![^\W\d_])", " ", text)
+        text = re.sub(rf"(?<!{_LETTER}){kept}|{kept}(?!{_LETTER})", " ", text)
     return text
 
 

@@ -27,6 +27,9 @@ _MONTHS = frozenset(
     )
 )
 
+_NEAR = 16
+"""Characters before and after a number that are looked at, more than any month has."""
+
 _CODES = {
     "eng": "en", "deu": "de", "ger": "de", "fra": "fr", "fre": "fr", "spa": "es", "ita": "it", "rus": "ru", "por": "pt",
     "nld": "nl", "dut": "nl", "tur": "tr", "aze": "az", "fas": "fa", "per": "fa", "ara": "ar", "ukr": "uk", "pol": "pl",
@@ -79,8 +82,9 @@ def _spell_chunk(match: re.Match[str], lang: str) -> tuple[str, str | None]:
 
     profile = find_profile(lang)
     if _NUMBER.fullmatch(core):
-        rest = text[match.end() :].lstrip()
-        if not _MONTHS.isdisjoint((*text[: match.start()].rstrip(" .").split()[-1:], *re.findall(r"^\w+", rest))):
+        words_before = text[max(0, match.start() - _NEAR) : match.start()].rstrip(" .").split()
+        rest = text[match.end() : match.end() + _NEAR].lstrip()
+        if not _MONTHS.isdisjoint((*words_before[-1:], *re.findall(r"^\w+", rest))):
             raise _unreadable(chunk, text, "may be a date")
         if profile.ordinal_dot and core.isdigit() and after == "." and rest[:1].isalpha():
             raise _unreadable(chunk, text, "may be an ordinal")

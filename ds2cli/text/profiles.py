@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+_DOTTED_I = re.compile("[iı]\u0307+")
 _TAG = re.compile(r"([a-z]{2,3})([-_][a-z0-9]{1,8})*", re.IGNORECASE)
 
 
@@ -62,7 +63,7 @@ class Profile:
             text = text.replace("İ", "i").replace("I", "ı")
         text = text.lower()
         # str.lower writes İ as an i and a combining dot
-        return text if self.dotted_i else text.replace("i\u0307", "i").replace("ı\u0307", "i")
+        return text if self.dotted_i else _DOTTED_I.sub("i", text)
 
     def __hash__(self) -> int:
         return hash(self.name)

@@ -14,9 +14,10 @@ from ds2cli.errors import BadUtterance
 from ds2cli.text.characters import is_letter
 from ds2cli.text.profiles import word_set
 
-_TAG = re.compile(r"\(\(.*?\)\)|\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}|【[^】]*】|<(?!\s)[^<>]*>|\*+(?!\s)[^*]*\*+")
+_TAG = re.compile(r"\(\([^()]*\)\)|\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}|【[^【】]*】|<(?!\s)[^<>]*>|\*+(?!\s)[^*]*\*+")
 _BRACKETS = re.compile(r"[\[\]{}()*<>【]")
 _LEFT_OVER = re.compile(r"[\[\]{}]")
+_AT_ROUND_BRACKET = re.compile(r"\(\s?([^\W\d_]+)|\b([^\W\d_]+)\s?\)")
 _MAX_WORDS = 3
 """Longer texts in round brackets are spoken remarks, even if they name a sound."""
 
@@ -68,12 +69,14 @@ def resolve_tags(text: str, removed: Container[str] = ()) -> str:
     if not _BRACKETS.search(text):
         return text
 
+    enclosed = text.strip(" .,!?-")
+
     def resolve(match: re.Match[str]) -> str:
         tag, name = match[0], _name(match[0])
-        before, after = text[: match.start()][-1:], text[match.end() :][:1]
+        before, after = text[max(0, match.start() - 1) : match.start()], text[match.end() : match.end() + 1]
         if name in removed:
             return " "
-        if tag[0] != "(" or tag[1] == "(" or _is_tag(tag, text):
+        if tag[0] != "(" or tag[1] == "(" or _is_tag(tag, enclosed):
             if not name:
                 raise BadUtterance("symbols", f"{tag[:40]!r} in {text.strip()[:40]!r}: write the spoken words instead")
             raise TagError(tag, name, text)
@@ -85,7 +88,7 @@ def resolve_tags(text: str, removed: Container[str] = ()) -> str:
     resolved = _TAG.sub(resolve, text)
     if left := _LEFT_OVER.search(resolved):
         raise BadUtterance("symbols", f"{left[0]!r} in {text.strip()[:40]!r}: a bracket without its partner: remove it")
-    for round_bracket in re.finditer(r"\(\s*([^\W\d_]+)|([^\W\d_]+)\s*\)", resolved):
+    for round_bracket in _AT_ROUND_BRACKET.finditer(resolved):
         if (word := round_bracket[1] or round_bracket[2]).casefold() in SOUNDS:
             detail = f"{word!r} in {text.strip()[:40]!r} is at a bracket without its partner: a tag: remove it"
             raise BadUtterance("tags", detail)
@@ -98,9 +101,9 @@ def _touch(a: str, b: str) -> bool:
 
 
 def _is_tag(tag: str, text: str) -> bool:
-    """Whether round brackets and what they hold are a tag."""
+    """Whether round brackets and what they hold are a tag; text: all of it, without punctuation around it."""
     words = _name(tag).split()
-    if not any(is_letter(c) or c.isnumeric() for c in tag) or text.strip(" .,!?-") == tag:
+    if not any(is_letter(c) or c.isnumeric() for c in tag) or text == tag:
         return True
     return len(words) <= _MAX_WORDS and not SOUNDS.isdisjoint(words)
 

@@ -94,11 +94,11 @@ def test_dropped_rows_are_listed_in_the_file_given(ds2, jsonl, tmp_path):
 
 def test_differences_of_writing_are_told_and_the_named_option_helps(ds2, jsonl, tmp_path):
     rows = [
-        {"id": "a", "text": "Été\n", "pred_text": "e\u0301te\u0301"},
+        {"id": "a", "text": "été\n", "pred_text": "e\u0301te\u0301"},
         {"id": "b", "text": "Room 12", "pred_text": "room twelve"},
     ]
     path = jsonl(tmp_path / "in.jsonl", rows)
-    done = ds2("score", path, "--worst", 1)
+    done = ds2("score", path, "--worst", 2)
     assert (
         done.returncode == 0 and done.stdout.startswith("%WER 100.00") and "a hyp   e<U+0301>te<U+0301>" in done.stdout
     )

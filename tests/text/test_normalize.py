@@ -1,3 +1,7 @@
+import contextlib
+import random
+import time
+
 import pytest
 
 from ds2cli.errors import BadUtterance
@@ -36,11 +40,58 @@ def test_normalize(text, clean):
     assert normalize(clean) == clean
 
 
+LANGUAGES = ["en", "tr", "lt", "ca", "he", "fa", "hi", "uz", "xx"]
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_normalized_text_does_not_change(lang):
+    rng = random.Random(lang)
+    pieces = [
+        *"''’‘`()[]<>*-–.,! 0aAiIıİs·״\"",
+        "\u200c",
+        "\u200d",
+        "\u0307",
+        "می",
+        "क्",
+        "ष",
+        "漢",
+        "ｶﾞ",
+        "ﬁ",
+        "ʻ",
+        "tis",
+    ]
+    normal = 0
+    for _ in range(1500):
+        text = "".join(rng.choices(pieces, k=rng.randrange(1, 12)))
+        try:
+            clean = normalize(text, lang, numbers="spell", remove_tags={"a", "s"})
+        except BadUtterance:
+            continue
+        normal += 1
+        assert normalize(clean, lang) == clean, ascii(text)
+    assert normal > 150
+
+
+@pytest.mark.parametrize(
+    "piece", ["(", "((", "[", "【", "* ", "<a", "(a) ", "'a", "a' ", "'a b' ", "l'«", "می\u200cخ "]
+)
+def test_the_time_grows_with_the_length_of_a_text(piece):
+    start = time.monotonic()
+    with contextlib.suppress(BadUtterance):
+        normalize(piece * 20000)
+    assert time.monotonic() - start < 30
+
+
+def test_errors_show_the_start_of_the_text_as_it_was_written():
+    with pytest.raises(BadUtterance, match=r"'5' in 'Zimmer Nr. 5 im ｆünften Stock, zweiter E'"):
+        normalize(" Zimmer Nr. 5 im ｆünften Stock, zweiter Eingang", "de")
+
+
 @pytest.mark.parametrize(
     "text, reason",
     [("room 5", "digits"), ("a + b", "symbols"), ("5 €", "digits"), ("x\x00", "symbols")]
-    + [("½ cup", "digits"), ("caf\ufffd", "not-utf8")]
-    + [(f"rock {sign} roll", "symbols") for sign in "#%&@§‰"],
+    + [("½ cup", "digits"), ("caf\ufffd", "not-utf8"), ("x²", "digits"), ("Louis Ⅳ", "digits"), ("1ª", "digits")]
+    + [(f"rock {sign} roll", "symbols") for sign in "#%&@§‰*\\ªº™№℃€^~=|_♪".replace("_", "")],
 )
 def test_digits_and_symbols_are_errors(text, reason):
     with pytest.raises(BadUtterance) as e:

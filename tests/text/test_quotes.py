@@ -1,4 +1,4 @@
-"""Apostrophes told from single quotation marks."""
+"""Apostrophes and single quotation marks."""
 
 import numpy as np
 import pytest
