@@ -191,7 +191,7 @@ def test_count_lines_is_none_for_an_unreadable_file(tmp_path, monkeypatch):
 
 def test_help_names_the_choices_and_the_default_of_an_option(ds2):
     text = ds2("data", "split", "--help").stdout
-    assert re.search(r"--by id\|speaker\|duration\s+Equal numbers", text) and "[default: id]" in text
+    assert re.search(r"--by id\|speaker\|text\|duration\s+Equal numbers", text) and "[default: id]" in text
 
 
 def test_a_file_above_the_limit_of_its_size_is_reported_in_one_line(tmp_path):

@@ -22,7 +22,7 @@ def featurized(ds2, tmp_path):
     with (tmp_path / "rows.jsonl").open("w") as f:
         for i in range(6):
             soundfile.write(tmp_path / f"{i}.wav", rng.normal(0, 0.1, 16000), 16000)
-            row = {"id": f"u{i}", "audio_filepath": f"{i}.wav", "duration": 1.0, "text": "ab"}
+            row = {"id": f"u{i}", "audio_filepath": f"{i}.wav", "duration": 1.0, "text": "a b"}
             f.write(json.dumps(row) + "\n")
     kind = "--kind", "fbank", "--set", "num_mels=20", "--dir", tmp_path / "ark"
     done = ds2("featurize", tmp_path / "rows.jsonl", tmp_path / "feats.jsonl", *kind)
