@@ -113,6 +113,15 @@ def explain_undecodable(text: str, path: str = "") -> str:
     return f"not UTF-8, perhaps Windows-1252 for {word[:40]!r} ({convert_command('windows-1252', path)})"
 
 
+def code_point(c: str) -> str:
+    """How Unicode names a character that a message cannot show.
+
+    >>> code_point("\\u200b")
+    'U+200B'
+    """
+    return f"U+{ord(c):04X}"
+
+
 def convert_command(encoding: str, path: str = "") -> str:
     """The command that converts a file to UTF-8, under a new name.
 

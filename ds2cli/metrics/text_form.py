@@ -5,19 +5,18 @@ The forms: Unicode form (NFC, NFD, compatibility characters), case, apostrophes,
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ds2cli.encoding import code_point
 from ds2cli.errors import BadUtterance
 from ds2cli.metrics.wer import UNITS, count
 from ds2cli.text.characters import find_invisible
-from ds2cli.text.normalize import APOSTROPHES, READ_AS_WORDS, normalize
+from ds2cli.text.normalize import APOSTROPHES, PLAIN, READ_AS_WORDS, normalize
 from ds2cli.text.profiles import find_profile
 
-_PLAIN = re.compile(r"[a-z' ]*")
 _APOSTROPHE = str.maketrans(dict.fromkeys(APOSTROPHES, "'"))
 
 
@@ -92,7 +91,7 @@ class FormErrors:
             return
         errors = count(split(ref), split(hyp)).errors
         self.errors += errors
-        if _PLAIN.fullmatch(ref) and _PLAIN.fullmatch(hyp):
+        if PLAIN.fullmatch(ref) and PLAIN.fullmatch(hyp):
             return
 
         def remaining(keep: str = "") -> int:
@@ -127,7 +126,7 @@ def make_visible(text: str, other: str) -> str:
     'e<U+0301>'
     """
     alike = text != other and _look(text) == _look(other)
-    return "".join(f"<U+{ord(c):04X}>" if _is_hidden(c, alike) else c for c in text)
+    return "".join(f"<{code_point(c)}>" if _is_hidden(c, alike) else c for c in text)
 
 
 def normalize_or_reduce(text: str, lang: str) -> tuple[str, bool]:

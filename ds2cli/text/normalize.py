@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from ds2cli.encoding import explain_undecodable
+from ds2cli.encoding import code_point, explain_undecodable
 from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.text.characters import ZWJ, ZWNJ, is_letter, unify
 from ds2cli.text.numbers import spell_numbers
@@ -24,13 +24,14 @@ from ds2cli.text.profiles import Profile, find_profile, is_language_tag
 from ds2cli.text.quotes import APOSTROPHES, settle_apostrophes
 from ds2cli.text.tags import TagError, parse_names, resolve_tags
 
-__all__ = ["APOSTROPHES", "READ_AS_WORDS", "TextRules", "normalize"]
+__all__ = ["APOSTROPHES", "PLAIN", "READ_AS_WORDS", "TextRules", "normalize"]
 
 READ_AS_WORDS = "#%&@§‰‱*⁎٭\\٪؉؊ªº"
 """Signs that are read as words, though Unicode classes them as punctuation or letters."""
 
 _LETTER = r"[^\W\d_ʻʼ]"
-_PLAIN = re.compile(r"[a-z' ]*")
+PLAIN = re.compile(r"[a-z' ]*")
+"""Texts that no rule but that of the apostrophes changes."""
 _APOSTROPHE_AT_EDGE = re.compile(r"(?<![a-z])'|'(?![a-z])")
 
 
@@ -50,7 +51,7 @@ def normalize(
         raise BadUtterance("language", f"{lang!r}: expected the code of a language, such as en, tr or pt-BR")
     profile = find_profile(lang)
     lowered = profile.lower(text)
-    if _PLAIN.fullmatch(lowered):
+    if PLAIN.fullmatch(lowered):
         if _APOSTROPHE_AT_EDGE.search(lowered):
             lowered = settle_apostrophes(lowered, profile)
         return " ".join(lowered.split())
@@ -153,4 +154,4 @@ def _refuse(c: str, text: str) -> BadUtterance:
         return BadUtterance("digits", f"{c!r} in {start!r}: write numbers as spoken")
     if category == "Cs" or c == "\ufffd":
         return BadUtterance("not-utf8", explain_undecodable(text) or f"undecodable bytes in {start!r}")
-    return BadUtterance("symbols", f"{c!r} (U+{ord(c):04X}) in {start!r}: write the spoken word instead")
+    return BadUtterance("symbols", f"{c!r} ({code_point(c)}) in {start!r}: write the spoken word instead")

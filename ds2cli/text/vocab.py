@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ds2cli.config.units import UnitsConfig
-from ds2cli.encoding import decode
+from ds2cli.encoding import code_point, decode
 from ds2cli.errors import BadUtterance, DataError
 from ds2cli.text.units import (
     Segmenter,
@@ -204,7 +204,7 @@ def parse_symbol(line: str) -> str:
 
 
 def _escape(c: str) -> str:
-    return f"<U+{ord(c):04X}>"
+    return f"<{code_point(c)}>"
 
 
 def _unescape(match: re.Match[str]) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ds2cli.encoding import explain_undecodable
+from ds2cli.encoding import code_point, explain_undecodable
 from ds2cli.errors import BadUtterance
 from ds2cli.lm.lint import FATAL_SHARE, FATAL_SHARE_OTHER, Finding, group_mismatches, writable
 from ds2cli.text.characters import find_invisible
@@ -30,7 +30,7 @@ def clean_text(text: str) -> str:
     clean = " ".join(text.split())
     for c in clean if not clean.isprintable() or "\ufffd" in clean else "":
         if unicodedata.category(c) == "Cc":
-            raise BadUtterance("control-characters", f"U+{ord(c):04X} in {text[:40]!r}: delete it")
+            raise BadUtterance("control-characters", f"{code_point(c)} in {text[:40]!r}: delete it")
         if c == "\ufffd" or "\ud800" <= c <= "\udfff":
             raise BadUtterance("not-utf8", explain_undecodable(text) or f"undecodable bytes in {text[:40]!r}")
     return clean
@@ -114,7 +114,7 @@ def check_dev_texts(vocab: Vocab, texts: Sequence[str]) -> list[Finding]:
 def _counts(characters: Counter[str]) -> str:
     """`'É' (2), U+200B (1)`, the most frequent ones."""
     named = [
-        f"{repr(c) if unicodedata.category(c)[0] in 'LNPS' else f'U+{ord(c):04X}'} ({count})"
+        f"{repr(c) if unicodedata.category(c)[0] in 'LNPS' else code_point(c)} ({count})"
         for c, count in characters.most_common(MAX_NAMED)
     ]
     more = len(characters) - len(named)

@@ -182,8 +182,8 @@ def start_processes(
     """Start `size - 1` more processes that run `target(*arguments, group)`; return the group of this one.
 
     `target` must be importable. The CPU cores are divided among the processes, each of which has no more threads than
-    this one; with "cuda" each process has its own
-    device. Raises the Ds2Error of a process that fails before it joins the group, PeerLostError if it left none.
+    this one; with "cuda" each process has its own device. Raises the Ds2Error of a process that fails before it joins
+    the group, PeerLostError if it left none.
     """
     if size == 1:
         return ProcessGroup(device=device)
