@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from ds2cli import encoding
+from ds2cli.atomic import replacing
 from ds2cli.errors import DataError, UsageError
 
 _GZIP = b"\x1f\x8b"
@@ -130,11 +131,11 @@ def open_out(path: str) -> Iterator[TextIO]:
         sys.stdout.flush()
         return
     if not path.endswith(".gz"):
-        with _replacing(path) as file, file.open("w", encoding="utf-8", newline="\n") as f:
+        with replacing(path) as file, file.open("w", encoding="utf-8", newline="\n") as f:
             yield f
         return
     with (
-        _replacing(path) as file,
+        replacing(path) as file,
         file.open("wb") as raw,
         # without a name and a time stamp, so that the same rows give the same bytes
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed,
@@ -150,7 +151,7 @@ def open_out_bytes(path: str) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    with _replacing(path) as file, file.open("wb") as f:
+    with replacing(path) as file, file.open("wb") as f:
         yield f
 
 
@@ -161,14 +162,12 @@ def cache_folder() -> Path:
 
 def require_writable(path: str) -> None:
     """DataError if no file can be written at `path`; to fail before long work instead of after it."""
-    with contextlib.suppress(_Discard), _replacing(path) as file:
-        if not file.exists():
-            file.open("wb").close()
+    with contextlib.suppress(_Discard), replacing(path):
         raise _Discard
 
 
 class _Discard(Exception):
-    """Ends `_replacing` without replacing the file."""
+    """Ends `replacing` without replacing the file."""
 
 
 def redirect_target(stream: TextIO | str) -> str:
@@ -180,44 +179,6 @@ def redirect_target(stream: TextIO | str) -> str:
         return file if Path(file).is_file() and Path(name).samefile(file) else ""
     except (OSError, ValueError):
         return ""
-
-
-@contextlib.contextmanager
-def _replacing(path: str) -> Iterator[Path]:
-    """The file to write: a temporary sibling that replaces `path` on success, or `path` itself for a pipe or device."""
-    try:
-        target = Path(path).resolve()
-        is_folder, is_stream = target.is_dir(), Path(path).exists() and not Path(path).is_file()
-    except OSError as e:
-        raise DataError(f"{path}: {(e.strerror or str(e)).lower()}") from e
-    if is_folder:
-        raise DataError(f"{path}: this is a folder, expected a file name to write to")
-    if is_stream:
-        # unresolved: /dev/stdout often links to a pipe, whose target is no path
-        yield Path(path)
-        return
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise DataError(f"{path}: its folder cannot be created: {(e.strerror or str(e)).lower()}") from e
-    # keeps the ending, which some writers look at (gzip, audio libraries)
-    part = target.with_name(f".{os.getpid()}.part.{target.name}")
-    try:
-        yield part
-        with part.open("rb") as f:
-            os.fsync(f.fileno())
-        part.replace(target)
-    except OSError as e:
-        if isinstance(e, ConnectionError):
-            raise
-        message = (e.strerror or str(e)).lower()
-        # an error that names another file was raised by the caller while it produced the content
-        is_other_file = e.filename not in (None, str(part))
-        raise DataError(f"{e.filename}: {message}" if is_other_file else f"{path}: cannot be written: {message}") from e
-    finally:
-        # on a read-only file system even removing a missing file fails
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 class FolderLock:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 
+from ds2cli.atomic import together
 from ds2cli.cli.lib.features import warn_of_other_features
-from ds2cli.cli.lib.filter import filter_rows
+from ds2cli.cli.lib.filter import filter_rows, is_pipe
 from ds2cli.cli.lib.options import Exp, In, Out, with_config
 from ds2cli.config.align import AlignConfig
 from ds2cli.drops import Ledger
@@ -30,6 +31,8 @@ def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
     experiment = Experiment(exp)
     warn_of_other_features(in_, experiment)
     with ExitStack() as files:
+        if not is_pipe(out):
+            files.enter_context(together())
         ctm = files.enter_context(open_out(config.ctm)) if config.ctm is not None else None
 
         def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
 from ds2cli import manifest, ui
+from ds2cli.atomic import together
 from ds2cli.cli.lib.features import inherit_features
 from ds2cli.cli.lib.filter import filter_rows, report_drops, save_config, write_rows
 from ds2cli.cli.lib.options import In, Out, with_config
@@ -16,6 +18,9 @@ from ds2cli.config.data import FixConfig, OverlapConfig, SplitConfig, SubsetConf
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
 from ds2cli.manifest import Row
+
+MAX_TOGETHER = 100
+"""Parts of a split that appear together, or none of them."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -97,12 +102,14 @@ def split(
     parts = data.split(config, list(manifest.read(in_)), in_)
     if empty := sum(not part for part in parts):
         ui.warn(f"split: {empty} of {config.parts} parts are empty, {in_} has {sum(map(len, parts))} rows")
-    for job, part in enumerate(parts, start=1):
-        manifest.write(out.replace("JOB", str(job)), part)
-        if features:
-            # a part may be trained on
-            save_config(config, out.replace("JOB", str(job)), **features)
-    save_config(config, out.replace("JOB", "all"))
+    # of few parts, as each holds files open: parts of two splits may have utterances in common
+    with together() if len(parts) <= MAX_TOGETHER else contextlib.nullcontext():
+        for job, part in enumerate(parts, start=1):
+            manifest.write(out.replace("JOB", str(job)), part)
+            if features:
+                # a part may be trained on
+                save_config(config, out.replace("JOB", str(job)), **features)
+        save_config(config, out.replace("JOB", "all"))
 
 
 @app.command()

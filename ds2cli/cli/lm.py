@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from ds2cli import ui
-from ds2cli.cli.lib.filter import report_drops, save_config
+from ds2cli.atomic import temporary_folder
+from ds2cli.cli.lib.filter import report_drops, writing
 from ds2cli.cli.lib.options import with_config
 from ds2cli.config.lm import InfoConfig, LmConfig, MixConfig
 from ds2cli.drops import Ledger
@@ -54,8 +54,6 @@ def estimate(
 
     Example: ds2 lm data/train.jsonl books.txt.gz exp/3gram.arpa.gz --order 3 --prune "0 0 1" --dev data/dev.jsonl
     """
-    from tempfile import TemporaryDirectory
-
     from ds2cli.lm.text import UNIT_PLURAL
     from ds2cli.stages import lm as stage
     from ds2cli.text.normalize import TextRules
@@ -66,17 +64,20 @@ def estimate(
     estimator, prune = stage.check_options(config, out)
     rules = TextRules.of(config)
     tokenizer = stage.make_tokenizer(config.unit, stage.load_vocab(config.vocab))
-    ledger = Ledger()
-    with TemporaryDirectory(prefix="ds2-lm-") as folder:
-        arpa_file = Path(folder) / "model.arpa"
-        try:
-            lines = ui.progress(stage.read_sentences(tokenizer, sources, ledger, rules), "lm", unit="line")
-            result = stage.estimate(config, estimator, prune, lines, arpa_file)
-        finally:
-            report_drops("lm", config, out, ledger)
+    ledger, facts = Ledger(), dict[str, Any]()
+    with temporary_folder("ds2-lm-") as folder, writing("lm", config, out, ledger, facts):
+        arpa_file = folder / "model.arpa"
+        lines = ui.progress(stage.read_sentences(tokenizer, sources, ledger, rules), "lm", unit="line")
+        result = stage.estimate(config, estimator, prune, lines, arpa_file)
         ledger.enforce_max_bad("lm", config.max_bad)
         dev, findings = stage.evaluate(config, arpa_file, tokenizer)
         stage.write_model(arpa_file, out)
+        facts.update(
+            estimator=estimator,
+            ngrams=result.counts,
+            discounts=[list(d.values) for d in result.discounts],
+            fallback_orders=[n for n, d in enumerate(result.discounts, start=1) if d.fallback_reason],
+        )
     units = UNIT_PLURAL[config.unit]
     ngrams = stage.format_counts(result.counts)
     ui.log(f"lm: {ngrams}, estimated from {result.words} {units} in {result.sentences} lines (estimator {estimator})")
@@ -97,16 +98,6 @@ def estimate(
             f"{config.dev}: OOV {units} {dev.oov_percent:.2f} % of the running {units} ({dev.oov} of {dev.words}), "
             f"{dev.oov_types_percent:.2f} % of the distinct ones ({dev.oov_types} of {dev.types})"
         )
-    save_config(
-        config,
-        out,
-        kept=ledger.kept,
-        dropped=ledger.dropped,
-        estimator=estimator,
-        ngrams=result.counts,
-        discounts=[list(d.values) for d in result.discounts],
-        fallback_orders=[n for n, d in enumerate(result.discounts, start=1) if d.fallback_reason],
-    )
 
 
 @app.command()
@@ -125,28 +116,27 @@ def mix(
 
     Example: ds2 lm mix exp/transcripts.arpa exp/books.arpa exp/mixed.arpa --dev data/dev.jsonl
     """
-    from tempfile import TemporaryDirectory
-
     from ds2cli.stages import lm as stage
     from ds2cli.stages import lm_mix
 
     *sources, out = files
     weights = lm_mix.parse_weights(config, sources)
     stage.check_output(out, order=2)
-    ledger = Ledger()
-    with TemporaryDirectory(prefix="ds2-lm-") as folder:
-        arpa_file = Path(folder) / "model.arpa"
+    ledger, facts = Ledger(), dict[str, Any]()
+    counted = ledger if config.dev else None
+    with temporary_folder("ds2-lm-") as folder, writing("lm mix", config, out, counted, facts):
+        arpa_file = folder / "model.arpa"
         result = lm_mix.run(config, sources, weights, ledger, arpa_file)
         if config.dev:
             report_drops("lm mix", config, out, ledger)
             ledger.enforce_max_bad("lm mix", config.max_bad)
+        facts.update(weights={s.name: round(s.weight, 6) for s in result.rows[:-1]}, ngrams=result.counts)
         stage.check_output(out, len(result.counts))
         stage.write_model(arpa_file, out)
     ui.log(f"lm mix: {stage.format_counts(result.counts)}")
     if config.dev:
         rows = [[f"{s.weight:.4f}", f"{s.perplexity:.2f}", f"{s.oov_percent:.2f}", s.name] for s in result.rows]
         ui.table(f"{config.dev}:", ["weight", "perplexity", "OOV %", "model"], rows, to_stdout=out != "-")
-    save_config(config, out, weights={s.name: round(s.weight, 6) for s in result.rows[:-1]}, ngrams=result.counts)
 
 
 @app.command()

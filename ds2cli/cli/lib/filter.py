@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -10,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ds2cli import __version__, manifest, ui
+from ds2cli.atomic import together
 from ds2cli.config.base import Config, StageConfig, to_toml
 from ds2cli.drops import Ledger
 from ds2cli.io import open_out
@@ -36,42 +38,86 @@ def filter_rows(
     buffer_pipe: write to a pipe only after the last row. For stages whose rows point into an archive: the reader of the
         pipe opens the archive at the first row, but it is complete only after the last one.
     facts: what is saved with the settings, besides the counts.
-    Ds2Error (exit status 1) if more than `config.max_bad` percent are bad: `out` is then left unchanged, but the
-    dropped rows are written.
+    Ds2Error (exit status 1) if more than `config.max_bad` percent are bad: `out` and the files next to it are then left
+    unchanged, and the dropped rows are written to a file of their own.
     """
     ledger = Ledger()
     rows = manifest.read(source, needs, ledger)
     lines = count_lines(source)
     results = ui.progress(run(rows, ledger), name, lines and copies * lines)
-    write_rows(name, config, out, _collect(results) if buffer_pipe and _is_pipe(out) else results, ledger, **facts)
+    write_rows(name, config, out, _collect(results) if buffer_pipe and is_pipe(out) else results, ledger, **facts)
     return ledger
 
 
 def write_rows(name: str, config: StageConfig, out: str, rows: Iterable[Row], ledger: Ledger, **facts: Any) -> None:
     """Write the rows of a stage, its dropped rows and its settings; refuse the result if too many are bad."""
     try:
-        manifest.write(out, _refuse_at_end(name, config, rows, ledger))
-    except Exception:
-        # if the run failed before its first row, the drops listed next to the previous result still apply
-        if ledger.kept or ledger.rows:
-            report_drops(name, config, out, ledger)
-        raise
+        with writing(name, config, out, ledger, facts):
+            manifest.write(out, _refuse_at_end(name, config, rows, ledger))
     finally:
         # otherwise the threads of an interrupted stage would finish all their work
         if isinstance(rows, Generator):
             rows.close()
-    report_drops(name, config, out, ledger)
-    save_config(config, out, kept=ledger.kept, dropped=ledger.dropped, **facts)
 
 
-def report_drops(name: str, config: StageConfig, out: str, ledger: Ledger) -> None:
-    """Write the dropped rows next to `out`, log counts and notes; for a pipe, log the first dropped rows instead."""
-    dropped = config.dropped or (None if _is_pipe(out) else f"{out}.dropped.jsonl")
+@contextlib.contextmanager
+def writing(
+    name: str, config: StageConfig, out: str, ledger: Ledger | None, facts: Mapping[str, Any]
+) -> Iterator[None]:
+    """Write `out` in this block: its dropped rows and its settings appear together with it, or none of them does.
+
+    ledger: None if no rows are counted.  facts: what is saved with the settings, complete at the end of the block.
+    """
+    try:
+        # a pipe has its rows at once, and they may refer to archives
+        with contextlib.nullcontext() if is_pipe(out) else together():
+            yield
+            if ledger is not None:
+                _write_drops(config, ledger, drops_path(config, out))
+                facts = {"kept": ledger.kept, "dropped": ledger.dropped, **facts}
+            save_config(config, out, **facts)
+    except BrokenPipeError as e:
+        # nothing is reported of a result that nobody reads to its end
+        if config.dropped:
+            e.add_note(config.dropped)
+        raise
+    except Exception:
+        # if the run failed before its first row, there is nothing to report
+        if ledger is not None and (ledger.kept or ledger.rows):
+            report_drops(name, config, out, ledger, refused=True)
+        raise
+    dropped = drops_path(config, out) if ledger is not None and (ledger.rows or config.dropped) else None
+    for stale in () if is_pipe(out) else (f"{out}.dropped.jsonl", f"{out}.refused.jsonl"):
+        if dropped is None or os.path.realpath(stale) != os.path.realpath(dropped):
+            _remove_stale_drops(stale)
+    if ledger is not None:
+        _log_drops(name, ledger, drops_path(config, out))
+
+
+def report_drops(name: str, config: StageConfig, out: str, ledger: Ledger, *, refused: bool = False) -> None:
+    """Write the dropped rows to their file, log counts and notes; without a file, log the first dropped rows instead.
+
+    refused: the result is not written. If an earlier one is there, its list stays, and OUT.refused.jsonl has this one.
+    """
+    dropped = drops_path(config, out, refused=refused)
+    _write_drops(config, ledger, dropped)
+    _log_drops(name, ledger, dropped)
+
+
+def drops_path(config: StageConfig, out: str, *, refused: bool = False) -> str | None:
+    """The file for dropped rows: --dropped, else OUT.dropped.jsonl, or OUT.refused.jsonl; None for a pipe."""
+    if config.dropped or is_pipe(out):
+        return config.dropped
+    return f"{out}.refused.jsonl" if refused and os.path.exists(out) else f"{out}.dropped.jsonl"  # noqa: PTH110
+
+
+def _write_drops(config: StageConfig, ledger: Ledger, dropped: str | None) -> None:
     if dropped and (ledger.rows or config.dropped):
         with open_out(dropped) as f:
             f.writelines(ledger.format_lines())
-    elif dropped:
-        _remove_stale_drops(dropped)
+
+
+def _log_drops(name: str, ledger: Ledger, dropped: str | None) -> None:
     ui.log(f"{name}: {ledger.summary()}{f', see {dropped}' if dropped and ledger.rows else ''}")
     for note in ledger.notes:
         ui.log(f"{name}: {note}")
@@ -85,7 +131,7 @@ def report_drops(name: str, config: StageConfig, out: str, ledger: Ledger) -> No
 
 def save_config(config: Config, out: str, **facts: Any) -> None:
     """Write the resolved settings, the command, the version and `facts` to `<out>.config.toml`, unless it is a pipe."""
-    if _is_pipe(out):
+    if is_pipe(out):
         return
     with open_out(f"{out}.config.toml") as f:
         f.write(to_toml(config, {"ds2cli": __version__, "command": shlex.join(["ds2", *sys.argv[1:]]), **facts}))
@@ -114,9 +160,11 @@ def _refuse_at_end(name: str, config: StageConfig, rows: Iterable[Row], ledger: 
     ledger.enforce_max_bad(name, config.max_bad)
 
 
-def _is_pipe(out: str) -> bool:
-    """Whether OUT is standard output, a device or bash's >(command): no file can be written next to it."""
-    return out == "-" or out.startswith("/dev/")
+def is_pipe(out: str) -> bool:
+    """Whether OUT is standard output, a pipe, a device or bash's >(command): no file can be written next to it."""
+    # those of Path raise for some names; opening the file reports the error
+    is_stream = os.path.exists(out) and not os.path.isfile(out)  # noqa: PTH110
+    return out == "-" or out.startswith("/dev/") or is_stream
 
 
 def _remove_stale_drops(path: str) -> None:

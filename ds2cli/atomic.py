@@ -1,0 +1,217 @@
+"""Files that appear whole or not at all, and the removal of what killed processes have left.
+
+A file is written under a temporary name next to its own, and is locked while its process lives. The system releases the
+lock however that process ends: a temporary file that can be locked belongs to no process, and the next one that writes
+to the folder removes it. The same holds for temporary folders. On a file system without locks nothing is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+from ds2cli.errors import DataError
+
+_PART = re.compile(r"\.\d+\.part\..+")
+_searched: set[Path] = set()
+"""Folders in which this process has looked for files of killed processes."""
+
+
+@dataclass
+class _Part:
+    """A file under its temporary name. path: what the user calls it.  lock: a descriptor, open while it is used."""
+
+    path: str
+    file: Path
+    target: Path
+    lock: int
+
+    def replace(self) -> None:
+        """Give the file its own name. OSError if it cannot be written."""
+        os.fsync(self.lock)
+        self.file.replace(self.target)
+
+    def discard(self) -> None:
+        """Remove the file unless it has its own name, and release the lock."""
+        # on a read-only file system even removing a missing file fails
+        with contextlib.suppress(OSError):
+            self.file.unlink(missing_ok=True)
+        os.close(self.lock)
+
+
+_waiting: ContextVar[list[_Part] | None] = ContextVar("waiting", default=None)
+"""The complete files of a `together` block."""
+
+
+@contextlib.contextmanager
+def replacing(path: str) -> Iterator[Path]:
+    """The file to write: a temporary sibling that replaces `path` on success, or `path` itself for a pipe or device.
+
+    DataError if it cannot be written. If the reader of another output has left (BrokenPipeError), the error gets a note
+    with the name of the file, which then does not appear.
+    """
+    try:
+        target = Path(path).resolve()
+        is_folder, is_stream = target.is_dir(), Path(path).exists() and not Path(path).is_file()
+    except OSError as e:
+        raise DataError(f"{path}: {(e.strerror or str(e)).lower()}") from e
+    if is_folder:
+        raise DataError(f"{path}: this is a folder, expected a file name to write to")
+    if is_stream:
+        # unresolved: /dev/stdout often links to a pipe, whose target is no path
+        yield Path(path)
+        return
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise DataError(f"{path}: its folder cannot be created: {(e.strerror or str(e)).lower()}") from e
+    waiting, part = _waiting.get(), None
+    try:
+        if target.parent not in _searched:
+            _searched.add(target.parent)
+            remove_abandoned_files(target.parent)
+        part = _create_part(path, target)
+        yield part.file
+        if waiting is None:
+            part.replace()
+        else:
+            os.fsync(part.lock)
+            waiting.append(part)
+    except BrokenPipeError as e:
+        e.add_note(path)
+        raise
+    except OSError as e:
+        if isinstance(e, ConnectionError):
+            raise
+        # an error that names another file was raised by the caller while it produced the content
+        if e.filename not in (None, str(part and part.file)) and part is not None:
+            raise DataError(f"{e.filename}: {(e.strerror or str(e)).lower()}") from e
+        raise _cannot_be_written(path, e) from e
+    finally:
+        if part is not None and part not in (waiting or ()):
+            part.discard()
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Files that are written in this block appear at its end, and if an error ends it, none of them does.
+
+    A block within another one is part of it.
+    """
+    if _waiting.get() is not None:
+        yield
+        return
+    parts: list[_Part] = []
+    token = _waiting.set(parts)
+    try:
+        yield
+        for part in parts:
+            try:
+                part.replace()
+            except OSError as e:
+                raise _cannot_be_written(part.path, e) from e
+    except BrokenPipeError as e:
+        for part in parts:
+            e.add_note(part.path)
+        raise
+    finally:
+        _waiting.reset(token)
+        for part in parts:
+            part.discard()
+
+
+@contextlib.contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """A private folder for temporary files, $TMPDIR/PREFIX…, removed at the end.
+
+    Folders of this prefix that processes of this user left when they were killed are removed, too.
+    """
+    root = Path(tempfile.gettempdir())
+    for old in root.glob(f"{prefix}*"):
+        with contextlib.suppress(OSError):
+            _remove_if_abandoned(old)
+    folder, lock = _create_folder(prefix)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def remove_abandoned_files(folder: Path) -> None:
+    """Remove the unfinished files that killed processes of this user have left in a folder.
+
+    This is also done before a process first writes to the folder.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _PART.fullmatch(entry.name):
+                with contextlib.suppress(OSError):
+                    _remove_if_abandoned(Path(entry.path))
+
+
+def _create_part(path: str, target: Path) -> _Part:
+    """Create and lock the temporary file. Its name keeps the ending, which some writers look at (gzip, audio files)."""
+    distinct = ""
+    while True:
+        part = target.with_name(f".{os.getpid()}.part.{distinct}{target.name}")
+        with contextlib.suppress(FileExistsError):
+            lock = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            if _lock_new(lock, part):
+                return _Part(path, part, target, lock)
+        # a process in another container has the same number, or this one writes the file twice at a time
+        distinct = f"{secrets.token_hex(4)}."
+
+
+def _create_folder(prefix: str) -> tuple[Path, int]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix))
+        with contextlib.suppress(FileNotFoundError):
+            lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            if _lock_new(lock, folder):
+                return folder, lock
+
+
+def _lock_new(descriptor: int, path: Path) -> bool:
+    """Lock what was just created; False, and closed, if another process took it for abandoned before it was locked."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    if path.exists():
+        return True
+    os.close(descriptor)
+    return False
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    """Remove a file or folder of this user that no process has locked; OSError if there is another one, or no locks."""
+    # NFS locks a file only for those that can write it
+    access = os.O_RDONLY if path.is_dir() else os.O_RDWR
+    descriptor = os.open(path, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if found.st_uid != os.geteuid():
+            return
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # another process may have removed it and created a new one
+        if not os.path.samestat(found, path.stat()):
+            return
+        if stat.S_ISDIR(found.st_mode):
+            shutil.rmtree(path)
+        elif stat.S_ISREG(found.st_mode):
+            path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _cannot_be_written(path: str, error: OSError) -> DataError:
+    return DataError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}")
