@@ -127,12 +127,10 @@ def mix(
     with temporary_folder("ds2-lm-") as folder, writing("lm mix", config, out, counted, facts):
         arpa_file = folder / "model.arpa"
         result = lm_mix.run(config, sources, weights, ledger, arpa_file)
-        if config.dev:
-            report_drops("lm mix", config, out, ledger)
-            ledger.enforce_max_bad("lm mix", config.max_bad)
-        facts.update(weights={s.name: round(s.weight, 6) for s in result.rows[:-1]}, ngrams=result.counts)
+        ledger.enforce_max_bad("lm mix", config.max_bad)
         stage.check_output(out, len(result.counts))
         stage.write_model(arpa_file, out)
+        facts.update(weights={s.name: round(s.weight, 6) for s in result.rows[:-1]}, ngrams=result.counts)
     ui.log(f"lm mix: {stage.format_counts(result.counts)}")
     if config.dev:
         rows = [[f"{s.weight:.4f}", f"{s.perplexity:.2f}", f"{s.oov_percent:.2f}", s.name] for s in result.rows]
