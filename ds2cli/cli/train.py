@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from ds2cli import __version__, manifest, native, ui
+from ds2cli.atomic import together
 from ds2cli.cli.lib.features import inherit_features, saved_features, warn_of_unknown_features
 from ds2cli.cli.lib.options import limit_setting, with_config
 from ds2cli.cli.lib.train_display import handling_signals, ignoring_signals, show
@@ -22,8 +23,6 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.io import open_out
 
-INTERRUPTED = 130
-"""Exit status after Ctrl-C or SIGTERM."""
 REQUIRED_FIELDS = ("id", "text")
 FeaturesFile = Annotated[
     str | None,
@@ -31,7 +30,7 @@ FeaturesFile = Annotated[
         metavar="FILE", help="TOML file of feature settings, as for ds2 featurize [default: TRAIN.config.toml]."
     ),
 ]
-OWN_MANIFESTS = ("train.jsonl", "dropped.jsonl")
+OWN_MANIFESTS = ("train.jsonl", "dropped.jsonl", "refused.jsonl")
 """Files that training writes into EXP."""
 
 
@@ -71,6 +70,7 @@ def train(
     from ds2cli.train.data import prepare_job
     from ds2cli.train.monitor import monitored
     from ds2cli.train.network import plan_initial_weights
+    from ds2cli.train.resume import LAST
 
     _check_paths(exp, train, dev)
     stage.select_device(config)
@@ -91,22 +91,20 @@ def train(
         with ignoring_signals():
             deque(stage.run(job, exp), 0)
         return
-    _report_drops(config, ledger, exp)
+    dropped = _report_drops(config, ledger, exp)
     if plan is not None:
         (ui.log if plan.complete else ui.warn)(f"train: --init {config.init}: takes {plan.describe()}")
     warn_of_unknown_features(len(job.mean), job.features)
     if config.ctc == "native" and not native.available():
         ui.warn(f"train: using torch's CTC loss, which is slower: {native.unavailable_reason()}")
+    if not config.fresh and not Path(exp, LAST).is_file() and Path(exp, BEST).is_file():
+        ui.warn(f"train: {exp} has no {LAST} to resume from: starting over, which replaces {BEST}")
     with handling_signals() as request:
-        events = stage.run(job, exp, request)
-        with open_out(f"{exp}/config.toml") as f:
-            made_by = {"ds2cli": __version__, "command": shlex.join(["ds2", *sys.argv[1:]]), "kept": ledger.kept}
-            # EXP/config.toml may be passed back with --config to resume, which must not start over
-            f.write(to_toml(replace(config, fresh=False), made_by))
+        events = stage.run(job, exp, request, lambda: _save_settings(config, ledger, exp, dropped))
         done = show(monitored(events, exp, tensorboard=config.tensorboard), config)
     if request.stop and not done:
         ui.log("train: interrupted; last.pt was written and the same command resumes from it")
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(128 + request.stop)
     if not Path(exp, BEST).is_file():
         raise DataError(f"{exp}/{BEST}: missing, although training is complete (raise --epochs, or give --fresh)")
     # a finished training is not repeated, and its network may have been damaged since
@@ -123,10 +121,44 @@ def _check_paths(exp: str, *manifests: str | None) -> None:
             raise UsageError(f"{path}: training would overwrite this manifest (use another EXP)")
 
 
-def _report_drops(config: TrainConfig, ledger: Ledger, exp: str) -> None:
-    """Report kept and dropped utterances; refuse to train when too many are bad."""
-    dropped = config.dropped or f"{exp}/dropped.jsonl"
-    with open_out(dropped) as f:
-        f.writelines(ledger.format_lines())
-    ui.log(f"train: {ledger.summary()}{f', see {dropped}' if ledger.rows else ''}")
+def _report_drops(config: TrainConfig, ledger: Ledger, exp: str) -> str | None:
+    """Report kept and dropped utterances; refuse to train when too many are bad.
+
+    Returns the file to list the dropped ones in when the training starts; None if it is written, because --dropped asks
+    for it or the training is refused. What EXP says of an earlier training then stays: the list is EXP/refused.jsonl.
+    """
+    refused = ledger.bad_percent > config.max_bad
+    dropped = config.dropped or f"{exp}/{'refused' if refused and _has_training(exp) else 'dropped'}.jsonl"
+    written = refused or config.dropped is not None
+    if written:
+        _write_drops(dropped, ledger)
+    ui.log(f"train: {ledger.summary()}{f', see {dropped}' if written and ledger.rows else ''}")
     ledger.enforce_max_bad("train", config.max_bad)
+    return None if written else dropped
+
+
+def _write_drops(path: str, ledger: Ledger) -> None:
+    with open_out(path) as f:
+        f.writelines(ledger.format_lines())
+
+
+def _has_training(exp: str) -> bool:
+    from ds2cli.nn.checkpoint import BEST
+    from ds2cli.train.checkpoint_files import LOG
+    from ds2cli.train.resume import LAST
+
+    return any(Path(exp, name).exists() for name in ("config.toml", LAST, LOG, BEST))
+
+
+def _save_settings(config: TrainConfig, ledger: Ledger, exp: str, dropped: str | None) -> None:
+    """What EXP says of a training that starts: its settings, and the dropped utterances unless they are written."""
+    made_by = {"ds2cli": __version__, "command": shlex.join(["ds2", *sys.argv[1:]]), "kept": ledger.kept}
+    with together():
+        with open_out(f"{exp}/config.toml") as f:
+            # EXP/config.toml may be passed back with --config to resume, which must not start over
+            f.write(to_toml(replace(config, fresh=False), made_by))
+        if dropped:
+            _write_drops(dropped, ledger)
+    Path(exp, "refused.jsonl").unlink(missing_ok=True)
+    if dropped and ledger.rows:
+        ui.log(f"train: the dropped utterances are listed in {dropped}")

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ds2cli import __version__
+from ds2cli.atomic import remove_abandoned_files
 from ds2cli.config.base import as_dict
 from ds2cli.config.features import FeatureConfig
 from ds2cli.config.model import KINDS
@@ -23,10 +24,9 @@ from ds2cli.nn.checkpoint import BEST
 from ds2cli.nn.distributed import process_group
 from ds2cli.text.vocab import TOKENS
 from ds2cli.train.checkpoint_files import LOG
-from ds2cli.train.events import Event, Measuring, Request, Restart, Saved
+from ds2cli.train.events import Event, Measuring, MemoryProbe, Request, Restart, Resumed, Saved
 from ds2cli.train.examples import fingerprint
 from ds2cli.train.job import TrainJob
-from ds2cli.train.monitor import PICTURE
 from ds2cli.train.precision import must_measure
 from ds2cli.train.resume import LAST, load_checkpoint
 from ds2cli.train.trainer import Trainer
@@ -41,23 +41,51 @@ MAY_DIFFER = ("nproc", "readers", "restarts", "save_minutes", "tensorboard", "fr
 """Settings that may differ between the machines of one run; the initial network of rank 0 is used by all."""
 
 
-def run(job: TrainJob, exp: str, request: Callable[[], int] = lambda: Request.NONE) -> Iterator[Event]:
+def _do_nothing() -> None:
+    pass
+
+
+def run(
+    job: TrainJob,
+    exp: str,
+    request: Callable[[], int] = lambda: Request.NONE,
+    on_start: Callable[[], None] = _do_nothing,
+) -> Iterator[Event]:
     """Train; yields every step and the results of every epoch, which are written to EXP/train.jsonl, too.
 
     request: called before each step, returns a `Request`.
+    on_start: called before the first step, when nothing can refuse the training any more. Until then, no file in EXP is
+    changed; it is not called if there is no step left to take.
     Raises UsageError, at once, when EXP was trained with other settings, on other features or on other utterances.
     """
     folder = Path(exp)
     if (process_group.torchrun_rank() or (0, 1))[0]:
         # rank 0, perhaps on another machine, has the checkpoint and broadcasts it
-        return _train(job, folder, None, request)
+        return _train(job, folder, None, request, _do_nothing)
     lock = FolderLock(exp, "another ds2 train is running there (wait for it, or use another folder)")
     try:
-        return _release_after(lock, _train(job, folder, _prepare_folder(job, folder, exp), request))
+        is_fresh = job.config.fresh
+        if is_fresh and process_group.torchrun_rank():
+            # torchrun starts the same command again after a process has died, perhaps before the first step: only the
+            # first one may start over
+            is_fresh = False
+            if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
+                _remove_training(folder)
+        checkpoint = None if is_fresh else load_checkpoint(folder)
+        _check_resumable(checkpoint, job, exp)
+
+        def start() -> None:
+            remove_abandoned_files(folder)
+            if is_fresh:
+                _remove_training(folder)
+            job.vocab.save(folder / TOKENS)
+            on_start()
+
+        return _release_after(lock, _train(job, folder, checkpoint, request, start))
     except BaseException as e:
         lock.release()
         if isinstance(e, OSError):
-            raise DataError(f"{e.filename or exp}: cannot be changed: {(e.strerror or str(e)).lower()}") from e
+            raise _cannot_be_changed(e, exp) from e
         raise
 
 
@@ -68,29 +96,19 @@ def _release_after(lock: FolderLock, events: Iterator[Event]) -> Iterator[Event]
         lock.release()
 
 
-def _prepare_folder(job: TrainJob, folder: Path, exp: str) -> dict[str, Any] | None:
-    """Clean up the folder and write its tokens; returns the checkpoint to resume from, None to start.
-
-    Raises UsageError when the checkpoint has other settings, features or utterances.
-    """
-    # torchrun starts the same command again after a process has died
-    if job.config.fresh and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
-        # the checkpoint first: without it, files that are left if this is interrupted cannot be resumed from
-        for pattern in (LAST, LOG, BEST, "epoch-[0-9]*.safetensors"):
-            for old in folder.glob(pattern):
-                old.unlink()
-    for pattern in (LAST, LOG, PICTURE, "*.safetensors"):
-        # files that an earlier run was writing when it was killed
-        for partial in folder.glob(f".*.part.{pattern}"):
-            partial.unlink(missing_ok=True)
-    checkpoint = load_checkpoint(folder)
-    _check_resumable(checkpoint, job, exp)
-    job.vocab.save(folder / TOKENS)
-    return checkpoint
+def _remove_training(folder: Path) -> None:
+    # the checkpoint first: without it, files that are left if this is interrupted cannot be resumed from
+    for pattern in (LAST, LOG, BEST, "epoch-[0-9]*.safetensors"):
+        for old in folder.glob(pattern):
+            old.unlink()
 
 
 def _train(
-    job: TrainJob, folder: Path, checkpoint: dict[str, Any] | None, request: Callable[[], int]
+    job: TrainJob,
+    folder: Path,
+    checkpoint: dict[str, Any] | None,
+    request: Callable[[], int],
+    on_start: Callable[[], None],
 ) -> Iterator[Event]:
     """Run the trainer; start again from the last checkpoint, up to --restarts times in a row, when a process dies."""
 
@@ -104,7 +122,7 @@ def _train(
         with open_out_bytes(str(folder / name)) as f:
             f.write(data)
 
-    restarts_left = job.config.restarts
+    restarts_left, started = job.config.restarts, False
     while True:
         group = None
         try:
@@ -115,9 +133,18 @@ def _train(
             if must_measure(job, group, resumed):
                 yield Measuring()
             trainer = Trainer(job, group, resumed, rows)
+            if resumed is not None:
+                yield _describe_resumed(trainer, folder)
             # large, and not needed again
             del resumed
             for event in trainer.run(store, request):
+                if isinstance(event, MemoryProbe) and not started:
+                    # the longest batch fits: the training can start
+                    try:
+                        on_start()
+                    except OSError as e:
+                        raise _cannot_be_changed(e, str(folder)) from e
+                    started = True
                 if isinstance(event, Saved) and not event.failed:
                     restarts_left = job.config.restarts
                 yield event
@@ -130,7 +157,17 @@ def _train(
         finally:
             if group is not None:
                 group.close()
-        checkpoint = load_checkpoint(folder)
+        if started:
+            checkpoint = load_checkpoint(folder)
+
+
+def _describe_resumed(trainer: Trainer, folder: Path) -> Resumed:
+    state = trainer.state
+    return Resumed(str(folder / LAST), state.epoch, state.batch, state.step, state.elapsed_s, trainer.finished())
+
+
+def _cannot_be_changed(error: OSError, exp: str) -> DataError:
+    return DataError(f"{error.filename or exp}: cannot be changed: {(error.strerror or str(error)).lower()}")
 
 
 def _start_group(job: TrainJob) -> process_group.ProcessGroup:

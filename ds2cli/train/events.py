@@ -101,6 +101,22 @@ class MemoryProbe:
 
 
 @dataclass(frozen=True)
+class Resumed:
+    """The training continues from a checkpoint, or is already complete.
+
+    checkpoint: its file.  epoch: completed ones.  batch: steps taken in the next one.  step: steps since the start.
+    complete: no step is left to take.
+    """
+
+    checkpoint: str
+    epoch: int
+    batch: int
+    step: int
+    elapsed_s: float
+    complete: bool = False
+
+
+@dataclass(frozen=True)
 class Saved:
     """A checkpoint was written. failed: why it was not, "" when it was."""
 
@@ -128,5 +144,5 @@ class Restart:
     reason: str
 
 
-Event = Measuring | Precision | TrainStep | MemoryProbe | Saved | Restart | TimeLimit | Epoch
+Event = Measuring | Precision | Resumed | TrainStep | MemoryProbe | Saved | Restart | TimeLimit | Epoch
 """Anything that training reports."""

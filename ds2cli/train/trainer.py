@@ -93,11 +93,11 @@ class Trainer:
         started, saved = time.monotonic() - self.state.elapsed_s, time.monotonic()
         loader = BatchLoader(self.job.train_features, self.config.readers)
         try:
-            if not self._finished():
+            if not self.finished():
                 if self.precision.reason:
                     yield self.precision
                 yield self._probe_memory(loader)
-            while not self._finished():
+            while not self.finished():
                 steps = self.plan_steps(self.state.epoch)
                 step_start = time.monotonic()
                 remaining = steps[self.state.batch :] if self.state.time_used(self.config) < 1 else []
@@ -132,7 +132,7 @@ class Trainer:
         if error := self.files.error:
             raise Ds2Error(f"train: {error} (the previous checkpoint is intact: the same command resumes from it)")
 
-    def _finished(self) -> bool:
+    def finished(self) -> bool:
         """Whether the training is complete. An epoch with steps must be evaluated first, even if time has run out."""
         stopped = self.config.early_stop is not None and self.state.stale >= self.config.early_stop
         stopped = stopped or self.state.epoch >= self.config.epochs or self.state.time_used(self.config) >= 1

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields, replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from ds2cli.nn.distributed.process_group import PeerLostError, ProcessGroup
 from ds2cli.stages import train
 from ds2cli.train import data as train_data
 from ds2cli.train.evaluate import count_greedy_errors
-from ds2cli.train.events import Epoch, Restart, Saved
+from ds2cli.train.events import Epoch, MemoryProbe, Request, Restart, Resumed, Saved, TrainStep
 from ds2cli.train.examples import fingerprint
 from ds2cli.train.network import build_initial_network, plan_initial_weights
 from ds2cli.train.resume import LAST, dump_checkpoint, load_checkpoint
@@ -77,28 +78,100 @@ def test_the_same_command_resumes_and_does_nothing_once_finished(toy, tmp_path):
     )
 
 
-def test_fresh_removes_the_checkpoint_at_once_but_not_after_a_restart(toy, tmp_path, monkeypatch):
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_fresh_removes_the_checkpoint_with_the_first_step(toy, tmp_path):
     rows_of(prepared(toy, tmp_path, epochs=1), tmp_path)
     for name in (f".1.part.{LAST}", ".1.part.best.safetensors", ".1.part.train.png", ".1.part.train.jsonl"):
         (tmp_path / name).write_bytes(b"half")
     (tmp_path / "epoch-001.safetensors").write_bytes(b"of the previous run")
     (tmp_path / "average.safetensors").write_bytes(b"not written by ds2 train")
+    before = contents(tmp_path)
     events = train.run(prepared(toy, tmp_path, fresh=True), str(tmp_path))
+    assert contents(tmp_path) == before
+    assert isinstance(next(events), MemoryProbe)
     assert {path.name for path in tmp_path.iterdir()} == {"tokens.txt", "average.safetensors"}
     while not isinstance(next(events), Epoch):
         pass
     events.close()
+
+
+def test_fresh_starts_over_once_when_torchrun_starts_it_again(toy, tmp_path, monkeypatch):
+    rows_of(prepared(toy, tmp_path, epochs=1), tmp_path)
+    job, seen = prepared(toy, tmp_path, fresh=True), []
+
+    def see(_job, _folder, checkpoint, *_):
+        seen.append((checkpoint is None, (tmp_path / LAST).exists()))
+        return iter(())
+
+    monkeypatch.setattr(train, "_train", see)
+    monkeypatch.setattr(train.process_group, "torchrun_rank", lambda: (0, 1))
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert [row["epoch"] for row in rows_of(prepared(toy, tmp_path, fresh=True), tmp_path)] == [2]
+    list(train.run(job, str(tmp_path)))
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    list(train.run(job, str(tmp_path)))
+    assert seen == [(False, True), (True, False)]
+
+
+def test_a_resumed_training_says_from_where_and_a_complete_one_that_it_is(toy, tmp_path):
+    events = train.run(prepared(toy, tmp_path, epochs=2), str(tmp_path), lambda: Request.SAVE)
+    assert [type(event) for event in islice(events, 3)] == [MemoryProbe, TrainStep, Saved]
+    events.close()
+    first, *rest = train.run(prepared(toy, tmp_path, epochs=2), str(tmp_path))
+    assert first == Resumed(str(tmp_path / LAST), 0, 1, 1, first.elapsed_s) and 0 < first.elapsed_s < 60
+    last = [event for event in rest if isinstance(event, TrainStep)][-1]
+    (only,) = train.run(prepared(toy, tmp_path, epochs=2), str(tmp_path))
+    assert only == Resumed(str(tmp_path / LAST), 2, 0, last.step, only.elapsed_s, complete=True)
+    first = next(train.run(prepared(toy, tmp_path, epochs=3), str(tmp_path)))
+    assert first == Resumed(str(tmp_path / LAST), 2, 0, last.step, only.elapsed_s)
+
+
+def refuse(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [
+        ("_start_group", Ds2Error("train: --nproc")),
+        ("_check_same_on_all_ranks", Ds2Error("train: other data")),
+        ("_completed_rows", DataError("train.jsonl: no rows")),
+        ("Trainer", DataError("last.pt: does not fit this network")),
+        ("Trainer._probe_memory", Ds2Error("train: the network does not fit in memory")),
+    ],
+)
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_training_that_is_refused_before_its_first_step_changes_nothing(
+    toy, tmp_path, monkeypatch, place, error, fresh
+):
+    rows_of(prepared(toy, tmp_path, epochs=1), tmp_path)
+    (tmp_path / "config.toml").write_text("of the previous run")
+    before, started = contents(tmp_path), []
+    monkeypatch.setattr(f"ds2cli.stages.train.{place}", refuse(error))
+    with pytest.raises(type(error), match=str(error)):
+        list(train.run(prepared(toy, tmp_path, fresh=fresh), str(tmp_path), on_start=lambda: started.append(1)))
+    assert contents(tmp_path) == before and not started
+
+
+def test_settings_are_written_when_the_training_starts_and_not_when_it_is_complete(toy, tmp_path):
+    started = []
+    for epochs, count in ((1, 1), (1, 1), (2, 2)):
+        job = prepared(toy, tmp_path, epochs=epochs)
+        list(train.run(job, str(tmp_path), on_start=lambda: started.append((tmp_path / "tokens.txt").exists())))
+        assert started == [True] * count
 
 
 def test_a_folder_that_cannot_be_changed_is_a_data_error(toy, tmp_path, monkeypatch):
-    def refuse(*_):
-        raise PermissionError(13, "Permission denied", "exp/pieces.model")
-
-    monkeypatch.setattr("ds2cli.text.vocab.Vocab.save", refuse)
+    monkeypatch.setattr(
+        "ds2cli.text.vocab.Vocab.save", refuse(PermissionError(13, "Permission denied", "exp/pieces.model"))
+    )
     with pytest.raises(DataError, match=r"^exp/pieces\.model: cannot be changed: permission denied$"):
-        train.run(prepared(toy, tmp_path), str(tmp_path))
+        list(train.run(prepared(toy, tmp_path), str(tmp_path)))
 
 
 def test_resuming_with_other_settings_or_data_is_refused(toy, tmp_path):

@@ -17,7 +17,7 @@ from ds2cli import ui
 from ds2cli.config.train import TrainConfig
 
 if TYPE_CHECKING:
-    from ds2cli.train.events import Epoch, Event, MemoryProbe, Request, TimeLimit, TrainStep
+    from ds2cli.train.events import Epoch, Event, MemoryProbe, Request, Resumed, TimeLimit, TrainStep
 
 MEASURING = "measuring whether this machine is faster in bfloat16 or float32, once per network: some seconds ..."
 """Printed before the measurement of --precision auto."""
@@ -25,14 +25,15 @@ MAX_NAMED = 8
 """Maximum number of skipped utterances named per step."""
 FOLLOW_THE_CLOCK = ("line", "cosine")
 """Learning-rate schedules that fall to zero within --minutes."""
+TERMINATED = 128 + signal.SIGTERM
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class SignalRequests:
-    """Turns signals into requests to the trainer. stop: whether a signal has asked training to stop."""
+    """Turns signals into requests to the trainer. stop: the signal that has asked training to stop, 0 if none has."""
 
     def __init__(self) -> None:
-        self.stop = self._save = False
+        self.stop, self._save = 0, False
 
     def __call__(self) -> Request:
         """The current request; SAVE is returned once per signal."""
@@ -47,9 +48,11 @@ class SignalRequests:
             self._save = True
             _write_unbuffered("train: writing last.pt after this step")
             return
+        if self.stop and number == signal.SIGTERM:
+            sys.exit(TERMINATED)
         if self.stop:
             raise KeyboardInterrupt
-        self.stop = True
+        self.stop = number
         _write_unbuffered("train: stopping after this step")
 
 
@@ -61,7 +64,7 @@ def _write_unbuffered(line: str) -> None:
 
 @contextlib.contextmanager
 def handling_signals() -> Iterator[SignalRequests]:
-    """Turn SIGINT, SIGTERM and SIGUSR1 into requests; a second Ctrl-C does not wait for the end of the step."""
+    """Turn SIGINT, SIGTERM and SIGUSR1 into requests; a second one does not wait for the end of the step."""
     requests = SignalRequests()
     with _signal_handler(requests.handle):
         yield requests
@@ -116,7 +119,17 @@ def show(events: Iterable[Event], config: TrainConfig) -> bool:
 
 def format_event(event: Event, config: TrainConfig) -> Iterator[str]:
     """The lines to print for an event; none for most steps."""
-    from ds2cli.train.events import Epoch, Measuring, MemoryProbe, Precision, Restart, Saved, TimeLimit, TrainStep
+    from ds2cli.train.events import (
+        Epoch,
+        Measuring,
+        MemoryProbe,
+        Precision,
+        Restart,
+        Resumed,
+        Saved,
+        TimeLimit,
+        TrainStep,
+    )
 
     if isinstance(event, Epoch):
         yield _format_epoch(event, config)
@@ -128,6 +141,8 @@ def format_event(event: Event, config: TrainConfig) -> Iterator[str]:
         yield f"train: {MEASURING}"
     elif isinstance(event, Precision):
         yield f"train: precision {event.name} ({event.reason})"
+    elif isinstance(event, Resumed):
+        yield _format_resumed(event, config)
     elif isinstance(event, MemoryProbe):
         yield _format_probe(event)
     elif isinstance(event, Saved) and event.failed:
@@ -136,6 +151,18 @@ def format_event(event: Event, config: TrainConfig) -> Iterator[str]:
         yield _format_time_limit(event, config)
     elif isinstance(event, Restart):
         yield f"{event.reason.partition(' (')[0]}; restarting all processes from the last checkpoint"
+
+
+def _format_resumed(resumed: Resumed, config: TrainConfig) -> str:
+    """`train: resuming from exp/last.pt: epoch 3 of 40, after 512 steps and 2.1 min of training`."""
+    trained = f"{resumed.step} steps and {resumed.elapsed_s / 60:.1f} min of training"
+    if resumed.complete:
+        done = f"{resumed.checkpoint}: training is complete after {resumed.epoch} of {config.epochs} epochs, {trained}"
+        further = "a larger --epochs continues it, " if resumed.epoch >= config.epochs else ""
+        return f"train: {done}: nothing to do ({further}--fresh starts over)"
+    within = f" ({resumed.batch} steps of it are done)" if resumed.batch else ""
+    epoch = f"epoch {resumed.epoch + 1} of {config.epochs}{within}"
+    return f"train: resuming from {resumed.checkpoint}: {epoch}, after {trained}"
 
 
 def _format_probe(probe: MemoryProbe) -> str:
