@@ -1,8 +1,13 @@
-"""All output for people: log lines, progress bars and tables on standard error, results on standard output."""
+"""All output for people: log lines, progress bars and tables on standard error, results on standard output.
+
+People read in the encoding of their locale, which may lack a letter: it is replaced. Lines for programs are UTF-8.
+"""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import io
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +23,26 @@ LOG_INTERVAL_S = 30.0
 """Seconds between two progress lines if standard error is not a terminal."""
 
 _CONTROL_CHARACTERS = {code: repr(chr(code))[1:-1] for code in range(0x20) if chr(code) != "\t"}
+
+_REPLACE = "ds2cli.replace"
+"""The error handler of encoders that replaces letters."""
+
+
+def replace_missing_letters() -> None:
+    """From now on, standard output shows `?` for a letter that its encoding lacks, so that columns stay aligned.
+
+    Standard error, which names files, shows `\\u4eca`: that is Python's default.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=_REPLACE)
+
+
+def _replace(e: UnicodeError) -> tuple[str, int]:
+    assert isinstance(e, UnicodeEncodeError)
+    return "".join("..." if c == "…" else "?" for c in e.object[e.start : e.end]), e.end
+
+
+codecs.register_error(_REPLACE, _replace)
 
 
 def log(message: str) -> None:
@@ -36,8 +61,17 @@ def warn(message: str) -> None:
 
 
 def echo(message: str = "") -> None:
-    """Print one line of a result to standard output."""
+    """Print one line of a result for people to standard output."""
     sys.stdout.write(message + "\n")
+
+
+def echo_data(line: str) -> None:
+    """Print one line that is read back, or by programs, to standard output: in UTF-8, unless that is a terminal."""
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper) and not out.isatty() and out.errors != "surrogateescape":
+        # bytes of file names that are not UTF-8 are kept
+        out.reconfigure(encoding="utf-8", errors="surrogateescape")
+    out.write(line + "\n")
 
 
 def progress(

@@ -1,3 +1,4 @@
+import io
 from types import SimpleNamespace
 
 import pytest
@@ -98,3 +99,15 @@ def test_on_a_terminal_each_item_advances_the_bar(monkeypatch):
     monkeypatch.setattr(ui, "sys", SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: True)))
     assert list(ui.progress("ab", "x", 5, "file")) == ["a", "b"]
     assert calls == ["file", ("x", 5), "task", "task", "end"]
+
+
+@pytest.mark.parametrize("encoding, shown", [("latin-1", "??? gr\xfc\xdfe ..."), ("ascii", "??? gr??e ...")])
+def test_letters_that_the_encoding_lacks_are_replaced_for_people_only(monkeypatch, encoding, shown):
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(ui.sys, "stdout", out)
+    ui.replace_missing_letters()
+    ui.echo("今天好 grüße …")
+    ui.table("", ["列"], [["ł"]], to_stdout=True)
+    ui.echo_data("今 caf\udce9")
+    out.flush()
+    assert out.buffer.getvalue() == f"{shown}\n?\n?\n".encode(encoding) + "今 caf".encode() + b"\xe9\n"

@@ -10,11 +10,7 @@ from ds2cli.cli.lib.filter import filter_rows
 from ds2cli.cli.lib.options import Exp, In, Out, with_config
 from ds2cli.config.decode import DecodeConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import UsageError
 from ds2cli.manifest import Row
-
-TUNE_OPTIONS = ("tune_speed", "plot", "seed", "alphas", "betas", "unknowns", "unknown_letters")
-"""Settings that only apply with --tune."""
 
 
 @with_config(DecodeConfig)
@@ -42,10 +38,6 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
 
         tune(config, exp, in_, out)
         return
-    defaults = DecodeConfig()
-    for name in TUNE_OPTIONS:
-        if getattr(config, name) != getattr(defaults, name):
-            raise UsageError(f"--{name.replace('_', '-')} only applies with --tune")
     resolved = resolve_settings(config, exp, ui.warn)
     experiment = Experiment(exp)
     warn_of_other_features(in_, experiment)

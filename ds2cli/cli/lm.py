@@ -155,6 +155,9 @@ def info(
     from ds2cli.lm.text import UNIT_PLURAL
     from ds2cli.stages import lm_info as stage
 
+    for name in () if texts else ("lang", "numbers", "remove_tags", "most"):
+        if getattr(config, name) != getattr(InfoConfig(), name):
+            raise UsageError(f"lm info: --{name.replace('_', '-')} only applies with TEXT (ds2 lm info MODEL TEXT…)")
     loaded = stage.load(config, model)
     for name, value in stage.describe(loaded):
         ui.echo(f"{name:>12}  {value}")

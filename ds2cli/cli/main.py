@@ -6,17 +6,18 @@ Each file in this folder is a command: `x.py` with a function `x`, or a Typer `a
 from __future__ import annotations
 
 import errno
-import io
 import os
 import signal
 import sys
+import traceback
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from ds2cli import __version__, plugins, ui
+from ds2cli import __version__, inputs, plugins, ui
 from ds2cli.cli.lib.arguments import check_arguments
+from ds2cli.cli.lib.usage import one_line_errors
 from ds2cli.cores import count_cores
 from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.kernels import compilation
@@ -26,10 +27,14 @@ PIPELINE = ("prepare", "featurize", "train", "emit", "align", "lm", "decode", "s
 
 INTERRUPTED = 130
 TERMINATED = 143
+NO_READER = 141
+"""128 + SIGPIPE, which ends other programs."""
 COMPILING = (
     "compiling the search, once per user and version: up to a minute (ds2 doctor --warm compiles all at once) ..."
 )
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+TRACEBACK_VARIABLE = "DS2_TRACEBACK"
+"""Environment variable that adds the traceback to an error of the system that no command has put into words."""
 
 
 class PipelineGroup(TyperGroup):
@@ -39,6 +44,16 @@ class PipelineGroup(TyperGroup):
         """The command names, those in PIPELINE first."""
         rank = {name: i for i, name in enumerate(PIPELINE)}
         return sorted(self.commands, key=lambda name: (rank.get(name, len(rank)), name))
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Parse the options of `ds2` itself; UsageError for a wrong one."""
+        with one_line_errors(self):
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse the rest of the command line, and run the command; UsageError for a wrong option or argument."""
+        with one_line_errors(self):
+            return super().invoke(ctx)
 
 
 app = typer.Typer(cls=PipelineGroup, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -60,7 +75,7 @@ def root(
 
     IN and OUT may be - (standard input and output). Rows and results go to standard output, log lines to standard
     error.
-    Exit status: 0 success, 1 result refused, 2 usage error, 3 bad data, 130 or 143 interrupted.
+    Exit status: 0 success, 1 result refused, 2 usage error, 3 bad data, 130 or 143 interrupted, 141 output not read.
     """
 
 
@@ -85,15 +100,14 @@ _plugin_error = _add_commands()
 
 
 def main() -> None:
-    """Run `ds2`: a Ds2Error becomes one line and its exit status; any other exception is a bug and keeps its traceback.
+    """Run `ds2`: an error of the user, a file or the system becomes one line and its exit status.
 
-    SIGTERM ends the process like an error, so that incomplete outputs are removed. Its status is 128 + 15, as in a
-    shell.
+    Any other exception is a bug and keeps its traceback. SIGTERM ends the process like an error, so that incomplete
+    outputs are removed. Its status is 128 + 15, as in a shell.
     """
+    _require_utf8_names()
     _reopen_closed_streams()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # rows and settings are read back as UTF-8, whatever the locale
-        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    ui.replace_missing_letters()
     compilation.on_first = lambda: ui.log(COMPILING)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
@@ -106,6 +120,9 @@ def main() -> None:
                 raise _plugin_error
             app(prog_name="ds2")
         except SystemExit as e:
+            # Typer ends a command whose reader has left with status 1
+            if isinstance(e.__context__, BrokenPipeError):
+                raise e.__context__ from None
             sys.stdout.flush()
             # Typer turns Ctrl-C into a SystemExit
             if e.__context__ is not None and isinstance(e.__context__.__cause__, KeyboardInterrupt):
@@ -117,13 +134,54 @@ def main() -> None:
     except KeyboardInterrupt:
         ui.log("ds2: interrupted")
         sys.exit(INTERRUPTED)
-    except OSError as e:
-        if e.errno not in WRITE_ERRORS:
-            raise
-        ui.log(f"ds2: the output cannot be written: {(e.strerror or str(e)).lower()}")
-        # Python flushes standard output when it exits, and would fail again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except BrokenPipeError as e:
+        _end_without_reader(e)
+    except (OSError, UnicodeError, RecursionError) as e:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            traceback.print_exc()
+        ui.log(f"ds2: {_describe_error(e)}")
+        if isinstance(e, OSError) and e.errno in WRITE_ERRORS:
+            # Python flushes standard output when it exits, and would fail again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(DataError.exit_code)
+
+
+def _end_without_reader(error: BrokenPipeError) -> None:
+    """End as other programs do when the reader of their output has left, such as `head`; name files not written."""
+    if files := getattr(error, "__notes__", []):
+        names = ", ".join(dict.fromkeys(files))
+        ui.log(f"ds2: not written, because the reader of the output left early: {names} (let it read to the end)")
+    # Python flushes standard output when it exits, and would fail again
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(NO_READER)
+
+
+def _describe_error(e: OSError | UnicodeError | RecursionError) -> str:
+    """An error that no command has put into words, in one line."""
+    where = f"({TRACEBACK_VARIABLE}=1 ds2 … shows where)"
+    if isinstance(e, RecursionError):
+        return f"a file is too deeply nested to be read {where}"
+    if isinstance(e, UnicodeError):
+        return f"a text or a file name is not UTF-8: {e} {where}"
+    if e.filename is not None:
+        name = e.filename if isinstance(e.filename, str) else repr(e.filename)
+        return f"{name}: {inputs.explain_error(e)} {where}"
+    if e.errno in WRITE_ERRORS:
+        return f"the output cannot be written: {inputs.explain_error(e)}"
+    return f"{inputs.explain_error(e)} {where}"
+
+
+def _require_utf8_names() -> None:
+    """Start Python again where the locale would make it read arguments and file names as anything but UTF-8.
+
+    Manifests have their paths in UTF-8. What people read keeps the encoding of the locale.
+    """
+    if sys.getfilesystemencoding() == "utf-8" or sys.flags.ignore_environment:
+        return
+    encoding = sys.stderr.encoding if sys.stdout is None and sys.stderr is not None else sys.stdout.encoding
+    os.environ.setdefault("PYTHONIOENCODING", encoding)
+    os.environ["PYTHONUTF8"] = "1"
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _reopen_closed_streams() -> None:

@@ -38,7 +38,7 @@ def show(
     layers = stage.list_layers(network)
     total = stage.summarize_network(network, layers)
     if config.json:
-        ui.echo(json.dumps({"model": model, **total, "layers": [layer._asdict() for layer in layers]}))
+        ui.echo_data(json.dumps({"model": model, **total, "layers": [layer._asdict() for layer in layers]}))
         return
     rows = [["input", "features", f"{network.bins}", f"{network.hop_ms:g}", "", ""]]
     for layer in layers:

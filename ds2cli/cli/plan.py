@@ -49,7 +49,7 @@ def plan(
         ui.log(f"plan: {MEASURING}")
     result = estimate(job, device)
     if json:
-        ui.echo(dumps({**result, "dropped": len(ledger.rows)}))
+        ui.echo_data(dumps({**result, "dropped": len(ledger.rows)}))
         return
     utterances, frames = result["longest"]
     total, per_epoch = _format_time(result["minutes"]), _format_time(result["minutes_per_epoch"])

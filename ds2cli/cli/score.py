@@ -49,8 +49,6 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None) -> None:
     from ds2cli.text.normalize import TextRules
 
     report, form, unreadable = stage.create_report(config), stage.create_form_errors(config), list[str]()
-    if config.lang != ScoreConfig().lang and not config.normalize:
-        raise UsageError("--lang only applies with --normalize")
     TextRules.of(config)
     limits = {"word": config.max_wer, "char": config.max_cer}
     for unit, limit in limits.items():
@@ -96,9 +94,6 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None) -> None:
 def _open_explainer(config: ScoreConfig, in_: str) -> tuple[ScoreConfig, Explainer | None]:
     """The explainer of --why, and the config with the search settings that it found; None without --why."""
     if config.why is None:
-        for name in SEARCH_SETTINGS:
-            if getattr(config, name) is not None:
-                raise UsageError(f"--{name.replace('_', '-')} only applies with --why EXP")
         return config, None
     from ds2cli.stages.explain_errors import open_explainer
 

@@ -44,11 +44,11 @@ def transcribe(
     with closing(stage.run(resolved, rows, ledger, experiment, search, ui.warn)) as transcribed:
         for row in ui.progress(ledger.count_kept(transcribed), "transcribe", len(rows), "file"):
             if config.json:
-                ui.echo(manifest.format_row(row).rstrip("\n"))
+                ui.echo_data(manifest.format_row(row).rstrip("\n"))
                 continue
             name = "" if len(rows) == 1 else f"{row['audio_filepath']}\t"
             for line in format_texts(row):
-                ui.echo(f"{name}{line}")
+                ui.echo_data(f"{name}{line}")
     if ledger.rows or config.dropped:
         report_drops("transcribe", config, "-", ledger)
     ledger.enforce_max_bad("transcribe", config.max_bad)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ds2cli.config.base import Config, setting
 from ds2cli.errors import UsageError
@@ -11,6 +12,13 @@ from ds2cli.errors import UsageError
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig(Config):
     """Augmentation of training utterances, different in each epoch; off by default."""
+
+    no_effect: ClassVar = {
+        **dict.fromkeys(("noise_share", "snr_low", "snr_high"), ("noise", (None,))),
+        "rir_share": ("rir", (None,)),
+        "freq_width": ("freq_masks", (0,)),
+        "time_width": ("time_masks", (0,)),
+    }
 
     noise: str | None = setting(
         None, help="Manifest of noise recordings (audio_filepath) to mix in (paper §5.2) [default: no noise]."

@@ -13,8 +13,9 @@ import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from ds2cli import inputs
 from ds2cli.encoding import decode
 from ds2cli.errors import UsageError
 
@@ -50,7 +51,13 @@ def section(config_type: type[Config]) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Base class of the settings of a stage or section."""
+    """Base class of the settings of a stage or section.
+
+    no_effect: settings that another one can leave without effect: its name, and the values with which it does.
+    config/effects.py refuses them where they were given in a command.
+    """
+
+    no_effect: ClassVar[Mapping[str, tuple[str, tuple[Any, ...]]]] = {}
 
     @classmethod
     def select(cls, values: Mapping[str, Any]) -> type[Config]:
@@ -99,7 +106,7 @@ def build(config_type: type[C], *sources: tuple[str, Mapping[str, Any]]) -> C:
                     raise UsageError(f"{location}: {name!r} is a section: expected a table of settings, got {value!r}")
                 values.setdefault(name, []).append((f"{location}: {name}", value))
             else:
-                values[name] = _check_value(value, hints[name], known[name].metadata, f"{location}: {name}")
+                values[name] = check_value(value, hints[name], known[name].metadata, f"{location}: {name}")
     for name in values:
         if is_dataclass(hints[name]):
             values[name] = build(hints[name], *values[name])  # type: ignore[type-var]
@@ -117,7 +124,7 @@ def read_toml(path: str) -> dict[str, Any]:
     presets = find_presets()
     file = presets[path] if path in presets and not Path(path).exists() else Path(path)
     try:
-        return tomllib.loads(decode(file.read_bytes(), path))
+        return tomllib.loads(decode(inputs.read_bytes(file), path))
     except FileNotFoundError as e:
         near = difflib.get_close_matches(path, presets, 1)
         hint = f", did you mean {near[0]!r}?" if near else " (ds2 model list prints the names of the presets)"
@@ -125,7 +132,7 @@ def read_toml(path: str) -> dict[str, Any]:
     except IsADirectoryError as e:
         raise UsageError(f"{path or '--config'}: expected a TOML file, got a folder") from e
     except OSError as e:
-        raise UsageError(f"{path}: {(e.strerror or 'cannot be read').lower()}") from e
+        raise UsageError(f"{path}: {inputs.explain_error(e)}") from e
     # ValueError: also of bytes that are not UTF-8 and of integers with thousands of digits
     except (ValueError, RecursionError) as e:
         raise UsageError(f"{path}: not valid TOML: {e}") from e
@@ -189,7 +196,12 @@ def format_bounds(low: float | None, high: float | None) -> str:
     return f"at least {low}" if low is not None else f"at most {high}"
 
 
-def _check_value(value: Any, hint: Any, limits: Mapping[str, Any], location: str) -> Any:
+def check_value(value: Any, hint: Any, limits: Mapping[str, Any], location: str) -> Any:
+    """A value as its setting has it: a whole number as a float, a list as a tuple.
+
+    hint: the type of the setting.  limits: its bounds, `min` and `max`.  location: begins the error messages.
+    UsageError for a wrong type, or a value out of bounds.
+    """
     if value is None and type(None) in get_args(hint):
         return None
     hint = strip_optional(hint)
@@ -201,7 +213,7 @@ def _check_value(value: Any, hint: Any, limits: Mapping[str, Any], location: str
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
             raise UsageError(f"{location}: expected a list, such as [1, 2], got {value!r}")
-        return tuple(_check_value(v, args[0], limits, location) for v in value)
+        return tuple(check_value(v, args[0], limits, location) for v in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ds2cli.config.base import Config, StageConfig, setting
 from ds2cli.config.text import LanguageOption, TextOptions
@@ -12,6 +12,8 @@ from ds2cli.config.text import LanguageOption, TextOptions
 @dataclass(frozen=True, kw_only=True)
 class SubsetConfig(StageConfig):
     """Keep the rows that meet all conditions."""
+
+    no_effect: ClassVar = {"seed": ("random", (None,))}
 
     first: int | None = setting(None, help="Keep the first N of the matching rows (by id).", min=0)
     last: int | None = setting(None, help="Keep the last N of the matching rows (by id).", min=0)
@@ -56,6 +58,8 @@ class FixConfig(TextOptions, LanguageOption, StageConfig):
 @dataclass(frozen=True, kw_only=True)
 class ValidateConfig(LanguageOption):
     """Check each row of a manifest."""
+
+    no_effect: ClassVar = {"lang": ("normalized", (False,))}
 
     needs: str = setting("id,audio_filepath,duration,text", help="Fields that each row must have, separated by commas.")
     files: bool = setting(True, help="Also check that audio files and archives exist.")

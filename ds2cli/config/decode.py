@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from ds2cli.config.base import StageConfig, setting
 
@@ -27,6 +27,12 @@ def _tunable(kind: str, default: float, help: str, min: float | None, max: float
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig(StageConfig):
     """Find the text of each utterance that maximizes Q = log p_ctc + alpha log p_lm + beta words (DS2, equation 12)."""
+
+    # recognizer/decoder.py refuses further ones also where they are in a file: they would change the result
+    no_effect: ClassVar = {
+        "sentence_end": ("lm", (None,)),
+        **dict.fromkeys(("beam", "beam_gap", "prune_mass", "prune_top", "prune_logp"), ("greedy", (True,))),
+    }
 
     lm: str | None = setting(
         None, help="Language model of words, characters or tokens: ARPA or KenLM binary [default: none]."
@@ -69,6 +75,13 @@ class SearchConfig(StageConfig):
 @dataclass(frozen=True, kw_only=True)
 class DecodeConfig(SearchConfig):
     """Decode emissions, or tune the weights of the search."""
+
+    no_effect: ClassVar = {
+        **SearchConfig.no_effect,
+        **dict.fromkeys(
+            ("tune_speed", "plot", "seed", "alphas", "betas", "unknowns", "unknown_letters"), ("tune", (False,))
+        ),
+    }
 
     emissions: str | None = setting(
         None, help="Store the emissions of rows that have none in an archive in this folder, as `ds2 emit` does."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ds2cli.config.base import StageConfig, setting
 from ds2cli.config.text import LanguageOption, TextOptions
@@ -12,6 +12,8 @@ from ds2cli.config.text import LanguageOption, TextOptions
 @dataclass(frozen=True, kw_only=True)
 class LmConfig(TextOptions, LanguageOption, StageConfig):
     """Estimate an n-gram language model from text."""
+
+    no_effect: ClassVar = {"memory": ("estimator", ("own",))}
 
     order: int = setting(3, help="Order of the model: length of the longest n-grams.", min=1, max=6)
     prune: str = setting(
@@ -42,6 +44,8 @@ class LmConfig(TextOptions, LanguageOption, StageConfig):
 @dataclass(frozen=True, kw_only=True)
 class MixConfig(TextOptions, LanguageOption, StageConfig):
     """Interpolate language models."""
+
+    no_effect: ClassVar = dict.fromkeys(("numbers", "remove_tags", "lang", "max_bad", "dropped"), ("dev", (None,)))
 
     dev: str | None = setting(
         None, help="Text similar to the expected speech: weights are tuned and perplexities reported on it."

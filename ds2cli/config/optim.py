@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ds2cli.config.base import Config, setting
 
@@ -11,6 +11,14 @@ from ds2cli.config.base import Config, setting
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig(Config):
     """Optimizer, learning-rate schedule, gradient clipping and weight averaging."""
+
+    no_effect: ClassVar = {
+        "momentum": ("method", ("adamw",)),
+        "beta2": ("method", ("sgd",)),
+        "power": ("schedule", ("cosine", "epoch", "plateau", "constant")),
+        "lr_divisor": ("schedule", ("line", "cosine", "constant")),
+        "patience": ("schedule", ("line", "cosine", "epoch", "constant")),
+    }
 
     method: Literal["adamw", "sgd"] = setting("adamw", help="AdamW, or SGD with Nesterov momentum (paper §6).")
     lr: float = setting(2e-3, help="Peak learning rate.", min=0)

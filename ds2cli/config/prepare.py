@@ -6,7 +6,7 @@ A corpus declares its own in `corpora/NAME.py`: `class Options(TranscriptOptions
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ds2cli.config.base import StageConfig, setting
 from ds2cli.config.text import LanguageOption, TextOptions
@@ -29,5 +29,7 @@ class PrepareConfig(StageConfig):
 @dataclass(frozen=True, kw_only=True)
 class TranscriptOptions(TextOptions, LanguageOption):
     """For recordings of any language, with or without texts."""
+
+    no_effect: ClassVar = {"numbers": ("text", (False,)), "remove_tags": ("text", (False,))}
 
     text: bool = setting(True, help="Require a text for each recording; --no-text is for decoding.")

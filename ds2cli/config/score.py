@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ds2cli.config.base import StageConfig, setting
 
@@ -14,6 +14,11 @@ SEARCH_SETTINGS = ("lm", "alpha", "beta", "unknown", "unknown_letter")
 @dataclass(frozen=True, kw_only=True)
 class ScoreConfig(StageConfig):
     """Count the errors of `pred_text` against `text`."""
+
+    no_effect: ClassVar = {
+        "lang": ("normalize", (False,)),
+        **dict.fromkeys((*SEARCH_SETTINGS, "nj"), ("why", (None,))),
+    }
 
     unit: Literal["word", "char", "both"] = setting("both", help="Unit of the error rate; characters include spaces.")
     normalize: bool = setting(

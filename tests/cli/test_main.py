@@ -1,5 +1,7 @@
 import contextlib
+import errno
 import io
+import json
 import os
 import re
 import signal
@@ -13,7 +15,9 @@ import pytest
 import typer
 
 from ds2cli import __version__
+from ds2cli.cli import main
 from ds2cli.cli.lib.filter import count_lines
+from ds2cli.cli.main import _describe_error as describe_error
 from ds2cli.cli.main import app
 from ds2cli.config.base import build
 
@@ -178,6 +182,59 @@ def test_results_are_utf8_in_any_locale(tmp_path):
     assert tomllib.loads(subprocess.run(command, capture_output=True, env=env).stdout.decode())["lm"] == "é"
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("variables", [{"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
+def test_rows_are_utf8_and_what_people_read_is_replaced_in_any_locale(tmp_path, variables):
+    row = '{"id":"ł","text":"żaba grün","pred_text":"żaba","audio_filepath":"ł.wav"}'
+    (tmp_path / "żaby.jsonl").write_text(row + "\n", "utf-8")
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+
+    def run(*args):
+        command = [sys.executable, "-m", "ds2cli", *args]
+        done = subprocess.run(command, capture_output=True, cwd=tmp_path, env=env)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    green = b"gr\xfcn" if "LC_ALL" not in variables else b"gr?n"
+    assert b"?aba " + green in run("data", "show", "żaby.jsonl")
+    assert b"alphabet   a" in run("data", "stats", "żaby.jsonl")
+    assert b"? ref   ?aba  " + green in run("score", "żaby.jsonl", "--worst", "1")
+    assert run("data", "sort", "żaby.jsonl").decode().rstrip() == row
+    run("data", "sort", "żaby.jsonl", "łąki.jsonl")
+    assert (tmp_path / "łąki.jsonl").read_text("utf-8").rstrip() == row
+    assert "żaby.jsonl" in (tmp_path / "łąki.jsonl.config.toml").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "error, message",
+    [
+        (PermissionError(13, "Permission denied", "exp/x"), "exp/x: permission denied (DS2_TRACEBACK=1"),
+        (OSError(errno.ESTALE, "Stale file handle", "a.ark"), "a.ark: stale file handle"),
+        (OSError(errno.EMFILE, "Too many open files", "b"), "b: too many open files (ulimit -n 4096"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the output cannot be written: no space left on device"),
+        (OSError("broken"), "broken (DS2_TRACEBACK=1"),
+        (RecursionError("maximum"), "a file is too deeply nested to be read"),
+        (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"), "a text or a file name is not UTF-8: "),
+    ],
+)
+def test_an_error_of_the_system_is_one_line(error, message):
+    assert describe_error(error).startswith(message)
+
+
+@pytest.mark.parametrize("error, status", [(PermissionError(13, "Permission denied", "x"), 3), (KeyError("x"), None)])
+def test_a_bug_keeps_its_traceback(monkeypatch, capsys, error, status):
+    def fail(**_):
+        raise error
+
+    monkeypatch.setattr(main, "app", fail)
+    monkeypatch.setattr(sys, "argv", ["ds2", "data"])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises((SystemExit, KeyError)) as e:
+        main.main()
+    assert getattr(e.value, "code", None) == status
+    assert capsys.readouterr().err.startswith("ds2: x: permission denied (") == (status == 3)
+
+
 def test_count_lines_is_none_for_an_unreadable_file(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
@@ -201,3 +258,36 @@ def test_a_file_above_the_limit_of_its_size_is_reported_in_one_line(tmp_path):
     done = subprocess.run(["bash", "-c", shell], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert (done.returncode, "Traceback" in done.stderr) == (3, False)
     assert done.stderr.splitlines()[-1] == "ds2: the output cannot be written: file too large"
+
+
+@pytest.mark.parametrize(
+    ("command", "message", "files"),
+    [
+        ("data sort IN", "", []),
+        ("data show IN --most 5000", "", []),
+        ("data stats IN", "", []),
+        ("data sort IN /dev/stdout", "", []),
+        (
+            "data sort IN --dropped LIST",
+            "ds2: not written, because the reader of the output left early: LIST (let it read to the end)\n",
+            [],
+        ),
+        ("score IN OUT", None, ["OUT", "OUT.config.toml"]),
+    ],
+)
+def test_a_reader_that_leaves_ends_a_command_quietly_and_files_that_do_not_appear_are_named(
+    tmp_path, command, message, files
+):
+    row = {"text": "a b " * 50, "pred_text": "a c " * 50}
+    rows = "".join(json.dumps({"id": f"{i:04}", **row}) + "\n" for i in range(1000))
+    (tmp_path / "IN").write_text(rows)
+    reader, writer = os.pipe()
+    # the reader has left before the first write, so that it does not depend on the size of a pipe
+    os.close(reader)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = [sys.executable, "-m", "ds2cli", *command.split()]
+    done = subprocess.run(run, cwd=tmp_path, env=env, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert done.returncode == 141 and "Traceback" not in done.stderr
+    assert message is None or done.stderr == message
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["IN", *files]

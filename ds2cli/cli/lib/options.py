@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
 from ds2cli import ui
-from ds2cli.config.base import Config, build, parse_set, read_toml, strip_optional
+from ds2cli.config.base import Config, build, check_value, parse_set, read_toml, strip_optional
 from ds2cli.config.describe import annotated_toml, ordered_fields, toml_value
+from ds2cli.config.effects import refuse_without_effect
 from ds2cli.cores import count_cores
+from ds2cli.errors import UsageError
 
 C = TypeVar("C", bound=Config)
 In = Annotated[str, typer.Argument(metavar="IN", help="Manifest to read; - is standard input.")]
@@ -80,11 +83,13 @@ def with_config(config_type: type[Config]) -> Callable[[Callable[..., None]], Ca
         def wrapped(**arguments: Any) -> None:
             options = {s.name: arguments.pop(s.name) for s in settings}
             sources = [(path, read_toml(path)) for path in arguments.pop("toml_files")]
-            sources += [(f"--set {text}", parse_set(text)) for text in arguments.pop("set_")]
-            sources.append(("command line", {n: v for n, v in options.items() if v is not None}))
-            config = build(config_type, *sources)
+            given = [(f"--set {text}", parse_set(text)) for text in arguments.pop("set_")]
+            given.append(("command line", {n: v for n, v in options.items() if v is not None}))
+            config = build(config_type, *sources, *given)
+            for _, values in given:
+                refuse_without_effect(config, values)
             if arguments.pop("print_config"):
-                ui.echo(annotated_toml(config).rstrip("\n"))
+                ui.echo_data(annotated_toml(config).rstrip("\n"))
             else:
                 command(_limit_jobs(config), **arguments)
 
@@ -130,13 +135,37 @@ def is_option(hint: Any) -> bool:
     return not is_dataclass(hint) and get_origin(hint) is not tuple
 
 
+_METAVARS = {int: "INTEGER", float: "FLOAT"}
+
+
 def _option(f: Any, hint: Any) -> inspect.Parameter:
     """An option whose default is None: that tells a value given on the command line from one left out."""
     hint = strip_optional(hint)
     shown = "" if f.default is MISSING or f.default is None else f"  [default: {default_text(f.default)}]"
-    metavar = "|".join(map(str, get_args(hint))) if get_origin(hint) is Literal else None
-    option = typer.Option(help=f.metadata["help"] + shown, show_default=False, metavar=metavar)
-    return _keyword(f.name, None, Annotated[(str if get_origin(hint) is Literal else hint) | None, option])
+    metavar = "|".join(map(str, get_args(hint))) if get_origin(hint) is Literal else _METAVARS.get(hint)
+    parser = None if hint is bool else _parser(f"--{f.name.replace('_', '-')}", hint, f.metadata)
+    option = typer.Option(help=f.metadata["help"] + shown, show_default=False, metavar=metavar or "TEXT", parser=parser)
+    return _keyword(f.name, None, Annotated[(bool if hint is bool else str) | None, option])
+
+
+def number_option(name: str, number: type[int | float], help: str, **limits: float) -> Any:
+    """An option that is no setting of a config, with the error messages of one. limits: `min` and `max`, inclusive."""
+    return typer.Option(name, help=help, metavar=_METAVARS[number], parser=_parser(name, number, limits))
+
+
+def _parser(name: str, hint: Any, limits: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """A function that turns the text of an option into its value; its errors are those of a value in a TOML file."""
+
+    def parse(value: Any) -> Any:
+        if isinstance(value, str) and hint in _METAVARS:
+            with contextlib.suppress(ValueError):
+                value = hint(value)
+        try:
+            return check_value(value, hint, limits, name)
+        except UsageError as e:
+            raise typer.BadParameter(str(e)) from e
+
+    return parse
 
 
 def default_text(value: Any) -> str:

@@ -1,0 +1,42 @@
+"""Refuse settings that were given in a command and that other settings leave without effect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from ds2cli.config.base import Config
+from ds2cli.errors import UsageError
+
+
+def refuse_without_effect(config: Config, given: Mapping[str, Any], section: str = "") -> None:
+    """UsageError for a setting that has no effect with the others (see `Config.no_effect`).
+
+    given: the nested values of --set and of the options, without those of files: a saved config may have any.
+    section: of these settings, such as "optim."; "" for settings with an option.
+    """
+    defaults = {f.name: f.default for f in fields(config)}
+    for name, value in given.items():
+        if isinstance(value, Mapping):
+            refuse_without_effect(getattr(config, name), value, f"{section}{name}.")
+            continue
+        other, without = config.no_effect.get(name, ("", ()))
+        # --no-NAME, which is the default of most, asks for nothing
+        if not other or (isinstance(value, bool) and value == defaults[name]):
+            continue
+        found = getattr(config, other)
+        if found in without:
+            setting = _written(section, name, value if isinstance(value, bool) else None)
+            if not found and not defaults[other]:
+                raise UsageError(f"{setting} only applies with {_written(section, other)}")
+            raise UsageError(f"{setting} has no effect with {_written(section, other, found)}")
+
+
+def _written(section: str, name: str, value: Any = None) -> str:
+    """How a setting is written: `--beam-gap`, `--no-text`, `--estimator own`, `optim.method adamw`."""
+    shown = f" {value}" if isinstance(value, str) else ""
+    if section:
+        return f"{section}{name}{shown}"
+    option = name.replace("_", "-")
+    return f"--no-{option}" if value is False else f"--{option}{shown}"
