@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from ds2cli.atomic import temporary_folder
 from ds2cli.kernels import _jit, viterbi
 from ds2cli.lm import arpa, kneser_ney
 from ds2cli.lm.query import NgramLm
@@ -35,8 +35,8 @@ def count_kernels() -> int:
 def compile_kernels() -> Iterator[str]:
     """Compile each kernel, or load it from the cache, and yield its name when it is ready."""
     waiting = dict.fromkeys(_jit.KERNELS)
-    with TemporaryDirectory(prefix="ds2-warm-") as folder, ThreadPoolExecutor(1) as pool:
-        running = pool.submit(run_kernels, Path(folder))
+    with temporary_folder("ds2-warm-") as folder, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run_kernels, folder)
         while not running.done():
             wait([running], POLL_S)
             for kernel in [kernel for kernel in waiting if kernel.signatures]:

@@ -99,11 +99,13 @@ def test_a_signal_stops_all_processes_after_the_step_and_the_same_command_resume
         time.sleep(0.1)
     os.killpg(process.pid, number)
     _, log = process.communicate(timeout=60)
-    assert process.returncode == 130, log
+    assert process.returncode == 128 + number, log
     assert log.splitlines()[-1] == "train: interrupted; last.pt was written and the same command resumes from it"
     before = jsonl(exp / "train.jsonl")
-    done = ds2(*arguments[:-1], str(before[-1]["epoch"] + 1))
+    arguments[-1] = str(before[-1]["epoch"] + 1)
+    done = ds2(*arguments)
     assert done.returncode == 0, done.stderr
+    assert f"train: resuming from {exp}/last.pt: epoch {before[-1]['epoch'] + 1} of {arguments[-1]}" in done.stderr
     assert [r["epoch"] for r in jsonl(exp / "train.jsonl")] == [r["epoch"] for r in before] + [before[-1]["epoch"] + 1]
 
 
@@ -140,8 +142,9 @@ def test_each_option_reaches_the_training(toy, tmp_path, conf, jsonl, monkeypatc
     """The command, with a training that takes no step and so ends without a network."""
     found = {}
 
-    def run(job, exp, _request):
+    def run(job, exp, _request, on_start):
         found.update(job=job, exp=exp)
+        on_start()
         return iter(())
 
     def monitored(events, exp, *, tensorboard):

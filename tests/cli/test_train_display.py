@@ -21,7 +21,7 @@ from ds2cli.cli.lib.train_display import (
 )
 from ds2cli.config.train import TrainConfig
 from ds2cli.nn.distributed.process_group import PeerLostError
-from ds2cli.train.events import Epoch, Measuring, MemoryProbe, Precision, Request, Restart, Saved, TrainStep
+from ds2cli.train.events import Epoch, Measuring, MemoryProbe, Precision, Request, Restart, Resumed, Saved, TrainStep
 
 CONFIG = TrainConfig(epochs=40)
 STEP = TrainStep(epoch=1, batch=7, batches=9, step=16, loss=1.5, progress=0.25, elapsed_s=180.0, skipped={})
@@ -68,6 +68,17 @@ def test_the_lines_of_other_events():
     assert lines(Precision("bfloat16", "a short batch takes …")) == [
         "train: precision bfloat16 (a short batch takes …)"
     ]
+    assert lines(Resumed("exp/last.pt", 2, 0, 1024, 126.0)) == [
+        "train: resuming from exp/last.pt: epoch 3 of 40, after 1024 steps and 2.1 min of training"
+    ]
+    assert lines(Resumed("exp/last.pt", 2, 7, 1031, 126.0)) == [
+        "train: resuming from exp/last.pt: epoch 3 of 40 (7 steps of it done), after 1031 steps and 2.1 min of training"
+    ]
+    for epoch, further in ((40, "a larger --epochs continues it, "), (12, "")):
+        assert lines(Resumed("exp/last.pt", epoch, 0, 512, 90.0, complete=True)) == [
+            f"train: exp/last.pt: training is complete after {epoch} of 40 epochs, 512 steps and 1.5 min of training: "
+            f"nothing to do ({further}--fresh starts over)"
+        ]
     assert lines(Saved()) == []
     assert lines(Saved("last.pt: no space left")) == [
         "train: last.pt: no space left; training continues, the previous checkpoint is intact"
@@ -131,9 +142,12 @@ def test_signals_are_requests_for_the_trainer(capfd):
     assert [requests(), requests()] == [Request.SAVE, Request.NONE] and not requests.stop
     requests.handle(signal.SIGUSR1, None)
     requests.handle(signal.SIGTERM, None)
-    assert [requests(), requests()] == [Request.STOP, Request.STOP] and requests.stop
+    assert [requests(), requests()] == [Request.STOP, Request.STOP] and requests.stop == signal.SIGTERM
     with pytest.raises(KeyboardInterrupt):
         requests.handle(signal.SIGINT, None)
+    with pytest.raises(SystemExit) as e:
+        requests.handle(signal.SIGTERM, None)
+    assert e.value.code == 143
     saving, stopping = "train: writing last.pt after this step", "train: stopping after this step"
     assert capfd.readouterr().err.splitlines() == [saving, saving, stopping]
 

@@ -160,7 +160,7 @@ def _format_resumed(resumed: Resumed, config: TrainConfig) -> str:
         done = f"{resumed.checkpoint}: training is complete after {resumed.epoch} of {config.epochs} epochs, {trained}"
         further = "a larger --epochs continues it, " if resumed.epoch >= config.epochs else ""
         return f"train: {done}: nothing to do ({further}--fresh starts over)"
-    within = f" ({resumed.batch} steps of it are done)" if resumed.batch else ""
+    within = f" ({resumed.batch} steps of it done)" if resumed.batch else ""
     epoch = f"epoch {resumed.epoch + 1} of {config.epochs}{within}"
     return f"train: resuming from {resumed.checkpoint}: {epoch}, after {trained}"
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import multiprocessing
 import os
-import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from ds2cli.atomic import temporary_folder
 from ds2cli.cores import count_cores
 from ds2cli.errors import Ds2Error
 from ds2cli.processes import kill_processes, start_ignoring_signals
@@ -47,6 +47,7 @@ class ProcessGroup:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     _children: list[Any] = field(default_factory=list)
     _rendezvous_dir: Path | None = None
+    _files: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _threads: int = 0
     _broken: bool = False
 
@@ -144,8 +145,7 @@ class ProcessGroup:
         for child in self._children:
             child.join(5)
         kill_processes(self._children)
-        if self._rendezvous_dir is not None:
-            shutil.rmtree(self._rendezvous_dir, ignore_errors=True)
+        self._files.close()
 
     def _rendezvous(self) -> None:
         """Wait until all processes that rank 0 started are ready to join the group."""
@@ -189,7 +189,8 @@ def start_processes(
         return ProcessGroup(device=device)
     threads = max(1, min(torch.get_num_threads(), count_cores() // size))
     # a private folder and the loopback interface: nothing else on the network can join the group
-    rendezvous_dir = Path(tempfile.mkdtemp(prefix="ds2-train-"))
+    files = contextlib.ExitStack()
+    rendezvous_dir = files.enter_context(temporary_folder("ds2-train-"))
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     context = multiprocessing.get_context("spawn")
     # not daemons: each may start its own data-loader processes
@@ -197,7 +198,7 @@ def start_processes(
         context.Process(target=_run_child, args=(rank, size, rendezvous_dir, threads, device.type, target, arguments))
         for rank in range(1, size)
     ]
-    group = ProcessGroup(0, size, device, children, rendezvous_dir, torch.get_num_threads())
+    group = ProcessGroup(0, size, device, children, rendezvous_dir, files, torch.get_num_threads())
     # without this, Python waits for them at exit when an error prevents `close`
     util.Finalize(group, kill_processes, (children,), exitpriority=1)
     try:
@@ -209,7 +210,7 @@ def start_processes(
         _init_process_group(0, size, rendezvous_dir, group.device)
     except BaseException:
         kill_processes([child for child in children if child.pid is not None])
-        shutil.rmtree(rendezvous_dir, ignore_errors=True)
+        files.close()
         raise
     return group
 

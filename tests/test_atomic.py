@@ -1,0 +1,181 @@
+"""Files that appear whole, together or not at all, and what is left of killed processes."""
+
+import errno
+import fcntl
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from ds2cli import atomic
+from ds2cli.atomic import remove_abandoned_files, replacing, temporary_folder, together
+from ds2cli.errors import DataError
+from ds2cli.io import open_out, open_out_bytes
+
+ROOT = Path(__file__).parents[1]
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def write(path, text="new"):
+    with open_out(str(path)) as f:
+        f.write(text)
+
+
+def killed(code, folder):
+    """Run code in a process that is killed at its end."""
+    code = f"{code}\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
+    assert subprocess.run([sys.executable, "-c", code], cwd=folder, env=env).returncode == -9
+
+
+@pytest.fixture
+def another_process(monkeypatch):
+    """The folders that a process has searched; a new process has searched none."""
+    monkeypatch.setattr(atomic, "_searched", set())
+    return atomic._searched
+
+
+def test_files_of_a_block_appear_at_its_end(tmp_path):
+    (tmp_path / "a").write_text("old")
+    with together():
+        write(tmp_path / "a")
+        with together():
+            write(tmp_path / "b.gz")
+        assert (tmp_path / "a").read_text() == "old" and not (tmp_path / "b.gz").exists()
+    assert names(tmp_path) == ["a", "b.gz"] and (tmp_path / "a").read_text() == "new"
+    write(tmp_path / "a", "outside")
+    assert (tmp_path / "a").read_text() == "outside", "a block has an end"
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, DataError, SystemExit])
+def test_after_an_error_in_a_block_every_file_is_the_old_one(tmp_path, error):
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(error), together():
+        write(tmp_path / "a")
+        with open_out_bytes(str(tmp_path / "b")) as f:
+            f.write(b"half")
+            raise error
+    assert names(tmp_path) == ["a"] and (tmp_path / "a").read_text() == "old"
+
+
+def test_a_file_of_a_block_that_cannot_be_replaced_is_a_data_error(tmp_path):
+    with pytest.raises(DataError, match=r"/b: cannot be written: is a directory$"), together():
+        write(tmp_path / "b")
+        (tmp_path / "b").mkdir()
+    assert names(tmp_path) == ["b"]
+
+
+def test_a_file_that_is_written_twice_in_a_block_has_the_last_content(tmp_path):
+    with together():
+        for text in ("first", "second"):
+            write(tmp_path / "a", text)
+    assert names(tmp_path) == ["a"] and (tmp_path / "a").read_text() == "second"
+
+
+def test_two_writers_of_one_file_write_it_whole_and_the_last_one_wins(tmp_path):
+    with open_out(str(tmp_path / "a")) as first:
+        first.write("first")
+        with open_out(str(tmp_path / "a")) as second:
+            second.write("second, longer")
+        assert (tmp_path / "a").read_text() == "second, longer"
+    assert names(tmp_path) == ["a"] and (tmp_path / "a").read_text() == "first"
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz"])
+def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_to_the_folder(tmp_path, another_process, name):
+    place = tmp_path / "place"
+    killed(f"from ds2cli.io import open_out\nout = open_out('place/{name}')\nout.__enter__().write('half')", tmp_path)
+    (left,) = names(place)
+    assert left.endswith(f".part.{name}")
+    write(place / "another")
+    assert names(place) == ["another"]
+
+
+def test_only_abandoned_files_of_this_kind_are_removed(tmp_path, another_process):
+    others = [".part.a", ".1.part", ".x.part.a", "1.part.a", ".1.party.a", ".hidden"]
+    for name in [*others, ".1.part.a", ".22.part.out.jsonl.gz"]:
+        (tmp_path / name).write_text("half")
+    (tmp_path / ".3.part.folder").mkdir()
+    (tmp_path / ".4.part.link").symlink_to(tmp_path / ".hidden")
+    os.mkfifo(tmp_path / ".5.part.fifo")
+    with (tmp_path / ".6.part.a").open("w") as live:
+        fcntl.flock(live, fcntl.LOCK_EX)
+        write(tmp_path / "a")
+        left = {*names(tmp_path)}
+    assert left - {".3.part.folder"} == {*others, ".4.part.link", ".5.part.fifo", ".6.part.a", "a"}
+    remove_abandoned_files(tmp_path)
+    assert ".6.part.a" not in names(tmp_path), "its process has ended"
+    remove_abandoned_files(tmp_path / "missing")
+
+
+def test_files_of_other_users_and_of_file_systems_without_locks_stay(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    (tmp_path / ".1.part.a").write_text("half")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: 12345)
+        remove_abandoned_files(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", refuse)
+        remove_abandoned_files(tmp_path)
+        write(tmp_path / "b")
+    assert names(tmp_path) == [".1.part.a", "b"]
+    remove_abandoned_files(tmp_path)
+    assert names(tmp_path) == ["b"]
+
+
+def test_a_file_that_another_process_took_for_abandoned_before_it_was_locked_is_created_again(tmp_path, monkeypatch):
+    flock, calls = fcntl.flock, []
+
+    def lose_the_first(descriptor, operation):
+        calls.append(operation)
+        if len(calls) == 1:
+            for part in tmp_path.glob(".*.part.*"):
+                part.unlink()
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lose_the_first)
+    write(tmp_path / "a")
+    assert names(tmp_path) == ["a"] and len(calls) == 2
+
+
+def test_the_name_of_another_process_with_the_same_number_is_not_taken(tmp_path):
+    other = tmp_path / f".{os.getpid()}.part.a"
+    with other.open("w") as live:
+        fcntl.flock(live, fcntl.LOCK_EX)
+        live.write("of another container")
+        live.flush()
+        write(tmp_path / "a")
+        assert other.read_text() == "of another container" and (tmp_path / "a").read_text() == "new"
+
+
+def test_temporary_folders_of_killed_processes_are_removed_and_those_in_use_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = "from ds2cli.atomic import temporary_folder\nfolder = temporary_folder('ds2-x-')\n"
+    killed(f"{code}(folder.__enter__() / 'a').write_text('half')", tmp_path)
+    (tmp_path / "ds2-y-1").mkdir()
+    (left,) = tmp_path.glob("ds2-x-*")
+    with temporary_folder("ds2-x-") as first, temporary_folder("ds2-x-") as second:
+        assert not left.exists() and first.is_dir() and second.is_dir()
+        assert first.stat().st_mode & 0o077 == 0
+        (first / "a").write_text("x")
+    assert names(tmp_path) == ["ds2-y-1"]
+
+
+def test_a_reader_that_leaves_is_noted_with_each_file_that_does_not_appear(tmp_path):
+    def lose_reader():
+        with together(), replacing(str(tmp_path / "b")) as file:
+            write(tmp_path / "a")
+            file.write_text("half")
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    with pytest.raises(BrokenPipeError) as error:
+        lose_reader()
+    assert error.value.__notes__ == [str(tmp_path / "b"), str(tmp_path / "a")] and names(tmp_path) == []
