@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ds2cli import inputs
 from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.io import open_out_bytes
 
@@ -144,11 +145,15 @@ def _check_key(ref: str, key: str | None, data: memoryview, offset: int) -> None
 
 def _map(path: str) -> memoryview:
     try:
+        inputs.require_file(path)
         stat = Path(path).stat()
         return _mapped(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
     except OSError as e:
         reason = "missing-archive" if isinstance(e, FileNotFoundError) else "unreadable-archive"
-        raise BadUtterance(reason, f"{path}: {(e.strerror or str(e)).lower()}") from e
+        raise BadUtterance(reason, f"{path}: {inputs.explain_error(e)}") from e
+    # NUL characters and lone surrogates
+    except ValueError as e:
+        raise BadUtterance("missing-archive", f"{path!r}: not a file name: {e}") from e
 
 
 @lru_cache(maxsize=256)

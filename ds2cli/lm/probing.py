@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,10 @@ from ds2cli.lm.kenlm import MULTIPLIER, Layout, ProbingModel, pack_words
 
 NO_UNK_LOG10 = -100.0
 """log10 p of an out-of-vocabulary word when the model has no <unk>; as in KenLM."""
+MOST_BUCKETS = 64
+"""Buckets per entry of a model that lists almost no suffixes of its n-grams, which no estimator writes."""
+SMALL = 1 << 20
+"""Buckets that do not matter."""
 _UNK_SPELLINGS = (UNK, "<UNK>")
 
 
@@ -21,10 +27,15 @@ def build_tables(model: Arpa) -> ProbingModel:
     unknown = [i for i, word in enumerate(model.words) if word in _UNK_SPELLINGS]
     if len(unknown) > 1:
         raise DataError(f"both {UNK} and <UNK> are among the 1-grams: expected only one of them")
+    for n, (count, longer) in enumerate(pairwise(model.counts), start=1):
+        if longer and not count:
+            raise DataError(f"{longer} {n + 1}-grams, but no {n}-grams: expected the context of each {n + 1}-gram")
     multiplier = MULTIPLIER
     while (tables := _build_tables(model, unknown, multiplier)) is None:
         # the entries for suffixes that are not listed need more buckets than KenLM usually allots
         multiplier *= 2
+        if multiplier > MOST_BUCKETS and multiplier * sum(model.counts) > SMALL:
+            raise DataError("almost none of the n-grams is listed without its first word (is the file complete?)")
     return tables
 
 

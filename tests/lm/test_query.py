@@ -5,7 +5,7 @@ import pytest
 
 from ds2cli.errors import DataError
 from ds2cli.kernels.ngram import LN10, ngram_log10_ref
-from ds2cli.lm import arpa
+from ds2cli.lm import arpa, probing
 from ds2cli.lm.query import NgramLm, State
 
 MODEL = """\\data\\
@@ -83,6 +83,28 @@ def test_a_context_that_is_not_listed_is_refused(load):
     text = MODEL.replace("ngram 2=2", "ngram 2=2\nngram 3=1").replace("\\end", "\\3-grams:\n-1\tb a b\n\n\\end")
     with pytest.raises(DataError, match="3-gram 'b a b' is listed without its context of 2 word"):
         load(text)
+
+
+@pytest.mark.parametrize("words", ["b b b", "a b a"])
+def test_ngrams_without_any_of_a_shorter_order_are_refused(load, words):
+    head = MODEL.partition("\\2-grams")[0].replace("ngram 2=2", "ngram 2=0\nngram 3=1")
+    with pytest.raises(DataError, match=r"x.arpa: 1 3-grams, but no 2-grams: expected the context of each 3-gram"):
+        load(f"{head}\\2-grams:\n\n\\3-grams:\n-1\t{words}\n\n\\end\\\n")
+
+
+@pytest.mark.parametrize(("words", "is_read"), [(40, True), (300, False)])
+def test_tables_do_not_grow_without_end_for_suffixes_that_are_not_listed(load, monkeypatch, words, is_read):
+    monkeypatch.setattr(probing, "SMALL", 0)
+    names = [f"w{i}" for i in range(words)]
+    unigrams = "".join(f"-3\t{name}\n" for name in names)
+    head = MODEL.replace("ngram 1=4\nngram 2=2", f"ngram 1={4 + words}\nngram 2=1\nngram 3={words}")
+    head = head.replace("-0.75\t<s> a\n", "").replace("-0.125\n", f"-0.125\n{unigrams}").partition("\\end")[0]
+    text = head + "\\3-grams:\n" + "".join(f"-1\ta b {name}\n" for name in names) + "\n\\end\\\n"
+    if is_read:
+        assert load(text).counts == [4 + words + 1, 1, words]
+    else:
+        with pytest.raises(DataError, match="almost none of the n-grams is listed without its first word"):
+            load(text)
 
 
 def test_an_ngram_listed_twice_is_refused(load):
