@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from ds2cli import encoding
+from ds2cli import encoding, inputs
 from ds2cli.atomic import replacing
 from ds2cli.errors import DataError, UsageError
 
@@ -28,6 +28,18 @@ def standard_input() -> TextIO:
     if sys.stdin is None:
         raise DataError("standard input is closed (name a file, or redirect one: < FILE)")
     return sys.stdin
+
+
+def standard_bytes() -> BinaryIO:
+    """The bytes of standard input; DataError when it is closed, a folder, or a device, of which some never end."""
+    stream = standard_input().buffer
+    kind = ""
+    # a stream in memory has no descriptor
+    with contextlib.suppress(OSError, ValueError):
+        kind = inputs.describe_special(stream.fileno())
+    if kind in ("a folder", "a device"):
+        raise DataError(f"<stdin>: this is {kind}, expected a file or a pipe")
+    return stream
 
 
 @contextlib.contextmanager
@@ -68,7 +80,7 @@ def read_bytes(path: str) -> bytes:
 
 @contextlib.contextmanager
 def _open_source(path: str) -> Iterator[_Source]:
-    with contextlib.nullcontext(standard_input().buffer) if path == "-" else _open_bytes(path) as stream:
+    with contextlib.nullcontext(standard_bytes()) if path == "-" else _open_bytes(path) as stream:
         source = _Source("<stdin>" if path == "-" else path, stream)
         if source.peek_line().startswith(_GZIP):
             source = _Source(source.name, gzip.GzipFile(fileobj=io.BufferedReader(source)))
@@ -77,9 +89,9 @@ def _open_source(path: str) -> Iterator[_Source]:
 
 def _open_bytes(path: str) -> BinaryIO:
     try:
-        return Path(path).open("rb")
+        return inputs.open_bytes(path)
     except OSError as e:
-        raise DataError(f"{path}: {(e.strerror or 'cannot be opened').lower()}") from e
+        raise DataError(f"{path}: {inputs.explain_error(e)}") from e
     # NUL characters and lone surrogates, which a settings file can contain
     except ValueError as e:
         raise DataError(f"{path!r}: not a file name: {e}") from e

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,42 @@ def toy(tmp_path_factory):
                 rows.append({"id": f"{name}-{i:02d}", "text": text, "feats": ref, "num_frames": len(x)})
         manifest.write(str(folder / f"{name}.jsonl"), rows)
     return folder
+
+
+@pytest.fixture
+def piped(tmp_path):
+    """Make a named pipe from which `data` can be read once: (data, name) → its path."""
+
+    def make(data, name="pipe"):
+        path = tmp_path / name
+        os.mkfifo(path)
+        # a pipe that is never opened must not keep pytest from ending
+        threading.Thread(target=lambda: path.write_bytes(data), daemon=True).start()
+        return str(path)
+
+    return make
+
+
+@pytest.fixture
+def interrupted(tmp_path):
+    """Make a named pipe that has no writer; after half a second a signal raises SystemExit, as SIGTERM does.
+
+    After 10 s the pipe gets an empty writer, so that a wait that the signal did not end fails the test.
+    """
+    path, done = tmp_path / "no-writer", threading.Event()
+    os.mkfifo(path)
+
+    def handle(*_):
+        raise SystemExit
+
+    def end_wait():
+        if not done.wait(10):
+            path.write_bytes(b"")
+
+    previous = signal.signal(signal.SIGALRM, handle)
+    threading.Thread(target=end_wait, daemon=True).start()
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    yield str(path)
+    done.set()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, previous)

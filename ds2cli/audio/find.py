@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ds2cli import inputs
 from ds2cli.audio.formats import AUDIO_SUFFIXES
 from ds2cli.audio.read import is_audio
 from ds2cli.errors import BadUtterance, DataError
@@ -181,5 +182,5 @@ def _folder_error(e: OSError) -> str:
     if isinstance(e, FileNotFoundError):
         return "no such folder"
     if isinstance(e, NotADirectoryError):
-        return "this is a file, expected a folder"
-    return (e.strerror or str(e)).lower()
+        return f"this is {inputs.describe_special(e.filename) or 'a file'}, expected a folder"
+    return inputs.explain_error(e)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from ds2cli.audio.read import probe, read
 from ds2cli.audio.recording import Recording, parse_recording
 from ds2cli.audio.resample import resample
+from ds2cli.audio.source import read_head
 from ds2cli.errors import BadUtterance, DataError
 
 Samples = NDArray[np.float32]
@@ -106,8 +106,8 @@ def _with_duration(recording: Recording) -> Recording:
     if recording.duration_s is None:
         seconds = probe(recording.path, decode=False).duration_s - (recording.offset_s or 0.0)
         recording = replace(recording, duration_s=seconds)
-    elif not Path(recording.path).is_file():
-        raise BadUtterance("missing-audio", f"no file {recording.path}")
+    else:
+        read_head(recording.path)
     if not recording.duration_s or recording.duration_s <= 0:
         raise BadUtterance("no-samples", f"{recording.path} has {recording.duration_s:g} s")
     return recording

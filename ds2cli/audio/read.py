@@ -7,8 +7,6 @@ FFmpeg is tried last on what neither the bytes nor the name tell.
 
 from __future__ import annotations
 
-import io
-import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +18,10 @@ import soundfile
 from numpy.typing import NDArray
 
 from ds2cli.audio.formats import FFMPEG_SUFFIXES, HEADERLESS_SUFFIXES
+from ds2cli.audio.source import Source, open_source, read_head, source_name
 from ds2cli.errors import BadUtterance, UsageError
 
 Samples = NDArray[np.float32]
-Source = str | os.PathLike[str] | bytes
 
 SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd")
 FFMPEG_MAGIC = (b"ID3", b"NIST_1A", b"\x1aE\xdf\xa3", b"caff", b"#!AMR", b"wvpk", b"\xff\xfb", b"\xff\xf3", b"\xff\xf1")
@@ -42,8 +40,8 @@ PLAYLIST_FORMATS = frozenset({"concat", "hls"})
 FRAME_STARTS = {"mp3": (b"ID3", b"\xff"), "aac": (b"ID3", b"\xff"), "ac3": (b"\x0b\x77",), "eac3": (b"\x0b\x77",)}
 """How formats without a file header start: FFmpeg also finds their frames inside of archives of recordings."""
 
-FILES_ONLY = {"protocol_whitelist": "file"}
-"""Options of FFmpeg for files of unknown content, which may name addresses in a network."""
+OPEN_OPTIONS: Any = {"options": {"protocol_whitelist": "file"}, "metadata_errors": "replace"}
+"""For files of unknown content, which may name addresses in a network, and have titles in any encoding."""
 
 PREROLL_S = 1.0
 """Audio decoded before a segment and discarded (s): G.722 adapts, MP3 and Opus refer to earlier frames."""
@@ -58,6 +56,7 @@ class AudioInfo:
     channels: int
 
 
+@np.errstate(invalid="ignore", over="ignore")
 def read(
     source: Source, *, channel: int | None = None, offset_s: float = 0.0, duration_s: float | None = None
 ) -> tuple[Samples, int]:
@@ -68,7 +67,7 @@ def read(
     BadUtterance: missing-audio, not-utf8 (the file name), empty-file, not-audio, unreadable-audio, truncated-audio,
     no-samples, not-a-number, no-such-channel, bad-segment.
     """
-    name = _name(source)
+    name = source_name(source)
     samples, rate = _decode(source, offset_s, duration_s)
     if not len(samples):
         if offset_s > 0:
@@ -88,6 +87,7 @@ def read(
     return np.ascontiguousarray(mono, np.float32), rate
 
 
+@np.errstate(invalid="ignore", over="ignore")
 def probe(source: Source, *, decode: bool = True) -> AudioInfo:
     """Duration, sample rate and channels of a file.
 
@@ -97,38 +97,31 @@ def probe(source: Source, *, decode: bool = True) -> AudioInfo:
     """
     if not decode and _is_sndfile_format(source):
         try:
-            info = soundfile.info(_open(source))
+            info = soundfile.info(open_source(source))
         except soundfile.SoundFileError as e:
-            raise BadUtterance("unreadable-audio", f"{_name(source)}: {_reason(e)}") from e
+            raise BadUtterance("unreadable-audio", f"{source_name(source)}: {_reason(e)}") from e
         # without samples in the header the file may still have some
         if info.frames:
             return AudioInfo(info.frames / info.samplerate, info.samplerate, info.channels)
     samples, rate = _decode(source, 0.0, None)
     if not len(samples):
-        raise BadUtterance("no-samples", f"{_name(source)} has a header but no samples")
+        raise BadUtterance("no-samples", f"{source_name(source)} has a header but no samples")
     if not np.isfinite(samples).all():
         bad = int((~np.isfinite(samples)).sum())
-        raise BadUtterance("not-a-number", f"{_name(source)}: {bad} samples are NaN or infinite")
+        raise BadUtterance("not-a-number", f"{source_name(source)}: {bad} samples are NaN or infinite")
     return AudioInfo(len(samples) / rate, rate, samples.shape[1])
 
 
 def is_audio(source: Source) -> bool:
     """Whether FFmpeg recognizes the format and finds an audio stream in it. Nothing is decoded."""
     try:
-        with av.open(_open(source), options=FILES_ONLY) as container:
+        with av.open(open_source(source), **OPEN_OPTIONS) as container:
             form, has_audio = container.format.name, bool(container.streams.audio)
         if not has_audio or form in PLAYLIST_FORMATS:
             return False
-        return form not in FRAME_STARTS or _read_head(source).startswith(FRAME_STARTS[form])
-    except (av.FFmpegError, OSError):
+        return form not in FRAME_STARTS or read_head(source)[0].startswith(FRAME_STARTS[form])
+    except (av.FFmpegError, OSError, BadUtterance):
         return False
-
-
-def _read_head(source: Source) -> bytes:
-    if isinstance(source, bytes):
-        return source[:16]
-    with Path(source).open("rb") as f:
-        return f.read(16)
 
 
 def _decode(source: Source, offset_s: float, duration_s: float | None) -> tuple[Samples, int]:
@@ -136,26 +129,14 @@ def _decode(source: Source, offset_s: float, duration_s: float | None) -> tuple[
     decode = _decode_sndfile if _is_sndfile_format(source) else _decode_ffmpeg
     samples, rate = decode(source, offset_s, duration_s)
     if len(samples) and rate not in VALID_RATES_HZ:
-        raise BadUtterance("unreadable-audio", f"{_name(source)}: its header gives a sample rate of {rate} Hz")
+        raise BadUtterance("unreadable-audio", f"{source_name(source)}: its header gives a sample rate of {rate} Hz")
     return samples, rate
 
 
 def _is_sndfile_format(source: Source) -> bool:
     """Whether libsndfile (rather than FFmpeg) reads the source, by its first bytes; BadUtterance if neither does."""
-    name = _name(source)
-    if isinstance(source, bytes):
-        head, size, suffix = source[:16], len(source), ""
-    elif any("\ud800" <= c <= "\udfff" for c in name):
-        raise BadUtterance("not-utf8", f"the file name {name!r} is not UTF-8 (convmv -f latin1 -t utf-8 --notest)")
-    else:
-        try:
-            with Path(source).open("rb") as f:
-                head, size = f.read(16), os.fstat(f.fileno()).st_size
-        except FileNotFoundError:
-            raise BadUtterance("missing-audio", f"no file {name}") from None
-        except OSError as e:
-            raise BadUtterance("unreadable-audio", f"{name}: {(e.strerror or str(e)).lower()}") from e
-        suffix = Path(source).suffix.lower()
+    name, (head, size) = source_name(source), read_head(source)
+    suffix = Path(name).suffix.lower()
     if not head:
         raise BadUtterance("empty-file", f"{name} is empty (0 bytes)")
     if head.startswith(SNDFILE_MAGIC):
@@ -183,9 +164,9 @@ def _check_riff(head: bytes, size: int, name: str) -> None:
 
 
 def _decode_sndfile(source: Source, offset_s: float, duration_s: float | None) -> tuple[Samples, int]:
-    name = _name(source)
+    name = source_name(source)
     try:
-        with soundfile.SoundFile(_open(source)) as f:
+        with soundfile.SoundFile(open_source(source)) as f:
             rate, total = f.samplerate, f.frames
             # a header that leaves the length open, or was never completed: the file was written to a pipe
             if total > 1 << 40 or (total == 0 and f.format in ("WAV", "WAVEX")):
@@ -212,9 +193,9 @@ def _decode_sndfile(source: Source, offset_s: float, duration_s: float | None) -
 
 
 def _decode_ffmpeg(source: Source, offset_s: float, duration_s: float | None) -> tuple[Samples, int]:
-    name = _name(source)
+    name = source_name(source)
     try:
-        with av.open(_open(source), options=FILES_ONLY) as container:
+        with av.open(open_source(source), **OPEN_OPTIONS) as container:
             if container.format.name in PLAYLIST_FORMATS:
                 raise BadUtterance("not-audio", f"{name} is a playlist of other files, expected a recording")
             if not container.streams.audio:
@@ -260,22 +241,10 @@ def _float(frame: Any) -> Samples:
     if not frame.format.is_planar:
         data = data.reshape(-1, frame.layout.nb_channels).T
     if data.dtype == np.uint8:
-        data = data.astype(np.int16) - 128
-        full = 128.0
+        data, full = data.astype(np.int16) - 128, 128.0
     else:
         full = np.iinfo(data.dtype).max + 1.0 if np.issubdtype(data.dtype, np.integer) else 1.0
     return np.asarray(data.T, np.float32) / np.float32(full)
-
-
-def _open(source: Source) -> Any:
-    if isinstance(source, bytes):
-        return io.BytesIO(source)
-    # soundfile takes a file of this name for headerless, whatever it contains
-    return io.BytesIO(Path(source).read_bytes()) if Path(source).suffix.lower() == ".raw" else os.fspath(source)
-
-
-def _name(source: Source) -> str:
-    return "<stdin>" if isinstance(source, bytes) else os.fspath(source)
 
 
 def _reason(e: Exception) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from ds2cli.audio.formats import AUDIO_SUFFIXES
 from ds2cli.errors import BadUtterance
+from ds2cli.manifest import base_folder
 
 AUDIO_DIRS = (".", "clips", "wavs", "wav", "audio", "..")
 _LONGEST_SHOWN = 80
@@ -18,7 +19,10 @@ class AudioFinder:
     """Finds the audio files of a table: in the given folder, or else in the usual folders near the table."""
 
     def __init__(self, source: str, audio_dir: str | None) -> None:
-        base = Path() if source == "-" else Path(source).parent
+        folder = base_folder(source)
+        # that of a file which the shell opens is absolute, unlike the paths that were given
+        is_opened = source == "-" or source.startswith("/dev/")
+        base = Path(os.path.relpath(folder or ".") if is_opened else folder)
         self._folders = [Path(audio_dir)] if audio_dir is not None else [base / name for name in AUDIO_DIRS]
         # a file in such a folder is not found, and only this says why
         self._closed = [str(f) for f in self._folders if f.is_dir() and not os.access(f, os.X_OK)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
+from ds2cli import inputs
 from ds2cli.config.base import build
 from ds2cli.config.model import NetworkConfig
 from ds2cli.errors import DataError, Ds2Error, UsageError
@@ -65,6 +67,9 @@ def load_model(exp: Path | str) -> TrainedModel:
     DataError when the file is missing, incomplete, or in the format of another version.
     """
     path = Path(exp)
+    with contextlib.suppress(OSError):
+        if (kind := inputs.describe_special(path)) not in ("", "a folder"):
+            raise DataError(f"{exp}: this is {kind}, expected the folder of an experiment or a .safetensors file")
     path = path / BEST if path.is_dir() or path.suffix != ".safetensors" else path
     if not path.is_file():
         raise DataError(f"{path}: no trained network found (ds2 train TRAIN {exp} writes it)")

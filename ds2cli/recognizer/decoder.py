@@ -87,15 +87,18 @@ def build_beam_search(
     experiment: Experiment,
     warn: Callable[[str], None] = _ignore,
     references: Iterable[str] | None = None,
+    lm: NgramLm | None = None,
 ) -> BeamSearch:
     """Build the beam search of resolved settings.
 
     warn: called with each likely problem of the language model or the lexicon that does not prevent decoding.
     references: texts that should match the language model too.
+    lm: the language model of the settings, if it has been loaded: a pipe can be read only once.
     DataError if network, language model and word lists do not fit together.
     """
     vocab, limits = experiment.vocab, pruning_limits(config)
-    lm = None if config.lm is None else NgramLm.load(config.lm)
+    if lm is None and config.lm is not None:
+        lm = NgramLm.load(config.lm)
     if lm is not None:
         for finding in lint(vocab, lm.words, lm.unigrams(), references):
             if finding.fatal:

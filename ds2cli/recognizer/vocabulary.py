@@ -7,6 +7,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from ds2cli import inputs
 from ds2cli.errors import DataError
 from ds2cli.text.vocab import TOKENS, Vocab
 
@@ -20,7 +21,9 @@ def open_vocab(source: str) -> Vocab:
     DataError if there is neither, or the file is not a network or a list of symbols.
     """
     path = Path(source)
-    if path.suffix != ".safetensors" and (path.is_file() or (path.suffix == ".txt" and not path.is_dir())):
+    if path.suffix != ".safetensors" and (
+        path.is_file() or inputs.is_stream(path) or (path.suffix == ".txt" and not path.is_dir())
+    ):
         return Vocab.load(path)
     try:
         return _read_metadata(path if path.suffix == ".safetensors" else path / WEIGHTS)

@@ -47,8 +47,8 @@ def find_settings(config: ScoreConfig, path: str) -> tuple[DecodeConfig, str | N
 
 def build_text_score(settings: DecodeConfig, experiment: Experiment) -> ExactScorer:
     """The score of texts under these settings; DataError if the language model cannot be opened."""
-    search = build_beam_search(replace(settings, greedy=False), experiment)
-    return ExactScorer(search, None if settings.lm is None else NgramLm.load(settings.lm))
+    lm = None if settings.lm is None else NgramLm.load(settings.lm)
+    return ExactScorer(build_beam_search(replace(settings, greedy=False), experiment, lm=lm), lm)
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ds2cli import inputs
 from ds2cli.config.base import read_toml
 from ds2cli.config.lm import InfoConfig
 from ds2cli.drops import Ledger
@@ -53,7 +54,7 @@ def load(config: InfoConfig, path: str) -> LoadedModel:
 def describe(model: LoadedModel) -> Iterator[tuple[str, str]]:
     """Names and values to print."""
     lm, made_by = model.lm, model.settings.get("made_by", {})
-    yield "file", f"{model.path}, {_kind(model.path)}, {Path(model.path).stat().st_size / 1e6:.1f} MB"
+    yield "file", f"{model.path}, {_describe_file(model.path)}"
     yield "order", str(lm.order)
     yield "n-grams", format_counts(lm.counts)
     logp = lm.unigrams()
@@ -95,6 +96,13 @@ def check_fit(model: LoadedModel, references: list[str] | None) -> list[Finding]
         return []
     findings = lint(model.vocab, model.lm.words, model.lm.unigrams(), references)
     return [*findings, *check_unknown_words(model.lm, model.vocab.symbols)]
+
+
+def _describe_file(path: str) -> str:
+    # a pipe has been read to its end, and binary models are files
+    if path == "-" or inputs.is_stream(path):
+        return "ARPA"
+    return f"{_kind(path)}, {Path(path).stat().st_size / 1e6:.1f} MB"
 
 
 def _kind(path: str) -> str:

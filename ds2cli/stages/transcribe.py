@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ds2cli import inputs
 from ds2cli.audio.find import find_audio
 from ds2cli.audio.read import parse_channel, read
 from ds2cli.audio.resample import resample
+from ds2cli.audio.source import read_pipe
 from ds2cli.config.decode import TranscribeConfig
 from ds2cli.config.features import FeatureConfig
 from ds2cli.corpora._ids import unique_ids
 from ds2cli.drops import Ledger
-from ds2cli.errors import DataError
+from ds2cli.errors import BadUtterance, DataError
 from ds2cli.feats import kinds
-from ds2cli.io import standard_input
 from ds2cli.manifest import Row
 from ds2cli.recognizer.bandwidth import describe_mismatch, find_band_mismatch
 from ds2cli.recognizer.decoder import Search
@@ -68,15 +69,24 @@ def run(
     channel = parse_channel(config.channel)
 
     def features(row: Row, _: Experiment) -> NDArray[np.float32]:
-        source = standard_input().buffer.read() if row["audio_filepath"] == STDIN else row["audio_filepath"]
-        samples, rate = read(source, channel=channel)
+        samples, rate = read(row["audio_filepath"], channel=channel)
         row["duration"] = round(len(samples) / rate, 6)
         features = kinds.compute(resample(samples, rate, settings.sample_rate), settings)
         if bands := find_band_mismatch(features, experiment):
             warn(f"{row['audio_filepath']}: {_band_warning(bands, rate, settings.sample_rate)}")
         return features
 
-    return decode(config, rows, ledger, experiment, search, features)
+    return decode(config, _read_pipes(rows, ledger), ledger, experiment, search, features)
+
+
+def _read_pipes(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
+    """Read what comes through pipes, before the rows are passed on to threads, whose waits no signal ends."""
+    for row in rows:
+        path = row["audio_filepath"]
+        try:
+            yield {**row, "audio_filepath": read_pipe(path)} if path == STDIN or inputs.is_stream(path) else row
+        except BadUtterance as e:
+            ledger.drop_error(row["id"], e)
 
 
 def _band_warning(bands: tuple[float, float], rate: int, trained_rate: int) -> str:

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ds2cli import inputs
 from ds2cli.config.units import UnitsConfig
 from ds2cli.encoding import code_point, decode
 from ds2cli.errors import BadUtterance, DataError
@@ -96,7 +97,7 @@ class Vocab:
         """Read `tokens.txt`, as `save` writes it, and the sentencepiece model next to it, if any; DataError."""
         try:
             # not splitlines, which also splits at characters that older versions wrote as symbols
-            lines = decode(Path(path).read_bytes(), str(path)).removesuffix("\n").split("\n")
+            lines = decode(inputs.read_bytes(path), str(path)).removesuffix("\n").split("\n")
             model = Path(path).with_name(PIECES)
             pieces = model.read_bytes() if model.is_file() else b""
         except OSError as e:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ds2cli import inputs
 from ds2cli.archive import matrix_shape, read_matrix
 from ds2cli.audio.recording import parse_recording
 from ds2cli.config.augment import AugmentConfig
@@ -208,11 +209,12 @@ def _checkpoint_statistics(exp: str) -> tuple[NDArray[np.float32], NDArray[np.fl
 def _read_statistics(path: str) -> NDArray[np.float64]:
     """The only matrix of a Kaldi archive, or a bare Kaldi matrix."""
     try:
+        inputs.require_file(path)
         with Path(path).open("rb") as f:
             offset = f.read(256).find(b"\0B")
         stats = read_matrix(f"{path}:{max(offset, 0)}").astype(np.float64)
     except OSError as e:
-        raise DataError(f"{path}: {(e.strerror or 'cannot be read').lower()}") from e
+        raise DataError(f"{path}: {inputs.explain_error(e)}") from e
     except BadUtterance as e:
         raise DataError(f"{path}: no CMVN statistics: {e.detail}") from e
     if len(stats) != 2:

@@ -14,7 +14,7 @@ FILES = sorted((ROOT / "ds2cli").rglob("*.py"))
 # a module may import from its own layer and from those earlier in this list
 LAYERS = [
     "errors",
-    "config cores encoding json_lines atomic io plugins",
+    "config cores encoding inputs json_lines atomic io plugins",
     "kernels native processes",
     "audio text lm search metrics",
     "feats nn",
