@@ -64,8 +64,8 @@ def read_pipe(path: str) -> PipedAudio:
 def read_head(source: Source) -> tuple[bytes, int]:
     """The first 16 bytes of a recording, and its size (bytes).
 
-    BadUtterance: missing-audio, not-utf8, unreadable-audio. The latter also for the path of a pipe: recordings are opened
-    more than once, by libraries whose waits no signal ends (`read_pipe`).
+    BadUtterance: missing-audio, not-utf8, unreadable-audio. The latter also for the path of a pipe: recordings are
+    opened more than once, by libraries whose waits no signal ends (`read_pipe`).
     """
     if (data := _data_of(source)) is not None:
         return data[:16], len(data)
@@ -89,11 +89,20 @@ def open_source(source: Source) -> Any:
     is_raw = Path(name).suffix.lower() == ".raw"
     if data is None and not is_raw:
         return name
-    file = io.BytesIO(Path(name).read_bytes() if data is None else data)
+    file = _BytesInMemory(Path(name).read_bytes() if data is None else data)
     if not is_raw:
         # FFmpeg knows the formats without a header by the name
-        file.name = name  # type: ignore[attr-defined]
+        file.name = name
     return file
+
+
+class _BytesInMemory(io.BytesIO):
+    """Bytes in which a position before the first one is the first one: broken headers lead libsndfile there."""
+
+    name: str
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return super().seek(max(offset, 0) if whence == os.SEEK_SET else offset, whence)
 
 
 def source_name(source: Source) -> str:

@@ -364,3 +364,33 @@ def test_a_segment_without_a_duration_lasts_to_the_end(shared_data, pattern):
     start = round(0.75 * len(whole))
     assert start > (PREROLL_S + 0.1) * rate
     np.testing.assert_allclose(read(path, offset_s=start / rate)[0], whole[start:], atol=1e-3)
+
+
+def test_titles_that_are_not_utf8_do_not_matter(tmp_path):
+    """Windows wrote the titles of songs in its own encoding; a WAV written to a pipe is read with FFmpeg."""
+    soundfile.write(tmp_path / "a.wav", np.zeros(RATE), RATE)
+    data = (tmp_path / "a.wav").read_bytes()
+    title = b"LIST\x14\0\0\0INFOINAM\x08\0\0\0M\xfcller\0\0"
+    (tmp_path / "a.wav").write_bytes(data[:4] + b"\xff\xff\xff\xff" + data[8:36] + title + data[36:])
+    assert is_audio(tmp_path / "a.wav") and len(read(tmp_path / "a.wav")[0]) == RATE
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("container", ["CAF", "W64"])
+@pytest.mark.parametrize("value", [0x7F800001, 0x7F800000])
+def test_samples_that_are_not_numbers_are_found_without_a_warning(tmp_path, container, value):
+    """A signalling NaN and infinity, in both channels."""
+    soundfile.write(tmp_path / "a", np.full((800, 2), 0.5), RATE, format=container, subtype="FLOAT")
+    data = (tmp_path / "a").read_bytes()
+    form = ">" if container == "CAF" else "<"
+    samples = struct.pack(form + "4I", value, value | 1 << 31, value, value)
+    (tmp_path / "a").write_bytes(data[:-16] + samples)
+    assert reason(tmp_path / "a") == "not-a-number"
+
+
+def test_a_header_that_leads_before_the_first_byte_is_an_error_without_a_traceback(tmp_path, speech):
+    """The damaged name of a chunk; pytest makes an exception in the callback of libsndfile a failure."""
+    soundfile.write(tmp_path / "a.aiff", speech, RATE, format="AIFF")
+    data = (tmp_path / "a.aiff").read_bytes()
+    broken = data[:35] + b"\0\0\0\0" + data[39:]
+    assert reason(broken) == "unreadable-audio"
