@@ -1,7 +1,7 @@
 # make demo   train and decode on 24 minutes of recorded speech     make test   the test suite
 # make check  lint, types and tests, before each merge                make help   every target
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-mini test test-fast test-slow lint fmt type check docs native native-sanitize kenlm \
+.PHONY: help setup demo demo-mini test test-fast test-slow fuzz lint fmt type check docs native native-sanitize kenlm \
 	bench bench-rnn bench-ctc bench-decode bench-train bench-contention gpu gpu-wheels clean
 PYTHON ?= python3
 VENV ?= .venv
@@ -44,6 +44,11 @@ test: $(READY)   ## run the test suite, on all cores (JOBS=N: on N), with KenLM 
 
 test-fast: $(READY) ## run the quick tests: not those that start commands or processes, nor those of the native kernels
 	$(PYTEST) -m "not slow and not long" $(LONG:%=--ignore=tests/%)
+
+# with random inputs; the suite has a few fixed ones
+MINUTES ?= 30
+fuzz: $(READY)   ## feed the commands damaged files and hostile input for MINUTES; failures are kept in build/fuzz
+	$(BIN)/python tests/fuzz/long_run.py --minutes $(MINUTES) --jobs $(JOBS)
 
 test-slow: $(READY) ## run the slow tests: whole recipes, killed training runs
 	$(BIN)/python -m pytest -m slow
