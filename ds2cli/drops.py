@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ds2cli.errors import BadUtterance, Ds2Error
+from ds2cli.errors import BadUtterance, DataError, Ds2Error
 
 
 @dataclass
@@ -18,6 +18,8 @@ class Ledger:
     rows: one per dropped utterance, as in OUT.dropped.jsonl.
     unselected: how many rows an option such as `--first 10` did not ask for, by the reason; they are not dropped.
     notes: what the user should know about the result, a sentence each.
+    needs_rows: whether a result without any is refused.
+    source: what the rows are read from, for that message.
     """
 
     kept: int = 0
@@ -26,6 +28,8 @@ class Ledger:
     bad: int = 0
     unselected: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    needs_rows: bool = False
+    source: str = ""
 
     def drop(self, utterance: str, reason: str, detail: str = "", *, bad: bool = True) -> None:
         """Record a dropped utterance. bad: False for one that an option or a rule excludes; --max-bad ignores those."""
@@ -54,8 +58,9 @@ class Ledger:
         return _percent(self.bad, self.kept + self.bad)
 
     def enforce_max_bad(self, name: str, max_bad: float, kept: int | None = None) -> None:
-        """Ds2Error (exit status 1) if more than `max_bad` percent of the utterances are bad.
+        """Ds2Error (exit status 1) if more than `max_bad` percent of the utterances are bad, or if none was kept.
 
+        DataError (exit status 3) if there were none. Both apply only if `needs_rows`.
         name: the name of the stage, for the message.
         kept: utterances that the stage has finished, if some are not counted yet [default: self.kept].
         """
@@ -66,6 +71,15 @@ class Ledger:
                 f"{name}: refused: {self.bad} of {kept + self.bad} utterances are bad "
                 f"({percent:.1f} %, allowed {max_bad:g} %; --max-bad raises the limit)"
             )
+        if self.needs_rows and not kept:
+            self._refuse_empty(name)
+
+    def _refuse_empty(self, name: str) -> None:
+        reasons = self.reasons + self.unselected
+        if not reasons:
+            raise no_utterances(self.source or name)
+        most_frequent = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common(3))
+        raise Ds2Error(f"{name}: refused: none of {reasons.total()} utterances is kept ({most_frequent})")
 
     def summary(self) -> str:
         """`12 in = 10 kept + 2 dropped (1 no-text, 1 truncated-audio)`, and `+ 3 not selected (3 duration)` if any."""
@@ -78,6 +92,11 @@ class Ledger:
         """The lines of `<OUT>.dropped.jsonl`."""
         for row in self.rows:
             yield json.dumps(row, ensure_ascii=False).encode("utf-8", "replace").decode() + "\n"
+
+
+def no_utterances(source: str) -> DataError:
+    """The error of an input without any utterance."""
+    return DataError(f"{source}: no utterances, expected at least one (did the command before it fail?)")
 
 
 def _list_reasons(reasons: Counter[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,23 +34,82 @@ _JSON_ERRORS = {
 }
 """Messages of Python's json module in words of the user."""
 
-_DECODER = json.JSONDecoder()
+_PYTHON = {
+    "'": " (strings are in double quotes in JSON)",
+    "None": " (null in JSON)",
+    "True": " (true in JSON)",
+    "False": " (false in JSON)",
+}
+"""What Python writes where JSON has something else, and the fix."""
+
+_DOCUMENT = re.compile(r"\s*(\[\s*(\{.*|\])?|\{)\s*")
 _SPACE = re.compile(r"\s*")
 
 
+class _NotJsonError(ValueError):
+    """What Python's json module reads, and no other program."""
+
+
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _NotJsonError(f"the field {next(n for n in names if names.count(n) > 1)!r} appears twice")
+    return row
+
+
+_DECODER = json.JSONDecoder()
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique_names)
+_NOT_FINITE = re.compile(r"NaN|Infinity|[eE]\+?\d{3}")
+"""What a number may contain that Python reads and JSON does not have, as pandas writes it for a missing value."""
+
+
 def parse_json(line: str) -> dict[str, Any]:
-    """Parse one line of JSON Lines, which must be an object; BadUtterance "not-json", "not-utf8"."""
+    """Parse one line of JSON Lines, which must be an object with finite numbers.
+
+    BadUtterance "not-json", "not-utf8", "wrong-type".
+    """
     if error := explain_undecodable(line):
         raise BadUtterance("not-utf8", error)
     if not line.strip():
         raise BadUtterance("not-json", "the line is empty: delete it")
     try:
-        row = json.loads(line.rstrip("\n"))
+        row = _STRICT.decode(line.rstrip("\n"))
     except (ValueError, RecursionError) as e:
         raise BadUtterance("not-json", f"not JSON: {explain_json_error(e)}") from e
     if "\\ud" in line.lower() and (error := explain_undecodable(json.dumps(row, ensure_ascii=False))):
         raise BadUtterance("not-utf8", error)
+    if _NOT_FINITE.search(line):
+        _check_finite(check_object(row))
     return check_object(row)
+
+
+def _check_finite(row: dict[str, Any]) -> None:
+    for name, value in row.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except ValueError:
+            detail = f"field {name!r} must be finite, got {json.dumps(value)[:60]} (null if it is unknown)"
+            raise BadUtterance("wrong-type", detail) from None
+
+
+def starts_document(line: str) -> bool:
+    """Whether a file with this first line is one JSON document over several lines, or a list of objects in one.
+
+    >>> [starts_document(line) for line in ("[", '[{"id": "a"},', "{", "[noise] yes", '{"id": "a"}')]
+    [True, True, True, False, False]
+    """
+    return bool(_DOCUMENT.fullmatch(line))
+
+
+def explain_document(path: str) -> str:
+    """The error of a file that `starts_document`, where one object per line is expected, and the command that helps."""
+    stem = path.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")
+    out = "OUT" if path == "-" else shlex.quote(f"{stem}.rows.jsonl")
+    return (
+        "a list, or an object over several lines, expected one object per line "
+        f"(ds2 data fix {shlex.quote(path)} {out} writes it so)"
+    )
 
 
 def is_object(line: str) -> bool:
@@ -91,8 +151,7 @@ def parse_document(text: str) -> Iterator[tuple[int, Any]]:
 def check_object(row: Any) -> dict[str, Any]:
     """The row, if it is an object; BadUtterance "not-json" otherwise."""
     if not isinstance(row, dict):
-        list_fix = " (ds2 prepare csv reads a JSON list)" if isinstance(row, list) else ""
-        raise BadUtterance("not-json", f"expected an object {{…}}, got {_JSON_TYPES[type(row)]}{list_fix}")
+        raise BadUtterance("not-json", f"expected an object {{…}}, got {_JSON_TYPES[type(row)]}")
     return row
 
 
@@ -100,10 +159,12 @@ def explain_json_error(error: ValueError | RecursionError) -> str:
     """What is wrong with a line that json.loads refused with `error`, and at which column, for the person who wrote it.
 
     >>> explain_json_error(json.JSONDecodeError("Expecting value", "{'id': 'a'}", 1))
-    'expected a value at column 2, found "\'id\': \'a\'}"'
+    'expected a value at column 2, found "\\'id\\': \\'a\\'}" (strings are in double quotes in JSON)'
     """
     if isinstance(error, RecursionError):
         return "its lists or objects are too deeply nested"
+    if isinstance(error, _NotJsonError):
+        return str(error)
     if not isinstance(error, json.JSONDecodeError):
         return "a number has too many digits"
     text = error.doc.rstrip()
@@ -111,7 +172,10 @@ def explain_json_error(error: ValueError | RecursionError) -> str:
         return f"the line is incomplete, it ends at column {len(text) - text.rfind(chr(10)) - 1}"
     found = text[error.pos : error.pos + 20].partition("\n")[0]
     expected = _JSON_ERRORS.get(error.msg, _lower_first(error.msg).removesuffix(" at"))
-    return f"{expected} at column {error.colno}{f', found {found!r}' if found else ''}"
+    if found[:1] in ("}", "]") and text[: error.pos].rstrip().endswith(","):
+        expected = f"expected no comma before the {found[0]}"
+    python = next((fix for start, fix in _PYTHON.items() if found.startswith(start)), "")
+    return f"{expected} at column {error.colno}{f', found {found!r}' if found else ''}{python}"
 
 
 def _skip_space(text: str, pos: int) -> int:

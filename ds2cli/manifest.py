@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from ds2cli import io
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError
-from ds2cli.json_lines import parse_json
+from ds2cli.json_lines import explain_document, parse_json, starts_document
 
 Row = dict[str, Any]
 
@@ -122,10 +122,13 @@ def parse(line: str, needs: Iterable[str] = ("id",)) -> Row:
 
 
 def read_lines(path: str) -> Iterator[tuple[str, str]]:
-    """Each line of a manifest that is not empty, after its location `path:line`."""
-    name = "<stdin>" if path == "-" else path
+    """Each line of a manifest that is not empty, after its location `path:line`; DataError if it is a JSON list."""
+    name, is_first = "<stdin>" if path == "-" else path, True
     for number, line in io.read_lines(path):
         if line.strip():
+            if is_first and starts_document(line):
+                raise DataError(f"{name}:{number}: {explain_document(path)}")
+            is_first = False
             yield f"{name}:{number}", line
 
 

@@ -49,7 +49,7 @@ if [[ $resume == true && -e $stamp ]]; then
   done
 else
   rm -f "$stamp" "$part"/*.jsonl "$part"/*.toml
-  ds2 data split "$in" "$part/in.JOB.jsonl" --parts "$nj"
+  ds2 data split "$in" "$part/in.JOB.jsonl" --parts "$nj" --allow-empty
   echo "$same" >"$stamp"
 fi
 

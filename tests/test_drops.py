@@ -3,7 +3,7 @@ import json
 import pytest
 
 from ds2cli.drops import Ledger
-from ds2cli.errors import BadUtterance, Ds2Error
+from ds2cli.errors import BadUtterance, DataError, Ds2Error
 
 
 def test_in_is_kept_plus_dropped():
@@ -50,3 +50,15 @@ def test_too_many_bad_utterances_are_refused():
     ledger.enforce_max_bad("emit", 25.0)
     with pytest.raises(Ds2Error, match="1 of 1 utterances are bad"):
         ledger.enforce_max_bad("emit", 25.0, kept=0)
+
+
+def test_a_result_without_rows_is_refused_if_rows_are_needed():
+    Ledger().enforce_max_bad("emit", 100.0)
+    with pytest.raises(DataError, match=r"^a\.jsonl: no utterances, expected at least one"):
+        Ledger(needs_rows=True, source="a.jsonl").enforce_max_bad("emit", 1.0)
+    ledger = Ledger(needs_rows=True)
+    ledger.drop("a", "tone", bad=False)
+    ledger.unselected["no-match"] = 3
+    with pytest.raises(Ds2Error, match=r"^subset: refused: none of 4 utterances is kept \(3 no-match, 1 tone\)$"):
+        ledger.enforce_max_bad("subset", 100.0)
+    ledger.enforce_max_bad("subset", 100.0, kept=1)

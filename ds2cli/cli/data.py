@@ -11,11 +11,11 @@ import typer
 from ds2cli import manifest, ui
 from ds2cli.atomic import together
 from ds2cli.cli.lib.features import inherit_features
-from ds2cli.cli.lib.filter import filter_rows, report_drops, save_config, write_rows
-from ds2cli.cli.lib.options import In, Out, with_config
+from ds2cli.cli.lib.filter import filter_rows, report_drops, require_rows, save_config, source_name, write_rows
+from ds2cli.cli.lib.options import In, Out, number_option, with_config
 from ds2cli.config.base import StageConfig
 from ds2cli.config.data import FixConfig, OverlapConfig, SplitConfig, SubsetConfig, ValidateConfig
-from ds2cli.drops import Ledger
+from ds2cli.drops import Ledger, no_utterances
 from ds2cli.errors import DataError
 from ds2cli.manifest import Row
 
@@ -42,6 +42,8 @@ def validate(config: ValidateConfig, in_: In = "-") -> None:
             faulty += 1
             if faulty <= config.most:
                 ui.log(error)
+    if not rows:
+        raise no_utterances(source_name(in_))
     if faulty:
         raise DataError(f"{in_}: {faulty} of {rows} rows are faulty (ds2 data fix repairs or drops them)")
     ui.log(f"{in_}: all {rows} rows are valid")
@@ -51,20 +53,23 @@ def validate(config: ValidateConfig, in_: In = "-") -> None:
 @with_config(StageConfig)
 def sort(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
     """Sort rows by id, as all commands expect them. Duplicate ids and malformed rows are dropped."""
-    from ds2cli.stages import data
+    from ds2cli.stages import data_repair
 
-    ledger = Ledger()
-    write_rows("sort", config, out, data.sort(in_, ledger), ledger, **inherit_features([in_]))
+    ledger = require_rows(Ledger(source=source_name(in_)), config)
+    write_rows("sort", config, out, data_repair.sort(in_, ledger), ledger, **inherit_features([in_]))
 
 
 @app.command()
 @with_config(FixConfig)
 def fix(config: FixConfig, in_: In = "-", out: Out = "-") -> None:
-    """Repair a manifest. Sort rows, normalize texts (Unicode form, case, punctuation, CRLF), drop unusable rows."""
-    from ds2cli.stages import data
+    """Repair a manifest. Sort rows, normalize texts (Unicode form, case, punctuation, CRLF), drop unusable rows.
 
-    ledger = Ledger()
-    rows = data.fix(data.sort(in_, ledger), ledger, config)
+    IN may also be a JSON list. Rows without an id, such as those of NeMo, get one made from the path of the recording.
+    """
+    from ds2cli.stages import data_repair
+
+    ledger = require_rows(Ledger(source=source_name(in_)), config)
+    rows = data_repair.fix(data_repair.sort(in_, ledger, make_ids=True), ledger, config)
     write_rows("fix", config, out, rows, ledger, **inherit_features([in_]))
 
 
@@ -77,7 +82,7 @@ def subset(config: SubsetConfig, in_: In = "-", out: Out = "-") -> None:
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterable[Row]:
         return data.subset(config, rows, ledger)
 
-    filter_rows("subset", config, in_, out, needs=("id",), run=run, facts=inherit_features([in_]))
+    filter_rows("subset", config, in_, out, needs=("id",), run=run, is_choice=True, facts=inherit_features([in_]))
 
 
 @app.command()
@@ -162,7 +167,7 @@ def combine(
     if len(files) < 2:
         raise UsageError("combine: expected at least two manifests, IN… OUT, got one")
     *sources, out = files
-    ledger, features = Ledger(), inherit_features(sources)
+    ledger, features = require_rows(Ledger(source=", ".join(sources)), config), inherit_features(sources)
     rows = data.combine([manifest.read(source, ledger=ledger) for source in sources], ledger)
     write_rows("combine", config, out, rows, ledger, **features)
 
@@ -178,10 +183,13 @@ def augment(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A training setting, such as augment.noise=noise.jsonl."),
     ] = None,
-    epoch: Annotated[int, typer.Option(help="Training epoch whose augmentation is applied, from 0.", min=0)] = 0,
-    first: Annotated[int, typer.Option(help="Number of recordings to take from IN.", min=1)] = 5,
+    epoch: Annotated[
+        int, number_option("--epoch", int, "Training epoch whose augmentation is applied, from 0.", min=0)
+    ] = 0,
+    first: Annotated[int, number_option("--first", int, "Number of recordings to take from IN.", min=1)] = 5,
     rate: Annotated[
-        int, typer.Option(help="Sample rate of the features, and of the WAV files (Hz).", min=1000, max=192000)
+        int,
+        number_option("--rate", int, "Sample rate of the features, and of the WAV files (Hz).", min=1000, max=192000),
     ] = 16000,
 ) -> None:
     """Write augmented recordings to listen to. They have the speed, reverberation and noise of a training epoch.
@@ -193,13 +201,18 @@ def augment(
     from itertools import islice
 
     from ds2cli.config.base import build, parse_set, read_toml
+    from ds2cli.config.effects import refuse_without_effect
     from ds2cli.config.features import FeatureConfig
     from ds2cli.config.train import TrainConfig
     from ds2cli.stages.augment import open_augmenter, write_augmented
 
     sources = [(config, read_toml(config))] if config else []
-    train = build(TrainConfig, *sources, *((f"--set {s}", parse_set(s)) for s in set_ or []))
+    given = [(f"--set {text}", parse_set(text)) for text in set_ or []]
+    train = build(TrainConfig, *sources, *given)
+    for _, values in given:
+        refuse_without_effect(train, values)
     augmenter, ledger = open_augmenter(train.augment, train.seed, FeatureConfig(sample_rate=rate)), Ledger()
+    ledger.needs_rows, ledger.source = True, source_name(in_)
     rows = islice(manifest.read(in_, ("id", "audio_filepath"), ledger), first)
     for name, effects in write_augmented(augmenter, epoch, rows, folder, ledger):
         ui.echo(f"{name}\t{effects}")
@@ -217,16 +230,24 @@ def show(
         list[str] | None,
         typer.Argument(metavar="ID…", help="Ids of the utterances to print [default: the first ones]."),
     ] = None,
-    most: Annotated[int, typer.Option(help="Maximum number of rows to print.", min=1)] = 10,
+    most: Annotated[int, number_option("--most", int, "Maximum number of rows to print.", min=1)] = 10,
 ) -> None:
     """Print rows in readable form, one line per field."""
     from itertools import islice
 
-    rows = (row for row in manifest.read(in_) if not ids or row["id"] in ids)
+    from ds2cli.errors import Ds2Error
+
+    rows, shown = (row for row in manifest.read(in_) if not ids or row["id"] in ids), set()
     for row in islice(rows, most):
+        shown.add(row["id"])
         for name, value in row.items():
             ui.echo(f"{name:>16}  {value}")
         ui.echo()
+    if not shown and not ids:
+        raise no_utterances(source_name(in_))
+    missing = [name for name in ids or () if name not in shown]
+    if missing and len(shown) < most:
+        raise Ds2Error(f"{source_name(in_)}: no row has the id {', '.join(map(repr, missing))}")
 
 
 @app.command()

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from ds2cli import ui
-from ds2cli.cli.lib.filter import write_rows
+from ds2cli.cli.lib.filter import require_rows, write_rows
 from ds2cli.cli.lib.options import Out, with_config
 from ds2cli.config.prepare import PrepareConfig
 from ds2cli.corpora import corpus_names, load_corpus
@@ -57,7 +57,7 @@ def corpus_command(name: str) -> Any:
     ) -> None:
         from ds2cli.stages import prepare as stage
 
-        ledger = Ledger()
+        ledger = require_rows(Ledger(source=src), config, is_choice=True)
         rows = ui.progress(stage.run(name, src, config, ledger), f"prepare {name}")
         write_rows("prepare", config, out, rows, ledger)
 

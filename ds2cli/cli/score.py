@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ds2cli import manifest, ui
-from ds2cli.cli.lib.filter import count_lines, filter_rows, report_drops
+from ds2cli.cli.lib.filter import count_lines, filter_rows, report_drops, source_name
 from ds2cli.cli.lib.options import In, with_config
 from ds2cli.config.score import SEARCH_SETTINGS, ScoreConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import DataError, Ds2Error, UsageError
+from ds2cli.errors import Ds2Error, UsageError
 from ds2cli.manifest import Row
 
 if TYPE_CHECKING:
@@ -65,19 +65,17 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None) -> None:
         return stage.run(config, rows if explainer is None else explainer.run(rows), report, form)
 
     if out is None:
-        ledger = Ledger()
+        ledger = Ledger(source=source_name(in_), needs_rows=True)
         rows = run(manifest.read(in_, needs, ledger), ledger)
         for _ in ledger.count_kept(ui.progress(rows, "score", count_lines(in_))):
             pass
         report_drops("score", config, "-", ledger)
     else:
-        ledger = filter_rows("score", config, in_, out, needs=needs, run=run)
+        ledger = filter_rows("score", config, in_, out, needs=needs, run=run, is_choice=True)
     if report.sentences:
         for line in report.lines():
             (ui.log if out == "-" else ui.echo)(line)
     ledger.enforce_max_bad("score", config.max_bad)
-    if not report.sentences:
-        raise DataError(f"{'<stdin>' if in_ == '-' else in_}: no utterances to score (did the previous stage fail?)")
     if report.missing:
         ui.warn(
             f"{report.missing} of {report.sentences} utterances have no pred_text: all their words count as deleted"

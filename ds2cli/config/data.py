@@ -33,11 +33,14 @@ class SubsetConfig(StageConfig):
 class SplitConfig(Config):
     """Split a manifest into parts, which `combine` merges again."""
 
+    no_effect: ClassVar = {"allow_empty": ("by", ("speaker", "text"))}
+
     parts: int = setting(2, help="Number of parts.", min=1)
     by: Literal["id", "speaker", "text", "duration"] = setting(
         "id",
         help="Equal numbers of rows (id), or equal hours (duration), each speaker or text in one part only.",
     )
+    allow_empty: bool = setting(False, help="Accept fewer rows than parts: some parts are then empty.")
 
 
 @dataclass(frozen=True, kw_only=True)

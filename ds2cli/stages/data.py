@@ -1,4 +1,4 @@
-"""Check, sort, select, split, merge and count the rows of manifests."""
+"""Check, select, split, merge and count the rows of manifests."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from itertools import pairwise
 from typing import Any
 
 from ds2cli import io, manifest
-from ds2cli.config.data import FixConfig, SplitConfig, SubsetConfig, ValidateConfig
-from ds2cli.drops import Ledger
-from ds2cli.errors import BadUtterance, DataError, Ds2Error, UsageError
+from ds2cli.config.data import SplitConfig, SubsetConfig, ValidateConfig
+from ds2cli.drops import Ledger, no_utterances
+from ds2cli.errors import BadUtterance, Ds2Error, UsageError
 from ds2cli.manifest import Row
 
 
@@ -45,52 +45,21 @@ def find_errors(config: ValidateConfig, path: str) -> Iterator[str | None]:
                     "text", f"the text {text[:40]!r} is not normalized, expected {clean[:40]!r} (ds2 data fix)"
                 )
             if config.files:
-                _check_files(row, folder)
+                check_files(row, folder)
         except BadUtterance as e:
             yield f"{location}: {e.detail}"
         else:
             yield None
 
 
-def _check_files(row: Row, folder: str) -> None:
+def check_files(row: Row, folder: str) -> None:
+    """BadUtterance "vanished" if a file that the row names is not there; folder: of relative paths."""
     for name in manifest.PATH_FIELDS:
         if name not in row:
             continue
         file = os.path.join(folder, row[name] if name == "audio_filepath" else row[name].rpartition(":")[0])
         if not os.path.isfile(file):
             raise BadUtterance("vanished", f"{name}: no file {file}")
-
-
-def sort(path: str, ledger: Ledger) -> Iterator[Row]:
-    """The rows of `path` sorted by id; malformed rows are dropped, and repeated ids after the first."""
-    folder = manifest.base_folder(path)
-    rows: dict[str, Row] = {}
-    for location, line in manifest.read_lines(path):
-        try:
-            row = manifest.parse(line)
-            if row["id"] in rows:
-                raise BadUtterance("duplicate-id", f"id {row['id']!r} appears more than once")
-        except BadUtterance as e:
-            ledger.drop(location, e.reason, e.detail)
-            continue
-        rows[row["id"]] = manifest.rebase_paths(row, folder)
-    yield from (rows[name] for name in sorted(rows))
-
-
-def fix(rows: Iterable[Row], ledger: Ledger, config: FixConfig | None = None) -> Iterator[Row]:
-    """Normalize the texts (Unicode form, case, punctuation); drop rows with unusable texts or missing files."""
-    from ds2cli.text.normalize import TextRules
-
-    rules = TextRules.of(config or FixConfig())
-    for row in rows:
-        try:
-            if "text" in row:
-                row = {**row, "text": rules.normalize(row["text"], row.get("lang"))}
-            _check_files(row, "")
-        except BadUtterance as e:
-            ledger.drop_error(row["id"], e)
-        else:
-            yield row
 
 
 def subset(config: SubsetConfig, rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
@@ -159,8 +128,12 @@ def _read_ids(path: str) -> set[str]:
 def split(config: SplitConfig, rows: Sequence[Row], name: str = "IN") -> list[list[Row]]:
     """Split sorted rows into `config.parts` lists, each sorted by id.
 
-    Ds2Error (exit status 1) by speaker or text, if a row has none or there are fewer of them than parts.
+    Ds2Error (exit status 1) if a part would be empty; by speaker or text, if a row has none or there are fewer of them
+    than parts.
     """
+    if config.by in ("id", "duration") and len(rows) < config.parts and not config.allow_empty:
+        fix = f"--parts {len(rows)}, or --allow-empty" if rows else "this manifest is empty"
+        raise Ds2Error(f"{name}: {len(rows)} rows, expected at least one for each of {config.parts} parts ({fix})")
     if config.by == "id":
         bounds = [len(rows) * i // config.parts for i in range(config.parts + 1)]
         return [list(rows[a:b]) for a, b in pairwise(bounds)]
@@ -216,7 +189,7 @@ def stats(rows: Iterable[Row], name: str = "IN") -> dict[str, Any]:
     durations.sort()
     seconds = sum(durations)
     if not durations:
-        raise DataError(f"{name}: the manifest is empty, expected at least one row")
+        raise no_utterances(name)
 
     def quantile(q: float) -> float:
         return durations[min(len(durations) - 1, int(q * len(durations)))]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ds2cli.drops import no_utterances
 from ds2cli.manifest import Row
 
 NAMES = {"audio_filepath": "recording"}
@@ -52,6 +53,7 @@ def find_overlaps(manifests: Iterable[tuple[str, Iterable[Row]]], fields: Sequen
     """Yield what each manifest has in common with each earlier one, and what cannot be compared, by field.
 
     manifests: names with rows, which are read once. Paths are compared by the files they lead to.
+    DataError if one has no rows: then it has nothing in common with any other.
     """
     earlier: list[tuple[str, dict[str, Counter[str]]]] = []
     for name, rows in manifests:
@@ -62,6 +64,8 @@ def find_overlaps(manifests: Iterable[tuple[str, Iterable[Row]]], fields: Sequen
             for field in fields:
                 if row.get(field) not in (None, ""):
                     counts[field][_comparable(field, row[field])] += 1
+        if not total:
+            raise no_utterances(name)
         for field in fields:
             if missing := total - counts[field].total():
                 yield Missing(field, name, missing, total)

@@ -20,6 +20,7 @@ from ds2cli.config.lm import LmConfig
 from ds2cli.drops import Ledger
 from ds2cli.encoding import explain_undecodable
 from ds2cli.errors import BadUtterance, DataError, UsageError
+from ds2cli.json_lines import explain_document, starts_document
 from ds2cli.lm import arpa, kneser_ney, lmplz, perplexity
 from ds2cli.lm.kneser_ney import Discounts
 from ds2cli.lm.lint import Finding, lint
@@ -105,13 +106,15 @@ def read_sentences(
     """Normalize and `convert` the lines of manifests (field `text`) and plain text; blank lines are skipped."""
     rules = rules or TextRules()
     for source in sources:
-        is_manifest = True if source.endswith((".jsonl", ".jsonl.gz")) else None
+        is_manifest = None
         for number, line in io.read_lines(source):
             if not line.strip():
                 continue
-            if is_manifest is None:
-                is_manifest = line.startswith("{")
             location = f"{'<stdin>' if source == '-' else source}:{number}"
+            if is_manifest is None:
+                if starts_document(line):
+                    raise DataError(f"{location}: {explain_document(source)}")
+                is_manifest = line.startswith("{") or source.endswith((".jsonl", ".jsonl.gz"))
             try:
                 if error := explain_undecodable(line, source):
                     raise BadUtterance("not-utf8", error)

@@ -340,7 +340,10 @@ def exclude_all(rows, ledger):
 
 @pytest.mark.parametrize(
     "rows, error, message",
-    [([], DataError, r"in\.jsonl: no utterances, expected"), (["a", "b"], Ds2Error, "x: refused: none of 2 utterances")],
+    [
+        ([], DataError, r"in\.jsonl: no utterances, expected"),
+        (["a", "b"], Ds2Error, "x: refused: none of 2 utterances"),
+    ],
 )
 def test_a_result_without_rows_is_refused(tmp_path, jsonl, rows, error, message):
     source = jsonl(tmp_path / "in.jsonl", [{"id": name} for name in rows])
@@ -362,7 +365,7 @@ def test_why_no_row_was_chosen_is_reported(tmp_path, jsonl, capsys):
         yield from ()
 
     source = jsonl(tmp_path / "in.jsonl", [{"id": "a"}])
-    with pytest.raises(Ds2Error, match="^x: refused: none of 1 utterances is kept"):
+    with pytest.raises(Ds2Error, match=r"^x: refused: none of 1 utterances is kept"):
         filter_rows("x", StageConfig(), source, "-", needs=("id",), run=choose, is_choice=True)
     assert capsys.readouterr().err.splitlines() == [
         "x: 1 in = 0 kept + 0 dropped + 1 not selected (1 no-match)",

@@ -172,7 +172,10 @@ def test_an_argument_that_is_not_utf8_is_a_usage_error(tmp_path):
     command = [sys.executable, "-m", "ds2cli", "data", "sort", name, "OUT"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
-    assert (done.returncode, done.stderr.partition(" in UTF-8")[0]) == (2, "ds2: caf\\xe9.jsonl: expected an argument")
+    assert (done.returncode, done.stderr.partition(" (")[0]) == (
+        2,
+        "ds2: caf\\xe9.jsonl: a file name that is not UTF-8, perhaps Windows-1252 for 'café'",
+    )
     assert not (tmp_path / "OUT").exists()
 
 

@@ -61,8 +61,8 @@ def test_an_error_rate_at_the_limit_is_accepted(ds2, jsonl, tmp_path, limit, cod
 def test_an_empty_manifest_and_rows_without_a_text(ds2, jsonl, tmp_path):
     done = ds2("score", jsonl(tmp_path / "none.jsonl", []))
     assert (done.returncode, done.stdout) == (3, "")
-    assert "none.jsonl: no utterances to score" in done.stderr
-    assert "ds2: <stdin>: no utterances to score" in ds2("score", stdin="").stderr
+    assert "none.jsonl: no utterances, expected at least one" in done.stderr
+    assert "ds2: <stdin>: no utterances, expected" in ds2("score", stdin="").stderr
     done = ds2("score", jsonl(tmp_path / "bad.jsonl", [{"id": "a", "pred_text": "x"}]))
     assert done.returncode == 1
     assert "no-text" in done.stderr

@@ -5,7 +5,7 @@ import pytest
 from ds2cli.config.data import FixConfig, SplitConfig, SubsetConfig, ValidateConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, Ds2Error, UsageError
-from ds2cli.stages import data
+from ds2cli.stages import data, data_repair
 
 ROWS = [
     {"id": f"u{i}", "speaker": f"s{i % 3}", "duration": float(i + 1), "text": "a b" if i % 2 else "c"} for i in range(7)
@@ -72,9 +72,18 @@ def test_ids_and_speakers_that_no_row_has_are_reported(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("by", ["id", "duration"])
+@pytest.mark.parametrize("rows, fix", [(4, "--parts 4, or --allow-empty"), (0, "this manifest is empty")])
+def test_empty_parts_are_refused_unless_they_are_asked_for(by, rows, fix):
+    with pytest.raises(Ds2Error) as e:
+        data.split(SplitConfig(parts=5, by=by), ROWS[:rows], "a.jsonl")
+    assert str(e.value) == f"a.jsonl: {rows} rows, expected at least one for each of 5 parts ({fix})"
+    assert sum(map(len, data.split(SplitConfig(parts=5, by=by, allow_empty=True), ROWS[:rows]))) == rows
+
+
 @pytest.mark.parametrize("by, parts", [*product(["id", "duration"], [1, 2, 3, 9]), *product(["speaker"], [1, 2, 3])])
 def test_split_and_combine_are_inverse(by, parts):
-    cut = data.split(SplitConfig(parts=parts, by=by), ROWS)
+    cut = data.split(SplitConfig(parts=parts, by=by, allow_empty=parts > len(ROWS)), ROWS)
     assert len(cut) == parts
     assert list(data.combine(cut, Ledger())) == ROWS
     assert all(ids(part) == sorted(ids(part)) for part in cut)
@@ -93,7 +102,7 @@ def test_sort_repairs_order_and_line_ends(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"id":"b","text":"first"}\r\n{"id":"a"}\n{"id":"b","text":"again"}\nnot json\n')
     ledger = Ledger()
-    assert list(data.sort(str(path), ledger)) == [{"id": "a"}, {"id": "b", "text": "first"}]
+    assert list(data_repair.sort(str(path), ledger)) == [{"id": "a"}, {"id": "b", "text": "first"}]
     assert [(row["id"], row["reason"]) for row in ledger.rows] == [
         (f"{path}:3", "duplicate-id"),
         (f"{path}:4", "not-json"),
@@ -103,15 +112,17 @@ def test_sort_repairs_order_and_line_ends(tmp_path):
 def test_fix_normalizes_texts_and_drops_unusable_rows():
     ledger = Ledger()
     rows = [{"id": "a", "text": "Hello!"}, {"id": "b", "text": "5"}, {"id": "c", "audio_filepath": "missing.wav"}]
-    assert list(data.fix(rows, ledger)) == [{"id": "a", "text": "hello"}]
+    assert list(data_repair.fix(rows, ledger)) == [{"id": "a", "text": "hello"}]
     assert ledger.reasons == {"digits": 1, "vanished": 1}
 
 
 def test_fix_and_find_errors_know_the_language_of_a_row(tmp_path):
     rows = [{"id": "a", "text": "Iğdır", "lang": "az"}, {"id": "b", "text": "Iğdır"}]
-    assert [row["text"] for row in data.fix(rows, Ledger())] == ["ığdır", "iğdır"]
+    assert [row["text"] for row in data_repair.fix(rows, Ledger())] == ["ığdır", "iğdır"]
     config = FixConfig(lang="tr", numbers="spell", remove_tags="x")
-    assert [row["text"] for row in data.fix([{"id": "b", "text": "5 [X] Iğdır"}], Ledger(), config)] == ["beş ığdır"]
+    assert [row["text"] for row in data_repair.fix([{"id": "b", "text": "5 [X] Iğdır"}], Ledger(), config)] == [
+        "beş ığdır"
+    ]
     path = tmp_path / "a.jsonl"
     path.write_text('{"id":"a","text":"ığdır"}\n{"id":"b","text":"Iğdır","lang":"tr"}\n', "utf-8")
     first, second = data.find_errors(ValidateConfig(needs="id", lang="tr"), str(path))
@@ -152,13 +163,13 @@ def test_stats():
 
 
 def test_stats_of_an_empty_manifest_is_an_error():
-    with pytest.raises(DataError, match=r"^in\.jsonl: the manifest is empty"):
+    with pytest.raises(DataError, match=r"^in\.jsonl: no utterances, expected"):
         data.stats([], "in.jsonl")
 
 
 def test_sort_is_by_code_point(tmp_path):
     (tmp_path / "a.jsonl").write_text("".join(f'{{"id":"{i}"}}\n' for i in ("é", "a", "b", "B", "10", "9")), "utf-8")
-    assert ids(data.sort(str(tmp_path / "a.jsonl"), Ledger())) == ["10", "9", "B", "a", "b", "é"]
+    assert ids(data_repair.sort(str(tmp_path / "a.jsonl"), Ledger())) == ["10", "9", "B", "a", "b", "é"]
     shuffled = [{"id": i, "speaker": "s"} for i in ("a", "é", "B")]
     for by in ("speaker", "duration"):
         assert ids(data.split(SplitConfig(parts=1, by=by), shuffled)[0]) == ["B", "a", "é"]
@@ -237,7 +248,7 @@ def test_sorted_rows_keep_their_files(tmp_path, monkeypatch):
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.jsonl").write_text('{"id":"a","audio_filepath":"x.wav"}\n')
     monkeypatch.chdir(tmp_path)
-    assert list(data.sort("in/a.jsonl", Ledger())) == [{"id": "a", "audio_filepath": "in/x.wav"}]
+    assert list(data_repair.sort("in/a.jsonl", Ledger())) == [{"id": "a", "audio_filepath": "in/x.wav"}]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ds2cli import __version__, manifest, ui
-from ds2cli.atomic import together
+from ds2cli.atomic import apart, together
 from ds2cli.config.base import Config, StageConfig, to_toml
 from ds2cli.drops import Ledger
 from ds2cli.io import open_out
@@ -30,6 +30,7 @@ def filter_rows(
     run: Stage,
     copies: int = 1,
     buffer_pipe: bool = False,
+    is_choice: bool = False,
     facts: Mapping[str, Any] = MappingProxyType({}),
 ) -> Ledger:
     """Read `source`, pass its rows through the stage `run`, write `out`; return the ledger.
@@ -37,16 +38,32 @@ def filter_rows(
     copies: rows that the stage makes of each, for the progress bar.
     buffer_pipe: write to a pipe only after the last row. For stages whose rows point into an archive: the reader of the
         pipe opens the archive at the first row, but it is complete only after the last one.
+    is_choice: whether the stage selects rows; see `require_rows`.
     facts: what is saved with the settings, besides the counts.
-    Ds2Error (exit status 1) if more than `config.max_bad` percent are bad: `out` and the files next to it are then left
-    unchanged, and the dropped rows are written to a file of their own.
+    Ds2Error (exit status 1) if more than `config.max_bad` percent are bad, or no row is kept: `out` and the files next
+    to it are then left unchanged, and the dropped rows are written to a file of their own. DataError for no rows.
     """
-    ledger = Ledger()
+    ledger = require_rows(Ledger(source=source_name(source)), config, is_choice=is_choice)
     rows = manifest.read(source, needs, ledger)
     lines = count_lines(source)
     results = ui.progress(run(rows, ledger), name, lines and copies * lines)
     write_rows(name, config, out, _collect(results) if buffer_pipe and is_pipe(out) else results, ledger, **facts)
     return ledger
+
+
+def require_rows(ledger: Ledger, config: StageConfig, *, is_choice: bool = False) -> Ledger:
+    """The ledger, which now refuses a result without rows; but with --max-bad 100 any result of a filter is accepted.
+
+    That is for the parts of a parallel job, of which some may be empty.
+    is_choice: whether the command selects or searches rows: a selection without any is refused in any case.
+    """
+    ledger.needs_rows = is_choice or config.max_bad < 100
+    return ledger
+
+
+def source_name(source: str) -> str:
+    """A manifest as messages name it."""
+    return "<stdin>" if source == "-" else source
 
 
 def write_rows(name: str, config: StageConfig, out: str, rows: Iterable[Row], ledger: Ledger, **facts: Any) -> None:
@@ -83,7 +100,7 @@ def writing(
         raise
     except Exception:
         # if the run failed before its first row, there is nothing to report
-        if ledger is not None and (ledger.kept or ledger.rows):
+        if ledger is not None and (ledger.kept or ledger.rows or ledger.unselected):
             report_drops(name, config, out, ledger, refused=True)
         raise
     dropped = drops_path(config, out) if ledger is not None and (ledger.rows or config.dropped) else None

@@ -1,0 +1,103 @@
+"""Make manifests of what other commands refuse: unsorted rows, rows without ids, a JSON list, texts not normalized."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+from ds2cli import io, json_lines, manifest
+from ds2cli.config.data import FixConfig
+from ds2cli.corpora._ids import note_hashes, unique_ids
+from ds2cli.drops import Ledger
+from ds2cli.errors import BadUtterance, DataError
+from ds2cli.manifest import Row
+from ds2cli.stages.data import check_files
+from ds2cli.text.normalize import TextRules
+
+Parsed = Row | BadUtterance
+"""A row, or why a line is none."""
+
+
+def sort(path: str, ledger: Ledger, *, make_ids: bool = False) -> Iterator[Row]:
+    """The rows of `path` sorted by id; malformed rows are dropped, and repeated ids after the first.
+
+    The file may be one JSON document, such as a list of rows.
+    make_ids: give rows without an id one that is made from the path of their recording, and from their offset.
+    """
+    folder = manifest.base_folder(path)
+    read = [(location, _parse(line, make_ids)) for location, line in _read_lines(path)]
+    if make_ids:
+        read = _add_ids(read, ledger)
+    rows: dict[str, Row] = {}
+    for location, row in read:
+        if isinstance(row, BadUtterance):
+            ledger.drop(location, row.reason, row.detail)
+        elif row["id"] in rows:
+            ledger.drop(location, "duplicate-id", f"id {row['id']!r} appears more than once")
+        else:
+            rows[row["id"]] = manifest.rebase_paths(row, folder)
+    yield from (rows[name] for name in sorted(rows))
+
+
+def fix(rows: Iterable[Row], ledger: Ledger, config: FixConfig | None = None) -> Iterator[Row]:
+    """Normalize the texts (Unicode form, case, punctuation); drop rows with unusable texts or missing files."""
+    rules = TextRules.of(config or FixConfig())
+    for row in rows:
+        try:
+            if "text" in row:
+                row = {**row, "text": rules.normalize(row["text"], row.get("lang"))}
+            check_files(row, "")
+        except BadUtterance as e:
+            ledger.drop_error(row["id"], e)
+        else:
+            yield row
+
+
+def _read_lines(path: str) -> Iterator[tuple[str, str]]:
+    """One JSON text per row after its location `path:line`; a document is taken apart. DataError if it is broken."""
+    name = "<stdin>" if path == "-" else path
+    lines = ((number, line) for number, line in io.read_lines(path) if line.strip())
+    first = next(lines, (1, ""))
+    if not json_lines.starts_document(first[1]):
+        yield from ((f"{name}:{number}", line) for number, line in chain([first], lines) if line)
+        return
+    text, number = "\n" * (first[0] - 1), first[0]
+    for following, line in chain([first], lines):
+        text, number = f"{text}{chr(10) * (following - number)}{line}", following
+    try:
+        for number, row in json_lines.parse_document(text):
+            yield f"{name}:{number}", json.dumps(row, ensure_ascii=False)
+    except json.JSONDecodeError as e:
+        raise DataError(f"{name}:{e.lineno}: not JSON: {json_lines.explain_json_error(e)}") from e
+    except (ValueError, RecursionError) as e:
+        raise DataError(f"{name}: not JSON: {json_lines.explain_json_error(e)}") from e
+
+
+def _parse(line: str, make_ids: bool) -> Parsed:
+    try:
+        row = manifest.parse(line, () if make_ids else ("id",))
+        if "id" not in row and "audio_filepath" not in row:
+            raise BadUtterance("no-id", "the fields 'id' and 'audio_filepath' are missing")
+    except BadUtterance as e:
+        return e
+    return row
+
+
+def _add_ids(rows: list[tuple[str, Parsed]], ledger: Ledger) -> list[tuple[str, Parsed]]:
+    """The rows, each with an id."""
+    paths = [os.path.normpath(row["audio_filepath"]) for _, row in rows if isinstance(row, dict) and "id" not in row]
+    ids = unique_ids(paths)
+    if ids:
+        ledger.notes.append(f"{len(ids)} rows had no id: it was made from the path of the recording")
+        note_hashes(paths, ids, ledger)
+    made = iter(ids)
+
+    def add_id(row: Parsed) -> Parsed:
+        if isinstance(row, BadUtterance) or "id" in row:
+            return row
+        name = next(made)
+        return {"id": f"{name}-{round(row['offset'] * 1000):08d}" if "offset" in row else name, **row}
+
+    return [(location, add_id(row)) for location, row in rows]
