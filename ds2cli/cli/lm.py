@@ -131,6 +131,11 @@ def mix(
         stage.check_output(out, len(result.counts))
         stage.write_model(arpa_file, out)
         facts.update(weights={s.name: round(s.weight, 6) for s in result.rows[:-1]}, ngrams=result.counts)
+    for source in result.closed:
+        ui.warn(
+            f"lm mix: {source} has no <unk>: it takes the words that only the other models have for impossible "
+            f"({lm_mix.CLOSED_FIX})"
+        )
     ui.log(f"lm mix: {stage.format_counts(result.counts)}")
     if config.dev:
         rows = [[f"{s.weight:.4f}", f"{s.perplexity:.2f}", f"{s.oov_percent:.2f}", s.name] for s in result.rows]

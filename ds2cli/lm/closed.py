@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ds2cli.kernels.ngram import LN10
-from ds2cli.lm.arpa import LOG10_ZERO, UNK
+from ds2cli.lm.arpa import LOG10_ZERO, UNK, Arpa
 from ds2cli.lm.lint import Finding
+from ds2cli.lm.probing import UNK_SPELLINGS
 from ds2cli.lm.query import NgramLm
 from ds2cli.lm.text import SPECIAL_TOKENS, UNIT_PLURAL, detect_unit, symbol_to_token
 
@@ -17,6 +18,12 @@ def is_closed(lm: NgramLm) -> bool:
     """Whether a word that the model does not list is as good as impossible."""
     # LOG10_ZERO stands for 0 in ARPA files; -100 for a missing <unk>, here and in KenLM
     return float(lm.unigrams()[lm.tables.unk]) <= 0.999 * LOG10_ZERO * LN10
+
+
+def is_closed_arpa(model: Arpa) -> bool:
+    """The same of a model as its ARPA file lists it."""
+    unk = next((i for i, word in enumerate(model.words) if word in UNK_SPELLINGS), None)
+    return unk is None or float(model.sections[0].log10_prob[unk]) <= 0.999 * LOG10_ZERO
 
 
 def check_unknown_words(lm: NgramLm, symbols: Sequence[str]) -> list[Finding]:

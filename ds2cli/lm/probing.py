@@ -19,12 +19,12 @@ MOST_BUCKETS = 64
 """Buckets per entry of a model that lists almost no suffixes of its n-grams, which no estimator writes."""
 SMALL = 1 << 20
 """Buckets that do not matter."""
-_UNK_SPELLINGS = (UNK, "<UNK>")
+UNK_SPELLINGS = (UNK, "<UNK>")
 
 
 def build_tables(model: Arpa) -> ProbingModel:
     """The tables of a model; DataError for a duplicate n-gram, one without its context, or a missing <s> or </s>."""
-    unknown = [i for i, word in enumerate(model.words) if word in _UNK_SPELLINGS]
+    unknown = [i for i, word in enumerate(model.words) if word in UNK_SPELLINGS]
     if len(unknown) > 1:
         raise DataError(f"both {UNK} and <UNK> are among the 1-grams: expected only one of them")
     for n, (count, longer) in enumerate(pairwise(model.counts), start=1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,16 @@ from ds2cli.config.lm import MixConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.lm import arpa, perplexity
+from ds2cli.lm.closed import is_closed_arpa
 from ds2cli.lm.mix import estimate_weights, mix, perplexities, score_tokens
+from ds2cli.lm.probing import UNK_SPELLINGS
 from ds2cli.lm.query import NgramLm
 from ds2cli.lm.text import UNIT_PLURAL, detect_unit
 from ds2cli.stages.lm import load_vocab, make_tokenizer, no_usable_lines, read_sentences
 from ds2cli.text.normalize import TextRules
+
+CLOSED_FIX = "ngram-count -unk, or ds2 lm TEXT… OUT, estimates a model with <unk>"
+"""What helps against a model without <unk>."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +38,12 @@ class MixtureRow:
 class Mixture:
     """The result of mixing. rows: one per source, then one for the mixture; nan perplexities without a dev text.
 
-    counts: number of n-grams of each order.
+    counts: number of n-grams of each order.  closed: the sources without <unk>.
     """
 
     counts: list[int]
     rows: list[MixtureRow]
+    closed: list[str]
 
 
 def parse_weights(config: MixConfig, sources: list[str]) -> list[float]:
@@ -63,7 +69,8 @@ def parse_weights(config: MixConfig, sources: list[str]) -> list[float]:
 
 def run(config: MixConfig, sources: list[str], weights: list[float], ledger: Ledger, arpa_file: Path) -> Mixture:
     """Mix the ARPA files `sources` into the ARPA file `arpa_file`; DataError when their units differ."""
-    models = [arpa.read(source) for source in sources]
+    models = [_with_unk(arpa.read(source)) for source in sources]
+    closed = [source for source, model in zip(sources, models, strict=True) if is_closed_arpa(model)]
     vocab = load_vocab(config.vocab)
     units = [detect_unit(m.words, vocab.symbols if vocab else ()) for m in models]
     if len(set(units)) > 1:
@@ -73,7 +80,7 @@ def run(config: MixConfig, sources: list[str], weights: list[float], ledger: Led
         rows = [
             MixtureRow(s, w, math.nan, math.nan) for s, w in zip([*sources, "mixture"], [*weights, 1.0], strict=True)
         ]
-        return Mixture(_write(mix(models, np.array(weights)), arpa_file), rows)
+        return Mixture(_write(mix(models, np.array(weights)), arpa_file), rows, closed)
     if units[0] == "token" and vocab is None:
         raise UsageError(
             "lm mix: the models' tokens are a network's symbols: expected that network (--vocab EXP or tokens.txt)"
@@ -91,7 +98,14 @@ def run(config: MixConfig, sources: list[str], weights: list[float], ledger: Led
     ]
     mixture = perplexity.measure(NgramLm.from_arpa(mixed), lines)
     rows.append(MixtureRow("mixture", 1.0, mixture.including_oov, mixture.oov_percent))
-    return Mixture(_write(mixed, arpa_file), rows)
+    return Mixture(_write(mixed, arpa_file), rows, closed)
+
+
+def _with_unk(model: arpa.Arpa) -> arpa.Arpa:
+    """The model with the spelling of <unk> that `mix` knows."""
+    if arpa.UNK in model.words:
+        return model
+    return replace(model, words=[arpa.UNK if word in UNK_SPELLINGS else word for word in model.words])
 
 
 def _write(model: arpa.Arpa, arpa_file: Path) -> list[int]:

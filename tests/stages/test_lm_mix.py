@@ -95,3 +95,26 @@ def test_a_dev_text_without_words(sources, tmp_path):
     (tmp_path / "dev").write_text("1984\n")
     with pytest.raises(DataError, match=r"dev: no usable lines: .* all 1 lines were dropped"):
         lm_mix.run(MixConfig(dev=str(tmp_path / "dev")), sources, [], Ledger(), tmp_path / "x.arpa")
+
+
+@pytest.mark.parametrize("weights", ["", "0.5 0.5"])
+@pytest.mark.parametrize("unknown, is_closed", [("", True), ("-99\t<unk>\n", True), ("-2\t<unk>\n", False)])
+def test_models_without_unk_are_listed(sources, tmp_path, weights, unknown, is_closed):
+    model = (
+        f"\\data\\\nngram 1={3 + bool(unknown)}\nngram 2=1\n\n\\1-grams:\n{unknown}-1\t</s>\n0\t<s>\t0\n-0.5\tso\t0\n\n"
+    )
+    (tmp_path / "c.arpa").write_text(f"{model}\\2-grams:\n-0.1\t<s> so\n\n\\end\\\n")
+    config = MixConfig(dev=None if weights else str(tmp_path / "dev"), weights=weights or None)
+    mixed_sources = [sources[0], str(tmp_path / "c.arpa")]
+    given = lm_mix.parse_weights(config, mixed_sources)
+    mixed = lm_mix.run(config, mixed_sources, given, Ledger(), tmp_path / "x.arpa")
+    assert mixed.closed == (mixed_sources[1:] if is_closed else [])
+
+
+def test_the_other_spelling_of_unk_is_unk(sources, tmp_path):
+    (tmp_path / "c.arpa").write_text((tmp_path / "a.arpa").read_text().replace("<unk>", "<UNK>"))
+    config = MixConfig(weights="0.5 0.5")
+    for number, first in enumerate((sources[0], str(tmp_path / "c.arpa"))):
+        mixed = lm_mix.run(config, [first, sources[1]], [0.5, 0.5], Ledger(), tmp_path / f"{number}.arpa")
+        assert mixed.closed == []
+    assert (tmp_path / "0.arpa").read_bytes() == (tmp_path / "1.arpa").read_bytes()
