@@ -131,6 +131,16 @@ def together() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """Files that are written in this block appear, whatever becomes of the `together` block around it."""
+    token = _waiting.set(None)
+    try:
+        yield
+    finally:
+        _waiting.reset(token)
+
+
+@contextlib.contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
     """A private folder for temporary files, $TMPDIR/PREFIX…, removed at the end.
 

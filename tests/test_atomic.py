@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ds2cli import atomic
-from ds2cli.atomic import remove_abandoned_files, replacing, temporary_folder, together
+from ds2cli.atomic import apart, remove_abandoned_files, replacing, temporary_folder, together
 from ds2cli.errors import DataError
 from ds2cli.io import open_out, open_out_bytes
 
@@ -62,6 +62,17 @@ def test_after_an_error_in_a_block_every_file_is_the_old_one(tmp_path, error):
             f.write(b"half")
             raise error
     assert names(tmp_path) == ["a"] and (tmp_path / "a").read_text() == "old"
+
+
+def test_a_file_apart_from_its_block_appears_at_once_and_stays(tmp_path):
+    with pytest.raises(DataError), together():
+        write(tmp_path / "a")
+        with apart():
+            write(tmp_path / "b")
+        assert names(tmp_path)[-1] == "b"
+        write(tmp_path / "c")
+        raise DataError("stopped")
+    assert names(tmp_path) == ["b"]
 
 
 def test_a_file_of_a_block_that_cannot_be_replaced_is_a_data_error(tmp_path):

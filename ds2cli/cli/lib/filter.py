@@ -94,14 +94,15 @@ def writing(
                 facts = {"kept": ledger.kept, "dropped": ledger.dropped, **facts}
             save_config(config, out, **facts)
     except BrokenPipeError as e:
-        # nothing is reported of a result that nobody reads to its end
+        # the reader did not want the rest of the result, nor a report on it
         if config.dropped:
             e.add_note(config.dropped)
         raise
     except Exception:
         # if the run failed before its first row, there is nothing to report
         if ledger is not None and (ledger.kept or ledger.rows or ledger.unselected):
-            report_drops(name, config, out, ledger, refused=True)
+            with apart():
+                report_drops(name, config, out, ledger, refused=True)
         raise
     dropped = drops_path(config, out) if ledger is not None and (ledger.rows or config.dropped) else None
     for stale in () if is_pipe(out) else (f"{out}.dropped.jsonl", f"{out}.refused.jsonl"):
