@@ -1,5 +1,6 @@
 """Fixtures for every test: the recordings, `ds2` as a user runs it, and a small training set."""
 
+import contextlib
 import fcntl
 import importlib.util
 import json
@@ -143,11 +144,16 @@ def toy(tmp_path_factory):
 def piped(tmp_path):
     """Make a named pipe from which `data` can be read once: (data, name) → its path."""
 
+    def write(path, data):
+        # the reader may close the pipe early
+        with contextlib.suppress(OSError):
+            path.write_bytes(data)
+
     def make(data, name="pipe"):
         path = tmp_path / name
         os.mkfifo(path)
         # a pipe that is never opened must not keep pytest from ending
-        threading.Thread(target=lambda: path.write_bytes(data), daemon=True).start()
+        threading.Thread(target=write, args=(path, data), daemon=True).start()
         return str(path)
 
     return make

@@ -215,3 +215,13 @@ def test_a_path_that_no_system_accepts_costs_one_utterance(path):
     for shape_or_matrix in (matrix_shape, read_matrix):
         with pytest.raises(BadUtterance, match="missing-archive: .*: not a file name: "):
             shape_or_matrix(f"{path}:3", "a")
+
+
+def test_an_archive_is_a_file(tmp_path, piped, matrices):
+    written(tmp_path / "a.ark", matrices)
+    path = piped((tmp_path / "a.ark").read_bytes(), "b.ark")
+    for place, reason in ((path, "this is a pipe"), (tmp_path, "this is a folder"), ("/dev/zero", "this is a device")):
+        with pytest.raises(
+            BadUtterance, match=f"unreadable-archive: {place}: {reason}, .*expected a file|{reason}, exp"
+        ):
+            read_matrix(f"{place}:5")

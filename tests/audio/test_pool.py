@@ -1,4 +1,5 @@
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,6 +71,14 @@ def test_long_impulse_responses_are_cut_and_silent_ones_fail(tmp_path):
     assert pool.failures == {
         str(tmp_path / "b.wav"): f"silent: {tmp_path / 'b.wav'}: this impulse response is all zeros"
     }
+
+
+def test_a_pipe_which_can_be_read_only_once_is_entered_in_failures(tmp_path, piped):
+    soundfile.write(tmp_path / "a.wav", np.ones(100), 16000)
+    pipes = [piped(b"", "a"), piped(b"", "b")]
+    pool = open_pool([row(tmp_path / "a.wav"), row(Path(pipes[0])), row(Path(pipes[1]), duration=1.0)], "x")
+    assert len(pool) == 1 and [*pool.failures] == pipes
+    assert all("this is a pipe, which can be read only once" in failure for failure in pool.failures.values())
 
 
 def test_missing_and_broken_recordings_are_entered_in_failures(tmp_path):

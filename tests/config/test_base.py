@@ -101,6 +101,13 @@ def test_invalid_toml_is_reported_with_the_file(tmp_path):
         read_toml("x" * 300)
 
 
+def test_settings_may_come_through_a_pipe_but_not_from_a_device(piped):
+    assert read_toml(piped(b"beam = 3\n")) == {"beam": 3}
+    assert read_toml("/dev/null") == {}
+    with pytest.raises(UsageError, match=r"^/dev/zero: this is a device, expected a file$"):
+        read_toml("/dev/zero")
+
+
 @pytest.mark.parametrize("value", [b"[" * 3000, b"9" * 6000, b'"\xff"'], ids=["deep", "6000 digits", "not UTF-8"])
 def test_toml_that_the_parser_cannot_handle_is_not_valid(tmp_path, value):
     (tmp_path / "c.toml").write_bytes(b"lr = " + value)

@@ -175,6 +175,25 @@ def test_the_audio_files_of_a_table_may_be_in_several_folders(tmp_path):
     assert [row["audio_filepath"] for row in rows] == [str(tmp_path / name) for name in names]
 
 
+def test_a_table_that_the_shell_opens_is_searched_from_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corpus/clips").mkdir(parents=True)
+    (tmp_path / "corpus/clips/a.wav").touch()
+    (tmp_path / "corpus/t.csv").write_text("path,text\na.wav,x\n")
+    with (tmp_path / "corpus/t.csv").open() as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert [row["audio_filepath"] for row in rows_of("-")[0]] == ["corpus/clips/a.wav"]
+        assert rows_of(f"/dev/fd/{stdin.fileno()}")[0][0]["audio_filepath"] == "corpus/clips/a.wav"
+
+
+def test_a_table_in_a_named_pipe_starts_from_the_current_folder(tmp_path, monkeypatch, piped):
+    path = piped(b"path,text\na.wav,x\n", "t.csv")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/a.wav").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    assert [row["audio_filepath"] for row in rows_of(path)[0]] == ["a.wav"]
+
+
 def test_a_table_in_a_pipe_starts_from_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "clips").mkdir()

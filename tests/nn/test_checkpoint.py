@@ -167,3 +167,12 @@ def test_the_work_can_be_stopped_before_each_batch(exp):
     assert len(calls) == 3
     with pytest.raises(KeyboardInterrupt):
         compute_emissions(trained, inputs, check)
+
+
+def test_a_network_is_not_read_from_a_pipe(exp, piped):
+    path = piped((exp / BEST).read_bytes(), "x.safetensors")
+    message = "this is a pipe, expected the folder of an experiment or a .safetensors file"
+    with pytest.raises(DataError, match=f"{path}: {message}$"):
+        load_model(path)
+    with pytest.raises(DataError, match="/dev/zero: this is a device, expected"):
+        load_model("/dev/zero")

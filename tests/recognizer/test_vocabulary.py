@@ -71,3 +71,11 @@ def test_broken_weights_are_reported(exp, data):
     (exp / BEST).write_bytes(data)
     with pytest.raises(DataError, match="not a network"):
         _ = Experiment(str(exp)).vocab
+
+
+def test_a_list_of_symbols_is_read_from_a_pipe_but_not_a_network(exp, piped):
+    assert open_vocab(piped((exp / "tokens.txt").read_bytes())) == OTHER
+    with pytest.raises(DataError, match="this is a pipe, expected the folder of an experiment"):
+        open_vocab(piped((exp / BEST).read_bytes(), "x.safetensors"))
+    with pytest.raises(DataError, match="/dev/zero: this is a device, expected"):
+        open_vocab("/dev/zero")

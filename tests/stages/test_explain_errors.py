@@ -163,6 +163,13 @@ def test_rows_decoded_greedily_need_no_language_model(rows, exp, tmp_path):
     assert (explainer.scored, explainer.mismatched) == (2, 0)
 
 
+def test_the_language_model_may_be_a_pipe(rows, exp, lm, piped):
+    given = decode_rows(rows([("ba", "ab")]), exp, lm=lm)
+    path = piped(LM.encode())
+    results, explainer = explain(given, exp, lm=path)
+    assert explainer.mismatched == 0 and causes(results) == causes(explain(given, exp, lm=lm)[0])
+
+
 def test_a_missing_language_model_is_reported_with_the_file_that_names_it(exp, lm, tmp_path):
     (tmp_path / "hyp.jsonl.config.toml").write_text(to_toml(DecodeConfig(lm="gone.arpa", alpha=1.0), {}))
     with pytest.raises(

@@ -50,6 +50,16 @@ def test_rows_refer_to_the_features_of_their_recording(tmp_path, rows, nj):
     assert tally.seconds == pytest.approx(sum(r["duration"] for r in rows))
 
 
+@pytest.mark.parametrize("nj", [1, 2])
+def test_a_recording_is_no_pipe_which_could_be_read_only_once(tmp_path, rows, nj, piped):
+    """Copies at other speeds read it again, in any of the processes."""
+    path = piped(b"", "a.wav")
+    given = [rows[0], {**rows[1], "audio_filepath": path}, {**rows[2], "audio_filepath": "/dev/zero"}]
+    done, drops, _ = features(tmp_path, given, nj=nj, speeds="0.9 1.0")
+    assert [row["audio_filepath"] for row in done] == 2 * [rows[0]["audio_filepath"]]
+    assert set(drops.values()) == {"unreadable-audio"} and len(drops) == 4
+
+
 def test_compressed_is_close(tmp_path, rows):
     plain, _, _ = features(tmp_path, rows, "a")
     small, _, _ = features(tmp_path, rows, "b", compress=True)

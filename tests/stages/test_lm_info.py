@@ -65,6 +65,24 @@ def test_other_file_formats(model, tmp_path):
         lm_info.load(InfoConfig(), str(tmp_path / "no.arpa"))
 
 
+def test_models_texts_and_symbols_are_read_from_pipes(model, tmp_path, piped):
+    data = (tmp_path / "x.arpa").read_bytes()
+    symbols = piped("\n".join(["<blank>", "<space>", *"soamireyu"]).encode(), "symbols")
+    paths = [piped(data, "plain"), piped(gzip.compress(data), "packed")]
+    loaded = [lm_info.load(InfoConfig(vocab=symbols if path == paths[0] else None), path) for path in paths]
+    for path, one in zip(paths, loaded, strict=True):
+        facts = dict(lm_info.describe(one))
+        assert (facts["file"], facts["n-grams"]) == (f"{path}, ARPA", "8 1-grams, 10 2-grams, 9 3-grams")
+    assert len(loaded[0].vocab) == 11
+    assert lm_info.evaluate(loaded[0], piped(b"so are they\n", "text"), Ledger())[0].oov == 1
+
+
+def test_standard_input_is_described(model, tmp_path, monkeypatch):
+    with (tmp_path / "x.arpa").open() as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert dict(lm_info.describe(lm_info.load(InfoConfig(), "-")))["file"] == "-, ARPA"
+
+
 @pytest.mark.parametrize("installed", [True, False])
 def test_a_binary(model, tmp_path, monkeypatch, installed):
     if installed and not lmplz.find_program("build_binary"):

@@ -83,6 +83,15 @@ def test_bad_texts_are_dropped_by_reason(folder):
     assert not drops
 
 
+def test_a_row_with_a_pipe_is_dropped_as_no_later_stage_could_read_it(folder, piped):
+    path, ledger = piped((folder[0] / "a.wav").read_bytes(), "c.wav"), Ledger()
+    (folder[0] / "t.csv").write_text("path,text\na.wav,one\nc.wav,two\n")
+    rows = list(run("csv", str(folder[0] / "t.csv"), csv.Options(), ledger))
+    assert [row["text"] for row in rows] == ["one"]
+    assert [row["reason"] for row in ledger.rows] == ["unreadable-audio"]
+    assert ledger.rows[0]["detail"].startswith(f"{path}: this is a pipe, which can be read only once, expected a file")
+
+
 @pytest.mark.parametrize("block", [1, 256])
 def test_duplicate_ids_are_dropped(folder, monkeypatch, block):
     monkeypatch.setattr("ds2cli.stages.prepare.BLOCK", block)

@@ -260,7 +260,9 @@ def test_statistics_of_a_file_equal_those_of_the_rows(toy, tmp_path):
     np.testing.assert_allclose(from_file.std, from_rows.std, rtol=1e-4)
 
 
-def test_unsuitable_statistics_are_refused(toy, tmp_path):
+def test_unsuitable_statistics_are_refused(toy, tmp_path, piped):
+    with pytest.raises(DataError, match=r"x.cmvn.ark: this is a pipe, .*, expected a file \(cat .*x.cmvn.ark > FILE\)"):
+        prepared(toy, tmp_path, stats=piped(b"", "x.cmvn.ark"))
     with pytest.raises(DataError, match="no such file"):
         prepared(toy, tmp_path, stats=str(tmp_path / "none.ark"))
     with ArkWriter(tmp_path / "narrow.ark") as ark:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 from pathlib import Path
 
@@ -122,6 +123,32 @@ def test_an_unreadable_file_is_dropped_and_the_others_are_transcribed(experiment
     rows, _, ledger, _ = transcribed(experiment, [str(tmp_path / "bad.wav"), recording("good.wav")])
     assert [row["audio_filepath"] for row in rows] == [str(tmp_path / "good.wav")]
     assert ledger.reasons == {"not-audio": 1}
+
+
+def test_pipes_and_standard_input_are_read_once(experiment, recording, tmp_path, piped, monkeypatch):
+    file = recording("a.wav", seconds=1.0)
+    data = Path(file).read_bytes()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    pipes = [piped(data, "1.wav"), "-", piped(data, "without an ending"), "-"]
+    rows, emissions, ledger, _ = transcribed(experiment, [file, *pipes])
+    assert [row["audio_filepath"] for row in rows] == [file, *pipes[:3]]
+    assert all(np.array_equal(emissions[0], other) for other in emissions[1:])
+    assert json.loads(json.dumps(rows[1])) == {**rows[1], "audio_filepath": pipes[0], "duration": 1.0}
+    # the first - has read it to its end
+    assert ledger.reasons == {"empty-file": 1}
+
+
+def test_bad_recordings_from_pipes_cost_only_themselves(experiment, recording, tmp_path, piped):
+    texts = piped(b"this is a text, not a recording\n" * 20, "texts")
+    rows, _, ledger, _ = transcribed(experiment, ["/dev/zero", texts, recording("a.wav"), piped(b"")])
+    assert [row["id"] for row in rows] == [str(tmp_path / "a.wav")]
+    assert ledger.reasons == {"unreadable-audio": 1, "not-audio": 1, "empty-file": 1}
+
+
+def test_a_signal_ends_the_wait_for_a_pipe(experiment, recording, interrupted):
+    """Its thread would otherwise be waited for."""
+    with pytest.raises(SystemExit):
+        transcribed(experiment, [recording("a.wav"), interrupted])
 
 
 def test_a_network_that_states_other_features_is_one_error(tmp_path):
