@@ -17,12 +17,23 @@ kept=$(cat "${parts[@]}" | wc -l)
 dropped=$(cat /dev/null "${drops[@]}" | wc -l)
 bad=$(cat /dev/null "${drops[@]}" | grep -c '"bad": true}$' || true)
 pipe=false; [[ $out != - && $out != /dev/* ]] || pipe=true
+list_refused() {
+  # an earlier result and its list stay
+  list=dropped; [[ ! -e $out ]] || list=refused
+  [[ $pipe == true || ${#drops[@]} -eq 0 ]] || cat "${drops[@]}" | write_file "$out.$list.jsonl"
+}
 if awk "BEGIN { exit !(100 * $bad > ${max_bad:-100} * ($kept + $bad)) }"; then
-  [[ $pipe == true ]] || cat "${drops[@]}" | write_file "$out.dropped.jsonl"
+  list_refused
   echo "steps/join_parts.sh: refused, $bad of $((kept + bad)) utterances are bad (allowed $max_bad %; raise the limit with --max-bad)" >&2
   exit 1
 fi
-ds2 data combine "${parts[@]}" "$out"
+any=(); ! awk "BEGIN { exit !(${max_bad:-0} >= 100) }" || any=(--max-bad 100)
+if [[ $kept -eq 0 && $dropped -gt 0 && ${#any[@]} -eq 0 ]]; then
+  list_refused
+  echo "steps/join_parts.sh: refused, none of $dropped utterances is kept" >&2
+  exit 1
+fi
+ds2 data combine "${parts[@]}" "$out" "${any[@]}"
 echo "steps/join_parts.sh: $((kept + dropped)) in = $kept kept + $dropped dropped, ${#parts[@]} parts" >&2
 [[ $pipe == false ]] || exit 0
 [[ ${#drops[@]} -eq 0 ]] || cat "${drops[@]}" | write_file "$out.dropped.jsonl"

@@ -132,6 +132,8 @@ def overlap(
     if len(files) < 2:
         raise UsageError("overlap: expected at least two manifests to compare, got one")
     fields = [name.strip() for name in config.fields.split(",") if name.strip()]
+    if not fields:
+        raise UsageError("overlap: --fields names no field to compare")
     overlaps, incomparable = 0, set()
     for found in find_overlaps([(file, manifest.read(file)) for file in files], fields):
         if isinstance(found, Missing):
@@ -146,6 +148,8 @@ def overlap(
             "apart; --fields selects what is compared)"
         )
     compared = [name for name in fields if name not in incomparable]
+    if not compared:
+        raise Ds2Error(f"overlap: nothing was compared: a manifest has no {' and no '.join(fields)} (--fields)")
     ui.log(f"overlap: {len(files)} manifests have no {' or '.join(compared)} in common")
 
 

@@ -80,6 +80,8 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None) -> None:
         ui.warn(
             f"{report.missing} of {report.sentences} utterances have no pred_text: all their words count as deleted"
         )
+    if config.by is not None and set(report.groups) == {stage.group_name(config.by, None)}:
+        raise Ds2Error(f"score: --by {config.by}: no utterance has this field")
     _warn_of_texts(form, unreadable)
     if explainer is not None:
         _warn_explainer(explainer)

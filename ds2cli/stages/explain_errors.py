@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
-from pathlib import Path
 
 from ds2cli.config.base import MADE_BY, build, read_toml
 from ds2cli.config.decode import DecodeConfig
@@ -36,7 +36,7 @@ def find_settings(config: ScoreConfig, path: str) -> tuple[DecodeConfig, str | N
     assert config.why is not None
     given = {name: getattr(config, name) for name in SEARCH_SETTINGS if getattr(config, name) is not None}
     saved_path = f"{path}.config.toml"
-    if path != "-" and Path(saved_path).is_file():
+    if path != "-" and os.path.isfile(saved_path):
         saved = read_toml(saved_path)
         # other stages save their settings under such names too
         if {f.name for f in fields(DecodeConfig)} >= saved.keys() - {MADE_BY} and "greedy" in saved:

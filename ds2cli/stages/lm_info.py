@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +47,7 @@ def load(config: InfoConfig, path: str) -> LoadedModel:
     """Load an ARPA file or a KenLM binary; DataError when it is neither."""
     lm, vocab = NgramLm.load(path), load_vocab(config.vocab)
     saved = f"{path}.config.toml"
-    settings = read_toml(saved) if Path(saved).is_file() else {}
+    settings = read_toml(saved) if os.path.isfile(saved) else {}
     unit = settings.get("unit") or detect_unit(lm.words, vocab.symbols if vocab else ())
     return LoadedModel(path, lm, unit, vocab, settings, TextRules.of(config))
 

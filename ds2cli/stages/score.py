@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from ds2cli import manifest
 from ds2cli.config.score import ScoreConfig
@@ -39,11 +40,16 @@ def run(config: ScoreConfig, rows: Iterable[Row], report: Report, form: FormErro
             row["id"],
             row["text"],
             row.get("pred_text"),
-            None if config.by is None else f"{config.by}={row.get(config.by)}",
+            None if config.by is None else group_name(config.by, row.get(config.by)),
             nbest=[h["text"] for h in row.get("nbest", []) if isinstance(h.get("text"), str)],
             errors=row["errors"] if config.why is not None else None,
         )
         yield {**row, "hits": counts.hits, "subs": counts.subs, "ins": counts.ins, "dels": counts.dels}
+
+
+def group_name(field: str, value: Any) -> str:
+    """How the report names the utterances with this value of a field: `speaker=anna`."""
+    return f"{field}={value}"
 
 
 def join_references(hyps: Iterable[Row], refs: Iterable[Row]) -> Iterator[Row]:

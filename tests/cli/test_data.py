@@ -118,6 +118,31 @@ def test_overlap(ds2, jsonl, tmp_path):
     assert ds2("data", "overlap", "a.jsonl", cwd=tmp_path).returncode == 2
 
 
+@pytest.mark.long
+def test_nothing_found_is_no_success(ds2, jsonl, tmp_path):
+    jsonl(tmp_path / "a.jsonl", [{"id": "a", "text": "x", "pred_text": "y"}, {"id": "b", "text": "", "pred_text": ""}])
+    (tmp_path / "none.jsonl").touch()
+    for arguments, status, message in (
+        ("data show a.jsonl c b", 1, "a.jsonl: no row has the id 'c'"),
+        ("data show none.jsonl", 3, "none.jsonl: no utterances, expected at least one"),
+        ("data validate none.jsonl", 3, "none.jsonl: no utterances"),
+        ("data overlap a.jsonl none.jsonl", 3, "none.jsonl: no utterances"),
+        (
+            "data overlap a.jsonl a.jsonl --fields speeker",
+            1,
+            "overlap: nothing was compared: a manifest has no",
+        ),
+        ("data combine none.jsonl none.jsonl out.jsonl", 3, "none.jsonl, none.jsonl: no utterances"),
+        ("data subset a.jsonl out.jsonl --match z --max-bad 100", 1, "subset: refused: none of 2 utterances is kept"),
+        ("score a.jsonl --by speeker", 1, "score: --by speeker: no utterance has this field"),
+        ("score none.jsonl out.jsonl --max-bad 100", 3, "none.jsonl: no utterances"),
+    ):
+        done = ds2(*arguments.split(), cwd=tmp_path)
+        assert done.returncode == status and f"ds2: {message}" in done.stderr.splitlines()[-1], done.stderr
+    assert not (tmp_path / "out.jsonl").exists()
+    assert ds2("data", "combine", "none.jsonl", "a.jsonl", "out.jsonl", cwd=tmp_path).returncode == 0
+
+
 def test_show_and_stats(ds2, jsonl, tmp_path):
     path = jsonl(tmp_path / "a.jsonl", [{"id": "a", "text": "你好", "duration": 2.0}])
     assert "你好" in ds2("data", "show", path, "a").stdout

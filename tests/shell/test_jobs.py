@@ -209,6 +209,20 @@ def test_joining_counts_only_bad_rows_against_the_limit(tmp_path, jsonl, max_bad
     assert len(jsonl(tmp_path / "out.jsonl.dropped.jsonl")) == 6
 
 
+def test_a_refused_result_leaves_the_one_before_it(tmp_path, jsonl):
+    files = {}
+    for bad, status in ((1, 0), (2, 1), (1, 0)):
+        jsonl(tmp_path / "1.jsonl", [{"id": f"kept-{bad}"}])
+        drops = [{"id": f"{i}", "reason": "r", "detail": "", "bad": True} for i in range(bad)]
+        jsonl(tmp_path / "1.jsonl.dropped.jsonl", drops)
+        done = bash(ROOT / "steps" / "join_parts.sh", "--max-bad", "50", "1.jsonl", "out.jsonl", cwd=tmp_path)
+        assert done.returncode == status, done.stderr
+        found = {path.name: path.read_bytes() for path in tmp_path.glob("out.jsonl*")}
+        assert found.pop("out.jsonl.refused.jsonl", b"").count(b"\n") == 2 * status
+        files = files or found
+        assert found == files
+
+
 @pytest.mark.parametrize("name", ["decode.toml", "best.safetensors"])
 def test_resume_refuses_an_experiment_that_has_changed(tmp_path, jsonl, name):
     jsonl(tmp_path / "in.jsonl", [{"id": "a"}, {"id": "b"}])
@@ -254,3 +268,19 @@ def test_the_logs_and_parts_of_a_compressed_output_have_its_name_without_the_end
     assert bash(SPLIT, "--resume", *words, cwd=tmp_path).returncode == 0
     assert sorted(p.name for p in (tmp_path / "log").iterdir()) == ["x.y.1.log", "x.y.parts"]
     assert gzip.decompress((tmp_path / "x.y.jsonl.gz").read_bytes()) == b'{"id":"a"}\n'
+
+
+@pytest.mark.long
+def test_parts_without_rows_join_to_a_result_as_of_one_run(tmp_path, jsonl):
+    (tmp_path / "wav").mkdir()
+    rows = [{"id": f"u{i}", "audio_filepath": "wav/none.wav", "duration": float(i)} for i in range(3)]
+    jsonl(tmp_path / "in.jsonl", rows)
+    words = ["--nj", "2", "in.jsonl", "out.jsonl", "log", "ds2", "featurize", "{in}", "{out}", "--dir", "feats"]
+    done = bash(SPLIT, *words, "--min-duration", "9", cwd=tmp_path)
+    assert done.returncode == 1 and "refused, none of 3 utterances is kept" in done.stderr
+    assert not (tmp_path / "out.jsonl").exists()
+    assert {row["reason"] for row in jsonl(tmp_path / "out.jsonl.dropped.jsonl")} == {"shorter-than-min-duration"}
+    done = bash(SPLIT, *words, "--max-bad", "100", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out.jsonl").read_text() == ""
+    assert "3 in = 0 kept + 3 dropped" in done.stderr

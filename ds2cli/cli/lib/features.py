@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ds2cli import ui
@@ -95,7 +95,8 @@ def _features_next_to(manifest: str) -> dict[str, Any] | None:
 def _read_settings(manifest: str) -> dict[str, Any] | None:
     """The settings of features saved next to a manifest, unchecked; None if it has no features."""
     path = f"{manifest}.config.toml"
-    if manifest == "-" or not Path(path).is_file():
+    # that of Path raises for some names; opening the manifest reports the error
+    if manifest == "-" or not os.path.isfile(path):
         return None
     values = read_toml(path)
     made_by = values.get(MADE_BY, {})
