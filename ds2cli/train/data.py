@@ -83,6 +83,10 @@ def prepare_job(
     dev_features = without_augmentation.unaugmented
     if known_mean is not None and known_std is not None:
         mean, std = known_mean, known_std
+        if stats and not np.allclose([mean, std], cmvn.mean_std(_read_statistics(stats)), rtol=1e-4):
+            raise UsageError(
+                f"{exp}: was trained with other statistics than {stats} (leave out --cmvn, or add --fresh)"
+            )
     else:
         mean, std = cmvn.mean_std(_read_statistics(stats) if stats else _compute_statistics(train, dev_features))
     if expected_bins != len(mean):

@@ -122,7 +122,7 @@ def test_signals_to_all_processes_save_or_stop_without_further_output(interrupte
     resumed = interrupted_runs.Run(data, exp, "--epochs", 10**6, "--nproc", 2, "--readers", 1)
     assert resumed.wait_until(lambda: resumed.output().count("\nepoch ") > 1)
     os.killpg(resumed.pid, signal.SIGTERM)
-    assert resumed.wait() == 130 and load_checkpoint(exp)["at"]["step"] > stopped
+    assert resumed.wait() == 143 and load_checkpoint(exp)["at"]["step"] > stopped
     assert "Traceback" not in resumed.output() and resumed.output().splitlines()[-1].startswith("train: interrupted")
 
 

@@ -260,6 +260,20 @@ def test_statistics_of_a_file_equal_those_of_the_rows(toy, tmp_path):
     np.testing.assert_allclose(from_file.std, from_rows.std, rtol=1e-4)
 
 
+def test_a_resumed_training_refuses_other_statistics(toy, tmp_path):
+    for name, square in (("first", 4.0), ("other", 4.1)):
+        with ArkWriter(tmp_path / f"{name}.ark") as ark:
+            ark.write("global", np.array([[10.0] * 20 + [10.0], [10 * square] * 20 + [0.0]]))
+    first, other = (str(tmp_path / f"{name}.ark") for name in ("first", "other"))
+    exp = tmp_path / "exp"
+    rows_of(prepared(toy, exp, epochs=1, stats=first), exp)
+    for known in (first, None):
+        np.testing.assert_allclose(prepared(toy, exp, stats=known).mean, 1.0)
+    with pytest.raises(UsageError, match=rf"^{exp}: was trained with other statistics than {other} \(leave out --cmvn"):
+        prepared(toy, exp, stats=other)
+    assert prepared(toy, exp, stats=other, fresh=True).std[0] == pytest.approx(3.1**0.5)
+
+
 def test_unsuitable_statistics_are_refused(toy, tmp_path, piped):
     with pytest.raises(DataError, match=r"x.cmvn.ark: this is a pipe, .*, expected a file \(cat .*x.cmvn.ark > FILE\)"):
         prepared(toy, tmp_path, stats=piped(b"", "x.cmvn.ark"))
