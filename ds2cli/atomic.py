@@ -20,6 +20,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
+from ds2cli import inputs
 from ds2cli.errors import DataError
 
 _PART = re.compile(r"\.\d+\.part\..+")
@@ -64,7 +65,7 @@ def replacing(path: str) -> Iterator[Path]:
         target = Path(path).resolve()
         is_folder, is_stream = target.is_dir(), Path(path).exists() and not Path(path).is_file()
     except OSError as e:
-        raise DataError(f"{path}: {(e.strerror or str(e)).lower()}") from e
+        raise DataError(f"{path}: {inputs.explain_error(e)}") from e
     if is_folder:
         raise DataError(f"{path}: this is a folder, expected a file name to write to")
     if is_stream:
@@ -74,7 +75,7 @@ def replacing(path: str) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise DataError(f"{path}: its folder cannot be created: {(e.strerror or str(e)).lower()}") from e
+        raise DataError(f"{path}: its folder cannot be created: {inputs.explain_error(e)}") from e
     waiting, part = _waiting.get(), None
     try:
         if target.parent not in _searched:
@@ -95,7 +96,7 @@ def replacing(path: str) -> Iterator[Path]:
             raise
         # an error that names another file was raised by the caller while it produced the content
         if e.filename not in (None, str(part and part.file)) and part is not None:
-            raise DataError(f"{e.filename}: {(e.strerror or str(e)).lower()}") from e
+            raise DataError(f"{e.filename}: {inputs.explain_error(e)}") from e
         raise _cannot_be_written(path, e) from e
     finally:
         if part is not None and part not in (waiting or ()):
@@ -224,4 +225,4 @@ def _remove_if_abandoned(path: Path) -> None:
 
 
 def _cannot_be_written(path: str, error: OSError) -> DataError:
-    return DataError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}")
+    return DataError(f"{path}: cannot be written: {inputs.explain_error(error)}")

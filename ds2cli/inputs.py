@@ -85,7 +85,7 @@ def read_bytes(path: Source) -> bytes:
 
 def explain_error(e: OSError) -> str:
     """The message of an error, for use after a colon, with the command that helps if there is one."""
-    message = e.strerror or str(e)
+    message = e.strerror or str(e) or "unknown error of the system"
     fix = f" ({_FIXES[e.errno]})" if e.errno in _FIXES else ""
     return f"{message[:1].lower()}{message[1:]}{fix}"
 

@@ -130,7 +130,7 @@ class _Source(io.RawIOBase):
         except (EOFError, gzip.BadGzipFile, zlib.error) as e:
             raise DataError(f"{self.name}: broken gzip file: {e} (write the file again)") from e
         except OSError as e:
-            raise DataError(f"{self.name}: {(e.strerror or 'cannot be read').lower()}") from e
+            raise DataError(f"{self.name}: {inputs.explain_error(e)}") from e
 
 
 @contextlib.contextmanager

@@ -155,7 +155,7 @@ def _is_folder(entry: os.DirEntry[str], path: Path) -> bool:
         if suffix == ".txt":
             return False
         reason = "missing-audio" if suffix in AUDIO_SUFFIXES else "broken-link"
-        raise BadUtterance(reason, f"{path} -> {os.path.realpath(path)}: {(e.strerror or str(e)).lower()}") from e
+        raise BadUtterance(reason, f"{path} -> {os.path.realpath(path)}: {inputs.explain_error(e)}") from e
     if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
         return stat.S_ISDIR(mode)
     reason = "unreadable-audio" if suffix in AUDIO_SUFFIXES else "other-file"

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ds2cli import encoding
+from ds2cli import encoding, inputs
 from ds2cli.audio.find import Recording, find_audio
 from ds2cli.config.base import setting
 from ds2cli.config.prepare import PrepareConfig, TranscriptOptions
@@ -97,4 +97,4 @@ def _read_text(recording: Recording) -> str:
     except UnicodeError as e:
         raise BadUtterance("not-utf8", f"{path}: {e}") from e
     except OSError as e:
-        raise BadUtterance("no-text", f"{path}: {(e.strerror or str(e)).lower()}") from e
+        raise BadUtterance("no-text", f"{path}: {inputs.explain_error(e)}") from e

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ds2cli import __version__
+from ds2cli import __version__, inputs
 from ds2cli.atomic import remove_abandoned_files
 from ds2cli.config.base import as_dict
 from ds2cli.config.features import FeatureConfig
@@ -117,7 +117,7 @@ def _train(
             try:
                 (folder / name).unlink(missing_ok=True)
             except OSError as e:
-                raise DataError(f"{folder / name}: cannot be removed: {(e.strerror or str(e)).lower()}") from e
+                raise DataError(f"{folder / name}: cannot be removed: {inputs.explain_error(e)}") from e
             return
         with open_out_bytes(str(folder / name)) as f:
             f.write(data)
@@ -167,7 +167,7 @@ def _describe_resumed(trainer: Trainer, folder: Path) -> Resumed:
 
 
 def _cannot_be_changed(error: OSError, exp: str) -> DataError:
-    return DataError(f"{error.filename or exp}: cannot be changed: {(error.strerror or str(error)).lower()}")
+    return DataError(f"{error.filename or exp}: cannot be changed: {inputs.explain_error(error)}")
 
 
 def _start_group(job: TrainJob) -> process_group.ProcessGroup:

@@ -101,7 +101,7 @@ class Vocab:
             model = Path(path).with_name(PIECES)
             pieces = model.read_bytes() if model.is_file() else b""
         except OSError as e:
-            raise DataError(f"{path}: {(e.strerror or 'cannot be read').lower()}") from e
+            raise DataError(f"{path}: {inputs.explain_error(e)}") from e
         except UnicodeError as e:
             raise DataError(f"{path}: not a list of symbols: {e}") from e
         try:

@@ -63,7 +63,7 @@ def test_too_many_bad_files_are_refused(ds2, bad_files, tmp_path):
     [
         (["libri", "x"], 2, "unknown corpus 'libri'"),
         (["folder", "/nowhere"], 3, "no such folder"),
-        (["librispeech", "x", "--lang", "en"], 2, "No such option: --lang"),
+        (["librispeech", "x", "--lang", "en"], 2, "prepare librispeech: there is no option --lang"),
         (["folder", "x", "--set", "part=all"], 2, "unknown setting 'part'"),
         (["asterisk", "x", "--part", "training"], 2, "expected one of all, train, dev, test, got 'training'"),
         (["folder", "x", "--check", "no"], 2, "decode, header"),
