@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import tomllib
 import types
 from collections.abc import Mapping
@@ -135,7 +136,21 @@ def read_toml(path: str) -> dict[str, Any]:
         raise UsageError(f"{path}: {inputs.explain_error(e)}") from e
     # ValueError: also of bytes that are not UTF-8 and of integers with thousands of digits
     except (ValueError, RecursionError) as e:
-        raise UsageError(f"{path}: not valid TOML: {e}") from e
+        place, message = _explain_toml_error(e)
+        raise UsageError(f"{path}{place}: not valid TOML: {message}") from e
+
+
+def _explain_toml_error(error: ValueError | RecursionError) -> tuple[str, str]:
+    """The line of an error of tomllib, such as ":3" ("" if it has none), and the message in words of the user."""
+    if isinstance(error, RecursionError):
+        return "", "its lists or tables are too deeply nested"
+    message = str(error).replace(" (at end of document)", " at the end of the file")
+    message = message[:1].lower() + message[1:]
+    if "limit" in message and "digits" in message:
+        return "", "a number has too many digits"
+    if place := re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", message):
+        return f":{place[2]}", f"{place[1]} at column {place[3]}"
+    return "", message
 
 
 def find_presets() -> dict[str, Path]:

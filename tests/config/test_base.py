@@ -91,7 +91,7 @@ def test_set_reads_a_bare_word_as_text():
 
 def test_invalid_toml_is_reported_with_the_file(tmp_path):
     (tmp_path / "c.toml").write_text("lr = = 3")
-    with pytest.raises(UsageError, match=r"c\.toml: not valid TOML"):
+    with pytest.raises(UsageError, match=r"c\.toml(:\d+)?: not valid TOML"):
         read_toml(str(tmp_path / "c.toml"))
     with pytest.raises(UsageError, match="no such file"):
         read_toml(str(tmp_path / "missing.toml"))
@@ -111,7 +111,7 @@ def test_settings_may_come_through_a_pipe_but_not_from_a_device(piped):
 @pytest.mark.parametrize("value", [b"[" * 3000, b"9" * 6000, b'"\xff"'], ids=["deep", "6000 digits", "not UTF-8"])
 def test_toml_that_the_parser_cannot_handle_is_not_valid(tmp_path, value):
     (tmp_path / "c.toml").write_bytes(b"lr = " + value)
-    with pytest.raises(UsageError, match=r"c\.toml: not valid TOML"):
+    with pytest.raises(UsageError, match=r"c\.toml(:\d+)?: not valid TOML"):
         read_toml(str(tmp_path / "c.toml"))
 
 
@@ -156,3 +156,21 @@ def test_a_setting_without_a_default_is_required():
     assert build(Needed, ("x", {"name": "a"})).name == "a"
     with pytest.raises(UsageError, match="Needed: the setting 'name' is required, but was not given"):
         build(Needed)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("a = 1\nb =\n", "c.toml:2: not valid TOML: invalid value at column 4"),
+        ("a = 1\na = 2\n", "c.toml:2: not valid TOML: cannot overwrite a value at column 6"),
+        ("a = 'x", 'c.toml: not valid TOML: expected "\'" at the end of the file'),
+        (f"a = {'[' * 5000}", "c.toml: not valid TOML: its lists or tables are too deeply nested"),
+        (f"a = {'9' * 5000}", "c.toml: not valid TOML: a number has too many digits"),
+    ],
+)
+def test_an_error_of_toml_names_the_line(tmp_path, monkeypatch, text, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(UsageError) as e:
+        read_toml("c.toml")
+    assert str(e.value) == message
