@@ -113,8 +113,8 @@ def lines(model: Arpa) -> Iterator[str]:
 def _header(path: str, raw: bytes, complete: bool = True) -> tuple[list[int], int]:
     if raw[:5] == b"mmap ":
         raise DataError(
-            f"{path}: a KenLM binary: expected ARPA text (only an uncompressed file, not a pipe, is read as a binary; "
-            "ds2 lm mix needs ARPA files)"
+            f"{path}: a KenLM binary: expected ARPA text (a binary must be an uncompressed file, not a pipe: "
+            "gunzip, or COMMAND > FILE; ds2 lm mix needs ARPA files)"
         )
     start = re.search(rb"^\\data\\[ \t\r]*$", raw[:100_000], re.MULTILINE)
     if start is None:

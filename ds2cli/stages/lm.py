@@ -165,11 +165,11 @@ def write_model(arpa_file: Path, out: str) -> None:
     model = arpa_file
     if out.endswith(".bin"):
         model = arpa_file.with_suffix(".bin")
-        if lmplz.find_program("build_binary"):
-            # the same bytes as our own, in less memory
-            lmplz.build_binary(arpa_file, model)
-        else:
-            NgramLm.from_arpa(arpa.read(str(arpa_file))).model.write(str(model))
+        if not lmplz.find_program("build_binary"):
+            NgramLm.from_arpa(arpa.read(str(arpa_file))).model.write(out)
+            return
+        # the same bytes as our own, in less memory
+        lmplz.build_binary(arpa_file, model)
     with io.open_out_bytes(out) as f, model.open("rb") as source:
         if out.endswith(".gz"):
             # no time stamp: the same text gives the same file

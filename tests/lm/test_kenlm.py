@@ -183,6 +183,12 @@ def test_a_compressed_binary_is_refused(binary, tmp_path):
         NgramLm.load(str(tmp_path / "x.bin.gz"))
 
 
+def test_a_binary_in_a_pipe_is_refused_with_a_command_that_helps(binary, tmp_path, piped):
+    path = piped(binary.read_bytes())
+    with pytest.raises(DataError, match=rf"^{path}: a KenLM binary: .*not a pipe: gunzip, or COMMAND > FILE"):
+        NgramLm.load(path)
+
+
 def test_arpa_is_read_from_a_pipe(model):
     if not Path("/dev/fd").is_dir():
         pytest.skip("no /dev/fd")

@@ -3,11 +3,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from ds2cli.atomic import together
 from ds2cli.config.lm import LmConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.lm import lmplz
 from ds2cli.lm.kneser_ney import Discounts
+from ds2cli.lm.query import NgramLm
 from ds2cli.stages import lm
 from ds2cli.text.normalize import TextRules
 
@@ -222,6 +224,16 @@ def test_what_lmplz_gets_and_what_is_counted(tmp_path, monkeypatch):
         assert (result.sentences, result.words, result.oov, result.counts) == (3, 6, oov, [5, 4])
         assert (result.estimator, result.discounts) == ("lmplz", [Discounts((0.5, 1.0, 1.5))])
         assert [file.name for file in tmp_path.iterdir()] == ["x.arpa"]
+
+
+@pytest.mark.parametrize("name", ["y.arpa", "y.arpa.gz", "y.bin"])
+def test_a_model_may_appear_together_with_other_files(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(lmplz, "find_program", lambda program: None)
+    lm.estimate(LmConfig(order=2), "own", [0, 0], iter([["so", "am", "i"]]), tmp_path / "x.arpa")
+    with together():
+        lm.write_model(tmp_path / "x.arpa", str(tmp_path / name))
+        assert not (tmp_path / name).exists()
+    assert NgramLm.load(str(tmp_path / name)).order == 2
 
 
 def test_build_binary_writes_the_binary_where_it_is_installed(tmp_path, monkeypatch):
