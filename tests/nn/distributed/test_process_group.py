@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -55,7 +56,12 @@ def test_shards_are_equal_parts_of_a_sorted_list(size):
     ("kill", PeerLostError, "one of the 2 processes exited early"), ("error", Ds2Error, "the error of the process"),
     ("unnoticed", PeerLostError, "one of the 2 processes exited early"),
 ])  # fmt: skip
-def test_a_process_that_exits_early_is_detected_with_its_error(distributed_cases, cause, error, message):
+def test_a_process_that_exits_early_is_detected_with_its_error(
+    distributed_cases, tmp_path, monkeypatch, cause, error, message
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    # of a training that was killed
+    (tmp_path / "ds2-train-abandoned").mkdir()
     threads = torch.get_num_threads()
     group = process_group.start_processes(2, CPU, distributed_cases.exit_early, (cause,))
     start = time.monotonic()
@@ -66,7 +72,7 @@ def test_a_process_that_exits_early_is_detected_with_its_error(distributed_cases
     finally:
         group.close()
     assert time.monotonic() - start < 30 and torch.get_num_threads() == threads
-    assert not group._rendezvous_dir.exists() and not any(child.is_alive() for child in group._children)
+    assert not list(tmp_path.iterdir()) and not any(child.is_alive() for child in group._children)
 
 
 @pytest.mark.parametrize(("cores", "threads", "used"), [(7, 7, 3), (2, 4, 1), (1, 1, 1), (8, 2, 2)])
