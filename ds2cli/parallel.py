@@ -10,17 +10,18 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import queue
-import signal
 import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
+from ds2cli import memory
 from ds2cli.errors import Ds2Error
+from ds2cli.processes import start_ignoring_signals
 
 T_contra = TypeVar("T_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
@@ -30,9 +31,6 @@ R = TypeVar("R")
 BATCH_SIZE = 8
 QUEUED_BATCHES = 2
 """Batches sent to a process at a time: the one it works on and the next."""
-
-PARENT_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""Signals that reach every process of a terminal or a job, and that only the parent handles."""
 
 
 class Worker(Protocol[T_contra, R_co]):
@@ -64,10 +62,12 @@ def map_ordered(
 ) -> Iterator[R]:
     """Yield the worker's value for each item, in the order of the items, with only a few batches in flight.
 
-    make_worker: picklable; called with the number of the process, 1 … nj.
+    make_worker: picklable; called with the number of the process, 1 … nj. A process starts with its first batch, so few
+    items have few processes, at least one.
     on_result: called with `Worker.result()` of each process, in order, after all of them have finished.
     before_commit: called after the last item and before any worker is left; if it raises, they are left with an error.
-    With nj = 1 everything runs in this process. Ds2Error if a process dies; an error in a worker is raised here.
+    With nj = 1 everything runs in this process. Ds2Error if a process dies, cannot start or runs out of memory; any other
+    error in a worker is raised here.
     """
     if nj == 1:
         worker = make_worker(1)
@@ -78,24 +78,21 @@ def map_ordered(
         return
     context = multiprocessing.get_context("spawn")
     pipes: list[Connection] = []
-    processes = []
+    processes: list[BaseProcess] = []
+
+    def start_process() -> None:
+        pipe, child_end = context.Pipe()
+        pipes.append(pipe)
+        process = context.Process(target=_run_worker, args=(make_worker, len(pipes), child_end), daemon=True)
+        start_ignoring_signals([process])
+        processes.append(process)
+        child_end.close()
+
     try:
-        # it unblocks these signals, so it must start before they are blocked below
-        resource_tracker.ensure_running()
-        # a process inherits the blocked signals from its start
-        previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, PARENT_SIGNALS)
-        try:
-            for number in range(1, nj + 1):
-                pipe, child_end = context.Pipe()
-                process = context.Process(target=_run_worker, args=(make_worker, number, child_end), daemon=True)
-                process.start()
-                child_end.close()
-                pipes.append(pipe)
-                processes.append(process)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
         pending: deque[Connection] = deque()
         for index, batch in enumerate(_batches(items)):
+            if index < nj:
+                start_process()
             if len(pending) == QUEUED_BATCHES * nj:
                 yield from _receive(pending.popleft())
             pipe = pipes[index % nj]
@@ -103,6 +100,8 @@ def map_ordered(
             pending.append(pipe)
         while pending:
             yield from _receive(pending.popleft())
+        if not pipes:
+            start_process()
         before_commit()
         for pipe in pipes:
             _send(pipe, None)
@@ -139,16 +138,17 @@ def _receive(pipe: Connection) -> Any:
     if succeeded:
         return value
     error, its_traceback = value
-    error.add_note(its_traceback)
-    raise error
+    with memory.required("a worker process", "try a smaller --nj"):
+        error.add_note(its_traceback)
+        raise error
 
 
 def _run_worker(make_worker: Callable[[int], Worker[Any, Any]], number: int, pipe: Connection) -> None:
     """The main function of a process: answer each batch with its results until None is received."""
     batches: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    threading.Thread(target=_receive_batches, args=(pipe, batches), daemon=True).start()
     with contextlib.suppress(ParentExitedError, BrokenPipeError, ConnectionResetError):
         try:
+            threading.Thread(target=_receive_batches, args=(pipe, batches), daemon=True).start()
             worker = make_worker(number)
             with worker:
                 while (batch := _next_batch(batches)) is not None:

@@ -7,18 +7,23 @@ from collections.abc import Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 
+from ds2cli.errors import Ds2Error
+
 LEFT_TO_PARENT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Signals that ask an entire job to stop or to save; only its first process handles them."""
 
 
 def start_ignoring_signals(processes: Sequence[BaseProcess]) -> None:
-    """Start processes with the signals LEFT_TO_PARENT blocked."""
+    """Start processes with the signals LEFT_TO_PARENT blocked; Ds2Error if the system allows no more of them."""
     # otherwise the first start launches the tracker, which unblocks them
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, LEFT_TO_PARENT)
     try:
         for process in processes:
             process.start()
+    except OSError as e:
+        reason = (e.strerror or str(e)).lower()
+        raise Ds2Error(f"a process cannot be started: {reason} (use fewer: --nj 1, --readers 0, --nproc 1)") from e
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

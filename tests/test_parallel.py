@@ -1,3 +1,5 @@
+import errno
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -31,6 +33,8 @@ class Doubler:
             os._exit(9)
         if item == "raise":
             raise Ds2Error("no such thing")
+        if item == "large":
+            raise MemoryError
         if item == "slow":
             time.sleep(0.05)
             return item
@@ -48,9 +52,34 @@ def test_results_come_in_order(tmp_path, nj, count):
     assert list(map_ordered(partial(Doubler, tmp_path), range(count), nj, results.append)) == [
         2 * i for i in range(count)
     ]
-    assert len(results) == nj
+    processes = nj if count else 1
+    assert len(results) == processes
     assert sum(results) == count
-    assert len(list(tmp_path.glob("*.ok"))) == nj
+    assert len(list(tmp_path.glob("*.ok"))) == processes
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("count", "processes"), [(0, 1), (8, 1), (12, 2)])
+def test_there_are_no_more_processes_than_batches(tmp_path, count, processes):
+    results = []
+    assert len(list(map_ordered(partial(Doubler, tmp_path), range(count), 1000, results.append))) == count
+    assert len(results) == processes
+
+
+def test_a_process_that_cannot_be_started_is_one_line(tmp_path, monkeypatch):
+    def start(_):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(multiprocessing.context.SpawnProcess, "start", start)
+    with pytest.raises(Ds2Error, match=r"cannot be started: resource temporarily unavailable \(use fewer: --nj 1"):
+        list(map_ordered(partial(Doubler, tmp_path), range(40), 3, lambda _: None))
+
+
+@pytest.mark.long
+def test_a_process_without_enough_memory_is_one_line(tmp_path):
+    with pytest.raises(Ds2Error, match=r"a worker process does not fit in memory: .* \(try a smaller --nj\)"):
+        list(map_ordered(partial(Doubler, tmp_path), ["large"], 2, lambda _: None))
+    assert not list(tmp_path.glob("*.ok"))
 
 
 @pytest.mark.parametrize("nj", [1, 2])

@@ -5,12 +5,16 @@ T frames, F bins, T' output steps, V symbols.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ds2cli import memory
+from ds2cli.errors import BadUtterance
 from ds2cli.feats.padding import pad
 from ds2cli.nn.checkpoint import TrainedModel
 
@@ -20,23 +24,38 @@ BATCH_FRAMES = 6000
 
 def compute_emissions(
     trained: TrainedModel, feats: Sequence[NDArray[np.float32]], check: Callable[[], None] = lambda: None
-) -> list[NDArray[np.float32]]:
-    """Log-probabilities of each utterance.
+) -> list[NDArray[np.float32] | BadUtterance]:
+    """Log-probabilities of each utterance, or the error that memory does not hold its network activations.
 
     feats: (T, F) float32 each, not normalized, T >= 0.  check: called before each batch; may raise to stop.
-    Returns (T', V) float32 each, T' = ceil(T / stride), in the order of `feats`.
+    Returns (T', V) float32 each, T' = ceil(T / stride), in the order of `feats`. A batch that does not fit in memory is
+    halved, until only the utterance that does not fit is left out.
     """
-    out: list[NDArray[np.float32]] = [np.zeros((0, len(trained.vocab)), np.float32)] * len(feats)
-    for group in _group_by_length([len(x) for x in feats]):
+    out: list[NDArray[np.float32] | BadUtterance] = [np.zeros((0, len(trained.vocab)), np.float32)] * len(feats)
+    groups = deque(_group_by_length([len(x) for x in feats]))
+    while groups:
         check()
-        lengths = torch.tensor([len(feats[i]) for i in group])
-        with torch.inference_mode():
-            padded = torch.from_numpy(pad([feats[i] for i in group]))
-            logits, steps = trained.model(padded.to(trained.model.mean.device), lengths)
-            scores = logits.log_softmax(-1).transpose(0, 1).cpu().numpy()
-        for i, row, count in zip(group, scores, steps.tolist(), strict=True):
-            out[i] = row[:count].copy()
+        group = groups.popleft()
+        scores, lack = memory.try_to_fit(partial(_compute_batch, trained, [feats[i] for i in group]))
+        if scores is not None:
+            for i, x in zip(group, scores, strict=True):
+                out[i] = x
+        elif len(group) == 1:
+            size = f"the network over {len(feats[group[0]])} frames does not fit in memory: {lack}"
+            out[group[0]] = BadUtterance(memory.OUT_OF_MEMORY, f"{size} ({memory.SHORTER})")
+        else:
+            middle = len(group) // 2
+            groups.extendleft((group[middle:], group[:middle]))
     return out
+
+
+def _compute_batch(trained: TrainedModel, feats: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    lengths = torch.tensor([len(x) for x in feats])
+    with torch.inference_mode():
+        padded = torch.from_numpy(pad(feats))
+        logits, steps = trained.model(padded.to(trained.model.mean.device), lengths)
+        scores = logits.log_softmax(-1).transpose(0, 1).cpu().numpy()
+    return [row[:count].copy() for row, count in zip(scores, steps.tolist(), strict=True)]
 
 
 def _group_by_length(lengths: list[int]) -> Iterator[list[int]]:

@@ -11,11 +11,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ds2cli import memory
 from ds2cli.archive import ArkWriter, archive_stem, read_matrix
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance
@@ -28,7 +30,7 @@ FIRST_CHUNK, CHUNK = 8, 64
 
 CHUNK_FRAMES = 20000
 """A chunk ends at this many frames (steps, for rows without features): 160 MB of emissions with 6,000 symbols and
-stride 3."""
+stride 3. Features are computed and freed at this many frames, even if their number was not known before."""
 
 CHUNKS_AHEAD = 1
 """Chunks that the network may be ahead of the search."""
@@ -105,13 +107,19 @@ def load_emissions(
 
 
 def map_emissions(
-    work: Callable[[Emission], R], chunks: Generator[list[Emission]], ledger: Ledger, nj: int
+    work: Callable[[Emission], R], chunks: Generator[list[Emission]], ledger: Ledger, nj: int, name: str = "the search"
 ) -> Generator[R]:
     """Yield `work(item)` for each item of each chunk, in order, computed by `nj` threads.
 
     The threads continue with the end of a chunk while the next one is awaited. An item for which `work` raises
-    BadUtterance is dropped.
+    BadUtterance, or which memory does not hold, is dropped. `work` may be repeated: see `memory.try_to_fit`.
+    name: of the work, for the reason.
     """
+
+    def fit(item: Emission) -> R:
+        what = f"{name} over {len(item.log_probs)} steps"
+        return memory.fit_utterance(partial(work, item), what, memory.SHORTER)
+
     pending: deque[tuple[Emission, Future[R]]] = deque()
 
     def results(count: int) -> Iterator[R]:
@@ -126,7 +134,7 @@ def map_emissions(
     try:
         with contextlib.closing(chunks):
             for items in chunks:
-                pending.extend((item, pool.submit(work, item)) for item in items)
+                pending.extend((item, pool.submit(fit, item)) for item in items)
                 yield from results(len(pending) - PENDING_PER_THREAD * nj)
             yield from results(len(pending))
     finally:
@@ -204,34 +212,50 @@ def _emit_chunk(
             raise CancelledError
 
     results: list[Emission | Dropped | None] = [None] * len(chunk)
-    missing = []
+    # the features of rows whose emissions are to be computed, by their place in the chunk
+    missing: dict[int, NDArray[np.float32]] = {}
     for i, row in enumerate(chunk):
         check_stop()
         try:
             if row.get("emission") is not None:
-                log_probs = check_emission(read_matrix(row["emission"], row["id"]), experiment.vocab)
-                results[i] = Emission(row, log_probs, _step_seconds(row, experiment, needs_step_s))
+                read = partial(_read_emission, row, experiment, needs_step_s)
+                results[i] = memory.fit_utterance(read, "the emission", memory.SHORTER)
             else:
-                missing.append((i, features(row, experiment)))
+                read_row = partial(features, row, experiment)
+                missing[i] = memory.fit_utterance(read_row, "the recording with its features", memory.SHORTER)
         except BadUtterance as e:
             results[i] = Dropped(row["id"], e)
-    for i, log_probs in _compute(missing, experiment, check_stop):
-        try:
-            results[i] = Emission(chunk[i], check_emission(log_probs, experiment.vocab), experiment.trained.step_s)
-        except BadUtterance as e:
-            results[i] = Dropped(chunk[i]["id"], e)
+        if i == len(chunk) - 1 or sum(map(len, missing.values())) >= CHUNK_FRAMES:
+            for place, result in _compute(missing, chunk, experiment, check_stop):
+                results[place] = result
+            missing.clear()
     return [item for item in results if item is not None]
 
 
+def _read_emission(row: Row, experiment: Experiment, needs_step_s: bool) -> Emission:
+    log_probs = check_emission(read_matrix(row["emission"], row["id"]), experiment.vocab)
+    return Emission(row, log_probs, _step_seconds(row, experiment, needs_step_s))
+
+
 def _compute(
-    missing: list[tuple[int, NDArray[np.float32]]], experiment: Experiment, check_stop: Callable[[], None]
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    missing: dict[int, NDArray[np.float32]], chunk: list[Row], experiment: Experiment, check_stop: Callable[[], None]
+) -> Iterator[tuple[int, Emission | Dropped]]:
     if not missing:
         return
-    from ds2cli.nn.infer import compute_emissions
+    with memory.required("torch", "close other programs, or lower OMP_NUM_THREADS"):
+        from ds2cli.nn.infer import compute_emissions
 
-    emissions = compute_emissions(experiment.trained, [x for _, x in missing], check_stop)
-    yield from zip((i for i, _ in missing), emissions, strict=True)
+    for i, computed in zip(
+        missing, compute_emissions(experiment.trained, [*missing.values()], check_stop), strict=True
+    ):
+        try:
+            if isinstance(computed, BadUtterance):
+                raise computed
+            check = partial(check_emission, computed, experiment.vocab)
+            log_probs = memory.fit_utterance(check, "the emission", memory.SHORTER)
+            yield i, Emission(chunk[i], log_probs, experiment.trained.step_s)
+        except BadUtterance as e:
+            yield i, Dropped(chunk[i]["id"], e)
 
 
 def _step_seconds(row: Row, experiment: Experiment, needed: bool) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ds2cli import memory
 from ds2cli.recognizer.vocabulary import open_vocab
 from ds2cli.text.vocab import Vocab
 
@@ -28,7 +29,10 @@ class Experiment:
 
     @cached_property
     def trained(self) -> TrainedModel:
-        """The trained network; DataError if there is none."""
-        from ds2cli.nn.checkpoint import load_model
+        """The trained network; DataError if there is none, Ds2Error if it does not fit in memory."""
+        with memory.required(
+            f"{self.path}: the network, with torch,", "close other programs, or lower OMP_NUM_THREADS"
+        ):
+            from ds2cli.nn.checkpoint import load_model
 
-        return load_model(self.path)
+            return load_model(self.path)

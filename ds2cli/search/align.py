@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ds2cli import memory
 from ds2cli.errors import BadUtterance
 from ds2cli.kernels.viterbi import steps_needed, viterbi
 from ds2cli.search.ctc_cost import ctc_cost
@@ -38,7 +39,8 @@ def align(log_probs: NDArray[np.float32], text: str, vocab: Vocab, step_s: float
 
     log_probs: (T, V) float32, contiguous log-probabilities without NaN.  step_s: seconds per step.
     A word lasts from the first step of its first symbol to the last step of its last one.
-    Raises BadUtterance "unspellable", "label-too-long" and "impossible-text".
+    Raises BadUtterance "unspellable", "label-too-long" and "impossible-text", NeededError where memory does not hold a
+    byte per step and symbol.
     """
     return align_labels(log_probs, vocab.encode(" ".join(text.split())), vocab, step_s)
 
@@ -54,7 +56,8 @@ def align_labels(log_probs: NDArray[np.float32], symbols: Sequence[int], vocab: 
     cost = ctc_cost(log_probs, labels)
     if not np.isfinite(cost):
         raise BadUtterance("impossible-text", "every path that spells the text has probability 0")
-    states = viterbi(log_probs, labels)
+    with memory.needed(len(log_probs) * (len(labels) + 1), f"{len(log_probs)} steps x {len(labels)} symbols"):
+        states = viterbi(log_probs, labels)
     label_steps = np.flatnonzero(states % 2)
     label_index = states[label_steps] // 2  # rises from step to step
     path = np.zeros(len(states), dtype=np.int64)

@@ -15,7 +15,8 @@ from ds2cli.search.align import align, words_as_fields
 def run(config: AlignConfig, rows: Iterable[Row], ledger: Ledger, experiment: Experiment) -> Iterator[Row]:
     """Yield each row with `words`, `align_logprob` and `ctc_cost`.
 
-    Rows whose text has a character outside the vocabulary, or is too long for the emission, are dropped.
+    Rows whose text has a character outside the vocabulary, or is too long for the emission or for the memory, are
+    dropped.
     """
 
     def work(item: Emission) -> Row:
@@ -27,4 +28,4 @@ def run(config: AlignConfig, rows: Iterable[Row], ledger: Ledger, experiment: Ex
             "ctc_cost": round(alignment.cost, 4),
         }
 
-    yield from map_emissions(work, load_emissions(rows, ledger, experiment), ledger, config.nj)
+    yield from map_emissions(work, load_emissions(rows, ledger, experiment), ledger, config.nj, "the alignment")

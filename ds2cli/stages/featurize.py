@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ds2cli import memory
 from ds2cli.archive import ArkWriter
 from ds2cli.audio.perturb import change_speed, format_speed_id
 from ds2cli.audio.read import parse_channel, read
@@ -68,7 +69,7 @@ def run(
 ) -> Iterator[Row]:
     """Yield each row with `feats` and `num_frames`, and its copies at other speeds, all sorted by id.
 
-    stem: "data/feats/train" writes data/feats/train.1.ark … train.NJ.ark and data/feats/train.cmvn.ark. They appear
+    stem: "data/feats/train" writes data/feats/train.1.ark …, one per process, and data/feats/train.cmvn.ark. They appear
     after the last row. If the generator is closed early, or too many rows are bad (Ds2Error), none appears and those of
     an earlier run stay.
     tally: receives the counts at the end.
@@ -155,18 +156,22 @@ class _Featurizer:
 
     def __call__(self, task: Task) -> Outcome:
         try:
-            row, features = self._compute(task)
+            name = "the recording with its features"
+            row, features, counts = memory.fit_utterance(partial(self._compute, task), name, memory.SHORTER)
+            # the archive is written to once the matrix is encoded, so that this may be repeated
+            place = memory.fit_utterance(partial(self.ark.write, task.id, features), name, memory.SHORTER)
         except BadUtterance as e:
             return task.id, e.reason, e.detail
+        self.tally.add(counts)
         assert self.tally.stats is not None
         cmvn.accumulate(self.tally.stats, features)
-        return {**row, "feats": self.ark.write(task.id, features), "num_frames": len(features)}
+        return {**row, "feats": place, "num_frames": len(features)}
 
     def result(self) -> Tally:
         return self.tally
 
-    def _compute(self, task: Task) -> tuple[Row, NDArray[np.float32]]:
-        config, row = self.config, task.row
+    def _compute(self, task: Task) -> tuple[Row, NDArray[np.float32], Tally]:
+        config, row, counts = self.config, task.row, Tally(utterances=1)
         # the row may itself be a copy at another speed: its duration is then that of the copy, not of the file
         row_speed = row.get("speed", 1.0)
         factor = row_speed * task.factor
@@ -182,17 +187,16 @@ class _Featurizer:
         if rate != config.sample_rate:
             if config.resample == "no":
                 raise BadUtterance("wrong-sample-rate", f"{rate} Hz, expected {config.sample_rate} (--resample yes)")
-            self.tally.resampled += 1
+            counts.resampled = 1
         features = kinds.compute(change_speed(samples, factor, rate, config.sample_rate), config)
         if highest := find_bandwidth(features, config):
-            self.tally.narrow[round(highest / 1000)] += 1
-            self.tally.narrow_example = self.tally.narrow_example or task.id
-        self.tally.utterances += 1
-        self.tally.seconds += seconds / factor
+            counts.narrow[round(highest / 1000)] = 1
+            counts.narrow_example = task.id
+        counts.seconds = seconds / factor
         duration = (seconds / row_speed if stated is None else stated) / task.factor
         copy = {**row, "id": task.id, "duration": round(duration, 6)}
         if round(factor, 9) != 1.0:
             copy["speed"] = round(factor, 9)
         else:
             copy.pop("speed", None)
-        return copy, features
+        return copy, features, counts

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
+from ds2cli import memory
 from ds2cli.audio.read import probe, read
 from ds2cli.config.prepare import PrepareConfig
 from ds2cli.corpora import load_corpus
@@ -58,7 +60,7 @@ def _check(row: Row, config: PrepareConfig, rules: TextRules) -> Row | BadUttera
             row["text"] = rules.normalize(text, row.get("lang"))
             if not row["text"]:
                 raise BadUtterance("no-text", f"the text {text[:40]!r} has no letters" if text else "the text is empty")
-        return _with_duration(row, config)
+        return memory.fit_utterance(partial(_with_duration, row, config), "the recording", memory.SHORTER)
     except BadUtterance as e:
         return e
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from ds2cli import memory
 from ds2cli.errors import Ds2Error
 from ds2cli.nn.ctc.loss import Implementation, Verdict, ctc
 from ds2cli.nn.distributed.gradients import GradientReducer
@@ -19,15 +18,6 @@ from ds2cli.train.batches import Batch, halve_batch
 
 UTTERANCE_FAULTS = (Verdict.TOO_SHORT, Verdict.IMPOSSIBLE)
 """Verdicts that exclude one utterance only. A NaN affects all: batch norm mixes the utterances of a batch."""
-
-OUT_OF_MEMORY = "out-of-memory"
-"""Reason code of an utterance that does not fit in memory on its own."""
-
-OUT_OF_MEMORY_MESSAGE = re.compile(
-    r"can't allocate memory|not enough memory|out of memory|bad_alloc|ALLOC(ATION)?_FAILED"
-    r"|could not (create|execute) a primitive$"
-)
-"""How torch and its libraries report it; the last two are messages of CUDA's libraries and of oneDNN."""
 
 
 @dataclass
@@ -87,7 +77,7 @@ class Backward:
             self.restore_statistics()
             batch = pieces.pop(too_large)
             if len(batch.ids) == 1:
-                skipped[batch.ids[0]] = OUT_OF_MEMORY
+                skipped[batch.ids[0]] = memory.OUT_OF_MEMORY
             else:
                 pieces[too_large:too_large] = halve_batch(batch)
 
@@ -108,7 +98,7 @@ class Backward:
             try:
                 sums += self._backward_piece(piece)
             except (MemoryError, RuntimeError) as e:
-                if not is_out_of_memory(e):
+                if not memory.is_out_of_memory(e):
                     raise
                 if self.norms:
                     size = f"{len(piece.ids)} utterances, {piece.feats.shape[0] * piece.feats.shape[1]} frames"
@@ -118,10 +108,8 @@ class Backward:
                     ) from e
             else:
                 continue
-            # free what the failed pass holds, now that its traceback is gone
-            gc.collect()
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            # what the failed pass holds is free only now that its traceback is gone
+            memory.release()
             return i
         return None
 
@@ -152,8 +140,3 @@ class Backward:
         with torch.autocast(self.device.type, self.precision if autocast else None, enabled=autocast):
             logits, steps = self.model(feats, batch.lengths)
         return logits, steps
-
-
-def is_out_of_memory(e: BaseException) -> bool:
-    """Whether an exception means that there was not enough memory."""
-    return isinstance(e, (MemoryError, torch.OutOfMemoryError)) or OUT_OF_MEMORY_MESSAGE.search(str(e)) is not None

@@ -6,12 +6,14 @@ Does not import torch, so that data-loader processes start quickly.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.errors import BadUtterance
+from ds2cli import memory
+from ds2cli.errors import BadUtterance, Ds2Error
 from ds2cli.feats.padding import pad
 from ds2cli.train.examples import TrainFeatures, Utterance
 
@@ -65,11 +67,15 @@ def plan_batches(
 
 
 def read_batch(utterances: Sequence[Utterance], train_features: TrainFeatures, epoch: int) -> BatchArrays:
-    """Read utterances and pad them into a batch; those unreadable or not finite are left out and named."""
+    """Read utterances and pad them into a batch; those unreadable, too large or not finite are left out and named.
+
+    Ds2Error if the batch does not fit in memory although each of its utterances does.
+    """
     examples, unusable = [], {}
     for utterance in utterances:
         try:
-            x = train_features(utterance, epoch)
+            read = partial(train_features, utterance, epoch)
+            x = memory.fit_utterance(read, "the recording with its features", memory.SHORTER)
         except BadUtterance as e:
             unusable[utterance.id] = e.reason
             continue
@@ -78,9 +84,15 @@ def read_batch(utterances: Sequence[Utterance], train_features: TrainFeatures, e
         else:
             unusable[utterance.id] = "features-not-finite" if len(x) else "no-frames"
     examples.sort(key=lambda example: -len(example[0]))
+    feats, lack = memory.try_to_fit(lambda: pad([x for x, _ in examples]))
+    if feats is None and len(examples) == 1:
+        return replace(empty_batch(), unusable=unusable | {examples[0][1].id: memory.OUT_OF_MEMORY})
+    if feats is None:
+        size = f"{len(examples)} utterances, the longest of {len(examples[0][0])} frames"
+        raise Ds2Error(f"a batch of {size}, does not fit in memory: {lack} (use a smaller --batch-s)")
     return BatchArrays(
         [u.id for _, u in examples],
-        pad([x for x, _ in examples]),
+        feats,
         np.array([len(x) for x, _ in examples], np.int64),
         _pad_labels([u.labels for _, u in examples]),
         np.array([len(u.labels) for _, u in examples], np.int64),

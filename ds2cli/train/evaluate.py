@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import astuple
+from functools import partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from ds2cli import memory
 from ds2cli.errors import BadUtterance
 from ds2cli.metrics.wer import Counts, characters, count, words
 from ds2cli.nn.checkpoint import TrainedModel
@@ -30,20 +35,30 @@ def count_greedy_errors(
     utterances = group.shard(utterances)
     by_word, by_character, texts, skipped = Counts(), Counts(), {}, {}
     for start in range(0, len(utterances), CHUNK):
-        feats: dict[str, Features] = {}
-        chunk = utterances[start : start + CHUNK]
-        for utterance in chunk:
-            try:
-                feats[utterance.id] = dev_features(utterance)
-            except BadUtterance as e:
-                skipped[utterance.id] = e.reason
-                by_word += count(words(utterance.text), [])
-                by_character += count(characters(utterance.text), [])
-        readable = [u for u in chunk if u.id in feats]
-        for utterance, scores in zip(readable, compute_emissions(trained, list(feats.values())), strict=True):
-            text = texts[utterance.id] = trained.vocab.decode(collapse(scores.argmax(1)).tolist())
+        for utterance, scores in _compute_chunk(trained, utterances[start : start + CHUNK], dev_features):
+            text = ""
+            if isinstance(scores, BadUtterance):
+                skipped[utterance.id] = scores.reason
+            else:
+                text = texts[utterance.id] = trained.vocab.decode(collapse(scores.argmax(1)).tolist())
             by_word += count(words(utterance.text), words(text))
             by_character += count(characters(utterance.text), characters(text))
     counts = torch.tensor([*astuple(by_word), *astuple(by_character), len(skipped)])
     *sums, num_skipped = group.all_reduce(counts).tolist()
     return Counts(*sums[:4]), Counts(*sums[4:]), texts, group.all_gather(skipped) if num_skipped else {}
+
+
+def _compute_chunk(
+    trained: TrainedModel, utterances: list[Utterance], dev_features: DevFeatures
+) -> Iterator[tuple[Utterance, NDArray[np.float32] | BadUtterance]]:
+    """Each utterance with its log-probabilities (T', V), or the error of one that cannot be read or computed."""
+    feats: list[Features] = []
+    readable: list[Utterance] = []
+    for utterance in utterances:
+        try:
+            read = partial(dev_features, utterance)
+            feats.append(memory.fit_utterance(read, "the recording with its features", memory.SHORTER))
+            readable.append(utterance)
+        except BadUtterance as e:
+            yield utterance, e
+    yield from zip(readable, compute_emissions(trained, feats), strict=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from ds2cli import memory
 from ds2cli.config.base import as_dict
 from ds2cli.errors import Ds2Error, UsageError
 from ds2cli.nn.network import Network, make_network
 from ds2cli.nn.transfer import Transfer, plan_transfer, transfer_weights
-from ds2cli.train.backward import is_out_of_memory
 from ds2cli.train.job import TrainJob
 
 
@@ -22,7 +22,7 @@ def build_initial_network(job: TrainJob, device: torch.device) -> Network:
             transfer_weights(model, job.vocab, job.init)
         return model.to(device)
     except (MemoryError, RuntimeError) as e:
-        if not is_out_of_memory(e):
+        if not memory.is_out_of_memory(e):
             raise
         settings = as_dict(job.config.model).items()
         sizes = ", ".join(f"model.{name} is {value}" for name, value in settings if name.endswith(("_size", "_layers")))

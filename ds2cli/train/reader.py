@@ -151,8 +151,10 @@ def _read_or_describe_error(train_features: TrainFeatures, shard: Shard, epoch: 
     try:
         return read_batch(shard, cast(TrainFeatures, remember_id), epoch)
     except MemoryError:
-        # as if the system had killed the process: only the utterance that is too large is lost
+        # as if the system had killed the process: only the utterances that cannot be read in a new one are lost
         os._exit(1)
+    except Ds2Error as e:
+        return str(e)
     except Exception as e:
         last = traceback.extract_tb(e.__traceback__)[-1]
         location = f"{Path(last.filename).name}:{last.lineno}"

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ds2cli import memory
 from ds2cli.config.base import as_dict
 from ds2cli.errors import DataError, Ds2Error
 from ds2cli.nn.checkpoint import describe_error
@@ -85,8 +86,13 @@ class Trainer:
         store: called on rank 0 with a file name and its bytes; at the end of an epoch best.safetensors, train.jsonl
         and, last, last.pt: if it is lost the epoch is repeated. last.pt is also stored within an epoch.
         request: called on rank 0 before each step; returns a `Request`.
-        Raises Ds2Error after MAX_SKIPPED steps without a finite loss, or at the end when a file could not be written.
+        Raises Ds2Error after MAX_SKIPPED steps without a finite loss, when memory ends outside of a batch (batches are
+        divided), or at the end when a file could not be written.
         """
+        with memory.required("train: the training", "free memory: the same command resumes; or use smaller layers"):
+            yield from self._run(store, request)
+
+    def _run(self, store: Store, request: Callable[[], int]) -> Iterator[Event]:
         self.files = CheckpointFiles(store if self.group.rank == 0 else None)
         # another machine may have another --init file, or another version of torch
         self.group.broadcast(self.model.state_dict().values())
@@ -206,7 +212,8 @@ class Trainer:
         scale_before = state.scale
         while True:
             self.backward.scale = state.scale if self.precision.name == "float16" else 1.0
-            sums = self.backward(batches, int(seeds.generate_state(1)[0]))
+            with memory.working():
+                sums = self.backward(batches, int(seeds.generate_state(1)[0]))
             total = reduce_step(self.reducer, sums, batches, request, elapsed_s)
             norm = self._scale_and_clip(1 / max(total.labels if optim.per == "label" else total.counted, 1))
             if math.isfinite(norm) or self.backward.scale <= 1 or total.non_finite or not total.counted:

@@ -12,7 +12,7 @@ import torch
 from ds2cli.archive import ArkWriter
 from ds2cli.config.model import ModelConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import BadUtterance, DataError
+from ds2cli.errors import BadUtterance, DataError, Ds2Error
 from ds2cli.nn.checkpoint import BEST, dump_model
 from ds2cli.nn.infer import compute_emissions
 from ds2cli.nn.models.ds2 import DeepSpeech2
@@ -231,3 +231,61 @@ def test_an_emission_that_is_not_a_number_costs_one_utterance(exp):
     (items,) = load_emissions(rows, ledger, experiment, features=broken)
     assert [item.row["id"] for item in items] == ["u000", "u002"]
     assert [(row["id"], row["reason"]) for row in ledger.rows] == [("u001", "not-a-number")]
+
+
+def test_what_memory_does_not_hold_is_dropped_and_the_rest_is_the_same(exp):
+    """Recordings that cannot be read, or whose features are too large, and an emission that cannot be searched."""
+    rows, read = features(40)
+    experiment = Experiment(str(exp))
+    lacking = {"u005": "read", "u017": "features", "u030": "search"}
+
+    def limited(row, experiment):
+        if lacking.get(row["id"]) == "read":
+            raise MemoryError
+        return np.zeros((1 << 40, 5), np.float32) if lacking.get(row["id"]) == "features" else read(row, experiment)
+
+    def search(item):
+        if lacking.get(item.row["id"]) == "search":
+            return np.zeros(1 << 56)
+        return item.row["id"], item.log_probs.tobytes()
+
+    ledger = Ledger()
+    found = list(map_emissions(search, load_emissions(rows, ledger, experiment, features=limited), ledger, 2))
+    others = [row for row in rows if row["id"] not in lacking]
+    expected = load_emissions(others, Ledger(), experiment, features=read)
+    assert [name for name, _ in found] == [row["id"] for row in others]
+    assert found == [(item.row["id"], item.log_probs.tobytes()) for chunk in expected for item in chunk]
+    assert {row["id"]: row["reason"] for row in ledger.rows} == dict.fromkeys(lacking, "out-of-memory")
+    details = {row["id"]: row["detail"] for row in ledger.rows}
+    assert details["u005"].startswith("the recording with its features does not fit in memory: more is needed (")
+    assert details["u030"].startswith("the search over 10 steps does not fit in memory: 5.76e+08 GB more are needed (")
+
+
+def test_features_are_computed_before_those_of_a_whole_chunk_are_in_memory(exp, monkeypatch):
+    """Rows of recordings do not say how long they are."""
+    rows = [{"id": f"u{i}"} for i in range(8)]
+    sizes = []
+
+    def compute(trained, feats, check):
+        sizes.append([len(x) for x in feats])
+        return compute_emissions(trained, feats, check)
+
+    monkeypatch.setattr("ds2cli.nn.infer.compute_emissions", compute)
+    lengths = dict(zip((row["id"] for row in rows), (5, 30000, 7, 19990, 20, 3, 3, 3), strict=True))
+    chunks = load_emissions(
+        rows, Ledger(), Experiment(str(exp)), features=lambda row, _: np.zeros((lengths[row["id"]], 5), np.float32)
+    )
+    assert [len(item.log_probs) for chunk in chunks for item in chunk] == [3, 15000, 4, 9995, 10, 2, 2, 2]
+    assert sizes == [[5, 30000], [7, 19990, 20], [3, 3, 3]]
+
+
+def test_a_network_that_does_not_fit_is_not_the_fault_of_an_utterance(exp, monkeypatch):
+    def load(_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 83904184 bytes.")
+
+    monkeypatch.setattr("ds2cli.nn.checkpoint.load_model", load)
+    rows, ledger = [{"id": "a", "feats": "a.ark:2"}, {"id": "b", "feats": "a.ark:9"}], Ledger()
+    monkeypatch.setattr("ds2cli.recognizer.emissions.read_matrix", lambda *_: np.zeros((9, 5), np.float32))
+    with pytest.raises(Ds2Error, match=r"the network, with torch, does not fit in memory: 83.9 MB more are needed \("):
+        list(load_emissions(rows, ledger, Experiment(str(exp))))
+    assert not ledger.rows

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from ds2cli import archive
 from ds2cli.archive import read_matrix
 from ds2cli.audio.read import read
 from ds2cli.audio.resample import resample
@@ -10,6 +11,7 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, Ds2Error, UsageError
 from ds2cli.feats import cmvn
 from ds2cli.feats.spectrogram import compute as log_power
+from ds2cli.parallel import BATCH_SIZE
 from ds2cli.stages.featurize import Tally, parse_speeds, run
 
 
@@ -41,7 +43,9 @@ def test_rows_refer_to_the_features_of_their_recording(tmp_path, rows, nj):
         assert after["num_frames"] == len(matrix)
         assert after == {**before, "feats": after["feats"], "num_frames": len(matrix)}
         expected_frames.append(matrix)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [*(f"train.{n + 1}.ark" for n in range(nj)), "train.cmvn.ark"]
+    processes = min(nj, -(-len(rows) // BATCH_SIZE))
+    archives = [f"train.{n + 1}.ark" for n in range(processes)]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [*archives, "train.cmvn.ark"]
     mean, std = cmvn.mean_std(tally.stats)
     np.testing.assert_allclose(mean, np.concatenate(expected_frames).mean(0), rtol=1e-4)
     np.testing.assert_allclose(std, np.concatenate(expected_frames).std(0), rtol=1e-3)
@@ -261,3 +265,38 @@ def test_recordings_without_the_upper_part_of_their_band_are_counted(tmp_path):
     assert tally.narrow == {4: 2} and tally.narrow_example in ("b", "c") and tally.utterances == 3
     _, _, tally = features(tmp_path, rows, sample_rate=8000)
     assert not tally.narrow, "features of 8 kHz have no upper band"
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("where", ["read", "compute", "write"])
+def test_a_recording_that_memory_does_not_hold_is_dropped(tmp_path, rows, monkeypatch, where, compress):
+    """Archives and statistics are those of a run without it."""
+    others = [rows[0], *rows[2:]]
+    expected, _, expected_tally = features(tmp_path, others, "without", compress=compress)
+    length = soundfile.info(rows[1]["audio_filepath"]).frames
+    encode = archive._encode
+
+    def read_or_fail(path, **segment):
+        if where == "read" and path == rows[1]["audio_filepath"]:
+            raise BadUtterance("unreadable-audio", "more than fit in memory") from MemoryError()
+        return read(path, **segment)
+
+    def compute(samples, config):
+        if where == "compute" and len(samples) == length:
+            np.empty(1 << 56)
+        return log_power(samples)
+
+    def encode_or_fail(matrix, compress):
+        if where == "write" and len(matrix) == len(log_power(np.zeros(length, np.float32))):
+            raise MemoryError
+        return encode(matrix, compress)
+
+    monkeypatch.setattr("ds2cli.stages.featurize.read", read_or_fail)
+    monkeypatch.setattr("ds2cli.feats.kinds.compute", compute)
+    monkeypatch.setattr(archive, "_encode", encode_or_fail)
+    done, drops, tally = features(tmp_path, rows, "with", compress=compress)
+    assert drops == {rows[1]["id"]: "out-of-memory"}
+    assert [row["id"] for row in done] == [row["id"] for row in expected]
+    for name in ("1.ark", "cmvn.ark"):
+        assert (tmp_path / f"with.{name}").read_bytes() == (tmp_path / f"without.{name}").read_bytes()
+    assert (tally.utterances, tally.seconds) == (expected_tally.utterances, expected_tally.seconds)

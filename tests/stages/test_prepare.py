@@ -12,6 +12,7 @@ from ds2cli.corpora import corpus_names, csv, load_corpus
 from ds2cli.corpora import folder as folder_corpus
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
+from ds2cli.stages import prepare
 from ds2cli.stages.prepare import run
 
 
@@ -272,3 +273,18 @@ def test_a_text_without_letters_is_shown_with_its_reason(folder):
         "comma": "the text ',;' has no letters",
         "blank": "the text is empty",
     }
+
+
+@pytest.mark.parametrize("nj", [1, 3])
+def test_a_recording_that_memory_does_not_hold_is_dropped(folder, monkeypatch, nj):
+    folder[1]("large", "the large one")
+    probe = prepare.probe
+
+    def probe_or_fail(path, **options):
+        if Path(path).name == "large.wav":
+            raise MemoryError
+        return probe(path, **options)
+
+    monkeypatch.setattr(prepare, "probe", probe_or_fail)
+    rows, drops = prepared(folder, nj=nj)
+    assert [row["id"] for row in rows] == ["a", "b"] and drops == {"large": "out-of-memory"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ds2cli.train.backward import OUT_OF_MEMORY, is_out_of_memory
+from ds2cli.memory import OUT_OF_MEMORY, is_out_of_memory
 from ds2cli.train.batches import halve_batch
 
 TESTS = Path(__file__).parents[1]

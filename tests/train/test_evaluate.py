@@ -63,3 +63,24 @@ def test_unreadable_utterances_are_named_and_count_as_deletions():
         and skipped == {"missing": "missing-audio"}
     )
     assert by_character.total == 9 and by_character.dels >= 3
+
+
+def test_utterances_that_memory_does_not_hold_are_named_and_count_as_deletions():
+    trained = TrainedModel(DeepSpeech2(CONFIG, 4, 5).eval(), VOCAB, {"hop_ms": 10.0}, 0.02, {})
+    dev = [
+        Utterance(name, name, 20, np.zeros(0, np.int32), "a b") for name in ("a", "large-read", "large-network", "b")
+    ]
+
+    def dev_features(utterance):
+        if utterance.id == "large-read":
+            raise MemoryError
+        return np.zeros((7000 if utterance.id == "large-network" else 20, 5), np.float32)
+
+    def limit(_, inputs):
+        if inputs[0].shape[1] > 6000:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    trained.model.register_forward_pre_hook(limit)
+    words, _, texts, skipped = count_greedy_errors(trained, dev, dev_features)
+    assert skipped == {"large-read": "out-of-memory", "large-network": "out-of-memory"} and set(texts) == {"a", "b"}
+    assert words.total == 8 and words.dels >= 4

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +18,7 @@ from ds2cli.archive import read_matrix
 from ds2cli.config.augment import AugmentConfig
 from ds2cli.config.features import FeatureConfig
 from ds2cli.errors import Ds2Error
+from ds2cli.train import batching, reader
 from ds2cli.train.augmenter import Augmenter
 from ds2cli.train.examples import Utterance
 from ds2cli.train.loader import BatchLoader
@@ -220,13 +223,42 @@ def test_no_reader_outlives_its_parent(tmp_path, number):
     assert have_ended(pids) and errors.count("Traceback") == (number == signal.SIGINT)
 
 
-def test_a_lack_of_memory_ends_the_reader_and_so_costs_one_utterance(fake_features, monkeypatch):
-    def features(*_):
+def test_a_lack_of_memory_costs_one_utterance(fake_features, monkeypatch):
+    def features(utterance, epoch):
+        if utterance.id == "large":
+            raise MemoryError
+        return fake_features.FakeFeatures()(utterance, epoch)
+
+    names = ["a", "large", "b"]
+    batch = _read_or_describe_error(features, [fake_features.utterance(name) for name in names], 0)
+    assert sorted(batch.ids) == ["a", "b"] and batch.unusable == {"large": "out-of-memory"}
+
+
+def test_a_lack_of_memory_elsewhere_ends_the_reader_which_is_replaced(fake_features, monkeypatch):
+    def read_batch(*_):
         raise MemoryError
 
     def end(status):
         raise SystemExit(status)
 
+    monkeypatch.setattr(reader, "read_batch", read_batch)
     monkeypatch.setattr(os, "_exit", end)
     with pytest.raises(SystemExit, match="1"):
-        _read_or_describe_error(features, [fake_features.utterance("a")], 0)
+        _read_or_describe_error(fake_features.FakeFeatures(), [fake_features.utterance("a")], 0)
+
+
+def test_a_batch_that_is_too_large_as_a_whole_is_one_line(fake_features, monkeypatch):
+    def pad(arrays):
+        if len(arrays) != 0:
+            raise MemoryError
+        return np.zeros((0, 0, 0), np.float32)
+
+    monkeypatch.setattr(batching, "pad", pad)
+    shard = [fake_features.utterance(name) for name in ("a", "b")]
+    message = _read_or_describe_error(fake_features.FakeFeatures(), shard, 0)
+    assert re.fullmatch(
+        r"a batch of 2 utterances, the longest of \d+ frames, does not fit in memory: .* \(use a smaller --batch-s\)",
+        message,
+    )
+    alone = _read_or_describe_error(fake_features.FakeFeatures(), shard[:1], 0)
+    assert alone.ids == [] and alone.unusable == {"a": "out-of-memory"}
