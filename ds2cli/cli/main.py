@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ds2cli import __version__, inputs, plugins, ui
+from ds2cli import __version__, inputs, memory, plugins, ui
 from ds2cli.cli.lib.arguments import check_arguments
 from ds2cli.cli.lib.usage import one_line_errors
 from ds2cli.cores import count_cores
@@ -33,6 +33,7 @@ COMPILING = (
     "compiling the search, once per user and version: up to a minute (ds2 doctor --warm compiles all at once) ..."
 )
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+MEMORY_FIX = "use --nj 1 and --readers 0 where it has them, or end other programs"
 TRACEBACK_VARIABLE = "DS2_TRACEBACK"
 """Environment variable that adds the traceback to an error of the system that no command has put into words."""
 
@@ -118,7 +119,8 @@ def main() -> None:
             os.environ.setdefault("OMP_NUM_THREADS", str(count_cores()))
             if _plugin_error is not None:
                 raise _plugin_error
-            app(prog_name="ds2")
+            with memory.required("this command", MEMORY_FIX):
+                app(prog_name="ds2")
         except SystemExit as e:
             # Typer ends a command whose reader has left with status 1
             if isinstance(e.__context__, BrokenPipeError):
