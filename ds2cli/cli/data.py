@@ -218,8 +218,12 @@ def augment(
     augmenter, ledger = open_augmenter(train.augment, train.seed, FeatureConfig(sample_rate=rate)), Ledger()
     ledger.needs_rows, ledger.source = True, source_name(in_)
     rows = islice(manifest.read(in_, ("id", "audio_filepath"), ledger), first)
-    for name, effects in write_augmented(augmenter, epoch, rows, folder, ledger):
-        ui.echo(f"{name}\t{effects}")
+    try:
+        for name, effects in write_augmented(augmenter, epoch, rows, folder, ledger):
+            ui.echo(f"{name}\t{effects}")
+    except BrokenPipeError as e:
+        e.add_note(f"the rest of {folder}")
+        raise
     for pool in (augmenter.noise, augmenter.impulse_responses):
         for path, reason in pool.failures.items() if pool else ():
             ui.warn(f"augment: {path} was not used: {reason}")

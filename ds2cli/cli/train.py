@@ -56,7 +56,8 @@ def train(
 
     Ctrl-C stops after the current step and writes a checkpoint.
     EXP gets best.safetensors (the network), last.pt (the checkpoint to resume from), config.toml, tokens.txt,
-    train.jsonl (one row per epoch), train.png (learning curves) and dropped.jsonl (utterances left out).
+    train.jsonl (one row per epoch), train.png (learning curves) and dropped.jsonl (utterances left out). A refused
+    training leaves them as they were.
     --config also takes the name of a network from the paper (ds2 model list).
 
     The network stores the settings of its features. Unless they are the defaults, give them with --features if TRAIN

@@ -1,3 +1,5 @@
+import errno
+
 import numpy as np
 import pytest
 import soundfile
@@ -83,3 +85,15 @@ def test_an_unreadable_impulse_response_is_reported(jsonl, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert out == "a\tunchanged\nb\tunchanged\nc\tunchanged\n"
     assert "silent.wav was not used: " in err
+
+
+def test_a_reader_that_leaves_is_noted_with_the_folder(tmp_path, jsonl, monkeypatch):
+    def lose_reader(_):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("ds2cli.stages.augment.write_augmented", lambda *_: iter([("a", "no effect")]))
+    monkeypatch.setattr("ds2cli.ui.echo", lose_reader)
+    source = jsonl(tmp_path / "rows.jsonl", [{"id": "a", "audio_filepath": "a.wav"}])
+    with pytest.raises(SystemExit) as end:
+        typer.main.get_command(app).main(["data", "augment", source, "folder"], standalone_mode=False)
+    assert end.value.__context__.__notes__ == ["the rest of folder"]
