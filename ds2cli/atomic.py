@@ -8,6 +8,7 @@ to the folder removes it. The same holds for temporary folders. On a file system
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -62,7 +63,10 @@ def replacing(path: str) -> Iterator[Path]:
     with the name of the file, which then does not appear.
     """
     try:
-        target = Path(path).resolve()
+        target = Path(os.path.realpath(path))
+        # only one that leads to itself is left
+        if any(part.is_symlink() for part in (target, *target.parents)):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         is_folder, is_stream = target.is_dir(), Path(path).exists() and not Path(path).is_file()
     except OSError as e:
         raise DataError(f"{path}: {inputs.explain_error(e)}") from e
@@ -75,7 +79,11 @@ def replacing(path: str) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise DataError(f"{path}: its folder cannot be created: {inputs.explain_error(e)}") from e
+        in_file = isinstance(e, FileExistsError | NotADirectoryError) and next(
+            (folder for folder in target.parents if folder.is_file()), None
+        )
+        reason = f"{os.path.relpath(in_file)} is a file" if in_file else inputs.explain_error(e)
+        raise DataError(f"{path}: its folder cannot be created: {reason}") from e
     waiting, part = _waiting.get(), None
     try:
         if target.parent not in _searched:

@@ -29,6 +29,8 @@ def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
     from ds2cli.stages import align as stage
 
     experiment = Experiment(exp)
+    # DataError now, and not one for each utterance
+    _ = experiment.vocab
     warn_of_other_features(in_, experiment)
     with ExitStack() as files:
         if not is_pipe(out):

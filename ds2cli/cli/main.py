@@ -167,7 +167,7 @@ def _describe_error(e: OSError | UnicodeError | RecursionError) -> str:
         return f"a text or a file name is not UTF-8: {e} {where}"
     if e.filename is not None:
         name = e.filename if isinstance(e.filename, str) else repr(e.filename)
-        return f"{name}: {inputs.explain_error(e)} {where}"
+        return f"{name}: {inputs.explain_error(e)}"
     if e.errno in WRITE_ERRORS:
         return f"the output cannot be written: {inputs.explain_error(e)}"
     return f"{inputs.explain_error(e)} {where}"

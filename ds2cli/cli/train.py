@@ -118,7 +118,8 @@ def _check_paths(exp: str, *manifests: str | None) -> None:
     if not exp:
         raise UsageError("train: EXP is empty: expected a folder (. is the current one)")
     for path in manifests:
-        if path and Path(path).resolve().parent == Path(exp).resolve() and Path(path).name in OWN_MANIFESTS:
+        folder = path and os.path.dirname(os.path.realpath(path))
+        if path and folder == os.path.realpath(exp) and Path(path).name in OWN_MANIFESTS:
             raise UsageError(f"{path}: training would overwrite this manifest (use another EXP)")
 
 
