@@ -24,7 +24,7 @@ else:
     # the speed of the machine decides nothing: a hang is what fuzzing.py calls one
     common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
     settings.register_profile(
-        "suite", **common, max_examples=10, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate]
+        "suite", **common, max_examples=6, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate]
     )
     settings.register_profile(
         "fuzz",
