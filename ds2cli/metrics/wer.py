@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ds2cli import memory
 from ds2cli.kernels.edit import edit_counts, edit_ops
 
 EditStep = tuple[str | None, str | None]
@@ -63,8 +64,13 @@ def count(ref: Sequence[str], hyp: Sequence[str]) -> Counts:
 
 
 def align(ref: Sequence[str], hyp: Sequence[str]) -> list[EditStep]:
-    """The alignment that `count` counts, one step per pair of units."""
-    ops = edit_ops(*_encode_units(ref, hyp))
+    """The alignment that `count` counts, one step per pair of units.
+
+    NeededError where memory does not hold a byte per unit of the reference and unit of the hypothesis.
+    """
+    size = f"the alignment of {len(ref)} units of a reference x {len(hyp)} of a hypothesis"
+    with memory.needed((len(ref) + 1) * (len(hyp) + 1), size):
+        ops = edit_ops(*_encode_units(ref, hyp))
     return [(ref[i] if i >= 0 else None, hyp[j] if j >= 0 else None) for i, j in ops.tolist()]
 
 

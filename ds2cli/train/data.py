@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli import inputs
+from ds2cli import inputs, memory
 from ds2cli.archive import matrix_shape, read_matrix
 from ds2cli.audio.recording import parse_recording
 from ds2cli.config.augment import AugmentConfig
@@ -190,7 +191,7 @@ def _compute_statistics(train: list[Utterance], dev_features: DevFeatures) -> ND
     stats = None
     for utterance in train[:: -(-len(train) // STATS_UTTERANCES)]:
         with contextlib.suppress(BadUtterance):
-            x = dev_features(utterance)
+            x = memory.fit_utterance(partial(dev_features, utterance), "the features", memory.SHORTER)
             # written so that NaN fails, too
             if not (np.abs(x) < MAX_LOG_POWER).all():
                 continue

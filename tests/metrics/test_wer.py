@@ -7,6 +7,7 @@ import random
 import jiwer
 import pytest
 
+from ds2cli import memory
 from ds2cli.metrics.wer import Counts, align, characters, count, words
 
 
@@ -58,3 +59,14 @@ def test_rates_equal_those_of_jiwer(seed):
     assert total.rate == pytest.approx(100 * jiwer.wer(refs, hyps))
     total = sum((count(characters(r), characters(h)) for r, h in pairs), Counts())
     assert total.rate == pytest.approx(100 * jiwer.cer(refs, hyps))
+
+
+def test_an_alignment_that_does_not_fit_says_what_it_needs(tmp_path, monkeypatch):
+    (tmp_path / "meminfo").write_text("MemAvailable: 60000 kB")
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
+    ref, hyp = list("ab" * 4000), list("ba" * 5000)
+    with pytest.raises(
+        MemoryError, match=r"8000 units of a reference x 10000 of a hypothesis need 80 MB, 61\.4 MB are"
+    ):
+        align(ref, hyp)
+    assert count(ref, hyp).total == 8000, "counting needs little memory"

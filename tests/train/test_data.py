@@ -47,6 +47,18 @@ def test_statistics_are_those_of_evenly_spaced_utterances(monkeypatch, size, rea
     assert seen == read and cmvn.mean_std(stats)[0] == pytest.approx(np.mean(read))
 
 
+def test_statistics_leave_out_what_memory_does_not_hold():
+    utterances = [Utterance(str(i), "", 1, np.zeros(0, np.int32), "") for i in range(3)]
+
+    def features(utterance):
+        if utterance.id == "1":
+            np.empty(1 << 56)
+        return np.full((1, 3), float(utterance.id), np.float32)
+
+    assert cmvn.mean_std(data._compute_statistics(utterances, features))[0] == pytest.approx(1)
+    assert data._compute_statistics(utterances, features)[0, -1] == 2
+
+
 def test_a_row_without_features_needs_a_recording_with_at_least_one_window():
     row, settings = {"id": "u", "text": "a", "audio_filepath": "a.wav"}, FeatureConfig()
     assert _feature_shape({**row, "duration": 0.02}, settings) == (1, 161)
