@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import fields
 
 import numpy as np
 import pytest
 
 from ds2cli import manifest
 from ds2cli.archive import ArkWriter
-from ds2cli.cli.decode import TUNE_OPTIONS
 from ds2cli.cli.lib.tune import tune
 from ds2cli.config.decode import LIMITS, DecodeConfig
 from ds2cli.errors import Ds2Error, UsageError
@@ -163,8 +161,3 @@ def test_without_matplotlib_only_the_plot_is_left_out(place, monkeypatch, capsys
     tune(config(), "exp", "dev.jsonl", "-")
     assert (place / "exp" / "decode.toml").exists()
     assert "tune: exp/decode.png was not plotted: matplotlib is not installed" in capsys.readouterr().err
-
-
-def test_every_setting_of_tuning_is_refused_without_it():
-    of_tuning = {f.name for f in fields(DecodeConfig) if f.metadata["help"].startswith("With --tune")}
-    assert of_tuning == set(TUNE_OPTIONS)

@@ -9,8 +9,12 @@ import typer
 
 from ds2cli.cli.main import app
 from ds2cli.config.base import Config, parse_set
+from ds2cli.config.data import SubsetConfig
+from ds2cli.config.decode import DecodeConfig, TranscribeConfig
 from ds2cli.config.effects import refuse_without_effect
+from ds2cli.config.lm import LmConfig, MixConfig
 from ds2cli.config.optim import OptimConfig
+from ds2cli.config.score import ScoreConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.errors import Ds2Error, UsageError
 
@@ -135,6 +139,16 @@ def test_settings_without_effect_name_settings():
         names = {f.name for f in fields(config_type)} if hasattr(config_type, "__dataclass_fields__") else set()
         for name, (other, values) in config_type.no_effect.items():
             assert {name, other} <= names and isinstance(values, tuple), f"{config_type.__name__}: {name}"
+
+
+def test_every_setting_that_needs_another_one_is_refused_without_it():
+    found = 0
+    for config_type in (DecodeConfig, TranscribeConfig, ScoreConfig, SubsetConfig, TrainConfig, LmConfig, MixConfig):
+        for f in fields(config_type):
+            if needed := re.match(r"With --([a-z-]+)", f.metadata.get("help", "")):
+                found += 1
+                assert config_type.no_effect[f.name][0] == needed[1].replace("-", "_"), f.name
+    assert found > 10
 
 
 def test_settings_of_a_section():

@@ -124,7 +124,8 @@ def _argument_cells(argument: Any) -> Cells:
 
 
 def _option_cells(option: Any) -> Cells:
-    values = "" if option.is_flag else option.metavar or TYPE_NAMES.get(type(option.default), "text")
+    number = TYPE_NAMES.get(type(option.default)) if isinstance(option.default, (int, float)) else None
+    values = "" if option.is_flag else number or option.metavar or "text"
     return _option_names(option), values, _plain_default(option), option.help or ""
 
 
