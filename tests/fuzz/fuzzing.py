@@ -31,7 +31,7 @@ from ds2cli.errors import BadUtterance, Ds2Error
 TRIED = Counter()
 """Inputs tried by each fuzzer."""
 
-TIME_LIMIT_S = 20.0
+TIME_LIMIT_S = 60.0
 """What takes longer is a hang, on a slow and busy machine too: no input takes a second."""
 
 MEMORY = 4 << 30

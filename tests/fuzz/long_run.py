@@ -87,9 +87,7 @@ def run_round(seed, examples, options):
         tried = Counter()
         for file in Path(counts).glob("*.json"):
             tried.update(json.loads(file.read_text()))
-    failed = sorted(set(re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)))
-    if not failed and child.returncode:
-        failed = [f"pytest, exit status {child.returncode}"]
+    failed = find_failures(output, child.returncode)
     if failed:
         log = KEPT / f"seed-{seed}.txt"
         again = f"DS2_FUZZ_EXAMPLES={examples} {sys.executable} -m pytest -n 0 --hypothesis-seed={seed}"
@@ -98,6 +96,12 @@ def run_round(seed, examples, options):
         for name in failed:
             print(f"FAILED {name}: {again} {name!r} (see {log.relative_to(ROOT)})", flush=True)
     return tried, failed
+
+
+def find_failures(output, status):
+    """The tests that failed, from the output and the exit status of pytest."""
+    failed = sorted(set(re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)))
+    return failed or ([f"pytest, exit status {status}"] if status else [])
 
 
 if __name__ == "__main__":
