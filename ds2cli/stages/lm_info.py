@@ -14,13 +14,13 @@ from ds2cli import inputs
 from ds2cli.config.base import read_toml
 from ds2cli.config.lm import InfoConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import UsageError
+from ds2cli.errors import DataError, UsageError
 from ds2cli.lm import perplexity
 from ds2cli.lm.closed import check_unknown_words, is_closed
 from ds2cli.lm.lint import Finding, lint
 from ds2cli.lm.query import NgramLm
 from ds2cli.lm.text import SPECIAL_TOKENS, UNIT_PLURAL, Unit, detect_unit, tokenize
-from ds2cli.stages.lm import format_counts, load_vocab, read_sentences
+from ds2cli.stages.lm import format_counts, load_vocab, no_usable_lines, read_sentences
 from ds2cli.text.normalize import TextRules
 from ds2cli.text.vocab import Vocab
 
@@ -78,7 +78,7 @@ def describe(model: LoadedModel) -> Iterator[tuple[str, str]]:
 
 
 def evaluate(model: LoadedModel, source: str, ledger: Ledger) -> tuple[perplexity.Perplexity, list[str]]:
-    """Perplexity and OOV words of a text, and its normalized lines."""
+    """Perplexity and OOV words of a text, and its normalized lines; DataError if it has none."""
     if model.unit == "token" and model.vocab is None:
         raise UsageError(
             f"{model.path}: its tokens are a network's symbols: expected that network (--vocab EXP or tokens.txt)"
@@ -88,6 +88,8 @@ def evaluate(model: LoadedModel, source: str, ledger: Ledger) -> tuple[perplexit
         return line, tokenize(line, model.unit, model.vocab)
 
     lines = list(read_sentences(with_tokens, [source], ledger, model.rules))
+    if not lines:
+        raise DataError(no_usable_lines(source, ledger))
     return perplexity.measure(model.lm, (sentence for _, sentence in lines)), [line for line, _ in lines]
 
 

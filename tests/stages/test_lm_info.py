@@ -105,6 +105,13 @@ def test_evaluation_on_a_text(model, tmp_path):
     assert ledger.dropped == 1
 
 
+@pytest.mark.parametrize("text, found", [("", "the file is empty"), ("1\n2\n", "all 2 lines were dropped")])
+def test_a_text_without_usable_lines_is_an_error(model, tmp_path, text, found):
+    (tmp_path / "t").write_text(text)
+    with pytest.raises(DataError, match=rf"t: no usable lines: .*{found}$"):
+        lm_info.evaluate(lm_info.load(InfoConfig(), model), str(tmp_path / "t"), Ledger())
+
+
 def test_check_fit(model, tmp_path):
     (tmp_path / "tokens.txt").write_text("<blank>\n<space>\n" + "\n".join("aeimorsuy") + "\n")
     loaded = lm_info.load(InfoConfig(vocab=str(tmp_path / "tokens.txt")), model)
