@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
+from weakref import WeakSet
 
 from ds2cli import encoding, inputs
 from ds2cli.atomic import replacing
@@ -21,6 +22,8 @@ _GZIP = b"\x1f\x8b"
 _CHUNK = 1 << 16
 _LONGEST_LINE = 1 << 20
 """Bytes without a line end after which the file has none."""
+_read_streams: WeakSet[BinaryIO] = WeakSet()
+"""Standard input, after it was opened."""
 
 
 def standard_input() -> TextIO:
@@ -31,8 +34,14 @@ def standard_input() -> TextIO:
 
 
 def standard_bytes() -> BinaryIO:
-    """The bytes of standard input; DataError when it is closed, a folder, or a device, of which some never end."""
+    """The bytes of standard input, once.
+
+    DataError when it is closed, a folder or a device, of which some never end, or when two arguments are `-`.
+    """
     stream = standard_input().buffer
+    if stream in _read_streams:
+        raise DataError("<stdin>: two arguments are -, but standard input can be read only once (name a file)")
+    _read_streams.add(stream)
     kind = ""
     # a stream in memory has no descriptor
     with contextlib.suppress(OSError, ValueError):

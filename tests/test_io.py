@@ -12,7 +12,7 @@ import pytest
 
 from ds2cli.encoding import decode
 from ds2cli.errors import DataError, UsageError
-from ds2cli.io import FolderLock, open_in, open_out, open_out_bytes, read_lines, require_writable
+from ds2cli.io import FolderLock, open_in, open_out, open_out_bytes, read_bytes, read_lines, require_writable
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
@@ -127,6 +127,26 @@ def test_gzip_data_is_unpacked_under_any_name_and_from_a_pipe(tmp_path, monkeypa
     assert list(read_lines(str(tmp_path / "plain.gz"))) == [(1, "one")]
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(packed)))
     assert list(read_lines("-")) == [(1, "one"), (2, "zwölf")]
+
+
+def test_standard_input_is_read_once(monkeypatch):
+    """Two arguments that are - would each have a part of it."""
+    for _ in range(2):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a\nb\n")))
+        lines = read_lines("-")
+        assert next(lines) == (1, "a")
+        for read in (read_bytes, lambda path: next(read_lines(path))):
+            with pytest.raises(DataError, match=r"^<stdin>: two arguments are -, .* only once \(name a file\)$"):
+                read("-")
+        assert list(lines) == [(2, "b")]
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "stdin"])
+def test_a_device_is_no_input(tmp_path, monkeypatch, path):
+    with Path("/dev/zero").open() as endless:
+        monkeypatch.setattr("sys.stdin", endless)
+        with pytest.raises(DataError, match=r"(/dev/zero|<stdin>): this is a device, expected a file"):
+            read_bytes("-" if path == "stdin" else path)
 
 
 @pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-le", "utf-16-be"])

@@ -53,6 +53,7 @@ def test_an_incomplete_recording_is_named_by_its_pipe(piped):
 def test_standard_input_is_a_pipe(monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(wav())))
     assert len(read(read_pipe("-"))[0]) == RATE / 2
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
     assert refused(read, read_pipe("-")) == "empty-file: <stdin> is empty (0 bytes)"
 
 
