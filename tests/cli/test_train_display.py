@@ -69,15 +69,15 @@ def test_the_lines_of_other_events():
         "train: precision bfloat16 (a short batch takes …)"
     ]
     assert lines(Resumed("exp/last.pt", 2, 0, 1024, 126.0)) == [
-        "train: resuming from exp/last.pt: epoch 3 of 40, after 1024 steps and 2.1 min of training"
+        "train: resuming from exp/last.pt: epoch 3 of 40, after step 1024 and 2.1 min of training"
     ]
-    assert lines(Resumed("exp/last.pt", 2, 7, 1031, 126.0)) == [
-        "train: resuming from exp/last.pt: epoch 3 of 40 (7 steps of it done), after 1031 steps and 2.1 min of training"
+    assert lines(Resumed("last.pt", 2, 7, 1031, 126.0)) == [
+        "train: resuming from last.pt: epoch 3 of 40, after step 1031 (step 7 of this epoch) and 2.1 min of training"
     ]
     for epoch, further in ((40, "a larger --epochs continues it, "), (12, "")):
         assert lines(Resumed("exp/last.pt", epoch, 0, 512, 90.0, complete=True)) == [
-            f"train: exp/last.pt: training is complete after {epoch} of 40 epochs, 512 steps and 1.5 min of training: "
-            f"nothing to do ({further}--fresh starts over)"
+            f"train: exp/last.pt: complete after {epoch} of 40 epochs (step 512, 1.5 min): nothing to do "
+            f"({further}--fresh starts over)"
         ]
     assert lines(Saved()) == []
     assert lines(Saved("last.pt: no space left")) == [

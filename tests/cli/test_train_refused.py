@@ -135,7 +135,7 @@ def test_a_complete_training_says_so_and_changes_nothing(place, exp):
     before = contents(exp)
     done = CliRunner().invoke(app, ["train", *map(str, options(place, exp=exp)), "--readers", "2"])
     assert done.exception is None and contents(exp) == before
-    assert f"train: {exp}/last.pt: training is complete after 1 of 1 epochs, " in done.stderr
+    assert f"train: {exp}/last.pt: complete after 1 of 1 epochs (" in done.stderr
     assert "resuming" not in done.stderr
 
 

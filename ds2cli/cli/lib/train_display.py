@@ -154,15 +154,15 @@ def format_event(event: Event, config: TrainConfig) -> Iterator[str]:
 
 
 def _format_resumed(resumed: Resumed, config: TrainConfig) -> str:
-    """`train: resuming from exp/last.pt: epoch 3 of 40, after 512 steps and 2.1 min of training`."""
-    trained = f"{resumed.step} steps and {resumed.elapsed_s / 60:.1f} min of training"
+    """`train: resuming from exp/last.pt: epoch 3 of 40, after step 512 and 2.1 min of training`."""
+    minutes = f"{resumed.elapsed_s / 60:.1f} min"
     if resumed.complete:
-        done = f"{resumed.checkpoint}: training is complete after {resumed.epoch} of {config.epochs} epochs, {trained}"
         further = "a larger --epochs continues it, " if resumed.epoch >= config.epochs else ""
-        return f"train: {done}: nothing to do ({further}--fresh starts over)"
-    within = f" ({resumed.batch} steps of it done)" if resumed.batch else ""
-    epoch = f"epoch {resumed.epoch + 1} of {config.epochs}{within}"
-    return f"train: resuming from {resumed.checkpoint}: {epoch}, after {trained}"
+        done = f"complete after {resumed.epoch} of {config.epochs} epochs (step {resumed.step}, {minutes})"
+        return f"train: {resumed.checkpoint}: {done}: nothing to do ({further}--fresh starts over)"
+    within = f" (step {resumed.batch} of this epoch)" if resumed.batch else ""
+    position = f"epoch {resumed.epoch + 1} of {config.epochs}, after step {resumed.step}{within}"
+    return f"train: resuming from {resumed.checkpoint}: {position} and {minutes} of training"
 
 
 def _format_probe(probe: MemoryProbe) -> str:
