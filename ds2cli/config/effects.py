@@ -18,6 +18,9 @@ def refuse_without_effect(config: Config, given: Mapping[str, Any], section: str
     """
     defaults = {f.name: f.default for f in fields(config)}
     for name, value in given.items():
+        if name not in defaults:
+            # MADE_BY of a saved config
+            continue
         if isinstance(value, Mapping):
             refuse_without_effect(getattr(config, name), value, f"{section}{name}.")
             continue

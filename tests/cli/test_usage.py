@@ -111,6 +111,7 @@ def test_an_option_without_effect_is_refused(monkeypatch, arguments, message):
     "arguments",
     [
         "data subset a --random 3 --seed 3",
+        "data subset a --set made_by.command=x",
         "decode e a --no-tune-speed",
         "decode e a --no-tune",
         "score a --no-normalize",
