@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Run a row filter as parallel jobs: steps/split_jobs.sh [--nj 4] [--run "utils/slurm.sh --mem 4G"] IN OUT LOGDIR ds2 decode EXP {in} {out} …
-# Splits IN into --nj parts, runs COMMAND on each with {in}, {out} and JOB replaced, and joins the results to OUT, dropped rows and settings
+# Splits IN into --nj parts, of a row or more each, runs COMMAND on each with {in}, {out} and JOB replaced, and joins the results to OUT, dropped rows and settings
 # next to it, as if COMMAND had run once: its --max-bad counts for all parts together. After a failure, --resume runs only the missing parts.
 set -euo pipefail
 # bash 5.2 would replace & in a path by the matched text
@@ -50,9 +50,19 @@ if [[ $resume == true && -e $stamp ]]; then
 else
   rm -f "$stamp" "$part"/*.jsonl "$part"/*.toml
   ds2 data split "$in" "$part/in.JOB.jsonl" --parts "$nj" --allow-empty
+  # a part without rows needs no job
+  filled=0
+  for ((job = 1; job <= nj; job++)); do
+    [[ ! -s $part/in.$job.jsonl ]] || mv "$part/in.$job.jsonl" "$part/in.$((++filled)).filled"
+  done
+  rm -f "$part"/in.*.jsonl
+  [[ $filled -gt 0 ]] || : >"$part/in.$((++filled)).filled"
+  for file in "$part"/in.*.filled; do mv "$file" "${file%.filled}.jsonl"; done
+  [[ $filled -eq $nj ]] || echo "steps/split_jobs.sh: --nj $nj: $filled used, as $in has no more rows" >&2
   echo "$same" >"$stamp"
 fi
 
+inputs=("$part"/in.*.jsonl); nj=${#inputs[@]}
 parts=() missing=()
 for ((job = 1; job <= nj; job++)); do
   parts+=("$part/$name.$job.jsonl")

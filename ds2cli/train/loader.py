@@ -23,7 +23,7 @@ class BatchLoader:
     """Reads batches in the background. waited: seconds that training spent waiting for them."""
 
     def __init__(self, train_features: TrainFeatures, readers: int) -> None:
-        """readers: number of data-loader processes; 0 reads in a thread of this process."""
+        """readers: number of data-loader processes, which start with their first batch; 0 reads in a thread."""
         self.train_features = train_features
         self.waited = 0.0
         self._readers = [ReaderProcess(train_features) for _ in range(readers)]

@@ -32,13 +32,12 @@ Shard = Sequence[Utterance]
 
 
 class ReaderProcess:
-    """A data-loader process and the shards it has not returned yet; started again whenever it is needed."""
+    """A data-loader process and the shards it has not returned yet; started whenever it is needed."""
 
     def __init__(self, train_features: TrainFeatures) -> None:
         self.train_features = train_features
         self.pending: deque[tuple[Shard, int]] = deque()
         self.process: Any = None
-        self._start()
 
     def submit(self, shard: Shard, epoch: int) -> None:
         """Have a shard read; `result` returns the batches in the same order."""

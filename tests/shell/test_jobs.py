@@ -124,6 +124,31 @@ def test_without_resume_all_parts_run_again(tmp_path, jsonl):
     assert not list((tmp_path / "log" / "out.parts").glob("out.*.jsonl"))
 
 
+def test_there_are_no_more_jobs_than_rows(tmp_path, jsonl):
+    rows = [{"id": f"{i:02d}"} for i in range(12)]
+    jsonl(tmp_path / "in.jsonl", rows)
+    words = [
+        "--nj",
+        "40",
+        "in.jsonl",
+        "out.jsonl",
+        "log",
+        "sh",
+        "-c",
+        '[ ! -e broken ] && cp "$0" "$1"',
+        "{in}",
+        "{out}",
+    ]
+    (tmp_path / "broken").touch()
+    assert bash(SPLIT, *words, cwd=tmp_path).returncode != 0
+    (tmp_path / "broken").unlink()
+    done = bash(SPLIT, "--resume", *words, cwd=tmp_path)
+    assert done.returncode == 0 and jsonl(tmp_path / "out.jsonl") == rows
+    assert len(list((tmp_path / "log").glob("*.log"))) == 12
+    done = bash(SPLIT, *words, cwd=tmp_path)
+    assert "--nj 40: 12 used, as in.jsonl has no more rows" in done.stderr
+
+
 def test_more_parts_than_rows_between_pipes(emissions):
     line = (
         f"cd data; head -n 2 in.jsonl | {SPLIT} --nj 3 - - log ds2 decode ../exp {{in}} {{out}} --greedy | cut -c1-11"

@@ -262,3 +262,9 @@ def test_a_batch_that_is_too_large_as_a_whole_is_one_line(fake_features, monkeyp
     )
     alone = _read_or_describe_error(fake_features.FakeFeatures(), shard[:1], 0)
     assert alone.ids == [] and alone.unusable == {"a": "out-of-memory"}
+
+
+def test_there_are_no_more_readers_than_batches(fake_features):
+    with closing(BatchLoader(fake_features.FakeFeatures(), 500)) as loader:
+        assert [batch.ids for batch in loader(shards(fake_features, "a", "b"), 0)] == [["a"], ["b"]]
+        assert [reader.process is not None for reader in loader._readers] == [True, True] + [False] * 498
