@@ -18,6 +18,8 @@ LONG := cli shell golden peers native nn/distributed nn/test_average.py nn/test_
 	kernels/test_jit.py house/test_plugins.py house/test_fixtures.py test_cores.py test_parallel.py
 export PATH := $(abspath $(BIN)):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# pytest would prepare every test file again in each of its processes
+unexport PYTHONDONTWRITEBYTECODE
 
 help:            ## print this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 18

@@ -26,6 +26,8 @@ os.environ.setdefault("DS2_CORES", "2")
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("DS2_TEST_DATA", ROOT.parent / "shared" / "data"))
+COMPILING = ("kernels", "lm", "metrics", "recognizer", "search", "stages")
+"""Folders whose tests call kernels."""
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +49,12 @@ def pytest_configure(config):
             if not file or not Path(file).resolve().is_relative_to(ROOT.resolve()):
                 message = f"tests of {ROOT} would run the ds2cli of {file or 'no folder'} (make setup in this checkout)"
                 raise pytest.UsageError(message)
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that compile kernels come first, in one of two processes, so that not both compile them."""
+    compiling = tuple(f"tests/{folder}/" for folder in COMPILING)
+    items.sort(key=lambda item: not item.nodeid.startswith(compiling))
 
 
 def pytest_runtest_setup(item):

@@ -50,6 +50,7 @@ def test_count_samples_of_a_speed_copy():
         )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stated", [True, False])
 def test_count_samples_of_real_recordings(shared_data, stated):
     files = [recording.path for recording in find_audio(shared_data)[0]][::7]

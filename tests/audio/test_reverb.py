@@ -29,6 +29,7 @@ def test_equals_a_direct_convolution():
     np.testing.assert_allclose(reverberate(x, h), expected, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("length", [1, 2, 257, 40000])
 @pytest.mark.parametrize("size", [1, 2, BLOCK - 256, BLOCK - 255, BLOCK, 2 * BLOCK - 512, 3 * BLOCK + 5])
 def test_overlap_add_equals_scipy(size, length):

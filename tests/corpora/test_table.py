@@ -74,6 +74,7 @@ def test_rows_of_audio_paths_without_endings_are_known_by_their_columns(read):
     assert texts(rows) == {"b": "is a row", "c": "has, two\nlines"} and ledger.reasons == {"open-quote": 1}
 
 
+@pytest.mark.long
 def test_a_quotation_mark_in_the_first_of_many_rows_costs_one_row(read):
     lines = [f"x{i}.wav,the conference has ended and everybody went home" for i in range(4000)]
     rows, ledger = read(HEAD + 'a.wav,"open\n' + "\n".join(lines))

@@ -161,6 +161,7 @@ def assert_equals_reference(search, lp, best):
 HAN = Vocab(("<blank>", *(chr(0x4E00 + i) for i in range(11))))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", [1, 2, 8])
 @pytest.mark.parametrize(
     "settings", [{"alpha": 0.0, "beta": 0.7}, {"hotwords": {"一": 0.7, "丁": 2.1, "七": 2.1}}], ids=str

@@ -39,6 +39,7 @@ SETTINGS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["none", "word", "char"])
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_removing_nodes_does_not_change_the_result(models, kind, settings):

@@ -27,6 +27,7 @@ def texts_up_to(length):
                 yield text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("T", [0, 1, 2, 3, 4, 5])
 def test_every_text_sums_its_paths(T):
     lp = emission(T, T)

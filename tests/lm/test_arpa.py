@@ -163,6 +163,7 @@ def test_numbers_are_written_without_trailing_zeros(value):
     assert len(text) < 18
 
 
+@pytest.mark.long
 def test_loading_is_fast(librispeech, estimate_lm, arpa_file):
     path = arpa_file(
         "".join(arpa.lines(estimate_lm("\n".join(" ".join(s) for s in librispeech[0][:12000]), 3, [0, 0, 1])))

@@ -257,6 +257,7 @@ def test_no_references():
     assert findings(ENGLISH, PROSE, []) == findings(ENGLISH, PROSE, [""]) == []
 
 
+@pytest.mark.long
 def test_large_models_are_checked_quickly():
     words = [*SPECIAL_TOKENS, *map("".join, itertools.product("abcdefghijklm", repeat=5))]
     assert len(words) > 370_000

@@ -144,6 +144,7 @@ def test_em_agrees_with_a_grid_search(seed):
     assert estimate_weights(np.log10(p))[0] == pytest.approx(best, abs=1e-3)
 
 
+@pytest.mark.long
 def test_the_mixture_is_better_than_each_source(librispeech, estimate_lm, tmp_path):
     """The mixture of models of two halves of a text has a lower perplexity on dev text than either."""
     train, dev = librispeech

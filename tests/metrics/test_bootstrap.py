@@ -36,6 +36,7 @@ def test_utterances_are_weighted_by_their_length():
     assert set(draw_rates(counts, seed=0).round(6)) == {0.0, 1.0, 100.0}
 
 
+@pytest.mark.long
 def test_a_seed_draws_the_same_utterances_for_two_systems():
     rng = np.random.default_rng(0)
     counts = np.stack([rng.integers(0, 5, 5000), np.full(5000, 9)], axis=1)

@@ -80,6 +80,7 @@ def test_the_network_and_the_search_work_at_the_same_time(exp):
     assert list(map_emissions(searching, chunks, Ledger(), 1)) == [row["id"] for row in rows]
 
 
+@pytest.mark.long
 def test_the_network_is_at_most_one_chunk_ahead(exp):
     rows, read = features(4 * CHUNK)
     computed = []

@@ -91,6 +91,7 @@ def test_only_the_blank():
     assert ctc_cost(np.zeros((7, 1), dtype=np.float32), labels()) == 0.0
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("implementation")
 def test_cost_of_a_certain_text_is_near_zero():
     lp = np.full((20000, 5), np.log(1e-9), dtype=np.float32)

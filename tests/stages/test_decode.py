@@ -152,6 +152,7 @@ def uncertain(seed, steps, hold=3):
     return np.log(p + 1e-5).astype(np.float32)
 
 
+@pytest.mark.long
 def test_the_rows_do_not_depend_on_the_number_of_threads(rows, exp, lm):
     given = rows([""] * 150, [uncertain(i, 5 + i % 60) for i in range(150)])
     config = {"lm": lm, "nbest": 3, "timestamps": True, "partials": 0.1, "beam": 8}

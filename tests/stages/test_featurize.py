@@ -31,6 +31,7 @@ def features(tmp_path, rows, name="train", **settings):
     return done, {r["id"]: r["reason"] for r in ledger.rows}, tally
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("nj", [1, 2])
 def test_rows_refer_to_the_features_of_their_recording(tmp_path, rows, nj):
     done, drops, tally = features(tmp_path, rows, nj=nj)
@@ -73,6 +74,7 @@ def test_compressed_is_close(tmp_path, rows):
     assert (tmp_path / "b.1.ark").stat().st_size < 0.26 * (tmp_path / "a.1.ark").stat().st_size
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("nj", [1, 2])
 def test_copies_at_other_speeds_are_sorted_and_shorter(tmp_path, rows, nj):
     mixed = [{**rows[0], "id": "a"}, {**rows[1], "id": "sp0.95"}, {**rows[2], "id": "z"}]
@@ -256,6 +258,7 @@ def test_dropped_rows_name_the_limit_that_they_exceed(tmp_path):
     }
 
 
+@pytest.mark.long
 def test_recordings_without_the_upper_part_of_their_band_are_counted(tmp_path):
     noise = 0.1 * np.random.default_rng(0).standard_normal(16000)
     for name, samples, rate in (("a", noise, 16000), ("b", noise[:8000], 8000), ("c", noise[8000:], 8000)):

@@ -37,6 +37,7 @@ def prepared(folder, **settings):
     return rows, {r["id"]: r["reason"] for r in ledger.rows}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("nj", [1, 3])
 @pytest.mark.parametrize("check", ["decode", "header"])
 def test_rows_are_sorted_with_durations_and_normalized_texts(folder, nj, check):

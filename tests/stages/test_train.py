@@ -60,6 +60,7 @@ def test_the_files_of_an_experiment(toy, tmp_path, jsonl):
     assert -10 < float(trained.model.mean.mean()) < -8, "statistics of the features before normalization"
 
 
+@pytest.mark.long
 def test_the_same_command_resumes_and_does_nothing_once_finished(toy, tmp_path):
     expected = untimed(rows_of(prepared(toy, tmp_path / "uninterrupted", epochs=3), tmp_path / "uninterrupted"))
     events = train.run(prepared(toy, tmp_path / "interrupted", epochs=3), str(tmp_path / "interrupted"))

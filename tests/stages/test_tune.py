@@ -108,6 +108,7 @@ def test_tuning_helps_and_does_not_depend_on_the_number_of_threads(rows, exp, tm
         assert (parallel.best()[0].per_utterance == best.per_utterance).all()
 
 
+@pytest.mark.long
 def test_a_trial_counts_the_errors_of_decoding_with_its_weights(rows, exp, tmp_path):
     from ds2cli.metrics.wer import count
     from ds2cli.stages import decode

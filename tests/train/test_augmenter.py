@@ -82,6 +82,7 @@ def digest(x):
     return hashlib.sha256(x.tobytes() + str(x.shape).encode()).hexdigest()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("speeds", ["1.0", "0.9 1.0 1.1"])
 def test_without_augmentation_features_match_featurize(tmp_path, rows, speeds):
     config = FeaturizeConfig(speeds=speeds, max_bad=0)
@@ -104,6 +105,7 @@ def test_features_are_a_copy(tmp_path, rows):
     assert read_matrix(stored["feats"]).any()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("config", [ALL, AugmentConfig(speed=0.1), AugmentConfig(speeds=(0.9, 1.0, 1.1))])
 def test_the_number_of_frames_is_predicted_exactly(rows, shared_data, config):
     augment = make_augmenter(config, shared_data)
@@ -112,6 +114,7 @@ def test_the_number_of_frames_is_predicted_exactly(rows, shared_data, config):
             assert augment.frames(make_utterance(row), epoch) == len(augment(make_utterance(row), epoch))
 
 
+@pytest.mark.long
 def test_features_are_identical_in_any_thread_process_or_order(rows, shared_data):
     """One thread, four threads, and another process with a different number of BLAS threads."""
     augment = make_augmenter(ALL, shared_data, seed=7)

@@ -50,6 +50,7 @@ def test_events_pass_through_and_a_picture_is_drawn(tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"train.jsonl", monitor.PICTURE}
 
 
+@pytest.mark.long
 def test_tensorboard_has_steps_and_epochs_and_a_resumed_run_replaces_repeated_steps(tmp_path):
     list(monitor.monitored(events(tmp_path, last=3), str(tmp_path), tensorboard=True))
     list(monitor.monitored(events(tmp_path, first=3), str(tmp_path), tensorboard=True))
@@ -75,6 +76,7 @@ def test_a_picture_that_cannot_be_written_does_not_end_the_training(tmp_path, mo
     assert len(without_log) == 8
 
 
+@pytest.mark.long
 def test_curves_of_one_epoch_without_a_dev_set_and_of_a_loss_of_zero(tmp_path):
     curves.draw(str(tmp_path / "one.png"), "one", [epoch(1, 10).to_row()])
     curves.draw(

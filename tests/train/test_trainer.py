@@ -118,6 +118,7 @@ def test_a_network_learns_two_letters(tmp_path):
     assert best.metadata["dev_cer"] == min(r["dev_cer"] for r in rows)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 def test_a_run_stopped_at_any_step_resumes_along_the_same_losses(tmp_path, ema):
     arrays, utterances = corpus()
@@ -143,6 +144,7 @@ class Killed(Exception):
     """Ends a run at a point that the test chooses."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("name", [BEST, LOG, LAST])
 def test_a_run_killed_at_any_write_loses_no_row(tmp_path, name, after):
@@ -400,6 +402,7 @@ def test_early_stopping_works_with_keep_last(tmp_path):
     assert len(rows) == 3 and load_model(tmp_path).metadata["epoch"] == 3
 
 
+@pytest.mark.long
 def test_the_time_limit_ends_a_run_before_its_last_epoch(tmp_path):
     arrays, utterances = corpus()
     events = list(
@@ -550,6 +553,7 @@ def test_the_longest_batch_is_tried_before_the_first_step(tmp_path):
     assert (probe.utterances, probe.pieces, probe.steps) == (len(longest), 1, len(sizes))
 
 
+@pytest.mark.long
 def test_the_float16_scale_doubles_after_steady_steps_and_halves_on_overflow(monkeypatch):
     arrays, utterances = corpus()
     monkeypatch.setattr(trainer_module, "SCALE_UP_STEPS", 3)
@@ -758,6 +762,7 @@ def test_the_seconds_of_an_epoch_are_those_of_its_steps(tmp_path, monkeypatch):
     assert [row["waiting"] for row in rows] == [5.0, 5.0]
 
 
+@pytest.mark.long
 def test_a_step_computed_in_pieces_counts_once():
     arrays, utterances = corpus()
     trainer = Trainer(job(arrays, utterances, augment=AugmentConfig()), ProcessGroup())
