@@ -238,6 +238,27 @@ def test_a_bug_keeps_its_traceback(monkeypatch, capsys, error, status):
     assert capsys.readouterr().err.startswith("ds2: x: permission denied\n") == (status == 3)
 
 
+@pytest.mark.parametrize(
+    "error, lack",
+    [
+        (MemoryError(), "more is needed"),
+        (RuntimeError("can't start new thread"), "no thread can be started"),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "more is needed"),
+    ],
+)
+def test_a_lack_of_memory_is_one_line(monkeypatch, capsys, error, lack):
+    def fail(**_):
+        raise error
+
+    monkeypatch.setattr(main, "app", fail)
+    monkeypatch.setattr(sys, "argv", ["ds2", "data"])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as e:
+        main.main()
+    assert e.value.code == 1
+    assert capsys.readouterr().err == f"ds2: this command does not fit in memory: {lack} ({main.MEMORY_FIX})\n"
+
+
 def test_count_lines_is_none_for_an_unreadable_file(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
