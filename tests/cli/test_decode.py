@@ -204,11 +204,12 @@ def test_too_many_bad_rows_refuse_the_result(ds2, jsonl, place):
     assert not (place / "out.ctm").exists()
 
 
-def test_no_rows_in_no_rows_out(ds2, jsonl, place):
+def test_a_manifest_without_rows_is_refused(ds2, jsonl, place):
     jsonl(place / "none.jsonl", [])
     for command in (["decode", "exp", "none.jsonl"], ["align", "exp", "none.jsonl"]):
         done = ds2(*command, cwd=place)
-        assert (done.returncode, done.stdout) == (0, "")
+        assert (done.returncode, done.stdout) == (3, "")
+        assert "none.jsonl: no utterances, expected at least one" in done.stderr
 
 
 def network_with_features(place, utterances, frames, rnn_size, rnn_layers=1):
