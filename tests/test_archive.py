@@ -213,7 +213,7 @@ def test_the_shape_of_a_matrix_is_that_of_a_complete_one(tmp_path, compress, sha
 @pytest.mark.parametrize("path", ["a\0b", "\ud800"])
 def test_a_path_that_no_system_accepts_costs_one_utterance(path):
     for shape_or_matrix in (matrix_shape, read_matrix):
-        with pytest.raises(BadUtterance, match="missing-archive: .*: not a file name: "):
+        with pytest.raises(BadUtterance, match=r"missing-archive: .*: not a file name: "):
             shape_or_matrix(f"{path}:3", "a")
 
 

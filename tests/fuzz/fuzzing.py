@@ -63,7 +63,7 @@ class _HangError(BaseException):
 
 @contextlib.contextmanager
 def time_limit(seconds=TIME_LIMIT_S):
-    """AssertionError after so many seconds; the process ends if it does not return from compiled code."""
+    """AssertionError when the time is over; the process ends if it does not return from compiled code."""
 
     def stop(*_):
         raise _HangError
