@@ -32,8 +32,13 @@ def main():
     parser.add_argument("--seed", type=int, default=None, help="of the first round [default: random]")
     parser.add_argument("-k", dest="only", default="", help="only fuzzers of these names, as pytest selects them")
     options = parser.parse_args()
+    # ends the round, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     KEPT.mkdir(parents=True, exist_ok=True)
     seed = random.SystemRandom().randrange(1 << 31) if options.seed is None else options.seed
+    print(
+        f"fuzz: {options.minutes:g} min, first seed {seed}; what fails is kept in {KEPT.relative_to(ROOT)}", flush=True
+    )
     start, tried, failures, examples = time.monotonic(), Counter(), Counter(), FIRST_EXAMPLES
     end, number = start + 60 * options.minutes, 0
     while time.monotonic() < end:
