@@ -43,6 +43,9 @@ FRAME_STARTS = {"mp3": (b"ID3", b"\xff"), "aac": (b"ID3", b"\xff"), "ac3": (b"\x
 OPEN_OPTIONS: Any = {"options": {"protocol_whitelist": "file"}, "metadata_errors": "replace"}
 """For files of unknown content, which may name addresses in a network, and have titles in any encoding."""
 
+LONGEST_S = 1e9
+"""More than any recording lasts (s): the number of its samples, unlike that of 1e308 s, is a number."""
+
 PREROLL_S = 1.0
 """Audio decoded before a segment and discarded (s): G.722 adapts, MP3 and Opus refer to earlier frames."""
 
@@ -68,7 +71,9 @@ def read(
     no-samples, not-a-number, no-such-channel, bad-segment.
     """
     name = source_name(source)
-    samples, rate = _decode(source, offset_s, duration_s)
+    samples, rate = _decode(
+        source, min(offset_s, LONGEST_S), None if duration_s is None else min(duration_s, LONGEST_S)
+    )
     if not len(samples):
         if offset_s > 0:
             raise BadUtterance("bad-segment", f"{name} ends before the segment starts (at {offset_s:g} s)")

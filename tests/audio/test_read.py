@@ -394,3 +394,16 @@ def test_a_header_that_leads_before_the_first_byte_is_an_error_without_a_traceba
     data = (tmp_path / "a.aiff").read_bytes()
     broken = data[:35] + b"\0\0\0\0" + data[39:]
     assert reason(broken) == "unreadable-audio"
+
+
+@pytest.mark.parametrize("container", ["wav", "mp3"])
+def test_a_segment_of_the_length_of_the_universe_is_an_error(tmp_path, speech, container):
+    path = tmp_path / f"a.{container}"
+    if container == "wav":
+        soundfile.write(path, speech, RATE)
+    else:
+        encoded(path, speech, "mp3", "libmp3lame")
+    for seconds in (1e11, 1e308):
+        assert reason(path, offset_s=seconds) == "bad-segment"
+        assert reason(path, offset_s=seconds, duration_s=seconds) == "bad-segment"
+        assert reason(path, duration_s=seconds) == "truncated-audio"
