@@ -6,6 +6,7 @@ from pathlib import Path
 
 import fuzzing
 import long_run
+import numpy as np
 import pytest
 from fuzzing import Run, allowed_errors, check_counts, check_message, ds2, in_child, memory_limit, time_limit
 from hypothesis import given
@@ -30,9 +31,10 @@ def test_a_crash_and_an_exception_of_a_child_are_found():
         in_child(int, "x")
 
 
-def test_too_much_memory_is_found():
+def test_too_much_memory_is_found(monkeypatch):
+    monkeypatch.setattr(fuzzing, "MEMORY", 1 << 28)
     with memory_limit(), pytest.raises(MemoryError):
-        bytearray(fuzzing.MEMORY + (1 << 20))
+        np.empty(1 << 34, np.uint8)
 
 
 @pytest.mark.parametrize("message", ["", " ", "two\nlines", "x" * 401])
