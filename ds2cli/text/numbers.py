@@ -14,7 +14,9 @@ _CHUNK = re.compile(r"[^\s—]*\d[^\s—]*")
 _MISSING_SPACE = re.compile(r"(?<=\d[.,;:!?])(?=[^\W\d_])")
 _DASH_BEFORE = re.compile(r"(?:^|\s)[-–−+±]\s*$")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_DECIMAL = re.compile(r"\d+[.,](?:\d{1,2}|\d{4,})")
+_DECIMAL = re.compile(r"\d+[.,](?:\d?[1-9]|\d{3,}[1-9])")
+"""A zero at the end is read in a price (2.50) or a version (3.0), and left out by num2words."""
+
 _OPENING, _CLOSING = "\"'([{<«“„‘‚¿¡", "\"')]}>»”’.,;:!?…、。，"
 _QUOTES = "\"'’”′″"
 _ORDINAL_ENDINGS = ("st", "nd", "rd", "th", "s")

@@ -34,6 +34,10 @@ SOUNDS = word_set(
     bruit rires rire applaudissements musique toux gelächter lachen lacht husten hustet beifall applaus musik geräusch
     rauschen unverständlich risas risa aplausos música tos ruido inaudível risate risata applausi musica
     tosse rumore incomprensibile gelach muziek hoest смех смеётся смеется аплодисменты музыка кашель шум неразборчиво
+    gülme gülüyor gülüşmeler kahkaha alkış müzik öksürük öksürüyor gürültü anlaşılmıyor sessizlik
+    risos aplausos ruído inaudível śmiech oklaski muzyka kaszel szum niewyraźne skratt applåder сміх оплески
+    خنده موسیقی سرفه تشویق نامفهوم ضحك ضحكات موسيقى تصفيق سعال हँसी हंसी संगीत तालियाँ तालियां खाँसी खांसी शोर
+    웃음 박수 음악 기침
     笑 笑い 笑声 笑聲 拍手 咳 音楽 音乐 音樂 掌声 掌聲
     """
 )
@@ -110,4 +114,5 @@ def _is_tag(tag: str, text: str) -> bool:
 
 def _name(tag: str) -> str:
     """What a tag says, as it is compared with other names."""
-    return " ".join(re.sub(r"[\W_]+", " ", tag).casefold().split())
+    # marks are part of a letter: without those of Hindi, हँसी and हिस would be one name
+    return " ".join("".join(c if is_letter(c) or c.isalnum() else " " for c in tag).casefold().split())

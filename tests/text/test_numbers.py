@@ -59,6 +59,7 @@ def test_an_unsupported_language():
             for text in ("$5", "5%", "5°", "10²", "6' tall", '5" pipe', "1984", "in 2024", "12000", "5 June")
         ),
         *((text, "en") for text in ("May 5", "call 555 123 4567", "555-1234", "5,6,7", "IPv6", "mp3@5")),
+        *((text, "en") for text in ("a fee of 2.50", "version 3.0", "0.10", "3.14150", "1,0")),
         *(("am 3. Mai", "de"), ("3. máj", "sk"), ("1-й", "ru"), ("20-летний", "ru"), ("1er", "fr"), ("3º", "es")),
         *(("2,5", "ar"), ("5개", "ko"), ("5", "fil"), ("按1键", "zh"), ("५", "hi")),
     ],

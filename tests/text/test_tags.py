@@ -31,6 +31,12 @@ from ds2cli.text.tags import SOUNDS, TagError, parse_names, resolve_tags
         "【音乐】",
         "(смех)",
         "(rires)",
+        "(GÜLÜYOR)",
+        "(müzik çalıyor)",
+        "(خنده)",
+        "(हँसी)",
+        "(oklaski)",
+        "(웃음)",
         "[[nested]]",
     ],
 )
@@ -123,3 +129,9 @@ def test_names_of_sounds_are_as_they_are_compared():
 
 def test_a_text_without_brackets_is_returned_as_it_is():
     assert resolve_tags("hello  world") == "hello  world"
+
+
+def test_names_of_tags_differ_in_their_marks():
+    assert resolve_tags("[हँसी] ठीक", parse_names("हँसी")).split() == ["ठीक"]
+    with pytest.raises(TagError):
+        resolve_tags("[हिस] ठीक", parse_names("हँसी"))
