@@ -7,6 +7,7 @@ converts it.
 from __future__ import annotations
 
 import codecs
+import os
 import re
 import shlex
 
@@ -111,6 +112,38 @@ def explain_undecodable(text: str, path: str = "") -> str:
         return f"not UTF-8 ({convert_command('ENCODING', path)}, with the encoding that it was written in)"
     word = re.findall(r"\w*[^\x00-\x7f]\w*", guess)[0]
     return f"not UTF-8, perhaps Windows-1252 for {word[:40]!r} ({convert_command('windows-1252', path)})"
+
+
+def explain_name(name: str) -> str:
+    """What is wrong with an argument or a file name that is not UTF-8, and the command that renames such a file."""
+    error = explain_undecodable(name).partition(" (")[0]
+    if _NOT_A_BYTE.search(name):
+        return f"{name!r}: a file name that holds {error}"
+    shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+    path = _first_undecodable_part(name)
+    if not os.path.lexists(path):
+        return f"{shown}: expected an argument in UTF-8: {error}"
+    # as bash reads it, whatever the terminal shows
+    old = "".join(f"\\x{ord(c) - 0xDC00:x}" if is_undecoded(c) else f"\\{c}" if c in "\\'" else c for c in path)
+    new = "".join(_guess_letter(c) if is_undecoded(c) else c for c in path)
+    return f"{shown}: a file name that is {error} (mv $'{old}' {shlex.quote(new)})"
+
+
+def is_undecoded(c: str) -> bool:
+    """Whether Python has read a byte that is not UTF-8 as this surrogate."""
+    return "\udc80" <= c <= "\udcff"
+
+
+def _first_undecodable_part(path: str) -> str:
+    """The path up to its first folder or file whose name is not UTF-8."""
+    parts = path.split("/")
+    wrong = next(i for i, part in enumerate(parts) if any(map(is_undecoded, part)))
+    return "/".join(parts[: wrong + 1])
+
+
+def _guess_letter(c: str) -> str:
+    """The letter of Windows-1252 for such a byte, `_` if it has none."""
+    return bytes([ord(c) - 0xDC00]).decode("windows-1252", "replace").replace("\ufffd", "_")
 
 
 def code_point(c: str) -> str:

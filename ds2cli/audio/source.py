@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ds2cli import inputs
+from ds2cli.encoding import explain_name
 from ds2cli.errors import BadUtterance
 from ds2cli.io import standard_bytes
 
@@ -71,7 +72,7 @@ def read_head(source: Source) -> tuple[bytes, int]:
         return data[:16], len(data)
     name = source_name(source)
     if any("\ud800" <= c <= "\udfff" for c in name):
-        raise BadUtterance("not-utf8", f"the file name {name!r} is not UTF-8 (convmv -f latin1 -t utf-8 --notest)")
+        raise BadUtterance("not-utf8", explain_name(name))
     try:
         inputs.require_file(name)
         with Path(name).open("rb") as f:

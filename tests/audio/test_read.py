@@ -1,4 +1,6 @@
+import re
 import struct
+import subprocess
 
 import av
 import numpy as np
@@ -236,6 +238,18 @@ def test_samples_without_a_header_are_not_guessed(tmp_path, speech, ending):
 def test_a_file_name_that_is_not_utf8_is_an_error():
     with pytest.raises(BadUtterance, match="not-utf8"):
         read("caf\udce9.wav")
+    with pytest.raises(BadUtterance, match=r"not-utf8: .*half a surrogate pair"):
+        read("caf\ud8e9.wav")
+
+
+def test_a_file_name_that_is_not_utf8_is_renamed_by_the_command_of_its_error(tmp_path):
+    path = tmp_path / "b\udcfcro" / "it's.wav"
+    path.parent.mkdir()
+    path.write_bytes(b"x")
+    with pytest.raises(BadUtterance) as e:
+        read(str(path))
+    subprocess.run(["bash", "-c", re.search(r"\((mv .*)\)$", e.value.detail)[1]], check=True)
+    assert (tmp_path / "büro" / "it's.wav").exists()
 
 
 @pytest.mark.parametrize("rate", [1, 800_000_000])
