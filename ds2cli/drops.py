@@ -96,7 +96,7 @@ class Ledger:
 
 def no_utterances(source: str) -> DataError:
     """The error of an input without any utterance."""
-    return DataError(f"{source}: no utterances, expected at least one (did the command before it fail?)")
+    return DataError(f"{source}: no utterances, expected at least one (did the previous command fail?)")
 
 
 def _list_reasons(reasons: Counter[str]) -> str:

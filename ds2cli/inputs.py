@@ -1,7 +1,7 @@
-"""What lies at a path that is to be read: a file, a pipe that can be read once, or something that no command can read.
+"""What a path to be read leads to: a file, a pipe that can be read once, or something that no command can read.
 
-Pipes are opened and read here and not by libraries in C such as libsndfile, which wait for them without an end: a
-signal interrupts Python in its main thread.
+Pipes are opened and read here and not by C libraries such as libsndfile, whose waits no signal ends: a signal does
+interrupt Python in its main thread.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def is_stream(path: Source) -> bool:
 
 
 def require_file(path: Source) -> None:
-    """OSError, whose `strerror` says why, for what cannot be read twice, by several processes, or in any order.
+    """OSError, whose `strerror` says why, unless a path can be read twice, by several processes and in any order.
 
     ValueError for a path that cannot be one.
     """
@@ -68,8 +68,8 @@ def require_file(path: Source) -> None:
 def open_bytes(path: Source) -> BinaryIO:
     """Open a file, a pipe or a terminal, to be read once and in order.
 
-    OSError, whose `strerror` says why, for anything else, such as a device, of which some never end; ValueError for a
-    path that cannot be one.
+    OSError, whose `strerror` says why, for anything else, such as a device (some never end); ValueError for a path that
+    cannot be one.
     """
     kind = describe_special(path)
     if kind and kind not in STREAMS:
@@ -85,7 +85,7 @@ def read_bytes(path: Source) -> bytes:
 
 def explain_error(e: OSError) -> str:
     """The message of an error, for use after a colon, with the command that helps if there is one."""
-    message = e.strerror or str(e) or "unknown error of the system"
+    message = e.strerror or str(e) or "unknown system error"
     fix = f" ({_FIXES[e.errno]})" if e.errno in _FIXES else ""
     return f"{message[:1].lower()}{message[1:]}{fix}"
 

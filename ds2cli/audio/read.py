@@ -41,10 +41,10 @@ FRAME_STARTS = {"mp3": (b"ID3", b"\xff"), "aac": (b"ID3", b"\xff"), "ac3": (b"\x
 """How formats without a file header start: FFmpeg also finds their frames inside of archives of recordings."""
 
 OPEN_OPTIONS: Any = {"options": {"protocol_whitelist": "file"}, "metadata_errors": "replace"}
-"""For files of unknown content, which may name addresses in a network, and have titles in any encoding."""
+"""For files of unknown content, which may refer to network addresses and have titles in any encoding."""
 
 LONGEST_S = 1e9
-"""More than any recording lasts (s): the number of its samples, unlike that of 1e308 s, is a number."""
+"""Longer than any recording (s), yet its number of samples is finite, unlike that of 1e308 s."""
 
 PREROLL_S = 1.0
 """Audio decoded before a segment and discarded (s): G.722 adapts, MP3 and Opus refer to earlier frames."""

@@ -20,7 +20,7 @@ from ds2cli.errors import DataError
 from ds2cli.manifest import Row
 
 MAX_TOGETHER = 100
-"""Parts of a split that appear together, or none of them."""
+"""Up to this many parts, all files of a split appear together or not at all."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -106,7 +106,7 @@ def split(
     features = inherit_features([in_])
     parts = data.split(config, list(manifest.read(in_)), in_)
     if empty := sum(not part for part in parts):
-        ui.warn(f"split: {empty} of {config.parts} parts are empty, {in_} has {sum(map(len, parts))} rows")
+        ui.warn(f"split: {empty} of {config.parts} parts are empty: {in_} has {sum(map(len, parts))} rows")
     # of few parts, as each holds files open: parts of two splits may have utterances in common
     with together() if len(parts) <= MAX_TOGETHER else contextlib.nullcontext():
         for job, part in enumerate(parts, start=1):
@@ -133,7 +133,7 @@ def overlap(
         raise UsageError("overlap: expected at least two manifests to compare, got one")
     fields = [name.strip() for name in config.fields.split(",") if name.strip()]
     if not fields:
-        raise UsageError("overlap: --fields names no field to compare")
+        raise UsageError("overlap: --fields names no field, expected some, such as audio_filepath,text")
     overlaps, incomparable = 0, set()
     for found in find_overlaps([(file, manifest.read(file)) for file in files], fields):
         if isinstance(found, Missing):
@@ -149,7 +149,9 @@ def overlap(
         )
     compared = [name for name in fields if name not in incomparable]
     if not compared:
-        raise Ds2Error(f"overlap: nothing was compared: a manifest has no {' and no '.join(fields)} (--fields)")
+        raise Ds2Error(
+            f"overlap: nothing was compared: a manifest has no {' and no '.join(fields)} (compare other --fields)"
+        )
     ui.log(f"overlap: {len(files)} manifests have no {' or '.join(compared)} in common")
 
 

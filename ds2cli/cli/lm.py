@@ -133,7 +133,7 @@ def mix(
         facts.update(weights={s.name: round(s.weight, 6) for s in result.rows[:-1]}, ngrams=result.counts)
     for source in result.closed:
         ui.warn(
-            f"lm mix: {source} has no <unk>: it takes the words that only the other models have for impossible "
+            f"lm mix: {source} has no <unk>: words that only the other models have are impossible in it "
             f"({lm_mix.CLOSED_FIX})"
         )
     ui.log(f"lm mix: {stage.format_counts(result.counts)}")

@@ -35,7 +35,7 @@ COMPILING = (
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 MEMORY_FIX = "use --nj 1 and --readers 0 where it has them, or end other programs"
 TRACEBACK_VARIABLE = "DS2_TRACEBACK"
-"""Environment variable that adds the traceback to an error of the system that no command has put into words."""
+"""Environment variable that adds the traceback to the message of an unexpected system error."""
 
 
 class PipelineGroup(TyperGroup):
@@ -159,7 +159,7 @@ def _end_without_reader(error: BrokenPipeError) -> None:
 
 
 def _describe_error(e: OSError | UnicodeError | RecursionError) -> str:
-    """An error that no command has put into words, in one line."""
+    """The one-line message of an unexpected system error."""
     where = f"({TRACEBACK_VARIABLE}=1 ds2 … shows where)"
     if isinstance(e, RecursionError):
         return f"a file is too deeply nested to be read {where}"

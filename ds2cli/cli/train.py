@@ -126,8 +126,9 @@ def _check_paths(exp: str, *manifests: str | None) -> None:
 def _report_drops(config: TrainConfig, ledger: Ledger, exp: str) -> str | None:
     """Report kept and dropped utterances; refuse to train when too many are bad.
 
-    Returns the file to list the dropped ones in when the training starts; None if it is written, because --dropped asks
-    for it or the training is refused. What EXP says of an earlier training then stays: the list is EXP/refused.jsonl.
+    Returns the file that will list the dropped ones once training starts; None if it has been written already, because
+    --dropped names it or the training is refused. If EXP has an earlier training, a refused one lists them in
+    EXP/refused.jsonl and changes nothing else.
     """
     refused = ledger.bad_percent > config.max_bad
     dropped = config.dropped or f"{exp}/{'refused' if refused and _has_training(exp) else 'dropped'}.jsonl"

@@ -54,8 +54,8 @@ def section(config_type: type[Config]) -> Any:
 class Config:
     """Base class of the settings of a stage or section.
 
-    no_effect: settings that another one can leave without effect: its name, and the values with which it does.
-    config/effects.py refuses them where they were given in a command.
+    no_effect: for each setting that another one can leave without effect, the name of that other one and the values
+    with which it does so. config/effects.py refuses such settings if they were given on the command line.
     """
 
     no_effect: ClassVar[Mapping[str, tuple[str, tuple[Any, ...]]]] = {}

@@ -1,4 +1,4 @@
-"""Refuse settings that were given in a command and that other settings leave without effect."""
+"""Refuse settings that were given on the command line and that other settings leave without effect."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ds2cli.errors import UsageError
 def refuse_without_effect(config: Config, given: Mapping[str, Any], section: str = "") -> None:
     """UsageError for a setting that has no effect with the others (see `Config.no_effect`).
 
-    given: the nested values of --set and of the options, without those of files: a saved config may have any.
+    given: the nested values of --set and of the options, without those of files: a saved config has every setting.
     section: of these settings, such as "optim."; "" for settings with an option.
     """
     defaults = {f.name: f.default for f in fields(config)}

@@ -21,7 +21,7 @@ def is_closed(lm: NgramLm) -> bool:
 
 
 def is_closed_arpa(model: Arpa) -> bool:
-    """The same of a model as its ARPA file lists it."""
+    """The same for a model read from an ARPA file."""
     unk = next((i for i, word in enumerate(model.words) if word in UNK_SPELLINGS), None)
     return unk is None or float(model.sections[0].log10_prob[unk]) <= 0.999 * LOG10_ZERO
 

@@ -18,7 +18,7 @@ NO_UNK_LOG10 = -100.0
 MOST_BUCKETS = 64
 """Buckets per entry of a model that lists almost no suffixes of its n-grams, which no estimator writes."""
 SMALL = 1 << 20
-"""Buckets that do not matter."""
+"""This many buckets are always allowed: their memory is small."""
 UNK_SPELLINGS = (UNK, "<UNK>")
 
 
@@ -35,7 +35,7 @@ def build_tables(model: Arpa) -> ProbingModel:
         # the entries for suffixes that are not listed need more buckets than KenLM usually allots
         multiplier *= 2
         if multiplier > MOST_BUCKETS and multiplier * sum(model.counts) > SMALL:
-            raise DataError("almost none of the n-grams is listed without its first word (is the file complete?)")
+            raise DataError("almost none of the n-grams is also listed without its first word (is the file complete?)")
     return tables
 
 

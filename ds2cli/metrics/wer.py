@@ -66,9 +66,9 @@ def count(ref: Sequence[str], hyp: Sequence[str]) -> Counts:
 def align(ref: Sequence[str], hyp: Sequence[str]) -> list[EditStep]:
     """The alignment that `count` counts, one step per pair of units.
 
-    NeededError where memory does not hold a byte per unit of the reference and unit of the hypothesis.
+    NeededError if one byte per pair of a reference unit and a hypothesis unit does not fit in memory.
     """
-    size = f"the alignment of {len(ref)} units of a reference x {len(hyp)} of a hypothesis"
+    size = f"{len(ref)} reference units x {len(hyp)} hypothesis units"
     with memory.needed((len(ref) + 1) * (len(hyp) + 1), size):
         ops = edit_ops(*_encode_units(ref, hyp))
     return [(ref[i] if i >= 0 else None, hyp[j] if j >= 0 else None) for i, j in ops.tolist()]

@@ -25,7 +25,7 @@ BATCH_FRAMES = 6000
 def compute_emissions(
     trained: TrainedModel, feats: Sequence[NDArray[np.float32]], check: Callable[[], None] = lambda: None
 ) -> list[NDArray[np.float32] | BadUtterance]:
-    """Log-probabilities of each utterance, or the error that memory does not hold its network activations.
+    """Log-probabilities of each utterance, or the error that its activations do not fit in memory.
 
     feats: (T, F) float32 each, not normalized, T >= 0.  check: called before each batch; may raise to stop.
     Returns (T', V) float32 each, T' = ceil(T / stride), in the order of `feats`. A batch that does not fit in memory is

@@ -112,8 +112,8 @@ def map_emissions(
     """Yield `work(item)` for each item of each chunk, in order, computed by `nj` threads.
 
     The threads continue with the end of a chunk while the next one is awaited. An item for which `work` raises
-    BadUtterance, or which memory does not hold, is dropped. `work` may be repeated: see `memory.try_to_fit`.
-    name: of the work, for the reason.
+    BadUtterance, or which does not fit in memory, is dropped. `work` may be repeated: see `memory.try_to_fit`.
+    name: what the work is, for the message.
     """
 
     def fit(item: Emission) -> R:

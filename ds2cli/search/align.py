@@ -39,8 +39,8 @@ def align(log_probs: NDArray[np.float32], text: str, vocab: Vocab, step_s: float
 
     log_probs: (T, V) float32, contiguous log-probabilities without NaN.  step_s: seconds per step.
     A word lasts from the first step of its first symbol to the last step of its last one.
-    Raises BadUtterance "unspellable", "label-too-long" and "impossible-text", NeededError where memory does not hold a
-    byte per step and symbol.
+    Raises BadUtterance "unspellable", "label-too-long" and "impossible-text", NeededError if one byte per step and
+    symbol does not fit in memory.
     """
     return align_labels(log_probs, vocab.encode(" ".join(text.split())), vocab, step_s)
 

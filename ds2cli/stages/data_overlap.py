@@ -53,7 +53,7 @@ def find_overlaps(manifests: Iterable[tuple[str, Iterable[Row]]], fields: Sequen
     """Yield what each manifest has in common with each earlier one, and what cannot be compared, by field.
 
     manifests: names with rows, which are read once. Paths are compared by the files they lead to.
-    DataError if one has no rows: then it has nothing in common with any other.
+    DataError for a manifest without rows, which can overlap with no other.
     """
     earlier: list[tuple[str, dict[str, Counter[str]]]] = []
     for name, rows in manifests:

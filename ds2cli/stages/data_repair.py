@@ -1,4 +1,4 @@
-"""Make manifests of what other commands refuse: unsorted rows, rows without ids, a JSON list, texts not normalized."""
+"""Repair what other commands refuse: unsorted rows, rows without ids, a JSON list, texts not normalized."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ds2cli.stages.data import check_files
 from ds2cli.text.normalize import TextRules
 
 Parsed = Row | BadUtterance
-"""A row, or why a line is none."""
+"""A row, or the reason why a line is not a row."""
 
 
 def sort(path: str, ledger: Ledger, *, make_ids: bool = False) -> Iterator[Row]:
@@ -90,7 +90,7 @@ def _add_ids(rows: list[tuple[str, Parsed]], ledger: Ledger) -> list[tuple[str, 
     paths = [os.path.normpath(row["audio_filepath"]) for _, row in rows if isinstance(row, dict) and "id" not in row]
     ids = unique_ids(paths)
     if ids:
-        ledger.notes.append(f"{len(ids)} rows had no id: it was made from the path of the recording")
+        ledger.notes.append(f"{len(ids)} rows had no id: each got one made from the path of its recording")
         note_hashes(paths, ids, ledger)
     made = iter(ids)
 

@@ -86,8 +86,8 @@ class Trainer:
         store: called on rank 0 with a file name and its bytes; at the end of an epoch best.safetensors, train.jsonl
         and, last, last.pt: if it is lost the epoch is repeated. last.pt is also stored within an epoch.
         request: called on rank 0 before each step; returns a `Request`.
-        Raises Ds2Error after MAX_SKIPPED steps without a finite loss, when memory ends outside of a batch (batches are
-        divided), or at the end when a file could not be written.
+        Raises Ds2Error after MAX_SKIPPED steps without a finite loss, when memory runs out outside of a batch (a batch
+        is divided), or at the end when a file could not be written.
         """
         with memory.required("train: the training", "free memory: the same command resumes; or use smaller layers"):
             yield from self._run(store, request)

@@ -96,7 +96,7 @@ def test_a_split_that_cannot_keep_speakers_apart_writes_nothing(ds2, jsonl, tmp_
     assert (done.returncode, done.stderr) == (1, message)
     assert len(list(tmp_path.iterdir())) == 2
     done = ds2("data", "split", "a.jsonl", "part.JOB.jsonl", "--parts", 6, "--allow-empty", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "warning: split: 2 of 6 parts are empty, a.jsonl has 4 rows\n")
+    assert (done.returncode, done.stderr) == (0, "warning: split: 2 of 6 parts are empty: a.jsonl has 4 rows\n")
 
 
 def test_overlap(ds2, jsonl, tmp_path):

@@ -66,7 +66,7 @@ def main():
         print(f"FAILED in {count} of {number} rounds: {name}")
     minutes = (time.monotonic() - start) / 60
     print(
-        f"fuzz: {tried.total():,} inputs of {len(tried)} fuzzers in {minutes:.1f} min, {len(failures)} of them failed"
+        f"fuzz: {tried.total():,} inputs of {len(tried)} fuzzers in {minutes:.1f} min, {len(failures)} fuzzers failed"
     )
     sys.exit(1 if failures else 0)
 

@@ -103,7 +103,7 @@ def test_tables_do_not_grow_without_end_for_suffixes_that_are_not_listed(load, m
     if is_read:
         assert load(text).counts == [4 + words + 1, 1, words]
     else:
-        with pytest.raises(DataError, match="almost none of the n-grams is listed without its first word"):
+        with pytest.raises(DataError, match="almost none of the n-grams is also listed without its first word"):
             load(text)
 
 

@@ -55,7 +55,7 @@ def require_rows(ledger: Ledger, config: StageConfig, *, is_choice: bool = False
     """The ledger, which now refuses a result without rows; but with --max-bad 100 any result of a filter is accepted.
 
     That is for the parts of a parallel job, of which some may be empty.
-    is_choice: whether the command selects or searches rows: a selection without any is refused in any case.
+    is_choice: whether the command selects or searches: an empty result is then refused even with --max-bad 100.
     """
     ledger.needs_rows = is_choice or config.max_bad < 100
     return ledger
@@ -115,7 +115,7 @@ def writing(
 def report_drops(name: str, config: StageConfig, out: str, ledger: Ledger, *, refused: bool = False) -> None:
     """Write the dropped rows to their file, log counts and notes; without a file, log the first dropped rows instead.
 
-    refused: the result is not written. If an earlier one is there, its list stays, and OUT.refused.jsonl has this one.
+    refused: the result is not written. If there is an earlier one, its list stays; the new one is OUT.refused.jsonl.
     """
     dropped = drops_path(config, out, refused=refused)
     _write_drops(config, ledger, dropped)
