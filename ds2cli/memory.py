@@ -1,7 +1,7 @@
-"""When memory ends: the errors of all libraries that mean so, and what they cost: one utterance, or one sentence.
+"""When memory runs out: which errors of all libraries mean that, and what they cost: one utterance, or the command.
 
-The utterances in work share the memory of the process. One that finds too little of it may do so only because of the
-others, so it is tried once more while no other is in work; what is then too large is dropped, and the rest continues.
+The utterances in progress share the memory of the process. One may find too little of it only because of the others,
+so it is tried once more while no other is in progress; if it fails again it is dropped, and the rest continues.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class NeededError(MemoryError):
 
 @contextlib.contextmanager
 def needed(num_bytes: int, size: str) -> Iterator[None]:
-    """NeededError if memory ends within the block, which needs `num_bytes`, or is known to be too small for them.
+    """NeededError if memory runs out in the block, which needs `num_bytes`, or is known to be too small for them.
 
     size: what the number follows from, such as `4 steps x 3 symbols`.
     """
@@ -105,7 +105,7 @@ def available_bytes() -> int | None:
 
 @contextlib.contextmanager
 def required(what: str, fix: str) -> Iterator[None]:
-    """Ds2Error if memory ends within the block, where no single utterance is to blame: `what does not fit (fix)`."""
+    """Ds2Error if memory runs out in the block, where no single utterance is to blame: `what does not fit (fix)`."""
     try:
         yield
     except Exception as e:
@@ -130,8 +130,8 @@ def fit_utterance(work: Callable[[], R], name: str, fix: str) -> R:
 def try_to_fit(work: Callable[[], R]) -> tuple[R | None, str | None]:
     """The result of `work()` and None, or None and how much memory it lacks.
 
-    When memory ends, the work is done once more while no other is in progress in this process: it must have no effects
-    that last. Work within other work is not repeated: its error is for the outer one.
+    When memory runs out, the work is done once more while no other is in progress in this process: it must have no
+    lasting effects. Work within other work is not repeated: its error is for the outer one.
     """
     if _turns.is_inside():
         return work(), None
