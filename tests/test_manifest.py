@@ -71,6 +71,9 @@ def test_bad_lines_have_reasons(line, reason):
         ('{"id": [1, ]}', "not JSON: expected no comma before the ] at column 12, found ']}'"),
         ('{"id":"a"},', "not JSON: expected the end of the line, one object per line, at column 11, found ','"),
         ('{"id":"a","x":{"y":1,"y":2}}', "not JSON: the field 'y' appears twice"),
+        ('{"id":"a","id" :"b"}', "not JSON: the field 'id' appears twice"),
+        ('{"id":"a\\":","x":1,"x":NaN}', "not JSON: the field 'x' appears twice"),
+        ('{"id":"a","snr":' + "9" * 400 + ".0}", "field 'snr' must be finite, got Infinity (null if it is unknown)"),
         ('{"id":"a","x":[1,{"y":NaN}]}', "field 'x' must be finite, got [1, {\"y\": NaN}] (null if it is unknown)"),
         ('{"id":"a","snr":-1e999}', "field 'snr' must be finite, got -Infinity (null if it is unknown)"),
         (

@@ -63,11 +63,13 @@ def _read_lines(path: str) -> Iterator[tuple[str, str]]:
     if not json_lines.starts_document(first[1]):
         yield from ((f"{name}:{number}", line) for number, line in chain([first], lines) if line)
         return
-    text, number = "\n" * (first[0] - 1), first[0]
-    for following, line in chain([first], lines):
-        text, number = f"{text}{chr(10) * (following - number)}{line}", following
+    text, reached = [], 1
+    for number, line in chain([first], lines):
+        # empty lines are not among them
+        text += ["\n" * (number - reached), line]
+        reached = number
     try:
-        for number, row in json_lines.parse_document(text):
+        for number, row in json_lines.parse_document("".join(text)):
             yield f"{name}:{number}", json.dumps(row, ensure_ascii=False)
     except json.JSONDecodeError as e:
         raise DataError(f"{name}:{e.lineno}: not JSON: {json_lines.explain_json_error(e)}") from e
