@@ -15,16 +15,13 @@ SEARCH_SETTINGS = ("lm", "alpha", "beta", "unknown", "unknown_letter")
 class ScoreConfig(StageConfig):
     """Count the errors of `pred_text` against `text`."""
 
-    no_effect: ClassVar = {
-        "lang": ("normalize", (False,)),
-        **dict.fromkeys((*SEARCH_SETTINGS, "nj"), ("why", (None,))),
-    }
+    no_effect: ClassVar = dict.fromkeys((*SEARCH_SETTINGS, "nj"), ("why", (None,)))
 
     unit: Literal["word", "char", "both"] = setting("both", help="Unit of the error rate; characters include spaces.")
     normalize: bool = setting(
         False, help="First normalize both texts, as ds2 prepare does, in the row's `lang`; numbers are spelled."
     )
-    lang: str = setting("en", help="With --normalize: language of rows without `lang`.")
+    lang: str = setting("en", help="Language of rows without `lang`, for --normalize and for differences of writing.")
     worst: int = setting(0, help="Print the alignments of this many utterances, those with the most errors.", min=0)
     confusions: int = setting(0, help="Print this many of the most frequent errors.", min=0)
     by: str | None = setting(None, help="Also print a rate per value of this field, such as speaker or lang.")

@@ -88,3 +88,12 @@ def test_errors_of_form_are_counted_in_the_first_unit_of_the_report():
         form = score.create_form_errors(config)
         list(score.run(config, rows, score.create_report(config), form))
         assert (form.errors, form.of_form, form.texts) == (errors, errors, 2)
+
+
+def test_errors_of_form_follow_the_language_also_of_texts_as_they_are():
+    rows = [{"id": "a", "text": "IŞIK", "pred_text": "ışık"}]
+    for lang, of_form in (("tr", 1), ("en", 0)):
+        config = ScoreConfig(lang=lang)
+        form = score.create_form_errors(config)
+        list(score.run(config, rows, score.create_report(config), form))
+        assert (form.errors, form.of_form) == (1, of_form)
