@@ -17,6 +17,7 @@ from typing import Any
 from ds2cli import json_lines
 from ds2cli.corpora._audio_finder import has_audio_ending
 from ds2cli.errors import BadUtterance
+from ds2cli.text.characters import INVISIBLE
 
 Cells = dict[str, Any]
 Record = tuple[int, Cells | BadUtterance]
@@ -38,12 +39,12 @@ _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 
 @functools.cache
 def normalize_name(name: str) -> str:
-    """A column name in lower case, without quotes, with `_` for spaces and hyphens.
+    """A column name in lower case, without quotes and invisible characters, with `_` for spaces and hyphens.
 
     >>> normalize_name(' "Audio Path"')
     'audio_path'
     """
-    return re.sub(r"[\s-]+", "_", _unquote(name.strip()).strip().casefold())
+    return re.sub(r"[\s-]+", "_", _unquote(INVISIBLE.sub("", name).strip()).strip().casefold())
 
 
 def read_json(lines: NumberedLines) -> Iterator[Record]:

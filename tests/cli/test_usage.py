@@ -71,6 +71,15 @@ def test_one_line_names_the_mistake(monkeypatch, capsys, arguments, message):
     )
 
 
+def test_a_file_whose_name_begins_with_a_hyphen_is_no_unknown_option(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-xa b.wav").write_bytes(b"x")
+    error = usage_error(monkeypatch, "transcribe", "exp", "-xa b.wav")
+    assert error == (
+        "transcribe: there is no option -x: expected ./-xa b.wav for the file of this name (ds2 transcribe --help)"
+    )
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [("dta show", "no such command 'dta', did you mean 'data'?"), ("data shw", "data: no such command 'shw'")],

@@ -348,5 +348,6 @@ def test_recordings_are_found_with_any_ending_in_any_case(read, tmp_path):
 
 def test_names_are_compared_without_their_dress():
     assert normalize_name(' "Audio  File-Path" ') == "audio_file_path"
+    assert normalize_name("\u200e Sen\xadtence\u200b") == "sentence"
     table = Separated.open(iter([(1, "a;b,c"), (2, "d;e")]), lambda name: False)
     assert (table.delimiter, table.head) == (";", ["a", "b,c"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -55,7 +56,7 @@ def _describe(error: Any, command: Any) -> str:
     option = getattr(error, "option_name", None)
     kind = type(error).__name__
     if kind == "NoSuchOption" and option:
-        return f"there is no option {option}{_suggest(option, error, command)}"
+        return f"there is no option {option}{_suggest(option, error, command) or _suggest_file(option)}"
     if kind == "MissingParameter" and error.param is not None:
         return f"{_name_of(error.param)} is missing"
     if kind == "BadParameter" and error.param is not None and not error.message.startswith("-"):
@@ -76,6 +77,13 @@ def _suggest(option: str, error: Any, command: Any) -> str:
     options = [o for p in getattr(command, "params", []) for o in (*p.opts, *p.secondary_opts) if o.startswith("--")]
     near = difflib.get_close_matches(option, [*(error.possibilities or ()), *options], 1, cutoff=0.7)
     return f", did you mean {near[0]}?" if near else ""
+
+
+def _suggest_file(option: str) -> str:
+    """How a file is named whose name begins like an option, such as one that the shell found for *.wav."""
+    # of -x.wav the parser names only -x
+    files = [a for a in sys.argv[1:] if a.startswith(option) and os.path.lexists(a)]
+    return f": expected ./{files[0]} for the file of this name" if files else ""
 
 
 def _settings(config_type: type[Config], prefix: str = "") -> Iterator[str]:
