@@ -10,12 +10,9 @@ import math
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
+from ds2cli import cgroups
 from ds2cli.errors import Ds2Error, UsageError
-
-CGROUPS = Path("/sys/fs/cgroup")
-MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def count_cores() -> int:
@@ -32,25 +29,15 @@ def count_cores() -> int:
 
 
 def _read_quotas() -> Iterator[float]:
-    """The CPU quotas of this process's control groups, in cores; none outside of Linux."""
-    try:
-        lines = MEMBERSHIP.read_text("utf-8").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
+    """The CPU quotas of this process's control groups, in cores."""
+    for folder, version in cgroups.find_folders("cpu"):
+        names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if version == 1 else ("cpu.max",)
+        try:
+            quota, period = " ".join((folder / name).read_text("ascii") for name in names).split()
+        except (OSError, ValueError):
             continue
-        # version 2 has one hierarchy, version 1 one per controller; a container may see only the top of its own
-        group = Path(path.strip("/"))
-        for folder in (CGROUPS / ("cpu" if controllers else "") / part for part in (group, *group.parents)):
-            names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
-            try:
-                quota, period = " ".join((folder / name).read_text("ascii") for name in names).split()
-            except (OSError, ValueError):
-                continue
-            if quota.isdecimal() and int(period) > 0:
-                yield int(quota) / int(period)
+        if quota.isdecimal() and int(period) > 0:
+            yield int(quota) / int(period)
 
 
 if __name__ == "__main__":

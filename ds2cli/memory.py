@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from ds2cli import cgroups
 from ds2cli.errors import BadUtterance, Ds2Error
 
 R = TypeVar("R")
@@ -29,6 +30,12 @@ SHORTER = "cut the recording into shorter ones, such as ffmpeg -i IN -f segment 
 _MEMINFO = Path("/proc/meminfo")
 _WORTH_A_LOOK = 50_000_000
 """Bytes from which on the available memory is looked up: it takes a tenth of a millisecond."""
+
+_LIMIT_AND_USE = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+    2: ("memory.max", "memory.current"),
+}
+"""Files of a control group, by version."""
 
 NO_THREAD = "can't start new thread"
 _SNDFILE_MALLOC_FAILED = 17
@@ -91,16 +98,37 @@ def needed(num_bytes: int, size: str) -> Iterator[None]:
 
 
 def available_bytes() -> int | None:
-    """Memory that programs can still get without swapping; None where the system does not say.
+    """Memory that this process can still get without swapping, on the machine and in its container; None if not known.
 
     Linux grants more than it has, and ends the process that uses it.
     """
+    return min([*_read_meminfo(), *_read_container_limits()], default=None)
+
+
+def _read_meminfo() -> Iterator[int]:
+    with contextlib.suppress(OSError, ValueError):
+        for line in _MEMINFO.read_text("ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                yield 1024 * int(line.split()[1])
+
+
+def _read_container_limits() -> Iterator[int]:
+    """What the control groups of this process leave to it (bytes)."""
+    for folder, version in cgroups.find_folders("memory"):
+        with contextlib.suppress(OSError, ValueError):
+            # a group without a limit has "max" here
+            limit, used = (int((folder / name).read_text("ascii")) for name in _LIMIT_AND_USE[version])
+            yield max(0, limit - used + _read_cached(folder))
+
+
+def _read_cached(folder: Path) -> int:
+    """What a control group keeps of the files it has read, and gives up when a process needs memory (bytes)."""
     try:
-        lines = _MEMINFO.read_text("ascii").splitlines()
+        amounts = dict(line.split() for line in (folder / "memory.stat").read_text("ascii").splitlines())
     except (OSError, ValueError):
-        return None
-    amounts = (line.split() for line in lines if line.startswith("MemAvailable:"))
-    return next((1024 * int(words[1]) for words in amounts), None)
+        return 0
+    # in version 1, only the totals count the groups within this one, as the use does
+    return sum(int(amounts.get(f"total_{name}", amounts.get(name, 0))) for name in ("active_file", "inactive_file"))
 
 
 @contextlib.contextmanager

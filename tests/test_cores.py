@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ds2cli import cores
+from ds2cli import cgroups, cores
 from ds2cli.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
@@ -27,8 +27,8 @@ def machine(tmp_path, monkeypatch):
         return cores.count_cores()
 
     monkeypatch.delenv("DS2_CORES")
-    monkeypatch.setattr(cores, "CGROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(cores, "MEMBERSHIP", tmp_path / "self")
+    monkeypatch.setattr(cgroups, "ROOT", tmp_path / "cgroup")
+    monkeypatch.setattr(cgroups, "MEMBERSHIP", tmp_path / "self")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     return count
 
@@ -65,7 +65,7 @@ def test_the_affinity_is_that_of_this_process(machine, monkeypatch):
 
 def test_a_system_without_control_groups_or_affinity(monkeypatch, tmp_path):
     monkeypatch.delenv("DS2_CORES")
-    monkeypatch.setattr(cores, "MEMBERSHIP", tmp_path / "missing")
+    monkeypatch.setattr(cgroups, "MEMBERSHIP", tmp_path / "missing")
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     assert cores.count_cores() == 6

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 import torch
 
-from ds2cli import memory
+from ds2cli import cgroups, memory
 from ds2cli.errors import BadUtterance, Ds2Error, UsageError
 from ds2cli.memory import OUT_OF_MEMORY, describe_lack, fit_utterance, is_out_of_memory, try_to_fit
 
@@ -196,6 +196,7 @@ def test_an_array_that_the_system_would_grant_but_does_not_have_is_refused(tmp_p
     """Linux ends the process that uses it."""
     (tmp_path / "meminfo").write_text("MemTotal:  9000000 kB\nMemAvailable:     200000 kB\n")
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(cgroups, "MEMBERSHIP", tmp_path / "missing")
     assert memory.available_bytes() == 204_800_000
     with memory.needed(200_000_000, "20 x 10"):
         pass
@@ -205,6 +206,64 @@ def test_an_array_that_the_system_would_grant_but_does_not_have_is_refused(tmp_p
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "missing")
     with memory.needed(1 << 60, "not known"):
         pass
+
+
+def v1(group, limit, used):
+    return {f"memory/{group}memory.limit_in_bytes": f"{limit}\n", f"memory/{group}memory.usage_in_bytes": f"{used}\n"}
+
+
+@pytest.mark.parametrize(
+    ("files", "membership", "expected"),
+    [
+        ({}, "0::/\n", 204_800_000),
+        ({"memory.max": "max\n", "memory.current": "5000\n"}, "0::/\n", 204_800_000),
+        ({"memory.max": "900000000\n", "memory.current": "5000\n"}, "0::/\n", 204_800_000),
+        ({"memory.max": "90000000\n", "memory.current": "50000000\n"}, "0::/\n", 40_000_000),
+        ({"memory.max": "50000000\n", "memory.current": "50004096\n"}, "0::/\n", 0),
+        (
+            {
+                "memory.max": "90000000\n",
+                "memory.current": "80000000\n",
+                "memory.stat": "anon 20000000\nfile 60000000\ninactive_file 50000000\nactive_file 7000000\n",
+            },
+            "0::/\n",
+            67_000_000,
+        ),
+        (
+            {
+                "a/memory.max": "60000000\n",
+                "a/memory.current": "40000000\n",
+                "a/b/memory.max": "80000000\n",
+                "a/b/memory.current": "30000000\n",
+            },
+            "0::/a/b\n",
+            20_000_000,
+        ),
+        (v1("", 9223372036854771712, 70000000), "4:memory:/\n", 204_800_000),
+        (v1("", 100000000, 70000000), "5:cpu:/x\n4:memory:/docker/abc\n0::/\n", 30_000_000),
+        (
+            v1("a/", 100000000, 70000000)
+            | {"memory/a/memory.stat": "inactive_file 1\nactive_file 2\ntotal_inactive_file 30\ntotal_active_file 7\n"},
+            "4:memory:/a\n",
+            30_000_037,
+        ),
+        ({"memory.max": "broken\n", "memory.current": "5000\n"}, "0::/\n", 204_800_000),
+    ],
+    ids=str,
+)
+def test_the_limit_of_a_container_counts_without_what_is_kept_of_files(
+    tmp_path, monkeypatch, files, membership, expected
+):
+    for name, text in files.items():
+        path = tmp_path / "cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (tmp_path / "self").write_text(membership)
+    (tmp_path / "meminfo").write_text("MemTotal:  9000000 kB\nMemAvailable:     200000 kB\n")
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(cgroups, "ROOT", tmp_path / "cgroup")
+    monkeypatch.setattr(cgroups, "MEMBERSHIP", tmp_path / "self")
+    assert memory.available_bytes() == expected
 
 
 def test_a_size_that_fails_is_named():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from ds2cli.audio.level import mean_square
+from ds2cli.blas import load_scipy
+
+fft = load_scipy("fft")
 
 Samples = NDArray[np.float32]
 
@@ -36,17 +38,17 @@ def convolve(samples: Samples, response: Samples) -> Samples:
     tail = len(response) - 1
     size = max(BLOCK, 1 << (2 * tail).bit_length())
     # a short signal takes one shorter transform
-    size = min(size, scipy.fft.next_fast_len(len(samples) + tail, real=True))
+    size = min(size, fft.next_fast_len(len(samples) + tail, real=True))
     step = size - tail
-    transfer = scipy.fft.rfft(response, size)
+    transfer = fft.rfft(response, size)
     out = np.zeros(len(samples) + tail, np.float32)
     block = np.zeros(size, np.float32)
     for start in range(0, len(samples), step):
         part = samples[start : start + step]
         block[: len(part)] = part
         block[len(part) :] = 0
-        spectrum = scipy.fft.rfft(block)
+        spectrum = fft.rfft(block)
         spectrum *= transfer
         span = out[start : start + size]
-        span += scipy.fft.irfft(spectrum, size, overwrite_x=True)[: len(span)]
+        span += fft.irfft(spectrum, size, overwrite_x=True)[: len(span)]
     return out

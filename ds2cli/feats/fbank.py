@@ -37,14 +37,16 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import scipy.fft
-import scipy.sparse
 from numpy.typing import NDArray
 
 from ds2cli.audio.level import gain
+from ds2cli.blas import load_scipy
 from ds2cli.config.base import setting
 from ds2cli.config.features import FeatureConfig
 from ds2cli.errors import BadUtterance, UsageError
+
+fft = load_scipy("fft")
+sparse = load_scipy("sparse")
 
 BLOCK = 64
 """Frames per pass: the padded windows and their transform then stay in the L2 cache (16 … 256 were timed)."""
@@ -129,7 +131,7 @@ def compute(samples: NDArray[np.float32], config: Config) -> NDArray[np.float32]
         block = buffer[: len(part), :width]
         np.subtract(frames[start : start + BLOCK], means[start : start + BLOCK], out=block)
         block *= window
-        squares = np.abs(scipy.fft.rfft(buffer[: len(part)]), out=power[: len(part)])
+        squares = np.abs(fft.rfft(buffer[: len(part)]), out=power[: len(part)])
         squares *= squares
         # no BLAS: its sums may depend on the number of threads, and features must not
         part[:] = (filters @ squares.T).T
@@ -168,7 +170,7 @@ def _mel_filters(rate: int, width: int, num_mels: int, low_hz: float, high_hz: f
         mel = _mel(np.arange(size // 2 + 1) * rate / size)
         weights = np.minimum((mel - left) / (center - left), (right - mel) / (right - center)).clip(0)
         if weights.any(axis=1).all():
-            return scipy.sparse.csr_array(weights.astype(np.float32))
+            return sparse.csr_array(weights.astype(np.float32))
     raise UsageError(
         f"fbank: num_mels {num_mels} is too many between {low_hz:g} and {high_hz:g} Hz (fewer, or a longer window_ms)"
     )

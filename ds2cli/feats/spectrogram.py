@@ -9,12 +9,14 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from ds2cli.audio.level import gain
+from ds2cli.blas import load_scipy
 from ds2cli.config.features import FeatureConfig
 from ds2cli.errors import BadUtterance
+
+fft = load_scipy("fft")
 
 BLOCK = 256
 """Frames per pass: window, transform and logarithm then stay in the L2 cache (64 … 1024 were timed)."""
@@ -59,7 +61,7 @@ def compute(samples: NDArray[np.float32], config: FeatureConfig = Config()) -> N
         part = out[start : start + BLOCK]
         block = buffer[: len(part)]
         np.multiply(frames[start : start + BLOCK], window, out=block)
-        pairs = scipy.fft.rfft(block, overwrite_x=True).view(np.float32)
+        pairs = fft.rfft(block, overwrite_x=True).view(np.float32)
         np.multiply(pairs, pairs, out=pairs)
         np.add(pairs[:, 0::2], pairs[:, 1::2], out=part)
         part += floor

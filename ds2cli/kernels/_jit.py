@@ -26,6 +26,7 @@ from typing import Any, TypeVar, cast
 import numba
 from numba.core import event
 
+from ds2cli.blas import load_scipy
 from ds2cli.kernels import compilation
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
@@ -38,6 +39,9 @@ INSTALLED = Path(__file__).parent / "__pycache__"
 
 KERNELS: list[Any] = []
 """Every kernel of the modules that are loaded, as numba's dispatcher."""
+
+# numba would load it when it compiles a kernel, or loads a compiled one
+load_scipy("linalg")
 
 # numba reads its settings from environment variables
 _settings: Any = numba.config

@@ -13,9 +13,9 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "ds2cli").rglob("*.py"))
 # a module may import from its own layer and from those earlier in this list
 LAYERS = [
-    "errors memory",
+    "errors cgroups memory",
     "config cores encoding inputs json_lines atomic io plugins",
-    "kernels native processes",
+    "blas kernels native processes",
     "audio text lm search metrics",
     "feats nn",
     "drops parallel",
