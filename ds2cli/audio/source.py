@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ds2cli import inputs
+from ds2cli import inputs, memory
 from ds2cli.encoding import explain_name
 from ds2cli.errors import BadUtterance
 from ds2cli.io import standard_bytes
@@ -41,7 +41,8 @@ def read_pipe(path: str) -> PipedAudio:
     """Read a recording from a pipe, or from standard input if the path is `-`.
 
     To be called in the main thread: signals do not end the wait of another one. BadUtterance "unreadable-audio" for
-    more than MAX_PIPE_BYTES or than memory holds; DataError if standard input is closed or no stream of bytes.
+    more than MAX_PIPE_BYTES, "out-of-memory" for more than memory holds; DataError if standard input
+    is closed or no stream of bytes.
     """
     audio = PipedAudio(path)
     parts, size = [], 0
@@ -56,10 +57,17 @@ def read_pipe(path: str) -> PipedAudio:
                     )
         audio.data = b"".join(parts)
     except OSError as e:
+        if memory.is_out_of_memory(e):
+            raise _too_large(audio, size) from e
         raise BadUtterance("unreadable-audio", f"{audio.name}: {inputs.explain_error(e)}") from e
     except MemoryError as e:
-        raise BadUtterance("unreadable-audio", f"{audio.name}: more than {size} bytes do not fit in memory") from e
+        raise _too_large(audio, size) from e
     return audio
+
+
+def _too_large(audio: PipedAudio, size: int) -> BadUtterance:
+    lack = f"more than {memory.format_size(size)} are needed ({memory.SHORTER})"
+    return BadUtterance(memory.OUT_OF_MEMORY, f"{audio.name}: the recording does not fit in memory: {lack}")
 
 
 def read_head(source: Source) -> tuple[bytes, int]:

@@ -1,5 +1,6 @@
 """Recordings that come through pipes."""
 
+import errno
 import io
 from pathlib import Path
 
@@ -65,6 +66,19 @@ def test_pipes_without_an_end_and_devices_are_no_recordings(piped, monkeypatch):
         monkeypatch.setattr("sys.stdin", endless)
         with pytest.raises(DataError, match="<stdin>: this is a device, expected a file or a pipe"):
             read_pipe("-")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.ENOMEM, "Cannot allocate memory")])
+def test_a_recording_from_a_pipe_that_memory_does_not_hold(monkeypatch, error):
+    class Pipe(io.BytesIO):
+        def read(self, size):
+            if part := super().read(size):
+                return part
+            raise error
+
+    monkeypatch.setattr(source.inputs, "open_bytes", lambda _: Pipe(bytes(3 << 20)))
+    expected = "out-of-memory: long.wav: the recording does not fit in memory: more than 3.15 MB are needed (cut the"
+    assert refused(read_pipe, "long.wav").startswith(expected)
 
 
 @pytest.mark.parametrize("call", [read, probe])
