@@ -89,7 +89,8 @@ class MemoryProbe:
     """The longest batch was tried before the first step.
 
     frames: padding included; pieces: 1 when it fits in memory; steps: per epoch; audio_frames: per epoch, padding
-    included.
+    included.  too_large: ids of utterances that do not fit on their own.  counted: utterances of this process's share
+    that were computed.
     """
 
     utterances: int
@@ -98,6 +99,16 @@ class MemoryProbe:
     pieces: int
     steps: int
     audio_frames: int
+    too_large: tuple[str, ...] = ()
+    counted: int = 1
+
+
+@dataclass(frozen=True)
+class NotDrawn:
+    """Memory does not hold what follows a training, which continues. name: of the file or folder in EXP."""
+
+    name: str
+    lack: str
 
 
 @dataclass(frozen=True)
@@ -144,5 +155,5 @@ class Restart:
     reason: str
 
 
-Event = Measuring | Precision | Resumed | TrainStep | MemoryProbe | Saved | Restart | TimeLimit | Epoch
+Event = Measuring | Precision | Resumed | TrainStep | MemoryProbe | Saved | Restart | TimeLimit | NotDrawn | Epoch
 """Anything that training reports."""

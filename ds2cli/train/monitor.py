@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ds2cli import memory
 from ds2cli.errors import DataError, UsageError
 from ds2cli.metrics import curves, heatmap
 from ds2cli.train.checkpoint_files import LOG
-from ds2cli.train.events import Epoch, Event, TrainStep
+from ds2cli.train.events import Epoch, Event, NotDrawn, TrainStep
 
 PICTURE = "train.png"
 FOLDER = "tensorboard"
@@ -31,23 +32,40 @@ def monitored(events: Iterable[Event], exp: str, *, tensorboard: bool) -> Iterat
 
 
 def _monitor(events: Iterable[Event], exp: Path, tensorboard: bool) -> Iterator[Event]:
-    writer = None
+    writer, lacks = None, dict[str, str]()
     try:
         for event in events:
-            # a full disk is reported elsewhere and must not end training here
-            with contextlib.suppress(OSError):
-                if tensorboard and writer is None and isinstance(event, TrainStep):
+            before = len(lacks)
+            with _optional(FOLDER, lacks):
+                if tensorboard and writer is None and FOLDER not in lacks and isinstance(event, TrainStep):
                     writer = _open_writer(exp, event.step)
                 if writer is not None:
                     _write(writer, event)
             if isinstance(event, Epoch) and heatmap.can_draw():
-                with contextlib.suppress(DataError, OSError):
+                with _optional(PICTURE, lacks):
                     _draw_curves(exp)
             yield event
+            for name, lack in list(lacks.items())[before:]:
+                yield NotDrawn(name, lack)
     finally:
         if writer is not None:
-            with contextlib.suppress(OSError):
+            with _optional(FOLDER, lacks):
                 writer.close()
+
+
+@contextlib.contextmanager
+def _optional(name: str, lacks: dict[str, str]) -> Iterator[None]:
+    """Work that must not end training. lacks: how much memory it lacks, by name.
+
+    A full disk is reported elsewhere.
+    """
+    try:
+        yield
+    except Exception as e:
+        if memory.is_out_of_memory(e):
+            lacks.setdefault(name, memory.describe_lack(e))
+        elif not isinstance(e, DataError | OSError):
+            raise
 
 
 def _draw_curves(exp: Path) -> None:

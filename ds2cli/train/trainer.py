@@ -187,7 +187,9 @@ class Trainer:
         self.reducer.finish(torch.zeros(1, dtype=torch.float64, device=self.group.device))
         self.backward.restore_statistics()
         seconds = time.monotonic() - start
-        return MemoryProbe(len(batches[longest]), frames[longest], seconds, sums.pieces, len(steps), sum(frames))
+        too_large = tuple(name for name, reason in sums.skipped.items() if reason == memory.OUT_OF_MEMORY)
+        size = (len(batches[longest]), frames[longest])
+        return MemoryProbe(*size, seconds, sums.pieces, len(steps), sum(frames), too_large, sums.counted)
 
     def time_step(self, batch: Sequence[int]) -> float:
         """Take one step with a batch of positions in the training set; returns its seconds, reading not included."""

@@ -21,7 +21,18 @@ from ds2cli.cli.lib.train_display import (
 )
 from ds2cli.config.train import TrainConfig
 from ds2cli.nn.distributed.process_group import PeerLostError
-from ds2cli.train.events import Epoch, Measuring, MemoryProbe, Precision, Request, Restart, Resumed, Saved, TrainStep
+from ds2cli.train.events import (
+    Epoch,
+    Measuring,
+    MemoryProbe,
+    NotDrawn,
+    Precision,
+    Request,
+    Restart,
+    Resumed,
+    Saved,
+    TrainStep,
+)
 
 CONFIG = TrainConfig(epochs=40)
 STEP = TrainStep(epoch=1, batch=7, batches=9, step=16, loss=1.5, progress=0.25, elapsed_s=180.0, skipped={})
@@ -63,6 +74,18 @@ def test_the_lines_of_other_events():
     assert lines(MemoryProbe(8, 296, 0.0234, 1, 512, 9999)) == [f"{size} fits in memory and {rest}"]
     assert lines(MemoryProbe(8, 296, 0.0234, 2, 512, 9999)) == [
         f"{size} does not fit in memory, is computed in 2 pieces and {rest}"
+    ]
+    long = MemoryProbe(1, 296, 0.0001, 0, 512, 9999, ("u-long",), 0)
+    size_of_one = size.replace("8", "1")
+    assert lines(long) == [f"{size_of_one} does not fit in memory: u-long will be left out; 512 steps per epoch"]
+    assert lines(MemoryProbe(8, 296, 0.0234, 1, 512, 9999, ("a", "b"), 6)) == [
+        f"{size} fits in memory without a, b and {rest}"
+    ]
+    assert lines(MemoryProbe(8, 296, 0.0234, 3, 512, 9999, ("a",), 7)) == [
+        f"{size} does not fit in memory, is computed in 3 pieces without a and {rest}"
+    ]
+    assert lines(NotDrawn("train.png", "8 MB more are needed")) == [
+        "warning: train: train.png does not fit in memory: 8 MB more are needed; training continues without it"
     ]
     assert lines(Measuring()) == [f"train: {MEASURING}"]
     assert lines(Precision("bfloat16", "a short batch takes …")) == [

@@ -8,7 +8,7 @@ import pytest
 from ds2cli.errors import DataError, UsageError
 from ds2cli.metrics import curves
 from ds2cli.train import monitor
-from ds2cli.train.events import Epoch, Saved, TrainStep
+from ds2cli.train.events import Epoch, NotDrawn, Saved, TrainStep
 
 
 def epoch(number, step, **fields):
@@ -74,6 +74,42 @@ def test_a_picture_that_cannot_be_written_does_not_end_the_training(tmp_path, mo
     assert len(list(monitor.monitored(events(tmp_path), str(tmp_path), tensorboard=False))) == 8
     without_log = list(monitor.monitored(events(tmp_path), str(tmp_path / "full"), tensorboard=False))
     assert len(without_log) == 8
+
+
+def test_a_picture_that_memory_does_not_hold_is_named_once_and_drawn_when_there_is_room(tmp_path, monkeypatch):
+    drawn = []
+
+    def draw(*_):
+        drawn.append(len(drawn))
+        if len(drawn) < 3:
+            raise ImportError("libfreetype.so: failed to map segment from shared object")
+
+    monkeypatch.setattr(curves, "draw", draw)
+    passed_on = list(monitor.monitored(events(tmp_path, last=6), str(tmp_path), tensorboard=False))
+    assert len(drawn) == 3
+    assert [event for event in passed_on if isinstance(event, NotDrawn)] == [NotDrawn("train.png", "more is needed")]
+    assert isinstance(passed_on[passed_on.index(NotDrawn("train.png", "more is needed")) - 1], Epoch)
+    assert len(passed_on) == 12 + 1
+
+
+def test_tensorboard_files_that_memory_does_not_hold_are_named_once(tmp_path, monkeypatch):
+    opened = []
+
+    def fail(*_):
+        opened.append(1)
+        raise MemoryError
+
+    monkeypatch.setattr(monitor, "_open_writer", fail)
+    monkeypatch.setattr(curves, "draw", lambda *_: None)
+    monkeypatch.setattr(monitor.importlib.util, "find_spec", lambda name: "found")
+    passed_on = list(monitor.monitored(events(tmp_path), str(tmp_path), tensorboard=True))
+    assert passed_on[1] == NotDrawn("tensorboard", "more is needed") and len(passed_on) == 8 + 1 and opened == [1]
+
+
+def test_other_errors_of_a_picture_are_bugs(tmp_path, monkeypatch):
+    monkeypatch.setattr(curves, "draw", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        list(monitor.monitored(events(tmp_path), str(tmp_path), tensorboard=False))
 
 
 @pytest.mark.long

@@ -721,6 +721,23 @@ def test_events_count_the_steps_of_the_epoch_and_all_steps(tmp_path):
         assert lr == pytest.approx(rate, rel=1e-3) and lr < 0.02
 
 
+@pytest.mark.parametrize(("batch_s", "counted"), [(0.01, 0), (10.0, None)])
+def test_the_first_event_names_an_utterance_that_memory_does_not_hold(tmp_path, batch_s, counted):
+    arrays, utterances = corpus()
+    longest = max(u.num_frames for u in utterances)
+    trainer = Trainer(job(arrays, utterances, epochs=1, batch_s=batch_s, augment=AugmentConfig()), ProcessGroup())
+
+    def fail(_model, arguments):
+        if arguments[0].shape[1] >= longest:
+            raise torch.OutOfMemoryError("out of memory (test)")
+
+    trainer.model.register_forward_pre_hook(fail)
+    probe = next(iter(trainer.run(CountingStore(tmp_path), lambda: Request.NONE)))
+    too_large = {u.id for u in utterances if u.num_frames == longest}
+    assert probe.too_large and set(probe.too_large) <= too_large
+    assert probe.counted == (probe.utterances - len(probe.too_large) if counted is None else counted)
+
+
 def test_a_request_to_save_writes_a_checkpoint_and_the_training_goes_on(tmp_path):
     arrays, utterances = corpus()
     requests = chain([Request.NONE, Request.SAVE], repeat(Request.NONE))

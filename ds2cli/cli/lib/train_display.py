@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MEASURING = "measuring whether this machine is faster in bfloat16 or float32, once per network: some seconds ..."
 """Printed before the measurement of --precision auto."""
 MAX_NAMED = 8
-"""Maximum number of skipped utterances named per step."""
+"""Maximum number of skipped utterances named per line."""
 FOLLOW_THE_CLOCK = ("line", "cosine")
 """Learning-rate schedules that fall to zero within --minutes."""
 TERMINATED = 128 + signal.SIGTERM
@@ -123,6 +123,7 @@ def format_event(event: Event, config: TrainConfig) -> Iterator[str]:
         Epoch,
         Measuring,
         MemoryProbe,
+        NotDrawn,
         Precision,
         Restart,
         Resumed,
@@ -147,6 +148,8 @@ def format_event(event: Event, config: TrainConfig) -> Iterator[str]:
         yield _format_probe(event)
     elif isinstance(event, Saved) and event.failed:
         yield f"train: {event.failed}; training continues, the previous checkpoint is intact"
+    elif isinstance(event, NotDrawn):
+        yield f"warning: train: {event.name} does not fit in memory: {event.lack}; training continues without it"
     elif isinstance(event, TimeLimit):
         yield _format_time_limit(event, config)
     elif isinstance(event, Restart):
@@ -167,10 +170,14 @@ def _format_resumed(resumed: Resumed, config: TrainConfig) -> str:
 
 def _format_probe(probe: MemoryProbe) -> str:
     """`train: the longest batch (8 utterances, 296 frames) fits in memory and takes 0.02 s; 512 steps per epoch`."""
-    fits = probe.pieces <= 1
-    result = "fits in memory and" if fits else f"does not fit in memory, is computed in {probe.pieces} pieces and"
-    size = f"{probe.utterances} utterances, {probe.frames} frames"
-    return f"train: the longest batch ({size}) {result} takes {probe.seconds:.2f} s; {probe.steps} steps per epoch"
+    size = f"the longest batch ({probe.utterances} utterances, {probe.frames} frames)"
+    steps = f"{probe.steps} steps per epoch"
+    rest = f" without {_join_names(probe.too_large)}" if probe.too_large else ""
+    if rest and not probe.counted:
+        return f"train: {size} does not fit in memory: {_join_names(probe.too_large)} will be left out; {steps}"
+    pieces = f"does not fit in memory, is computed in {probe.pieces} pieces{rest}"
+    fits = f"fits in memory{rest}"
+    return f"train: {size} {fits if probe.pieces <= 1 else pieces} and takes {probe.seconds:.2f} s; {steps}"
 
 
 def _format_time_limit(limit: TimeLimit, config: TrainConfig) -> str:
@@ -192,8 +199,12 @@ def _format_skipped(step: TrainStep) -> str:
     """Name the skipped utterances of a step, with the reasons."""
     outcome = "skipped the step" if step.loss != step.loss else "left out"
     names = [f"{name} ({reason})" for name, reason in step.skipped.items()]
+    return f"warning: train: step {step.step}: {outcome}: {_join_names(names)}"
+
+
+def _join_names(names: Sequence[str]) -> str:
     rest = [f"{len(names) - MAX_NAMED} more"] if len(names) > MAX_NAMED else []
-    return f"warning: train: step {step.step}: {outcome}: {', '.join([*names[:MAX_NAMED], *rest])}"
+    return ", ".join([*names[:MAX_NAMED], *rest])
 
 
 def _format_epoch(epoch: Epoch, config: TrainConfig) -> str:
