@@ -77,8 +77,8 @@ _UNIQUE = json.JSONDecoder(object_pairs_hook=_unique_names)
 _SPACED_COLON = re.compile(r'"\s+:')
 
 
-def parse_json(line: str) -> dict[str, Any]:
-    """Parse one line of JSON Lines, which must be an object with finite numbers.
+def parse_json(line: str, *, finite: bool = True) -> dict[str, Any]:
+    """Parse one line of JSON Lines, which must be an object, with finite numbers unless `finite` is false.
 
     BadUtterance "not-json", "not-utf8", "wrong-type".
     """
@@ -87,7 +87,7 @@ def parse_json(line: str) -> dict[str, Any]:
     if not line.strip():
         raise BadUtterance("not-json", "the line is empty: delete it")
     try:
-        row = _decode(line.rstrip("\n"))
+        row = _decode(line.rstrip("\n"), finite)
     except (ValueError, RecursionError) as e:
         raise BadUtterance("not-json", f"not JSON: {explain_json_error(e)}") from e
     if "\\ud" in line.lower() and (error := explain_undecodable(json.dumps(row, ensure_ascii=False))):
@@ -95,8 +95,8 @@ def parse_json(line: str) -> dict[str, Any]:
     return check_object(row)
 
 
-def _decode(text: str) -> Any:
-    """The JSON value of a text; ValueError or RecursionError if it is none, BadUtterance for numbers not finite."""
+def _decode(text: str, finite: bool) -> Any:
+    """The JSON value of a text; ValueError or RecursionError if it is none, BadUtterance for infinite numbers."""
     try:
         # calling Python for the names would double the time; each is followed by `":`, and one that appears twice makes
         # one field less
@@ -107,6 +107,8 @@ def _decode(text: str) -> Any:
         return _STRICT.decode(text)
     except _NotFiniteError:
         row = check_object(_UNIQUE.decode(text))
+    if not finite:
+        return row
     name, shown = next((name, shown) for name, value in row.items() if (shown := _show_not_finite(value)))
     detail = f"field {name!r} must be finite, got {shown[:60]} (null if it is unknown)"
     raise BadUtterance("wrong-type", detail)

@@ -76,7 +76,8 @@ def _read_json_lines(lines: Iterable[tuple[int, str]]) -> Iterator[Record]:
     for number, line in lines:
         try:
             if line.strip():
-                yield number, json_lines.parse_json(line)
+                # a table has NaN where pandas knew no value
+                yield number, json_lines.parse_json(line, finite=False)
         except BadUtterance as e:
             yield number, e
 
