@@ -35,6 +35,11 @@ class LossSums:
     non_finite: bool = False
     pieces: int = 0
 
+    @property
+    def too_large(self) -> tuple[str, ...]:
+        """Ids of the utterances that do not fit in memory on their own."""
+        return tuple(name for name, reason in self.skipped.items() if reason == memory.OUT_OF_MEMORY)
+
     def __iadd__(self, other: LossSums) -> LossSums:
         self.cost += other.cost
         self.labels += other.labels

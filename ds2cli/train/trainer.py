@@ -186,10 +186,8 @@ class Trainer:
         sums = self.backward([self._drop_single_step(batch)], seed=0)
         self.reducer.finish(torch.zeros(1, dtype=torch.float64, device=self.group.device))
         self.backward.restore_statistics()
-        seconds = time.monotonic() - start
-        too_large = tuple(name for name, reason in sums.skipped.items() if reason == memory.OUT_OF_MEMORY)
-        size = (len(batches[longest]), frames[longest])
-        return MemoryProbe(*size, seconds, sums.pieces, len(steps), sum(frames), too_large, sums.counted)
+        measured = frames[longest], time.monotonic() - start, sums.pieces
+        return MemoryProbe(len(batches[longest]), *measured, len(steps), sum(frames), sums.too_large, sums.counted)
 
     def time_step(self, batch: Sequence[int]) -> float:
         """Take one step with a batch of positions in the training set; returns its seconds, reading not included."""
