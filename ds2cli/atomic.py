@@ -16,13 +16,17 @@ import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
 from ds2cli import inputs
 from ds2cli.errors import DataError
+
+on_first: Callable[[], None] | None = None
+"""Called once, when this process begins its first output: from then on it has something to complete or to remove."""
 
 _PART = re.compile(r"\.\d+\.part\..+")
 _searched: set[Path] = set()
@@ -55,6 +59,16 @@ _waiting: ContextVar[list[_Part] | None] = ContextVar("waiting", default=None)
 """The complete files of a `together` block."""
 
 
+def begin_output() -> None:
+    """Call `on_first` unless it was called; files and folders of this module do so themselves."""
+    global on_first
+    # only there can a signal handler be set
+    if threading.current_thread() is threading.main_thread():
+        notify, on_first = on_first, None
+        if notify is not None:
+            notify()
+
+
 @contextlib.contextmanager
 def replacing(path: str) -> Iterator[Path]:
     """The file to write: a temporary sibling that replaces `path` on success, or `path` itself for a pipe or device.
@@ -72,6 +86,7 @@ def replacing(path: str) -> Iterator[Path]:
         raise DataError(f"{path}: {inputs.explain_error(e)}") from e
     if is_folder:
         raise DataError(f"{path}: this is a folder, expected a file name to write to")
+    begin_output()
     if is_stream:
         # unresolved: /dev/stdout often links to a pipe, whose target is no path
         yield Path(path)
@@ -155,6 +170,7 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
 
     Folders of this prefix that processes of this user left when they were killed are removed, too.
     """
+    begin_output()
     root = Path(tempfile.gettempdir())
     for old in root.glob(f"{prefix}*"):
         with contextlib.suppress(OSError):

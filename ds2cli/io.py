@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, TextIO
 from weakref import WeakSet
 
 from ds2cli import encoding, inputs
-from ds2cli.atomic import replacing
+from ds2cli.atomic import begin_output, replacing
 from ds2cli.errors import DataError, UsageError
 
 _GZIP = b"\x1f\x8b"
@@ -146,6 +146,7 @@ class _Source(io.RawIOBase):
 def open_out(path: str) -> Iterator[TextIO]:
     """Open `path` for writing UTF-8 text; '-' is standard output. A regular file is renamed into place on success."""
     if path == "-":
+        begin_output()
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(encoding="utf-8", newline="\n")
         yield sys.stdout
@@ -169,6 +170,7 @@ def open_out(path: str) -> Iterator[TextIO]:
 def open_out_bytes(path: str) -> Iterator[BinaryIO]:
     """Open `path` for writing bytes; otherwise like `open_out`."""
     if path == "-":
+        begin_output()
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ds2cli import atomic
 from ds2cli.kernels import compilation
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def progress(
 
     clock: what the rate and the ETA are computed from (s); the default leaves out the compilation of kernels.
     """
+    atomic.begin_output()
     if sys.stderr.isatty():
         with bar(unit, clock) as p:
             task = p.add_task(label, total=total)

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ds2cli import __version__, inputs, memory, plugins, ui
+from ds2cli import __version__, atomic, inputs, memory, plugins, ui
 from ds2cli.cli.lib.arguments import check_arguments
 from ds2cli.cli.lib.usage import one_line_errors
 from ds2cli.cores import count_cores
@@ -103,14 +103,15 @@ _plugin_error = _add_commands()
 def main() -> None:
     """Run `ds2`: an error of the user, a file or the system becomes one line and its exit status.
 
-    Any other exception is a bug and keeps its traceback. SIGTERM ends the process like an error, so that incomplete
-    outputs are removed. Its status is 128 + 15, as in a shell.
+    Any other exception is a bug and keeps its traceback. SIGTERM ends a process that has begun its output like an error,
+    so that incomplete files are removed; its status is 128 + 15, as in a shell. Before, the system ends it at once:
+    Python handles no signal while it loads a library such as torch.
     """
     _require_utf8_names()
     _reopen_closed_streams()
     ui.replace_missing_letters()
     compilation.on_first = lambda: ui.log(COMPILING)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    atomic.on_first = lambda: signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         try:
             check_arguments(sys.argv[1:])

@@ -112,6 +112,31 @@ def test_wrong_usage_exits_2(ds2, args):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(("first", "status"), [("pass", -signal.SIGTERM), ("atomic.begin_output()", 143)])
+def test_sigterm_ends_a_process_at_once_or_in_order_once_its_output_has_begun(first, status):
+    """Within sum(), as within the loading of a library, Python handles no signal."""
+    work = "sum(range(10**9))" if first == "pass" else "time.sleep(60)"
+    code = f"""
+import time
+from ds2cli import atomic
+from ds2cli.cli import main
+
+def app(prog_name):
+    {first}
+    print("begun", flush=True)
+    {work}
+
+main.app = app
+main.main()
+"""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=env)
+    assert process.stdout.readline() == b"begun\n"
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == status
+
+
 def test_ctrl_c_prints_one_line_and_exits_130(tmp_path):
     command = [sys.executable, "-m", "ds2cli", "data", "validate", "-"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

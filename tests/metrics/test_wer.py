@@ -65,8 +65,6 @@ def test_an_alignment_that_does_not_fit_says_what_it_needs(tmp_path, monkeypatch
     (tmp_path / "meminfo").write_text("MemAvailable: 60000 kB")
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
     ref, hyp = list("ab" * 4000), list("ba" * 5000)
-    with pytest.raises(
-        MemoryError, match=r"8000 reference units x 10000 hypothesis units need 80 MB, 61\.4 MB are"
-    ):
+    with pytest.raises(MemoryError, match=r"8000 reference units x 10000 hypothesis units need 80 MB, 61\.4 MB are"):
         align(ref, hyp)
     assert count(ref, hyp).total == 8000, "counting needs little memory"
