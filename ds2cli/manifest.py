@@ -25,6 +25,8 @@ PATH_FIELDS = ("audio_filepath", "feats", "emission")
 """Fields that hold a path, with or without a byte offset."""
 
 _MAX_FLOAT = sys.float_info.max
+MAX_SECONDS = 1e9
+"""No recording lasts thirty years; numbers of samples beyond that do not fit their types."""
 
 
 def _is_string(value: Any) -> bool:
@@ -45,7 +47,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_seconds(value: Any) -> bool:
-    return _is_number(value) and value >= 0
+    return _is_number(value) and 0 <= value <= MAX_SECONDS
 
 
 def _is_factor(value: Any) -> bool:
@@ -63,7 +65,7 @@ def _is_object_list(value: Any) -> bool:
 _NAME = (is_id, "a name without spaces and control characters")
 _TEXT = (_is_string, "a string")
 _PATH = (_is_path, "a path without NUL characters")
-_SECONDS = (_is_seconds, "seconds >= 0")
+_SECONDS = (_is_seconds, f"seconds from 0 to {MAX_SECONDS:g}")
 _NUMBER = (_is_number, "a finite number")
 _COUNT = (_is_count, "a whole number >= 0")
 _OBJECTS = (_is_object_list, "a list of objects")

@@ -66,8 +66,8 @@ def map_ordered(
     items have few processes, at least one.
     on_result: called with `Worker.result()` of each process, in order, after all of them have finished.
     before_commit: called after the last item and before any worker is left; if it raises, they are left with an error.
-    With nj = 1 everything runs in this process. Ds2Error if a process dies, cannot start or runs out of memory; any other
-    error in a worker is raised here.
+    With nj = 1 everything runs in this process. Ds2Error if a process dies, cannot start or runs out of memory; any
+    other error in a worker is raised here.
     """
     if nj == 1:
         worker = make_worker(1)

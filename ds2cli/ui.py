@@ -23,7 +23,9 @@ T = TypeVar("T")
 LOG_INTERVAL_S = 30.0
 """Seconds between two progress lines if standard error is not a terminal."""
 
-_CONTROL_CHARACTERS = {code: repr(chr(code))[1:-1] for code in range(0x20) if chr(code) != "\t"}
+_CONTROL_CHARACTERS = {
+    code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029) if chr(code) != "\t"
+}
 
 _REPLACE = "ds2cli.replace"
 """The error handler of encoders that replaces letters."""

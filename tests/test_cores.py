@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from ds2cli import cgroups, cores
 from ds2cli.errors import UsageError
@@ -91,7 +93,10 @@ def test_shell_scripts_read_the_number(tmp_path):
 
 @pytest.mark.parametrize("nj", [2, 99])
 def test_more_jobs_than_cores_are_lowered_in_one_line(ds2, tmp_path, jsonl, nj):
-    source = jsonl(tmp_path / "in.jsonl", [])
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(scale=0.1, size=8000), 16000)
+    # more than one process takes at a time
+    rows = [{"id": f"u{i:02}", "audio_filepath": "a.wav", "duration": 0.5, "text": "a"} for i in range(10)]
+    source = jsonl(tmp_path / "in.jsonl", rows)
     done = ds2("featurize", source, tmp_path / "out.jsonl", "--nj", nj)
     assert done.returncode == 0, done.stderr
     lowered = "warning: --nj 99: 2 used, as 2 cores are available"

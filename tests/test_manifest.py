@@ -233,7 +233,16 @@ def test_rows_are_read_in_code_point_order_only(tmp_path, ids, is_sorted):
 @pytest.mark.parametrize(
     "field",
     [
-        *('"duration": -0.1', '"offset": -1', '"speed": 0', '"num_frames": -1', '"hits": -1', '"sample_rate": 8e3'),
+        *(
+            '"duration": -0.1',
+            '"duration": 1.1e9',
+            '"offset": -1',
+            '"offset": 1e304',
+            '"speed": 0',
+            '"num_frames": -1',
+            '"hits": -1',
+            '"sample_rate": 8e3',
+        ),
         *('"num_steps": true', '"step_s": "1"', '"ctc_cost": Infinity', '"pred_score": "0"', '"lang": 1', '"split": 1'),
         *('"speaker": ["a"]', '"words": [1]', '"nbest": {}', '"errors": "none"', '"emission": 3', '"id": ""'),
     ],

@@ -36,8 +36,8 @@ def test_a_line_with_invalid_bytes_can_be_logged(capsys):
 
 
 def test_a_message_stays_one_line(capsys):
-    ui.log("a\nb\r\x1b[31m:\tmissing")
-    assert capsys.readouterr().err == "a\\nb\\r\\x1b[31m:\tmissing\n"
+    ui.log("a\nb\r\x1b[31m:\tmissing\x85\u2028é")
+    assert capsys.readouterr().err == "a\\nb\\r\\x1b[31m:\tmissing\\x85\\u2028é\n"
 
 
 def test_a_table_is_aligned(capsys):
@@ -51,6 +51,7 @@ def test_compiling_does_not_count_in_the_rate(monkeypatch, capsys):
     now = [0.0]
     monkeypatch.setattr(compilation.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(compilation, "_state", (0, 0.0, 0.0))
+    monkeypatch.setattr(compilation, "on_first", None)
 
     def items():
         compilation.begin()

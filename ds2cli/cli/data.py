@@ -82,7 +82,7 @@ def subset(config: SubsetConfig, in_: In = "-", out: Out = "-") -> None:
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterable[Row]:
         return data.subset(config, rows, ledger)
 
-    filter_rows("subset", config, in_, out, needs=("id",), run=run, is_choice=True, facts=inherit_features([in_]))
+    filter_rows("subset", config, in_, out, needs=("id",), run=run, facts=inherit_features([in_]))
 
 
 @app.command()

@@ -103,15 +103,15 @@ _plugin_error = _add_commands()
 def main() -> None:
     """Run `ds2`: an error of the user, a file or the system becomes one line and its exit status.
 
-    Any other exception is a bug and keeps its traceback. SIGTERM ends a process that has begun its output like an error,
-    so that incomplete files are removed; its status is 128 + 15, as in a shell. Before, the system ends it at once:
-    Python handles no signal while it loads a library such as torch.
+    Any other exception is a bug and keeps its traceback. SIGTERM ends a process that has begun its output like an
+    error, so that incomplete files are removed; its status is 128 + 15, as in a shell. Before that, the system ends it
+    at once: Python handles no signal while it loads a library such as torch.
     """
     _require_utf8_names()
     _reopen_closed_streams()
     ui.replace_missing_letters()
     compilation.on_first = lambda: ui.log(COMPILING)
-    atomic.on_first = lambda: signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    atomic.on_first = _end_in_order_on_sigterm
     try:
         try:
             check_arguments(sys.argv[1:])
@@ -149,11 +149,15 @@ def main() -> None:
         sys.exit(DataError.exit_code)
 
 
+def _end_in_order_on_sigterm() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+
+
 def _end_without_reader(error: BrokenPipeError) -> None:
     """End as other programs do when the reader of their output has left, such as `head`; name files not written."""
     if files := getattr(error, "__notes__", []):
         names = ", ".join(dict.fromkeys(files))
-        ui.log(f"ds2: not written, because the reader of the output left early: {names} (let it read to the end)")
+        ui.log(f"ds2: not written, because the output was no longer read: {names} (let it read to the end)")
     # Python flushes standard output when it exits, and would fail again
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(NO_READER)

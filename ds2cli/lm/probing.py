@@ -71,6 +71,8 @@ def _build_tables(model: Arpa, unknown: list[int], multiplier: float) -> Probing
             )
             raise DataError(f"the {n}-gram {ngram!r} {problem}")
     words_utf8 = b"\0".join(w.encode() for w in (UNK, *words, ""))
+    if words_utf8.count(0) > len(words) + 1:
+        raise DataError(f"the word {next(w for w in words if chr(0) in w)!r} has a NUL character")
     return ProbingModel.from_arrays(layout, data, np.frombuffer(words_utf8, dtype=np.uint8))
 
 

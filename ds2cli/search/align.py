@@ -67,7 +67,8 @@ def align_labels(log_probs: NDArray[np.float32], symbols: Sequence[int], vocab: 
     spaces = [i for i, symbol in enumerate(symbols) if vocab.symbols[symbol] == " "]
     for end in [*spaces, len(symbols)] if len(symbols) else []:
         steps = label_steps[slice(*np.searchsorted(label_index, (begin, end)))]
-        conf = float(np.exp(path_logp[steps]).mean(dtype=np.float64))
+        # above 0 only in damaged emissions, whose posteriors are none
+        conf = float(np.exp(np.minimum(path_logp[steps], 0)).mean(dtype=np.float64))
         word = vocab.decode(symbols[begin:end])
         words.append(Word(word, float(steps[0]) * step_s, float(steps[-1] + 1) * step_s, conf))
         begin = end + 1

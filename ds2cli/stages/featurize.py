@@ -69,9 +69,9 @@ def run(
 ) -> Iterator[Row]:
     """Yield each row with `feats` and `num_frames`, and its copies at other speeds, all sorted by id.
 
-    stem: "data/feats/train" writes data/feats/train.1.ark …, one per process, and data/feats/train.cmvn.ark. They appear
-    after the last row. If the generator is closed early, or too many rows are bad (Ds2Error), none appears and those of
-    an earlier run stay.
+    stem: "data/feats/train" writes data/feats/train.1.ark …, one per process, and data/feats/train.cmvn.ark. They
+    appear after the last row. If the generator is closed early, or too many rows are bad (Ds2Error), none
+    appears and those of an earlier run stay.
     tally: receives the counts at the end.
     """
     tally = tally if tally is not None else Tally()

@@ -110,12 +110,14 @@ def load_sentencepiece(model: bytes) -> tuple[list[str], Segmenter]:
 
     try:
         processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-    except RuntimeError as e:
+        known = [i for i in range(processor.get_piece_size()) if not processor.is_unknown(i)]
+        pieces = [processor.id_to_piece(i) for i in known]
+    # UnicodeDecodeError: a piece is not UTF-8
+    except (RuntimeError, UnicodeDecodeError) as e:
         raise DataError("vocabulary: its sentencepiece model is damaged") from e
-    known = [i for i in range(processor.get_piece_size()) if not processor.is_unknown(i)]
 
     def segment(run: str) -> list[str]:
         units: list[str] = processor.encode(run, out_type=str)
         return units
 
-    return [processor.id_to_piece(i) for i in known], segment
+    return pieces, segment

@@ -318,7 +318,7 @@ def test_a_file_above_the_limit_of_its_size_is_reported_in_one_line(tmp_path):
         ("data sort IN /dev/stdout", "", []),
         (
             "data sort IN --dropped LIST",
-            "ds2: not written, because the reader of the output left early: LIST (let it read to the end)\n",
+            "ds2: not written, because the output was no longer read: LIST (let it read to the end)\n",
             [],
         ),
         ("score IN OUT", None, ["OUT", "OUT.config.toml"]),

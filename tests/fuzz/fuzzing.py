@@ -25,8 +25,10 @@ from unittest import mock
 import typer
 from hypothesis import given
 
+from ds2cli import atomic
 from ds2cli.cli import main as cli
 from ds2cli.errors import BadUtterance, Ds2Error
+from ds2cli.kernels import compilation
 
 TRIED = Counter()
 """Inputs tried by each fuzzer."""
@@ -164,6 +166,8 @@ def ds2(*args, stdin=b""):
         mock.patch.object(sys, "argv", ["ds2", *args]),
         mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), "utf-8")),
         mock.patch.object(cli, "app", _command()),
+        mock.patch.object(atomic, "on_first", None),
+        mock.patch.object(compilation, "on_first", None),
         contextlib.redirect_stdout(streams[0]),
         contextlib.redirect_stderr(streams[1]),
     ):

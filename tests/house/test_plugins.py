@@ -204,7 +204,7 @@ def test_dummy_feature(ds2, jsonl, plugins, wav, tmp_path):
     jsonl(out, [*featurized[:2], rows[2]])
     small = "epochs = 1\n[model]\nchannels = [8]\nkernels = [3]\nstrides = [2]\nrnn_layers = 1\nrnn_size = 8\n"
     (tmp_path / "small.toml").write_text(small)
-    done = ds2("train", out, exp, "--dev", out, "--config", tmp_path / "small.toml", "--set", "augment.noise_share=0.0")
+    done = ds2("train", out, exp, "--dev", out, "--config", tmp_path / "small.toml", "--set", "augment.gain_db=0.0")
     assert done.returncode == 0, done.stderr
     assert "6 in = 6 kept" in done.stderr
     with safe_open(exp / "best.safetensors", "np") as network:

@@ -107,6 +107,11 @@ def test_tables_do_not_grow_without_end_for_suffixes_that_are_not_listed(load, m
             load(text)
 
 
+def test_a_word_with_a_nul_character_is_refused(load):
+    with pytest.raises(DataError, match=r"the word 'a\\x00b' has a NUL character"):
+        load(MODEL.replace("\ta\t", "\ta\0b\t").replace("a\n", "a\0b\n").replace("\ta b", "\ta\0b b"))
+
+
 def test_an_ngram_listed_twice_is_refused(load):
     with pytest.raises(DataError, match="2-gram 'a b' is listed twice"):
         load(MODEL.replace("<s> a", "a b"))

@@ -42,6 +42,11 @@ def test_confidence_is_the_mean_posterior_where_the_word_is_emitted():
     assert word.conf == pytest.approx((0.9 + 0.3) / 2, abs=1e-6)
 
 
+def test_a_damaged_emission_has_no_confidence_above_1():
+    log_probs = np.full((3, 3), 200, np.float32)
+    assert [word.conf for word in align(log_probs, "a", Vocab((BLANK, " ", "a")), 0.02).words] == [1.0]
+
+
 def test_times_have_three_decimals_and_confidences_four():
     fields = {"word": "a", "start": 0.123, "end": 0.679, "conf": 0.4568}
     assert words_as_fields([Word("a", 0.12345, 0.67891, 0.45678)]) == [fields]

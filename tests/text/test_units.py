@@ -101,3 +101,5 @@ def test_a_damaged_model_is_refused(data):
     model = train_sentencepiece(WORDS, "bpe", 20)
     with pytest.raises(DataError, match="sentencepiece model is damaged"):
         load_sentencepiece(model[: len(model) // 2])
+    with pytest.raises(DataError, match="sentencepiece model is damaged"):
+        load_sentencepiece(model.replace("▁".encode(), b"\xef\x96\x81", 1))
