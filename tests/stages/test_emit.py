@@ -98,7 +98,8 @@ def test_a_refused_run_leaves_the_previous_archive(toy, tmp_path, experiment):
 def test_the_command_passes_its_folder_and_limit_on(tmp_path, monkeypatch, jsonl):
     given = []
     monkeypatch.setattr(emit, "run", lambda *arguments: given.append(arguments[3:]) or arguments[0])
-    arguments = [tmp_path, jsonl(tmp_path / "in.jsonl", [{"id": "a", "feats": "x.ark:3"}]), tmp_path / "out.jsonl", "--dir", tmp_path / "x"]
+    source = jsonl(tmp_path / "in.jsonl", [{"id": "a", "feats": "x.ark:3"}])
+    arguments = [tmp_path, source, tmp_path / "out.jsonl", "--dir", tmp_path / "x"]
     command = typer.main.get_command(app)
     command.main(["emit", *map(str, arguments), "--max-bad", "7"], standalone_mode=False)
     assert given == [(f"{tmp_path}/x/out.ark", 7.0)]
