@@ -41,17 +41,21 @@ class _Part:
     file: Path
     target: Path
     lock: int
+    is_in_place: bool = False
 
     def replace(self) -> None:
         """Give the file its own name. OSError if it cannot be written."""
         os.fsync(self.lock)
         self.file.replace(self.target)
+        self.is_in_place = True
 
     def discard(self) -> None:
         """Remove the file unless it has its own name, and release the lock."""
         # on a read-only file system even removing a missing file fails
         with contextlib.suppress(OSError):
-            self.file.unlink(missing_ok=True)
+            # another process may have created a file of the temporary name since
+            if not self.is_in_place:
+                self.file.unlink(missing_ok=True)
         os.close(self.lock)
 
 

@@ -185,8 +185,8 @@ def _require_utf8_names() -> None:
     """
     if sys.getfilesystemencoding() == "utf-8" or sys.flags.ignore_environment:
         return
-    encoding = sys.stderr.encoding if sys.stdout is None and sys.stderr is not None else sys.stdout.encoding
-    os.environ.setdefault("PYTHONIOENCODING", encoding)
+    if stream := sys.stdout or sys.stderr:
+        os.environ.setdefault("PYTHONIOENCODING", stream.encoding)
     os.environ["PYTHONUTF8"] = "1"
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
