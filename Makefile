@@ -13,7 +13,7 @@ READY := $(VENV)/.ready-$(MODULES)
 JOBS ?= $(shell $(PYTHON) -m ds2cli.cores)
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 # what test-fast leaves out, besides the tests marked `long`: whole files that start processes or compile
-LONG := cli shell golden peers native nn/distributed nn/test_average.py nn/test_norm.py nn/ctc/test_native_op.py \
+LONG := cli shell fuzz golden peers native nn/distributed nn/rnn nn/test_average.py nn/test_norm.py nn/ctc/test_native_op.py \
 	train/test_backward.py train/test_loader.py stages/test_units.py stages/test_doctor_warm.py lm/test_kenlm_agrees.py \
 	kernels/test_jit.py house/test_plugins.py house/test_fixtures.py test_cores.py test_parallel.py
 export PATH := $(abspath $(BIN)):$(PATH)

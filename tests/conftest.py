@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import gc
 import importlib.util
 import json
 import os
@@ -55,6 +56,12 @@ def pytest_collection_modifyitems(items):
     """Tests that compile kernels come first, in one of two processes, so that not both compile them."""
     compiling = tuple(f"tests/{folder}/" for folder in COMPILING)
     items.sort(key=lambda item: not item.nodeid.startswith(compiling))
+
+
+def pytest_collection_finish():
+    """Keep the garbage collector from looking again and again at thousands of tests and at the packages."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item):

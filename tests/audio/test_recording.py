@@ -30,6 +30,7 @@ def test_a_file_shorter_than_its_row_states_is_truncated(tmp_path):
         read_samples(Recording(str(tmp_path / "a.wav"), duration_s=1.0), 16000)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stated", [True, False])
 @pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 32000, 44100, 48000])
 def test_count_samples_of_a_row(rate, stated):

@@ -143,6 +143,7 @@ def test_equals_the_definition(estimate_lm, order):
         np.testing.assert_allclose(lm.word_log10(sentence), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.peer
 @pytest.mark.parametrize("order", [2, 3, 4, 5])
 def test_equals_kenlm_to_the_last_bit(librispeech, estimate_lm, tmp_path, capfd, order):

@@ -270,6 +270,7 @@ def test_recordings_without_the_upper_part_of_their_band_are_counted(tmp_path):
     assert not tally.narrow, "features of 8 kHz have no upper band"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("compress", [False, True])
 @pytest.mark.parametrize("where", ["read", "compute", "write"])
 def test_a_recording_that_memory_does_not_hold_is_dropped(tmp_path, rows, monkeypatch, where, compress):
