@@ -110,4 +110,4 @@ def test_differences_of_writing_are_told_and_the_named_option_helps(ds2, jsonl, 
     assert "1 of 4 texts have line breaks or control characters" in broken
     done = ds2("score", path, "--normalize")
     assert done.stdout.startswith("%WER 0.00 [ 0 / 3,") and "warning" not in done.stderr
-    assert ds2("score", path, "--lang", "tr").returncode == 2
+    assert ds2("score", path, "--lang", "tr").returncode == 0

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import typer
 
-from ds2cli import ui
+from ds2cli import atomic, ui
 from ds2cli.cli.lib.train_display import (
     MEASURING,
     SignalRequests,
@@ -185,3 +185,15 @@ def test_signals_are_handled_during_the_training_only(number):
         assert signal.getsignal(number) == signal.SIG_IGN
         raise PeerLostError("train: one of the 2 processes exited early")
     assert e.value.exit_code == 1 and signal.getsignal(number) == before
+
+
+def test_the_first_output_leaves_the_signals_to_the_training(monkeypatch):
+    monkeypatch.setattr(atomic, "on_first", lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN))
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with handling_signals() as requests:
+            atomic.begin_output()
+            signal.raise_signal(signal.SIGTERM)
+            assert requests.stop == signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ds2cli import ui
+from ds2cli import atomic, ui
 from ds2cli.config.train import TrainConfig
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def ignoring_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _signal_handler(handler: Any) -> Iterator[None]:
+    # otherwise the first checkpoint would replace the handler
+    atomic.begin_output()
     previous = {number: signal.signal(number, handler) for number in SIGNALS}
     try:
         yield
