@@ -8,6 +8,9 @@ BadUtterance      one utterance is unusable: it is dropped and counted, and the 
 
 from __future__ import annotations
 
+TERMINATED = 143
+"""Exit status of a command that SIGTERM ended: 128 + 15, as in a shell."""
+
 
 class Ds2Error(Exception):
     """A failure reported to the user as one line: `where: what is wrong: expected, found (the fix)`."""

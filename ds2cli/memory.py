@@ -171,7 +171,7 @@ def try_to_fit(work: Callable[[], R]) -> tuple[R | None, str | None]:
                 if isinstance(e, Ds2Error) or not is_out_of_memory(e):
                     raise
                 lack = e.detail if isinstance(e, BadUtterance) else describe_lack(e)
-        # the arrays of the failed work are free only now that its traceback is gone
+        # the arrays of the failed work are free only after its traceback
         release()
     return None, lack
 

@@ -8,6 +8,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 
 from ds2cli.errors import Ds2Error
+from ds2cli.inputs import explain_error
 
 LEFT_TO_PARENT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Signals that ask an entire job to stop or to save; only its first process handles them."""
@@ -22,8 +23,8 @@ def start_ignoring_signals(processes: Sequence[BaseProcess]) -> None:
         for process in processes:
             process.start()
     except OSError as e:
-        reason = (e.strerror or str(e)).lower()
-        raise Ds2Error(f"a process cannot be started: {reason} (use fewer: --nj 1, --readers 0, --nproc 1)") from e
+        fix = "use fewer: --nj 1, --readers 0, --nproc 1"
+        raise Ds2Error(f"a process cannot be started: {explain_error(e)} ({fix})") from e
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -19,14 +19,13 @@ from ds2cli import __version__, atomic, inputs, memory, plugins, ui
 from ds2cli.cli.lib.arguments import check_arguments
 from ds2cli.cli.lib.usage import one_line_errors
 from ds2cli.cores import count_cores
-from ds2cli.errors import DataError, Ds2Error, UsageError
+from ds2cli.errors import TERMINATED, DataError, Ds2Error, UsageError
 from ds2cli.kernels import compilation
 
 PIPELINE = ("prepare", "featurize", "train", "emit", "align", "lm", "decode", "score", "transcribe", "data")
 """The commands that `ds2 --help` lists first, in pipeline order; the others follow alphabetically."""
 
 INTERRUPTED = 130
-TERMINATED = 143
 NO_READER = 141
 """128 + SIGPIPE, which ends other programs."""
 COMPILING = (

@@ -113,7 +113,7 @@ class Backward:
                     ) from e
             else:
                 continue
-            # what the failed pass holds is free only now that its traceback is gone
+            # what the failed pass holds is free only after its traceback
             memory.release()
             return i
         return None

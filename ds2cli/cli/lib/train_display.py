@@ -15,6 +15,7 @@ import typer
 
 from ds2cli import atomic, ui
 from ds2cli.config.train import TrainConfig
+from ds2cli.errors import TERMINATED
 
 if TYPE_CHECKING:
     from ds2cli.train.events import Epoch, Event, MemoryProbe, Request, Resumed, TimeLimit, TrainStep
@@ -25,7 +26,6 @@ MAX_NAMED = 8
 """Maximum number of skipped utterances named per line."""
 FOLLOW_THE_CLOCK = ("line", "cosine")
 """Learning-rate schedules that fall to zero within --minutes."""
-TERMINATED = 128 + signal.SIGTERM
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
