@@ -24,9 +24,11 @@ export OMP_NUM_THREADS=$num_threads
 declare -A logs=()
 failed=0
 stop_all_jobs() {
-  trap - INT TERM HUP
+  # `timeout` signals twice: the second one must not end this before all jobs have theirs
+  trap '' INT TERM HUP
   # each job is a process group, so that its child processes stop too
   for pid in "${!logs[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
+  trap - INT TERM HUP
   wait
   exit 130
 }

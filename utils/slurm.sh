@@ -27,11 +27,13 @@ options+=(--parsable --job-name="$name" --array="${range//:/-}" --output="${outp
 
 id=; sleeper=
 cancel() {
-  trap - INT TERM HUP
+  # `timeout` and a terminal that closes signal twice: the second one must not end this before scancel has
+  trap '' INT TERM HUP
   [[ -z $sleeper ]] || kill "$sleeper" 2>/dev/null || true
   echo "utils/slurm.sh: cancelling job ${id:-$name}" >&2
   # by name, which also finds an array that was submitted just before the signal
   scancel --quiet "${own_jobs[@]}" || true
+  trap - INT TERM HUP
   while [[ -n $(squeue --noheader "${own_jobs[@]}") ]]; do sleep 1; done
   exit 130
 }
