@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 
 from ds2cli import memory
 from ds2cli.errors import Ds2Error
-from ds2cli.processes import start_ignoring_signals
+from ds2cli.processes import end_process, start_ignoring_signals
 
 T_contra = TypeVar("T_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
@@ -158,6 +158,7 @@ def _run_worker(make_worker: Callable[[int], Worker[Any, Any]], number: int, pip
             raise
         except Exception as e:
             pipe.send((False, (e, traceback.format_exc())))
+    end_process(0)
 
 
 def _receive_batches(pipe: Connection, batches: queue.SimpleQueue[Any]) -> None:

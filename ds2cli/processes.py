@@ -1,14 +1,20 @@
-"""Child processes: start them with signals left to the parent, and kill them."""
+"""Processes: start children with signals left to the parent, kill them, and end this one without delay."""
 
 from __future__ import annotations
 
+import atexit
+import os
 import signal
+import sys
+import threading
 from collections.abc import Sequence
-from multiprocessing import resource_tracker
-from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING, NoReturn
 
 from ds2cli.errors import Ds2Error
 from ds2cli.inputs import explain_error
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
 
 LEFT_TO_PARENT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Signals that ask an entire job to stop or to save; only its first process handles them."""
@@ -16,6 +22,8 @@ LEFT_TO_PARENT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 def start_ignoring_signals(processes: Sequence[BaseProcess]) -> None:
     """Start processes with the signals LEFT_TO_PARENT blocked; Ds2Error if the system allows no more of them."""
+    from multiprocessing import resource_tracker
+
     # otherwise the first start launches the tracker, which unblocks them
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, LEFT_TO_PARENT)
@@ -34,3 +42,22 @@ def kill_processes(processes: Sequence[BaseProcess]) -> None:
     for process in processes:
         process.kill()
         process.join()
+
+
+def end_process(status: int) -> NoReturn:
+    """End this process as sys.exit does in the main thread, but for the freeing of all objects.
+
+    Once torch is loaded, that takes up to three seconds. Threads, exit handlers and buffered output are waited for;
+    under a debugger or a profiler, which report at the end, this is sys.exit.
+    """
+    if sys.gettrace() is not None or sys.getprofile() is not None:
+        sys.exit(status)
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    except (OSError, ValueError):
+        # Python reports it, with a status of its own
+        sys.exit(status)
+    os._exit(status)

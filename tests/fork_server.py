@@ -1,12 +1,10 @@
 """Runs `ds2` in processes forked from one that has imported torch and the other packages, which takes seconds.
 
 Each command has its own process, arguments, folder, environment and standard streams, and imports ds2cli itself, as
-`python -m ds2cli` does. It ends as Python does, but for the freeing of every object, which takes half a second with
-torch. A packet on the Unix socket whose descriptor is argv[1] starts one: [arguments, folder,
+`python -m ds2cli` does. A packet on the Unix socket whose descriptor is argv[1] starts one: [arguments, folder,
 environment] as JSON, with its three standard streams. The answer is two lines: its process id, then its status.
 """
 
-import atexit
 import contextlib
 import gc
 import importlib
@@ -139,32 +137,18 @@ def serve(fd: int) -> list[str] | None:
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 
 
-def run(args: list[str]) -> int:
-    """Run `python -m ds2cli ARGS` up to the end of its threads and exit handlers; return its status."""
+def run(args: list[str]) -> None:
+    """Run `python -m ds2cli ARGS`, which ends this process."""
     sys.argv = ["ds2cli", *args]
-    status = 0
     try:
         runpy.run_module("ds2cli", run_name="__main__", alter_sys=True)
-    except SystemExit as e:
-        if isinstance(e.code, str):
-            print(e.code, file=sys.stderr)
-            e.code = 1
-        status = e.code or 0
     except BaseException:
         traceback.print_exc()
-        status = 1
-    threading._shutdown()
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            status = 120
-    return status
+    os._exit(1)
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     arguments = serve(int(sys.argv[1]))
     if arguments is not None:
-        os._exit(run(arguments))
+        run(arguments)

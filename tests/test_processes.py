@@ -1,11 +1,16 @@
-"""Child processes leave the signals of a job to its first process."""
+"""Child processes leave the signals of a job to its first process; a process ends with all it has to say."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
+
+import pytest
 
 from ds2cli.processes import kill_processes, start_ignoring_signals
 
@@ -24,3 +29,49 @@ def test_the_signals_of_a_job_do_not_end_its_child_processes():
         kill_processes([process])
     assert not process.is_alive()
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == blocked
+
+
+END = """
+import atexit, sys, threading, time
+from ds2cli.processes import end_process
+
+class Freed:
+    def __del__(self):
+        print("freed", end=" ")
+
+def work():
+    time.sleep(0.2)
+    print("thread", end=" ")
+
+freed = Freed()
+atexit.register(print, "handler", end=" ")
+threading.Thread(target=work).start()
+print("first", end=" ")
+print("no newline", end="", file=sys.stderr)
+{before}
+end_process({status})
+"""
+
+
+def end(status, before="", stdout=subprocess.PIPE):
+    code = END.format(before=before, status=status)
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.run([sys.executable, "-c", code], env=env, stdout=stdout, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("status", [0, 3, 141])
+def test_a_process_ends_after_its_threads_and_handlers_without_freeing_its_objects(status):
+    done = end(status)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "first thread handler ", "no newline")
+
+
+@pytest.mark.parametrize("tool", ["settrace", "setprofile"])
+def test_under_a_debugger_or_a_profiler_a_process_ends_as_usual(tool):
+    done = end(3, f"sys.{tool}(lambda *_: None)")
+    assert (done.returncode, done.stdout) == (3, "first thread handler freed ")
+
+
+def test_output_that_cannot_be_written_is_reported():
+    with open("/dev/full", "w") as full:
+        done = end(0, stdout=full)
+    assert done.returncode == 120 and "No space left on device" in done.stderr

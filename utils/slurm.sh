@@ -5,7 +5,8 @@ set -euo pipefail
 trap 'exit 130' INT TERM HUP
 max_jobs=0; num_threads=; mem=; gpu=; time=; partition=
 help="usage: $0 [--max-jobs N] [--num-threads N] [--mem 4G] [--gpu N] [--time 4:00:00] [--partition NAME] [JOB=1:N] LOG COMMAND…
-  --num-threads also sets OMP_NUM_THREADS; --gpu may name a type (a100:1); other options of sbatch: DS2_SBATCH=\"--account=… …\""
+  --num-threads also sets OMP_NUM_THREADS; --gpu may name a type (a100:1); other options of sbatch: DS2_SBATCH=\"--account=… …\";
+  DS2_LOG_WAIT: seconds to wait for the last lines of logs on a network file system (30)"
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/options.sh"
 command -v sbatch >/dev/null ||
@@ -62,7 +63,7 @@ done
 trap - INT TERM HUP
 
 # on a network file system the last lines of a log may appear late
-failed=0 deadline=$((SECONDS + 30))
+failed=0 deadline=$((SECONDS + ${DS2_LOG_WAIT:-30}))
 for number in "${job_numbers[@]}"; do
   file=${log//JOB/$number}
   while true; do

@@ -20,7 +20,9 @@ def draw(path: str, title: str, rows: Sequence[Row]) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(15.0, 4.2), layout="constrained")
+    figure = Figure(figsize=(15.0, 4.2))
+    # fixed, as finding the margins takes matplotlib longer than the drawing
+    figure.subplots_adjust(left=0.06, right=0.985, bottom=0.13, top=0.88, wspace=0.24)
     figure.suptitle(title)
     epochs = [row["epoch"] for row in rows]
     for axes, (name, label) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
@@ -32,6 +34,8 @@ def draw(path: str, title: str, rows: Sequence[Row]) -> None:
             axes.set_ylim(bottom=0)
         if name == "loss" and all(row["loss"] for row in rows):
             axes.set_yscale("log")
+        if name == "lr":
+            axes.ticklabel_format(axis="y", scilimits=(-2, 3))
         axes.set_ylabel(label)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -117,7 +117,11 @@ def load_sentencepiece(model: bytes) -> tuple[list[str], Segmenter]:
         raise DataError("vocabulary: its sentencepiece model is damaged") from e
 
     def segment(run: str) -> list[str]:
-        units: list[str] = processor.encode(run, out_type=str)
+        try:
+            units: list[str] = processor.encode(run, out_type=str)
+        except RuntimeError:
+            # half of a surrogate pair, which is not a letter of any piece
+            return list(run)
         return units
 
     return pieces, segment

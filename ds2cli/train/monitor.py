@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import math
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,14 @@ from ds2cli.train.events import Epoch, Event, NotDrawn, TrainStep
 
 PICTURE = "train.png"
 FOLDER = "tensorboard"
+SECONDS_PER_PICTURE = 30.0
+"""An epoch of a small corpus takes less time than drawing."""
 
 
 def monitored(events: Iterable[Event], exp: str, *, tensorboard: bool) -> Iterator[Event]:
-    """Pass on the events of a training run in EXP; draw EXP/train.png after each epoch if matplotlib is installed.
+    """Pass on the events of a training run in EXP; draw EXP/train.png if matplotlib is installed.
 
+    It is drawn after the first epoch that ends SECONDS_PER_PICTURE after the last picture, and at the end.
     tensorboard: also write EXP/tensorboard, the loss of each step and the results of each epoch.
     Raises UsageError, at once, when TensorBoard is not installed.
     """
@@ -33,6 +37,7 @@ def monitored(events: Iterable[Event], exp: str, *, tensorboard: bool) -> Iterat
 
 def _monitor(events: Iterable[Event], exp: Path, tensorboard: bool) -> Iterator[Event]:
     writer, lacks = None, dict[str, str]()
+    drawn_at, is_drawn = time.monotonic(), True
     try:
         for event in events:
             before = len(lacks)
@@ -41,12 +46,18 @@ def _monitor(events: Iterable[Event], exp: Path, tensorboard: bool) -> Iterator[
                     writer = _open_writer(exp, event.step)
                 if writer is not None:
                     _write(writer, event)
-            if isinstance(event, Epoch) and heatmap.can_draw():
-                with _optional(PICTURE, lacks):
-                    _draw_curves(exp)
+            is_drawn &= not isinstance(event, Epoch)
+            if not is_drawn and time.monotonic() - drawn_at >= SECONDS_PER_PICTURE:
+                _draw_curves(exp, lacks)
+                drawn_at, is_drawn = time.monotonic(), True
             yield event
             for name, lack in list(lacks.items())[before:]:
                 yield NotDrawn(name, lack)
+        before = len(lacks)
+        if not is_drawn:
+            _draw_curves(exp, lacks)
+        for name, lack in list(lacks.items())[before:]:
+            yield NotDrawn(name, lack)
     finally:
         if writer is not None:
             with _optional(FOLDER, lacks):
@@ -68,9 +79,12 @@ def _optional(name: str, lacks: dict[str, str]) -> Iterator[None]:
             raise
 
 
-def _draw_curves(exp: Path) -> None:
-    rows = [json.loads(line) for line in (exp / LOG).read_text("utf-8").splitlines()]
-    curves.draw(str(exp / PICTURE), exp.name, rows)
+def _draw_curves(exp: Path, lacks: dict[str, str]) -> None:
+    if not heatmap.can_draw():
+        return
+    with _optional(PICTURE, lacks):
+        rows = [json.loads(line) for line in (exp / LOG).read_text("utf-8").splitlines()]
+        curves.draw(str(exp / PICTURE), exp.name, rows)
 
 
 def _open_writer(exp: Path, first_step: int) -> Any:

@@ -4,6 +4,7 @@ import functools
 import json
 import struct
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -80,9 +81,18 @@ def test_any_metadata(values, only_these):
     open_network()
 
 
+class Trained(NamedTuple):
+    """A training job and its checkpoint after the first epoch; a failure does not print them."""
+
+    job: Any
+    checkpoint: Any
+
+    def __repr__(self):
+        return "Trained(…)"
+
+
 @pytest.fixture(scope="session")
 def trained(toy, tmp_path_factory):
-    """A training job and its checkpoint after the first epoch."""
     exp = tmp_path_factory.mktemp("fuzz-exp")
     rows = list(manifest.read(str(toy / "train.jsonl")))[:6]
     job = prepare_job(
@@ -91,7 +101,7 @@ def trained(toy, tmp_path_factory):
     for _ in train.run(job, str(exp)):
         if load_checkpoint(exp):
             break
-    return job, load_checkpoint(exp)
+    return Trained(job, load_checkpoint(exp))
 
 
 def resume(job):

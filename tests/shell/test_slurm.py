@@ -85,7 +85,7 @@ def test_failed_task_fails_the_array_and_shows_its_log(slurm):
 
 def test_a_task_that_is_killed_before_it_wrote_its_status_is_a_failure(slurm):
     """As by the kernel for its memory: the script of the task is the parent of its command."""
-    done = slurm(SLURM, "JOB=1:2", "x.JOB.log", "bash", "-c", "[ JOB != 2 ] || kill -9 $PPID")
+    done = slurm(SLURM, "JOB=1:2", "x.JOB.log", "bash", "-c", "[ JOB != 2 ] || kill -9 $PPID", DS2_LOG_WAIT="2")
     assert done.returncode == 1
     assert "task 2 of job" in done.stderr and "status unknown (killed: time, memory or node?)" in done.stderr
     assert "task 1 of job" not in done.stderr

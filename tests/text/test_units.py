@@ -65,7 +65,7 @@ def test_pieces_include_all_letters_and_segment_any_word(kind):
     assert letters <= set(pieces) and "the" in pieces and len(letters) < len(pieces) <= 24
     assert not any(" " in p or "▁" in p or "<" in p for p in pieces)
     assert segment("the") == ["the"]
-    for word in [*WORDS, "thethe", "xtheß", "中the", "<unk>", "t" * 300]:
+    for word in [*WORDS, "thethe", "xtheß", "中the", "<unk>", "t" * 300, "the\ud800", "0\udfff"]:
         assert "".join(segment(word)) == word
 
 

@@ -130,19 +130,19 @@ process = distributed_cases.TrainingProcess(config=wide)
 process.gradients([distributed_cases.make_batch(12)])
 piece_sizes = []
 process.model.register_forward_hook(lambda _model, inputs, _outputs: piece_sizes.append(len(inputs[1])))
-batch = distributed_cases.make_batch(*range(3_000, 3_016))
+batch = distributed_cases.make_batch(*range(1_000, 1_016))
 virtual_bytes = int(next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1]) << 10
 old_limits = resource.getrlimit(resource.RLIMIT_AS)
 resource.setrlimit(resource.RLIMIT_AS, (virtual_bytes + (int(sys.argv[2]) << 20), old_limits[1]))
 result = process.gradients([batch])
 final_sizes = piece_sizes[-int(result[2][2]) - 1 :]
-process.gradients([distributed_cases.make_batch(30_000, 12)])
+process.gradients([distributed_cases.make_batch(10_000, 12)])
 resource.setrlimit(resource.RLIMIT_AS, old_limits)
 other = distributed_cases.TrainingProcess(config=wide)
 other.gradients([distributed_cases.make_batch(12)])
 pieces, start = [], 0
 for rows in final_sizes:
-    lengths = [3_015 - i for i in range(start, start + rows)]
+    lengths = [1_015 - i for i in range(start, start + rows)]
     pieces.append(distributed_cases.make_batch(*lengths))
     start += rows
 expected = other.gradients(pieces)
@@ -153,10 +153,10 @@ print(json.dumps({**report, "deviation": deviation}))
 
 
 def test_a_real_memory_limit_halves_the_batch():
-    command = [sys.executable, "-c", MEMORY_LIMIT_SCRIPT, str(TESTS), "160"]
+    command = [sys.executable, "-c", MEMORY_LIMIT_SCRIPT, str(TESTS), "64"]
     env = {**os.environ, "PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["pieces"] == len(result["sizes"]) > 1 and sum(result["sizes"]) == result["counted"] == 16
-    assert result["deviation"] < 1e-4 and result["skipped"] == {"30000": OUT_OF_MEMORY}
+    assert result["deviation"] < 1e-4 and result["skipped"] == {"10000": OUT_OF_MEMORY}

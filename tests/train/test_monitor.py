@@ -84,12 +84,37 @@ def test_a_picture_that_memory_does_not_hold_is_named_once_and_drawn_when_there_
         if len(drawn) < 3:
             raise ImportError("libfreetype.so: failed to map segment from shared object")
 
+    monkeypatch.setattr(monitor, "SECONDS_PER_PICTURE", 0.0)
     monkeypatch.setattr(curves, "draw", draw)
     passed_on = list(monitor.monitored(events(tmp_path, last=6), str(tmp_path), tensorboard=False))
     assert len(drawn) == 3
     assert [event for event in passed_on if isinstance(event, NotDrawn)] == [NotDrawn("train.png", "more is needed")]
     assert isinstance(passed_on[passed_on.index(NotDrawn("train.png", "more is needed")) - 1], Epoch)
     assert len(passed_on) == 12 + 1
+
+
+@pytest.mark.parametrize(("seconds_per_epoch", "expected"), [(10.0, [3, 6, 8]), (29.0, [2, 4, 6, 8]), (0.1, [8])])
+def test_a_picture_is_drawn_every_half_minute_and_at_the_end(tmp_path, monkeypatch, seconds_per_epoch, expected):
+    now, drawn = [0.0], []
+    monkeypatch.setattr(monitor.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(curves, "draw", lambda _path, _title, rows: drawn.append(len(rows)))
+
+    def epochs():
+        for event in events(tmp_path, last=16):
+            now[0] += seconds_per_epoch if isinstance(event, Epoch) else 0
+            yield event
+
+    list(monitor.monitored(epochs(), str(tmp_path), tensorboard=False))
+    assert drawn == expected
+
+
+def test_a_last_picture_that_memory_does_not_hold_is_named(tmp_path, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(curves, "draw", fail)
+    *_, last = monitor.monitored(events(tmp_path), str(tmp_path), tensorboard=False)
+    assert last == NotDrawn("train.png", "more is needed")
 
 
 def test_tensorboard_files_that_memory_does_not_hold_are_named_once(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from torch import Tensor, distributed
 from ds2cli.atomic import temporary_folder
 from ds2cli.cores import count_cores
 from ds2cli.errors import Ds2Error
-from ds2cli.processes import kill_processes, start_ignoring_signals
+from ds2cli.processes import end_process, kill_processes, start_ignoring_signals
 
 TIMEOUT = timedelta(minutes=30)
 """Longest wait for another process: all have similar work, so one that takes longer is assumed lost."""
@@ -237,6 +237,7 @@ def _run_child(
         (rendezvous_dir / f"{rank}.failed").write_text(str(e), "utf-8")
         os._exit(1)
     group.close()
+    end_process(0)
 
 
 def _exit_with_parent() -> None:
