@@ -32,12 +32,12 @@ def test_the_signals_of_a_job_do_not_end_its_child_processes():
 
 
 END = """
-import atexit, sys, threading, time
+import atexit, os, sys, threading, time
 from ds2cli.processes import end_process
 
 class Freed:
-    def __del__(self):
-        print("freed", end=" ")
+    def __del__(self, write=os.write):
+        write(1, b"freed")
 
 def work():
     time.sleep(0.2)
@@ -53,10 +53,10 @@ end_process({status})
 """
 
 
-def end(status, before="", stdout=subprocess.PIPE):
+def end(status, before=""):
     code = END.format(before=before, status=status)
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    return subprocess.run([sys.executable, "-c", code], env=env, stdout=stdout, stderr=subprocess.PIPE, text=True)
+    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("status", [0, 3, 141])
@@ -68,10 +68,13 @@ def test_a_process_ends_after_its_threads_and_handlers_without_freeing_its_objec
 @pytest.mark.parametrize("tool", ["settrace", "setprofile"])
 def test_under_a_debugger_or_a_profiler_a_process_ends_as_usual(tool):
     done = end(3, f"sys.{tool}(lambda *_: None)")
-    assert (done.returncode, done.stdout) == (3, "first thread handler freed ")
+    assert (done.returncode, done.stdout) == (3, "first thread handler freed")
 
 
 def test_output_that_cannot_be_written_is_reported():
-    with open("/dev/full", "w") as full:
-        done = end(0, stdout=full)
+    code = "from ds2cli.processes import end_process; print('row'); end_process(0)"
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    env.pop("PYTHONUNBUFFERED", None)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", code], env=env, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 120 and "No space left on device" in done.stderr
