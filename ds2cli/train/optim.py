@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ds2cli.config.optim import OptimConfig
+
+_Optimizer = TypeVar("_Optimizer", bound=torch.optim.Optimizer)
+METHODS = ("add_param_group", "load_state_dict", "state_dict", "step", "zero_grad")
+
+
+def _without_compiler(optimizer: type[_Optimizer]) -> type[_Optimizer]:
+    """An optimizer whose methods do not load torch's compiler, which takes two seconds, to stay out of its graphs."""
+    methods = {name: inspect.unwrap(getattr(optimizer, name)) for name in METHODS}
+    return type(optimizer.__name__, (optimizer,), methods)
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
@@ -19,9 +30,12 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimi
     others = [p for p in model.parameters() if p.dim() <= 1]
     if config.method == "adamw":
         groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, config.beta2), fused=True)
+        adamw = _without_compiler(torch.optim.AdamW)
+        return adamw(groups, lr=config.lr, betas=(0.9, config.beta2), fused=True)
     groups = [{"params": matrices, "shrink": config.weight_decay}, {"params": others, "shrink": 0.0}]
-    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0, fused=True)
+    return _without_compiler(torch.optim.SGD)(
+        groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0, fused=True
+    )
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -119,3 +124,26 @@ def test_a_loaded_average_resumes():
     first.update(model, 5)
     second.load(first.tensors)
     assert torch.equal(first.tensors["weight"], second.tensors["weight"])
+
+
+def test_a_training_step_does_not_load_torchs_compiler():
+    """It would take two seconds, and as many to end."""
+    code = """
+import sys, torch
+from ds2cli.config.optim import OptimConfig
+from ds2cli.nn.ctc.loss import ctc_loss
+from ds2cli.train.optim import build_optimizer, take_optimizer_step
+layer = torch.nn.Linear(4, 3)
+for method in ("adamw", "sgd"):
+    optimizer = build_optimizer(layer, OptimConfig(method=method))
+    labels, lengths = torch.tensor([[1]]), torch.tensor([5])
+    ctc_loss(layer(torch.ones(5, 1, 4)), labels, lengths, torch.tensor([1])).backward()
+    take_optimizer_step(optimizer, 0.1)
+    optimizer.zero_grad()
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert type(optimizer).__name__.lower() == method and len(optimizer.state) > 0
+print("torch._dynamo" in sys.modules)
+"""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr

@@ -113,7 +113,10 @@ def check_shapes(logits: Tensor, targets: Tensor, input_lengths: Tensor, target_
         raise ValueError(f"ctc: targets or lengths are on the meta device (no data) but the logits on {logits.device}")
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def is_native_available(device: str) -> bool:
     """Whether a native library can be used for tensors on `device`."""
     return native.available(device)
+
+
+# what torch.compiler.assume_constant_result does, which loads the compiler: two seconds
+is_native_available._dynamo_marked_constant = True  # type: ignore[attr-defined]

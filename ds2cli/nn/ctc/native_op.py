@@ -6,6 +6,7 @@ T steps, N utterances, V symbols, L labels. The contract is in native/include/ds
 from __future__ import annotations
 
 import ctypes as c
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,7 +20,19 @@ PRECISIONS = {torch.float32: 0, torch.bfloat16: 1}
 DEVICES = ("cpu", "cuda")
 
 
-@torch.library.custom_op("ds2cli::ctc", mutates_args=(), device_types=DEVICES)
+def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Register a function as a torch operator.
+
+    torch.library.custom_op loads torch's compiler at the first call, which takes two seconds.
+    """
+    name = f"ds2cli::{function.__name__}"
+    schema = torch.library.infer_schema(function, mutates_args=())
+    torch.library.define(name, schema, tags=torch.Tag.pt2_compliant_tag)
+    torch.library.impl(name, DEVICES, function)
+    return getattr(torch.ops.ds2cli, function.__name__).default  # type: ignore[no-any-return]
+
+
+@_operator
 def ctc(
     logits: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, blank: int, save: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -47,7 +60,7 @@ def ctc(
     return costs, verdicts, saved
 
 
-@torch.library.custom_op("ds2cli::ctc_backward", mutates_args=(), device_types=DEVICES)
+@_operator
 def ctc_backward(logits: Tensor, saved: Tensor, dcosts: Tensor, labels: int, blank: int) -> Tensor:
     """The gradient of the logits, with their strides and dtype. dcosts: (N,); labels: the width L of the targets.
 
@@ -60,7 +73,7 @@ def ctc_backward(logits: Tensor, saved: Tensor, dcosts: Tensor, labels: int, bla
     return dlogits
 
 
-@ctc.register_fake
+@torch.library.register_fake("ds2cli::ctc")  # type: ignore[untyped-decorator]
 def _(
     logits: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, blank: int, save: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -75,7 +88,7 @@ def _(
     return logits.new_empty(N, dtype=torch.float32), logits.new_empty(N, dtype=torch.int32), saved
 
 
-@ctc_backward.register_fake
+@torch.library.register_fake("ds2cli::ctc_backward")  # type: ignore[untyped-decorator]
 def _(logits: Tensor, saved: Tensor, dcosts: Tensor, labels: int, blank: int) -> Tensor:
     return torch.empty_strided(logits.shape, logits.stride(), dtype=logits.dtype, device=logits.device)
 
@@ -93,7 +106,12 @@ def _backward(ctx: Any, dcosts: Tensor | None, *_: Tensor | None) -> tuple[Tenso
     return dlogits, None, None, None, None, None
 
 
-ctc.register_autograd(_backward, setup_context=_setup_context)
+def _refuse(*_: Any) -> None:
+    raise RuntimeError("ds2cli::ctc_backward: the CTC loss has no second derivative")
+
+
+torch.library.register_autograd("ds2cli::ctc", _backward, setup_context=_setup_context)
+torch.library.register_autograd("ds2cli::ctc_backward", _refuse)
 
 
 def check_arguments(logits: Tensor, others_fit: bool) -> None:
