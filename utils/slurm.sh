@@ -28,10 +28,10 @@ options+=(--parsable --job-name="$name" --array="${range//:/-}" --output="${outp
 
 id=; sleeper=
 cancel() {
-  # `timeout` and a terminal that closes signal twice: the second one must not end this before scancel has
-  trap '' INT TERM HUP
+  # a second signal (`timeout` sends two), or a `tee` that Ctrl-C has ended, must not end this before scancel is done
+  trap '' INT TERM HUP PIPE
   [[ -z $sleeper ]] || kill "$sleeper" 2>/dev/null || true
-  echo "utils/slurm.sh: cancelling job ${id:-$name}" >&2
+  echo "utils/slurm.sh: cancelling job ${id:-$name}" >&2 || true
   # by name, which also finds an array that was submitted just before the signal
   scancel --quiet "${own_jobs[@]}" || true
   trap - INT TERM HUP

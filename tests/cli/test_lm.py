@@ -1,6 +1,8 @@
 import gzip
 import re
+import shutil
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -203,12 +205,15 @@ def test_bad_lines_up_to_the_limit_and_words_that_the_network_cannot_write(ds2, 
 
 
 @pytest.fixture
-def two_models(ds2, tmp_path):
+def two_models(ds2, shared_folder, tmp_path):
     """A folder with two models and a dev text with words of both."""
-    (tmp_path / "dev").write_text("so you press one\nare they so\n")
-    for name, text in (("a", TEXT), ("b", "press one\nyou press two\npress so\n")):
-        assert ds2("lm", "-", tmp_path / f"{name}.arpa", "--estimator", "own", stdin=text).returncode == 0
-    return tmp_path
+
+    def fill(folder):
+        (folder / "dev").write_text("so you press one\nare they so\n")
+        for name, text in (("a", TEXT), ("b", "press one\nyou press two\npress so\n")):
+            assert ds2("lm", "-", folder / f"{name}.arpa", "--estimator", "own", stdin=text).returncode == 0
+
+    return Path(shutil.copytree(shared_folder("two-models", fill), tmp_path, dirs_exist_ok=True))
 
 
 def test_mix(ds2, two_models):

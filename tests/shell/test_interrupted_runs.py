@@ -213,6 +213,7 @@ def test_a_killed_process_costs_one_restart(interrupted_runs, data, pair):
     assert run.wait() == 0, run.output()
     warning = "train: one of the 2 processes exited early; restarting all processes from the last checkpoint"
     assert run.output().count(warning) == 1 and "Traceback" not in run.output()
+    assert "--readers" not in run.output(), "two processes with a reader each have a core each"
     interrupted_runs.assert_same_result(data / "lost", pair)
 
 

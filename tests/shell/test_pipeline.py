@@ -138,19 +138,18 @@ def test_each_bad_recording_costs_one_utterance(recordings, jsonl):
     assert drop["reason"] == "missing-audio"
 
 
-def test_killed_training_resumes_where_it_was(toy, tmp_path, jsonl):
+def test_killed_training_resumes_where_it_was(ds2, toy, tmp_path, jsonl):
     """After SIGKILL and the same command, the learning curve equals that of an uninterrupted training."""
-    base = [sys.executable, "-m", "ds2cli", "train", toy / "train.jsonl"]
-    settings = ["--dev", toy / "dev.jsonl", "--epochs", "12", *TINY, "--batch-s", "0.5"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    settings = ["--dev", toy / "dev.jsonl", "--epochs", "6", *TINY, "--batch-s", "0.5"]
 
-    def run(exp):
-        command = [*base, exp, *settings]
-        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    def train(exp):
+        return ["train", toy / "train.jsonl", exp, *settings]
 
-    reference = run("reference")
+    reference = ds2(*train("reference"), cwd=tmp_path)
     assert reference.returncode == 0, reference.stderr
-    process = subprocess.Popen([*base, "killed", *settings], cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "ds2cli", *train("killed")]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)
     log = tmp_path / "killed" / "train.jsonl"
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
@@ -160,7 +159,7 @@ def test_killed_training_resumes_where_it_was(toy, tmp_path, jsonl):
     # on a busy machine it may have finished by now: the next run then has nothing to do
     process.kill()
     assert process.wait() in (0, -signal.SIGKILL)
-    done = run("killed")
+    done = ds2(*train("killed"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
     def curve(exp):

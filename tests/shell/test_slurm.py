@@ -101,13 +101,18 @@ def test_resources_are_requested(slurm, tmp_path):
         assert part in log
 
 
-def test_impossible_requests_are_reported(slurm, cluster):
+def test_impossible_requests_are_reported_and_can_be_withdrawn(slurm, cluster, tmp_path):
     done = slurm(SLURM, "--mem", "99G", "JOB=1:2", "x.JOB.log", "true")
     assert done.returncode == 1
     assert "configuration is not available" in done.stderr and "sbatch refused the array (" in done.stderr
-    done = slurm("-c", f"timeout 8 {SLURM} --num-threads 9 JOB=1:2 x.JOB.log true")
-    assert "is waiting: PartitionConfig (no node is large enough?" in done.stderr
-    assert queue(cluster) == ""
+    command = ["bash", str(SLURM), "--num-threads", "9", "JOB=1:2", "x.JOB.log", "true"]
+    with subprocess.Popen(command, cwd=tmp_path, env=cluster, stderr=subprocess.PIPE, text=True) as process:
+        reported = next(line for line in process.stderr if "is waiting" in line)
+        # neither a second signal nor messages that no one reads any more end it before the array is cancelled
+        process.terminate()
+        process.terminate()
+    assert "is waiting: PartitionConfig (no node is large enough?" in reported
+    assert process.returncode == 130 and queue(cluster) == ""
 
 
 @pytest.mark.parametrize("delay", [0.05, 0.1, 3.0])
