@@ -1,8 +1,8 @@
-"""Runs `ds2` in processes forked from one that has imported torch and the other packages, which takes seconds.
+"""Runs `ds2` in processes forked from one that has imported ds2cli, torch and the other packages, which takes seconds.
 
-Each command has its own process, arguments, folder, environment and standard streams, and imports ds2cli itself, as
-`python -m ds2cli` does. A packet on the Unix socket whose descriptor is argv[1] starts one: [arguments, folder,
-environment] as JSON, with its three standard streams. The answer is two lines: its process id, then its status.
+Each command has its own process, arguments, folder, environment and standard streams, and ends as `python -m ds2cli`
+does. A packet on the Unix socket whose descriptor is argv[1] starts one: [arguments, folder, environment] as JSON, with
+its three standard streams. The answer is two lines: its process id, then its status.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import signal
 import socket
@@ -20,12 +21,26 @@ import traceback
 from pathlib import Path
 
 PACKAGES = (
-    *("torch", "torch._dynamo", "torch.optim", "torch.utils.data", "torch.distributed", "torch.nn.utils.parametrize"),
+    *("torch", "torch.optim", "torch.utils.data", "torch.distributed", "torch.nn.utils.parametrize"),
     *("numba", "scipy.signal", "scipy.special", "soundfile", "av", "soxr", "safetensors.torch", "sentencepiece"),
     *("typer", "rich", "tomli_w", "num2words", "matplotlib"),
 )
-READ_AT_IMPORT = ("NUMBA", "OMP_", "MKL_", "KMP_", "PYTHON", "TORCH", "MPL", "CUDA", "LD_", "XDG_", "HOME")
-"""Prefixes of variables that those packages read when imported: with other values, a command needs a new process."""
+READ_AT_IMPORT = (
+    "DS2_PLUGINS",
+    "NUMBA",
+    "OMP_",
+    "MKL_",
+    "KMP_",
+    "PYTHON",
+    "TORCH",
+    "MPL",
+    "CUDA",
+    "LD_",
+    "XDG_",
+    "HOME",
+)
+"""Prefixes of variables that these modules read when imported: with other values, a command needs a new process."""
+ROOT = Path(__file__).parents[1]
 
 
 class ForkServer:
@@ -109,8 +124,16 @@ def serve(fd: int) -> list[str] | None:
     """Fork for each packet; return the arguments in the new process, and None in the server when the socket closes."""
     commands = socket.socket(fileno=fd)
     commands.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    from numba.core.registry import cpu_target
+
     for package in PACKAGES:
         importlib.import_module(package)
+    for module in pkgutil.walk_packages([str(ROOT / "ds2cli")], "ds2cli."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    # as numba's first call does, for half a second
+    for context in (cpu_target.target_context, cpu_target.typing_context):
+        context.refresh()
     # the collector would touch, and so copy, every object of the packages in each process
     gc.collect()
     gc.freeze()
