@@ -52,11 +52,13 @@ def end_process(status: int) -> NoReturn:
     """
     if sys.gettrace() is not None or sys.getprofile() is not None:
         sys.exit(status)
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
     try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
+    except KeyboardInterrupt:
+        os._exit(128 + signal.SIGINT)
     except (OSError, ValueError):
         # Python reports it, with a status of its own
         sys.exit(status)

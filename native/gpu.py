@@ -15,6 +15,7 @@ then installed into build/gpu/site, and the native libraries are built if there 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.metadata
 import importlib.util
 import json
@@ -125,8 +126,14 @@ def run(command: list[str], seconds: float, log: Path) -> int | None:
     log.parent.mkdir(parents=True, exist_ok=True)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, SITE))), "PYTHONUNBUFFERED": "1"}
     with log.open("w") as f:
-        child = subprocess.Popen(command, cwd=ROOT, env=env, stdout=f, stderr=f, start_new_session=True)
+        # a signal while it starts would leave it running
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+        unblock = functools.partial(signal.pthread_sigmask, signal.SIG_SETMASK, before)
+        child = subprocess.Popen(
+            command, cwd=ROOT, env=env, stdout=f, stderr=f, start_new_session=True, preexec_fn=unblock
+        )
         try:
+            unblock()
             return child.wait(max(seconds, 0.1))
         except subprocess.TimeoutExpired:
             return None

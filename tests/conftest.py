@@ -74,25 +74,33 @@ def pytest_runtest_setup(item):
 
 
 @pytest.fixture(scope="session")
-def fork_server():
-    """Starts `ds2` without importing torch again; see tests/fork_server.py."""
+def fork_servers():
+    """Two that start `ds2` without importing torch again, without ds2cli and with it; see tests/fork_server.py."""
     spec = importlib.util.spec_from_file_location("fork_server", Path(__file__).with_name("fork_server.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    server = module.ForkServer(ROOT)
-    yield server
-    server.close()
+    servers = [module.ForkServer(ROOT, with_ds2cli=with_ds2cli) for with_ds2cli in (False, True)]
+    yield servers
+    for server in servers:
+        server.close()
 
 
 @pytest.fixture
-def ds2(fork_server):
+def fork_server(fork_servers):
+    """The one that has imported ds2cli."""
+    return fork_servers[True]
+
+
+@pytest.fixture
+def ds2(fork_servers):
     """Run `ds2 …` in a process of its own; the result has .returncode .stdout .stderr."""
 
     def run(*args, stdin=None, cwd=None, timeout=300):
         arguments = [*map(str, args)]
         env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-        if fork_server.serves(env):
-            return fork_server.run(arguments, stdin, str(cwd or Path.cwd()), timeout, env)
+        server = fork_servers["DS2_PLUGINS" not in env]
+        if server.serves(env):
+            return server.run(arguments, stdin, str(cwd or Path.cwd()), timeout, env)
         command = [sys.executable, "-m", "ds2cli", *arguments]
         return subprocess.run(command, input=stdin, capture_output=True, text=True, cwd=cwd, timeout=timeout, env=env)
 

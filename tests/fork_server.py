@@ -25,29 +25,21 @@ PACKAGES = (
     *("numba", "scipy.signal", "scipy.special", "soundfile", "av", "soxr", "safetensors.torch", "sentencepiece"),
     *("typer", "rich", "tomli_w", "num2words", "matplotlib"),
 )
-READ_AT_IMPORT = (
-    "DS2_PLUGINS",
-    "NUMBA",
-    "OMP_",
-    "MKL_",
-    "KMP_",
-    "PYTHON",
-    "TORCH",
-    "MPL",
-    "CUDA",
-    "LD_",
-    "XDG_",
-    "HOME",
-)
+READ_AT_IMPORT = ("NUMBA", "OMP_", "MKL_", "KMP_", "PYTHON", "TORCH", "MPL", "CUDA", "LD_", "XDG_", "HOME")
 """Prefixes of variables that these modules read when imported: with other values, a command needs a new process."""
 ROOT = Path(__file__).parents[1]
 
 
 class ForkServer:
-    """Starts the server on the first command; close() ends it."""
+    """Starts the server on the first command; close() ends it.
 
-    def __init__(self, root: Path) -> None:
+    with_ds2cli: whether it imports ds2cli, too. Plugins are found when ds2cli is imported: a command with other plugins
+    needs a server without it.
+    """
+
+    def __init__(self, root: Path, *, with_ds2cli: bool = True) -> None:
         self.root = root
+        self.with_ds2cli = with_ds2cli
         self.env = {**os.environ, "PYTHONPATH": str(root)}
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -100,7 +92,7 @@ class ForkServer:
         self.socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         fd = other.fileno()
-        command = [sys.executable, __file__, str(fd)]
+        command = [sys.executable, __file__, str(fd), *["with-ds2cli"] * self.with_ds2cli]
         self.process = subprocess.Popen(command, pass_fds=[fd], env=self.env, stdout=subprocess.PIPE)
         other.close()
         self.answers = self.process.stdout
@@ -120,7 +112,7 @@ def _read(fd: int, read: dict[int, bytes]) -> None:
         read[fd] = f.read()
 
 
-def serve(fd: int) -> list[str] | None:
+def serve(fd: int, with_ds2cli: bool) -> list[str] | None:
     """Fork for each packet; return the arguments in the new process, and None in the server when the socket closes."""
     commands = socket.socket(fileno=fd)
     commands.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
@@ -128,7 +120,8 @@ def serve(fd: int) -> list[str] | None:
 
     for package in PACKAGES:
         importlib.import_module(package)
-    for module in pkgutil.walk_packages([str(ROOT / "ds2cli")], "ds2cli."):
+    modules = pkgutil.walk_packages([str(ROOT / "ds2cli")], "ds2cli.") if with_ds2cli else ()
+    for module in modules:
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     # as numba's first call does, for half a second
@@ -172,6 +165,6 @@ def run(args: list[str]) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    arguments = serve(int(sys.argv[1]))
+    arguments = serve(int(sys.argv[1]), "with-ds2cli" in sys.argv[2:])
     if arguments is not None:
         run(arguments)

@@ -71,6 +71,13 @@ def test_under_a_debugger_or_a_profiler_a_process_ends_as_usual(tool):
     assert (done.returncode, done.stdout) == (3, "first thread handler freed")
 
 
+def test_ctrl_c_ends_a_process_that_waits_for_its_threads():
+    before = "import os, signal; threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start(); "
+    before += "threading.Thread(target=time.sleep, args=(60,)).start()"
+    done = end(0, before)
+    assert (done.returncode, done.stderr) == (130, "no newline")
+
+
 def test_output_that_cannot_be_written_is_reported():
     code = "from ds2cli.processes import end_process; print('row'); end_process(0)"
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
