@@ -1,11 +1,12 @@
 """The program `ds2`, also as `python -m ds2cli`."""
 
-from ds2cli.cli.main import main
-from ds2cli.processes import end_process
-
 
 def run() -> None:
     """Run the command of sys.argv, and end the process with its status."""
+    # not above: each process that a command starts imports this module again
+    from ds2cli.cli.main import main
+    from ds2cli.processes import end_process
+
     try:
         main()
     except SystemExit as e:

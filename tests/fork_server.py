@@ -23,7 +23,7 @@ from pathlib import Path
 PACKAGES = (
     *("torch", "torch.optim", "torch.utils.data", "torch.distributed", "torch.nn.utils.parametrize"),
     *("numba", "scipy.signal", "scipy.special", "soundfile", "av", "soxr", "safetensors.torch", "sentencepiece"),
-    *("typer", "rich", "tomli_w", "num2words", "matplotlib"),
+    *("typer", "rich", "tomli_w", "num2words", "matplotlib.figure", "matplotlib.backends.backend_agg"),
 )
 READ_AT_IMPORT = ("NUMBA", "OMP_", "MKL_", "KMP_", "PYTHON", "TORCH", "MPL", "CUDA", "LD_", "XDG_", "HOME")
 """Prefixes of variables that these modules read when imported: with other values, a command needs a new process."""
