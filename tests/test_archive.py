@@ -225,3 +225,11 @@ def test_an_archive_is_a_file(tmp_path, piped, matrices):
             BadUtterance, match=f"unreadable-archive: {place}: {reason}, .*expected a file|{reason}, exp"
         ):
             read_matrix(f"{place}:5")
+
+
+def test_numbers_that_float32_cannot_hold_are_infinite(tmp_path):
+    """Without a warning, which pytest would raise; the commands refuse such a matrix."""
+    numbers = np.array([[1e300, -1e300], [np.nan, 0.5]])
+    header = b"\0BDM \4" + struct.pack("<i", 2) + b"\4" + struct.pack("<i", 2)
+    (tmp_path / "a.ark").write_bytes(b"u " + header + numbers.astype("<f8").tobytes())
+    np.testing.assert_array_equal(read_matrix(f"{tmp_path}/a.ark:2"), [[np.inf, -np.inf], [np.nan, 0.5]])
