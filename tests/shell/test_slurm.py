@@ -115,22 +115,26 @@ def test_impossible_requests_are_reported_and_can_be_withdrawn(slurm, cluster, t
     assert process.returncode == 130 and queue(cluster) == ""
 
 
-@pytest.mark.parametrize("delay", [0.05, 0.1, 3.0])
+@pytest.mark.parametrize("delay", [0.05, 0.1, None], ids=["0.05 s", "0.1 s", "running"])
 @pytest.mark.parametrize("interruption", ["ctrl-c", "kill"])
 def test_interrupted_array_is_cancelled(cluster, tmp_path, interruption, delay):
+    """After a delay in seconds, or as soon as the first task runs."""
     # Slurm signals the processes of a task one by one: the shell may go on for a moment after its sleep has ended
     command = ["bash", str(SLURM), "JOB=1:3", "x.JOB.log", "bash", "-c", "sleep 300; sleep 2; touch late"]
     process = subprocess.Popen(command, cwd=tmp_path, env=cluster, stderr=subprocess.DEVNULL, start_new_session=True)
-    time.sleep(delay)
+    log, deadline = tmp_path / "x.1.log", time.monotonic() + 60
+    while delay is None and time.monotonic() < deadline and not (log.is_file() and "# started" in log.read_text()):
+        time.sleep(0.05)
+    time.sleep(delay or 0)
     if interruption == "ctrl-c":
         os.killpg(process.pid, signal.SIGINT)
     else:
         process.terminate()
     # a script that had barely started may be killed by the signal
-    assert process.wait(30) in ((130,) if delay > 1 else (130, -signal.SIGINT, -signal.SIGTERM))
+    assert process.wait(30) in ((130,) if delay is None else (130, -signal.SIGINT, -signal.SIGTERM))
     assert queue(cluster) == ""
-    if delay > 1:
-        assert (tmp_path / "x.1.log").read_text().rstrip().endswith("status 143")
+    if delay is None:
+        assert log.read_text().rstrip().endswith("status 143")
     assert not (tmp_path / "late").exists()
 
 
