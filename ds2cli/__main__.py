@@ -7,12 +7,15 @@ def run() -> None:
     from ds2cli.cli.main import main
     from ds2cli.processes import end_process
 
+    status = 0
     try:
         main()
     except SystemExit as e:
         if isinstance(e.code, str):
             raise
-        end_process(e.code or 0)
+        status = e.code or 0
+    # outside the handler: the exception holds every frame, whose generators could not clean up
+    end_process(status)
 
 
 if __name__ == "__main__":

@@ -47,19 +47,28 @@ def kill_processes(processes: Sequence[BaseProcess]) -> None:
 def end_process(status: int) -> NoReturn:
     """End this process as sys.exit does in the main thread, but for the freeing of all objects.
 
-    Once torch is loaded, that takes up to three seconds. Threads, exit handlers and buffered output are waited for;
-    under a debugger or a profiler, which report at the end, this is sys.exit.
+    Once torch is loaded, that takes up to three seconds. Python's threads, exit handlers and buffered output are waited
+    for, not those of C. Under a debugger or a profiler, which report at the end, this is sys.exit. Call it outside of
+    any handler: an exception keeps the generators of its frames from cleaning up.
     """
-    if sys.gettrace() is not None or sys.getprofile() is not None:
+    if _is_watched():
         sys.exit(status)
     try:
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+            if stream is not None:
+                stream.flush()
     except KeyboardInterrupt:
         os._exit(128 + signal.SIGINT)
     except (OSError, ValueError):
         # Python reports it, with a status of its own
         sys.exit(status)
     os._exit(status)
+
+
+def _is_watched() -> bool:
+    """Whether a debugger or a profiler follows this process; from Python 3.12 on it may use sys.monitoring."""
+    monitoring = getattr(sys, "monitoring", None)
+    tools = monitoring is not None and any(monitoring.get_tool(number) for number in range(6))
+    return tools or sys.gettrace() is not None or sys.getprofile() is not None

@@ -129,9 +129,13 @@ def run(command: list[str], seconds: float, log: Path) -> int | None:
         # a signal while it starts would leave it running
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         unblock = functools.partial(signal.pthread_sigmask, signal.SIG_SETMASK, before)
-        child = subprocess.Popen(
-            command, cwd=ROOT, env=env, stdout=f, stderr=f, start_new_session=True, preexec_fn=unblock
-        )
+        try:
+            child = subprocess.Popen(
+                command, cwd=ROOT, env=env, stdout=f, stderr=f, start_new_session=True, preexec_fn=unblock
+            )
+        except BaseException:
+            unblock()
+            raise
         try:
             unblock()
             return child.wait(max(seconds, 0.1))

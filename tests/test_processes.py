@@ -71,6 +71,40 @@ def test_under_a_debugger_or_a_profiler_a_process_ends_as_usual(tool):
     assert (done.returncode, done.stdout) == (3, "first thread handler freed")
 
 
+def test_a_profile_of_a_command_is_written(tmp_path):
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-m", "cProfile", "-o", tmp_path / "profile", "-m", "ds2cli", "--version"]
+    subprocess.run(command, env=env, check=True, capture_output=True)
+    assert (tmp_path / "profile").stat().st_size > 1000
+
+
+SUSPENDED = """
+import sys
+from ds2cli import __main__
+from ds2cli.cli import main
+
+def rows():
+    try:
+        yield 1
+    finally:
+        print("cleaned up")
+
+def command():
+    suspended = rows()
+    next(suspended)
+    sys.exit(3)
+
+main.main = command
+__main__.run()
+"""
+
+
+def test_suspended_generators_clean_up_before_a_command_ends():
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", SUSPENDED], env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "cleaned up\n", "")
+
+
 def test_ctrl_c_ends_a_process_that_waits_for_its_threads():
     before = "import os, signal; threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start(); "
     before += "threading.Thread(target=time.sleep, args=(60,)).start()"

@@ -14,6 +14,9 @@ command -v sbatch >/dev/null ||
 . "$here/parse_jobs.sh"
 [[ -z $num_threads ]] || export OMP_NUM_THREADS=$num_threads
 
+log_wait=${DS2_LOG_WAIT:-30}
+[[ $log_wait =~ ^[0-9]{1,6}$ ]] || { echo "utils/slurm.sh: DS2_LOG_WAIT: expected whole seconds, got '$log_wait'" >&2; exit 2; }
+
 name=${log##*/}; name=${name%.log}; name=${name//.JOB/}; name=${name//[^[:alnum:]._-]/_}.${HOSTNAME%%.*}.$$
 own_jobs=(--user="$(id -un)" --name="$name")
 output=${log//\%/%%}
@@ -33,7 +36,7 @@ cancel() {
   [[ -z $sleeper ]] || kill "$sleeper" 2>/dev/null || true
   echo "utils/slurm.sh: cancelling job ${id:-$name}" >&2 || true
   # by name, which also finds an array that was submitted just before the signal
-  scancel --quiet "${own_jobs[@]}" || true
+  timeout --signal=KILL 60 scancel --quiet "${own_jobs[@]}" || true
   trap - INT TERM HUP
   while [[ -n $(squeue --noheader "${own_jobs[@]}") ]]; do sleep 1; done
   exit 130
@@ -63,7 +66,7 @@ done
 trap - INT TERM HUP
 
 # on a network file system the last lines of a log may appear late
-failed=0 deadline=$((SECONDS + ${DS2_LOG_WAIT:-30}))
+failed=0 deadline=$((SECONDS + 10#$log_wait))
 for number in "${job_numbers[@]}"; do
   file=${log//JOB/$number}
   while true; do

@@ -91,6 +91,13 @@ def test_a_task_that_is_killed_before_it_wrote_its_status_is_a_failure(slurm):
     assert "task 1 of job" not in done.stderr
 
 
+@pytest.mark.parametrize("seconds", ["2.5", "soon", "-1"])
+def test_a_wait_that_is_no_number_is_refused_before_anything_runs(slurm, seconds):
+    done = slurm(SLURM, "x.JOB.log", "true", DS2_LOG_WAIT=seconds)
+    message = f"utils/slurm.sh: DS2_LOG_WAIT: expected whole seconds, got '{seconds}'\n"
+    assert (done.returncode, done.stderr) == (2, message)
+
+
 def test_resources_are_requested(slurm, tmp_path):
     show = 'scontrol show job "$SLURM_JOB_ID"; echo "omp $OMP_NUM_THREADS gpu $CUDA_VISIBLE_DEVICES"'
     options = ["--mem", "300M", "--gpu", "1", "--num-threads", "2", "--time", "7", "--partition", "test"]
@@ -108,8 +115,10 @@ def test_impossible_requests_are_reported_and_can_be_withdrawn(slurm, cluster, t
     command = ["bash", str(SLURM), "--num-threads", "9", "JOB=1:2", "x.JOB.log", "true"]
     with subprocess.Popen(command, cwd=tmp_path, env=cluster, stderr=subprocess.PIPE, text=True) as process:
         reported = next(line for line in process.stderr if "is waiting" in line)
-        # neither a second signal nor messages that no one reads any more end it before the array is cancelled
+        # neither messages that no one reads any more nor a second signal end it before the array is cancelled
+        process.stderr.close()
         process.terminate()
+        time.sleep(0.02)
         process.terminate()
     assert "is waiting: PartitionConfig (no node is large enough?" in reported
     assert process.returncode == 130 and queue(cluster) == ""
