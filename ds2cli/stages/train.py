@@ -256,10 +256,16 @@ def _differences(before: dict[str, Any], now: dict[str, Any], ignored: Sequence[
     kinds = {"model.kind", "kind"}.intersection(names)
     others = tuple(name.removesuffix("kind") for name in kinds)
     return [
-        f"{name} was {before.get(name)}, is {now.get(name)}"
+        f"{_in_one_line(name)} was {_in_one_line(before.get(name))}, is {_in_one_line(now.get(name))}"
         for name in names
         if name in kinds or not name.startswith(others)
     ]
+
+
+def _in_one_line(value: Any) -> str:
+    """A name or value from a file, which may be damaged."""
+    text = str(value)
+    return text if text.isprintable() else repr(text)
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

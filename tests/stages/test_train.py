@@ -489,3 +489,10 @@ def test_without_an_experiment_the_current_folder_is_not_resumed_from(toy, tmp_p
     (tmp_path / "tokens.txt").write_text("<blank>\nz\n")
     monkeypatch.chdir(tmp_path)
     assert "z" not in prepared(toy, "").vocab.symbols
+
+
+def test_settings_of_a_damaged_checkpoint_are_named_in_one_line():
+    assert train._differences({"a\nb": "x\ty", "seed": 1}, {"seed": 2}) == [
+        "'a\\nb' was 'x\\ty', is None",
+        "seed was 1, is 2",
+    ]
