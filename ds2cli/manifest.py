@@ -222,8 +222,9 @@ def rebase_paths(row: Row, folder: str) -> Row:
 
 
 def map_paths(row: Row, change: Callable[[str], str]) -> Row:
-    """A row with `change` applied to its relative paths."""
-    changed = {n: change(row[n]) for n in PATH_FIELDS if isinstance(row.get(n), str) and not os.path.isabs(row[n])}
+    """A row with `change` applied to its relative paths; an empty one stays empty."""
+    paths = {n: row[n] for n in PATH_FIELDS if isinstance(row.get(n), str) and row[n]}
+    changed = {n: change(path) for n, path in paths.items() if not os.path.isabs(path)}
     return {**row, **changed} if changed else row
 
 

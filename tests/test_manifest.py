@@ -264,3 +264,14 @@ def test_a_bad_row_of_standard_input_is_named_by_its_line(tmp_path, monkeypatch)
         monkeypatch.setattr("sys.stdin", file)
         with pytest.raises(DataError, match=r"^<stdin>:2: field 'id'"):
             list(manifest.read("-"))
+
+
+@pytest.mark.parametrize("name", manifest.PATH_FIELDS)
+@pytest.mark.parametrize("folder", ["", "in/"])
+def test_an_empty_path_stays_empty(tmp_path, monkeypatch, name, folder):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    source = Path(f"{folder}a.jsonl")
+    source.write_text(json.dumps({"id": "a", name: ""}) + "\n")
+    manifest.write("out/b.jsonl", manifest.read(str(source)))
+    assert json.loads(Path("out/b.jsonl").read_text()) == {"id": "a", name: ""}
