@@ -102,7 +102,9 @@ def read_matrix(ref: str, key: str | None = None) -> Matrix:
         raise BadUtterance("truncated-archive", f"{path} ends before byte {offset}")
     _check_key(ref, key, data, offset)
     try:
-        return _decode(data, offset)
+        # what float32 cannot hold becomes infinite, and is refused where the matrix is used
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _decode(data, offset)
     except _OutOfFileError:
         raise BadUtterance("truncated-archive", f"{path} ends within the matrix at byte {offset}") from None
     except _NotAMatrixError as e:
@@ -185,9 +187,7 @@ def _decode(data: memoryview, offset: int) -> Matrix:
         rows, columns = _sizes(int(sizes[1:5].view("<i4")[0]), int(sizes[6:10].view("<i4")[0]))
         kind = "<f4" if token == b"FM" else "<f8"
         flat = _array(data, kind, offset + 10, rows * columns)
-        # what float32 cannot hold becomes infinite, and is refused where the matrix is used
-        with np.errstate(over="ignore", invalid="ignore"):
-            return flat.reshape(rows, columns).astype(np.float32, copy=False)
+        return flat.reshape(rows, columns).astype(np.float32, copy=False)
     if token in (b"CM", b"CM2", b"CM3"):
         return _decompress(data, offset, token)
     raise _NotAMatrixError(f"expected a matrix, found a Kaldi object of type {token!r}")
@@ -229,8 +229,7 @@ def _decompress(data: memoryview, offset: int, token: bytes) -> Matrix:
 
 
 def _as_float(values: NDArray[Any], low: float, span: float, top: int) -> Matrix:
-    with np.errstate(over="ignore", invalid="ignore"):
-        return (values * np.float32(span / top) + np.float32(low)).astype(np.float32, copy=False)
+    return (values * np.float32(span / top) + np.float32(low)).astype(np.float32, copy=False)
 
 
 def _encode(matrix: NDArray[Any], compress: bool) -> list[Any]:

@@ -53,10 +53,12 @@ end_process({status})
 """
 
 
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+
+
 def end(status, before=""):
     code = END.format(before=before, status=status)
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("status", [0, 3, 141])
@@ -72,9 +74,8 @@ def test_under_a_debugger_or_a_profiler_a_process_ends_as_usual(tool):
 
 
 def test_a_profile_of_a_command_is_written(tmp_path):
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-m", "cProfile", "-o", tmp_path / "profile", "-m", "ds2cli", "--version"]
-    subprocess.run(command, env=env, check=True, capture_output=True)
+    subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True)
     assert (tmp_path / "profile").stat().st_size > 1000
 
 
@@ -100,8 +101,7 @@ __main__.run()
 
 
 def test_suspended_generators_clean_up_before_a_command_ends():
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", SUSPENDED], env=env, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", SUSPENDED], env=ENVIRONMENT, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (3, "cleaned up\n", "")
 
 
@@ -114,8 +114,7 @@ def test_ctrl_c_ends_a_process_that_waits_for_its_threads():
 
 def test_output_that_cannot_be_written_is_reported():
     code = "from ds2cli.processes import end_process; print('row'); end_process(0)"
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    env.pop("PYTHONUNBUFFERED", None)
+    env = {name: value for name, value in ENVIRONMENT.items() if name != "PYTHONUNBUFFERED"}
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([sys.executable, "-c", code], env=env, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 120 and "No space left on device" in done.stderr
