@@ -27,7 +27,6 @@ PACKAGES = (
 )
 READ_AT_IMPORT = ("NUMBA", "OMP_", "MKL_", "KMP_", "PYTHON", "TORCH", "MPL", "CUDA", "LD_", "XDG_", "HOME")
 """Prefixes of variables that these modules read when imported: with other values, a command needs a new process."""
-ROOT = Path(__file__).parents[1]
 
 
 class ForkServer:
@@ -120,10 +119,10 @@ def serve(fd: int, with_ds2cli: bool) -> list[str] | None:
 
     for package in PACKAGES:
         importlib.import_module(package)
-    modules = pkgutil.walk_packages([str(ROOT / "ds2cli")], "ds2cli.") if with_ds2cli else ()
-    for module in modules:
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+    if with_ds2cli:
+        for module in pkgutil.walk_packages(importlib.import_module("ds2cli").__path__, "ds2cli."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
     # as numba's first call does, for half a second
     for context in (cpu_target.target_context, cpu_target.typing_context):
         context.refresh()
