@@ -28,7 +28,7 @@ stop_all_jobs() {
   trap '' INT TERM HUP
   # each job is a process group, so that its child processes stop too
   for pid in "${!logs[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
-  trap - INT TERM HUP
+  trap 'exit 130' INT TERM HUP
   wait
   exit 130
 }

@@ -37,7 +37,7 @@ cancel() {
   echo "utils/slurm.sh: cancelling job ${id:-$name}" >&2 || true
   # by name, which also finds an array that was submitted just before the signal
   timeout --signal=KILL 60 scancel --quiet "${own_jobs[@]}" || true
-  trap - INT TERM HUP
+  trap 'exit 130' INT TERM HUP
   while [[ -n $(squeue --noheader "${own_jobs[@]}") ]]; do sleep 1; done
   exit 130
 }
