@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ds2cli.drops import Ledger
+from ds2cli.manifest import Row
 
 
 def id_from_path(path: Path) -> str:
@@ -28,6 +29,12 @@ def unique_ids(paths: Sequence[str], make_id: Callable[[Path], str] = id_from_pa
     while shared := {name for name, number in Counter(ids.values()).items() if number > 1}:
         ids = {path: f"{name}-{_hash(path)}" if name in shared else name for path, name in ids.items()}
     return [ids[path] for path in paths]
+
+
+def segment_id(recording_id: str, row: Row) -> str:
+    """The id of a row that was made from that of its recording: with the offset in ms if it is a segment."""
+    # no integer, as the product may be infinite
+    return f"{recording_id}-{row['offset'] * 1000:08.0f}" if "offset" in row else recording_id
 
 
 def note_hashes(paths: Sequence[str], ids: Sequence[str], ledger: Ledger) -> None:

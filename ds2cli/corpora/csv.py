@@ -31,7 +31,7 @@ from ds2cli import io
 from ds2cli.config.base import setting
 from ds2cli.config.prepare import PrepareConfig, TranscriptOptions
 from ds2cli.corpora._audio_finder import AudioFinder, has_audio_ending, is_file_name
-from ds2cli.corpora._ids import id_from_path, note_hashes, unique_ids
+from ds2cli.corpora._ids import id_from_path, note_hashes, segment_id, unique_ids
 from ds2cli.corpora._table import Cells, Record, Separated, normalize_name, read_json
 from ds2cli.drops import Ledger
 from ds2cli.encoding import explain_undecodable
@@ -39,6 +39,9 @@ from ds2cli.errors import BadUtterance, DataError, UsageError
 from ds2cli.json_lines import explain_json_error
 from ds2cli.manifest import Row
 from ds2cli.text.profiles import is_language_tag
+
+MAX_SHOWN = 80
+"""Characters that a message shows of the names of all columns."""
 
 USUAL_COLUMNS = {
     "audio": (
@@ -107,7 +110,7 @@ def _make_ids(rows: list[tuple[Row, str]], ledger: Ledger) -> None:
     paths = [os.path.normpath(audio) for _, audio in rows]
     ids = unique_ids(paths)
     for (row, _), name in zip(rows, ids, strict=True):
-        row["id"] = f"{name}-{round(row['offset'] * 1000):08d}" if "offset" in row else name
+        row["id"] = segment_id(name, row)
     note_hashes(paths, ids, ledger)
 
 
@@ -164,7 +167,8 @@ def _matches(name: str, head: list[str]) -> list[str]:
 
 
 def _list(head: list[str]) -> str:
-    return repr(", ".join(head)[:80])
+    shown = repr(", ".join(head))
+    return shown if len(shown) <= MAX_SHOWN else f"{shown[:MAX_SHOWN]}…"
 
 
 def _cell(cells: Cells, columns: Columns, kind: str) -> Any:

@@ -9,7 +9,7 @@ from itertools import chain
 
 from ds2cli import io, json_lines, manifest
 from ds2cli.config.data import FixConfig
-from ds2cli.corpora._ids import note_hashes, unique_ids
+from ds2cli.corpora._ids import note_hashes, segment_id, unique_ids
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError
 from ds2cli.manifest import Row
@@ -100,6 +100,6 @@ def _add_ids(rows: list[tuple[str, Parsed]], ledger: Ledger) -> list[tuple[str, 
         if isinstance(row, BadUtterance) or "id" in row:
             return row
         name = next(made)
-        return {"id": f"{name}-{round(row['offset'] * 1000):08d}" if "offset" in row else name, **row}
+        return {"id": segment_id(name, row), **row}
 
     return [(location, add_id(row)) for location, row in rows]

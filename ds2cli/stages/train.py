@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,9 @@ MAY_CHANGE = (
 
 MAY_DIFFER = ("nproc", "readers", "restarts", "save_minutes", "tensorboard", "fresh", "max_bad", "dropped", "init")
 """Settings that may differ between the machines of one run; the initial network of rank 0 is used by all."""
+
+MAX_SHOWN, MAX_LISTED = 60, 280
+"""Characters that a message shows of a name or value of a checkpoint, and of all differences together."""
 
 
 def _do_nothing() -> None:
@@ -235,11 +239,11 @@ def _check_resumable(checkpoint: dict[str, Any] | None, job: TrainJob, exp: str)
     before = {**_flatten(defaults), **_flatten(checkpoint["config"])}
     changed = _differences(before, _flatten(as_dict(job.config)), ignored=MAY_CHANGE)
     if changed:
-        raise UsageError(f"{exp}: was trained with other settings: {'; '.join(changed)} {remedy}")
+        raise UsageError(f"{exp}: was trained with other settings: {_join_some(changed)} {remedy}")
     kind = {"kind": FeatureConfig.kind}
     changed = _differences(kind | checkpoint.get("features", job.features), kind | job.features)
     if changed:
-        raise UsageError(f"{exp}: was trained on other features: {'; '.join(changed)} {remedy}")
+        raise UsageError(f"{exp}: was trained on other features: {_join_some(changed)} {remedy}")
     if checkpoint["train"] != fingerprint(job.train):
         raise UsageError(f"{exp}: was trained on other utterances {remedy}")
     if checkpoint.get("dev", fingerprint(job.dev)) != fingerprint(job.dev):
@@ -265,7 +269,14 @@ def _differences(before: dict[str, Any], now: dict[str, Any], ignored: Sequence[
 def _in_one_line(value: Any) -> str:
     """A name or value from a file, which may be damaged."""
     text = str(value)
-    return text if text.isprintable() else repr(text)
+    return (text if text.isprintable() else repr(text))[:MAX_SHOWN]
+
+
+def _join_some(differences: list[str]) -> str:
+    """As many differences as fit in a message, and the number of the others."""
+    count = max(1, sum(length <= MAX_LISTED for length in accumulate(len(d) + 2 for d in differences)))
+    left = len(differences) - count
+    return "; ".join(differences[:count]) + (f"; and {left} more" if left else "")
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -189,6 +189,7 @@ def test_columns_of_an_option_in_other_case(read):
         ("|\na|b\n", r"t.csv:1: no column has a usual name"),
         (",,\n", r"t.csv:1: no column has a usual name"),
         ("\n\nx;y\n", r"t.csv:3: no column has a usual name: 'x, y'"),
+        ("\u200b" * 999 + ",x\n", r"no column has a usual name: '(.u200b){13}.?… \("),
     ],
 )
 def test_a_table_whose_columns_are_not_known_is_a_usage_error(read, table, message):

@@ -413,6 +413,14 @@ def test_settings_that_may_change_when_a_run_resumes(toy, tmp_path):
             train._check_resumable(checkpoint, replace(job, config=config(**{name: value})), "exp")
 
 
+def test_many_differences_are_named_as_far_as_they_fit_in_a_message(toy, tmp_path):
+    job = prepared(toy, tmp_path)
+    settings = as_dict(job.config) | {f"{n}" * 99: "\u2028" * 99 for n in range(100, 150)}
+    with pytest.raises(UsageError, match=r"^exp: .*: (100){20} was '(.u2028){9}.*; and 48 more \(use another") as error:
+        train._check_resumable({"config": settings, "train": fingerprint(job.train)}, job, "exp")
+    assert len(str(error.value)) < 400
+
+
 def check_same(*jobs):
     """What each rank finds out about the others, in turn; the last of them knows all."""
     seen = {}
