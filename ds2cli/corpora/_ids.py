@@ -33,8 +33,7 @@ def unique_ids(paths: Sequence[str], make_id: Callable[[Path], str] = id_from_pa
 
 def segment_id(recording_id: str, row: Row) -> str:
     """The id of a row that was made from that of its recording: with the offset in ms if it is a segment."""
-    # no integer, as the product may be infinite
-    return f"{recording_id}-{row['offset'] * 1000:08.0f}" if "offset" in row else recording_id
+    return f"{recording_id}-{round(row['offset'] * 1000):08d}" if "offset" in row else recording_id
 
 
 def note_hashes(paths: Sequence[str], ids: Sequence[str], ledger: Ledger) -> None:

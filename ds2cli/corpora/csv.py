@@ -37,7 +37,7 @@ from ds2cli.drops import Ledger
 from ds2cli.encoding import explain_undecodable
 from ds2cli.errors import BadUtterance, DataError, UsageError
 from ds2cli.json_lines import explain_json_error
-from ds2cli.manifest import Row
+from ds2cli.manifest import MAX_SECONDS, Row
 from ds2cli.text.profiles import is_language_tag
 
 MAX_SHOWN = 80
@@ -197,8 +197,8 @@ def _seconds(cells: Cells, name: str) -> float:
         seconds = math.nan if isinstance(value, bool) or value is None else float(value)
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        detail = f"the {name} must be a number of seconds >= 0, got {json.dumps(value)[:40]}"
+    if not 0 <= seconds <= MAX_SECONDS:
+        detail = f"the {name} must be seconds from 0 to {MAX_SECONDS:g}, got {json.dumps(value)[:40]}"
         raise BadUtterance("wrong-type", detail)
     return seconds
 

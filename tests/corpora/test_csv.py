@@ -153,17 +153,16 @@ def test_the_usual_columns_of_the_id_and_the_speaker(tmp_path):
 
 
 def test_segments_of_a_table(tmp_path):
-    lines = ["id,path,text,offset,duration", "x,a.wav,t,1.5,2", ",b.wav,t,0,0.5", "y,c.wav,t,,3", ",d.wav,t,1e306,1"]
-    bad = ["p,d.wav,t,-1,2", "q,e.wav,t,1,", "r,f.wav,t,inf,1"]
+    lines = ["id,path,text,offset,duration", "x,a.wav,t,1.5,2", ",b.wav,t,0,0.5", "y,c.wav,t,,3"]
+    bad = ["p,d.wav,t,-1,2", "q,e.wav,t,1,", "r,f.wav,t,inf,1", "s,g.wav,t,1e306,1"]
     (tmp_path / "t.csv").write_text("\n".join(lines + bad) + "\n")
     rows, ledger = rows_of(tmp_path / "t.csv")
     assert [(row["id"], row.get("offset"), row.get("duration")) for row in rows] == [
         ("x", 1.5, 2.0),
         ("b-00000000", 0.0, 0.5),
         ("y", None, None),
-        ("d-00000inf", 1e306, 1.0),
     ]
-    assert reasons(ledger) == dict.fromkeys("pqr", "wrong-type")
+    assert reasons(ledger) == dict.fromkeys("pqrs", "wrong-type")
 
 
 def test_the_audio_files_of_a_table_may_be_in_several_folders(tmp_path):

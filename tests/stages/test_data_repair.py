@@ -114,11 +114,3 @@ def test_a_text_that_starts_with_a_tag_is_no_list(folder):
     (folder / "text").write_text("[noise] one\ntwo\n")
     assert list(read_sentences(str, ["text"], ledger := Ledger())) == ["two"]
     assert ledger.dropped == 1
-
-
-def test_the_id_of_a_segment_has_its_offset_however_large(folder):
-    rows = [{"audio_filepath": "wavs/a.wav", "offset": offset, "duration": 1, "text": "x"} for offset in (1.5, 1e306)]
-    (folder / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    ledger = Ledger()
-    rows = data_repair.sort("list.jsonl", ledger, make_ids=True)
-    assert sorted(row["id"] for row in rows) == ["wavs-a-00000inf", "wavs-a-00001500"], ledger.rows
