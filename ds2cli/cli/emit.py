@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Annotated
+
+import typer
 
 from ds2cli.cli.lib.features import warn_of_other_features
 from ds2cli.cli.lib.filter import filter_rows
@@ -13,19 +17,40 @@ from ds2cli.manifest import Row
 
 
 @with_config(EmitConfig)
-def emit(config: EmitConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
+def emit(
+    config: EmitConfig,
+    exp: Exp,
+    in_: In = "-",
+    out: Out = "-",
+    ensemble: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ensemble",
+            metavar="EXP",
+            help="Average the probabilities with those of this experiment; repeatable.",
+        ),
+    ] = None,
+) -> None:
     """Compute emissions: run the network of EXP over the features of IN.
 
     The rows of OUT get `emission` (a reference into the archive), `num_steps` and `step_s`. `ds2 decode`, `ds2 align`
     and tuning read them instead of running the network.
 
+    --ensemble averages the probabilities of several networks, which make fewer errors together than each alone. They
+    need the same symbols, in any order, the same settings of the features, and the same number of frames per step.
+
     Example: ds2 emit exp/base data/dev.feats.jsonl data/dev.emit.jsonl --dir data/emissions
+
+    Example: ds2 emit exp/seed0 data/dev.feats.jsonl data/dev.emit.jsonl --ensemble exp/seed1 --ensemble exp/seed2
     """
     from ds2cli.recognizer.emissions import archive_path
+    from ds2cli.recognizer.ensemble import Ensemble
     from ds2cli.recognizer.experiment import Experiment
     from ds2cli.stages import emit as stage
 
-    experiment, ark = Experiment(exp), archive_path(config.dir, out)
+    config = replace(config, ensemble=(*config.ensemble, *(ensemble or ())))
+    experiment = Ensemble([exp, *config.ensemble]) if config.ensemble else Experiment(exp)
+    ark = archive_path(config.dir, out)
     warn_of_other_features(in_, experiment)
 
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:

@@ -12,3 +12,6 @@ class EmitConfig(StageConfig):
     """Compute emissions: the network's log-probabilities of each step."""
 
     dir: str | None = setting(None, help="Folder for the archive [default: emissions/ next to OUT].")
+    ensemble: tuple[str, ...] = setting(
+        (), help="Experiments whose probabilities are averaged with those of EXP; same symbols, features and stride."
+    )

@@ -242,12 +242,7 @@ def _compute(
 ) -> Iterator[tuple[int, Emission | Dropped]]:
     if not missing:
         return
-    with memory.required("torch", "close other programs, or lower OMP_NUM_THREADS"):
-        from ds2cli.nn.infer import compute_emissions
-
-    for i, computed in zip(
-        missing, compute_emissions(experiment.trained, [*missing.values()], check_stop), strict=True
-    ):
+    for i, computed in zip(missing, experiment.compute_emissions([*missing.values()], check_stop), strict=True):
         try:
             if isinstance(computed, BadUtterance):
                 raise computed

@@ -1,11 +1,16 @@
-"""An experiment folder, opened as far as it is needed."""
+"""An experiment folder, opened as far as it is needed. Notation: T frames, F bins, T' output steps, V symbols."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ds2cli import memory
+from ds2cli.errors import BadUtterance
 from ds2cli.recognizer.vocabulary import open_vocab
 from ds2cli.text.vocab import Vocab
 
@@ -36,3 +41,15 @@ class Experiment:
             from ds2cli.nn.checkpoint import load_model
 
             return load_model(self.path)
+
+    def compute_emissions(
+        self, feats: Sequence[NDArray[np.float32]], check: Callable[[], None]
+    ) -> list[NDArray[np.float32] | BadUtterance]:
+        """Log-probabilities (T', V) of features (T, F), or the error that they do not fit in memory, in their order.
+
+        check: called before each batch; may raise to stop.
+        """
+        with memory.required("torch", "close other programs, or lower OMP_NUM_THREADS"):
+            from ds2cli.nn.infer import compute_emissions
+
+        return compute_emissions(self.trained, feats, check)
