@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
-from ds2cli.metrics.bootstrap import draw_rates, interval, share_better
+from ds2cli.kernels.bootstrap import BLOCK, LARGEST_PACKED, draw_items_ref, draw_sums_ref
+from ds2cli.metrics.bootstrap import draw_rates, draw_totals, interval, share_better
 
 
 @pytest.mark.parametrize("size", [30, 5000])
@@ -48,3 +51,55 @@ def test_a_seed_draws_the_same_utterances_for_two_systems():
 
 def test_silence():
     assert interval(draw_rates(np.zeros((3, 2), np.int64), 0)) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(("size", "columns"), [(0, 2), (1, 1), (7, 3), (BLOCK - 1, 2), (BLOCK, 4), (2 * BLOCK + 1, 3)])
+@pytest.mark.parametrize("largest", [30, LARGEST_PACKED, 10**12])
+def test_totals_equal_the_reference(size, columns, largest):
+    counts = np.random.default_rng(size).integers(0, largest + 1, (size, columns))
+    # the sum of a block of the largest counts must fit
+    counts[: size // 2] = largest
+    expected = draw_sums_ref(counts.T, 7, 0, 5)
+    assert draw_totals(counts, 7, 5).tolist() == expected.tolist()
+    assert draw_totals(np.full_like(counts, largest), 7, 2).tolist() == [[size * largest] * columns] * 2
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_totals_depend_on_the_seed_and_not_on_the_threads(threads):
+    counts = np.random.default_rng(0).integers(0, 9, (100, 3))
+    alone = draw_totals(counts, 3, 50)
+    assert (draw_totals(counts, 3, 50, threads) == alone).all()
+    assert (draw_totals(counts, 4, 50, threads) != alone).any()
+    assert draw_totals(counts, -1, 5).shape == draw_totals(counts, 2**70, 5).shape == (5, 3)
+
+
+def test_every_item_is_drawn_equally_often():
+    count, draws = 11, 4000
+    drawn = np.bincount([item for draw in range(draws) for item in draw_items_ref(0, draw, count)], minlength=count)
+    # chi-squared with 10 degrees of freedom is below 29.6 with the probability 0.999
+    assert ((drawn - draws) ** 2 / draws).sum() < 29.6
+    # nor do two items in a row depend on each other
+    pairs = np.array([draw_items_ref(0, draw, 4)[:2] for draw in range(8000)])
+    cells = np.bincount(pairs[:, 0] * 4 + pairs[:, 1], minlength=16)
+    assert ((cells - 500) ** 2 / 500).sum() < 37.7
+
+
+def test_the_difference_of_two_systems_has_the_variance_of_the_differences():
+    rng = np.random.default_rng(1)
+    n = 500
+    words, first = np.full(n, 10), rng.integers(0, 5, n)
+    second = first - (rng.random(n) < 0.3) * (first > 0)
+    totals = draw_totals(np.stack([first, second, words], axis=1), 0, 20_000)
+    differences = 100 * (totals[:, 0] - totals[:, 1]) / totals[:, 2]
+    expected = 10 * (first - second)
+    assert differences.mean() == pytest.approx(expected.mean(), abs=0.02)
+    assert differences.std() == pytest.approx(expected.std() / np.sqrt(n), rel=0.02)
+
+
+@pytest.mark.long
+def test_ten_thousand_draws_of_many_utterances_take_about_a_second():
+    counts = np.random.default_rng(0).integers(0, 30, (50_000, 3))
+    draw_totals(counts, 0, 1)
+    start = time.process_time()
+    assert draw_totals(counts, 0, 10_000, 2).shape == (10_000, 3)
+    assert time.process_time() - start < 4
