@@ -1,5 +1,7 @@
 """Names and order of the groups of --by."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,7 +56,7 @@ def test_a_duration_that_is_no_number_names_its_group(value):
     ],
 )
 def test_groups_sort_naturally(ordered):
-    assert sorted(ordered[::-1], key=sort_key) == ordered
+    assert sorted(random.Random(1).sample(ordered, len(ordered)), key=sort_key) == ordered
 
 
 @given(st.lists(st.text() | st.sampled_from(["01", "1", "1.0", "²", "٣", "None", "9" * 400])))
