@@ -56,7 +56,7 @@ def sort(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
     from ds2cli.stages import data_repair
 
     ledger = require_rows(Ledger(source=source_name(in_)), config)
-    write_rows("sort", config, out, data_repair.sort(in_, ledger), ledger, **inherit_features([in_]))
+    write_rows("sort", config, out, data_repair.sort(in_, ledger), ledger, inherit_features([in_]))
 
 
 @app.command()
@@ -70,7 +70,7 @@ def fix(config: FixConfig, in_: In = "-", out: Out = "-") -> None:
 
     ledger = require_rows(Ledger(source=source_name(in_)), config)
     rows = data_repair.fix(data_repair.sort(in_, ledger, make_ids=True), ledger, config)
-    write_rows("fix", config, out, rows, ledger, **inherit_features([in_]))
+    write_rows("fix", config, out, rows, ledger, inherit_features([in_]))
 
 
 @app.command()
@@ -175,7 +175,7 @@ def combine(
     *sources, out = files
     ledger, features = require_rows(Ledger(source=", ".join(sources)), config), inherit_features(sources)
     rows = data.combine([manifest.read(source, ledger=ledger) for source in sources], ledger)
-    write_rows("combine", config, out, rows, ledger, **features)
+    write_rows("combine", config, out, rows, ledger, features)
 
 
 @app.command()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ds2cli import manifest, ui
-from ds2cli.cli.lib.filter import count_lines, filter_rows, report_drops, source_name
+from ds2cli import __version__, ui
+from ds2cli.atomic import together
+from ds2cli.cli.lib.filter import count_lines, report_drops, source_name, write_rows
 from ds2cli.cli.lib.options import In, with_config
 from ds2cli.config.score import SEARCH_SETTINGS, ScoreConfig
 from ds2cli.drops import Ledger
@@ -24,13 +27,14 @@ OptionalOut = Annotated[
     str | None,
     typer.Argument(metavar="OUT", help="Manifest to write, with `hits`, `subs`, `ins`, `dels` [default: none]."),
 ]
+More = Annotated[list[str] | None, typer.Argument(metavar="…", help="With --compare: the results of further systems.")]
 
 MAX_MISMATCHED = 0.25
 """Share of the utterances whose `pred_score` may differ from the computed score without a warning."""
 
 
 @with_config(ScoreConfig)
-def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None) -> None:
+def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None, more: More = None) -> None:
     """Count the word and character errors of `pred_text` against `text`, and print Kaldi's %WER line.
 
     The report goes to standard output, or to standard error if OUT is -. For an utterance without `pred_text`, all
@@ -41,46 +45,67 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None) -> None:
     `lm` (the acoustics favored the reference, but the language model overruled them), `acoustic` (the network favored
     the wrong words), `unspellable` (the network cannot write the word), `unexplained` (no emission or no hypothesis).
 
+    --compare tells whether the differences between systems are real, or due to the choice of test utterances.
+
     Example: ds2 decode exp/base data/test.feats.jsonl | ds2 score - --worst 5
+
+    Example: ds2 score --compare exp/base/greedy.jsonl exp/base/lm.jsonl
 
     Example: ds2 score exp/base/test.jsonl --why exp/base
     """
+    if config.compare:
+        from ds2cli.cli.lib.compare import compare
+
+        compare(config, [path for path in (in_, out, *(more or [])) if path is not None])
+        return
+    if more:
+        raise UsageError(f"score: expected IN and OUT, got also {more[0]} (--compare compares several results)")
+    from ds2cli.metrics.normalizers import create_normalizer
     from ds2cli.stages import score as stage
-    from ds2cli.text.normalize import TextRules
+    from ds2cli.stages.score_files import ScoreFiles
 
     report, form, unreadable = stage.create_report(config), stage.create_form_errors(config), list[str]()
-    TextRules.of(config)
+    normalizer = create_normalizer(config.normalizer, config.lang)
+    report.counted = f"normalizer {normalizer.description}"
+    certificate = stage.create_certificate(config, normalizer, __version__, shlex.join(["ds2", *sys.argv[1:]]))
     limits = {"word": config.max_wer, "char": config.max_cer}
     for unit, limit in limits.items():
         if limit is not None and unit not in report.units:
             raise UsageError(f"--max-{unit[0]}er: --unit {config.unit} does not count {unit}s (--unit both)")
     config, explainer = _open_explainer(config, in_)
-    needs = ("id",) if config.ref is not None else ("id", "text")
+    facts: dict[str, Any] = {}
+    files = ScoreFiles(config, report, certificate)
 
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
-        if config.ref is not None:
-            rows = stage.join_references(rows, manifest.read(config.ref, ("id", "text")))
-        if config.normalize:
-            rows = stage.normalize_texts(rows, config.lang, unreadable)
-        return stage.run(config, rows if explainer is None else explainer.run(rows), report, form)
+        rows = stage.select_present(rows, config, ledger, report)
+        rows = stage.normalize_texts(rows, normalizer, config.lang, unreadable)
+        if explainer is not None:
+            rows = explainer.run(rows)
+        yield from stage.run(config, rows, report, form, files.sinks, certificate)
+        facts["certificate"] = certificate.as_fields()
 
-    if out is None:
-        ledger = Ledger(source=source_name(in_), needs_rows=True)
-        rows = run(manifest.read(in_, needs, ledger), ledger)
-        for _ in ledger.count_kept(ui.progress(rows, "score", count_lines(in_))):
-            pass
-        report_drops("score", config, "-", ledger)
-    else:
-        ledger = filter_rows("score", config, in_, out, needs=needs, run=run, is_choice=True)
-    if report.sentences:
-        for line in report.lines():
-            (ui.log if out == "-" else ui.echo)(line)
-    ledger.enforce_max_bad("score", config.max_bad)
+    ledger, complete = Ledger(source=source_name(in_), needs_rows=True), False
+    rows = ui.progress(run(stage.open_rows(config, in_, ledger), ledger), "score", count_lines(in_))
+    try:
+        with together(), files:
+            if out is None:
+                for _ in ledger.count_kept(rows):
+                    pass
+                report_drops("score", config, "-", ledger)
+            else:
+                write_rows("score", config, out, rows, ledger, facts)
+            complete = True
+            ledger.enforce_max_bad("score", config.max_bad)
+    finally:
+        # also what is refused for too many bad rows has been counted
+        if complete and report.sentences:
+            for line in (*report.lines(), *files.messages):
+                (ui.log if out == "-" else ui.echo)(line)
     if report.missing:
-        ui.warn(
-            f"{report.missing} of {report.sentences} utterances have no pred_text: all their words count as deleted"
-        )
-    if config.by is not None and set(report.groups) == {stage.group_name(config.by, None)}:
+        meaning = "left out (--mode present)" if config.mode == "present" else "all their words count as deleted"
+        of = f"{report.missing} of {report.sentences + (report.missing if config.mode == 'present' else 0)}"
+        ui.warn(f"{of} utterances have no pred_text: {meaning}")
+    if config.by is not None and set(report.groups) == {f"{config.by}=None"}:
         raise Ds2Error(f"score: --by {config.by}: no utterance has this field")
     _warn_of_texts(form, unreadable)
     if explainer is not None:
@@ -108,15 +133,15 @@ def _open_explainer(config: ScoreConfig, in_: str) -> tuple[ScoreConfig, Explain
 def _warn_of_texts(form: FormErrors, unreadable: list[str]) -> None:
     """Warn about errors that are differences of writing, and texts that no rule can read."""
     if difference := form.describe():
-        ui.warn(f"{difference} (--normalize writes both in one way)")
+        ui.warn(f"{difference} (--normalizer prepare writes both in one way)")
     if form.broken:
         ui.warn(
             f"{form.broken} of {form.texts} texts have line breaks or control characters: line breaks count as spaces, "
-            "other control characters as letters (--normalize)"
+            "other control characters as letters (--normalizer prepare)"
         )
     if unreadable:
         ui.warn(
-            f"--normalize: {len(unreadable)} utterances have digits, tags or signs that can be read in several ways, "
+            f"--normalizer: {len(unreadable)} utterances have digits, tags or signs that can be read in several ways, "
             f"such as {unreadable[0]}: compared as they are written (write them as spoken)"
         )
 

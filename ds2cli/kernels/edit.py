@@ -1,8 +1,14 @@
-"""Levenshtein distance: operation counts and one best alignment. Notation: R reference length, H hypothesis length.
+"""Alignments of many pairs at once, with one byte per step. Notation: P pairs, R reference length, H hypothesis length.
 
-Of alignments of equal cost this takes the one of Kaldi's `compute-wer` (LevenshteinEditDistance in
-src/util/edit-distance-inl.h): the diagonal only when it is strictly cheaper, then a deletion only when it is cheaper
-than an insertion. So insertions, deletions and substitutions are counted as Kaldi counts them.
+Two rules, each with its reference:
+
+- Kaldi's `compute-wer`: all errors cost 1 (`align_kaldi_ref`). Computed with the bits of Myers (1999) in blocks
+  (Hyyrö 2003), 64 cells at a time. Where the cost rises by one to the right of a cell an insertion ends a best
+  alignment, and where it rises downwards a deletion: so the two sets of bits are the backpointers of Kaldi's rule.
+- NIST's `sclite`: an insertion or a deletion costs 3, a substitution 4 (`align_sclite_ref`).
+
+Of a long pair only every STRIDE-th column is kept, and the columns between are computed a second time when the
+alignment is traced back. So the memory grows with R + H, not with their product.
 """
 
 from __future__ import annotations
@@ -12,15 +18,22 @@ from numpy.typing import NDArray
 
 from ds2cli.kernels._jit import kernel
 
-_DIAGONAL, _DELETION, _INSERTION = 0, 1, 2
+HIT, SUB, INS, DEL = 0, 1, 2, 3
+"""The steps of an alignment; also the columns of counts."""
+
+STRIDE = 512
+"""Columns between two that are kept."""
+
+_WORD = 64
+_SUBSTITUTION, _GAP = 4, 3
 
 
-def edit_ops_ref(ref: NDArray[np.int32], hyp: NDArray[np.int32]) -> NDArray[np.int32]:
-    """One best alignment; the reference.
+def align_kaldi_ref(ref: NDArray[np.int32], hyp: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """The alignment of Kaldi's `compute-wer` (LevenshteinEditDistance in src/util/edit-distance-inl.h); the reference.
 
-    ref: (R,) ids.  hyp: (H,) ids.
-    Returns (N, 2) int32, in order: the indices in `ref` and `hyp` of each step; -1 in the first column is an insertion,
-    -1 in the second a deletion.
+    The diagonal wins only if it is strictly cheaper than both others; a deletion wins over an insertion only if it is
+    cheaper.
+    ref: (R,) ids.  hyp: (H,) ids.  Returns (N,) uint8, the steps in order.
     """
     cost = [[i + j for j in range(len(hyp) + 1)] for i in range(len(ref) + 1)]
     for i, r in enumerate(ref):
@@ -33,94 +46,256 @@ def edit_ops_ref(ref: NDArray[np.int32], hyp: NDArray[np.int32]) -> NDArray[np.i
         insertion = cost[i][j - 1] if j else 1 << 30
         if i and j and cost[i - 1][j - 1] + int(ref[i - 1] != hyp[j - 1]) < min(deletion, insertion) + 1:
             i, j = i - 1, j - 1
-            steps.append((i, j))
+            steps.append(HIT if ref[i] == hyp[j] else SUB)
         elif deletion < insertion:
             i -= 1
-            steps.append((i, -1))
+            steps.append(DEL)
         else:
             j -= 1
-            steps.append((-1, j))
-    return np.array(steps[::-1], dtype=np.int32).reshape(-1, 2)
+            steps.append(INS)
+    return np.array(steps[::-1], dtype=np.uint8)
 
 
-def edit_counts_ref(ref: NDArray[np.int32], hyp: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Counts of the edit operations of `edit_ops_ref`.
+def align_sclite_ref(ref: NDArray[np.int32], hyp: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """The alignment of sclite 2.4.10; the reference.
 
-    ref: (R,) ids.  hyp: (H,) ids.
-    Returns (4,) int64: hits, substitutions, insertions, deletions.
+    The diagonal wins if it costs no more than the others; a deletion wins over an insertion only if it is cheaper.
+    ref: (R,) ids.  hyp: (H,) ids.  Returns (N,) uint8, the steps in order.
     """
-    counts = np.zeros(4, dtype=np.int64)
-    for i, j in edit_ops_ref(ref, hyp):
-        counts[2 if i < 0 else 3 if j < 0 else int(ref[i] != hyp[j])] += 1
+    cost = [[_GAP * (i + j) for j in range(len(hyp) + 1)] for i in range(len(ref) + 1)]
+    step = [[INS if j else DEL for j in range(len(hyp) + 1)] for _ in range(len(ref) + 1)]
+    for i, r in enumerate(ref):
+        for j, h in enumerate(hyp):
+            diagonal = cost[i][j] + (0 if r == h else _SUBSTITUTION)
+            deletion, insertion = cost[i][j + 1] + _GAP, cost[i + 1][j] + _GAP
+            cost[i + 1][j + 1] = min(diagonal, deletion, insertion)
+            if diagonal <= deletion and diagonal <= insertion:
+                step[i + 1][j + 1] = HIT if r == h else SUB
+            else:
+                step[i + 1][j + 1] = DEL if deletion < insertion else INS
+    steps = []
+    i, j = len(ref), len(hyp)
+    while i or j:
+        steps.append(step[i][j])
+        i, j = i - (steps[-1] != INS), j - (steps[-1] != DEL)
+    return np.array(steps[::-1], dtype=np.uint8)
+
+
+@kernel
+def align_kaldi(
+    refs: NDArray[np.int32],
+    ref_ends: NDArray[np.int64],
+    hyps: NDArray[np.int32],
+    hyp_ends: NDArray[np.int64],
+    num_symbols: int,
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """As `align_kaldi_ref` for each pair.
+
+    refs, hyps: ids below `num_symbols` of all pairs in a row.  ref_ends, hyp_ends: (P,) where those of each pair end.
+    Returns the steps of all pairs in a row, and (P,) where those of each pair end.
+    """
+    P = len(ref_ends)
+    steps = np.empty(len(refs) + len(hyps), dtype=np.uint8)
+    ends = np.empty(P, dtype=np.int64)
+    longest_ref, longest_hyp = _longest(ref_ends), _longest(hyp_ends)
+    blocks_max = (longest_ref + _WORD - 1) // _WORD
+    stride = min(longest_hyp, STRIDE)
+    down = np.empty((stride + 1, blocks_max), dtype=np.uint64)
+    right = np.empty((stride + 1, blocks_max), dtype=np.uint64)
+    up = np.empty(blocks_max, dtype=np.uint64)
+    kept_down = np.empty((longest_hyp // STRIDE + 1, blocks_max), dtype=np.uint64)
+    kept_up = np.empty((longest_hyp // STRIDE + 1, blocks_max), dtype=np.uint64)
+    # where each symbol of the reference occurs: masks[slot[symbol]], slot 0 for those that do not
+    slot = np.zeros(num_symbols, dtype=np.int32)
+    masks = np.zeros((min(longest_ref, num_symbols) + 1, blocks_max), dtype=np.uint64)
+    out = 0
+    for pair in range(P):
+        ref = refs[0 if pair == 0 else ref_ends[pair - 1] : ref_ends[pair]]
+        hyp = hyps[0 if pair == 0 else hyp_ends[pair - 1] : hyp_ends[pair]]
+        R, H = len(ref), len(hyp)
+        if R == H and (ref == hyp).all():
+            steps[out : out + R] = HIT
+            out += R
+            ends[pair] = out
+            continue
+        blocks = (R + _WORD - 1) // _WORD
+        slots = 0
+        for i in range(R):
+            symbol = ref[i]
+            if slot[symbol] == 0:
+                slots += 1
+                slot[symbol] = slots
+                masks[slots, :blocks] = 0
+            masks[slot[symbol], i // _WORD] |= np.uint64(1) << np.uint64(i % _WORD)
+        up[:blocks] = 0
+        down[0, :blocks] = ~np.uint64(0)
+        last = max(0, H - 1) // STRIDE
+        for segment in range(last):
+            kept_down[segment, :blocks] = down[0, :blocks]
+            kept_up[segment, :blocks] = up[:blocks]
+            for j in range(segment * STRIDE, (segment + 1) * STRIDE):
+                _next_column(masks[slot[hyp[j]]], blocks, down[0], up, down[0], right[0])
+        kept_down[last, :blocks] = down[0, :blocks]
+        kept_up[last, :blocks] = up[:blocks]
+        n, i, j = R + H, R, H
+        while j > 0:
+            begin = (j - 1) // STRIDE * STRIDE
+            down[0, :blocks] = kept_down[begin // STRIDE, :blocks]
+            up[:blocks] = kept_up[begin // STRIDE, :blocks]
+            for column in range(j - begin):
+                symbol_masks = masks[slot[hyp[begin + column]]]
+                _next_column(symbol_masks, blocks, down[column], up, down[column + 1], right[column + 1])
+            while j > begin:
+                n -= 1
+                block, bit = (i - 1) // _WORD, np.uint64((i - 1) % _WORD)
+                if i == 0 or (right[j - begin, block] >> bit) & np.uint64(1):
+                    j -= 1
+                    steps[out + n] = INS
+                elif (down[j - begin, block] >> bit) & np.uint64(1):
+                    i -= 1
+                    steps[out + n] = DEL
+                else:
+                    i -= 1
+                    j -= 1
+                    steps[out + n] = SUB if ref[i] != hyp[j] else HIT
+        n -= i
+        steps[out + n : out + n + i] = DEL
+        for i in range(R):
+            slot[ref[i]] = 0
+        out = _close_gap(steps, out, n, R + H)
+        ends[pair] = out
+    return steps[:out].copy(), ends
+
+
+@kernel
+def align_sclite(
+    refs: NDArray[np.int32],
+    ref_ends: NDArray[np.int64],
+    hyps: NDArray[np.int32],
+    hyp_ends: NDArray[np.int64],
+    num_symbols: int,
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """As `align_sclite_ref` for each pair; arguments and results of `align_kaldi`."""
+    P = len(ref_ends)
+    steps = np.empty(len(refs) + len(hyps), dtype=np.uint8)
+    ends = np.empty(P, dtype=np.int64)
+    longest_ref, longest_hyp = _longest(ref_ends), _longest(hyp_ends)
+    cost = np.empty(longest_ref + 1, dtype=np.int32)
+    kept = np.empty((longest_hyp // STRIDE + 1, longest_ref + 1), dtype=np.int32)
+    found = np.empty((min(longest_hyp, STRIDE) + 1, longest_ref + 1), dtype=np.uint8)
+    out = 0
+    for pair in range(P):
+        ref = refs[0 if pair == 0 else ref_ends[pair - 1] : ref_ends[pair]]
+        hyp = hyps[0 if pair == 0 else hyp_ends[pair - 1] : hyp_ends[pair]]
+        R, H = len(ref), len(hyp)
+        if R == H and (ref == hyp).all():
+            steps[out : out + R] = HIT
+            out += R
+            ends[pair] = out
+            continue
+        for i in range(R + 1):
+            cost[i] = _GAP * i
+        last = max(0, H - 1) // STRIDE
+        for segment in range(last):
+            kept[segment, : R + 1] = cost[: R + 1]
+            for j in range(segment * STRIDE, (segment + 1) * STRIDE):
+                _next_costs(ref, hyp[j], cost, found[0])
+        kept[last, : R + 1] = cost[: R + 1]
+        n, i, j = R + H, R, H
+        while j > 0:
+            begin = (j - 1) // STRIDE * STRIDE
+            cost[: R + 1] = kept[begin // STRIDE, : R + 1]
+            for column in range(j - begin):
+                _next_costs(ref, hyp[begin + column], cost, found[column + 1])
+            while j > begin:
+                n -= 1
+                step = INS if i == 0 else found[j - begin, i]
+                if step != INS:
+                    i -= 1
+                if step != DEL:
+                    j -= 1
+                steps[out + n] = step
+        n -= i
+        steps[out + n : out + n + i] = DEL
+        out = _close_gap(steps, out, n, R + H)
+        ends[pair] = out
+    return steps[:out].copy(), ends
+
+
+@kernel
+def count_steps(steps: NDArray[np.uint8], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The counts of each pair: (P, 4) int64, hits, substitutions, insertions, deletions."""
+    counts = np.zeros((len(ends), 4), dtype=np.int64)
+    n = 0
+    for pair in range(len(ends)):
+        while n < ends[pair]:
+            counts[pair, steps[n]] += 1
+            n += 1
     return counts
 
 
 @kernel
-def edit_counts(ref: NDArray[np.int32], hyp: NDArray[np.int32]) -> NDArray[np.int64]:
-    """As `edit_counts_ref`, in O(H) memory: the other counts follow from the cost, the deletions and the lengths."""
-    R, H = len(ref), len(hyp)
-    cost = np.arange(H + 1).astype(np.int32)
-    dels = np.zeros(H + 1, dtype=np.int32)
-    for i in range(R):
-        r = ref[i]
-        corner_cost, corner_dels = cost[0], dels[0]
-        cost[0] = i + 1
-        dels[0] = i + 1
-        for j in range(H):
-            diagonal = corner_cost + np.int32(r != hyp[j])
-            deletion = cost[j + 1] + 1
-            insertion = cost[j] + 1
-            count = corner_dels
-            best = diagonal
-            if diagonal >= deletion or diagonal >= insertion:
-                if deletion < insertion:
-                    best = deletion
-                    count = dels[j + 1] + 1
-                else:
-                    best = insertion
-                    count = dels[j]
-            corner_cost, corner_dels = cost[j + 1], dels[j + 1]
-            cost[j + 1] = best
-            dels[j + 1] = count
-    deleted = np.int64(dels[H])
-    inserted = deleted - R + H
-    substituted = np.int64(cost[H]) - deleted - inserted
-    return np.array([R - deleted - substituted, substituted, inserted, deleted])
+def _next_column(
+    mask: NDArray[np.uint64],
+    blocks: int,
+    down: NDArray[np.uint64],
+    up: NDArray[np.uint64],
+    next_down: NDArray[np.uint64],
+    right: NDArray[np.uint64],
+) -> None:
+    """One column of the cost matrix as differences.
+
+    mask: where the symbol of this column occurs in the reference.  down, up: the cells whose cost is one above, one
+    below that of the cell over them, in the column before; `up` is overwritten, `next_down` written.
+    right: written, the cells whose cost is one above that of the cell to their left.
+    """
+    one = np.uint64(1)
+    # the first row costs one more with every column
+    rises, falls = one, np.uint64(0)
+    for b in range(blocks):
+        equal, vp, vn = mask[b], down[b], up[b]
+        xv = equal | vn
+        equal |= falls
+        xh = (((equal & vp) + vp) ^ vp) | equal
+        hp = vn | ~(xh | vp)
+        hn = vp & xh
+        right[b] = hp
+        next_rises, next_falls = hp >> np.uint64(63), hn >> np.uint64(63)
+        hp = (hp << one) | rises
+        hn = (hn << one) | falls
+        next_down[b] = hn | ~(xv | hp)
+        up[b] = hp & xv
+        rises, falls = next_rises, next_falls
 
 
 @kernel
-def edit_ops(ref: NDArray[np.int32], hyp: NDArray[np.int32]) -> NDArray[np.int32]:
-    """As `edit_ops_ref`, with one byte of memory per cell."""
-    R, H = len(ref), len(hyp)
-    cost = np.arange(H + 1).astype(np.int32)
-    backpointer = np.empty((R + 1, H + 1), dtype=np.uint8)
-    backpointer[0, :] = _INSERTION
-    backpointer[:, 0] = _DELETION
-    for i in range(R):
-        corner = cost[0]
-        cost[0] = i + 1
-        for j in range(H):
-            best = corner + np.int32(ref[i] != hyp[j])
-            deletion = cost[j + 1] + 1
-            insertion = cost[j] + 1
-            step = _DIAGONAL
-            if best >= deletion or best >= insertion:
-                step = _DELETION if deletion < insertion else _INSERTION
-                best = min(deletion, insertion)
-            backpointer[i + 1, j + 1] = step
-            corner = cost[j + 1]
-            cost[j + 1] = best
-    steps = np.empty((R + H, 2), dtype=np.int32)
-    n, i, j = R + H, R, H
-    while i > 0 or j > 0:
-        n -= 1
-        steps[n, 0] = -1
-        steps[n, 1] = -1
-        step = backpointer[i, j]
-        if step != _INSERTION:
-            i -= 1
-            steps[n, 0] = i
-        if step != _DELETION:
-            j -= 1
-            steps[n, 1] = j
-    return steps[n:].copy()
+def _next_costs(ref: NDArray[np.int32], symbol: int, cost: NDArray[np.int32], step: NDArray[np.uint8]) -> None:
+    """Replace the costs of a column by those of the next, whose symbol is `symbol`; write how each cell is reached."""
+    corner = cost[0]
+    above = corner + _GAP
+    cost[0] = above
+    for i in range(len(ref)):
+        insertion = cost[i + 1] + _GAP
+        deletion = above + _GAP
+        diagonal = corner if ref[i] == symbol else corner + _SUBSTITUTION
+        corner = cost[i + 1]
+        gap = min(insertion, deletion)
+        step[i + 1] = (HIT if ref[i] == symbol else SUB) if diagonal <= gap else DEL if deletion < insertion else INS
+        above = min(diagonal, gap)
+        cost[i + 1] = above
+
+
+@kernel
+def _close_gap(steps: NDArray[np.uint8], out: int, begin: int, end: int) -> int:
+    """Move the steps that were written from the end of their place to its beginning; return where they end."""
+    for k in range(begin, end):
+        steps[out + k - begin] = steps[out + k]
+    return out + end - begin
+
+
+@kernel
+def _longest(ends: NDArray[np.int64]) -> int:
+    longest = 0
+    for pair in range(len(ends)):
+        longest = max(longest, ends[pair] - (ends[pair - 1] if pair else 0))
+    return longest

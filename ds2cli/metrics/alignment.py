@@ -5,6 +5,7 @@ Notation: P pairs, R reference units, H hypothesis units, S steps of all pairs t
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.kernels.edit_batch import DEL, INS, align_kaldi, align_sclite, count_steps
+from ds2cli.kernels.edit import DEL, INS, align_kaldi, align_sclite, count_steps
+from ds2cli.kernels.text_units import join_words, number_words
 from ds2cli.metrics.wer import Counts, EditStep
 
 AlignmentRule = Literal["kaldi", "sclite"]
@@ -102,25 +104,62 @@ class _CodePoints(Sequence[str]):
         return chr(id_)
 
     def __len__(self) -> int:
-        return 0x110000
+        return sys.maxunicode + 1
+
+
+class _Words(Sequence[str]):
+    """The name of each id, read from the text where the word first occurs."""
+
+    def __init__(self, points: NDArray[np.int32], spans: NDArray[np.int64]) -> None:
+        self.points, self.spans = points, spans
+
+    def __getitem__(self, id_: int) -> str:  # type: ignore[override]
+        begin, end = self.spans[id_]
+        return self.points[begin:end].tobytes().decode("utf-32-le", "surrogatepass")
+
+    def __len__(self) -> int:
+        return len(self.spans)
 
 
 def align_words(
-    refs: Sequence[Sequence[str]], hyps: Sequence[Sequence[str]], rule: AlignmentRule = "kaldi", threads: int = 1
+    refs: Sequence[str], hyps: Sequence[str], rule: AlignmentRule = "kaldi", threads: int = 1
 ) -> Alignments:
-    """Align P pairs of sequences of units, such as words."""
-    numbers: dict[str, int] = {}
-    for units in chain(refs, hyps):
-        for unit in units:
-            numbers.setdefault(unit, len(numbers))
-    return _align(list(numbers), _number(refs, numbers), _number(hyps, numbers), len(numbers), rule, threads)
+    """Align P pairs of texts word by word; a word is what `str.split` makes of a text."""
+    texts = _read_texts([*refs, *hyps])
+    ids, ends, spans = number_words(texts.ids, texts.ends)
+    return _align(_Words(texts.ids, spans), *_halves(Units(ids, ends)), len(spans), rule, threads)
 
 
 def align_characters(
-    refs: Sequence[str], hyps: Sequence[str], rule: AlignmentRule = "kaldi", threads: int = 1
+    refs: Sequence[str], hyps: Sequence[str], rule: AlignmentRule = "kaldi", threads: int = 1, *, spaces: bool = True
 ) -> Alignments:
-    """Align P pairs of texts, of which each character (code point) is a unit."""
-    return _align(_CodePoints(), _code_points(refs), _code_points(hyps), len(_CodePoints()), rule, threads)
+    """Align P pairs of texts by characters (code points): those of the words, and one space between two words.
+
+    spaces: whether spaces count; beside a Chinese character they never do.
+    """
+    texts = _read_texts([*refs, *hyps])
+    names = _CodePoints()
+    return _align(names, *_halves(Units(*join_words(texts.ids, texts.ends, spaces))), len(names), rule, threads)
+
+
+def align_units(
+    refs: Sequence[Sequence[str]], hyps: Sequence[Sequence[str]], rule: AlignmentRule = "kaldi", threads: int = 1
+) -> Alignments:
+    """Align P pairs of sequences of any units, such as tokens."""
+    numbers: dict[str, int] = {}
+    for unit in chain.from_iterable(chain(refs, hyps)):
+        numbers.setdefault(unit, len(numbers))
+    return _align(list(numbers), _number(refs, numbers), _number(hyps, numbers), len(numbers), rule, threads)
+
+
+def count(ref: Sequence[str], hyp: Sequence[str], rule: AlignmentRule = "kaldi") -> Counts:
+    """Count the edits that turn the units `ref` into the units `hyp`."""
+    return align_units([ref], [hyp], rule).pair_counts(0)
+
+
+def align(ref: Sequence[str], hyp: Sequence[str], rule: AlignmentRule = "kaldi") -> list[EditStep]:
+    """The alignment that `count` counts."""
+    return align_units([ref], [hyp], rule).edit_steps(0)
 
 
 def _align(
@@ -148,10 +187,17 @@ def _number(texts: Sequence[Sequence[str]], numbers: dict[str, int]) -> Units:
     return Units(np.fromiter(ids, np.int32, int(ends[-1]) if len(ends) else 0), ends)
 
 
-def _code_points(texts: Sequence[str]) -> Units:
+def _read_texts(texts: Sequence[str]) -> Units:
+    """The code points of texts."""
     # a JSON string may hold half of a surrogate pair
     encoded = "".join(texts).encode("utf-32-le", "surrogatepass")
-    return Units(np.frombuffer(encoded, "<i4"), np.cumsum([len(text) for text in texts], dtype=np.int64))
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    return Units(np.frombuffer(encoded, "<i4"), np.cumsum(lengths))
+
+
+def _halves(units: Units) -> tuple[Units, Units]:
+    pairs = len(units.ends) // 2
+    return _part(units, 0, pairs), _part(units, pairs, 2 * pairs)
 
 
 def _part(units: Units, begin: int, end: int) -> Units:

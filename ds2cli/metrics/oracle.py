@@ -29,6 +29,14 @@ class Oracle:
             self.totals[n] = self.totals.get(n, Counts()) + best
         self.best_of_all += min(hyps, key=_errors)
 
+    def add_single(self, counts: Counts, number: int) -> None:
+        """Add `number` utterances with one hypothesis each. counts: of all of them together."""
+        if number:
+            self.largest = max(self.largest, 1)
+            for n in LADDER:
+                self.totals[n] = self.totals.get(n, Counts()) + counts
+            self.best_of_all += counts
+
     def rates(self) -> Iterator[tuple[int, Counts]]:
         """Yield N and the counts of the best of N, up to the longest n-best list."""
         yield from ((n, self.totals[n]) for n in LADDER if n < self.largest)

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
+from ds2cli.kernels.edit import HIT
+from ds2cli.metrics.aligner import RATE_NAMES, Aligner
+from ds2cli.metrics.alignment import Alignments
 from ds2cli.metrics.causes import NOTHING, Causes, format_unit
+from ds2cli.metrics.interval import RateInterval
 from ds2cli.metrics.oracle import Oracle
 from ds2cli.metrics.text_form import make_visible
-from ds2cli.metrics.wer import UNITS, Counts, EditStep, align, count
-
-RATE_NAMES = {"word": "WER", "char": "CER"}
+from ds2cli.metrics.wer import Counts, EditStep
 
 Errors = Sequence[Mapping[str, Any]]
 """The field `errors` of a row: the errors of an utterance with their causes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One utterance to score.
+
+    hyp: None if there is none; all of the reference is then deleted.  group: for a rate per group.
+    nbest: hypotheses for the oracle error rate, by default `hyp` alone.  errors: with their causes.
+    """
+
+    name: str
+    ref: str
+    hyp: str | None
+    group: str | None = None
+    nbest: Sequence[str] = ()
+    errors: Errors | None = None
 
 
 def rate_line(name: str, counts: Counts) -> str:
@@ -46,19 +66,32 @@ def utterance_lines(name: str, steps: Sequence[EditStep], errors: Errors | None 
     return [f"{name} {kind:<5} {row}".rstrip() for kind, row in rows.items()]
 
 
+def _count_fields(counts: Counts) -> dict[str, Any]:
+    # the rate of an empty reference is infinite
+    rate = counts.rate if counts.total else None
+    return {"rate": rate, "errors": counts.errors, "total": counts.total, **asdict(counts)}
+
+
 @dataclass
 class Report:
-    """Error counts of a set; `add` one utterance at a time, then read `lines`.
+    """Error counts of a set; `add_all` utterances, then read `lines`.
 
-    units: "word", "char" or both; utterances are ranked and aligned by the first.
+    units: such as "word" and "char"; utterances are ranked and aligned by the first.
     worst: number of the worst utterances to keep.  confusions: number of the most frequent errors to show.
+    context: units to show on both sides of an example of these.
     why: whether to show the causes of errors, and the oracle error rate for several N.
+    counted: how texts were made comparable, for the report: `normalizer none`.
+    group_key: orders the groups.
     """
 
     units: Sequence[str] = ("word", "char")
     worst: int = 0
     confusions: int = 0
+    context: int = 0
     why: bool = False
+    aligner: Aligner = field(default_factory=Aligner)
+    counted: str = "normalizer none"
+    group_key: Callable[[str], Any] = str
     totals: dict[str, Counts] = field(default_factory=dict)
     groups: dict[str, dict[str, Counts]] = field(default_factory=dict)
     sentences: int = 0
@@ -66,52 +99,45 @@ class Report:
     missing: int = 0
     causes: Causes = field(default_factory=Causes)
     oracle: Oracle = field(default_factory=Oracle)
+    intervals: dict[str, RateInterval] = field(default_factory=dict)
     _confusions: Counter[EditStep] = field(default_factory=Counter)
-    _worst: list[tuple[int, int, str, str, str, Errors | None]] = field(default_factory=list)
+    _examples: dict[EditStep, str] = field(default_factory=dict)
+    _worst: list[tuple[int, int, Utterance]] = field(default_factory=list)
 
-    def add(
-        self,
-        name: str,
-        ref: str,
-        hyp: str | None,
-        group: str | None = None,
-        *,
-        nbest: Sequence[str] | None = None,
-        errors: Errors | None = None,
-    ) -> Counts:
-        """Score one utterance and return its counts in the first unit; None as the hypothesis deletes all of it.
-
-        nbest: hypotheses for the oracle error rate, by default `hyp` alone.  errors: with their causes.
-        """
-        self.sentences += 1
-        self.missing += hyp is None
-        hyp = hyp or ""
-        counted = {unit: count(UNITS[unit](ref), UNITS[unit](hyp)) for unit in self.units}
-        for unit, counts in counted.items():
-            self.totals[unit] = self.totals.get(unit, Counts()) + counts
-            if group is not None:
-                totals = self.groups.setdefault(group, {})
-                totals[unit] = totals.get(unit, Counts()) + counts
-        first = counted[self.units[0]]
-        split = UNITS[self.units[0]]
-        self.oracle.add([count(split(ref), split(text)) for text in nbest] if nbest else [first])
-        self.causes.add(errors or [])
-        self.wrong += first.errors > 0
-        if self.confusions and first.errors:
-            self._confusions.update(step for step in self._align(ref, hyp) if step[0] != step[1])
-        if self.worst and first.errors:
-            # the negative count keeps the earlier of two equals, and entries are never compared by their text
-            heapq.heappush(self._worst, (first.errors, -self.sentences, name, ref, hyp, errors))
-            if len(self._worst) > self.worst:
+    def add_all(self, utterances: Sequence[Utterance]) -> dict[str, Alignments]:
+        """Score utterances; their alignments in each unit."""
+        refs, hyps = [u.ref for u in utterances], [u.hyp or "" for u in utterances]
+        aligned = {unit: self.aligner.align(unit, refs, hyps) for unit in self.units}
+        for unit, alignments in aligned.items():
+            self.totals[unit] = self.counts(unit) + alignments.total()
+            self.intervals.setdefault(unit, RateInterval()).add(alignments.counts)
+            self._add_groups(unit, utterances, alignments)
+        first = aligned[self.units[0]]
+        errors = first.counts[:, 1:].sum(axis=1)
+        self.missing += sum(u.hyp is None for u in utterances)
+        self.wrong += int(np.count_nonzero(errors))
+        self._add_oracle(utterances, first)
+        if self.why:
+            for utterance in utterances:
+                self.causes.add(utterance.errors or [])
+        if self.confusions:
+            self._add_confusions(first)
+        if self.worst:
+            for k in np.argsort(-errors, kind="stable")[: self.worst]:
+                if errors[k]:
+                    # the negative place keeps the earlier of two equals, and utterances are never compared
+                    heapq.heappush(self._worst, (int(errors[k]), -self.sentences - int(k), utterances[k]))
+            while len(self._worst) > self.worst:
                 heapq.heappop(self._worst)
-        return first
+        self.sentences += len(utterances)
+        return aligned
 
     def counts(self, unit: str) -> Counts:
         """The counts of the set in `unit`."""
         return self.totals.get(unit, Counts())
 
     def summary(self) -> Iterator[str]:
-        """Yield the lines of Kaldi's compute-wer, one rate per unit, then the oracle error rate."""
+        """Yield the lines of Kaldi's compute-wer, a rate per unit, then the oracle error rate, and how it was counted."""
         for unit in self.units:
             yield rate_line(RATE_NAMES[unit], self.counts(unit))
         rate = 100.0 * self.wrong / self.sentences if self.sentences else 0.0
@@ -121,26 +147,115 @@ class Report:
         rates = list(self.oracle.rates()) if self.oracle.largest > 1 else []
         for n, counts in rates if self.why else rates[-1:]:
             yield f"{rate_line(name, counts)} best of {n}"
+        yield f"Counted with {self.aligner.describe(self.units)}, {self.counted}.{self._describe_interval()}"
 
     def lines(self) -> Iterator[str]:
         """Yield the summary, then the configured parts: groups, causes, most frequent errors, worst utterances."""
         yield from self.summary()
-        for group, totals in sorted(self.groups.items()):
+        for group in sorted(self.groups, key=self.group_key):
             for unit in self.units:
-                yield f"{rate_line(RATE_NAMES[unit], totals.get(unit, Counts()))} {group}"
+                yield f"{rate_line(RATE_NAMES[unit], self.groups[group][unit])} {group}"
         if self.why and self.causes.totals:
             yield ""
             yield from self.causes.lines()
         if self._confusions:
             yield ""
-            frequent = sorted(self._confusions.items(), key=lambda m: (-m[1], str(m[0])))[: self.confusions]
-            for (ref, hyp), times in frequent:
+            for (ref, hyp), times in self.frequent_errors():
                 shown = ref and make_visible(ref, hyp or ""), hyp and make_visible(hyp, ref or "")
-                yield f"{times:5d}  {format_unit(shown[0])} -> {format_unit(shown[1])}"
-        for _, _, name, ref, hyp, errors in sorted(self._worst, key=lambda w: w[:2], reverse=True):
+                example = self._examples.get((ref, hyp))
+                yield f"{times:5d}  {format_unit(shown[0])} -> {format_unit(shown[1])}" + (
+                    f"   in: {example}" if example is not None else ""
+                )
+        for _, _, u in sorted(self._worst, key=lambda w: w[:2], reverse=True):
             yield ""
-            yield from utterance_lines(name, self._align(ref, hyp), errors if self.why else None)
+            steps = self.aligner.edit_steps(self.units[0], u.ref, u.hyp or "")
+            yield from utterance_lines(u.name, steps, u.errors if self.why else None)
 
-    def _align(self, ref: str, hyp: str) -> list[EditStep]:
-        split = UNITS[self.units[0]]
-        return align(split(ref), split(hyp))
+    def as_fields(self) -> dict[str, Any]:
+        """Everything that `lines` shows, and the intervals of all units, as values for JSON."""
+        fields: dict[str, Any] = {"rates": {unit: self._rate_fields(unit) for unit in self.units}}
+        fields["sentences"] = {"scored": self.sentences, "wrong": self.wrong, "missing": self.missing}
+        if self.oracle.largest > 1:
+            fields["oracle"] = {str(n): _count_fields(counts) for n, counts in self.oracle.rates()}
+        if self.groups:
+            fields["groups"] = {
+                group: {unit: _count_fields(counts) for unit, counts in self.groups[group].items()}
+                for group in sorted(self.groups, key=self.group_key)
+            }
+        if self.confusions:
+            fields["confusions"] = [
+                {"ref": ref, "hyp": hyp, "count": n}
+                | ({"example": self._examples[ref, hyp]} if (ref, hyp) in self._examples else {})
+                for (ref, hyp), n in self.frequent_errors()
+            ]
+        if self.why:
+            fields["causes"] = dict(self.causes.totals)
+        return fields
+
+    def _rate_fields(self, unit: str) -> dict[str, Any]:
+        fields = {"name": RATE_NAMES[unit], **_count_fields(self.counts(unit))}
+        width = self.intervals[unit].half_width if unit in self.intervals else None
+        if width is not None:
+            rate = self.counts(unit).rate
+            fields["interval_95"] = [max(0.0, rate - width), rate + width]
+        return fields
+
+    def frequent_errors(self) -> list[tuple[EditStep, int]]:
+        """The most frequent errors and how often each occurs."""
+        return sorted(self._confusions.items(), key=lambda m: (-m[1], str(m[0])))[: self.confusions]
+
+    def _describe_interval(self) -> str:
+        unit = self.units[0]
+        width = self.intervals[unit].half_width if unit in self.intervals else None
+        if width is None:
+            return ""
+        rate = self.counts(unit).rate
+        span = f"{max(0.0, rate - width):.2f} to {rate + width:.2f}"
+        return f" 95 % confidence interval of the {RATE_NAMES[unit]}: {span}."
+
+    def _add_groups(self, unit: str, utterances: Sequence[Utterance], alignments: Alignments) -> None:
+        members: dict[str, list[int]] = {}
+        for k, utterance in enumerate(utterances):
+            if utterance.group is not None:
+                members.setdefault(utterance.group, []).append(k)
+        for group, places in members.items():
+            totals = self.groups.setdefault(group, dict.fromkeys(self.units, Counts()))
+            totals[unit] += Counts(*alignments.counts[places].sum(axis=0).tolist())
+
+    def _add_oracle(self, utterances: Sequence[Utterance], first: Alignments) -> None:
+        with_list = [k for k, u in enumerate(utterances) if u.nbest]
+        if not with_list:
+            self.oracle.add_single(first.total(), len(utterances))
+            return
+        places = [k for k in with_list for _ in utterances[k].nbest]
+        texts = [text for k in with_list for text in utterances[k].nbest]
+        counts = self.aligner.align(self.units[0], [utterances[k].ref for k in places], texts).counts.tolist()
+        lists = iter(counts)
+        for k, utterance in enumerate(utterances):
+            hyps = [Counts(*next(lists)) for _ in utterance.nbest] or [first.pair_counts(k)]
+            self.oracle.add(hyps)
+
+    def _add_confusions(self, alignments: Alignments) -> None:
+        wrong = np.flatnonzero(alignments.steps != HIT)
+        # one number for each pair of ids, of which -1 is nothing
+        size = len(alignments.names) + 1
+        pairs = (alignments.ref_ids[wrong].astype(np.int64) + 1) * size + alignments.hyp_ids[wrong] + 1
+        found, first, times = np.unique(pairs, return_index=True, return_counts=True)
+        for pair, place, number in zip(found.tolist(), first.tolist(), times.tolist(), strict=True):
+            ref, hyp = divmod(pair, size)
+            step = (alignments.names[ref - 1] if ref else None, alignments.names[hyp - 1] if hyp else None)
+            self._confusions[step] += number
+            if self.context and step not in self._examples:
+                self._examples[step] = self._show_context(alignments, int(wrong[place]))
+
+    def _show_context(self, alignments: Alignments, place: int) -> str:
+        """The reference around a step, with the error in brackets."""
+        pair = int(np.searchsorted(alignments.ends, place, side="right"))
+        here = place - alignments.slice(pair).start
+        steps = alignments.edit_steps(pair)
+        between = " " if self.units[0] != "char" else ""
+        before = [r for r, _ in steps[:here] if r is not None][-self.context :]
+        after = [r for r, _ in steps[here + 1 :] if r is not None][: self.context]
+        ref, hyp = steps[here]
+        error = f"[{NOTHING if ref is None else ref} -> {NOTHING if hyp is None else hyp}]"
+        return make_visible(between.join([*before, error, *after]), "")

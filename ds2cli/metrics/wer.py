@@ -1,15 +1,10 @@
-"""Word and character error rates: count the edits between reference and hypothesis."""
+"""Counts of edits, and the units of word and character error rates."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ds2cli import memory
-from ds2cli.kernels.edit import edit_counts, edit_ops
+from ds2cli.metrics.unit_split import join_characters
 
 EditStep = tuple[str | None, str | None]
 """One step of an alignment: reference unit and hypothesis unit; None on the empty side of an insertion or deletion."""
@@ -51,33 +46,11 @@ def words(text: str) -> list[str]:
 
 
 def characters(text: str) -> list[str]:
-    """Split into the units of the character error rate: every character, and one space between words."""
-    return list(" ".join(text.split()))
+    """Split into the units of the character error rate: every character, and one space between words.
+
+    A space beside a Chinese character is none.
+    """
+    return list(join_characters(text))
 
 
 UNITS = {"word": words, "char": characters}
-
-
-def count(ref: Sequence[str], hyp: Sequence[str]) -> Counts:
-    """Count the edits that turn the units `ref` into the units `hyp`."""
-    return Counts(*(int(n) for n in edit_counts(*_encode_units(ref, hyp))))
-
-
-def align(ref: Sequence[str], hyp: Sequence[str]) -> list[EditStep]:
-    """The alignment that `count` counts, one step per pair of units.
-
-    NeededError if one byte per pair of a reference unit and a hypothesis unit does not fit in memory.
-    """
-    size = f"{len(ref)} reference units x {len(hyp)} hypothesis units"
-    with memory.needed((len(ref) + 1) * (len(hyp) + 1), size):
-        ops = edit_ops(*_encode_units(ref, hyp))
-    return [(ref[i] if i >= 0 else None, hyp[j] if j >= 0 else None) for i, j in ops.tolist()]
-
-
-def _encode_units(ref: Sequence[str], hyp: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    ids: dict[str, int] = {}
-
-    def encode(units: Sequence[str]) -> NDArray[np.int32]:
-        return np.array([ids.setdefault(unit, len(ids)) for unit in units], dtype=np.int32)
-
-    return encode(ref), encode(hyp)

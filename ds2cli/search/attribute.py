@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.metrics.wer import UNITS, EditStep, align
+from ds2cli.metrics.alignment import align
+from ds2cli.metrics.wer import UNITS, EditStep
 from ds2cli.search.hypothesis import Hypothesis
 from ds2cli.search.text_score import ExactScorer
 

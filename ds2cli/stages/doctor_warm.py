@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from ds2cli.kernels import _jit, viterbi
 from ds2cli.lm import arpa, kneser_ney
 from ds2cli.lm.query import NgramLm
 from ds2cli.lm.text import build_corpus
-from ds2cli.metrics import wer
+from ds2cli.metrics.alignment import AlignmentRule, align_characters, align_words
 from ds2cli.search.align import align
 from ds2cli.search.beam import BeamSearch
 from ds2cli.search.text_score import ExactScorer
@@ -55,8 +56,9 @@ def cache_root() -> Path | None:
 
 def run_kernels(folder: Path) -> None:
     """Call every function of the package that calls a kernel. folder: an empty one, for a language model."""
-    wer.count("ab", "b")
-    wer.align("ab", "b")
+    for rule in get_args(AlignmentRule):
+        align_words(["a b"], ["b"], rule).total()
+    align_characters(["a b"], ["b"])
     log_probs = np.full((6, len(VOCAB)), -np.log(len(VOCAB)), np.float32)
     align(log_probs, "ab", VOCAB, 0.02)
     # used where the native library is not installed

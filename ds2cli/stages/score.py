@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from ds2cli import manifest
 from ds2cli.config.score import ScoreConfig
+from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
 from ds2cli.manifest import Row
-from ds2cli.metrics.report import Report
-from ds2cli.metrics.text_form import FormErrors, normalize_or_reduce
+from ds2cli.metrics.aligner import Aligner
+from ds2cli.metrics.certificate import Certificate
+from ds2cli.metrics.groups import group_name, sort_key
+from ds2cli.metrics.normalizers import Normalizer
+from ds2cli.metrics.report import Report, Utterance
+from ds2cli.metrics.text_form import FormErrors
+from ds2cli.metrics.unit_split import token_units
+from ds2cli.stages.score_files import Sink
+
+CHUNK = 4096
+"""Utterances that are aligned at once; the memory that scoring takes grows with it."""
 
 DECODED = ("pred_text", "pred_score", "pred_words", "nbest", "partials", "errors")
 """Fields of a hypothesis; references that are rows of another decoding have them too."""
 
 
 def create_report(config: ScoreConfig) -> Report:
-    """An empty report with the parts that the settings select."""
-    units = ("word", "char") if config.unit == "both" else (config.unit,)
-    return Report(units=units, worst=config.worst, confusions=config.confusions, why=config.why is not None)
+    """An empty report with the parts that the settings select; DataError if the tokenizer cannot be opened."""
+    return Report(
+        units=("word", "char") if config.unit == "both" else (config.unit,),
+        worst=config.worst,
+        confusions=config.confusions,
+        context=config.context,
+        why=config.why is not None,
+        aligner=create_aligner(config),
+        group_key=sort_key,
+    )
+
+
+def create_aligner(config: ScoreConfig) -> Aligner:
+    """How the settings align texts; DataError if the tokenizer cannot be opened."""
+    tokenize = None if config.tokenizer is None else token_units(config.tokenizer)
+    return Aligner(config.alignment, config.char_spaces, tokenize, config.nj)
 
 
 def create_form_errors(config: ScoreConfig) -> FormErrors:
@@ -27,29 +50,90 @@ def create_form_errors(config: ScoreConfig) -> FormErrors:
     return FormErrors("char" if config.unit == "char" else "word")
 
 
-def run(config: ScoreConfig, rows: Iterable[Row], report: Report, form: FormErrors | None = None) -> Iterator[Row]:
+def create_certificate(config: ScoreConfig, normalizer: Normalizer, version: str, command: str) -> Certificate:
+    """An empty certificate of a score that is counted with these settings."""
+    settings = {
+        "normalizer": normalizer.description,
+        "normalizer_hash": normalizer.identity,
+        "alignment": config.alignment,
+        "unit": config.unit,
+        "mode": config.mode,
+        "ds2cli": version,
+        "command": command,
+    }
+    return Certificate(settings)
+
+
+def run(
+    config: ScoreConfig,
+    rows: Iterable[Row],
+    report: Report,
+    form: FormErrors | None = None,
+    sinks: Sequence[Sink] = (),
+    certificate: Certificate | None = None,
+) -> Iterator[Row]:
     """Yield each row with `hits`, `subs`, `ins` and `dels` in the report's first unit, and add it to the report.
 
     For a row without `pred_text` all of `text` counts as deleted. With `config.why` the rows must have `errors`.
     form: also counts the errors that are differences of writing.
     """
-    for row in rows:
-        if form is not None and row.get("pred_text") is not None:
+    source = iter(rows)
+    while chunk := list(islice(source, CHUNK)):
+        utterances = [_as_utterance(config, row) for row in chunk]
+        aligned = report.add_all(utterances)
+        counts = aligned[report.units[0]].counts.tolist()
+        if form is not None:
+            _compare_form(config, chunk, counts, form)
+        if certificate is not None:
+            certificate.add([u.name for u in utterances], [u.ref for u in utterances], [u.hyp for u in utterances])
+        scored = [
+            {**row, "hits": hits, "subs": subs, "ins": ins, "dels": dels}
+            for row, (hits, subs, ins, dels) in zip(chunk, counts, strict=True)
+        ]
+        for sink in sinks:
+            sink.add(scored, aligned)
+        yield from scored
+
+
+def _as_utterance(config: ScoreConfig, row: Row) -> Utterance:
+    return Utterance(
+        row["id"],
+        row["text"],
+        row.get("pred_text"),
+        None if config.by is None else group_name(config.by, row, len(row["text"].split())),
+        [h["text"] for h in row["nbest"] if isinstance(h.get("text"), str)] if "nbest" in row else (),
+        row["errors"] if config.why is not None else None,
+    )
+
+
+def _compare_form(config: ScoreConfig, rows: Sequence[Row], counts: Sequence[Sequence[int]], form: FormErrors) -> None:
+    recognized = [(row, sum(count[1:])) for row, count in zip(rows, counts, strict=True) if "pred_text" in row]
+    form.count_broken([row[name] for row, _ in recognized for name in ("text", "pred_text")])
+    for row, errors in recognized:
+        if errors:
             form.add(row["id"], row["text"], row["pred_text"], row.get("lang", config.lang))
-        counts = report.add(
-            row["id"],
-            row["text"],
-            row.get("pred_text"),
-            None if config.by is None else group_name(config.by, row.get(config.by)),
-            nbest=[h["text"] for h in row.get("nbest", []) if isinstance(h.get("text"), str)],
-            errors=row["errors"] if config.why is not None else None,
-        )
-        yield {**row, "hits": counts.hits, "subs": counts.subs, "ins": counts.ins, "dels": counts.dels}
 
 
-def group_name(field: str, value: Any) -> str:
-    """How the report names the utterances with this value of a field: `speaker=anna`."""
-    return f"{field}={value}"
+def open_rows(config: ScoreConfig, path: str, ledger: Ledger | None = None) -> Iterator[Row]:
+    """The rows of a result in any format, with the references of `config.ref` if it is set.
+
+    ledger: records bad rows, which are dropped; without it a bad row is a DataError.
+    """
+    if config.ref is None:
+        return manifest.read(path, ("id", "text"), ledger)
+    return join_references(manifest.read(path, ("id",), ledger), manifest.read(config.ref, ("id", "text")))
+
+
+def select_present(rows: Iterable[Row], config: ScoreConfig, ledger: Ledger, report: Report) -> Iterator[Row]:
+    """The rows that `config.mode` scores; DataError for one without hypothesis in the mode `strict`."""
+    for row in rows:
+        if config.mode != "all" and row.get("pred_text") is None:
+            if config.mode == "strict":
+                raise DataError(f"utterance {row['id']!r} has no pred_text, which --mode strict refuses (--mode all)")
+            report.missing += 1
+            ledger.unselected["no-pred-text"] += 1
+            continue
+        yield row
 
 
 def join_references(hyps: Iterable[Row], refs: Iterable[Row]) -> Iterator[Row]:
@@ -65,7 +149,7 @@ def join_references(hyps: Iterable[Row], refs: Iterable[Row]) -> Iterator[Row]:
         yield ref if hyp is None else {**hyp, **ref}
 
 
-def normalize_texts(rows: Iterable[Row], lang: str, unreadable: list[str]) -> Iterator[Row]:
+def normalize_texts(rows: Iterable[Row], normalizer: Normalizer, lang: str, unreadable: list[str]) -> Iterator[Row]:
     """Yield each row with its texts normalized: `text`, `pred_text` and those of `nbest`.
 
     lang: of rows without `lang`.  unreadable: receives the ids of rows with a text that cannot be normalized, such as
@@ -76,7 +160,7 @@ def normalize_texts(rows: Iterable[Row], lang: str, unreadable: list[str]) -> It
 
         def clean(text: str, lang: str = row.get("lang", lang)) -> str:
             nonlocal complete
-            text, normalized = normalize_or_reduce(text, lang)
+            text, normalized = normalizer.normalize(text, lang)
             complete = complete and normalized
             return text
 

@@ -22,8 +22,9 @@ from ds2cli.io import open_out
 from ds2cli.kernels.prefix import CHAR_LM, WORD_LM
 from ds2cli.manifest import Row
 from ds2cli.metrics import bootstrap
+from ds2cli.metrics.alignment import count
 from ds2cli.metrics.heatmap import Panel
-from ds2cli.metrics.wer import UNITS, Counts, count
+from ds2cli.metrics.wer import UNITS, Counts
 from ds2cli.recognizer.decoder import TUNED_FILE
 from ds2cli.recognizer.emissions import Emission, load_emissions
 from ds2cli.recognizer.experiment import Experiment

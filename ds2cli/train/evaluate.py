@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ds2cli import memory
 from ds2cli.errors import BadUtterance
-from ds2cli.metrics.wer import Counts, characters, count, words
+from ds2cli.metrics.alignment import count
+from ds2cli.metrics.wer import Counts, characters, words
 from ds2cli.nn.checkpoint import TrainedModel
 from ds2cli.nn.distributed.process_group import ProcessGroup
 from ds2cli.nn.infer import compute_emissions

@@ -37,7 +37,7 @@ FILTERS = (
     ("data", "subset", "--random", "2", "--min-duration", "1"),
     ("data", "subset", "--match", "a|b"),
     ("score",),
-    ("score", "--normalize", "--by", "speaker", "--unit", "both"),
+    ("score", "--normalizer", "prepare", "--by", "speaker", "--unit", "both"),
 )
 READERS = (
     *(("data", "stats"), ("data", "show"), ("data", "validate"), ("data", "validate", "--files", "--normalized")),

@@ -108,7 +108,7 @@ def test_a_language_model_of_any_text(lines, encoding, end, order, unit):
 def test_error_rates_of_any_texts(pairs, normalized):
     rows = [{"id": f"u{i}", "text": t, "pred_text": p, "lang": lang} for i, (t, p, lang) in enumerate(pairs)]
     Path("in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    options = ["--normalize"] if normalized else []
+    options = ["--normalizer", "prepare"] if normalized else []
     run = ds2("score", "in.jsonl", "out.jsonl", "--worst", 9, "--confusions", 9, "--max-bad", 100, *options)
     check_counts(run, "out.jsonl", len(rows))
 

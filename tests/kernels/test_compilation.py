@@ -63,6 +63,6 @@ def test_numba_reports_what_it_compiles_and_not_what_is_compiled(monkeypatch):
 
 
 def test_every_kernel_is_listed():
-    from ds2cli.kernels.edit import edit_counts
+    from ds2cli.kernels.edit import count_steps
 
-    assert edit_counts in _jit.KERNELS
+    assert count_steps in _jit.KERNELS

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ds2cli.kernels import _jit
-from ds2cli.kernels.edit import edit_counts
+from ds2cli.kernels.edit import count_steps
 
 KERNELS = Path(_jit.__file__).parent
 
@@ -106,7 +106,7 @@ def test_what_one_user_stores_in_the_package_others_do_not_compile(run_outer, tm
 def test_a_package_that_cannot_be_written_stores_nothing(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setattr(_jit, "INSTALLED", tmp_path / "file")
-    assert edit_counts in _jit.KERNELS
+    assert count_steps in _jit.KERNELS
     assert not _jit.store_installed()
 
 
@@ -154,7 +154,7 @@ def test_another_version_of_numba_has_another_folder(tmp_path, monkeypatch):
 
 
 def test_kernels_are_cached_in_the_folder_of_their_module():
-    assert Path(edit_counts.stats.cache_path).parent == _jit.cache_folder(KERNELS / "edit.py")
+    assert Path(count_steps.stats.cache_path).parent == _jit.cache_folder(KERNELS / "edit.py")
 
 
 @pytest.mark.parametrize("file", sorted(KERNELS.glob("*.py")), ids=lambda p: p.stem)

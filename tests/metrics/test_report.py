@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from ds2cli.metrics.report import Report, rate_line, utterance_lines
+from ds2cli.metrics.report import Report, Utterance, rate_line, utterance_lines
 from ds2cli.metrics.wer import Counts
 
 
-def scored(**options):
+def report_of(*utterances, **options):
     report = Report(**options)
-    report.add("a", "the cat sat", "the big cat", "s1")
-    report.add("b", "on the mat", "on the mat", "s2")
-    report.add("c", "hello", None, "s2")
+    report.add_all([Utterance(*u) if isinstance(u, tuple) else u for u in utterances])
     return report
+
+
+def scored(**options):
+    return report_of(
+        ("a", "the cat sat", "the big cat", "s1"),
+        ("b", "on the mat", "on the mat", "s2"),
+        ("c", "hello", None, "s2"),
+        **options,
+    )
 
 
 def test_kaldis_line():
@@ -26,6 +33,8 @@ def test_the_summary():
         "%CER 34.62 [ 9 / 26, 0 ins, 5 del, 4 sub ]",
         "%SER 66.67 [ 2 / 3 ]",
         "Scored 3 sentences, 1 not present in hyp.",
+        "Counted with alignment kaldi, characters with spaces, normalizer none."
+        " 95 % confidence interval of the WER: 0.00 to 96.97.",
         "%WER 66.67 [ 2 / 3, 1 ins, 1 del, 0 sub ] s1",
         "%CER 36.36 [ 4 / 11, 0 ins, 0 del, 4 sub ] s1",
         "%WER 25.00 [ 1 / 4, 0 ins, 1 del, 0 sub ] s2",
@@ -34,10 +43,8 @@ def test_the_summary():
 
 
 def test_an_empty_hypothesis_is_not_missing():
-    report = Report(units=("word",))
-    report.add("a", "hello", "")
-    report.add("b", "hello", None)
-    assert list(report.summary()) == [
+    report = report_of(("a", "hello", ""), ("b", "hello", None), units=("word",))
+    assert list(report.summary())[:-1] == [
         "%WER 100.00 [ 2 / 2, 0 ins, 2 del, 0 sub ]",
         "%SER 100.00 [ 2 / 2 ]",
         "Scored 2 sentences, 1 not present in hyp.",
@@ -59,9 +66,11 @@ def test_the_worst_utterance_and_the_most_frequent_errors():
 
 
 def test_the_earlier_of_two_equally_bad_utterances_is_kept():
+    """In one chunk and in two."""
+    assert "x ref   a" in list(report_of(("x", "a", "b"), ("y", "a", "c"), units=("word",), worst=1).lines())
     report = Report(units=("word",), worst=1)
-    report.add("x", "a", "b")
-    report.add("y", "a", "c")
+    report.add_all([Utterance("x", "a", "b")])
+    report.add_all([Utterance("y", "a", "c")])
     assert "x ref   a" in list(report.lines())
 
 
@@ -71,14 +80,13 @@ def test_an_empty_set():
 
 
 def test_causes_are_printed_below_their_words():
-    report = Report(units=("word",), worst=1, why=True)
     errors = [
         {"ref": "b", "hyp": "x", "kind": "sub", "cause": "lm"},
         {"ref": "d", "hyp": None, "kind": "del", "cause": "acoustic"},
     ]
-    report.add("u", "a b c d", "a x c", errors=errors)
+    report = report_of(Utterance("u", "a b c d", "a x c", errors=errors), units=("word",), worst=1, why=True)
     lines = list(report.lines())
-    assert lines[3:6] == [
+    assert lines[4:7] == [
         "",
         "cause     errors   share     sub     ins     del  commonest",
         "acoustic       1   50.0%       0       0       1  d -> ***",
@@ -98,43 +106,37 @@ def test_the_oracle_rate_is_one_line_or_one_per_n():
             ],
         ),
     ):
-        report = Report(why=why)
-        report.add("u", "a b", "x y", nbest=["x y", "y x", "a b"])
-        report.add("v", "a b", "a b")
-        lines = list(report.lines())
-        assert lines[4:] == expected
+        report = report_of(Utterance("u", "a b", "x y", nbest=["x y", "y x", "a b"]), ("v", "a b", "a b"), why=why)
+        assert list(report.lines())[4:-1] == expected
 
 
 def test_without_n_best_lists_there_is_no_oracle_rate():
-    report = Report()
-    report.add("u", "a", "a", nbest=["a"])
-    report.add("v", "a", None)
-    assert len(list(report.lines())) == 4
+    report = report_of(Utterance("u", "a", "a", nbest=["a"]), ("v", "a", None))
+    assert len(list(report.lines())) == 5
 
 
 def test_the_worst_utterances_are_listed_from_the_worst_without_those_that_are_right():
     for worst, expected in ((2, ["z", "w"]), (9, ["z", "w", "y"])):
-        report = Report(units=("word",), worst=worst)
-        for name, hyp in (("x", "a b c"), ("y", "a x c"), ("z", "x y z"), ("w", "a y y")):
-            report.add(name, "a b c", hyp)
+        hyps = (("x", "a b c"), ("y", "a x c"), ("z", "x y z"), ("w", "a y y"))
+        report = report_of(*((name, "a b c", hyp) for name, hyp in hyps), units=("word",), worst=worst)
         assert [line.split()[0] for line in report.lines() if " ref " in line] == expected
 
 
 def test_the_most_frequent_errors_are_counted_and_come_first():
     report = Report(units=("word",), confusions=2)
-    for hyp in ("x", "y", "y", "z", "z", "z"):
-        report.add("u", "a", hyp)
+    for hyps in ("xyy", "zz", "z"):
+        report.add_all([Utterance("u", "a", hyp) for hyp in hyps])
     assert list(report.lines())[-3:] == ["", "    3  a -> z", "    2  a -> y"]
 
 
 def test_errors_and_the_oracle_rate_are_those_of_characters_if_only_these_are_counted():
-    report = Report(units=("char",), confusions=1)
-    report.add("u", "ab", "a b", nbest=["a b", "ab"])
+    report = report_of(Utterance("u", "ab", "a b", nbest=["a b", "ab"]), units=("char",), confusions=1)
     assert list(report.lines()) == [
         "%CER 50.00 [ 1 / 2, 1 ins, 0 del, 0 sub ]",
         "%SER 100.00 [ 1 / 1 ]",
         "Scored 1 sentences, 0 not present in hyp.",
         "%CER 0.00 [ 0 / 2, 0 ins, 0 del, 0 sub ] best of 2",
+        "Counted with alignment kaldi, characters with spaces, normalizer none.",
         "",
         "    1  *** -> ' '",
     ]

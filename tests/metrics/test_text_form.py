@@ -56,8 +56,10 @@ def test_the_unit_may_be_characters_and_the_case_is_that_of_the_language():
 
 
 def test_texts_with_line_breaks_and_control_characters_are_counted():
-    form = counted(("a b\n", "a b"), ("a\u2028b", "a b"), ("a", "a\x1b"), ("a\u00a0b", "a b"))
-    assert (form.texts, form.broken) == (8, 3)
+    form = FormErrors()
+    for texts in (("a b\n", "a b", "a\u2028b", "a b"), ("a", "a\x1b", "a\u00a0b", "a b"), ("a",), ()):
+        form.count_broken(texts)
+    assert (form.texts, form.broken) == (9, 3)
 
 
 def test_what_tells_words_apart_is_visible():

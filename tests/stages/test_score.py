@@ -6,6 +6,7 @@ import pytest
 
 from ds2cli.config.score import ScoreConfig
 from ds2cli.errors import DataError
+from ds2cli.metrics.normalizers import create_normalizer
 from ds2cli.stages import score
 
 
@@ -65,14 +66,14 @@ def test_the_settings_reach_the_report():
 
 
 def test_normalized_texts_are_scored_and_written():
-    config, unreadable = ScoreConfig(normalize=True), []
+    config, unreadable = ScoreConfig(normalizer="prepare"), []
     rows = [
         {"id": "a", "text": "It’s 20 Past.", "pred_text": "it's twenty past", "nbest": [{"text": "IT'S 20"}, {"x": 1}]},
         {"id": "b", "text": "IŞIK", "pred_text": "ışık", "lang": "tr"},
         {"id": "c", "text": "Give 50 %!"},
     ]
     report, form = score.create_report(config), score.create_form_errors(config)
-    clean = score.normalize_texts(rows, config.lang, unreadable)
+    clean = score.normalize_texts(rows, create_normalizer("prepare", "en"), config.lang, unreadable)
     results = list(score.run(config, clean, report, form))
     assert [(r["text"], r.get("pred_text")) for r in results] == [
         ("it's twenty past", "it's twenty past"), ("ışık", "ışık"), ("give 50 %", None),

@@ -47,7 +47,7 @@ def filter_rows(
     rows = manifest.read(source, needs, ledger)
     lines = count_lines(source)
     results = ui.progress(run(rows, ledger), name, lines and copies * lines)
-    write_rows(name, config, out, _collect(results) if buffer_pipe and is_pipe(out) else results, ledger, **facts)
+    write_rows(name, config, out, _collect(results) if buffer_pipe and is_pipe(out) else results, ledger, facts)
     return ledger
 
 
@@ -66,8 +66,18 @@ def source_name(source: str) -> str:
     return "<stdin>" if source == "-" else source
 
 
-def write_rows(name: str, config: StageConfig, out: str, rows: Iterable[Row], ledger: Ledger, **facts: Any) -> None:
-    """Write the rows of a stage, its dropped rows and its settings; refuse the result if too many are bad."""
+def write_rows(
+    name: str,
+    config: StageConfig,
+    out: str,
+    rows: Iterable[Row],
+    ledger: Ledger,
+    facts: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Write the rows of a stage, its dropped rows and its settings; refuse the result if too many are bad.
+
+    facts: what is saved with the settings, complete after the last row.
+    """
     try:
         with writing(name, config, out, ledger, facts):
             manifest.write(out, _refuse_at_end(name, config, rows, ledger))
