@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +26,24 @@ class Word:
     conf: float
 
 
+class WordSpan(NamedTuple):
+    """A word with the spaces next to it: its symbols and the steps from the first of them to the last.
+
+    The span of the first word begins with the utterance, that of the last word ends with it.
+    """
+
+    labels: slice
+    steps: slice
+
+
 @dataclass(frozen=True)
 class Alignment:
-    """words: in order.  log_prob: of the best path (nats).  cost: -log p_ctc(text) (nats)."""
+    """words: in order.  log_prob: of the best path (nats).  cost: -log p_ctc(text) (nats).  spans: of the words."""
 
     words: list[Word]
     log_prob: float
     cost: float
+    spans: list[WordSpan]
 
 
 def align(log_probs: NDArray[np.float32], text: str, vocab: Vocab, step_s: float) -> Alignment:
@@ -63,7 +75,7 @@ def align_labels(log_probs: NDArray[np.float32], symbols: Sequence[int], vocab: 
     path = np.zeros(len(states), dtype=np.int64)
     path[label_steps] = labels[label_index]
     path_logp = log_probs[np.arange(len(states)), path]
-    words, begin = [], 0
+    words, spans, begin = [], [], 0
     spaces = [i for i, symbol in enumerate(symbols) if vocab.symbols[symbol] == " "]
     for end in [*spaces, len(symbols)] if len(symbols) else []:
         steps = label_steps[slice(*np.searchsorted(label_index, (begin, end)))]
@@ -71,8 +83,11 @@ def align_labels(log_probs: NDArray[np.float32], symbols: Sequence[int], vocab: 
         conf = float(np.exp(np.minimum(path_logp[steps], 0)).mean(dtype=np.float64))
         word = vocab.decode(symbols[begin:end])
         words.append(Word(word, float(steps[0]) * step_s, float(steps[-1] + 1) * step_s, conf))
+        first = label_steps[np.searchsorted(label_index, begin - 1)] if begin else 0
+        after = label_steps[np.searchsorted(label_index, end + 1) - 1] + 1 if end < len(symbols) else len(log_probs)
+        spans.append(WordSpan(slice(max(begin - 1, 0), end + 1), slice(int(first), int(after))))
         begin = end + 1
-    return Alignment(words, float(path_logp.sum(dtype=np.float64)), cost)
+    return Alignment(words, float(path_logp.sum(dtype=np.float64)), cost, spans)
 
 
 def words_as_fields(words: list[Word]) -> list[dict[str, str | float]]:
@@ -82,7 +97,8 @@ def words_as_fields(words: list[Word]) -> list[dict[str, str | float]]:
     ]
 
 
-def ctm_line(name: str, word: dict[str, str | float]) -> str:
-    """A word as a line of a CTM file: recording, channel, start (s), duration (s), word, confidence."""
+def ctm_line(name: str, word: Mapping[str, str | float], channel: str = "1") -> str:
+    """A word as a line of a CTM file: recording, channel, start (s), duration (s), word, and the confidence if any."""
     start, end = float(word["start"]), float(word["end"])
-    return f"{name} 1 {start:.3f} {end - start:.3f} {word['word']} {float(word['conf']):.4f}\n"
+    conf = f" {float(word['conf']):.4f}" if "conf" in word else ""
+    return f"{name} {channel} {start:.3f} {end - start:.3f} {word['word']}{conf}\n"

@@ -20,10 +20,10 @@ REPORTS = ("sys", "raw", "pra", "sgml", "dtl")
 _FOLDERS = ("/usr/lib/sctk/bin", str(Path(__file__).parents[2] / "tools" / "sctk" / "bin"))
 _TOTALS = {
     "sentences": r"^ sentences +(\d+)",
-    "hits": r"^Percent Correct .*\((\d+)\)",
-    "subs": r"^Percent Substitution .*\((\d+)\)",
-    "ins": r"^Percent Insertions .*\((\d+)\)",
-    "dels": r"^Percent Deletions .*\((\d+)\)",
+    "hits": r"^Percent Correct .*\( *(\d+)\)",
+    "subs": r"^Percent Substitution .*\( *(\d+)\)",
+    "ins": r"^Percent Insertions .*\( *(\d+)\)",
+    "dels": r"^Percent Deletions .*\( *(\d+)\)",
 }
 
 

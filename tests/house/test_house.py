@@ -20,7 +20,7 @@ LAYERS = [
     "feats nn",
     "drops parallel",
     "manifest archive corpora",
-    "train recognizer",
+    "transcripts train recognizer",
     "stages serve report",
     "ui",
     "cli",
