@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 import random
@@ -275,3 +276,16 @@ def test_an_empty_path_stays_empty(tmp_path, monkeypatch, name, folder):
     source.write_text(json.dumps({"id": "a", name: ""}) + "\n")
     manifest.write("out/b.jsonl", manifest.read(str(source)))
     assert json.loads(Path("out/b.jsonl").read_text()) == {"id": "a", name: ""}
+
+
+def test_paths_are_rebased_as_by_relpath(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    parts = ["a", "b.wav", "..", ".", "", "...", "a b", ".x", "x.", "ü"]
+    paths = ["/".join(p) for n in (1, 2, 3) for p in itertools.product(parts, repeat=n)]
+    folders = ["a", "a/b", "..", ".", "../x", str(tmp_path), str(tmp_path / "here"), "a/../b", "a//b/"]
+    for current in (tmp_path, tmp_path / "here"):
+        monkeypatch.chdir(current)
+        for folder, path in itertools.product(folders, paths):
+            if path and not path.startswith("/"):
+                expected = os.path.relpath(os.path.join(folder, path))
+                assert manifest.rebase_paths({"feats": path}, folder) == {"feats": expected}, (folder, path)

@@ -78,7 +78,8 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None, more: Mor
 
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
         rows = stage.select_present(rows, config, ledger, report)
-        rows = stage.normalize_texts(rows, normalizer, config.lang, unreadable)
+        if config.normalizer != "none":
+            rows = stage.normalize_texts(rows, normalizer, config.lang, unreadable)
         if explainer is not None:
             rows = explainer.run(rows)
         yield from stage.run(config, rows, report, form, files.sinks, certificate)

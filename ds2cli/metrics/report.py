@@ -137,7 +137,7 @@ class Report:
         return self.totals.get(unit, Counts())
 
     def summary(self) -> Iterator[str]:
-        """Yield the lines of Kaldi's compute-wer, a rate per unit, then the oracle error rate, and how it was counted."""
+        """Yield the lines of Kaldi's compute-wer, a rate per unit, then the oracle error rate, and how it was made."""
         for unit in self.units:
             yield rate_line(RATE_NAMES[unit], self.counts(unit))
         rate = 100.0 * self.wrong / self.sentences if self.sentences else 0.0

@@ -6,18 +6,24 @@ The forms: Unicode form (NFC, NFD, compatibility characters), case, apostrophes,
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ds2cli.encoding import code_point
 from ds2cli.errors import BadUtterance
-from ds2cli.metrics.alignment import count
-from ds2cli.metrics.wer import UNITS
+from ds2cli.metrics.alignment import align_characters, align_words
 from ds2cli.text.characters import find_invisible
 from ds2cli.text.normalize import APOSTROPHES, PLAIN, READ_AS_WORDS, normalize
 from ds2cli.text.profiles import find_profile
+
+_KEPT = READ_AS_WORDS + APOSTROPHES
+"""Signs that are not removed with the punctuation."""
+
+_ASCII_PUNCTUATION = {ord(c): " " for c in string.punctuation if unicodedata.category(c)[0] == "P" and c not in _KEPT}
 
 _BROKEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """Line breaks and control characters."""
@@ -26,6 +32,8 @@ _APOSTROPHE = str.maketrans(dict.fromkeys(APOSTROPHES, "'"))
 
 
 def _remove_invisible(text: str, _lang: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text
     hidden = {*find_invisible(text), *(c for c in text if unicodedata.category(c) == "Cc" and not c.isspace())}
     return "".join(c for c in text if c not in hidden) if hidden else text
 
@@ -43,8 +51,9 @@ def _lower(text: str, lang: str) -> str:
 
 
 def _remove_punctuation(text: str, _lang: str) -> str:
-    kept = READ_AS_WORDS + APOSTROPHES
-    return "".join(" " if unicodedata.category(c)[0] == "P" and c not in kept else c for c in text)
+    if text.isascii():
+        return text.translate(_ASCII_PUNCTUATION)
+    return "".join(" " if unicodedata.category(c)[0] == "P" and c not in _KEPT else c for c in text)
 
 
 FORMS: dict[str, Callable[[str, str], str]] = {
@@ -69,12 +78,21 @@ def reduce_form(text: str, lang: str = "en", keep: str = "") -> str:
     return text
 
 
+class Texts(NamedTuple):
+    """The texts of one utterance."""
+
+    name: str
+    ref: str
+    hyp: str
+    lang: str = "en"
+
+
 @dataclass
 class FormErrors:
-    """Counts errors that vanish when both texts are reduced to one form; `add` one utterance at a time.
+    """Counts errors that vanish when both texts are reduced to one form; `add_all` utterances.
 
     unit: of the errors, "word" or "char".  errors: all.  of_form: those that vanish.  kinds: how many need each kind of
-    reduction; an error may need several.  example: id, reference and hypothesis of one.
+    reduction; an error may need several.  example: the texts of one.
     broken: texts with line breaks or control characters.
     """
 
@@ -83,7 +101,7 @@ class FormErrors:
     of_form: int = 0
     utterances: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
-    example: tuple[str, str, str] | None = None
+    example: Texts | None = None
     texts: int = 0
     broken: int = 0
 
@@ -93,33 +111,43 @@ class FormErrors:
         if _BROKEN.search("".join(texts)):
             self.broken += sum(_BROKEN.search(text) is not None for text in texts)
 
-    def add(self, name: str, ref: str, hyp: str, lang: str = "en") -> None:
-        """Compare the texts of one utterance, without counting them."""
-        split = UNITS[self.unit]
-        if split(ref) == split(hyp):
+    def add_all(self, texts: Sequence[Texts], errors: Sequence[int]) -> None:
+        """Compare the texts of utterances, without counting them. errors: of each, with its texts as they are."""
+        self.errors += sum(errors)
+        wrong = [
+            (utterance, n)
+            for utterance, n in zip(texts, errors, strict=True)
+            if n and not (PLAIN.fullmatch(utterance.ref) and PLAIN.fullmatch(utterance.hyp))
+        ]
+        real = self._count_reduced([utterance for utterance, _ in wrong])
+        found = [(u, n, left) for (u, n), left in zip(wrong, real, strict=True) if left < n]
+        if not found:
             return
-        errors = count(split(ref), split(hyp)).errors
-        self.errors += errors
-        if PLAIN.fullmatch(ref) and PLAIN.fullmatch(hyp):
-            return
+        self.of_form += sum(n - left for _, n, left in found)
+        self.utterances += len(found)
+        self.example = self.example or found[0][0]
+        for kind in FORMS:
+            kept = self._count_reduced([u for u, _, _ in found], kind)
+            needed = sum(max(0, n - left) for n, (_, _, left) in zip(kept, found, strict=True))
+            if needed:
+                self.kinds[kind] += needed
 
-        def remaining(keep: str = "") -> int:
-            return count(split(reduce_form(ref, lang, keep)), split(reduce_form(hyp, lang, keep))).errors
-
-        real = remaining()
-        if real >= errors:
-            return
-        self.of_form += errors - real
-        self.utterances += 1
-        self.kinds.update({kind: n for kind in FORMS if (n := remaining(kind) - real) > 0})
-        self.example = self.example or (name, ref, hyp)
+    def _count_reduced(self, texts: Sequence[Texts], keep: str = "") -> list[int]:
+        """The errors of each utterance that are left when its texts are reduced to one form, except for `keep`."""
+        if not texts:
+            return []
+        align = align_characters if self.unit == "char" else align_words
+        refs = [reduce_form(u.ref, u.lang, keep) for u in texts]
+        hyps = [reduce_form(u.hyp, u.lang, keep) for u in texts]
+        counted: list[int] = align(refs, hyps).counts[:, 1:].sum(axis=1).tolist()
+        return counted
 
     def describe(self) -> str:
         """One sentence with the counts; empty if no error is one of form."""
         if not self.of_form or self.example is None:
             return ""
         kinds = ", ".join(f"{kind} ({n})" for kind, n in self.kinds.most_common())
-        name, ref, hyp = self.example
+        name, ref, hyp, _ = self.example
         shown = f"{make_visible(ref[:40], hyp[:40])!r}, recognized as {make_visible(hyp[:40], ref[:40])!r}"
         return (
             f"{self.of_form} of {self.errors} {self.unit} errors, in {self.utterances} utterances, are differences of "

@@ -15,7 +15,7 @@ from ds2cli.metrics.certificate import Certificate
 from ds2cli.metrics.groups import group_name, sort_key
 from ds2cli.metrics.normalizers import Normalizer
 from ds2cli.metrics.report import Report, Utterance
-from ds2cli.metrics.text_form import FormErrors
+from ds2cli.metrics.text_form import FormErrors, Texts
 from ds2cli.metrics.unit_split import token_units
 from ds2cli.stages.score_files import Sink
 
@@ -109,9 +109,8 @@ def _as_utterance(config: ScoreConfig, row: Row) -> Utterance:
 def _compare_form(config: ScoreConfig, rows: Sequence[Row], counts: Sequence[Sequence[int]], form: FormErrors) -> None:
     recognized = [(row, sum(count[1:])) for row, count in zip(rows, counts, strict=True) if "pred_text" in row]
     form.count_broken([row[name] for row, _ in recognized for name in ("text", "pred_text")])
-    for row, errors in recognized:
-        if errors:
-            form.add(row["id"], row["text"], row["pred_text"], row.get("lang", config.lang))
+    texts = [Texts(row["id"], row["text"], row["pred_text"], row.get("lang", config.lang)) for row, _ in recognized]
+    form.add_all(texts, [errors for _, errors in recognized])
 
 
 def open_rows(config: ScoreConfig, path: str, ledger: Ledger | None = None) -> Iterator[Row]:

@@ -76,7 +76,7 @@ class JsonScore:
         """Write scored rows."""
         steps = {unit: a.steps.tobytes().translate(_LETTERS).decode("ascii") for unit, a in aligned.items()}
         for k, row in enumerate(rows):
-            fields = {name: row[name] for name in ("id", "text", "pred_text") if name in row}
+            fields: dict[str, Any] = {name: row[name] for name in ("id", "text", "pred_text") if name in row}
             fields |= {unit: steps[unit][a.slice(k)] for unit, a in aligned.items()}
             self.f.write(self.before + _format(fields))
             self.before = ",\n"

@@ -6,15 +6,17 @@ import unicodedata
 
 import pytest
 
-from ds2cli.metrics.text_form import FormErrors, make_visible, normalize_or_reduce, reduce_form
+from ds2cli.metrics.alignment import align_characters, align_words
+from ds2cli.metrics.text_form import FormErrors, Texts, make_visible, normalize_or_reduce, reduce_form
 
 CAFE_NFD = unicodedata.normalize("NFD", "café olé")
 
 
 def counted(*pairs, unit="word", lang="en"):
     form = FormErrors(unit)
-    for i, (ref, hyp) in enumerate(pairs):
-        form.add(f"u{i}", ref, hyp, lang)
+    align = align_characters if unit == "char" else align_words
+    texts = [Texts(f"u{i}", ref, hyp, lang) for i, (ref, hyp) in enumerate(pairs)]
+    form.add_all(texts, align(*zip(*pairs, strict=True)).counts[:, 1:].sum(axis=1).tolist())
     return form
 
 
