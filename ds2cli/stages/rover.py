@@ -29,10 +29,14 @@ Found = list[Row | None]
 
 @dataclass
 class RoverCounts:
-    """What a run has seen. missing: for each system, the utterances for which it has no hypothesis."""
+    """What a run has seen.
+
+    missing: for each system, the utterances for which it has no hypothesis.
+    shared: those for which it and another system have one.
+    """
 
     missing: list[int] = field(default_factory=list)
-    complete: int = 0
+    shared: list[int] = field(default_factory=list)
     places: Places = field(default_factory=Places)
 
 
@@ -51,17 +55,21 @@ def run(
     names: of the systems, for messages.  systems: their rows, sorted by id; each is read with its own of `ledgers`.
     ledger: gets an utterance that was dropped from any of them, or that no system has a hypothesis for.
     Drops "no-pred-text", "no-conf", "no-times". DataError if two systems have different references of an utterance.
-    Ds2Error at the end if no utterance has a hypothesis of every system.
+    Ds2Error at the end if a system has no utterance in common with another.
     """
-    counts.missing = [0] * len(systems)
+    counts.missing, counts.shared = [0] * len(systems), [0] * len(systems)
     rule = VoteRule(config.method, config.alpha, config.null_conf, config.times)
     utterances = _usable(_leave_out_dropped(join(systems), ledgers, ledger), names, rule, ledger, counts)
     while chunk := list(islice(utterances, CHUNK)):
         combined = combine([hypotheses for _, hypotheses in chunk], rule, counts.places)
         for (row, hypotheses), voted in zip(chunk, combined, strict=True):
             yield _combined_row(row, hypotheses, voted)
-    if sum(counts.missing) and not counts.complete:
-        raise Ds2Error(f"rover: refused: no utterance is in all of {', '.join(names)} (are they of one test set?)")
+    alone = [name for name, shared in zip(names, counts.shared, strict=True) if not shared]
+    if alone and any(counts.missing):
+        raise Ds2Error(
+            f"rover: refused: no utterance of {alone[0]} has a hypothesis of another system, "
+            "expected decodings of the same rows"
+        )
 
 
 def join(systems: Sequence[Iterable[Row]]) -> Iterator[Found]:
@@ -113,9 +121,10 @@ def _usable(
         except BadUtterance as e:
             ledger.drop_error(rows[0]["id"], e)
             continue
-        counts.complete += None not in hypotheses
+        num_found = sum(hypothesis is not None for hypothesis in hypotheses)
         for system, hypothesis in enumerate(hypotheses):
             counts.missing[system] += hypothesis is None
+            counts.shared[system] += hypothesis is not None and num_found > 1
         yield rows[0], [Hypothesis(()) if hypothesis is None else hypothesis for hypothesis in hypotheses]
 
 
