@@ -13,13 +13,13 @@ the sign test and of McNemar's is then far too small. Notation: P pairs of texts
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.kernels.edit_batch import HIT, INS
+from ds2cli.kernels.edit import HIT, INS
 from ds2cli.metrics.alignment import Alignments
 
 MIN_BLOCKS = 8
@@ -28,7 +28,7 @@ MIN_BLOCKS = 8
 _EQUAL_RATES = 0.005
 """Percentage points by which the rates of equal speakers may differ, as in sc_stats."""
 
-_EXACT_CASES = 20
+LAST_EXACT = 20
 """Cases up to which sc_stats computes the binomial distribution."""
 
 _LAST_Z = 5.14
@@ -60,10 +60,7 @@ def binomial_p(fewer: int, cases: int) -> float:
     """The probability that the rarer side of fair coin tosses occurs at most `fewer` times; at most 1."""
     if 2 * fewer >= cases:
         return 1.0
-    term = math.exp(
-        math.lgamma(cases + 1) - math.lgamma(fewer + 1) - math.lgamma(cases - fewer + 1) - cases * math.log(2)
-    )
-    total, k = 0.0, fewer
+    total, term, k = 0.0, _binomial(fewer, cases), fewer
     # each term is smaller than the one before it
     while k >= 0 and term > total * 1e-17:
         total += term
@@ -80,7 +77,7 @@ def _sc_stats_normal_p(z: float) -> float:
 def _sc_stats_binomial_p(fewer: int, cases: int) -> float:
     if 2 * fewer == cases:
         return 1.0
-    if cases <= _EXACT_CASES:
+    if cases <= LAST_EXACT:
         return binomial_p(fewer, cases)
     return _sc_stats_normal_p((fewer / 2 - cases / 2) / math.sqrt(cases / 4))
 
@@ -184,6 +181,26 @@ def matched_pairs(segments: Differences) -> TestResult:
         return TestResult(None, binomial_p(0, segments.cases) if segments.total else 1.0, 1.0, segments.cases)
     error = math.sqrt(segments.variance / segments.cases)
     return _normal_result(segments.total / segments.cases / error, segments.cases)
+
+
+def randomization_p(sizes: Mapping[int, int], total: int) -> float:
+    """The exact p of a sum of differences, if each could have had the other sign: for few segments.
+
+    sizes: how many differences have each absolute value.  total: their sum.
+    """
+    chances = np.ones(1)
+    for size, number in sizes.items():
+        if size:
+            signs = np.zeros(2 * size * number + 1)
+            signs[:: 2 * size] = [_binomial(k, number) for k in range(number + 1)]
+            chances = np.convolve(chances, signs)
+    sums = np.abs(np.arange(len(chances)) - len(chances) // 2)
+    return min(1.0, float(chances[sums >= abs(total)].sum()))
+
+
+def _binomial(k: int, cases: int) -> float:
+    """The probability of k heads."""
+    return math.exp(math.lgamma(cases + 1) - math.lgamma(k + 1) - math.lgamma(cases - k + 1) - cases * math.log(2))
 
 
 def mcnemar(only_first: int, only_second: int) -> TestResult:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import shutil
 import subprocess
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
 
-from ds2cli.kernels.edit_batch import DEL, HIT, INS, SUB
+from ds2cli.kernels.edit import DEL, HIT, INS, SUB
 from ds2cli.metrics import significance
 from ds2cli.metrics.alignment import align_units
 from ds2cli.metrics.significance import Differences
@@ -119,6 +121,19 @@ def test_equal_differences():
     assert significance.matched_pairs(Differences()).p == 1.0
     always_worse = significance.matched_pairs(Differences.of(ones, zeros))
     assert (always_worse.z, always_worse.p) == (None, pytest.approx(2 / 1024))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_randomization_tries_all_signs(seed):
+    differences = np.random.default_rng(seed).integers(-2, 5, 9).tolist()
+    total = sum(differences)
+    signs = itertools.product((1, -1), repeat=len(differences))
+    sums = [abs(sum(s * d for s, d in zip(each, differences, strict=True))) for each in signs]
+    expected = sum(s >= abs(total) for s in sums) / len(sums)
+    sizes = Counter(map(abs, differences))
+    assert significance.randomization_p(sizes, total) == pytest.approx(expected)
+    assert significance.randomization_p({}, 0) == 1.0
+    assert significance.randomization_p({1: 10}, 10) == pytest.approx(2 / 1024)
 
 
 @pytest.mark.parametrize(

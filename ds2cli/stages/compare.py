@@ -1,0 +1,213 @@
+"""Join the results of several systems, and compare them."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+from ds2cli.config.base import MADE_BY
+from ds2cli.config.score import ScoreConfig
+from ds2cli.errors import DataError
+from ds2cli.manifest import Row
+from ds2cli.metrics.certificate import HYPOTHESES, NORMALIZER, REFERENCES, TextHash
+from ds2cli.metrics.comparison import Comparison
+from ds2cli.stages.score import CHUNK, create_aligner
+from ds2cli.transcripts.score_json import FIRST_LINE
+
+CERTIFICATE = "certificate"
+SPEAKER = "speaker"
+
+
+@dataclass(frozen=True)
+class Joined:
+    """An utterance of all systems.
+
+    hyps: of each system, None where there is none.  group: what is resampled, or the speaker.
+    """
+
+    id: str
+    ref: str
+    hyps: Sequence[str | None]
+    group: str | None
+
+
+@dataclass
+class Differing:
+    """What was counted while the systems were joined.
+
+    missing: utterances without a hypothesis of each system.  left_out: utterances of --mode present.
+    references: utterances with different references, with --force.  first: the first of these.
+    """
+
+    missing: list[int]
+    left_out: int = 0
+    references: int = 0
+    first: str | None = None
+
+
+def create_comparison(config: ScoreConfig, names: Sequence[str]) -> Comparison:
+    """An empty comparison of systems; DataError if the tokenizer cannot be opened."""
+    return Comparison(
+        names,
+        "word" if config.unit == "both" else config.unit,
+        create_aligner(config),
+        config.resample,
+        SPEAKER if config.resample == "id" else config.resample,
+        config.draws,
+        config.seed,
+    )
+
+
+def join_systems(
+    config: ScoreConfig, systems: Sequence[Iterable[Row]], names: Sequence[str], differing: Differing
+) -> Iterator[Joined]:
+    """Join the rows of K systems by id, in one pass and constant memory.
+
+    DataError for different references without `config.force`, which scores all systems against those of the first
+    system that has the utterance; for a missing hypothesis if `config.mode` is `strict`; and for an utterance without
+    the field `config.resample`.
+    """
+    tagged = (_tag(k, rows) for k, rows in enumerate(systems))
+    for name, found in groupby(heapq.merge(*tagged, key=lambda item: item[:2]), key=lambda item: item[0]):
+        rows = {k: row for _, k, row in found}
+        refs = {k: row["text"].split() for k, row in rows.items()}
+        first = min(refs)
+        other = next((k for k in refs if refs[k] != refs[first]), None)
+        if other is not None:
+            if not config.force:
+                raise DataError(
+                    f"utterance {name!r} has different references: {rows[first]['text'][:60]!r} in {names[first]}, "
+                    f"{rows[other]['text'][:60]!r} in {names[other]}: prepare and normalize both in one way (--force "
+                    f"compares with those of {names[first]})"
+                )
+            differing.references += 1
+            differing.first = differing.first or name
+        hyps = [rows.get(k, {}).get("pred_text") for k in range(len(systems))]
+        absent = [k for k, hyp in enumerate(hyps) if hyp is None]
+        if absent and config.mode == "strict":
+            raise DataError(
+                f"utterance {name!r} has no pred_text in {names[absent[0]]}, which --mode strict refuses (--mode all)"
+            )
+        for k in absent:
+            differing.missing[k] += 1
+        if absent and config.mode == "present":
+            differing.left_out += 1
+            continue
+        yield Joined(name, rows[first]["text"], hyps, _find_group(config, name, rows.values()))
+
+
+def _tag(system: int, rows: Iterable[Row]) -> Iterator[tuple[str, int, Row]]:
+    for row in rows:
+        yield row["id"], system, row
+
+
+def _find_group(config: ScoreConfig, name: str, rows: Iterable[Row]) -> str | None:
+    field_name = SPEAKER if config.resample == "id" else config.resample
+    value = next((row[field_name] for row in rows if row.get(field_name) is not None), None)
+    if value is None and config.resample != "id":
+        raise DataError(f"utterance {name!r} has no field {field_name!r}, which --resample {field_name} needs")
+    return None if value is None else str(value)
+
+
+@dataclass
+class Hashes:
+    """The hashes of the references and of the hypotheses of each system, as they are compared."""
+
+    references: TextHash
+    hypotheses: Sequence[TextHash] = field(default_factory=list)
+
+    def as_fields(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The certificate of the comparison."""
+        return {REFERENCES: self.references.hex(), HYPOTHESES: [text.hex() for text in self.hypotheses], **settings}
+
+
+def run(comparison: Comparison, utterances: Iterable[Joined]) -> tuple[Iterator[Joined], Hashes]:
+    """Add utterances to the comparison as they are taken from the result, chunk by chunk; and hash them."""
+    hashes = Hashes(TextHash(), [TextHash() for _ in comparison.names])
+
+    def add() -> Iterator[Joined]:
+        source = iter(utterances)
+        while chunk := list(islice(source, CHUNK)):
+            refs = [u.ref for u in chunk]
+            hyps = [[u.hyps[k] or "" for u in chunk] for k in range(len(comparison.names))]
+            comparison.add(refs, hyps, [u.group for u in chunk])
+            hashes.references.add([(u.id, u.ref) for u in chunk])
+            for k, texts in enumerate(hashes.hypotheses):
+                texts.add([(u.id, u.hyps[k]) for u in chunk])
+            yield from chunk
+
+    return add(), hashes
+
+
+def read_certificate(path: str) -> dict[str, Any] | None:
+    """The certificate of a result: of a score in JSON, or in PATH.score.json or PATH.config.toml beside a manifest."""
+    for file in (path, f"{path}.score.json"):
+        if (certificate := _read_json_certificate(Path(file))) is not None:
+            return certificate
+    with suppress(OSError, ValueError):
+        settings = tomllib.loads(Path(f"{path}.config.toml").read_text("utf-8"))
+        return _as_certificate(settings.get(MADE_BY))
+    return None
+
+
+def _read_json_certificate(file: Path) -> dict[str, Any] | None:
+    """The field of a score in JSON, which has each of its fields on a line of its own."""
+    # ValueError: not JSON, not UTF-8, or no possible name of a file
+    with suppress(OSError, ValueError):
+        if file.is_file():
+            with file.open(encoding="utf-8") as f:
+                if next(f, "").strip() == FIRST_LINE:
+                    line = next((line for line in f if line.startswith(f'"{CERTIFICATE}":')), "")
+                    return _as_certificate(json.loads(f"{{{line.strip().removesuffix(',')}}}"))
+    return None
+
+
+def _as_certificate(fields: Any) -> dict[str, Any] | None:
+    certificate = fields.get(CERTIFICATE) if isinstance(fields, dict) else None
+    return certificate if isinstance(certificate, dict) else None
+
+
+def require_equal_normalizers(
+    config: ScoreConfig, names: Sequence[str], certificates: Sequence[Mapping[str, Any] | None]
+) -> None:
+    """DataError if two results were scored with different normalizers, without `config.force`."""
+    if (pair := _find_difference(config, names, certificates, f"{NORMALIZER}_hash")) is not None:
+        (name, fields), (other_name, others) = pair
+        normalizers = f"{fields.get(NORMALIZER)} and {others.get(NORMALIZER)}"
+        raise DataError(
+            f"{name} and {other_name} were scored with different normalizers, {normalizers}: score both with one "
+            "--normalizer (--force compares them all the same)"
+        )
+
+
+def require_equal_references(
+    config: ScoreConfig, names: Sequence[str], certificates: Sequence[Mapping[str, Any] | None]
+) -> None:
+    """DataError if two results were scored with other sets of references, without `config.force` or --mode present.
+
+    To be called after `join_systems`, which names the first utterance whose references differ.
+    """
+    pair = _find_difference(config, names, certificates, REFERENCES)
+    if pair is not None and config.mode != "present":
+        (name, fields), (other_name, others) = pair
+        sizes = f"of {fields.get('utterances')} and {others.get('utterances')} utterances"
+        raise DataError(
+            f"{name} and {other_name} were scored with different references, {sizes}: score both with those of one "
+            "test set (--mode present compares what both have, --force all)"
+        )
+
+
+def _find_difference(
+    config: ScoreConfig, names: Sequence[str], certificates: Sequence[Mapping[str, Any] | None], key: str
+) -> tuple[tuple[str, Mapping[str, Any]], tuple[str, Mapping[str, Any]]] | None:
+    """The first two results that differ in a field, unless all are to be compared."""
+    known = [(name, fields) for name, fields in zip(names, certificates, strict=True) if fields and fields.get(key)]
+    other = next((result for result in known if result[1][key] != known[0][1][key]), None)
+    return None if other is None or config.force else (known[0], other)
