@@ -2,7 +2,7 @@
 # make check  lint, types and tests, before each merge                make help   every target
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-mini test test-fast test-slow fuzz lint fmt type check docs native native-sanitize kenlm \
-	bench bench-rnn bench-ctc bench-decode bench-train bench-contention gpu gpu-wheels clean
+	bench bench-rnn bench-ctc bench-decode bench-score bench-train bench-contention gpu gpu-wheels clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -99,6 +99,10 @@ bench-contention: $(READY) ## measure a training step beside a process that keep
 
 bench-decode: $(READY) build/bench-venv/.ready ## compare the decoder with others, on the emissions and models in DS2_PEERS (../shared/peers)
 	build/bench-venv/bin/python tests/peers/bench_decode.py --python $(BIN)/python $(BENCH)
+
+# BENCH="--streaming 1000000" also shows that the memory of a large manifest is bounded
+bench-score: $(READY) build/bench-venv/.ready ## compare ds2 score with other scorers, on the text in DS2_PEERS (../shared/peers)
+	build/bench-venv/bin/python tests/peers/bench_score.py --python $(BIN)/python $(BENCH)
 
 build/bench-venv/.ready: tests/peers/requirements.txt
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)

@@ -13,7 +13,7 @@ from pathlib import Path
 from ds2cli import inputs
 from ds2cli.errors import DataError
 from ds2cli.text.units import Segmenter, is_run, load_sentencepiece, split_bigrams, split_runs
-from ds2cli.text.vocab import Vocab
+from ds2cli.text.vocab import TOKENS, Vocab
 
 HAN = (
     "\u2e80-\u2e99\u2e9b-\u2ef3\u2f00-\u2fd5\u3005\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff"
@@ -62,9 +62,9 @@ def mixed_units(text: str) -> list[str]:
     return _MIXED.findall(text)
 
 
-def token_units(tokenizer: str, open_vocab: Callable[[str], Vocab] = Vocab.load) -> Callable[[str], list[str]]:
+def token_units(tokenizer: str, open_vocab: Callable[[str], Vocab] | None = None) -> Callable[[str], list[str]]:
     """The split into the tokens of a SentencePiece model (a file that ends in .model), or else of what `open_vocab`
-    opens: a list of symbols (tokens.txt), and with `recognizer.vocabulary.open_vocab` also an experiment.
+    opens: by default the tokens.txt of an experiment, while `recognizer.vocabulary.open_vocab` reads its network first.
 
     The split never fails: a character that is no token is a unit of its own. The units of an experiment are the symbols
     that its network writes, of which one is the space; those of SentencePiece have it (▁) at the begin of a word.
@@ -72,7 +72,12 @@ def token_units(tokenizer: str, open_vocab: Callable[[str], Vocab] = Vocab.load)
     """
     if tokenizer.endswith(".model") and not Path(tokenizer).is_dir():
         return _sentencepiece_units(tokenizer)
-    return _vocab_units(open_vocab(tokenizer))
+    return _vocab_units((open_vocab or _open_tokens)(tokenizer))
+
+
+def _open_tokens(tokenizer: str) -> Vocab:
+    path = Path(tokenizer)
+    return Vocab.load(path / TOKENS if path.is_dir() else path)
 
 
 def _vocab_units(vocab: Vocab) -> Callable[[str], list[str]]:

@@ -5,13 +5,15 @@ import re
 import sys
 import time
 import unicodedata
+from itertools import accumulate
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ds2cli.config.units import UnitsConfig
 from ds2cli.errors import DataError
+from ds2cli.metrics.alignment import align_characters
 from ds2cli.metrics.unit_split import HAN, join_characters, mixed_units, token_units
 from ds2cli.metrics.wer import characters
 from ds2cli.text.vocab import TOKENS, Vocab
@@ -67,6 +69,16 @@ def test_characters_agree_with_a_plain_reference(text):
         assert list(join_characters(text)) == characters(text) and mixed_units(text) == text.split()
 
 
+@settings(deadline=None)
+@given(st.lists(anything, max_size=4))
+def test_the_kernels_of_many_texts_have_the_same_characters(texts):
+    for spaces in (True, False):
+        found = align_characters(texts, texts, spaces=spaces)
+        joined = [join_characters(text, spaces) for text in texts]
+        assert "".join(map(found.names.__getitem__, found.refs.ids.tolist())) == "".join(joined)
+        assert found.refs.ends.tolist() == list(accumulate(map(len, joined)))
+
+
 @given(anything)
 def test_mixed_units_lose_nothing_and_hold_one_chinese_character_at_most(text):
     units = mixed_units(text)
@@ -95,6 +107,7 @@ def test_tokens_of_an_experiment_are_the_symbols_of_its_network(vocab, tmp_path)
     for text in ("the cat sat on the mat", "a 中 b it's", "hat", ""):
         assert split(text) == [vocab.symbols[i] for i in vocab.encode(text)]
     assert split(" the\t cat ") == split("the cat")
+    assert token_units(str(tmp_path))("the mat") == split("the mat")
     assert token_units("somewhere", lambda _: vocab)("a hat") == split("a hat")
 
 
