@@ -98,11 +98,14 @@ class KaldiLayout:
             begin = end
         self._pairs.update(shown.count())
         self._errors.append(np.stack([counts[:, 1:].sum(axis=1), counts[:, [0, 1, 3]].sum(axis=1)], axis=1))
-        for speaker, row in zip(speakers, counts, strict=True):
+        wrong = counts[:, 1:].any(axis=1)
+        rows = np.concatenate([counts, np.ones_like(counts[:, :1]), wrong[:, None]], axis=1)
+        for speaker, row in zip(speakers, rows, strict=True):
             name = "_".join((speaker or "").split()) or UNKNOWN_SPEAKER
-            totals = self._speakers.setdefault(name, np.zeros(6, np.int64))
-            totals[:4] += row
-            totals[4:] += 1, row[1:].any()
+            if name in self._speakers:
+                self._speakers[name] += row
+            else:
+                self._speakers[name] = row.copy()
 
     def _write_totals(self) -> None:
         per_utterance = np.concatenate([np.zeros((0, 2), np.int64), *self._errors])
@@ -130,14 +133,15 @@ class _ShownPairs:
     """The pairs of words of P alignments, and how they are shown in columns."""
 
     def __init__(self, alignments: Alignments) -> None:
-        self.names = alignments.names
         refs, hyps, steps = alignments.ref_ids, alignments.hyp_ids, alignments.steps
         # an id is at least -1
         keys = ((refs.astype(np.int64) + 1) << 32) | (hyps.astype(np.int64) + 1)
         _, first, self.index, self.numbers = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
         self.steps = [_LETTERS[step] for step in steps[first].tolist()]
-        self.refs = [self._name(id_) for id_ in refs[first].tolist()]
-        self.hyps = [self._name(id_) for id_ in hyps[first].tolist()]
+        ref_ids, hyp_ids = refs[first].tolist(), hyps[first].tolist()
+        names = {id_: alignments.names[id_] for id_ in {*ref_ids, *hyp_ids} if id_ >= 0} | {-1: EMPTY}
+        self.refs = [names[id_] for id_ in ref_ids]
+        self.hyps = [names[id_] for id_ in hyp_ids]
         self.shown = [_center(*columns) for columns in zip(self.refs, self.hyps, self.steps, strict=True)]
         self.has_empty = any(
             (ref == EMPTY and step != _LETTERS[INS]) or (hyp == EMPTY and step != _LETTERS[DEL])
@@ -157,9 +161,6 @@ class _ShownPairs:
         """How often each step happened to each pair of words."""
         keys = zip(self.steps, self.refs, self.hyps, strict=True)
         return dict(zip(keys, self.numbers.tolist(), strict=True))
-
-    def _name(self, id_: int) -> str:
-        return self.names[id_] if id_ >= 0 else EMPTY
 
     def _refuse_empty(self, id_: str, pairs: Iterable[int]) -> None:
         for pair in pairs:

@@ -34,7 +34,7 @@ def test_one_utterance(tmp_path):
     assert files.pop("wer_details/per_utt") == (
         "UTT-A ref  word-A    ***   word-B  word-C  word-D  word-E\n"
         "UTT-A hyp  word-A  word-A  word-B    ***   word-D  word-X\n"
-        "UTT-A op      C       I       C       D       C       S   \n"
+        "UTT-A op      C       I       C       D       C       S  \n"
         "UTT-A #csid 3 1 1 1\n"
     )
     assert files.pop("wer_details/per_spk") == (
