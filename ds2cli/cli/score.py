@@ -74,7 +74,7 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None, more: Mor
             raise UsageError(f"--max-{unit[0]}er: --unit {config.unit} does not count {unit}s (--unit both)")
     config, explainer = _open_explainer(config, in_)
     facts: dict[str, Any] = {}
-    files = ScoreFiles(config, report, certificate)
+    files = ScoreFiles(config, source_name(in_), report, certificate)
 
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
         rows = stage.select_present(rows, config, ledger, report)
@@ -97,11 +97,14 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None, more: Mor
                 write_rows("score", config, out, rows, ledger, facts)
             complete = True
             ledger.enforce_max_bad("score", config.max_bad)
+        files.run_sclite()
     finally:
         # also what is refused for too many bad rows has been counted
         if complete and report.sentences:
             for line in (*report.lines(), *files.messages):
                 (ui.log if out == "-" else ui.echo)(line)
+    for warning in files.warnings:
+        ui.warn(warning)
     if report.missing:
         meaning = "left out (--mode present)" if config.mode == "present" else "all their words count as deleted"
         of = f"{report.missing} of {report.sentences + (report.missing if config.mode == 'present' else 0)}"

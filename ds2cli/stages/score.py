@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from ds2cli import manifest
 from ds2cli.config.score import ScoreConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
@@ -18,12 +17,10 @@ from ds2cli.metrics.report import Report, Utterance
 from ds2cli.metrics.text_form import FormErrors, Texts
 from ds2cli.metrics.unit_split import token_units
 from ds2cli.stages.score_files import Sink
+from ds2cli.transcripts.scored import open_scored
 
 CHUNK = 4096
 """Utterances that are aligned at once; the memory that scoring takes grows with it."""
-
-DECODED = ("pred_text", "pred_score", "pred_words", "nbest", "partials", "errors")
-"""Fields of a hypothesis; references that are rows of another decoding have them too."""
 
 
 def create_report(config: ScoreConfig) -> Report:
@@ -114,13 +111,8 @@ def _compare_form(config: ScoreConfig, rows: Sequence[Row], counts: Sequence[Seq
 
 
 def open_rows(config: ScoreConfig, path: str, ledger: Ledger | None = None) -> Iterator[Row]:
-    """The rows of a result in any format, with the references of `config.ref` if it is set.
-
-    ledger: records bad rows, which are dropped; without it a bad row is a DataError.
-    """
-    if config.ref is None:
-        return manifest.read(path, ("id", "text"), ledger)
-    return join_references(manifest.read(path, ("id",), ledger), manifest.read(config.ref, ("id", "text")))
+    """The rows of a result in any format, with the references of `config.ref` if it is set (see `open_scored`)."""
+    return open_scored(path, config.ref, config.format, ledger)
 
 
 def select_present(rows: Iterable[Row], config: ScoreConfig, ledger: Ledger, report: Report) -> Iterator[Row]:
@@ -133,19 +125,6 @@ def select_present(rows: Iterable[Row], config: ScoreConfig, ledger: Ledger, rep
             ledger.unselected["no-pred-text"] += 1
             continue
         yield row
-
-
-def join_references(hyps: Iterable[Row], refs: Iterable[Row]) -> Iterator[Row]:
-    """Yield each row of `refs` with the `pred_text` of the row in `hyps` with that id, if there is one.
-
-    DataError for a row of `hyps` without a reference.
-    """
-    for ref, hyp in manifest.join(refs, hyps):
-        if ref is None:
-            assert hyp is not None
-            raise DataError(f"utterance {hyp['id']!r} has no reference: expected a row with this id in --ref")
-        ref = {name: value for name, value in ref.items() if name not in DECODED}
-        yield ref if hyp is None else {**hyp, **ref}
 
 
 def normalize_texts(rows: Iterable[Row], normalizer: Normalizer, lang: str, unreadable: list[str]) -> Iterator[Row]:

@@ -1,19 +1,26 @@
-"""Files that are written from scored rows besides the rows: everything as JSON."""
+"""Files that are written from scored rows besides the rows: trn, CTM, Kaldi's layout, everything as JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Protocol, TextIO
 
 from ds2cli.config.score import ScoreConfig
+from ds2cli.errors import BadUtterance, DataError, UsageError
 from ds2cli.io import open_out
 from ds2cli.manifest import Row
 from ds2cli.metrics.alignment import Alignments
+from ds2cli.metrics.calibration import Calibration, word_confidences
 from ds2cli.metrics.certificate import Certificate
+from ds2cli.metrics.kaldi_layout import KaldiLayout
 from ds2cli.metrics.report import Report
+from ds2cli.stages.sclite import require_program, run_sclite
+from ds2cli.transcripts.ctm import CtmWriter
+from ds2cli.transcripts.detect import detect
+from ds2cli.transcripts.trn import TrnFiles, open_trn
 
 _LETTERS = bytes.maketrans(bytes(range(4)), b"CSID")
 """The letter of each step of an alignment, as in Kaldi's per_utt."""
@@ -29,36 +36,146 @@ class Sink(Protocol):
 class ScoreFiles:
     """The files that the settings ask for, as a context: they are written while rows are added to `sinks`.
 
-    messages: what to show below the report, after the last row.
+    messages: what to show below the report.  warnings: about the files.  Both are complete after `run_sclite`.
     """
 
-    def __init__(self, config: ScoreConfig, report: Report, certificate: Certificate) -> None:
-        self.config, self.report, self.certificate = config, report, certificate
+    def __init__(self, config: ScoreConfig, source: str, report: Report, certificate: Certificate) -> None:
+        self.config, self.source, self.report, self.certificate = config, source, report, certificate
         self.sinks: list[Sink] = []
         self.messages: list[str] = []
+        self.warnings: list[str] = []
         self._stack = ExitStack()
         self._json: JsonScore | None = None
+        self._kaldi: KaldiLayout | None = None
+        self._confidences: _Confidences | None = None
+        if config.sclite is not None:
+            require_program("sclite", "--sclite")
 
     def __enter__(self) -> ScoreFiles:
-        if self.config.json is not None:
-            self._json = JsonScore(self._stack.enter_context(open_out(self.config.json)))
-            self.sinks.append(self._json)
+        with ExitStack() as stack:
+            self._open(stack)
+            self._stack = stack.pop_all()
         return self
+
+    def _open(self, stack: ExitStack) -> None:
+        config, unit = self.config, self.report.units[0]
+        markup = config.ref is not None and detect(config.ref, config.format) == "trn"
+        for prefix in (config.trn, None if config.sclite is None else f"{config.sclite}/score"):
+            if prefix is not None:
+                self.sinks.append(_Trn(stack.enter_context(open_trn(prefix, markup=markup)), unit))
+        if config.ctm is not None:
+            self.sinks.append(_Ctm(CtmWriter(stack.enter_context(open_out(config.ctm))), config.ctm))
+        if config.kaldi is not None:
+            layout = KaldiLayout(config.kaldi, self.source, seed=config.seed, draws=config.draws, threads=config.nj)
+            self._kaldi = stack.enter_context(layout)
+            self.sinks.append(_Kaldi(self._kaldi, unit))
+        if config.calibration:
+            self._confidences = _Confidences("word" if unit == "word" else "")
+            self.sinks.append(self._confidences)
+        if config.json is not None:
+            self._json = JsonScore(stack.enter_context(open_out(config.json)))
+            self.sinks.append(self._json)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        if error is None:
-            try:
-                self._finish()
-            except BaseException as e:
-                self._stack.__exit__(type(e), e, e.__traceback__)
-                raise
-        return self._stack.__exit__(kind, error, traceback)
+        with ExitStack() as stack:
+            stack.push(self._stack)
+            if error is not None:
+                raise error
+            self._finish()
+        return None
 
     def _finish(self) -> None:
+        if self._kaldi is not None and self.config.mode == "present":
+            self._kaldi.absent = self.report.missing
+        fields: dict[str, Any] = {"certificate": self.certificate.as_fields(), **self.report.as_fields()}
+        for sink in self.sinks:
+            if isinstance(sink, _Ctm):
+                self.warnings += sink.finish()
+            if isinstance(sink, _Trn):
+                self.warnings += filter(None, [sink.files.describe_replaced()])
+        if self._confidences is not None:
+            self.messages += ["", *self._confidences.calibration.lines()]
+            self.warnings += self._confidences.warnings()
+            fields["calibration"] = self._confidences.calibration.as_fields()
         if self._json is not None:
-            self._json.finish({"certificate": self.certificate.as_fields(), **self.report.as_fields()})
+            self._json.finish(fields)
+
+    def run_sclite(self) -> None:
+        """Run sclite, if the settings say so, on the files that are complete after the context."""
+        folder = self.config.sclite
+        if folder is None:
+            return
+        result = run_sclite(folder, f"{folder}/score.ref.trn", f"{folder}/score.hyp.trn")
+        agreement = result.describe_agreement(self.report.counts(self.report.units[0]))
+        if self.config.alignment == "kaldi" and "the same" not in agreement:
+            agreement += " (--alignment sclite counts as sclite does)"
+        self.messages += ["", *result.text.splitlines(), "", agreement]
+
+
+class _Trn:
+    def __init__(self, files: TrnFiles, unit: str) -> None:
+        self.files, self.unit = files, unit
+
+    def add(self, rows: Sequence[Row], aligned: Mapping[str, Alignments]) -> None:
+        units = aligned[self.unit]
+        names = units.names
+        for k, row in enumerate(rows):
+            refs, hyps = ([names[i] for i in side.ids[side.slice(k)].tolist()] for side in (units.refs, units.hyps))
+            self.files.add(row["id"], refs, hyps)
+
+
+class _Ctm:
+    def __init__(self, writer: CtmWriter, path: str) -> None:
+        self.writer, self.path = writer, path
+
+    def add(self, rows: Sequence[Row], aligned: Mapping[str, Alignments]) -> None:
+        for row in rows:
+            try:
+                self.writer.add(row)
+            except BadUtterance as e:
+                raise DataError(f"--ctm: utterance {row['id']!r}: {e.detail}") from e
+
+    def finish(self) -> Iterator[str]:
+        self.writer.finish()
+        if self.writer.missing:
+            missing = f"{self.writer.missing} utterances have no pred_words (ds2 decode --timestamps)"
+            yield f"{self.path}: {missing}: their words are missing"
+        if not self.writer.is_sorted:
+            yield f"{self.path}: the recordings are not in order, which sclite expects (sort -k1,1 -k2,2 -k3n,3)"
+
+
+class _Kaldi:
+    def __init__(self, layout: KaldiLayout, unit: str) -> None:
+        self.layout, self.unit = layout, unit
+
+    def add(self, rows: Sequence[Row], aligned: Mapping[str, Alignments]) -> None:
+        self.layout.add([row["id"] for row in rows], [row.get("speaker") for row in rows], aligned[self.unit])
+
+
+class _Confidences:
+    def __init__(self, unit: str) -> None:
+        if unit != "word":
+            raise UsageError("--calibration: confidences are those of words (--unit word or both)")
+        self.calibration = Calibration()
+        self.missing = 0
+
+    def add(self, rows: Sequence[Row], aligned: Mapping[str, Alignments]) -> None:
+        words = aligned["word"]
+        for k, row in enumerate(rows):
+            confidences = word_confidences(row)
+            if confidences is None:
+                self.missing += "pred_text" in row
+            else:
+                self.calibration.add(words.steps[words.slice(k)], confidences)
+
+    def warnings(self) -> Iterator[str]:
+        if self.missing:
+            yield (
+                f"--calibration: {self.missing} utterances have no pred_words with the confidences of the words of "
+                "pred_text (ds2 decode --timestamps)"
+            )
 
 
 class JsonScore:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
 from ds2cli.config.score import ScoreConfig
-from ds2cli.errors import DataError
 from ds2cli.metrics.normalizers import create_normalizer
 from ds2cli.stages import score
 
@@ -31,31 +28,6 @@ def test_characters_can_be_the_unit():
     (row,) = score.run(config, [{"id": "a", "text": "ab", "pred_text": "b", "lang": "en"}], report)
     assert (row["hits"], row["dels"]) == (1, 1)
     assert list(report.lines())[-1] == "%CER 50.00 [ 1 / 2, 0 ins, 1 del, 0 sub ] lang=en"
-
-
-def test_references_restore_missing_utterances():
-    refs = [{"id": "a", "text": "x"}, {"id": "b", "text": "y"}, {"id": "c", "text": "z"}]
-    hyps = [{"id": "a", "pred_text": "x", "text": "other", "nbest": [{"text": "y"}]}, {"id": "c", "pred_text": "q"}]
-    joined = list(score.join_references(hyps, refs))
-    assert [(r["id"], r["text"], r.get("pred_text")) for r in joined] == [
-        ("a", "x", "x"),
-        ("b", "y", None),
-        ("c", "z", "q"),
-    ]
-    assert joined[0]["nbest"] == [{"text": "y"}]
-    with pytest.raises(DataError, match="'d' has no reference"):
-        list(score.join_references([{"id": "d", "pred_text": ""}], refs))
-
-
-def test_what_decoding_added_to_the_references_is_not_scored():
-    """The references may be rows of another decoding, of more utterances."""
-    decoded = {"pred_text": "q", "pred_score": -1.0, "nbest": [{"text": "x"}]}
-    refs = [{"id": name, "text": "x", "speaker": "s", **decoded} for name in "ab"]
-    joined = list(score.join_references([{"id": "a", "pred_text": "y"}], refs))
-    assert joined == [
-        {"id": "a", "text": "x", "speaker": "s", "pred_text": "y"},
-        {"id": "b", "text": "x", "speaker": "s"},
-    ]
 
 
 def test_the_settings_reach_the_report():
