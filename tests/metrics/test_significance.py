@@ -9,13 +9,14 @@ import shutil
 import subprocess
 import time
 from collections import Counter
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from ds2cli.kernels.edit import DEL, HIT, INS, SUB
 from ds2cli.metrics import significance
-from ds2cli.metrics.alignment import align_units
+from ds2cli.metrics.alignment import Alignments, Units, align_units
 from ds2cli.metrics.significance import Differences
 
 SCTK = shutil.which("sclite", path="/usr/lib/sctk/bin") or shutil.which("sclite")
@@ -58,6 +59,22 @@ def test_known_segments(ref, first, second, segments):
 def test_utterances_end_segments():
     assert segments_of(["a", "a", "b c"], ["x", "", "b c"], ["a", "a", "b"]) == [[1, 0, 1], [1, 0, 1], [0, 1, 2]]
     assert segments_of([], [], []) == []
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_example_of_sc_stats(order):
+    """Its test 1 (testdata/file1.sgml, file2.sgml): 3 segments, 9 and 7 errors of 13 words, Z 2.000."""
+    letters = {"C": HIT, "S": SUB, "I": INS, "D": DEL}
+    slots = []
+    for texts in (("I", "CDSCSSSCCDCII"), ("", "CDSCSSSCCSS"))[::order]:
+        steps = np.array([letters[step] for step in "".join(texts)], np.uint8)
+        ends = np.cumsum([len(text) for text in texts])
+        units = Units(np.zeros(0, np.int32), ends)
+        slots.append(significance.find_slots(Alignments([], units, units, steps, ends)))
+    found = significance.segment_errors(*slots)
+    assert found.sum(axis=0).tolist() == [*(9, 7)[::order], 13]
+    result = significance.matched_pairs(Differences.of(found[:, 0], found[:, 1]))
+    assert (result.z, result.cases) == (pytest.approx(2 * order), 3)
 
 
 def segment_errors_ref(first, second):
@@ -144,13 +161,18 @@ def test_known_binomials(fewer, cases, p):
     assert significance.binomial_p(fewer, cases) == pytest.approx(p, rel=1e-12)
 
 
-@pytest.mark.parametrize("cases", [21, 107, 1000, 100_001])
-def test_binomials_equal_scipy(cases):
-    from scipy.stats import binomtest
-
+@pytest.mark.parametrize("cases", [21, 107, 1000])
+def test_binomials_equal_exact_fractions(cases):
     for fewer in (0, cases // 3, int(cases / 2 - math.sqrt(cases)), cases // 2):
-        expected = binomtest(fewer, cases).pvalue
-        assert significance.binomial_p(fewer, cases) == pytest.approx(expected, rel=1e-8)
+        ways = sum(math.comb(cases, k) for k in range(fewer + 1))
+        expected = min(1.0, float(Fraction(2 * ways, 2**cases)))
+        assert significance.binomial_p(fewer, cases) == pytest.approx(expected, rel=1e-9)
+
+
+def test_binomials_of_many_cases_are_nearly_normal():
+    n = 1_000_000
+    z = (n / 2 - 498_999.5) / math.sqrt(n / 4)
+    assert significance.binomial_p(498_999, n) == pytest.approx(significance.normal_p(z), rel=1e-3)
 
 
 def test_signed_ranks():
@@ -267,12 +289,12 @@ def test_results_equal_sc_stats(number, tmp_path):
 
 @pytest.mark.long
 def test_many_utterances_take_little_time():
-    ids = np.random.default_rng(0).integers(0, 40, (50_000, 13))
+    ids = np.random.default_rng(0).integers(0, 40, (20_000, 13))
     refs = [[f"w{i}" for i in row] for row in ids.tolist()]
     hyps = [[w for w in text if w != "w3"] for text in refs], [[w for w in text if w != "w4"] for text in refs]
     aligned = [align_units(refs, h) for h in hyps]
     start = time.process_time()
     found = significance.segment_errors(*(significance.find_slots(a) for a in aligned))
     result = significance.matched_pairs(Differences.of(found[:, 0], found[:, 1]))
-    assert time.process_time() - start < 2
-    assert result.cases > 20_000 and result.p > 0.001
+    assert time.process_time() - start < 1
+    assert result.cases > 8_000 and result.p > 0.001
