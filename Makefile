@@ -1,7 +1,7 @@
 # make demo   train and decode on 24 minutes of recorded speech     make test   the test suite
 # make check  lint, types and tests, before each merge                make help   every target
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-mini test test-fast test-slow fuzz lint fmt type check docs native native-sanitize kenlm \
+.PHONY: help setup demo demo-mini test test-fast test-slow fuzz lint fmt type check docs native native-sanitize kenlm sctk \
 	bench bench-rnn bench-ctc bench-decode bench-score bench-train bench-contention gpu gpu-wheels clean
 PYTHON ?= python3
 VENV ?= .venv
@@ -40,8 +40,9 @@ demo: $(READY)   ## run the Asterisk recipe: data, features, LM, training, decod
 demo-mini: $(READY) ## run the LibriSpeech recipe on a few utterances (LIBRISPEECH=FOLDER), in minutes
 	egs/librispeech/run.sh --mini true
 
-test: $(READY)   ## run the test suite, on all cores (JOBS=N: on N), with KenLM if it can be built
+test: $(READY)   ## run the test suite, on all cores (JOBS=N: on N), with KenLM and sclite if they can be installed
 	@JOBS=$(JOBS) utils/install_kenlm.sh --if-possible
+	@utils/install_sctk.sh --if-possible
 	$(PYTEST) -m "not slow"
 
 test-fast: $(READY) ## run the quick tests: not those that start commands or processes, nor those of the native kernels
@@ -78,6 +79,9 @@ native-sanitize: ## run the native tests under AddressSanitizer and UBSan
 
 kenlm:           ## build lmplz and build_binary for large text (1-3 minutes)
 	utils/install_kenlm.sh
+
+sctk:            ## download NIST's sclite, sc_stats and rover (Debian and Ubuntu)
+	utils/install_sctk.sh
 
 bench: bench-rnn bench-ctc ## compare the native kernels with torch
 

@@ -98,8 +98,8 @@ class KaldiLayout:
             begin = end
         self._pairs.update(shown.count())
         self._errors.append(np.stack([counts[:, 1:].sum(axis=1), counts[:, [0, 1, 3]].sum(axis=1)], axis=1))
-        wrong = counts[:, 1:].any(axis=1)
-        rows = np.concatenate([counts, np.ones_like(counts[:, :1]), wrong[:, None]], axis=1)
+        wrong = counts[:, 1:].any(axis=1, keepdims=True)
+        rows = np.concatenate([counts, np.ones_like(wrong, np.int64), wrong], axis=1)
         for speaker, row in zip(speakers, rows, strict=True):
             name = "_".join((speaker or "").split()) or UNKNOWN_SPEAKER
             if name in self._speakers:

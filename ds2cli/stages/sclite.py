@@ -76,7 +76,9 @@ def run_sclite(folder: str, ref: str, hyp: str, *, markup: bool = False) -> Scli
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         reports = {report: work / f"{name}.{report}" for report in REPORTS}
         if done.returncode or not all(file.is_file() for file in reports.values()):
-            raise Ds2Error(f"sclite failed with status {done.returncode}: {_last_line(done.stderr or done.stdout)}")
+            raise Ds2Error(
+                f"sclite failed with status {done.returncode}: {_find_error(f'{done.stdout}\n{done.stderr}')}"
+            )
         with together():
             for report, file in reports.items():
                 with replacing(f"{folder}/{name}.{report}") as target:
@@ -112,6 +114,8 @@ def _format_counts(counts: Counts) -> str:
     return f"{counts.errors} / {counts.total}, {counts.ins} ins, {counts.dels} del, {counts.subs} sub"
 
 
-def _last_line(log: str) -> str:
+def _find_error(log: str) -> str:
+    """The first line of a log that names an error, or else the last one."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    return lines[-1] if lines else "no message"
+    errors = [line for line in lines if "error" in line.lower()]
+    return [*errors, *lines[-1:], "no message"][0]
