@@ -76,9 +76,8 @@ def run_sclite(folder: str, ref: str, hyp: str, *, markup: bool = False) -> Scli
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         reports = {report: work / f"{name}.{report}" for report in REPORTS}
         if done.returncode or not all(file.is_file() for file in reports.values()):
-            raise Ds2Error(
-                f"sclite failed with status {done.returncode}: {_find_error(f'{done.stdout}\n{done.stderr}')}"
-            )
+            error = _find_error("\n".join([done.stdout, done.stderr]))
+            raise Ds2Error(f"sclite failed with status {done.returncode}: {error}")
         with together():
             for report, file in reports.items():
                 with replacing(f"{folder}/{name}.{report}") as target:
