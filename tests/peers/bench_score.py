@@ -6,7 +6,7 @@ process of its own; the scorers take turns, round by round. Prints a Markdown ta
     s, best       CPU time: median and minimum over the rounds. Of a library: of the calls that split the texts and
                   count; of a program: of the whole process
     ratio         time relative to jiwer: median over the rounds
-    peak, added   memory at the most (MiB), and what scoring added to the packages and texts
+    peak, added   highest memory (MiB), and what scoring added to the packages and texts
     counts        of words; jiwer, rapidfuzz and kaldialign may choose another of several alignments with equal costs
 
 then the goals and whether they are met.
@@ -49,7 +49,7 @@ SUM_LINE = re.compile(r"\| *Sum *\|" + r"\s*(\d+)\s+(\d+)\s*\|" + r"\s*(\d+)" * 
 
 
 class Run(NamedTuple):
-    """One run: CPU time (s), memory at the most and before scoring (MiB), errors, and hits, subs, ins, dels."""
+    """One run: CPU time (s), highest memory and that before scoring (MiB), errors, and hits, subs, ins, dels."""
 
     seconds: float
     peak: float
@@ -70,7 +70,7 @@ def run_library(python: str, folder: Path, name: str) -> Run:
 
 
 def run_program(command: list[str], output: Path) -> tuple[float, float, str]:
-    """Run a program: CPU time (s) and memory at the most (MiB) of its process, and its output.
+    """Run a program: CPU time (s) and highest memory (MiB) of its process, and its output.
 
     The memory of the calling process counts as well until the program has begun, so this one must remain small.
     """

@@ -167,7 +167,7 @@ def title(name: str) -> str:
 
 
 def measure(folder: Path, name: str) -> dict[str, Any]:
-    """Score the texts once, after a warm-up: seconds of the processor, memory (MiB) at the most and before, counts."""
+    """Score the texts once, after a warm-up: CPU time (s), highest memory and that before (MiB), counts."""
     refs, hyps = map(list, zip(*read_pairs(folder), strict=True))
     scorer = SCORERS[name][2]
     scorer(refs[:WARM_UP], hyps[:WARM_UP])
@@ -186,7 +186,7 @@ def measure(folder: Path, name: str) -> dict[str, Any]:
 
 
 def memory(field: str) -> float:
-    """VmRSS (now) or VmHWM (at the most) of this process (MiB)."""
+    """VmRSS (now) or VmHWM (the highest) of this process (MiB)."""
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith(field):
