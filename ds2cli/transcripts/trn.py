@@ -26,7 +26,8 @@ _COMMENT_INFO = "**"
 """What else begins a comment for sclite."""
 
 _SPECIAL = re.compile(r"[{\\;@*\0\t\n\r\f\v]")
-_REPLACED = str.maketrans({"{": "\uff5b", "\\": "\uff3c", "\0": "\u2400"})
+_REPLACED = str.maketrans({"\\": "\uff3c", "\0": "\u2400"})
+_SHOWN_BRACE = "\uff5b"
 _SPACE, _SHOWN_SPACE = re.compile(r"\s"), "\u2423"
 _NULL_WORD, _SHOWN_NULL_WORD = "@", "\uff20"
 
@@ -45,7 +46,7 @@ class TrnWriter:
     `;` is written as `\\;`, a longer word that ends in `*` with another one; `read` undoes both. For `{`, the backslash
     and the word `@`, which sclite cannot read, their full-width forms are written, and for a space (a unit of character
     error rates) its sign; `replaced` counts these words.
-    markup: write the texts as they are, which are NIST's references with alternatives.
+    markup: leave `{` and `@` to sclite in texts whose alternatives it can read, as in NIST's references.
     """
 
     def __init__(self, f: TextIO, *, markup: bool = False) -> None:
@@ -58,14 +59,17 @@ class TrnWriter:
         if "(" in id_ or ")" in id_:
             raise DataError(f"id {id_!r} cannot be written as trn, which encloses it in parentheses (rename it)")
         text = " ".join(units)
-        if not self.markup and (len(text) >= LONGEST_WORD // 4 or text.count(" ") >= len(units) or _is_special(text)):
-            text = " ".join([self._escape(id_, unit) for unit in units])
+        if len(text) >= LONGEST_WORD // 4 or text.count(" ") >= len(units) or _SPECIAL.search(text):
+            keep = self.markup and has_readable_alternatives(text)
+            text = " ".join([self._escape(id_, unit, keep) for unit in units])
         # sclite takes a line that begins with ** for a comment
         margin = " " if text.startswith("*") else ""
         self.f.write(f"{margin}{text} ({id_})\n" if text else f"({id_})\n")
 
-    def _escape(self, id_: str, unit: str) -> str:
-        word = _SHOWN_NULL_WORD if unit == _NULL_WORD else _SPACE.sub(_SHOWN_SPACE, unit.translate(_REPLACED))
+    def _escape(self, id_: str, unit: str, keep_markup: bool) -> str:
+        word = _SPACE.sub(_SHOWN_SPACE, unit.translate(_REPLACED))
+        if not keep_markup:
+            word = _SHOWN_NULL_WORD if word == _NULL_WORD else word.replace("{", _SHOWN_BRACE)
         self.replaced += word != unit
         word = word.replace(";", "\\;")
         if len(word) > 1 and word.endswith("*"):
@@ -110,6 +114,25 @@ def open_trn(prefix: str, *, markup: bool = False) -> Iterator[TrnFiles]:
         yield TrnFiles(TrnWriter(ref, markup=markup), TrnWriter(hyp))
 
 
+def has_readable_alternatives(text: str) -> bool:
+    """Whether every `{` of a text begins alternatives that sclite can read: others make it crash or skip words.
+
+    A brace begins a word or an alternative, and is closed; something is between the braces; the outer ones are not
+    further apart than the longest word.
+    """
+    groups: list[int] = []
+    for i, sign in enumerate(text):
+        if sign == "{":
+            if i and text[i - 1] not in (" {/" if groups else " "):
+                return False
+            groups.append(i)
+        elif sign == "}" and groups:
+            group = text[groups.pop() : i + 1]
+            if not group.strip("{}/ ") or len(group.encode("utf-8", "replace")) > LONGEST_WORD:
+                return False
+    return not groups
+
+
 def _parse(line: str) -> tuple[str, str]:
     begin, end = line.rfind("("), line.rfind(")")
     if begin < 0 or end < begin:
@@ -123,7 +146,3 @@ def _parse(line: str) -> tuple[str, str]:
 def _unescape(word: str) -> str:
     word = word.replace("\\;", ";")
     return word[:-1] if len(word) > 1 and word.endswith("*") else word
-
-
-def _is_special(text: str) -> bool:
-    return _SPECIAL.search(text) is not None

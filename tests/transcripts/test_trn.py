@@ -87,8 +87,40 @@ def test_special_words_and_spaces_are_written_with_similar_signs():
     assert writer.replaced == 6
 
 
-def test_markup_of_references_can_be_kept():
-    assert written(("s-1", ["{", "um", "/", "@", "}", "a;b"]), markup=True) == "{ um / @ } a;b (s-1)\n"
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("{ um / @ } a;b a*", "{ um / @ } a\\;b a**"),
+        ("{um/{ a / b }} (uh) re-", "{um/{ a / b }} (uh) re-"),
+        ("@ a", "@ a"),
+        # sclite would skip the rest of the line, or crash
+        ("a { b", "a ｛ b"),
+        ("a{b / c}", "a｛b / c}"),
+        ("{ / } @", "｛ / } ＠"),
+        (f"{{ {'a ' * 500}}}", f"｛ {'a ' * 500}}}"),
+    ],
+)
+def test_markup_of_references_can_be_kept(text, line):
+    assert written(("s-1", text.split()), markup=True) == f"{line} (s-1)\n"
+    assert "{" not in written(("s-1", text.split()))
+
+
+@pytest.mark.long
+def test_sclite_reads_all_markup_that_is_kept(tmp_path):
+    if find_program("sclite") is None:
+        pytest.skip("needs SCTK's sclite (utils/install_sctk.sh)")
+    rng = random.Random(4)
+    signs = ["{", "}", "/", "@", " { ", " / ", " } ", "a", "b ", " (", ")", "-", ";", "*", "\\", "é"]
+    kept = 0
+    with trn.open_trn(str(tmp_path / "x"), markup=True) as files:
+        for i in range(3000):
+            text = "".join(rng.choice(signs) for _ in range(rng.randint(1, 15)))
+            kept += "{" in text and trn.has_readable_alternatives(" ".join(text.split()))
+            files.add(f"s-{i}", text.split(), ["a", "b"])
+    result = run_sclite(str(tmp_path), str(tmp_path / "x.ref.trn"), str(tmp_path / "x.hyp.trn"))
+    assert result.sentences == 3000 and kept > 100
+    # each hypothesis was read to its end
+    assert result.counts.hits + result.counts.subs + result.counts.ins == 6000
 
 
 def test_what_sclite_cannot_read_is_refused():
