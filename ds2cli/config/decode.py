@@ -8,6 +8,9 @@ from typing import Any, ClassVar
 
 from ds2cli.config.base import StageConfig, setting
 
+SCALE_WITH_LM = 0.2
+"""Default of `confidence_scale` with a language model, which makes words right that the network finds improbable."""
+
 
 def weight(default: float, help: str, min: float | None = None, max: float | None = None) -> Any:
     """Declare a weight of the search: None until resolved, then the tuned value in EXP/decode.toml, else `default`."""
@@ -32,6 +35,7 @@ class SearchConfig(StageConfig):
     no_effect: ClassVar = {
         "sentence_end": ("lm", (None,)),
         **dict.fromkeys(("beam", "beam_gap", "prune_mass", "prune_top", "prune_logp"), ("greedy", (True,))),
+        "confidence_scale": ("timestamps", (False,)),
     }
 
     lm: str | None = setting(
@@ -65,7 +69,16 @@ class SearchConfig(StageConfig):
     nbest: int = setting(
         0, help="Write this many hypotheses as `nbest`: text, score, am, lm (nats).", min=0, max=100000
     )
-    timestamps: bool = setting(False, help="Write the start and end time of each word as `pred_words` (s).")
+    timestamps: bool = setting(
+        False, help="Write start, end (s) and confidence of each word as `pred_words`; of the text as `pred_conf`."
+    )
+    confidence_scale: float | None = setting(
+        None,
+        help="Exponent of the network's probability in confidences "
+        f"[default: tuned value or {SCALE_WITH_LM:g} with a language model, else 1].",
+        min=0,
+        max=100,
+    )
     partials: float | None = setting(
         None, help="Decode in chunks of this length (s) and write the text after each chunk as `partials`.", min=0.001
     )

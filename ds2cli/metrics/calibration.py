@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.errors import DataError
-from ds2cli.kernels.edit_batch import DEL, HIT
+from ds2cli.kernels.edit import DEL, HIT
 from ds2cli.metrics.wer import EditStep
 
 BINS = 10

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.config.base import MADE_BY, build, read_toml
-from ds2cli.config.decode import LIMITS, WEIGHTS, DecodeConfig, SearchConfig
+from ds2cli.config.decode import LIMITS, SCALE_WITH_LM, WEIGHTS, DecodeConfig, SearchConfig
 from ds2cli.errors import DataError, UsageError
 from ds2cli.lm.closed import check_unknown_words
 from ds2cli.lm.lint import lint
@@ -26,7 +26,10 @@ from ds2cli.search.wordlist import read_hotwords, read_word_list
 TUNED_FILE = "decode.toml"
 """File of an experiment with the settings found by `ds2 decode --tune`."""
 
-TUNABLE = (*WEIGHTS, *LIMITS)
+CONFIDENCE_SCALE = "confidence_scale"
+"""The setting that `--tune` fits when the weights are found."""
+
+TUNABLE = (*WEIGHTS, *LIMITS, CONFIDENCE_SCALE)
 """Settings that `--tune` may find and EXP/decode.toml may contain."""
 
 S = TypeVar("S", bound=SearchConfig)
@@ -45,7 +48,7 @@ def _ignore(_: str) -> None:
 
 
 def resolve_settings(config: S, exp: str, warn: Callable[[str], None] = _ignore) -> S:
-    """Fill in the weights and pruning limits that are None: from EXP/decode.toml, else with their defaults.
+    """Fill in weights, pruning limits and scale of confidences that are None: from EXP/decode.toml, else by default.
 
     EXP/decode.toml was tuned with a language model and applies only to a search with one; `warn` is called if that was
     a different one. UsageError if settings contradict each other.
@@ -53,7 +56,9 @@ def resolve_settings(config: S, exp: str, warn: Callable[[str], None] = _ignore)
     _check_contradictions(config)
     has_lm = config.lm is not None
     tuned = read_tuned_settings(exp) if has_lm else DecodeConfig()
-    defaults = {**LIMITS, **(WEIGHTS if has_lm else {})}
+    defaults = {**LIMITS, CONFIDENCE_SCALE: 1.0}
+    if has_lm:
+        defaults |= {**WEIGHTS, CONFIDENCE_SCALE: SCALE_WITH_LM}
     if config.closed:
         defaults = {name: value for name, value in defaults.items() if not name.startswith("unknown")}
     unset = [name for name in defaults if getattr(config, name) is None]
@@ -144,7 +149,7 @@ def describe_search(config: SearchConfig, exp: str) -> str:
     weights = {name: getattr(config, name) for name in WEIGHTS if getattr(config, name) is not None}
     text = ", ".join([config.lm, *(f"{name} {value:g}" for name, value in weights.items())])
     tuned, closed = read_tuned_settings(exp), ", closed" if config.closed else ""
-    found = {name: value for name in TUNABLE if (value := getattr(tuned, name)) is not None}
+    found = {name: value for name in (*WEIGHTS, *LIMITS) if (value := getattr(tuned, name)) is not None}
     is_tuned = any(getattr(config, name) == value for name, value in found.items())
     return f"{text}{closed}{f' ({exp}/{TUNED_FILE})' if is_tuned else ''}"
 

@@ -85,7 +85,7 @@ def align_labels(log_probs: NDArray[np.float32], symbols: Sequence[int], vocab: 
         words.append(Word(word, float(steps[0]) * step_s, float(steps[-1] + 1) * step_s, conf))
         first = label_steps[np.searchsorted(label_index, begin - 1)] if begin else 0
         after = label_steps[np.searchsorted(label_index, end + 1) - 1] + 1 if end < len(symbols) else len(log_probs)
-        spans.append(WordSpan(slice(max(begin - 1, 0), end + 1), slice(int(first), int(after))))
+        spans.append(WordSpan(slice(max(begin - 1, 0), min(end + 1, len(symbols))), slice(int(first), int(after))))
         begin = end + 1
     return Alignment(words, float(path_logp.sum(dtype=np.float64)), cost, spans)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,9 +21,11 @@ from ds2cli.recognizer.emissions import (
     read_features,
 )
 from ds2cli.recognizer.experiment import Experiment
-from ds2cli.search.align import align_labels, words_as_fields
+from ds2cli.search.align import Word, align_labels, words_as_fields
 from ds2cli.search.beam import BeamSearch
+from ds2cli.search.confidence import COMPETITORS, Evidence, weigh_evidence
 from ds2cli.search.hypothesis import Hypothesis
+from ds2cli.text.vocab import Vocab
 
 MIN_LOG_PROB = -1e4
 """Finite stand-in for probability 0: a text found by way of extra spaces may need such a step in its alignment."""
@@ -38,6 +41,9 @@ def run(
     ark: str | None = None,
 ) -> Generator[Row]:
     """Yield each row with `pred_text` and `pred_score`, and if configured with `nbest`, `pred_words` and `partials`.
+
+    With `pred_words` rows get `pred_conf`: the mean confidence of the words, the expected share of right ones among
+    them; of an empty text, the confidence that it is right.
 
     features: reads the features of a row without an emission.
     ark: archive for the emissions that are computed; their rows get `emission`, `num_steps` and `step_s`. It appears
@@ -57,12 +63,10 @@ def run(
         if config.nbest:
             row["nbest"] = [
                 {"text": h.text, "score": round(h.score, 4), "am": round(h.am, 4), "lm": round(h.lm, 4)}
-                for h in hypotheses
+                for h in hypotheses[: config.nbest]
             ]
         if config.timestamps:
-            log_probs = np.maximum(item.log_probs, np.float32(MIN_LOG_PROB))
-            alignment = align_labels(log_probs, first.labels, experiment.vocab, item.step_s)
-            row["pred_words"] = words_as_fields(alignment.words)
+            row |= _align_words(config, item, hypotheses, experiment)
         return row
 
     needs_step_s = config.timestamps or config.partials is not None
@@ -91,9 +95,26 @@ def search_in_pieces(search: BeamSearch, item: Emission, piece_s: float, best: i
     return stream.best(best), {"partials": partials}
 
 
+def find_evidence(item: Emission, hypotheses: Sequence[Hypothesis], vocab: Vocab) -> tuple[list[Word], Evidence]:
+    """The words of the best hypothesis with their times, and what speaks for each of them."""
+    log_probs = np.maximum(item.log_probs, np.float32(MIN_LOG_PROB))
+    alignment = align_labels(log_probs, hypotheses[0].labels, vocab, item.step_s)
+    return alignment.words, weigh_evidence(log_probs, alignment, hypotheses)
+
+
+def _align_words(config: SearchConfig, item: Emission, hypotheses: Sequence[Hypothesis], experiment: Experiment) -> Row:
+    """The fields `pred_words` and `pred_conf`."""
+    assert config.confidence_scale is not None
+    words, evidence = find_evidence(item, hypotheses, experiment.vocab)
+    confidences = evidence.confidences(config.confidence_scale).tolist()
+    # an empty text has a confidence, but no words
+    timed = [replace(word, conf=conf) for word, conf in zip(words, confidences, strict=False)]
+    return {"pred_words": words_as_fields(timed), "pred_conf": round(sum(confidences) / len(confidences), 4)}
+
+
 def _choose_search(config: SearchConfig, search: Search) -> Callable[[Emission], tuple[list[Hypothesis], Row]]:
     """The search of one emission, whole or in pieces: returns hypotheses and further fields of the row."""
-    best, piece_s = max(1, config.nbest), config.partials
+    best, piece_s = max(1, config.nbest, COMPETITORS if config.timestamps else 1), config.partials
     if piece_s is None:
         return lambda item: (search(item.log_probs, best), {})
     if not isinstance(search, BeamSearch):

@@ -68,6 +68,7 @@ def test_all_that_is_printed_and_stored(place, capsys):
         "%WER 33.33 [ 2 / 6, 0 ins, 0 del, 2 sub ] untuned, worse in 100.0 % of them",
     ]
     assert "2 in = 2 kept + 0 dropped" in printed.err
+    assert "the words found are all right, or all wrong: no confidence_scale was fitted" in printed.err
     assert "warning: lm.arpa: 33.3 % of the references' 6 running words are out of vocabulary" in printed.err
     stored = tomllib.loads((place / "exp" / "decode.toml").read_text())
     made_by = stored.pop("made_by")
@@ -75,6 +76,17 @@ def test_all_that_is_printed_and_stored(place, capsys):
     assert (made_by["lm"], made_by["made_on"], made_by["interval"]) == ("lm.arpa", "dev.jsonl", [0.0, 0.0])
     assert made_by["result"] == "%WER 0.00 [ 0 / 6, 0 ins, 0 del, 0 sub ]"
     assert (place / "exp" / "decode.png").exists() == heatmap.can_draw()
+
+
+def test_the_scale_of_confidences_is_fitted_and_stored(place, capsys):
+    tune(config(alphas=(0.8,)), "exp", "dev.jsonl", "-")
+    tuned, untuned = capsys.readouterr().out.splitlines()[-2:]
+    assert tuned.startswith("confidence: mean ") and untuned.endswith(" untuned")
+    for line in (tuned, untuned):
+        assert "66.7 % of 6 words are right, ECE " in line
+    stored = tomllib.loads((place / "exp" / "decode.toml").read_text())["confidence_scale"]
+    assert tuned.endswith(f" confidence_scale {stored:.4g} *") and 0.01 <= stored <= 10
+    assert decoder.resolve_settings(DecodeConfig(lm="lm.arpa"), "exp").confidence_scale == stored
 
 
 def test_a_character_model_is_tuned_by_the_character_error_rate(place, capsys):
@@ -135,6 +147,7 @@ def test_the_seed_chooses_the_resamplings(place, capsys):
         ({"emissions": "e"}, "--emissions does not apply"),
         ({"nbest": 1}, "--nbest does not apply"),
         ({"timestamps": True}, "--timestamps does not apply"),
+        ({"confidence_scale": 0.5}, "--confidence-scale does not apply"),
         ({"partials": 0.5}, "--partials does not apply"),
         ({"alpha": 0.0}, r"--alpha does not apply \(--set 'alphas=\[0\]' fixes it\)"),
         ({"beta": 0.0}, r"--beta does not apply \(--set 'betas=\[0\]' fixes it\)"),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ds2cli.errors import DataError
-from ds2cli.kernels.edit_batch import DEL, HIT, INS, SUB
+from ds2cli.kernels.edit import DEL, HIT, INS, SUB
 from ds2cli.metrics.calibration import Calibration, fit_scale, word_confidences
 
 SCLITE = shutil.which("sclite") or "/usr/lib/sctk/bin/sclite"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ds2cli.archive import ArkWriter
-from ds2cli.config.decode import DecodeConfig
+from ds2cli.config.decode import SCALE_WITH_LM, DecodeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.recognizer.decoder import build_search, resolve_settings
@@ -260,3 +261,43 @@ def test_max_bad_is_the_limit_for_the_archive_of_emissions_too(rows, exp, tmp_pa
         run_with(49.0)
     assert not archive.exists()
     assert len(run_with(50.0)) == 1 and archive.exists()
+
+
+def test_words_and_texts_get_confidences(rows, exp):
+    sure, unsure = emission("ab a"), emission("ab a")
+    unsure[3:5] = np.log([0.02, 0.02, 0.02, 0.46, 0.48])
+    given = rows(["ab a", "ab a", ""], [sure, unsure, emission("")])
+    results, _ = run(DecodeConfig(timestamps=True), given, exp)
+    (first, second), (doubtful, third) = ([w["conf"] for w in row["pred_words"]] for row in results[:2])
+    assert doubtful < 0.6 * first and second == pytest.approx(third, rel=0.1)
+    for row in results[:2]:
+        assert row["pred_conf"] == pytest.approx(np.mean([w["conf"] for w in row["pred_words"]]), abs=1e-4)
+    assert (results[2]["pred_words"], results[2]["pred_conf"]) == ([], 1.0)
+
+
+@pytest.mark.parametrize("greedy", [False, True])
+def test_confidences_change_nothing_else(rows, exp, greedy):
+    given = rows([""] * 20, [uncertain(i, 5 * i) for i in range(20)])
+    settings = {"greedy": True} if greedy else {"nbest": 3, "partials": 0.1}
+    plain, _ = run(DecodeConfig(**settings), given, exp)
+    timed, _ = run(DecodeConfig(timestamps=True, **settings), given, exp)
+    for before, after in zip(plain, timed, strict=True):
+        confidences = [word["conf"] for word in after.pop("pred_words")]
+        assert len(confidences) == len(after["pred_text"].split())
+        assert all(0 < conf <= 1 for conf in [*confidences, after.pop("pred_conf")])
+        assert after == before
+
+
+def test_the_scale_of_confidences_is_the_tuned_one_only_with_a_language_model(rows, exp, lm):
+    given = rows(["ab"], [uncertain(1, 12)])
+    (Path(exp) / "decode.toml").write_text("confidence_scale = 0.5\n")
+
+    def confidence(**settings):
+        config = resolve_settings(DecodeConfig(timestamps=True, **settings), exp)
+        return config.confidence_scale, run(config, given, exp)[0][0]["pred_conf"]
+
+    assert confidence()[0] == 1.0 and confidence(lm=lm)[0] == 0.5
+    assert confidence(lm=lm) == confidence(lm=lm, confidence_scale=0.5)
+    assert confidence()[1] < confidence(confidence_scale=0.1)[1]
+    (Path(exp) / "decode.toml").unlink()
+    assert confidence(lm=lm)[0] == SCALE_WITH_LM

@@ -17,6 +17,7 @@ from ds2cli.kernels.compilation import working_clock
 
 if TYPE_CHECKING:
     from ds2cli.metrics.heatmap import Panel
+    from ds2cli.stages.calibrate import ConfidenceFit
     from ds2cli.stages.tune import LimitTrial, Summary
 
 
@@ -24,11 +25,19 @@ def tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
     """Tune the search on `dev`, print the error rates near the best weights, and store these in EXP/decode.toml."""
     from ds2cli.kernels.prefix import WORD_LM
     from ds2cli.metrics import heatmap
-    from ds2cli.metrics.report import RATE_NAMES, rate_line
-    from ds2cli.recognizer.decoder import TUNED_FILE, build_beam_search, pruning_limits, resolve_settings
+    from ds2cli.metrics.aligner import RATE_NAMES
+    from ds2cli.metrics.report import rate_line
+    from ds2cli.recognizer.decoder import (
+        CONFIDENCE_SCALE,
+        TUNED_FILE,
+        build_beam_search,
+        pruning_limits,
+        resolve_settings,
+    )
     from ds2cli.recognizer.experiment import Experiment
     from ds2cli.search.tune import TrialHistory, tune_weights
     from ds2cli.stages import tune as stage
+    from ds2cli.stages.calibrate import fit_confidences
 
     stored = f"{exp}/{TUNED_FILE}"
     _check_options(config, stored, out)
@@ -65,6 +74,10 @@ def tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
             tightened, trials = stage.tighten_limits(runner, summary.weights, limits)
             _print_limits(trials, rate_name)
             settings |= tightened
+        fit = fit_confidences(runner, settings)
+        _print_fit(fit)
+        if fit.scale is not None:
+            settings[CONFIDENCE_SCALE] = round(fit.scale, 4)
     stage.save_settings(
         exp,
         settings,
@@ -90,6 +103,7 @@ def _check_options(config: DecodeConfig, stored: str, out: str) -> None:
         "--emissions": config.emissions is not None,
         "--nbest": config.nbest > 0,
         "--timestamps": config.timestamps,
+        "--confidence-scale": config.confidence_scale is not None,
         "--partials": config.partials is not None,
     }
     for name, is_set in row_options.items():
@@ -113,6 +127,14 @@ def _print_summary(summary: Summary, rate_name: str, dev: str) -> None:
     ui.echo(f"%{rate_name} {low:.2f} to {high:.2f} in 95 % of {summary.draws} resamplings of the utterances")
     untuned = rate_line(rate_name, summary.untuned.counts)
     ui.echo(f"{untuned} untuned, worse in {summary.better:.1f} % of them")
+
+
+def _print_fit(fit: ConfidenceFit) -> None:
+    if fit.scale is None:
+        ui.log("tune: the words found are all right, or all wrong: no confidence_scale was fitted")
+        return
+    ui.echo(f"{fit.tuned.summary()} confidence_scale {fit.scale:.4g} *")
+    ui.echo(f"{fit.untuned.summary()} untuned")
 
 
 def _print_panel(panel: Panel, title: str) -> None:
