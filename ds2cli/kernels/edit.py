@@ -1,11 +1,9 @@
 """Alignments of many pairs at once, with one byte per step. Notation: P pairs, R reference length, H hypothesis length.
 
-Two rules, each with its reference:
-
-- Kaldi's `compute-wer`: all errors cost 1 (`align_kaldi_ref`). Computed with the bits of Myers (1999) in blocks
-  (Hyyrö 2003), 64 cells at a time. Where the cost rises by one to the right of a cell an insertion ends a best
-  alignment, and where it rises downwards a deletion: so the two sets of bits are the backpointers of Kaldi's rule.
-- NIST's `sclite`: an insertion or a deletion costs 3, a substitution 4 (`align_sclite_ref`).
+The rule is that of Kaldi's `compute-wer`: all errors cost 1 (`align_kaldi_ref`); `edit_sclite.py` has NIST's. Computed
+with the bits of Myers (1999) in blocks (Hyyrö 2003), 64 cells at a time. Where the cost rises by one to the right of a
+cell an insertion ends a best alignment, and where it rises downwards a deletion: so the two sets of bits are the
+backpointers of Kaldi's rule.
 
 Of a long pair only every STRIDE-th column is kept, and the columns between are computed a second time when the
 alignment is traced back. So the memory grows with R + H, not with their product.
@@ -25,7 +23,6 @@ STRIDE = 512
 """Columns between two that are kept."""
 
 _WORD = 64
-_SUBSTITUTION, _GAP = 4, 3
 
 
 def align_kaldi_ref(ref: NDArray[np.int32], hyp: NDArray[np.int32]) -> NDArray[np.uint8]:
@@ -56,31 +53,6 @@ def align_kaldi_ref(ref: NDArray[np.int32], hyp: NDArray[np.int32]) -> NDArray[n
     return np.array(steps[::-1], dtype=np.uint8)
 
 
-def align_sclite_ref(ref: NDArray[np.int32], hyp: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """The alignment of sclite 2.4.10; the reference.
-
-    The diagonal wins if it costs no more than the others; a deletion wins over an insertion only if it is cheaper.
-    ref: (R,) ids.  hyp: (H,) ids.  Returns (N,) uint8, the steps in order.
-    """
-    cost = [[_GAP * (i + j) for j in range(len(hyp) + 1)] for i in range(len(ref) + 1)]
-    step = [[INS if j else DEL for j in range(len(hyp) + 1)] for _ in range(len(ref) + 1)]
-    for i, r in enumerate(ref):
-        for j, h in enumerate(hyp):
-            diagonal = cost[i][j] + (0 if r == h else _SUBSTITUTION)
-            deletion, insertion = cost[i][j + 1] + _GAP, cost[i + 1][j] + _GAP
-            cost[i + 1][j + 1] = min(diagonal, deletion, insertion)
-            if diagonal <= deletion and diagonal <= insertion:
-                step[i + 1][j + 1] = HIT if r == h else SUB
-            else:
-                step[i + 1][j + 1] = DEL if deletion < insertion else INS
-    steps = []
-    i, j = len(ref), len(hyp)
-    while i or j:
-        steps.append(step[i][j])
-        i, j = i - (steps[-1] != INS), j - (steps[-1] != DEL)
-    return np.array(steps[::-1], dtype=np.uint8)
-
-
 @kernel
 def align_kaldi(
     refs: NDArray[np.int32],
@@ -97,7 +69,7 @@ def align_kaldi(
     P = len(ref_ends)
     steps = np.empty(len(refs) + len(hyps), dtype=np.uint8)
     ends = np.empty(P, dtype=np.int64)
-    longest_ref, longest_hyp = _longest(ref_ends), _longest(hyp_ends)
+    longest_ref, longest_hyp = longest_of(ref_ends), longest_of(hyp_ends)
     blocks_max = (longest_ref + _WORD - 1) // _WORD
     stride = min(longest_hyp, STRIDE)
     down = np.empty((stride + 1, blocks_max), dtype=np.uint64)
@@ -162,62 +134,7 @@ def align_kaldi(
         steps[out + n : out + n + i] = DEL
         for i in range(R):
             slot[ref[i]] = 0
-        out = _close_gap(steps, out, n, R + H)
-        ends[pair] = out
-    return steps[:out].copy(), ends
-
-
-@kernel
-def align_sclite(
-    refs: NDArray[np.int32],
-    ref_ends: NDArray[np.int64],
-    hyps: NDArray[np.int32],
-    hyp_ends: NDArray[np.int64],
-    num_symbols: int,
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """As `align_sclite_ref` for each pair; arguments and results of `align_kaldi`."""
-    P = len(ref_ends)
-    steps = np.empty(len(refs) + len(hyps), dtype=np.uint8)
-    ends = np.empty(P, dtype=np.int64)
-    longest_ref, longest_hyp = _longest(ref_ends), _longest(hyp_ends)
-    cost = np.empty(longest_ref + 1, dtype=np.int32)
-    kept = np.empty((longest_hyp // STRIDE + 1, longest_ref + 1), dtype=np.int32)
-    found = np.empty((min(longest_hyp, STRIDE) + 1, longest_ref + 1), dtype=np.uint8)
-    out = 0
-    for pair in range(P):
-        ref = refs[0 if pair == 0 else ref_ends[pair - 1] : ref_ends[pair]]
-        hyp = hyps[0 if pair == 0 else hyp_ends[pair - 1] : hyp_ends[pair]]
-        R, H = len(ref), len(hyp)
-        if R == H and (ref == hyp).all():
-            steps[out : out + R] = HIT
-            out += R
-            ends[pair] = out
-            continue
-        for i in range(R + 1):
-            cost[i] = _GAP * i
-        last = max(0, H - 1) // STRIDE
-        for segment in range(last):
-            kept[segment, : R + 1] = cost[: R + 1]
-            for j in range(segment * STRIDE, (segment + 1) * STRIDE):
-                _next_costs(ref, hyp[j], cost, found[0])
-        kept[last, : R + 1] = cost[: R + 1]
-        n, i, j = R + H, R, H
-        while j > 0:
-            begin = (j - 1) // STRIDE * STRIDE
-            cost[: R + 1] = kept[begin // STRIDE, : R + 1]
-            for column in range(j - begin):
-                _next_costs(ref, hyp[begin + column], cost, found[column + 1])
-            while j > begin:
-                n -= 1
-                step = INS if i == 0 else found[j - begin, i]
-                if step != INS:
-                    i -= 1
-                if step != DEL:
-                    j -= 1
-                steps[out + n] = step
-        n -= i
-        steps[out + n : out + n + i] = DEL
-        out = _close_gap(steps, out, n, R + H)
+        out = close_gap(steps, out, n, R + H)
         ends[pair] = out
     return steps[:out].copy(), ends
 
@@ -269,24 +186,7 @@ def _next_column(
 
 
 @kernel
-def _next_costs(ref: NDArray[np.int32], symbol: int, cost: NDArray[np.int32], step: NDArray[np.uint8]) -> None:
-    """Replace the costs of a column by those of the next, whose symbol is `symbol`; write how each cell is reached."""
-    corner = cost[0]
-    above = corner + _GAP
-    cost[0] = above
-    for i in range(len(ref)):
-        insertion = cost[i + 1] + _GAP
-        deletion = above + _GAP
-        diagonal = corner if ref[i] == symbol else corner + _SUBSTITUTION
-        corner = cost[i + 1]
-        gap = min(insertion, deletion)
-        step[i + 1] = (HIT if ref[i] == symbol else SUB) if diagonal <= gap else DEL if deletion < insertion else INS
-        above = min(diagonal, gap)
-        cost[i + 1] = above
-
-
-@kernel
-def _close_gap(steps: NDArray[np.uint8], out: int, begin: int, end: int) -> int:
+def close_gap(steps: NDArray[np.uint8], out: int, begin: int, end: int) -> int:
     """Move the steps that were written from the end of their place to its beginning; return where they end."""
     for k in range(begin, end):
         steps[out + k - begin] = steps[out + k]
@@ -294,7 +194,8 @@ def _close_gap(steps: NDArray[np.uint8], out: int, begin: int, end: int) -> int:
 
 
 @kernel
-def _longest(ends: NDArray[np.int64]) -> int:
+def longest_of(ends: NDArray[np.int64]) -> int:
+    """The largest number of units of a sequence. ends: (P,) where those of each end."""
     longest = 0
     for pair in range(len(ends)):
         longest = max(longest, ends[pair] - (ends[pair - 1] if pair else 0))

@@ -16,7 +16,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.kernels.edit import DEL, INS, align_kaldi, align_sclite, count_steps
+from ds2cli.kernels.edit import DEL, INS, align_kaldi, count_steps
+from ds2cli.kernels.edit_sclite import align_sclite
 from ds2cli.kernels.text_units import join_words, number_words
 from ds2cli.metrics.wer import Counts, EditStep
 

@@ -14,10 +14,9 @@ from ds2cli.kernels.edit import (
     SUB,
     align_kaldi,
     align_kaldi_ref,
-    align_sclite,
-    align_sclite_ref,
     count_steps,
 )
+from ds2cli.kernels.edit_sclite import align_sclite, align_sclite_ref
 
 RULES = [(align_kaldi, align_kaldi_ref), (align_sclite, align_sclite_ref)]
 IDS = ["kaldi", "sclite"]
