@@ -177,6 +177,8 @@ def table(runs: dict[str, list[Run]]) -> None:
 def stream(python: str, folder: Path, count: int) -> None:
     """Print the time and memory of the command for a tenth of `count` utterances, and for all."""
     print("\n## Streaming: `ds2 score IN OUT`\n\n| utterances | s | peak MiB | errors |\n|--:|--:|--:|--:|")
+    # the first run may compile
+    run_command(python, folder, "one")
     for utts in (max(1, count // 10), count):
         subprocess.run([sys.executable, ROWS, "repeat", folder, str(utts)], check=True)
         run = run_command(python, folder, f"rows{utts}")
