@@ -194,3 +194,24 @@ def test_other_files_have_no_certificate(tmp_path, text):
 def test_a_certificate_in_the_settings_of_a_scored_manifest(tmp_path):
     (tmp_path / "A.jsonl.config.toml").write_text('unit = "word"\n[made_by.certificate]\nreferences = "r1"\n')
     assert stage.read_certificate(str(tmp_path / "A.jsonl")) == {"references": "r1"}
+
+
+def test_scores_in_json_are_results(tmp_path, capsys):
+    paths = []
+    for letter, normalizer, made in (("A", "n1", rows("a b c x")), ("B", "n2", rows("a b c d"))):
+        utterances = ",\n".join(map(json.dumps, made))
+        certificate = json.dumps({"normalizer": letter, "normalizer_hash": normalizer})
+        (tmp_path / letter).write_text(f'{{"utterances":[\n{utterances}\n],\n"certificate":{certificate}\n}}\n')
+        paths.append(str(tmp_path / letter))
+    with pytest.raises(DataError, match="were scored with different normalizers, A and B"):
+        compare(ScoreConfig(), paths)
+    compare(ScoreConfig(draws=100, force=True), paths)
+    assert "B against A: 25.00 points lower" in capsys.readouterr().out
+
+
+def test_references_of_their_own(tmp_path, capsys):
+    refs = write(tmp_path / "refs.jsonl", [{"id": id_, "text": text} for id_, text, _ in ROWS])
+    hyps = [{"id": id_, "pred_text": "a b c d"} for id_, _, _ in ROWS]
+    shown = run(tmp_path, capsys, hyps, hyps[:20], ref=refs)
+    assert "B.jsonl against A.jsonl: 33.33 points higher" in shown.out
+    assert "warning: 10 utterances have no pred_text in " in shown.err
