@@ -6,6 +6,7 @@ of all of them count as plain words.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -150,10 +151,12 @@ class CtmWriter:
 def _parse(fields: list[str], line: str) -> TimedWord:
     try:
         start, duration = float(fields[2]), float(fields[3])
+        conf = None if len(fields) < 6 or fields[5].upper() == "NA" else float(fields[5])
         # also false for NaN
         if not 0 <= duration <= MAX_SECONDS or not abs(start) <= MAX_SECONDS or not all(map(is_id, fields[:2])):
             raise ValueError
-        conf = None if len(fields) < 6 or fields[5].upper() == "NA" else float(fields[5])
+        if conf is not None and not math.isfinite(conf):
+            raise ValueError
         return TimedWord(fields[4], start, duration, conf)
     except (IndexError, ValueError) as e:
         expected = "RECORDING CHANNEL START DURATION WORD [CONFIDENCE], times in seconds"

@@ -35,7 +35,9 @@ def open_scored(path: str, ref: str | None, format: Format, ledger: Ledger | Non
         )
     if ref is None:
         if kind not in ("rows", "score"):
-            raise DataError(f"{path}: {_NAMES[kind]} has no references (--ref FILE)")
+            guessed = kind == "kaldi" and format == "auto"
+            no_rows = "not rows (one JSON object per line), and " if guessed else ""
+            raise DataError(f"{path}: {no_rows}{_NAMES[kind]} has no references (--ref FILE)")
         return _open_rows(path, kind, ("id", "text"), ledger)
     ref_kind = detect(ref, "auto" if format == "ctm" else format)
     if ref_kind == "ctm":

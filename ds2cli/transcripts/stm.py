@@ -34,9 +34,12 @@ class Segment:
         return any(mark in upper for mark in _IGNORED)
 
     def as_row(self) -> Row:
-        """As a row, whose id is made from recording, channel, speaker and times (ms)."""
+        """As a row, whose id is made from speaker, recording, channel and times (ms).
+
+        The speaker comes first as in Kaldi, whose tools and sclite take the beginning of an id for the speaker.
+        """
         times = f"{round(self.begin * 1000):08d}-{round(self.end * 1000):08d}"
-        row: Row = {"id": f"{self.recording}-{self.channel}-{self.speaker}-{times}", "recording": self.recording}
+        row: Row = {"id": f"{self.speaker}-{self.recording}-{self.channel}-{times}", "recording": self.recording}
         row |= {"channel": self.channel, "speaker": self.speaker, "offset": self.begin}
         row["duration"] = round(self.end - self.begin, 6)
         if self.label:

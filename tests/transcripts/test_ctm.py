@@ -41,7 +41,7 @@ def test_words_belong_to_the_segment_that_ends_after_their_middle(file):
     assert (ann["pred_text"], bob["pred_text"]) == ("a b", "late gap c tail")
     del ann["pred_words"]
     assert ann == {
-        "id": "f-1-ann-00000000-00001000", "recording": "f", "channel": "1", "speaker": "ann", "offset": 0.0,
+        "id": "ann-f-1-00000000-00001000", "recording": "f", "channel": "1", "speaker": "ann", "offset": 0.0,
         "duration": 1.0, "label": "o,f0,female", "text": "a b", "pred_text": "a b",
     }  # fmt: skip
     assert "label" not in bob
@@ -88,7 +88,9 @@ def test_a_bad_segment_is_a_data_error(file, line):
         stm.read(file("r.stm", f"f 1 s 0 1 a\n{line}\n"))
 
 
-@pytest.mark.parametrize("line", ["f 1 0.1 0.1", "f 1 a 0.1 x", "f 1 0.1 -1 x", "f 1 nan 0.1 x", "f 1 0.1 0.1 x y"])
+@pytest.mark.parametrize(
+    "line", ["f 1 0.1 0.1", "f 1 a 0.1 x", "f 1 0.1 -1 x", "f 1 nan 0.1 x", "f 1 0.1 0.1 x y", "f 1 0.1 0.1 x nan"]
+)
 def test_a_bad_word_is_counted_or_refused(file, line):
     path, ledger = file("h.ctm", f"; comment\n\nf 1 0.1 0.1 a 0.5 0\n{line}\n"), Ledger()
     assert [word.word for word in ctm.read(path, ledger)["f", "1"]] == ["a"]
