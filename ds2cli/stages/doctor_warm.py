@@ -15,6 +15,8 @@ from ds2cli.lm import arpa, kneser_ney
 from ds2cli.lm.query import NgramLm
 from ds2cli.lm.text import build_corpus
 from ds2cli.metrics.alignment import AlignmentRule, align_characters, align_words
+from ds2cli.metrics.bootstrap import draw_totals
+from ds2cli.metrics.rover import Hypothesis, VoteRule, combine
 from ds2cli.search.align import align
 from ds2cli.search.beam import BeamSearch
 from ds2cli.search.text_score import ExactScorer
@@ -59,6 +61,8 @@ def run_kernels(folder: Path) -> None:
     for rule in get_args(AlignmentRule):
         align_words(["a b"], ["b"], rule).total()
     align_characters(["a b"], ["b"])
+    draw_totals(np.ones((1, 1), np.int64), 0, 1)
+    combine([[Hypothesis(["a", "b"]), Hypothesis(["b"])]], VoteRule())
     log_probs = np.full((6, len(VOCAB)), -np.log(len(VOCAB)), np.float32)
     align(log_probs, "ab", VOCAB, 0.02)
     # used where the native library is not installed

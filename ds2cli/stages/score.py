@@ -7,7 +7,7 @@ from itertools import islice
 
 from ds2cli.config.score import ScoreConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import DataError
+from ds2cli.errors import DataError, UsageError
 from ds2cli.manifest import Row
 from ds2cli.metrics.aligner import Aligner
 from ds2cli.metrics.certificate import Certificate
@@ -16,6 +16,7 @@ from ds2cli.metrics.normalizers import Normalizer
 from ds2cli.metrics.report import Report, Utterance
 from ds2cli.metrics.text_form import FormErrors, Texts
 from ds2cli.metrics.unit_split import token_units
+from ds2cli.recognizer.vocabulary import open_vocab
 from ds2cli.stages.score_files import Sink
 from ds2cli.transcripts.scored import open_scored
 
@@ -38,7 +39,9 @@ def create_report(config: ScoreConfig) -> Report:
 
 def create_aligner(config: ScoreConfig) -> Aligner:
     """How the settings align texts; DataError if the tokenizer cannot be opened."""
-    tokenize = None if config.tokenizer is None else token_units(config.tokenizer)
+    if config.unit == "token" and config.tokenizer is None:
+        raise UsageError("--unit token: expected --tokenizer, an experiment or a SentencePiece model (.model)")
+    tokenize = None if config.tokenizer is None else token_units(config.tokenizer, open_vocab)
     return Aligner(config.alignment, config.char_spaces, tokenize, config.nj)
 
 

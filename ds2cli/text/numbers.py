@@ -116,12 +116,12 @@ def _without_spaces(letters: str) -> bool:
 
 def _read(number: str, chunk: str, text: str, lang: str) -> str:
     if number.isdigit():
-        value = int(number)
         if len(number) >= _MIN_DIGITS_READ_SINGLY or (number[0] == "0" and len(number) > 1):
-            if number[0] != "0" and (value % 1000 == 0 or value in _YEARS):
+            # Python converts no number of more than 4300 digits
+            if number[0] != "0" and (int(number[-3:]) == 0 or (len(number) == 4 and int(number) in _YEARS)):
                 raise _unreadable(chunk, text, "is ambiguous: a year, a round number or single digits")
             return " ".join(_cardinal(int(digit), number, text, lang) for digit in number)
-        return _cardinal(value, number, text, lang)
+        return _cardinal(int(number), number, text, lang)
     if not _DECIMAL.fullmatch(number):
         raise _unreadable(chunk, text, "is ambiguous")
     return _cardinal(Decimal(number.replace(",", ".")), number, text, lang)

@@ -52,13 +52,15 @@ if begin_stage 7 "decode without and with the language model"; then
     ds2 decode "$exp" "$exp/$part.emit.jsonl" "$exp/$part.lm.jsonl" --lm "$exp/lm.arpa" --nj "$nj" --nbest 5
   done
 fi
-if begin_stage 8 "word and character error rates; causes of the errors on dev"; then
+if begin_stage 8 "word and character error rates; causes of the errors on dev; the gain by the language model"; then
   echo "dev, lm:"  # causes on dev only: they lead to tuning, and test is not for tuning
   ds2 score "$exp/dev.lm.jsonl" "$exp/dev.lm.scored.jsonl" --why "$exp" --nj "$nj" | tee "$exp/dev.lm.why"
   for kind in greedy lm; do
     echo "test, $kind:"
     ds2 score "$exp/test.$kind.jsonl" "$exp/test.$kind.scored.jsonl" --unit both | tee "$exp/test.$kind.wer"
   done
+  echo "test, is the gain by the language model real?"
+  ds2 score --compare "$exp/test.greedy.jsonl" "$exp/test.lm.jsonl" | tee "$exp/test.compare"
 fi
 if begin_stage 9 "word times of the dev part (CTM)"; then
   ds2 align "$exp" "$exp/dev.emit.jsonl" "$exp/dev.align.jsonl" --ctm "$exp/dev.ctm"

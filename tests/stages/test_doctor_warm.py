@@ -36,6 +36,9 @@ decode --tune exp dev.jsonl --lm words.arpa --set alphas=[0.5] --set betas=[0] -
 align exp dev.jsonl ali.jsonl
 score hyp.jsonl scored.jsonl --why exp
 score spelled.jsonl --why bigrams --worst 2
+score beam.jsonl --alignment sclite
+score --compare greedy.jsonl beam.jsonl
+rover greedy.jsonl beam.jsonl letters.jsonl combined.jsonl
 """
 
 

@@ -112,3 +112,10 @@ def test_what_is_read_can_be_normalized(lang):
 def test_ambiguous_numbers_are_refused(text):
     with pytest.raises(BadUtterance, match="ambiguous"):
         spell_numbers(text, "en")
+
+
+def test_a_number_of_any_length_is_read():
+    """Python converts at most 4300 digits to an int."""
+    assert spell_numbers("9" * 5000, "en").split() == ["nine"] * 5000
+    with pytest.raises(BadUtterance, match="ambiguous"):
+        spell_numbers("9" * 5000 + "000", "en")
