@@ -3,7 +3,9 @@
 Notation: T frames, F bins, T' output steps, V symbols.
 
 The mean is arithmetic, of probabilities and not of log-probabilities, as in Deep Speech (Hannun et al. 2014, section
-2.1): where two CTC networks emit a symbol one step apart, it keeps both steps, and a geometric mean neither.
+2.1): where two networks emit a symbol one step apart, it keeps both steps, and a geometric mean neither. Networks that
+were trained apart often do so, which limits what any mean gains (Kurata and Audhkhasi 2019, "Guiding CTC posterior
+spike timings").
 """
 
 from __future__ import annotations
