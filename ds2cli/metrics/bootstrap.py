@@ -16,7 +16,6 @@ from ds2cli.kernels.bootstrap import FIELD_BITS, FIELDS, LARGEST_PACKED, draw_su
 
 DRAWS = 1000
 LEVEL = 0.95
-_BLOCK_CELLS = 1 << 22
 _LARGEST_SEED = (1 << 63) - 1
 
 
@@ -26,13 +25,8 @@ def draw_rates(counts: NDArray[np.int64], seed: int, draws: int = DRAWS) -> NDAr
     The same seed draws the same utterances from sets of the same size. A draw without any words has the rate 0.
     counts: (N, 2) int64, errors and reference length of each utterance.
     """
-    rng = np.random.default_rng(seed)
-    sums = np.empty((draws, 2))
-    block = max(1, _BLOCK_CELLS // max(1, len(counts)))
-    for begin in range(0, draws, block):
-        size = min(block, draws - begin)
-        sums[begin : begin + size] = counts[rng.integers(0, len(counts), (size, len(counts)))].sum(axis=1)
-    return 100.0 * sums[:, 0] / np.maximum(sums[:, 1], 1.0)
+    sums = draw_totals(counts, seed, draws)
+    return 100.0 * sums[:, 0] / np.maximum(sums[:, 1], 1)
 
 
 def draw_totals(counts: NDArray[np.int64], seed: int, draws: int, threads: int = 1) -> NDArray[np.int64]:
