@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import random
 import sys
 
 import pytest
@@ -190,3 +191,53 @@ def test_a_missing_file_is_one_line(tmp_path):
     for name in ("x", "x.trn", "text"):
         with pytest.raises(DataError, match="no such file"):
             list(open_scored(str(tmp_path / name), str(tmp_path / "ref.trn"), "auto", Ledger()))
+
+
+DAMAGE = [
+    "\0",
+    "\udcff",
+    "\n",
+    " ",
+    "(",
+    ")",
+    ";;",
+    "{",
+    "}",
+    "\r",
+    "nan",
+    "-1",
+    "1e999",
+    "\u2028",
+    "<",
+    "<ALT_BEGIN>",
+    "*",
+    '"',
+    "\t",
+]
+
+
+def test_damaged_files_are_never_a_traceback(tmp_path):
+    rng = random.Random(8)
+    files = {kind: write(REF, "text") for kind, write in WRITERS.items()}
+    files |= {"ctm": "f 1 0.1 0.2 a 0.5\ng 2 1 0.5 c NA\n", "stm": "f 1 s 0.0 1.0 <o,f> a b\ng 2 t 0 3.5 c\n"}
+    read = refused = 0
+    for _ in range(600):
+        paths = []
+        for side in ("hyp", "ref"):
+            kind = rng.choice(list(files))
+            text = files[kind]
+            for _ in range(rng.randint(0, 2)):
+                i = rng.randint(0, len(text))
+                text = text[:i] + rng.choice(DAMAGE) + text[i + rng.randint(0, 3) :]
+            paths.append(tmp_path / side)
+            paths[-1].write_bytes(text.encode("utf-8", "surrogateescape"))
+        try:
+            rows = list(open_scored(str(paths[0]), str(paths[1]), "auto", rng.choice([Ledger(), None])))
+        except DataError as e:
+            refused += 1
+            assert "\n" not in str(e)
+        else:
+            read += 1
+            assert [row["id"] for row in rows] == sorted({row["id"] for row in rows})
+            assert json.dumps(rows, allow_nan=False) and all(isinstance(row["text"], str) for row in rows)
+    assert read > 50 and refused > 50
