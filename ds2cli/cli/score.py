@@ -124,6 +124,9 @@ def _open_explainer(config: ScoreConfig, in_: str) -> tuple[ScoreConfig, Explain
     """The explainer of --why, and the config with the search settings that it found; None without --why."""
     if config.why is None:
         return config, None
+    if config.alignment != "kaldi" or config.unit in ("mixed", "token"):
+        chosen = f"--unit {config.unit}" if config.alignment == "kaldi" else f"--alignment {config.alignment}"
+        raise UsageError(f"--why: errors are explained by words or characters in Kaldi's alignment, not with {chosen}")
     from ds2cli.stages.explain_errors import open_explainer
 
     explainer, settings, source = open_explainer(config, in_)

@@ -12,11 +12,14 @@ from ds2cli.config.base import read_toml
 from ds2cli.config.decode import DecodeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
+from ds2cli.metrics.alignment import align
+from ds2cli.metrics.calibration import Calibration, word_confidences
 from ds2cli.metrics.wer import Counts
 from ds2cli.recognizer.decoder import build_beam_search, pruning_limits, resolve_settings
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.search.tune import Axis, Trial, TrialHistory, Weights, tune_weights
-from ds2cli.stages import tune
+from ds2cli.stages import decode, tune
+from ds2cli.stages.calibrate import fit_confidences
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "b", "é"))
@@ -110,8 +113,7 @@ def test_tuning_helps_and_does_not_depend_on_the_number_of_threads(rows, exp, tm
 
 @pytest.mark.long
 def test_a_trial_counts_the_errors_of_decoding_with_its_weights(rows, exp, tmp_path):
-    from ds2cli.metrics.wer import count
-    from ds2cli.stages import decode
+    from ds2cli.metrics.alignment import count
 
     history, _, _ = run_tuning(rows, exp, tmp_path, nj=2)
     best = history.best()[0]
@@ -313,3 +315,40 @@ def test_limits_that_cost_no_errors_are_tightened_to_the_cheapest():
     # values that are not tighter than the given ones are not tried
     tight = {name: ladder[0] for name, ladder in tune.LADDERS.items()}
     assert [t.limit for t in tune.tighten_limits(Runner(), {"alpha": 2.0}, tight)[1]] == [None]
+
+
+def fit(rows, exp, tmp_path, nj=1, **settings):
+    config, experiment = resolve_settings(DecodeConfig(lm=str(tmp_path / "lm.arpa"), **settings), exp), Experiment(exp)
+    search = build_beam_search(config, experiment)
+    with tune.open_trial_runner(rows, Ledger(), experiment, search, "word", nj) as runner:
+        return fit_confidences(runner, {"alpha": 1.0, "beam": 8})
+
+
+def test_the_fitted_scale_gives_the_confidences_of_decoding_with_it(rows, exp, tmp_path):
+    found = fit(rows, exp, tmp_path)
+    assert 0 < found.tuned.right < found.tuned.words and found.tuned.nce >= found.untuned.nce
+    settings = {"alpha": 1.0, "beam": 8, "timestamps": True, "confidence_scale": found.scale}
+    config = resolve_settings(DecodeConfig(lm=str(tmp_path / "lm.arpa"), **settings), exp)
+    experiment, calibration = Experiment(exp), Calibration()
+    given = [{**row, "step_s": 0.02} for row in rows]
+    for row in decode.run(config, given, Ledger(), experiment, build_beam_search(config, experiment)):
+        calibration.add(align(row["text"].split(), row["pred_text"].split()), word_confidences(row))
+    assert (calibration.words, calibration.right) == (found.tuned.words, found.tuned.right)
+    assert calibration.mean == pytest.approx(found.tuned.mean, abs=1e-4)
+    assert calibration.nce == pytest.approx(found.tuned.nce, abs=0.01)
+
+
+@pytest.mark.parametrize("nj", [2, 5])
+def test_the_fitted_scale_does_not_depend_on_the_number_of_threads(rows, exp, tmp_path, nj):
+    assert fit(rows, exp, tmp_path, nj).scale == fit(rows, exp, tmp_path).scale
+
+
+def test_no_scale_is_fitted_if_no_word_is_found_or_all_are_wrong(rows, exp, tmp_path):
+    silent = np.log(np.full((4, len(VOCAB)), 0.01, np.float32))
+    silent[:, 0] = np.log(0.96)
+    with ArkWriter(tmp_path / "s.ark") as ark:
+        empty = [{"id": "s", "text": "ab", "emission": ark.write("s", silent)}]
+    found = fit(empty, exp, tmp_path)
+    assert (found.scale, found.untuned.words, found.tuned.words) == (None, 0, 0)
+    wrong = [{**row, "text": "nothing of it"} for row in rows]
+    assert fit(wrong, exp, tmp_path).scale is None

@@ -17,7 +17,8 @@ from ds2cli.errors import UsageError
 from ds2cli.feats.spectrogram import compute as log_power
 from ds2cli.lm import arpa, kneser_ney
 from ds2cli.lm.text import build_corpus
-from ds2cli.metrics.wer import Counts, count
+from ds2cli.metrics.alignment import count
+from ds2cli.metrics.wer import Counts
 from ds2cli.nn.checkpoint import load_model
 from ds2cli.recognizer.decoder import build_beam_search, build_search, resolve_settings
 from ds2cli.recognizer.experiment import Experiment

@@ -1,0 +1,147 @@
+"""What `ds2 score` writes besides rows, and the settings that decide what is counted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+from ds2cli.stages.sclite import find_program
+
+ROWS = [
+    {"id": "a-1", "text": "the cat sat", "pred_text": "the cat sat", "speaker": "a", "duration": 1.5},
+    {"id": "b-1", "text": "on the mat", "pred_text": "on mat", "speaker": "b", "duration": 7.0},
+    {"id": "b-2", "text": "hello", "speaker": "b", "duration": 0.5},
+]
+WORDS = [{"word": "on", "start": 0.1, "end": 0.3, "conf": 0.9}, {"word": "mat", "start": 0.5, "end": 0.7, "conf": 0.4}]
+
+
+@pytest.fixture
+def rows(jsonl, tmp_path):
+    return jsonl(tmp_path / "in.jsonl", ROWS)
+
+
+def test_the_json_has_texts_alignments_rates_and_a_certificate(ds2, rows, tmp_path):
+    done = ds2("score", rows, "--json", tmp_path / "s.json", "--by", "speaker", "--confusions", 1, "--context", 1)
+    assert done.returncode == 0, done.stderr
+    score = json.loads((tmp_path / "s.json").read_text())
+    assert score["utterances"][1] == {
+        "id": "b-1", "text": "on the mat", "pred_text": "on mat", "word": "CDC", "char": "CCCDDDDCCC",
+    }  # fmt: skip
+    assert "pred_text" not in score["utterances"][2]
+    assert (score["rates"]["word"]["errors"], score["rates"]["word"]["total"]) == (2, 7)
+    low, high = score["rates"]["word"]["interval_95"]
+    assert low == 0 and high > 28.57
+    assert list(score["groups"]) == ["speaker=a", "speaker=b"]
+    assert score["confusions"] == [{"ref": "hello", "hyp": None, "count": 1, "example": "[hello -> ***]"}]
+    certificate = score["certificate"]
+    refs = "".join(f"{row['id']}\t{row['text']}\n" for row in ROWS)
+    hyps = "a-1\tthe cat sat\nb-1\ton mat\nb-2\n"
+    assert certificate["references"] == hashlib.sha256(refs.encode()).hexdigest()
+    assert certificate["hypotheses"] == hashlib.sha256(hyps.encode()).hexdigest()
+    assert (certificate["normalizer"], certificate["alignment"], certificate["utterances"]) == ("none", "kaldi", 3)
+    assert certificate["command"].startswith("ds2 score ")
+    again = ds2("score", tmp_path / "s.json")
+    assert again.stdout.splitlines()[:3] == done.stdout.splitlines()[:3]
+
+
+def test_the_certificate_is_saved_beside_out(ds2, rows, tmp_path):
+    assert ds2("score", rows, tmp_path / "out.jsonl", "--normalizer", "basic").returncode == 0
+    assert "[made_by.certificate]" in (tmp_path / "out.jsonl.config.toml").read_text()
+    assert 'normalizer = "basic' in (tmp_path / "out.jsonl.config.toml").read_text()
+
+
+def test_a_score_without_utterances_writes_no_json(ds2, jsonl, tmp_path):
+    done = ds2("score", jsonl(tmp_path / "none.jsonl", []), "--json", tmp_path / "s.json")
+    assert done.returncode == 3 and not (tmp_path / "s.json").exists()
+
+
+def test_a_refused_score_writes_no_files(ds2, jsonl, tmp_path):
+    rows = jsonl(tmp_path / "in.jsonl", [ROWS[0], {"id": "b"}])
+    done = ds2("score", rows, "--json", tmp_path / "s.json", "--trn", tmp_path / "t", "--kaldi", tmp_path / "k")
+    assert done.returncode == 1 and done.stdout.startswith("%WER 0.00")
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["in.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "code", "words", "message"),
+    [
+        ("all", 0, 7, "1 of 3 utterances have no pred_text: all their words count as deleted"),
+        ("present", 0, 6, "1 of 3 utterances have no pred_text: left out (--mode present)"),
+        ("strict", 3, 0, "utterance 'b-2' has no pred_text, which --mode strict refuses (--mode all)"),
+    ],
+)
+def test_utterances_without_a_hypothesis(ds2, rows, mode, code, words, message):
+    done = ds2("score", rows, "--mode", mode)
+    assert (done.returncode, message in done.stderr) == (code, True), done.stderr
+    if words:
+        assert f" / {words}, " in done.stdout.splitlines()[0]
+        assert f"Scored {3 if mode == 'all' else 2} sentences, 1 not present in hyp." in done.stdout
+
+
+def test_units_spaces_and_the_alignment_are_chosen_and_named(ds2, jsonl, tmp_path):
+    rows = jsonl(tmp_path / "in.jsonl", [{"id": "a", "text": "打开 the light", "pred_text": "打 开 the lights"}])
+    first = {
+        ("--unit", "word"): "%WER 100.00 [ 3 / 3, 1 ins",
+        ("--unit", "mixed"): "%MER 25.00 [ 1 / 4, 0 ins",
+        ("--unit", "char"): "%CER 9.09 [ 1 / 11, 1 ins",
+        ("--unit", "char", "--no-char-spaces"): "%CER 10.00 [ 1 / 10, 1 ins",
+    }
+    for options, line in first.items():
+        assert ds2("score", rows, *options).stdout.startswith(line.rpartition(",")[0]), options
+    done = ds2("score", rows, "--no-char-spaces", "--alignment", "sclite", "--normalizer", "basic")
+    assert "Counted with alignment sclite, characters without spaces, normalizer basic (ds2cli" in done.stdout
+    (tmp_path / "tokens.txt").write_text("<blank>\n<space>\na\n")
+    done = ds2("score", rows, "--unit", "token")
+    assert done.returncode == 2 and "--unit token: expected --tokenizer" in done.stderr
+
+
+def test_rates_by_length_and_duration_come_in_order(ds2, rows):
+    lines = ds2("score", rows, "--unit", "word", "--by", "duration").stdout.splitlines()
+    assert [line.split()[-1] for line in lines[-2:]] == ["duration=0-2s", "duration=5-10s"]
+    assert ds2("score", rows, "--unit", "word", "--by", "length").stdout.endswith("length=1-5\n")
+
+
+def test_trn_ctm_and_kaldis_layout(ds2, jsonl, tmp_path):
+    rows = jsonl(tmp_path / "in.jsonl", [ROWS[0], {**ROWS[1], "pred_words": WORDS}])
+    done = ds2("score", rows, "--trn", tmp_path / "t", "--ctm", tmp_path / "c.ctm", "--kaldi", tmp_path / "k")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "t.ref.trn").read_text() == "the cat sat (a-1)\non the mat (b-1)\n"
+    assert (tmp_path / "t.hyp.trn").read_text() == "the cat sat (a-1)\non mat (b-1)\n"
+    assert [line.split()[4] for line in (tmp_path / "c.ctm").read_text().splitlines()] == ["on", "mat"]
+    assert "1 utterances have no pred_words (ds2 decode --timestamps): their words are missing" in done.stderr
+    best = (tmp_path / "k" / "scoring_kaldi" / "best_wer").read_text()
+    assert best == f"%WER 16.67 [ 1 / 6, 0 ins, 1 del, 0 sub ] {rows}\n"
+    again = ds2("score", tmp_path / "t.hyp.trn", "--ref", tmp_path / "t.ref.trn", "--unit", "word")
+    assert again.stdout.startswith("%WER 16.67 [ 1 / 6,"), again.stderr
+
+
+@pytest.mark.skipif(find_program("sclite") is None, reason="sclite is not installed (utils/install_sctk.sh)")
+def test_sclite_counts_what_is_counted_here(ds2, rows, tmp_path):
+    done = ds2("score", rows, "--sclite", tmp_path / "sc", "--alignment", "sclite")
+    assert done.returncode == 0, done.stderr
+    assert "sclite counts the same: 2 / 7, 0 ins, 2 del, 0 sub" in done.stdout and "Sum/Avg" in done.stdout
+    assert (tmp_path / "sc" / "score.hyp.trn.pra").is_file()
+
+
+def test_confidences_are_compared_with_the_words_that_are_right(ds2, jsonl, tmp_path):
+    rows = jsonl(tmp_path / "in.jsonl", [ROWS[0], {**ROWS[1], "pred_words": WORDS}])
+    done = ds2("score", rows, "--calibration", "--json", tmp_path / "s.json")
+    assert "100.0 % of 2 words are right" in done.stdout
+    assert "--calibration: 1 utterances have no pred_words" in done.stderr
+    assert json.loads((tmp_path / "s.json").read_text())["calibration"]["words"] == 2
+    done = ds2("score", rows, "--calibration", "--unit", "char")
+    assert done.returncode == 2 and "confidences are those of words" in done.stderr
+
+
+def test_a_third_argument_is_refused_without_compare(ds2, rows, tmp_path):
+    done = ds2("score", rows, tmp_path / "out.jsonl", "more.jsonl")
+    assert done.returncode == 2 and "--compare compares several results" in done.stderr
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_causes_are_found_in_kaldis_alignment_only(ds2, rows):
+    for options in (["--alignment", "sclite"], ["--unit", "mixed"]):
+        done = ds2("score", rows, "--why", "exp", *options)
+        assert done.returncode == 2 and "--why: errors are explained by words or" in done.stderr
