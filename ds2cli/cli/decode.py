@@ -20,8 +20,11 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
     Rows with an `emission` are decoded without the network; the others need features, and the network computes their
     emissions while earlier ones are searched. --emissions stores these, so that decoding again skips the network.
 
-    --tune finds the weights for a language model on a development set and stores them in EXP/decode.toml. From then on
-    they are the defaults (the tuned values below) of every search with a language model.
+    --timestamps also writes confidences from 0 to 1: `conf` of each word in `pred_words`, and their mean, `pred_conf`.
+
+    --tune finds the weights for a language model on a development set and stores them in EXP/decode.toml, with the
+    scale at which confidences are the share of right words. From then on they are the defaults (the tuned values below)
+    of every search with a language model.
 
     Example: ds2 decode exp/base data/test.feats.jsonl exp/base/test.jsonl --lm exp/lm/3gram.bin --nbest 10
 
