@@ -145,3 +145,34 @@ def test_causes_are_found_in_kaldis_alignment_only(ds2, rows):
     for options in (["--alignment", "sclite"], ["--unit", "mixed"]):
         done = ds2("score", rows, "--why", "exp", *options)
         assert done.returncode == 2 and "--why: errors are explained by words or" in done.stderr
+
+
+def test_systems_are_compared(ds2, jsonl, tmp_path):
+    texts = [f"one two three {n}" for n in range(40)]
+    better, worse = (
+        jsonl(
+            tmp_path / name,
+            [
+                {"id": f"{k:02d}", "text": text, "pred_text": text if k % step else text.replace("two", "too")}
+                for k, text in enumerate(texts)
+            ],
+        )
+        for name, step in (("better.jsonl", 20), ("worse.jsonl", 2))
+    )
+    done = ds2("score", "--compare", worse, better, "--json", tmp_path / "c.json")
+    assert done.returncode == 0, done.stderr
+    assert "The difference is real: better.jsonl makes fewer errors than worse.jsonl" in done.stdout
+    assert len(json.loads((tmp_path / "c.json").read_text())["certificate"]["hypotheses"]) == 2
+    assert ds2("score", "--compare", worse).returncode == 2
+    other = jsonl(tmp_path / "other.jsonl", [{"id": "00", "text": "another", "pred_text": "one"}])
+    done = ds2("score", "--compare", worse, other)
+    assert done.returncode == 3 and "'00' has different references" in done.stderr
+
+
+def test_results_of_different_normalizers_are_refused(ds2, rows, tmp_path):
+    for name in ("none", "basic"):
+        assert ds2("score", rows, tmp_path / f"{name}.jsonl", "--normalizer", name).returncode == 0
+    compare = ("score", "--compare", tmp_path / "none.jsonl", tmp_path / "basic.jsonl")
+    done = ds2(*compare)
+    assert done.returncode == 3 and "were scored with different normalizers, none and basic" in done.stderr
+    assert ds2(*compare, "--force").returncode == 0

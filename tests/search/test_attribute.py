@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ds2cli.errors import BadUtterance
-from ds2cli.metrics.wer import align
+from ds2cli.metrics.alignment import align
 from ds2cli.search.attribute import attribute, error_regions, errors_as_fields, repair_region, unexplained_errors
 from ds2cli.search.beam import BeamSearch
 from ds2cli.search.text_score import ExactScorer
