@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 from ds2cli.drops import Ledger
 from ds2cli.manifest import Row
-from ds2cli.transcripts.texts import collect_rows, read_lines
+from ds2cli.transcripts.texts import read_texts
 
 
 def read(path: str, field: str = "text", ledger: Ledger | None = None) -> Iterator[Row]:
-    """Yield a row with the text in `field` for each utterance, sorted by id; see `collect_rows`. Any text may be empty.
+    """Yield a row with the text in `field` for each utterance, sorted by id; see `read_texts`. Any text may be empty.
 
     Lines of spaces are skipped.
     """
-    return collect_rows(read_lines(path), field, _parse, ledger)
+    return read_texts(path, (), field, _parse, ledger)
 
 
 def _parse(line: str) -> tuple[str, str]:

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
-from ds2cli import io, manifest
+from ds2cli import inputs, io, manifest
 from ds2cli.drops import Ledger
 from ds2cli.encoding import explain_undecodable
 from ds2cli.errors import BadUtterance, DataError
 from ds2cli.manifest import Row
 
 COMMENT = ";;"
+
+Parse = Callable[[str], tuple[str, str]]
+
 _MARKUP = re.compile(r"(?<!\S)(?:@|\{\S*|\S*\}|\(\S+\)|\S+-|-\S+)(?!\S)")
 
 
@@ -42,16 +46,16 @@ def require_utf8(line: str) -> None:
         raise BadUtterance("not-utf8", error)
 
 
-def collect_rows(
-    lines: Iterable[tuple[str, str]], field: str, parse: Callable[[str], tuple[str, str]], ledger: Ledger | None
-) -> Iterator[Row]:
-    """Yield a row with `id` and the text in `field` for each line, sorted by id.
+def read_texts(path: str, comments: tuple[str, ...], field: str, parse: Parse, ledger: Ledger | None) -> Iterator[Row]:
+    """Yield a row with `id` and the text in `field` for each line of a file, sorted by id.
 
     parse: returns the id and the text of a line, BadUtterance if there is none.  ledger: records bad lines, and those
-    whose id was used before; without it they are a DataError with `path:line`. All texts are held in memory.
+    whose id was used before; without it they are a DataError with `path:line`.
+    A file in order, as Kaldi's are, is read twice and never held in memory; others, and pipes, are.
     """
+    is_sorted, last = _is_sorted(path, comments, parse), ""
     texts: dict[str, str] = {}
-    for location, line in lines:
+    for location, line in read_lines(path, *comments):
         id_ = None
         try:
             require_utf8(line)
@@ -59,14 +63,34 @@ def collect_rows(
             if not manifest.is_id(id_):
                 wrong, id_ = id_, None
                 raise BadUtterance("no-id", f"id {wrong!r}: expected a name without spaces and control characters")
-            if id_ in texts:
+            if id_ == last or id_ in texts:
                 raise BadUtterance("duplicate-id", f"id {id_!r} appears more than once")
         except BadUtterance as e:
             report_bad(location, e, ledger, id_)
-        else:
+            continue
+        if not is_sorted:
             texts[id_] = text
+            continue
+        if id_ < last:
+            raise DataError(f"{location}: id {id_!r} comes after {last!r}: the file has changed while it was read")
+        last = id_
+        yield {"id": id_, field: text}
     for id_ in sorted(texts):
         yield {"id": id_, field: texts.pop(id_)}
+
+
+def _is_sorted(path: str, comments: tuple[str, ...], parse: Parse) -> bool:
+    """Whether the ids of a file are in order; False for what can be read only once."""
+    if path == "-" or inputs.is_stream(path):
+        return False
+    last = ""
+    for _, line in read_lines(path, *comments):
+        with suppress(BadUtterance):
+            id_, _ = parse(line)
+            if id_ < last:
+                return False
+            last = id_
+    return True
 
 
 def has_markup(text: str) -> bool:

@@ -17,7 +17,7 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError
 from ds2cli.io import open_out
 from ds2cli.manifest import Row
-from ds2cli.transcripts.texts import COMMENT, collect_rows, read_lines
+from ds2cli.transcripts.texts import COMMENT, read_texts
 
 LONGEST_WORD = 1000
 """Bytes of a word that sclite can read."""
@@ -33,11 +33,11 @@ _NULL_WORD, _SHOWN_NULL_WORD = "@", "\uff20"
 
 
 def read(path: str, field: str = "text", ledger: Ledger | None = None) -> Iterator[Row]:
-    """Yield a row with the text in `field` for each utterance, sorted by id; see `collect_rows`.
+    """Yield a row with the text in `field` for each utterance, sorted by id; see `read_texts`.
 
     The id is what the last parentheses of the line enclose, as for sclite. Markup counts as plain words (`texts.py`).
     """
-    return collect_rows(read_lines(path, COMMENT, _COMMENT_INFO), field, _parse, ledger)
+    return read_texts(path, (COMMENT, _COMMENT_INFO), field, _parse, ledger)
 
 
 class TrnWriter:

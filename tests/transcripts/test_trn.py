@@ -9,7 +9,7 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
 from ds2cli.metrics.alignment import align_units
 from ds2cli.stages.sclite import find_program, run_sclite
-from ds2cli.transcripts import trn
+from ds2cli.transcripts import texts, trn
 
 
 @pytest.fixture
@@ -38,6 +38,20 @@ def test_rows_are_sorted_and_comments_are_skipped(file):
         {"id": "b-2", "text": "yes it is"},
     ]
     assert next(trn.read(path, "pred_text")) == {"id": "a-1", "pred_text": ""}
+
+
+def test_a_sorted_file_is_not_held_in_memory(file):
+    path, ledger = file("a (s-1)\n?\nb (s-2)\nb (s-2)\nc (s-3)\n"), Ledger()
+    rows = trn.read(path, "text", ledger)
+    assert next(rows)["id"] == "s-1" and not ledger.rows
+    assert [row["id"] for row in rows] == ["s-2", "s-3"]
+    assert ledger.reasons == {"no-id": 1, "duplicate-id": 1}
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(file, monkeypatch):
+    monkeypatch.setattr(texts, "_is_sorted", lambda *_: True)
+    with pytest.raises(DataError, match=r"x\.trn:2: id 's-1' comes after 's-2': the file has changed"):
+        list(trn.read(file("a (s-2)\nb (s-1)\n")))
 
 
 def test_the_id_is_in_the_last_parentheses(file):
@@ -73,9 +87,9 @@ def test_a_bad_line_is_counted_or_refused(file, line, reason):
 
 
 def test_what_is_written_is_read_back(file):
-    texts = ["", "a", "a;b ;; ;", "* ** a* a** *b", "(a) ( ) a(b", "a/b / }", "für 中文 é", "a@b", "x- -x"]
-    text = written(*((f"s-{i}", t.split()) for i, t in enumerate(texts)))
-    assert [row["text"] for row in trn.read(file(text))] == texts
+    written_texts = ["", "a", "a;b ;; ;", "* ** a* a** *b", "(a) ( ) a(b", "a/b / }", "für 中文 é", "a@b", "x- -x"]
+    text = written(*((f"s-{i}", t.split()) for i, t in enumerate(written_texts)))
+    assert [row["text"] for row in trn.read(file(text))] == written_texts
 
 
 def test_special_words_and_spaces_are_written_with_similar_signs():
