@@ -58,6 +58,11 @@ def rover(
         if places.total
     )
     ui.log(f"rover: {len(sources)} systems, {places.total} places{agreement}")
+    if len(sources) == 2 and config.method == "votes":
+        ui.warn(
+            "with two systems each difference is a tie: the first one's word wins, and any word over none "
+            "(--method average weighs confidences)"
+        )
     if any(counts.missing):
         lacking = ", ".join(f"{n} in {name}" for name, n in zip(names, counts.missing, strict=True) if n)
         ui.warn(

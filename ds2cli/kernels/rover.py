@@ -11,6 +11,9 @@ cheaper; of equal words of one set the first is taken. Costs are summed in float
 
 An inserted word makes a new set: the word, then NULL for each system before. Otherwise a set has its words in the order
 of the systems.
+
+Of a long network only the costs before every BLOCK-th set are kept, and those between are computed a second time when
+the alignment is traced back: memory grows with the number of words, not with its square.
 """
 
 from __future__ import annotations
@@ -21,6 +24,9 @@ from numpy.typing import NDArray
 from ds2cli.kernels._jit import kernel
 
 NULL = -1
+BLOCK = 128
+"""Sets between two whose costs are kept."""
+
 _DIAGONAL, _DELETION, _INSERTION = 0, 1, 2
 _GAP, _OTHER, _FILL = np.float32(3), np.float32(4), np.float32(1)
 _PASS_NULL = np.float32(0.001)
@@ -111,8 +117,10 @@ def build_networks(
     set_ends = np.empty(P, dtype=np.int64)
     network = np.empty((longest, K), dtype=np.int32)
     merged = np.empty((longest, K), dtype=np.int32)
+    kept = np.empty((longest // BLOCK + 1, longest + 1), dtype=np.float32)
     before = np.empty(longest + 1, dtype=np.float32)
-    after = np.empty(longest + 1, dtype=np.float32)
+    step = np.empty((min(longest, BLOCK), K - 1, longest + 1), dtype=np.uint8)
+    chosen = np.empty((min(longest, BLOCK), longest + 1), dtype=np.uint8)
     size = 0
     for p in range(P):
         first = ends[p * K - 1] if p else 0
@@ -122,7 +130,52 @@ def build_networks(
         for system in range(1, K):
             begin = ends[p * K + system - 1]
             words = ends[p * K + system] - begin
-            sets = _merge(ids, times, by_time, network, sets, system, begin, words, merged, before, after)
+            before[0] = _ZERO
+            for j in range(words):
+                before[j + 1] = before[j] + _word_gap(times, begin + j, by_time)
+            last = max(0, sets - 1) // BLOCK
+            for c in range(last * BLOCK):
+                if c % BLOCK == 0:
+                    kept[c // BLOCK, : words + 1] = before[: words + 1]
+                _add_set(ids, times, by_time, network[c, :system], begin, words, before, step[0], chosen[0])
+            kept[last, : words + 1] = before[: words + 1]
+            n, c, j, r = sets + words, sets, words, -1
+            while c > 0:
+                start = (c - 1) // BLOCK * BLOCK
+                before[: words + 1] = kept[start // BLOCK, : words + 1]
+                for s in range(start, c):
+                    _add_set(
+                        ids,
+                        times,
+                        by_time,
+                        network[s, :system],
+                        begin,
+                        words,
+                        before,
+                        step[s - start],
+                        chosen[s - start],
+                    )
+                while c > start:
+                    n -= 1
+                    if r < 0:
+                        r = chosen[c - 1 - start, j]
+                    done = step[c - 1 - start, r, j]
+                    if done == _INSERTION:
+                        j -= 1
+                        _new_set(merged[n], begin + j, system)
+                        continue
+                    c, r = c - 1, -1
+                    merged[n, :system] = network[c, :system]
+                    merged[n, system] = NULL
+                    if done == _DIAGONAL:
+                        j -= 1
+                        merged[n, system] = begin + j
+            while j > 0:
+                n, j = n - 1, j - 1
+                _new_set(merged[n], begin + j, system)
+            for k in range(n, sets + words):
+                merged[k - n, : system + 1] = merged[k, : system + 1]
+            sets += words - n
             network, merged = merged, network
         out[size : size + sets] = network[:sets]
         size += sets
@@ -131,77 +184,55 @@ def build_networks(
 
 
 @kernel
-def _merge(
+def _new_set(words: NDArray[np.int32], word: int, system: int) -> None:
+    words[0] = word
+    words[1 : system + 1] = NULL
+
+
+@kernel
+def _add_set(
     ids: NDArray[np.int32],
     times: NDArray[np.float64],
     by_time: bool,
-    network: NDArray[np.int32],
-    sets: int,
-    system: int,
+    arcs: NDArray[np.int32],
     begin: int,
     words: int,
-    merged: NDArray[np.int32],
     before: NDArray[np.float32],
-    after: NDArray[np.float32],
-) -> int:
-    """Align one system to the network of those before it; write `merged`, return its number of sets.
+    step: NDArray[np.uint8],
+    chosen: NDArray[np.uint8],
+) -> None:
+    """Replace the costs of the alignments that end before a set by those that end after it, for each number of words.
 
-    All arcs of a set start where those of the set before end, so only the best of these is kept: `before`.
+    arcs: the words of the set, or NULL.  begin, words: which words are aligned.
+    before: (words + 1,), of the best arc of each set; all arcs of the next set start there.
+    step: written, how each arc is reached.  chosen: written, the best arc.
     """
-    step = np.empty((sets * system, words + 1), dtype=np.uint8)
-    chosen = np.zeros((sets + 1, words + 1), dtype=np.uint8)
-    before[0] = _ZERO
-    for j in range(words):
-        before[j + 1] = before[j] + _word_gap(times, begin + j, by_time)
-    for c in range(sets):
-        for r in range(system):
-            a = network[c, r]
-            row = step[c * system + r]
-            passing = _PASS_NULL if a == NULL else _word_gap(times, a, by_time)
-            left = before[0] + passing
-            row[0] = _DELETION
-            if r == 0 or left < after[0]:
-                after[0] = left
-                chosen[c + 1, 0] = r
-            for j in range(words):
-                b = begin + j
-                diagonal = before[j] + _pair_cost(ids, times, a, b, by_time)
-                deletion = before[j + 1] + passing
-                insertion = left + _word_gap(times, b, by_time)
-                if diagonal <= deletion and diagonal <= insertion:
-                    left = diagonal
-                    row[j + 1] = _DIAGONAL
-                elif deletion < insertion:
-                    left = deletion
-                    row[j + 1] = _DELETION
-                else:
-                    left = insertion
-                    row[j + 1] = _INSERTION
-                if r == 0 or left < after[j + 1]:
-                    after[j + 1] = left
-                    chosen[c + 1, j + 1] = r
-        before[: words + 1] = after[: words + 1]
-    n, c, j = sets + words, sets, words
-    r = chosen[c, j]
-    while c > 0 or j > 0:
-        n -= 1
-        done = _INSERTION if c == 0 else step[(c - 1) * system + r, j]
-        if done == _INSERTION:
-            j -= 1
-            merged[n, 0] = begin + j
-            merged[n, 1 : system + 1] = NULL
-        else:
-            c -= 1
-            merged[n, :system] = network[c, :system]
-            if done == _DIAGONAL:
-                j -= 1
-                merged[n, system] = begin + j
+    first = before[: words + 1].copy()
+    for r in range(len(arcs)):
+        a = arcs[r]
+        passing = _PASS_NULL if a == NULL else _word_gap(times, a, by_time)
+        left = first[0] + passing
+        step[r, 0] = _DELETION
+        if r == 0 or left < before[0]:
+            before[0] = left
+            chosen[0] = r
+        for j in range(words):
+            b = begin + j
+            diagonal = first[j] + _pair_cost(ids, times, a, b, by_time)
+            deletion = first[j + 1] + passing
+            insertion = left + _word_gap(times, b, by_time)
+            if diagonal <= deletion and diagonal <= insertion:
+                left = diagonal
+                step[r, j + 1] = _DIAGONAL
+            elif deletion < insertion:
+                left = deletion
+                step[r, j + 1] = _DELETION
             else:
-                merged[n, system] = NULL
-            r = chosen[c, j]
-    for k in range(n, sets + words):
-        merged[k - n, : system + 1] = merged[k, : system + 1]
-    return sets + words - n
+                left = insertion
+                step[r, j + 1] = _INSERTION
+            if r == 0 or left < before[j + 1]:
+                before[j + 1] = left
+                chosen[j + 1] = r
 
 
 @kernel

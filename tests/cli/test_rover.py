@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -107,3 +112,27 @@ def test_a_saved_config_repeats_the_run(ds2, jsonl, tmp_path, systems):
     assert ds2("rover", *systems, again, "--config", f"{out}.config.toml").returncode == 0
     assert out.read_text() == again.read_text()
     assert jsonl(out)[0]["pred_words"][0] == {"word": "the", "conf": 0.5, "votes": 3}
+
+
+def test_two_systems_cannot_outvote_each_other(ds2, jsonl, tmp_path, systems):
+    out = tmp_path / "out.jsonl"
+    done = ds2("rover", *systems[:2], out)
+    assert [row["pred_text"] for row in jsonl(out)] == ["the cat sat", "on the mat"]
+    assert "warning: with two systems each difference is a tie" in done.stderr
+
+
+def test_interrupted_runs_leave_no_result(tmp_path, systems):
+    """SIGINT while the second system is a pipe that ends later."""
+    pipe = tmp_path / "pipe.jsonl"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-m", "ds2cli", "rover", systems[0], str(pipe), str(tmp_path / "out.jsonl")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    with pipe.open("w") as f:
+        f.write('{"id": "u1", "pred_text": "x"}\n')
+        f.flush()
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, log = process.communicate(timeout=60)
+    assert process.returncode == 130, log
+    assert "Traceback" not in log
+    assert not list(tmp_path.glob("out*"))

@@ -9,7 +9,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from ds2cli.kernels.rover import NULL, build_network_ref, build_networks
+from ds2cli.kernels.rover import BLOCK, NULL, build_network_ref, build_networks
 from ds2cli.kernels.rover_vote import AVERAGE, MAXIMUM, SHARE, VOTES, vote, vote_ref
 from ds2cli.metrics.rover import Hypothesis, Places, VoteRule, combine
 
@@ -165,9 +165,10 @@ def random_systems(rng, K, count, letters="abc", longest=8, may_be_empty=False):
 
 
 @pytest.mark.parametrize("by_time", [False, True])
-@pytest.mark.parametrize("K", [2, 3, 5])
-def test_networks_are_those_of_the_reference(K, by_time):
-    utterances = random_systems(random.Random(K), K, 120, may_be_empty=True)
+@pytest.mark.parametrize(("K", "count", "longest"), [(2, 100, 8), (3, 100, 8), (5, 60, 8), (3, 2, 320)])
+def test_networks_are_those_of_the_reference(K, count, longest, by_time):
+    """The last case is one of networks of several blocks, whose costs are computed twice."""
+    utterances = random_systems(random.Random(K), K, count, longest=longest, may_be_empty=True)
     hypotheses = [h for utterance in utterances for h in utterance]
     ids = np.array([ord(word) for h in hypotheses for word in h.words], np.int32)
     ends = np.cumsum([len(h.words) for h in hypotheses], dtype=np.int64)
@@ -181,6 +182,7 @@ def test_networks_are_those_of_the_reference(K, by_time):
         assert [[i if i == NULL else i - first for i in words] for words in sets[begin:end].tolist()] == network
         begin = end
     assert begin == len(sets)
+    assert longest < 2 * BLOCK or max(len(h.words) for h in hypotheses) > BLOCK
 
 
 @pytest.mark.parametrize("method", [VOTES, AVERAGE, MAXIMUM, SHARE])
