@@ -48,6 +48,9 @@ class ScoreFiles:
         self._json: JsonScore | None = None
         self._kaldi: KaldiLayout | None = None
         self._confidences: _Confidences | None = None
+        # alternatives and optional words of NIST's references are for sclite
+        ref_format = "auto" if config.format == "ctm" else config.format
+        self._markup = config.ref is not None and detect(config.ref, ref_format) in ("trn", "stm")
         if config.sclite is not None:
             require_program("sclite", "--sclite")
 
@@ -59,10 +62,9 @@ class ScoreFiles:
 
     def _open(self, stack: ExitStack) -> None:
         config, unit = self.config, self.report.units[0]
-        markup = config.ref is not None and detect(config.ref, config.format) == "trn"
         for prefix in (config.trn, None if config.sclite is None else f"{config.sclite}/score"):
             if prefix is not None:
-                self.sinks.append(_Trn(stack.enter_context(open_trn(prefix, markup=markup)), unit))
+                self.sinks.append(_Trn(stack.enter_context(open_trn(prefix, markup=self._markup)), unit))
         if config.ctm is not None:
             self.sinks.append(_Ctm(CtmWriter(stack.enter_context(open_out(config.ctm))), config.ctm))
         if config.kaldi is not None:
@@ -87,7 +89,7 @@ class ScoreFiles:
         return None
 
     def _finish(self) -> None:
-        if self._kaldi is not None and self.config.mode == "present":
+        if self._kaldi is not None:
             self._kaldi.absent = self.report.missing
         fields: dict[str, Any] = {"certificate": self.certificate.as_fields(), **self.report.as_fields()}
         for sink in self.sinks:
@@ -107,7 +109,7 @@ class ScoreFiles:
         folder = self.config.sclite
         if folder is None:
             return
-        result = run_sclite(folder, f"{folder}/score.ref.trn", f"{folder}/score.hyp.trn")
+        result = run_sclite(folder, f"{folder}/score.ref.trn", f"{folder}/score.hyp.trn", markup=self._markup)
         agreement = result.describe_agreement(self.report.counts(self.report.units[0]))
         if self.config.alignment == "kaldi" and "the same" not in agreement:
             agreement += " (--alignment sclite counts as sclite does)"

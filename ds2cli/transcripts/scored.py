@@ -12,7 +12,7 @@ from ds2cli.transcripts import ctm, kaldi_text, score_json, stm, trn
 from ds2cli.transcripts.detect import Format, Kind, detect
 from ds2cli.transcripts.texts import note_markup
 
-DECODED = ("pred_text", "pred_score", "pred_words", "nbest", "partials", "errors")
+DECODED = ("pred_text", "pred_score", "pred_words", "pred_conf", "nbest", "partials", "errors")
 """Fields of a hypothesis; references that are rows of another decoding have them too."""
 
 _TEXT_READERS = {"trn": trn.read, "kaldi": kaldi_text.read}

@@ -185,7 +185,7 @@ def own_recordings(shared_data, tmp_path):
     return folder
 
 
-ENVIRONMENTS = {"demo", "demo kenlm", "own", "shell"}
+ENVIRONMENTS = {"demo", "demo kenlm", "demo sctk", "own", "shell"}
 
 
 def with_blocks(environment: str) -> list[Path]:
