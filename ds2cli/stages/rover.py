@@ -13,11 +13,9 @@ from ds2cli.errors import BadUtterance, DataError, Ds2Error
 from ds2cli.manifest import Row
 from ds2cli.metrics.rover import Hypothesis, Places, VotedWord, VoteRule, combine
 from ds2cli.metrics.wer import words
+from ds2cli.transcripts.scored import DECODED
 
-HYPOTHESIS_FIELDS = (
-    *("pred_text", "pred_score", "pred_words", "nbest", "partials"),
-    *("hits", "subs", "ins", "dels", "errors"),
-)
+HYPOTHESIS_FIELDS = (*DECODED, "hits", "subs", "ins", "dels")
 """Fields that describe the hypothesis of one system."""
 
 CHUNK = 256
@@ -51,7 +49,8 @@ def run(
     """Yield a row for each utterance of any system: that of the first system with it, with the combined `pred_text`.
 
     It has `pred_words` (`word`, `votes`, and the average `start`, `end` and `conf`) if those of all systems have
-    confidences or times. A system that lacks the utterance, or its `pred_text`, votes for the empty word everywhere.
+    confidences or times, and with confidences `pred_conf`, their mean. A system that lacks the utterance, or its
+    `pred_text`, votes for the empty word everywhere.
     names: of the systems, for messages.  systems: their rows, sorted by id; each is read with its own of `ledgers`.
     ledger: gets an utterance that was dropped from any of them, or that no system has a hypothesis for.
     Drops "no-pred-text", "no-conf", "no-times". DataError if two systems have different references of an utterance.
@@ -172,6 +171,8 @@ def _combined_row(row: Row, hypotheses: Sequence[Hypothesis], voted: Sequence[Vo
     has_times = all(hypothesis.times for hypothesis in hypotheses if hypothesis.words)
     if has_confs or has_times:
         result["pred_words"] = [_word_fields(word, has_confs, has_times) for word in voted]
+    if has_confs and voted:
+        result["pred_conf"] = round(sum(word.conf or 0.0 for word in voted) / len(voted), 4)
     return result
 
 

@@ -25,7 +25,15 @@ def rows_of(**texts):
 
 
 def test_rows_keep_their_fields_and_lose_those_of_one_hypothesis():
-    decoded = {"pred_score": -1.0, "nbest": [{"text": "x"}], "hits": 1, "subs": 0, "ins": 0, "dels": 0}
+    decoded = {
+        "pred_score": -1.0,
+        "nbest": [{"text": "x"}],
+        "pred_conf": 0.1,
+        "hits": 1,
+        "subs": 0,
+        "ins": 0,
+        "dels": 0,
+    }
     first = [{"id": "a", "text": "x y", "speaker": "s", "pred_text": "x z", **decoded}]
     second = [{"id": "a", "text": "x y", "pred_text": "x y", "mine": 1}]
     (row,), _, counts = combine(first, second, second)
@@ -87,9 +95,12 @@ def test_words_get_average_times_and_confidences():
         {"word": "x", "start": 0.0, "end": 0.5, "conf": 0.4, "votes": 2},
         {"word": "y", "start": 0.5, "end": 1.0, "conf": 0.65, "votes": 2},
     ]
+    assert row["pred_conf"] == 0.525
     # an empty hypothesis lacks no confidence, a bare one does
     (row,), _, _ = combine(with_words("x", [0.2]), [{"id": "a", "pred_text": ""}])
     assert row["pred_words"][0]["conf"] == 0.2
+    (row,), _, _ = combine(with_words("", []), with_words("", []))
+    assert (row["pred_words"], "pred_conf" in row) == ([], False)
     (row,), _, _ = combine(with_words("x", [0.2]), [{"id": "a", "pred_text": "x"}])
     assert "pred_words" not in row
 
