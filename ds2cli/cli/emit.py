@@ -36,10 +36,9 @@ def emit(
     The rows of OUT get `emission` (a reference into the archive), `num_steps` and `step_s`. `ds2 decode`, `ds2 align`
     and tuning read them instead of running the network.
 
-    --ensemble averages the probabilities of several networks, which then often make fewer errors with a language model
-    than each alone. They need the same symbols, in any order, the same settings of the features, and the same number of
-    frames per step. Networks trained from scratch emit a symbol at different steps, so that without a language model
-    their mean may be worse.
+    --ensemble averages the probabilities of several networks, which often make fewer errors together than each alone:
+    compare them on a development set, after tuning again. They need the same symbols, in any order, the same settings
+    of the features, and the same number of frames per step.
 
     Example: ds2 emit exp/base data/dev.feats.jsonl data/dev.emit.jsonl --dir data/emissions
 
