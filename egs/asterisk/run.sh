@@ -49,7 +49,7 @@ fi
 if begin_stage 7 "decode without and with the language model"; then
   ds2 decode "$exp" "$exp/test.emit.jsonl" "$exp/test.greedy.jsonl" --greedy
   for part in dev test; do
-    ds2 decode "$exp" "$exp/$part.emit.jsonl" "$exp/$part.lm.jsonl" --lm "$exp/lm.arpa" --nj "$nj" --nbest 5
+    ds2 decode "$exp" "$exp/$part.emit.jsonl" "$exp/$part.lm.jsonl" --lm "$exp/lm.arpa" --nj "$nj" --nbest 5 --timestamps
   done
 fi
 if begin_stage 8 "word and character error rates; causes of the errors on dev; the gain by the language model"; then

@@ -204,5 +204,5 @@ def test_one_report_has_rates_and_causes(rows, exp, lm):
     assert lines[0] == "%WER 50.00 [ 1 / 2, 0 ins, 0 del, 1 sub ]"
     assert lines[3] == "%WER 50.00 [ 1 / 2, 0 ins, 0 del, 1 sub ] best of 1"
     assert lines[5] == "%WER 0.00 [ 0 / 2, 0 ins, 0 del, 0 sub ] best of 4"
-    assert lines[8] == "oov         1  100.0%       1       0       0  aé -> ab"
+    assert lines[9] == "oov         1  100.0%       1       0       0  aé -> ab"
     assert "u000 why   oov" in lines
