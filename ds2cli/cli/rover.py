@@ -19,20 +19,23 @@ def rover(
     config: RoverConfig,
     files: Annotated[
         list[str],
-        typer.Argument(metavar="IN IN… OUT", help="Decodings of the same rows, best one first, then the result."),
+        typer.Argument(metavar="IN IN… OUT", help="Decodings of the same rows, best system first, then the result."),
     ],
 ) -> None:
     """Combine decodings of several systems into one text by voting on each word (ROVER).
 
-    The words of the first system are aligned with those of the second, both with those of the third, and so on. In each
-    place the word with the highest score wins: alpha · (its share of the votes) + (1 - alpha) · (its confidence). The
-    methods: `votes` (alpha is 1), `average` and `maximum` (over its voters), `share` (of all confidence in that place).
-    The empty word wins like any other. Ties are won by the system that is named first, but a word that is new to the
-    systems before wins over their empty word.
+    The hypotheses are aligned one after another into a word transition network. In each correspondence set the word
+    with the highest score wins: alpha · (its share of the votes) + (1 - alpha) · (its confidence). A system without a
+    word in a set votes for the null word, which can win too. Ties go to the system named first, but a word wins over
+    the null word of earlier systems.
 
-    All methods but `votes` need confidences, which `ds2 decode --timestamps` writes; try values of --alpha and
-    --null-conf on the dev set. A system that lacks an utterance votes for the empty word everywhere. Alignment, votes
-    and ties are those of NIST's `rover -s` (with --times: -T).
+    --method says which confidence counts: `votes` none (alpha is 1), `average` the mean over the systems that voted for
+    the word (NIST's -m meth1), `maximum` their highest (-m maxconf), `share` their part of the sum over the set
+    (-m avgconf).
+
+    All methods but `votes` need confidences, which `ds2 decode --timestamps` writes; tune --alpha and --null-conf on
+    the dev set. A system that lacks an utterance votes for the null word everywhere. Alignment, votes and ties are
+    those of NIST's `rover -s` (with --times: -T).
 
     Example: ds2 rover exp/a/test.jsonl exp/b/test.jsonl exp/c/test.jsonl test.rover.jsonl && ds2 score test.rover.jsonl
     """
@@ -44,7 +47,7 @@ def rover(
         found = ", ".join(files)
         raise UsageError(f"rover: expected 2 to {MAX_SYSTEMS} decodings, then OUT, found {len(sources)}: {found}")
     if sources.count("-") > 1:
-        raise UsageError("rover: - can be one of the inputs only, because standard input is read once")
+        raise UsageError("rover: - (standard input) can be given for one input only")
     names = [source_name(source) for source in sources]
     ledgers, counts = [Ledger() for _ in sources], stage.RoverCounts()
     ledger = require_rows(Ledger(source=", ".join(names)), config)
@@ -57,14 +60,14 @@ def rover(
         for what, part in (("unanimous", places.unanimous), ("tied", places.ties))
         if places.total
     )
-    ui.log(f"rover: {len(sources)} systems, {places.total} places{agreement}")
+    ui.log(f"rover: {len(sources)} systems, {places.total} correspondence sets{agreement}")
     if len(sources) == 2 and config.method == "votes":
         ui.warn(
-            "with two systems each difference is a tie: the first one's word wins, and any word over none "
-            "(--method average weighs confidences)"
+            "with two systems every disagreement is a tie: the first system's word wins, and any word wins over none "
+            "(--method average uses confidences)"
         )
     if any(counts.missing):
         lacking = ", ".join(f"{n} in {name}" for name, n in zip(names, counts.missing, strict=True) if n)
         ui.warn(
-            f"utterances without a hypothesis: {lacking} (of {ledger.kept}): that system votes for the empty word there"
+            f"utterances without a hypothesis: {lacking} (of {ledger.kept}): the system votes for the null word there"
         )

@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 
 OptionalOut = Annotated[
     str | None,
-    typer.Argument(metavar="OUT", help="Manifest to write, with `hits`, `subs`, `ins`, `dels` [default: none]."),
+    typer.Argument(
+        metavar="OUT",
+        help="Manifest to write, with `hits`, `subs`, `ins`, `dels` [default: none]; with --compare, a result to read.",
+    ),
 ]
-More = Annotated[list[str] | None, typer.Argument(metavar="…", help="With --compare: the results of further systems.")]
+More = Annotated[list[str] | None, typer.Argument(metavar="…", help="With --compare: results of further systems.")]
 
 MAX_MISMATCHED = 0.25
 """Share of the utterances whose `pred_score` may differ from the computed score without a warning."""
@@ -45,7 +48,12 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None, more: Mor
     `lm` (the acoustics favored the reference, but the language model overruled them), `acoustic` (the network favored
     the wrong words), `unspellable` (the network cannot write the word), `unexplained` (no emission or no hypothesis).
 
-    --compare tells whether the differences between systems are real, or due to the choice of test utterances.
+    --compare A B … tests whether the differences between systems are real, or due to the choice of test utterances. All
+    arguments are results to read; nothing is written to them.
+
+    --normalizer: `basic` (case, punctuation, Unicode form), `prepare` (the rules of ds2 prepare in the language of each
+    row, numbers spelled out), `english` and `chinese` (these rules in one language, whatever the row says), `whisper`
+    (Whisper's own normalizers; pip install 'ds2cli[whisper]').
 
     Example: ds2 decode exp/base data/test.feats.jsonl | ds2 score - --worst 5
 
@@ -107,8 +115,8 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None, more: Mor
         ui.warn(warning)
     if report.missing:
         meaning = "left out (--mode present)" if config.mode == "present" else "all their words count as deleted"
-        of = f"{report.missing} of {report.sentences + (report.missing if config.mode == 'present' else 0)}"
-        ui.warn(f"{of} utterances have no pred_text: {meaning}")
+        of = report.sentences + (report.missing if config.mode == "present" else 0)
+        ui.warn(f"utterances without pred_text: {report.missing} of {of}: {meaning}")
     if config.by is not None and set(report.groups) == {f"{config.by}=None"}:
         raise Ds2Error(f"score: --by {config.by}: no utterance has this field")
     _warn_of_texts(form, unreadable)
@@ -148,7 +156,7 @@ def _warn_of_texts(form: FormErrors, unreadable: list[str]) -> None:
         )
     if unreadable:
         ui.warn(
-            f"--normalizer: {len(unreadable)} utterances have digits, tags or signs that can be read in several ways, "
+            f"--normalizer: utterances with digits, tags or signs that can be read in several ways: {len(unreadable)}, "
             f"such as {unreadable[0]}: compared as they are written (write them as spoken)"
         )
 
@@ -159,7 +167,7 @@ def _warn_explainer(explainer: Explainer) -> None:
         reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(explainer.unexplained.reasons.items()))
         first = explainer.unexplained.rows[0]
         ui.warn(
-            f"why: the errors of {len(explainer.unexplained.rows)} utterances are unexplained ({reasons}), "
+            f"why: utterances with unexplained errors: {len(explainer.unexplained.rows)} ({reasons}), "
             f"such as {first['id']}: {first['detail']}"
         )
     if explainer.mismatched > MAX_MISMATCHED * explainer.scored:

@@ -13,5 +13,5 @@ class EmitConfig(StageConfig):
 
     dir: str | None = setting(None, help="Folder for the archive [default: emissions/ next to OUT].")
     ensemble: tuple[str, ...] = setting(
-        (), help="Experiments whose probabilities are averaged with those of EXP; same symbols, features and stride."
+        (), help="Experiments whose probabilities are averaged with those of EXP (same symbols, features, stride)."
     )

@@ -15,10 +15,12 @@ class RoverConfig(StageConfig):
     no_effect: ClassVar = dict.fromkeys(("alpha", "null_conf"), ("method", ("votes",)))
 
     method: Literal["votes", "average", "maximum", "share"] = setting(
-        "votes", help="Confidence in a word's score: none (votes), that of its voters, or its share of the total."
+        "votes", help="Confidence in a word's score: none, mean or maximum of its votes, or its share of the set's sum."
     )
     alpha: float = setting(
-        0.5, help="Weight of the share of votes in a score; the confidence has the rest.", min=0, max=1
+        0.5, help="Weight of the share of votes in a word's score; the confidence has 1 - alpha.", min=0, max=1
     )
-    null_conf: float = setting(0.7, help="Confidence of systems that have no word in a place.", min=0, max=1)
-    times: bool = setting(False, help="Align words by their times (`pred_words`) instead of by their spelling.")
+    null_conf: float = setting(
+        0.7, help="Confidence of the null word, for which a system without a word in a set votes.", min=0, max=1
+    )
+    times: bool = setting(False, help="Align words by their times (`pred_words`) instead of by edit distance.")

@@ -23,7 +23,7 @@ class ScoreConfig(StageConfig):
     }
 
     unit: Literal["word", "char", "both", "mixed", "token"] = setting(
-        "both", help="Unit of the error rate; both: words and characters; mixed: Chinese characters and other words."
+        "both", help="Unit of the error rate; both: word and char; mixed: Chinese characters, words of other scripts."
     )
     char_spaces: bool = setting(
         True, help="Count the space between two words as a character (never beside a Chinese character)."
@@ -32,12 +32,12 @@ class ScoreConfig(StageConfig):
         None, help="With --unit token: experiment or SentencePiece model whose tokens are counted."
     )
     alignment: Literal["kaldi", "sclite"] = setting(
-        "kaldi", help="Costs and tie rule: kaldi (every error costs 1) or sclite (3 per insertion or deletion, else 4)."
+        "kaldi", help="Error costs and tie-breaking: kaldi (all 1) or sclite (insertion, deletion 3, substitution 4)."
     )
     normalizer: Literal["none", "basic", "english", "chinese", "prepare", "whisper"] = setting(
-        "none", help="Normalize both texts first; prepare: as ds2 prepare does, in the row's `lang`."
+        "none", help="Normalize both texts before they are compared; ds2 score --help describes the rules."
     )
-    lang: str = setting("en", help="Language of rows without `lang`, for --normalizer and for differences of writing.")
+    lang: str = setting("en", help="Language of rows without `lang`, for --normalizer and the warning about writing.")
     mode: Literal["all", "present", "strict"] = setting(
         "all", help="Utterances without a hypothesis: all words deleted (all), left out (present), refused (strict)."
     )
@@ -48,24 +48,28 @@ class ScoreConfig(StageConfig):
         None, help="Also print a rate per value of this field, such as speaker, or per range of length or duration."
     )
     ref: str | None = setting(
-        None, help="Manifest of the references; those of its utterances that IN lacks count as deleted."
+        None, help="File of references in any of the formats; --mode decides about those without a hypothesis."
     )
     format: Literal["auto", "rows", "trn", "ctm", "kaldi"] = setting(
-        "auto", help="Format of IN and --ref; ctm: IN is a CTM, --ref an STM; kaldi: Kaldi's `text`."
+        "auto", help="Format of IN and --ref; auto: by name or first line; ctm: of IN only; kaldi: Kaldi's `text`."
     )
-    json: str | None = setting(None, help="Write everything to this file as JSON, with the certificate.")
-    trn: str | None = setting(None, help="Write PREFIX.ref.trn and PREFIX.hyp.trn.")
-    ctm: str | None = setting(None, help="Write the words of `pred_words` to this CTM file.")
+    json: str | None = setting(
+        None, help="Write rates, alignments and the certificate (hashes of the texts) to this JSON file."
+    )
+    trn: str | None = setting(None, help="Prefix of the trn files to write: PREFIX.ref.trn and PREFIX.hyp.trn.")
+    ctm: str | None = setting(None, help="Write the words of `pred_words` (times, confidences) to this CTM file.")
     kaldi: str | None = setting(None, help="Write Kaldi's scoring_kaldi/ (best_wer, wer_details/) to this folder.")
-    sclite: str | None = setting(None, help="Run sclite in this folder and print its summary (needs sctk).")
-    calibration: bool = setting(False, help="Print how often words of each confidence are right.")
-    compare: bool = setting(False, help="Compare systems: every argument is the result of one.")
-    resample: str = setting(
-        "id", help="With --compare: what the bootstrap draws: utterances (id) or all of a field's value (speaker)."
+    sclite: str | None = setting(
+        None, help="Run NIST's sclite, print its summary, write its reports to this folder (needs SCTK)."
     )
-    draws: int = setting(10000, help="Replications of the bootstrap.", min=100)
-    seed: int = setting(0, help="Seed of the bootstrap.")
-    force: bool = setting(False, help="With --compare: also compare scores of other references or normalizers.")
+    calibration: bool = setting(False, help="Print a reliability table of the words' confidences, ECE, NCE and AUC.")
+    compare: bool = setting(False, help="Compare two or more systems: each argument is the result of one.")
+    resample: str = setting(
+        "id", help="With --compare: what the bootstrap resamples: id (utterances) or a field, such as speaker."
+    )
+    draws: int = setting(10000, help="Replications of the bootstrap of --compare and --kaldi.", min=100)
+    seed: int = setting(0, help="Seed of the bootstrap of --compare and --kaldi.")
+    force: bool = setting(False, help="With --compare: compare even if references or normalizers differ.")
     why: str | None = setting(
         None, help="Experiment that IN was decoded with: find the cause of each error (field `errors` of OUT)."
     )
@@ -82,7 +86,7 @@ class ScoreConfig(StageConfig):
         help="With --why: added per letter of an unknown word (nats; negative is a penalty) "
         "[default: as IN was decoded].",
     )
-    nj: int = setting(1, help="Threads for alignments, and for the search of --why.", min=1, per_core=1)
+    nj: int = setting(1, help="Threads of the alignment, and of the search of --why.", min=1, per_core=1)
     max_wer: float | None = setting(
         None, help="Exit with status 1 if the word error rate is above this (percent).", min=0
     )

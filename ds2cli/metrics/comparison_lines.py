@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ds2cli.metrics.aligner import RATE_NAMES
-from ds2cli.metrics.comparison_pair import MIN_DRAWN
+from ds2cli.metrics.comparison_pair import MIN_DRAWN, MIN_SEGMENTS
 from ds2cli.metrics.significance import LAST_EXACT, MIN_BLOCKS
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
         yield f"The references have no {UNIT_NAMES[c.unit]}: there is nothing to compare."
         return
     rate, units = RATE_NAMES[c.unit], UNIT_NAMES[c.unit]
-    yield f"{c.utterances} utterances, {c.words} {units}, alignment {c.aligner.rule}; intervals of 95 %"
+    sizes = f"{_count(c.utterances, 'utterance')}, {_count(c.words, units[:-1])}"
+    yield f"{sizes}, alignment {c.aligner.rule}; 95 % confidence intervals"
     rows = [["system", f"%{rate}", "interval", "errors", "ins", "del", "sub", "utterances with errors"]]
     for k, name in enumerate(c.names):
         counts, (low, high) = c.counts(k), c.interval(k)
@@ -43,7 +44,7 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
     if len(c.pairs) > 1:
         yield ""
         decides = "MAPSSWE" if c.resample == "id" else "the bootstrap"
-        yield f"All pairs by MAPSSWE; corrected: p of {decides} for {len(c.pairs)} pairs (Holm); ~ no difference shown"
+        yield f"All pairs by MAPSSWE; corrected: p of {decides} corrected for {len(c.pairs)} pairs (Holm); ~: not shown"
         rows = [["first", "second", "points", "segments", "Z", "p", "corrected", "better"]]
         for pair in c.pairs:
             z = "" if pair.mapsswe.z is None else f"{pair.mapsswe.z:.3f}"
@@ -51,7 +52,7 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
             names = [c.names[pair.first], c.names[pair.second]]
             numbers = [f"{pair.difference:+.2f}", str(pair.mapsswe.cases), z]
             verdict = c.names[better] if pair.verdict == "real" else "~"
-            rows.append([*names, *numbers, _p(pair.mapsswe.p), _p(pair.p_corrected), verdict])
+            rows.append([*names, *numbers, _p_cell(pair.mapsswe.p), _p_cell(pair.p_corrected), verdict])
         yield from _table(rows)
 
 
@@ -67,24 +68,22 @@ def _pair_lines(c: Comparison, pair: PairResult) -> Iterator[str]:
     share = f"{100 * pair.share_better:.1f} %"
     yield f"  bootstrap   {low:+.2f} to {high:+.2f} points; lower in {share} of {c.draws} draws of {drawn}"
     z = "" if test.z is None else f"Z {test.z:.3f}, "
-    exact = "" if pair.p_exact is None else f"; as few as these: exact p {_p(pair.p_exact)}"
+    exact = "" if pair.p_exact is None else f"; exact p {_p(pair.p_exact)}, used below {MIN_SEGMENTS} segments"
     yield f"  MAPSSWE     {z}p {_p(test.p)} ({_count(test.cases, 'segment')} with errors{exact})"
     ties = c.utterances - sums.better - sums.worse
-    yield (
-        f"  utterances  {sums.better} better, {sums.worse} worse, {ties} with equally many errors; "
-        f"sign test p {_p(pair.signs.p)}"
-    )
-    right = f"{sums.only_second} utterances right only in the second, {sums.only_first} only in the first"
-    yield f"  McNemar     {right}; p {_p(pair.mcnemar.p)}"
+    yield (f"  utterances  {sums.better} better, {sums.worse} worse, {ties} tied; sign test p {_p(pair.signs.p)}")
+    correct = f"{sums.only_second} only in the second, {sums.only_first} only in the first"
+    yield f"  McNemar     utterances without errors: {correct}; p {_p(pair.mcnemar.p)}"
     if pair.ranks is not None and pair.group_signs is not None and pair.ranks.cases > 1:
         few = f" (fewer than {MIN_BLOCKS}: not reliable)" if pair.ranks.cases < MIN_BLOCKS else ""
         tests = f"sign test p {_p(pair.group_signs.p)}, Wilcoxon Z {pair.ranks.z:.2f}, p {_p(pair.ranks.p)}"
         yield f"  {c.group_field + 's':<10}  {pair.ranks.cases}: {tests}{few}"
     if c.aligner.rule == "sclite":
         printed = {"MP": test, "SI": pair.group_signs, "WI": pair.ranks, "MN": pair.mcnemar}
-        values = ", ".join(f"{name} {_p(r.p_sc_stats)}" for name, r in printed.items() if r is not None)
+        values = ", ".join(f"{name} {_p_cell(r.p_sc_stats)}" for name, r in printed.items() if r is not None)
         wrong = [n for n, r in printed.items() if r is not None and r.z is None and r.cases > LAST_EXACT and n != "MP"]
-        yield f"  sc_stats    prints {values}" + (f" ({' and '.join(wrong)}: too small, its error)" if wrong else "")
+        note = f" ({' and '.join(wrong)}: too small, an error of sc_stats)" if wrong else ""
+        yield f"  sc_stats    prints {values}{note}"
     yield from ("  " + line for line in _power(c, pair))
     yield from _verdict(c, pair)
 
@@ -95,8 +94,8 @@ def _power(c: Comparison, pair: PairResult) -> Iterator[str]:
         return
     need = _round_up(pair.words_per_point)
     yield (
-        f"power       this set shows {pair.smallest:.2f} points or more (in 80 % of such sets); "
-        f"1 point needs about {need} {units}, it has {c.words}"
+        f"power       smallest detectable difference {pair.smallest:.2f} points (80 % power); "
+        f"1 point needs about {need} {units}, this set has {c.words}"
     )
 
 
@@ -107,17 +106,17 @@ def _verdict(c: Comparison, pair: PairResult) -> Iterator[str]:
     name = "by the bootstrap" if c.resample != "id" else "MAPSSWE" if pair.p_exact is None else "exact MAPSSWE"
     p = f"{name}, p {_p(pair.p_corrected)}" + (f" corrected for {len(c.pairs)} pairs" if len(c.pairs) > 1 else "")
     if pair.verdict == "same":
-        yield f"No difference: {second} makes as many errors as {first} wherever they make any."
+        yield f"No difference: {second} and {first} make equally many errors in every segment."
         return
     if pair.verdict == "too-few":
-        yield f"No conclusion: {_drawn(c)} cannot tell a difference from chance (at least {MIN_DRAWN})."
+        yield f"No conclusion: a test set of {_drawn(c)} is too small, expected at least {MIN_DRAWN}."
     elif pair.verdict == "real":
         yield f"The difference is real: {better} makes fewer errors than {worse} ({p})."
     elif pair.verdict == "uncertain":
         other = f"the bootstrap, p {_p(pair.p_bootstrap)}"
         yield f"The difference is uncertain: the tests disagree ({p}; {other}). Use a larger test set."
     else:
-        smallest = f" Less than {pair.smallest:.2f} points is hard to show with this set." if pair.smallest else ""
+        smallest = f" This set can hardly show less than {pair.smallest:.2f} points." if pair.smallest else ""
         yield f"No difference is shown: {abs(pair.difference):.2f} points may be chance ({p}).{smallest}"
     yield from _warning(c, pair)
 
@@ -125,7 +124,7 @@ def _verdict(c: Comparison, pair: PairResult) -> Iterator[str]:
 def _warning(c: Comparison, pair: PairResult) -> Iterator[str]:
     reasons = []
     if pair.smallest is not None and pair.smallest > LARGE_DIFFERENCE:
-        reasons.append(f"{c.words} {UNIT_NAMES[c.unit]} are too few to show {LARGE_DIFFERENCE:g} point")
+        reasons.append(f"{c.words} {UNIT_NAMES[c.unit]} are too few to show a difference of {LARGE_DIFFERENCE:g} point")
     if pair.p_exact is not None:
         reasons.append(f"only {_count(pair.mapsswe.cases, 'segment')} with errors")
     if c.num_drawn < FEW_DRAWN:
@@ -154,6 +153,10 @@ def _is_number(cell: str) -> bool:
 
 
 def _p(p: float) -> str:
+    return f"= {p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def _p_cell(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else "<0.001"
 
 

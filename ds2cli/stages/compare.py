@@ -84,8 +84,8 @@ def join_systems(
             if not config.force:
                 raise DataError(
                     f"utterance {name!r} has different references: {rows[first]['text'][:60]!r} in {names[first]}, "
-                    f"{rows[other]['text'][:60]!r} in {names[other]}: prepare and normalize both in one way (--force "
-                    f"compares with those of {names[first]})"
+                    f"{rows[other]['text'][:60]!r} in {names[other]}: expected decodings of the same test set "
+                    f"(--normalizer removes differences of writing, --force scores both against {names[first]})"
                 )
             differing.references += 1
             differing.first = differing.first or name
@@ -183,7 +183,7 @@ def require_equal_normalizers(
         normalizers = f"{fields.get(NORMALIZER)} and {others.get(NORMALIZER)}"
         raise DataError(
             f"{name} and {other_name} were scored with different normalizers, {normalizers}: score both with one "
-            "--normalizer (--force compares them all the same)"
+            "--normalizer (--force compares them anyway)"
         )
 
 
@@ -200,7 +200,7 @@ def require_equal_references(
         sizes = f"of {fields.get('utterances')} and {others.get('utterances')} utterances"
         raise DataError(
             f"{name} and {other_name} were scored with different references, {sizes}: score both with those of one "
-            "test set (--mode present compares what both have, --force all)"
+            "test set (--mode present compares the utterances that both have, --force all of them)"
         )
 
 

@@ -40,7 +40,7 @@ class ScliteResult:
         ours, theirs = _format_counts(counts), _format_counts(self.counts)
         if ours == theirs:
             return f"sclite counts the same: {theirs}"
-        return f"sclite counts {theirs}; here {ours}"
+        return f"sclite counts {theirs}; ds2 score counts {ours}"
 
 
 def find_program(program: str) -> str | None:

@@ -142,8 +142,8 @@ class _Ctm:
     def finish(self) -> Iterator[str]:
         self.writer.finish()
         if self.writer.missing:
-            missing = f"{self.writer.missing} utterances have no pred_words (ds2 decode --timestamps)"
-            yield f"{self.path}: {missing}: their words are missing"
+            missing = f"utterances without pred_words (ds2 decode --timestamps): {self.writer.missing}"
+            yield f"{self.path}: {missing}: their words are left out"
         if not self.writer.is_sorted:
             yield f"{self.path}: the recordings are not in order, which sclite expects (sort -k1,1 -k2,2 -k3n,3)"
 
@@ -159,7 +159,7 @@ class _Kaldi:
 class _Confidences:
     def __init__(self, unit: str) -> None:
         if unit != "word":
-            raise UsageError("--calibration: confidences are those of words (--unit word or both)")
+            raise UsageError("--calibration: only words have confidences (--unit word or both)")
         self.calibration = Calibration()
         self.missing = 0
 
@@ -175,8 +175,8 @@ class _Confidences:
     def warnings(self) -> Iterator[str]:
         if self.missing:
             yield (
-                f"--calibration: {self.missing} utterances have no pred_words with the confidences of the words of "
-                "pred_text (ds2 decode --timestamps)"
+                "--calibration: utterances without a conf for each word of pred_text (ds2 decode --timestamps; "
+                f"--normalizer must not change words): {self.missing}: left out"
             )
 
 

@@ -65,7 +65,7 @@ def read(path: str, ledger: Ledger | None = None) -> Channels:
     for words in channels.values():
         words.sort(key=lambda word: word.start)
     if alternatives and ledger is not None:
-        ledger.notes.append(f"{path}: {alternatives} words have alternatives, which all count as plain words")
+        ledger.notes.append(f"{path}: words with alternatives: {alternatives}: all alternatives count as plain words")
     return channels
 
 
@@ -103,9 +103,9 @@ def join_segments(channels: Channels, segments: Iterable[Segment], ref: str, led
         for segment, its_words in zip(parts, _distribute(words or [], parts), strict=True):
             row = segment.as_row()
             if row["id"] in rows:
-                raise DataError(f"{ref}: two segments of the same speaker and times: {row['id']}")
+                raise DataError(f"{ref}: two segments have the same speaker, recording, channel and times: {row['id']}")
             if segment.is_ignored:
-                detail = f"segment to be ignored, with {len(its_words)} words of the hypothesis"
+                detail = f"segment to be ignored; hypothesis words in it: {len(its_words)}"
                 ledger.drop(row["id"], "ignored-segment", detail, bad=False)
                 continue
             rows[row["id"]] = row if words is None else {**row, **_as_fields(its_words, segment.begin)}

@@ -30,21 +30,19 @@ def open_scored(path: str, ref: str | None, format: Format, ledger: Ledger | Non
     """
     kind = detect(path, format)
     if kind == "stm":
-        raise DataError(
-            f"{path}: an STM file has references only, expected a hypothesis such as a CTM (--ref names it)"
-        )
+        raise DataError(f"{path}: an STM file has only references: expected a CTM file here, and the STM file as --ref")
     if ref is None:
         if kind not in ("rows", "score"):
             guessed = kind == "kaldi" and format == "auto"
-            no_rows = "not rows (one JSON object per line), and " if guessed else ""
-            raise DataError(f"{path}: {no_rows}{_NAMES[kind]} has no references (--ref FILE)")
+            found = f"not rows (one JSON object per line), so read as {_NAMES[kind]}, which" if guessed else _NAMES[kind]
+            raise DataError(f"{path}: {found} has no references (--ref FILE)")
         return _open_rows(path, kind, ("id", "text"), ledger)
     ref_kind = detect(ref, "auto" if format == "ctm" else format)
     if ref_kind == "ctm":
         raise DataError(f"{ref}: a CTM file cannot be the reference, expected an STM file")
     if ref_kind == "stm":
         if kind != "ctm":
-            raise DataError(f"{ref}: an STM file is the reference of a CTM file, expected one instead of {path}")
+            raise DataError(f"{ref}: an STM file can only be the reference of a CTM file, which {path} is not")
         return _open_segments(path, ref, ledger)
     if ref_kind in _TEXT_READERS:
         refs = _TEXT_READERS[ref_kind](ref)

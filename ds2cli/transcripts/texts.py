@@ -106,6 +106,6 @@ def note_markup(rows: Iterable[Row], path: str, ledger: Ledger) -> Iterator[Row]
         yield row
     if found:
         ledger.notes.append(
-            f"{path}: {found} texts have alternatives {{ a / b }}, optional words (uh) or fragments (re-), which count "
-            "as plain words (--sclite FOLDER scores them by NIST's rules)"
+            f"{path}: texts with alternatives {{ a / b }}, optional words (uh) or fragments (re-), which count as "
+            f"plain words: {found} (--sclite FOLDER scores them by NIST's rules)"
         )

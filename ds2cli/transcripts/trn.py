@@ -1,8 +1,8 @@
 """NIST's trn: lines of the words of an utterance and its id in parentheses. Lines that begin with `;;` are comments.
 
-What sclite 2.4.10 reads as something else than a plain word was found by trying: of `word;tag` it compares `word` only,
-it removes every backslash and the last `*` of a longer word, a `{` begins alternatives, `@` is no word, and it crashes
-on more than 1,000 bytes. Parentheses are harmless in words, not in ids.
+What sclite 2.4.10 reads as something other than a plain word was found by trying: of `word;tag` it compares `word`
+only, it removes every backslash and the last `*` of a longer word, a `{` begins alternatives, `@` is the null word, and
+it crashes on words of more than 1,000 bytes. Parentheses are harmless in words, not in ids.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ class TrnFiles:
         if not number:
             return ""
         return (
-            f"{number} words have a backslash, {{, spaces or are @, which sclite reads as markup: written with similar "
-            "signs in the trn files"
+            f"words with a backslash, {{ or spaces, or that are @, which sclite reads as markup: {number}: written "
+            "with similar characters in the trn files"
         )
 
 

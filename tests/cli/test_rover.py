@@ -34,7 +34,7 @@ def test_the_result_is_scored_like_a_decoding(ds2, jsonl, tmp_path, systems):
     done = ds2("rover", *systems, out)
     assert (done.returncode, done.stdout) == (0, "")
     assert "rover: 2 in = 2 kept + 0 dropped" in done.stderr
-    assert "rover: 3 systems, 6 places, unanimous 50.0 %, tied 0.0 %" in done.stderr
+    assert "rover: 3 systems, 6 correspondence sets, unanimous 50.0 %, tied 0.0 %" in done.stderr
     assert "warning" not in done.stderr
     assert [row["pred_text"] for row in jsonl(out)] == ["the cat sat", "on the mat"]
     assert 'method = "votes"' in (tmp_path / "out.jsonl.config.toml").read_text()
@@ -49,7 +49,7 @@ def test_standard_input_and_output(ds2, tmp_path, systems):
     assert [json.loads(line)["pred_text"] for line in done.stdout.splitlines()] == ["the cat sat", "on the mat"]
     done = ds2("rover", "-", "-", "-", stdin=text)
     assert done.returncode == 2
-    assert "- can be one of the inputs only" in done.stderr
+    assert "- (standard input) can be given for one input only" in done.stderr
 
 
 def test_utterances_that_a_system_lacks_are_warned_of_in_one_line(ds2, jsonl, tmp_path, systems):
@@ -118,7 +118,7 @@ def test_two_systems_cannot_outvote_each_other(ds2, jsonl, tmp_path, systems):
     out = tmp_path / "out.jsonl"
     done = ds2("rover", *systems[:2], out)
     assert [row["pred_text"] for row in jsonl(out)] == ["the cat sat", "on the mat"]
-    assert "warning: with two systems each difference is a tie" in done.stderr
+    assert "warning: with two systems every disagreement is a tie" in done.stderr
 
 
 def test_interrupted_runs_leave_no_result(tmp_path, systems):

@@ -21,7 +21,7 @@ def test_score_at_the_end_of_a_pipe_prints_the_rate(ds2, jsonl, tmp_path):
     assert lines[0] == "%WER 28.57 [ 2 / 7, 0 ins, 2 del, 0 sub ]"
     assert lines[2:4] == ["%SER 66.67 [ 2 / 3 ]", "Scored 3 sentences, 1 not present in hyp."]
     assert "b hyp   on  ***  mat" in lines
-    assert "1 of 3 utterances have no pred_text" in done.stderr
+    assert "utterances without pred_text: 1 of 3" in done.stderr
 
 
 def test_rows_go_to_a_file_and_the_report_to_standard_output(ds2, jsonl, tmp_path):

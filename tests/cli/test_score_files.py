@@ -67,8 +67,8 @@ def test_a_refused_score_writes_no_files(ds2, jsonl, tmp_path):
 @pytest.mark.parametrize(
     ("mode", "code", "words", "message"),
     [
-        ("all", 0, 7, "1 of 3 utterances have no pred_text: all their words count as deleted"),
-        ("present", 0, 6, "1 of 3 utterances have no pred_text: left out (--mode present)"),
+        ("all", 0, 7, "utterances without pred_text: 1 of 3: all their words count as deleted"),
+        ("present", 0, 6, "utterances without pred_text: 1 of 3: left out (--mode present)"),
         ("strict", 3, 0, "utterance 'b-2' has no pred_text, which --mode strict refuses (--mode all)"),
     ],
 )
@@ -110,7 +110,7 @@ def test_trn_ctm_and_kaldis_layout(ds2, jsonl, tmp_path):
     assert (tmp_path / "t.ref.trn").read_text() == "the cat sat (a-1)\non the mat (b-1)\n"
     assert (tmp_path / "t.hyp.trn").read_text() == "the cat sat (a-1)\non mat (b-1)\n"
     assert [line.split()[4] for line in (tmp_path / "c.ctm").read_text().splitlines()] == ["on", "mat"]
-    assert "1 utterances have no pred_words (ds2 decode --timestamps): their words are missing" in done.stderr
+    assert "utterances without pred_words (ds2 decode --timestamps): 1: their words are left out" in done.stderr
     best = (tmp_path / "k" / "scoring_kaldi" / "best_wer").read_text()
     assert best == f"%WER 16.67 [ 1 / 6, 0 ins, 1 del, 0 sub ] {rows}\n"
     again = ds2("score", tmp_path / "t.hyp.trn", "--ref", tmp_path / "t.ref.trn", "--unit", "word")
@@ -129,10 +129,10 @@ def test_confidences_are_compared_with_the_words_that_are_right(ds2, jsonl, tmp_
     rows = jsonl(tmp_path / "in.jsonl", [ROWS[0], {**ROWS[1], "pred_words": WORDS}])
     done = ds2("score", rows, "--calibration", "--json", tmp_path / "s.json")
     assert "100.0 % of 2 words are right" in done.stdout
-    assert "--calibration: 1 utterances have no pred_words" in done.stderr
+    assert "--calibration: utterances without a conf for each word of pred_text" in done.stderr
     assert json.loads((tmp_path / "s.json").read_text())["calibration"]["words"] == 2
     done = ds2("score", rows, "--calibration", "--unit", "char")
-    assert done.returncode == 2 and "confidences are those of words" in done.stderr
+    assert done.returncode == 2 and "only words have confidences" in done.stderr
 
 
 def test_a_third_argument_is_refused_without_compare(ds2, rows, tmp_path):

@@ -37,7 +37,7 @@ def test_agreement_is_said(tmp_path):
     assert result.describe_agreement(COUNTS) == "sclite counts the same: 4 / 5, 1 ins, 1 del, 2 sub"
     other = Counts(hits=2, subs=3, ins=0, dels=0)
     assert result.describe_agreement(other) == (
-        "sclite counts 4 / 5, 1 ins, 1 del, 2 sub; here 3 / 5, 0 ins, 0 del, 3 sub"
+        "sclite counts 4 / 5, 1 ins, 1 del, 2 sub; ds2 score counts 3 / 5, 0 ins, 0 del, 3 sub"
     )
 
 

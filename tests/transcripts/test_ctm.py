@@ -76,7 +76,7 @@ def test_words_without_a_reference_are_refused(file, line, message):
 
 
 def test_two_segments_with_the_same_id_are_refused(file):
-    with pytest.raises(DataError, match="two segments of the same speaker and times"):
+    with pytest.raises(DataError, match="two segments have the same speaker, recording, channel and times"):
         join(file, "f 1 s 0 1 a\nf 1 s 0 1 b\n", "")
 
 
@@ -103,7 +103,7 @@ def test_alternatives_are_words_like_others(file):
     lines = ["f 1 * * <ALT_BEGIN>", "f 1 1 0.1 um", "f 1 * * <ALT>", "f 1 1 0.1 uh NA", "f 1 * * <ALT_END>", ""]
     ledger = Ledger()
     assert [word.word for word in ctm.read(file("h.ctm", "\n".join(lines)), ledger)["f", "1"]] == ["um", "uh"]
-    assert len(ledger.notes) == 1 and "1 words have alternatives" in ledger.notes[0]
+    assert len(ledger.notes) == 1 and "words with alternatives: 1" in ledger.notes[0]
 
 
 def test_recordings_as_rows(file):

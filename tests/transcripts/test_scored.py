@@ -140,7 +140,7 @@ def test_a_ctm_with_an_stm(file):
     ledger = Ledger()
     (row,) = open_scored(file("h", "f 1 0.5 0.5 yes\n"), stm, "ctm", ledger)
     assert (row["text"], row["pred_text"]) == ("{ uh / @ } yes", "yes")
-    assert len(ledger.notes) == 1 and "r: 1 texts have alternatives { a / b }" in ledger.notes[0]
+    assert len(ledger.notes) == 1 and "r: texts with alternatives { a / b }" in ledger.notes[0]
     assert "--sclite" in ledger.notes[0]
 
 
@@ -159,9 +159,9 @@ def test_markup_of_references_is_noted_once(file, words, noted):
     [
         (("h.trn", "a (u1)\n"), None, "h.trn: a trn file has no references"),
         (("h.ctm", ""), None, "a CTM file has no references"),
-        (("text", "u1 a\n"), None, "Kaldi's text has no references"),
-        (("h.stm", ""), ("r.stm", ""), "an STM file has references only"),
-        (("h.trn", "a (u1)\n"), ("r.stm", ""), "an STM file is the reference of a CTM file"),
+        (("text", "u1 a\n"), None, "Kaldi's text, which has no references"),
+        (("h.stm", ""), ("r.stm", ""), "an STM file has only references"),
+        (("h.trn", "a (u1)\n"), ("r.stm", ""), "an STM file can only be the reference of a CTM file"),
         (("h.trn", "a (u1)\n"), ("r.ctm", ""), "a CTM file cannot be the reference"),
         (("h.trn", "a (u1)\n"), ("r.trn", "a (u2)\n"), "utterance 'u1' has no reference: expected its id in .*r.trn"),
         (("h.trn", "a (u1)\n"), ("r.trn", "a (u1)\nb\n"), r"r\.trn:2: the line does not end in an id"),

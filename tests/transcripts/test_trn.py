@@ -154,7 +154,7 @@ def test_both_files_are_written_or_neither(tmp_path):
     with trn.open_trn(prefix) as files:
         files.add("s-1", ["a"], ["@"])
         files.add("s-2", ["a"], None)
-        assert files.describe_replaced().startswith("1 words have a backslash")
+        assert files.describe_replaced().startswith("words with a backslash")
     assert (tmp_path / "out.ref.trn").read_text() == "a (s-1)\na (s-2)\n"
     assert (tmp_path / "out.hyp.trn").read_text() == "＠ (s-1)\n(s-2)\n"
 

@@ -88,16 +88,16 @@ def _warn(config: ScoreConfig, files: list[str], differing: Differing, unreadabl
     if config.mode == "all":
         for file, missing in zip(files, differing.missing, strict=True):
             if missing:
-                ui.warn(f"{missing} utterances have no pred_text in {file}: all their words count as deleted there")
+                ui.warn(f"{file}: utterances without pred_text: {missing}: all their words count as deleted")
     if differing.left_out:
-        ui.warn(f"{differing.left_out} utterances without pred_text of a system are left out (--mode present)")
+        ui.warn(f"utterances without pred_text in at least one system: {differing.left_out}: left out (--mode present)")
     if differing.references:
         ui.warn(
-            f"{differing.references} utterances have different references, such as {differing.first}: all systems are "
-            "compared with that of the first system that has the utterance (--force)"
+            f"utterances with different references: {differing.references}, such as {differing.first}: all systems are "
+            "scored against the reference of the first system that has the utterance (--force)"
         )
     if unreadable:
         ui.warn(
-            f"--normalizer: {len(set(unreadable))} utterances have digits, tags or signs that can be read in several "
-            f"ways, such as {unreadable[0]}: compared as they are written (write them as spoken)"
+            "--normalizer: utterances with digits, tags or signs that can be read in several ways: "
+            f"{len(set(unreadable))}, such as {unreadable[0]}: compared as they are written (write them as spoken)"
         )
