@@ -34,7 +34,9 @@ def open_scored(path: str, ref: str | None, format: Format, ledger: Ledger | Non
     if ref is None:
         if kind not in ("rows", "score"):
             guessed = kind == "kaldi" and format == "auto"
-            found = f"not rows (one JSON object per line), so read as {_NAMES[kind]}, which" if guessed else _NAMES[kind]
+            found = (
+                f"not rows (one JSON object per line), so read as {_NAMES[kind]}, which" if guessed else _NAMES[kind]
+            )
             raise DataError(f"{path}: {found} has no references (--ref FILE)")
         return _open_rows(path, kind, ("id", "text"), ledger)
     ref_kind = detect(ref, "auto" if format == "ctm" else format)
