@@ -23,8 +23,8 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
     --timestamps also writes confidences from 0 to 1: `conf` of each word in `pred_words`, and their mean, `pred_conf`.
 
     --tune finds the weights for a language model on a development set and stores them in EXP/decode.toml, with the
-    scale at which confidences are the share of right words. From then on they are the defaults (the tuned values below)
-    of every search with a language model.
+    exponent that calibrates confidences (`confidence_scale`). From then on they are the defaults (the tuned values
+    below) of every search with a language model.
 
     Example: ds2 decode exp/base data/test.feats.jsonl exp/base/test.jsonl --lm exp/lm/3gram.bin --nbest 10
 

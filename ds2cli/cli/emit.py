@@ -36,9 +36,9 @@ def emit(
     The rows of OUT get `emission` (a reference into the archive), `num_steps` and `step_s`. `ds2 decode`, `ds2 align`
     and tuning read them instead of running the network.
 
-    --ensemble averages the probabilities of several networks, which often make fewer errors together than each alone:
-    compare them on a development set, after tuning again. They need the same symbols, in any order, the same settings
-    of the features, and the same number of frames per step.
+    --ensemble averages the probabilities of several networks. With a language model, tuned again, they often make fewer
+    errors together than each alone; greedy decoding may make more. They need the same symbols, in any order, the same
+    settings of the features, and the same number of frames per step.
 
     Example: ds2 emit exp/base data/dev.feats.jsonl data/dev.emit.jsonl --dir data/emissions
 

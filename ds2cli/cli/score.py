@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
@@ -10,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ds2cli import __version__, ui
+from ds2cli import __version__, manifest, ui
 from ds2cli.atomic import together
 from ds2cli.cli.lib.filter import count_lines, report_drops, source_name, write_rows
 from ds2cli.cli.lib.options import In, with_config
 from ds2cli.config.score import SEARCH_SETTINGS, ScoreConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import Ds2Error, UsageError
+from ds2cli.errors import BadUtterance, Ds2Error, UsageError
 from ds2cli.manifest import Row
 
 if TYPE_CHECKING:
@@ -68,6 +69,11 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None, more: Mor
         return
     if more:
         raise UsageError(f"score: expected IN and OUT, got also {more[0]} (--compare compares several results)")
+    if out is not None and is_unscored(out):
+        raise UsageError(
+            f"score: OUT {out} has decoded rows without a score, and would be replaced: --compare {in_} {out} compares "
+            "two results (remove it if it is to be written)"
+        )
     from ds2cli.metrics.normalizers import create_normalizer
     from ds2cli.stages import score as stage
     from ds2cli.stages.score_files import ScoreFiles
@@ -176,3 +182,15 @@ def _warn_explainer(explainer: Explainer) -> None:
             "not reproduce: the causes are valid only with the EXP, language model, weights and word lists "
             "used in decoding"
         )
+
+
+def is_unscored(path: str) -> bool:
+    """Whether a file exists whose first row was decoded but not scored: probably no output, but a result to compare."""
+    from pathlib import Path
+
+    with contextlib.suppress(OSError, ValueError, BadUtterance):
+        if Path(path).is_file():
+            with Path(path).open(encoding="utf-8") as f:
+                row = manifest.parse(f.readline())
+            return "pred_text" in row and "hits" not in row
+    return False

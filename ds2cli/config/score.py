@@ -10,6 +10,11 @@ from ds2cli.config.base import StageConfig, setting
 SEARCH_SETTINGS = ("lm", "alpha", "beta", "unknown", "unknown_letter")
 """Settings of --why that override those that the rows were decoded with."""
 
+OF_ONE_RESULT = (
+    *("worst", "confusions", "by", "trn", "ctm", "kaldi", "sclite", "calibration", "why", "max_wer", "max_cer"),
+)
+"""Settings that --compare does not use."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreConfig(StageConfig):
@@ -19,7 +24,10 @@ class ScoreConfig(StageConfig):
         "context": ("confusions", (0,)),
         "resample": ("compare", (False,)),
         "force": ("compare", (False,)),
+        "draws": ("compare", (False,)),
+        "seed": ("compare", (False,)),
         "tokenizer": ("unit", ("word", "char", "both", "mixed")),
+        **dict.fromkeys(OF_ONE_RESULT, ("compare", (True,))),
     }
 
     unit: Literal["word", "char", "both", "mixed", "token"] = setting(

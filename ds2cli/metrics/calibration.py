@@ -90,7 +90,7 @@ class Calibration:
     def nce(self) -> float | None:
         """Normalized cross entropy, as sclite's NCE: 1 for perfect confidences, 0 for that of the share of right words.
 
-        It has no lower bound. None if all words are right, or all wrong.
+        It has no lower bound. None if all words are correct, or all wrong.
         """
         n, p = self.words, self.right / max(1, self.words)
         if p in (0.0, 1.0):
@@ -102,7 +102,7 @@ class Calibration:
     def auc(self) -> float | None:
         """The probability that a right word has a higher confidence than a wrong one; ties count half.
 
-        None if all words are right, or all wrong.
+        None if all words are correct, or all wrong.
         """
         wrong, right = self._counts
         pairs = int(wrong.sum()) * int(right.sum())
@@ -117,17 +117,17 @@ class Calibration:
             return "confidence: no words"
         share = 100 * self.right / self.words
         return (
-            f"confidence: mean {100 * self.mean:.1f} %, {share:.1f} % of {self.words} words are right, "
+            f"confidence: mean {100 * self.mean:.1f} %, {share:.1f} % of {self.words} words are correct, "
             f"ECE {100 * self.ece:.1f} %, NCE {_format(self.nce)}, AUC {_format(self.auc)}"
         )
 
     def lines(self) -> list[str]:
         """The reliability table, without the bins that have no words, and the summary."""
         words, right = self._per_bin()
-        table = [f"{'confidence':<12}{'words':>8}{'mean':>8}{'right':>8}"] if self.words else []
+        table = [f"{'confidence':<12}{'words':>9}{'mean':>9}{'correct':>9}"] if self.words else []
         for i in np.flatnonzero(words):
             mean, share = self._sums[i] / words[i], right[i] / words[i]
-            table.append(f"{f'{i / BINS:g} to {(i + 1) / BINS:g}':<12}{words[i]:>8}{mean:>8.3f}{share:>8.3f}")
+            table.append(f"{f'{i / BINS:g} to {(i + 1) / BINS:g}':<12}{words[i]:>9}{mean:>9.3f}{share:>9.3f}")
         return [*table, self.summary()]
 
     def as_fields(self) -> dict[str, Any]:
@@ -138,13 +138,13 @@ class Calibration:
                 "low": i / BINS,
                 "high": (i + 1) / BINS,
                 "words": int(words[i]),
-                "right": int(right[i]),
+                "correct": int(right[i]),
                 "mean": float(self._sums[i] / words[i]),
             }
             for i in np.flatnonzero(words).tolist()
         ]
         measures = {"mean": self.mean, "ece": self.ece, "nce": self.nce, "auc": self.auc}
-        return {"words": self.words, "right": self.right, **measures, "bins": bins}
+        return {"words": self.words, "correct": self.right, **measures, "bins": bins}
 
     def _per_bin(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Words, and right ones, of each bin."""
@@ -159,7 +159,7 @@ def fit_scale(
     """The scale a for which the confidences exp(a * log_probs + log_weights) have the lowest cross entropy.
 
     The cross entropy is convex in a, so a golden-section search over `SCALES` finds the minimum. Without `log_weights`,
-    confidences are raised to the power a. None if all words are right, or all wrong: then no scale is best.
+    confidences are raised to the power a. None if all words are correct, or all wrong: then no scale is best.
 
     log_probs: (W,) log-probabilities of the words (nats), 0 or less.  right: (W,) whether each is right.
     log_weights: (W,) logs of further factors, 0 or less.

@@ -30,7 +30,7 @@ class Comparison:
     """Counts of K >= 2 systems; `add` chunks, then read `pairs`, `lines` or `as_fields`.
 
     names: of the systems.  unit: see `Aligner.align`.  resample: "id" to draw utterances, else the name of the groups
-    that are drawn.  group_field: what the groups of `add` are.
+    that are drawn.  group_field: what the groups of `add` are.  counted: how texts were made comparable, for `lines`.
     """
 
     names: Sequence[str]
@@ -38,6 +38,7 @@ class Comparison:
     aligner: Aligner = field(default_factory=Aligner)
     resample: str = "id"
     group_field: str = "speaker"
+    counted: str = "normalizer none"
     draws: int = 10_000
     seed: int = 0
     utterances: int = 0
@@ -185,7 +186,7 @@ class Comparison:
                 "name": name,
                 **asdict(self.counts(k)),
                 "rate": _percent(self.counts(k).errors, self.words),
-                "interval": list(self.interval(k)),
+                "interval_95": list(self.interval(k)),
                 "wrong_utterances": int(self.wrong[k]),
             }
             for k, name in enumerate(self.names)
@@ -203,7 +204,7 @@ class Comparison:
         counts = {"better": sums.better, "worse": sums.worse, "ties": self.utterances - sums.better - sums.worse}
         only = {"only_first": sums.only_first, "only_second": sums.only_second}
         names = {"first": self.names[pair.first], "second": self.names[pair.second]}
-        return {**fields, **tests, **names, "interval": list(pair.interval), **counts, **only}
+        return {**fields, **tests, **names, "interval_95": list(pair.interval), **counts, **only}
 
     def lines(self) -> Iterator[str]:
         """Yield the comparison for people."""

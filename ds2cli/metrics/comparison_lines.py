@@ -30,12 +30,13 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
         return
     rate, units = RATE_NAMES[c.unit], UNIT_NAMES[c.unit]
     sizes = f"{_count(c.utterances, 'utterance')}, {_count(c.words, units[:-1])}"
-    yield f"{sizes}, alignment {c.aligner.rule}; 95 % confidence intervals"
+    yield f"{sizes}, {c.aligner.describe([c.unit])}, {c.counted}; 95 % confidence intervals"
     rows = [["system", f"%{rate}", "interval", "errors", "ins", "del", "sub", "utterances with errors"]]
     for k, name in enumerate(c.names):
         counts, (low, high) = c.counts(k), c.interval(k)
         numbers = [str(n) for n in (counts.errors, counts.ins, counts.dels, counts.subs, c.wrong[k])]
-        rows.append([name, f"{counts.rate:.2f}", f"{low:.2f} to {high:.2f}", *numbers])
+        span = f"{low:.2f} to {high:.2f}" if c.num_drawn >= MIN_DRAWN else "-"
+        rows.append([name, f"{counts.rate:.2f}", span, *numbers])
     yield from _table(rows)
     for pair in c.pairs:
         if pair.first == 0:
@@ -66,7 +67,10 @@ def _pair_lines(c: Comparison, pair: PairResult) -> Iterator[str]:
     low, high = pair.interval
     drawn = _drawn(c)
     share = f"{100 * pair.share_better:.1f} %"
-    yield f"  bootstrap   {low:+.2f} to {high:+.2f} points; lower in {share} of {c.draws} draws of {drawn}"
+    if c.num_drawn >= MIN_DRAWN:
+        yield f"  bootstrap   {low:+.2f} to {high:+.2f} points; lower in {share} of {c.draws} draws of {drawn}"
+    else:
+        yield f"  bootstrap   {drawn} are too few" if c.num_drawn > 1 else f"  bootstrap   {drawn} is too few"
     z = "" if test.z is None else f"Z {test.z:.3f}, "
     exact = "" if pair.p_exact is None else f"; exact p {_p(pair.p_exact)}, used below {MIN_SEGMENTS} segments"
     yield f"  MAPSSWE     {z}p {_p(test.p)} ({_count(test.cases, 'segment')} with errors{exact})"

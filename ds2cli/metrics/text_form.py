@@ -148,9 +148,10 @@ class FormErrors:
             return ""
         kinds = ", ".join(f"{kind} ({n})" for kind, n in self.kinds.most_common())
         name, ref, hyp, _ = self.example
+        utterances = "1 utterance" if self.utterances == 1 else f"{self.utterances} utterances"
         shown = f"{make_visible(ref[:40], hyp[:40])!r}, recognized as {make_visible(hyp[:40], ref[:40])!r}"
         return (
-            f"{self.of_form} of {self.errors} {self.unit} errors, in {self.utterances} utterances, are differences of "
+            f"{self.of_form} of {self.errors} {self.unit} errors, in {utterances}, are differences of "
             f"writing, not of recognition: {kinds or 'several at once'}, such as {name}: {shown}"
         )
 

@@ -52,14 +52,15 @@ class Differing:
     first: str | None = None
 
 
-def create_comparison(config: ScoreConfig, names: Sequence[str]) -> Comparison:
-    """An empty comparison of systems; DataError if the tokenizer cannot be opened."""
+def create_comparison(config: ScoreConfig, names: Sequence[str], counted: str = "normalizer none") -> Comparison:
+    """An empty comparison of systems; DataError if the tokenizer cannot be opened. counted: see `Comparison`."""
     return Comparison(
         names,
         "word" if config.unit == "both" else config.unit,
         create_aligner(config),
         config.resample,
         SPEAKER if config.resample == "id" else config.resample,
+        counted,
         config.draws,
         config.seed,
     )

@@ -68,7 +68,7 @@ class ScoreFiles:
         if config.ctm is not None:
             self.sinks.append(_Ctm(CtmWriter(stack.enter_context(open_out(config.ctm))), config.ctm))
         if config.kaldi is not None:
-            layout = KaldiLayout(config.kaldi, self.source, seed=config.seed, draws=config.draws, threads=config.nj)
+            layout = KaldiLayout(config.kaldi, self.source, threads=config.nj)
             self._kaldi = stack.enter_context(layout)
             self.sinks.append(_Kaldi(self._kaldi, unit))
         if config.calibration:

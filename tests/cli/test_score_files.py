@@ -128,7 +128,7 @@ def test_sclite_counts_what_is_counted_here(ds2, rows, tmp_path):
 def test_confidences_are_compared_with_the_words_that_are_right(ds2, jsonl, tmp_path):
     rows = jsonl(tmp_path / "in.jsonl", [ROWS[0], {**ROWS[1], "pred_words": WORDS}])
     done = ds2("score", rows, "--calibration", "--json", tmp_path / "s.json")
-    assert "100.0 % of 2 words are right" in done.stdout
+    assert "100.0 % of 2 words are correct" in done.stdout
     assert "--calibration: utterances without a conf for each word of pred_text" in done.stderr
     assert json.loads((tmp_path / "s.json").read_text())["calibration"]["words"] == 2
     done = ds2("score", rows, "--calibration", "--unit", "char")
@@ -139,6 +139,20 @@ def test_a_third_argument_is_refused_without_compare(ds2, rows, tmp_path):
     done = ds2("score", rows, tmp_path / "out.jsonl", "more.jsonl")
     assert done.returncode == 2 and "--compare compares several results" in done.stderr
     assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_a_result_in_place_of_out_is_not_overwritten(ds2, rows, jsonl, tmp_path):
+    other = jsonl(tmp_path / "other.jsonl", ROWS)
+    done = ds2("score", rows, other)
+    assert done.returncode == 2 and f"--compare {rows} {other} compares two results" in done.stderr
+    assert jsonl(other) == ROWS
+    assert [ds2("score", rows, tmp_path / "out.jsonl").returncode for _ in range(2)] == [0, 0]
+
+
+@pytest.mark.parametrize("option", [["--worst", 1], ["--max-wer", 5], ["--by", "speaker"], ["--trn", "t"]])
+def test_what_a_comparison_does_not_use_is_refused(ds2, rows, option):
+    done = ds2("score", "--compare", rows, "other.jsonl", *option)
+    assert done.returncode == 2 and f"{option[0]} has no effect with --compare" in done.stderr
 
 
 def test_causes_are_found_in_kaldis_alignment_only(ds2, rows):

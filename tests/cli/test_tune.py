@@ -83,7 +83,7 @@ def test_the_scale_of_confidences_is_fitted_and_stored(place, capsys):
     tuned, untuned = capsys.readouterr().out.splitlines()[-2:]
     assert tuned.startswith("confidence: mean ") and untuned.endswith(" untuned")
     for line in (tuned, untuned):
-        assert "66.7 % of 6 words are right, ECE " in line
+        assert "66.7 % of 6 words are correct, ECE " in line
     stored = tomllib.loads((place / "exp" / "decode.toml").read_text())["confidence_scale"]
     assert tuned.endswith(f" confidence_scale {stored:.4g} *") and 0.01 <= stored <= 10
     assert decoder.resolve_settings(DecodeConfig(lm="lm.arpa"), "exp").confidence_scale == stored

@@ -46,15 +46,15 @@ def test_every_bin_with_its_share_by_construction():
     calibration = measure(confidences, right)
     assert calibration.ece == pytest.approx(0, abs=1e-12)
     assert calibration.lines() == [
-        "confidence     words    mean   right",
-        "0.2 to 0.3         4   0.250   0.250",
-        "0.7 to 0.8         4   0.750   0.750",
-        "0.9 to 1           2   1.000   1.000",
-        f"confidence: mean 60.0 %, 60.0 % of 10 words are right, ECE 0.0 %, NCE {calibration.nce:.3f}, AUC 0.833",
+        "confidence      words     mean  correct",
+        "0.2 to 0.3          4    0.250    0.250",
+        "0.7 to 0.8          4    0.750    0.750",
+        "0.9 to 1            2    1.000    1.000",
+        f"confidence: mean 60.0 %, 60.0 % of 10 words are correct, ECE 0.0 %, NCE {calibration.nce:.3f}, AUC 0.833",
     ]
     fields = calibration.as_fields()
-    assert (fields["words"], fields["right"], fields["mean"]) == (10, 6, pytest.approx(0.6))
-    assert fields["bins"][1] == {"low": 0.7, "high": 0.8, "words": 4, "right": 3, "mean": 0.75}
+    assert (fields["words"], fields["correct"], fields["mean"]) == (10, 6, pytest.approx(0.6))
+    assert fields["bins"][1] == {"low": 0.7, "high": 0.8, "words": 4, "correct": 3, "mean": 0.75}
     assert json.loads(json.dumps(fields)) == fields
 
 
@@ -101,7 +101,7 @@ def test_no_words():
     calibration.add([], [])
     assert calibration.lines() == ["confidence: no words"]
     assert calibration.as_fields() == {
-        "words": 0, "right": 0, "mean": 0.0, "ece": 0.0, "nce": None, "auc": None, "bins": [],
+        "words": 0, "correct": 0, "mean": 0.0, "ece": 0.0, "nce": None, "auc": None, "bins": [],
     }  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def test_no_words():
 def test_one_word_has_no_rank_and_no_entropy(right):
     calibration = measure([0.5], [right])
     assert (calibration.nce, calibration.auc, calibration.ece) == (None, None, 0.5)
-    assert calibration.summary().endswith("of 1 words are right, ECE 50.0 %, NCE -, AUC -")
+    assert calibration.summary().endswith("of 1 words are correct, ECE 50.0 %, NCE -, AUC -")
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -0.1, 1.0001])

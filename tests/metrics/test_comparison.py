@@ -196,7 +196,7 @@ def test_fields_are_json():
     assert (pair["first"], pair["second"], pair["verdict"]) == ("A", "B", "real")
     assert pair["better"] + pair["worse"] + pair["ties"] == fields["utterances"] == 100
     assert pair["mapsswe"].keys() == {"z", "p", "p_sc_stats", "cases"}
-    assert fields["systems"][0]["name"] == "A" and len(fields["systems"][0]["interval"]) == 2
+    assert fields["systems"][0]["name"] == "A" and len(fields["systems"][0]["interval_95"]) == 2
 
 
 def test_a_seed_decides_the_draws():

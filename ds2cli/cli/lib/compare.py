@@ -31,7 +31,7 @@ def compare(config: ScoreConfig, paths: list[str]) -> None:
     certificates = [stage.read_certificate(path) for path in paths]
     stage.require_equal_normalizers(config, files, certificates)
     normalizer, unreadable = create_normalizer(config.normalizer, config.lang), list[str]()
-    comparison = stage.create_comparison(config, names)
+    comparison = stage.create_comparison(config, names, f"normalizer {normalizer.description}")
     differing = stage.Differing([0] * len(paths))
     rows = [normalize_texts(open_rows(config, path), normalizer, config.lang, unreadable) for path in paths]
     utterances, hashes = stage.run(comparison, stage.join_systems(config, rows, files, differing))
