@@ -5,8 +5,8 @@ with the bits of Myers (1999) in blocks (Hyyrö 2003), 64 cells at a time. Where
 cell an insertion ends a best alignment, and where it rises downwards a deletion: so the two sets of bits are the
 backpointers of Kaldi's rule.
 
-Of a long pair only every STRIDE-th column is kept, and the columns between are computed a second time when the
-alignment is traced back. So the memory grows with R + H, not with their product.
+Of a long pair only some columns are kept, as many as lie between two of them, and those between are computed a second
+time when the alignment is traced back. So the memory is that of R · sqrt(H) / 16 bytes.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ HIT, SUB, INS, DEL = 0, 1, 2, 3
 """The steps of an alignment; also the columns of counts."""
 
 STRIDE = 512
-"""Columns between two that are kept."""
+"""Columns between two that are kept, at least; of long pairs the square root of their number."""
 
 _WORD = 64
+_MASKS = 1 << 17
+"""Blocks of 64 bits, 1 MB, for the symbols of one reference."""
 
 
 def align_kaldi_ref(ref: NDArray[np.int32], hyp: NDArray[np.int32]) -> NDArray[np.uint8]:
@@ -71,15 +73,18 @@ def align_kaldi(
     ends = np.empty(P, dtype=np.int64)
     longest_ref, longest_hyp = longest_of(ref_ends), longest_of(hyp_ends)
     blocks_max = (longest_ref + _WORD - 1) // _WORD
-    stride = min(longest_hyp, STRIDE)
-    down = np.empty((stride + 1, blocks_max), dtype=np.uint64)
-    right = np.empty((stride + 1, blocks_max), dtype=np.uint64)
+    stride = stride_of(longest_hyp)
+    down = np.empty((min(longest_hyp, stride) + 1, blocks_max), dtype=np.uint64)
+    right = np.empty((min(longest_hyp, stride) + 1, blocks_max), dtype=np.uint64)
     up = np.empty(blocks_max, dtype=np.uint64)
-    kept_down = np.empty((longest_hyp // STRIDE + 1, blocks_max), dtype=np.uint64)
-    kept_up = np.empty((longest_hyp // STRIDE + 1, blocks_max), dtype=np.uint64)
-    # where each symbol of the reference occurs: masks[slot[symbol]], slot 0 for those that do not
+    kept_down = np.empty((longest_hyp // stride + 1, blocks_max), dtype=np.uint64)
+    kept_up = np.empty((longest_hyp // stride + 1, blocks_max), dtype=np.uint64)
+    # the symbols of the reference are numbered from 1; 0 is any other
     slot = np.zeros(num_symbols, dtype=np.int32)
-    masks = np.zeros((min(longest_ref, num_symbols) + 1, blocks_max), dtype=np.uint64)
+    first = np.empty(longest_ref + 1, dtype=np.int32)
+    following = np.empty(longest_ref, dtype=np.int32)
+    masks = np.empty(_MASKS, dtype=np.uint64)
+    mask = np.empty(blocks_max, dtype=np.uint64)
     out = 0
     for pair in range(P):
         ref = refs[0 if pair == 0 else ref_ends[pair - 1] : ref_ends[pair]]
@@ -91,32 +96,31 @@ def align_kaldi(
             ends[pair] = out
             continue
         blocks = (R + _WORD - 1) // _WORD
-        slots = 0
-        for i in range(R):
-            symbol = ref[i]
-            if slot[symbol] == 0:
-                slots += 1
-                slot[symbol] = slots
-                masks[slots, :blocks] = 0
-            masks[slot[symbol], i // _WORD] |= np.uint64(1) << np.uint64(i % _WORD)
+        slots = _list_occurrences(ref, slot, first, following)
+        # where there is room each symbol has its own bits, else they are set for each column
+        is_dense = (slots + 1) * blocks <= _MASKS
+        if is_dense:
+            for symbol in range(slots + 1):
+                _set_bits(first[symbol], following, masks[symbol * blocks : (symbol + 1) * blocks])
         up[:blocks] = 0
         down[0, :blocks] = ~np.uint64(0)
-        last = max(0, H - 1) // STRIDE
+        last = max(0, H - 1) // stride
         for segment in range(last):
             kept_down[segment, :blocks] = down[0, :blocks]
             kept_up[segment, :blocks] = up[:blocks]
-            for j in range(segment * STRIDE, (segment + 1) * STRIDE):
-                _next_column(masks[slot[hyp[j]]], blocks, down[0], up, down[0], right[0])
+            for j in range(segment * stride, (segment + 1) * stride):
+                bits = _bits_of(slot[hyp[j]], blocks, is_dense, masks, first, following, mask)
+                _next_column(bits, blocks, down[0], up, down[0], right[0])
         kept_down[last, :blocks] = down[0, :blocks]
         kept_up[last, :blocks] = up[:blocks]
         n, i, j = R + H, R, H
         while j > 0:
-            begin = (j - 1) // STRIDE * STRIDE
-            down[0, :blocks] = kept_down[begin // STRIDE, :blocks]
-            up[:blocks] = kept_up[begin // STRIDE, :blocks]
+            begin = (j - 1) // stride * stride
+            down[0, :blocks] = kept_down[begin // stride, :blocks]
+            up[:blocks] = kept_up[begin // stride, :blocks]
             for column in range(j - begin):
-                symbol_masks = masks[slot[hyp[begin + column]]]
-                _next_column(symbol_masks, blocks, down[column], up, down[column + 1], right[column + 1])
+                bits = _bits_of(slot[hyp[begin + column]], blocks, is_dense, masks, first, following, mask)
+                _next_column(bits, blocks, down[column], up, down[column + 1], right[column + 1])
             while j > begin:
                 n -= 1
                 block, bit = (i - 1) // _WORD, np.uint64((i - 1) % _WORD)
@@ -149,6 +153,53 @@ def count_steps(steps: NDArray[np.uint8], ends: NDArray[np.int64]) -> NDArray[np
             counts[pair, steps[n]] += 1
             n += 1
     return counts
+
+
+@kernel
+def _list_occurrences(
+    ref: NDArray[np.int32], slot: NDArray[np.int32], first: NDArray[np.int32], following: NDArray[np.int32]
+) -> int:
+    """Number the symbols of `ref` in `slot`, and list where each occurs: `first`, then `following`; -1 ends a list.
+
+    Returns the number of symbols.
+    """
+    slots = 0
+    first[0] = -1
+    for i in range(len(ref)):
+        symbol = ref[i]
+        if slot[symbol] == 0:
+            slots += 1
+            slot[symbol] = slots
+            first[slots] = -1
+        following[i] = first[slot[symbol]]
+        first[slot[symbol]] = i
+    return slots
+
+
+@kernel
+def _set_bits(place: int, following: NDArray[np.int32], mask: NDArray[np.uint64]) -> None:
+    """Set the bits of the places of a list, and clear all others."""
+    mask[:] = 0
+    while place >= 0:
+        mask[place // _WORD] |= np.uint64(1) << np.uint64(place % _WORD)
+        place = following[place]
+
+
+@kernel
+def _bits_of(
+    symbol: int,
+    blocks: int,
+    is_dense: bool,
+    masks: NDArray[np.uint64],
+    first: NDArray[np.int32],
+    following: NDArray[np.int32],
+    mask: NDArray[np.uint64],
+) -> NDArray[np.uint64]:
+    """Where a numbered symbol occurs in the reference; `mask` is overwritten unless all symbols are in `masks`."""
+    if is_dense:
+        return masks[symbol * blocks : (symbol + 1) * blocks]
+    _set_bits(first[symbol], following, mask[:blocks])
+    return mask[:blocks]
 
 
 @kernel
@@ -191,6 +242,12 @@ def close_gap(steps: NDArray[np.uint8], out: int, begin: int, end: int) -> int:
     for k in range(begin, end):
         steps[out + k - begin] = steps[out + k]
     return out + end - begin
+
+
+@kernel
+def stride_of(columns: int) -> int:
+    """The number of columns between two that are kept."""
+    return max(STRIDE, int(np.ceil(np.sqrt(columns))))
 
 
 @kernel

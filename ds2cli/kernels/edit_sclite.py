@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.kernels._jit import kernel
-from ds2cli.kernels.edit import DEL, HIT, INS, STRIDE, SUB, close_gap, longest_of
+from ds2cli.kernels.edit import DEL, HIT, INS, SUB, close_gap, longest_of, stride_of
 
 _SUBSTITUTION, _GAP = 4, 3
 
@@ -52,9 +52,10 @@ def align_sclite(
     steps = np.empty(len(refs) + len(hyps), dtype=np.uint8)
     ends = np.empty(P, dtype=np.int64)
     longest_ref, longest_hyp = longest_of(ref_ends), longest_of(hyp_ends)
+    stride = stride_of(longest_hyp)
     cost = np.empty(longest_ref + 1, dtype=np.int32)
-    kept = np.empty((longest_hyp // STRIDE + 1, longest_ref + 1), dtype=np.int32)
-    found = np.empty((min(longest_hyp, STRIDE) + 1, longest_ref + 1), dtype=np.uint8)
+    kept = np.empty((longest_hyp // stride + 1, longest_ref + 1), dtype=np.int32)
+    found = np.empty((min(longest_hyp, stride) + 1, longest_ref + 1), dtype=np.uint8)
     out = 0
     for pair in range(P):
         ref = refs[0 if pair == 0 else ref_ends[pair - 1] : ref_ends[pair]]
@@ -67,16 +68,16 @@ def align_sclite(
             continue
         for i in range(R + 1):
             cost[i] = _GAP * i
-        last = max(0, H - 1) // STRIDE
+        last = max(0, H - 1) // stride
         for segment in range(last):
             kept[segment, : R + 1] = cost[: R + 1]
-            for j in range(segment * STRIDE, (segment + 1) * STRIDE):
+            for j in range(segment * stride, (segment + 1) * stride):
                 _next_costs(ref, hyp[j], cost, found[0])
         kept[last, : R + 1] = cost[: R + 1]
         n, i, j = R + H, R, H
         while j > 0:
-            begin = (j - 1) // STRIDE * STRIDE
-            cost[: R + 1] = kept[begin // STRIDE, : R + 1]
+            begin = (j - 1) // stride * stride
+            cost[: R + 1] = kept[begin // stride, : R + 1]
             for column in range(j - begin):
                 _next_costs(ref, hyp[begin + column], cost, found[column + 1])
             while j > begin:

@@ -57,7 +57,7 @@ def vote(
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
     """As `vote_ref` for each set.
 
-    sets: (C, K) indices of words, or NULL.  ids, confs: (S,) of each word.
+    sets: (C, K) indices of words, or NULL.  ids, confs: (S,) of each word; sctk's are rounded to float32.
     Returns three arrays (C,): the column in which the winner is first, its votes, and whether it won a tie.
     """
     C, K = sets.shape

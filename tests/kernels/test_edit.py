@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import jiwer
 import numpy as np
 import pytest
 
 from ds2cli.kernels.edit import (
+    _MASKS,
     DEL,
     HIT,
     INS,
@@ -109,3 +113,27 @@ def test_number_of_errors_equals_jiwer():
     for ref, hyp, steps in zip(*texts, aligned(align_kaldi, refs, hyps), strict=True):
         peer = jiwer.process_words(ref, hyp)
         assert (steps != HIT).sum() == peer.substitutions + peer.insertions + peer.deletions
+
+
+def test_a_reference_of_many_symbols_has_no_bits_for_each():
+    rng = np.random.default_rng(0)
+    ref = rng.integers(0, 9000, 4000).astype(np.int32)
+    hyp = ref[np.sort(rng.integers(0, 4000, 60))]
+    assert len(set(ref.tolist())) * (len(ref) // 64 + 1) > _MASKS
+    np.testing.assert_array_equal(aligned(align_kaldi, [ref, hyp], [hyp, hyp[::-1]])[0], align_kaldi_ref(ref, hyp))
+
+
+def test_the_memory_of_a_long_pair_grows_with_its_length():
+    """A bit for each pair of 100,000 x 100,000 units would take 1.25 GB, a mask for each symbol as much."""
+    code = (
+        "import numpy as np, resource\n"
+        "from ds2cli.kernels.edit import align_kaldi\n"
+        "a = np.arange(100_000, dtype=np.int32); end = np.array([len(a)]); small = a[:9]\n"
+        "align_kaldi(small, np.array([9]), small[::-1].copy(), np.array([9]), len(a))\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "for ids in (a, a % 29):\n"
+        "    steps, _ = align_kaldi(ids, end, np.roll(ids, 1000), end, len(a))\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 60_000  # kB
