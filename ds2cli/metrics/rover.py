@@ -29,7 +29,8 @@ _METHODS = {"votes": VOTES, "average": AVERAGE, "maximum": MAXIMUM, "share": SHA
 class VoteRule:
     """How a word wins: by alpha · (votes / K) + (1 - alpha) · confidence; of equal scores that of the earlier system.
 
-    null_conf: confidence of the empty word, that is of systems without a word in a place.
+    null_conf: confidence of the empty word, that is of systems without a word in a place. Those of words are rounded to
+    float32 for the vote, as in sctk, so that 0.6 of a word is a bit more than 0.6 here.
     by_time: align words by their times instead of by their spelling.
     """
 
@@ -112,7 +113,9 @@ def combine(
     if (rule.needs_confs and np.isnan(confs).any()) or (rule.by_time and np.isnan(times).any()):
         raise ValueError("a hypothesis lacks the confidences or times that the rule needs")
     sets, set_ends = build_networks(ids, ends, K, times, rule.by_time)
-    winners, votes, ties = vote(sets, ids, confs, _METHODS[rule.method], rule.alpha, rule.null_conf)
+    # sctk holds the confidences of words in float32, that of the empty word in double: that decides ties
+    rounded = confs.astype(np.float32).astype(np.float64)
+    winners, votes, ties = vote(sets, ids, rounded, _METHODS[rule.method], rule.alpha, rule.null_conf)
     if places is not None:
         places.total += len(sets)
         places.unanimous += int((votes == K).sum())

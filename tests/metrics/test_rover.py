@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import subprocess
 
 import numpy as np
@@ -12,9 +11,10 @@ import pytest
 from ds2cli.kernels.rover import BLOCK, NULL, build_network_ref, build_networks
 from ds2cli.kernels.rover_vote import AVERAGE, MAXIMUM, SHARE, VOTES, vote, vote_ref
 from ds2cli.metrics.rover import Hypothesis, Places, VoteRule, combine
+from ds2cli.stages.sclite import find_program
 
-ROVER = shutil.which("rover", path="/usr/lib/sctk/bin") or shutil.which("rover")
-needs_sctk = pytest.mark.skipif(ROVER is None, reason="needs SCTK's rover (apt-get install sctk)")
+ROVER = find_program("rover")
+needs_sctk = pytest.mark.skipif(ROVER is None, reason="needs SCTK's rover (utils/install_sctk.sh)")
 NIST_METHODS = {"votes": "meth1", "average": "meth1", "maximum": "maxconf", "share": "avgconf"}
 
 
@@ -95,6 +95,24 @@ def test_the_empty_word_has_a_confidence_too(null_conf, combined):
     hypotheses = [Hypothesis(["a"], [0.6]), Hypothesis([])]
     (voted,) = combine([hypotheses], VoteRule("average", alpha=0.5, null_conf=null_conf))
     assert [word.word for word in voted] == combined
+
+
+def almost_tied(conf):
+    """After "e": "x", the empty word and "a" with a vote each, and the confidence of "a" is that of the empty word."""
+    times = [(0.0, 1.0), (1.0, 2.0)]
+    systems = (["e", "x"], [1.0, 0.0]), (["e"], [1.0]), (["e", "a"], [1.0, conf])
+    return [Hypothesis(words, confs, times[: len(words)]) for words, confs in systems]
+
+
+# in float32, 0.6 and 0.3 are above the same numbers in float64, 0.7 and 0.9 below, 0.5 is the same: the first one wins
+ALMOST_TIED = [(0.6, "e a"), (0.3, "e a"), (0.7, "e"), (0.9, "e"), (0.5, "e")]
+
+
+@pytest.mark.parametrize("method", ["average", "maximum", "share"])
+@pytest.mark.parametrize(("conf", "combined"), ALMOST_TIED)
+def test_float32_decides_ties_with_the_empty_word_as_in_nists_rover(conf, combined, method):
+    (voted,) = combine([almost_tied(conf)], VoteRule(method, 0.4, conf))
+    assert " ".join(word.word for word in voted) == combined
 
 
 def test_confidences_of_zero_leave_the_votes():
@@ -262,3 +280,27 @@ def test_systems_without_words_vote_as_in_nists_rover(tmp_path):
     assert len(utterances) == 60
     for utterance in utterances:
         assert_same(nist_rover(tmp_path, [utterance], "meth1", rule), [utterance], rule)
+
+
+@needs_sctk
+@pytest.mark.peer
+@pytest.mark.parametrize("method", ["average", "maximum", "share"])
+@pytest.mark.parametrize("conf", [conf for conf, _ in ALMOST_TIED])
+def test_ties_with_the_empty_word_are_those_of_nists_rover(tmp_path, conf, method):
+    rule, utterances = VoteRule(method, 0.4, conf), [almost_tied(conf)]
+    assert_same(nist_rover(tmp_path, utterances, NIST_METHODS[method], rule), utterances, rule)
+
+
+@needs_sctk
+@pytest.mark.peer
+@pytest.mark.parametrize("method", ["average", "maximum", "share"])
+def test_confidences_of_two_decimals_vote_as_in_nists_rover(tmp_path, method):
+    """Sums of such numbers are tied in decimals only; which is higher depends on how they are rounded."""
+    rng = random.Random(7)
+    utterances = [
+        [hypothesis._replace(confs=[rng.randint(1, 9) / 10 for _ in hypothesis.words]) for hypothesis in utterance]
+        for utterance in random_systems(rng, 3, 400)
+    ]
+    for alpha, null_conf in ((0.4, 0.6), (0.5, 0.3), (0.2, 0.7)):
+        rule = VoteRule(method, alpha, null_conf)
+        assert_same(nist_rover(tmp_path, utterances, NIST_METHODS[method], rule), utterances, rule)

@@ -25,7 +25,6 @@ import argparse
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -39,8 +38,6 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 PEERS = Path(os.environ.get("DS2_PEERS", ROOT.parent / "shared" / "peers"))
 ROWS = Path(__file__).with_name("score_rows.py")
-SCTK = "/usr/lib/sctk/bin"
-"""Where Debian's package sctk has its programs."""
 BASE, COMMAND = "jiwer", "ds2 score IN OUT"
 MAX_RATIO, MAX_MIB = 1 / 3, 300
 
@@ -110,8 +107,10 @@ def run_sclite(program: str, folder: Path) -> Run:
 
 def list_runners(folder: Path, python: str) -> Iterator[tuple[str, Runner]]:
     """Every scorer that is installed: its title in the table, and what runs it."""
-    sys.path.insert(0, str(ROWS.parent))
+    sys.path[:0] = [str(ROWS.parent), str(ROOT)]
     from score_rows import SCORERS, title
+
+    from ds2cli.stages.sclite import find_program
 
     for name, (package, _, _) in SCORERS.items():
         try:
@@ -121,7 +120,7 @@ def list_runners(folder: Path, python: str) -> Iterator[tuple[str, Runner]]:
             print(f"{e.name} is not installed: left out", file=sys.stderr)
     yield COMMAND, partial(run_command, python, folder)
     yield f"{COMMAND}, one utterance", partial(run_command, python, folder, "one")
-    program = shutil.which("sclite") or shutil.which("sclite", path=SCTK)
+    program = find_program("sclite")
     if program:
         yield "sclite (whole program)", partial(run_sclite, program, folder)
     else:
