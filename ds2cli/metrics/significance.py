@@ -31,6 +31,9 @@ _EQUAL_RATES = 0.005
 LAST_EXACT = 20
 """Cases up to which sc_stats computes the binomial distribution."""
 
+MAX_SUM = 1_000_000
+"""Largest sum of differences, in units of their common divisor, for which `randomization_p` needs no rounding."""
+
 _LAST_Z = 5.14
 """Where the table of sc_stats ends."""
 
@@ -186,16 +189,26 @@ def matched_pairs(segments: Differences) -> TestResult:
 def randomization_p(sizes: Mapping[int, int], total: int) -> float:
     """The exact p of a sum of differences, if each could have had the other sign: for few segments.
 
+    The work is at most n * MAX_SUM for n differences. If their absolute values add up to more than that (in units of
+    their greatest common divisor), they are rounded so that they do not: p is then exact or slightly too large.
     sizes: how many differences have each absolute value.  total: their sum.
     """
+    values = [size for size, number in sizes.items() for _ in range(number) if size]
+    step, rounding = math.gcd(*values) or 1, 0.0
+    if sum(values) > MAX_SUM * step:
+        step, rounding = math.ceil(sum(values) / MAX_SUM), len(values) / 2
+    units = [round(value / step) for value in values]
+    chances = sum_chances(units)
+    sums = np.abs(2 * np.arange(len(chances)) - sum(units))
+    return min(1.0, float(chances[sums >= abs(total) / step - rounding].sum()))
+
+
+def sum_chances(values: Sequence[int]) -> NDArray[np.float64]:
+    """(sum + 1,) the probability of each sum of values >= 0, if a fair coin decides about each whether it counts."""
     chances = np.ones(1)
-    for size, number in sizes.items():
-        if size:
-            signs = np.zeros(2 * size * number + 1)
-            signs[:: 2 * size] = [_binomial(k, number) for k in range(number + 1)]
-            chances = np.convolve(chances, signs)
-    sums = np.abs(np.arange(len(chances)) - len(chances) // 2)
-    return min(1.0, float(chances[sums >= abs(total)].sum()))
+    for value in values:
+        chances = (np.pad(chances, (0, value)) + np.pad(chances, (value, 0))) / 2
+    return chances
 
 
 def _binomial(k: int, cases: int) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import re
-import shutil
 import subprocess
 import time
 from collections import Counter
@@ -18,9 +17,10 @@ from ds2cli.kernels.edit import DEL, HIT, INS, SUB
 from ds2cli.metrics import significance
 from ds2cli.metrics.alignment import Alignments, Units, align_units
 from ds2cli.metrics.significance import Differences
+from ds2cli.stages.sclite import INSTALL, find_program
 
-SCTK = shutil.which("sclite", path="/usr/lib/sctk/bin") or shutil.which("sclite")
-needs_sctk = pytest.mark.skipif(SCTK is None, reason="sctk is not installed (apt-get install sctk)")
+SCLITE, SC_STATS = (find_program(name) for name in ("sclite", "sc_stats"))
+needs_sctk = pytest.mark.skipif(None in (SCLITE, SC_STATS), reason=f"sctk is not installed ({INSTALL})")
 SYSTEMS = ("first-system-with-a-long-name", "second-system-with-a-long-name")
 """sc_stats writes beyond its buffers if the names are short."""
 
@@ -154,6 +154,38 @@ def test_randomization_tries_all_signs(seed):
 
 
 @pytest.mark.parametrize(
+    ("values", "chances"),
+    [([], [1]), ([0], [1]), ([1, 1], [0.25, 0.5, 0.25]), ([1, 2], [0.25] * 4), ([3], [0.5, 0, 0, 0.5])],
+)
+def test_known_chances_of_sums(values, chances):
+    assert significance.sum_chances(values).tolist() == chances
+
+
+def test_randomization_of_large_differences_is_rounded(monkeypatch):
+    sums = []
+    original = significance.sum_chances
+    monkeypatch.setattr(significance, "sum_chances", lambda units: sums.append(sum(units)) or original(units))
+    values = np.random.default_rng(0).integers(20_000, 60_000, 40).tolist()
+    sizes, total = Counter(values), sum(values) - 2 * sum(values[:12])
+    rounded = significance.randomization_p(sizes, total)
+    assert sums.pop() <= significance.MAX_SUM + 40 < sum(values)
+    with monkeypatch.context() as limit:
+        limit.setattr(significance, "MAX_SUM", sum(values))
+        exact = significance.randomization_p(sizes, total)
+        assert sums.pop() == sum(values)
+        limit.setattr(significance, "MAX_SUM", 50_000)
+        coarse = significance.randomization_p(sizes, total)
+        assert sums.pop() <= 50_040
+    assert exact <= rounded < 1.0005 * exact and rounded < coarse < 1.01 * exact
+    assert exact == pytest.approx(significance.normal_p(total / math.sqrt(sum(v * v for v in values))), rel=0.1)
+    # a common divisor
+    equal = significance.randomization_p({20_000: 40}, 20_000 * 16)
+    assert sums == [40] and equal == pytest.approx(significance.binomial_p(12, 40))
+    # few of them keep their ties
+    assert significance.randomization_p({10**9 + 7: 1, 10**9: 1, 10**9 + 9: 1}, 3 * 10**9 + 16) == 0.25
+
+
+@pytest.mark.parametrize(
     ("fewer", "cases", "p"),
     [(0, 0, 1.0), (0, 1, 1.0), (0, 5, 1 / 16), (1, 5, 3 / 8), (2, 5, 1.0), (2, 4, 1.0), (0, 6, 1 / 32)],
 )
@@ -215,12 +247,12 @@ def run_sc_stats(folder, speakers, refs, systems):
         lines = [" ".join([*text, id_]) for text, id_ in zip(texts, ids, strict=True)]
         (folder / f"{name}.trn").write_text("\n".join(lines) + "\n")
         if name != "ref":
-            command = f"{SCTK} -s -r ref.trn trn -h {name}.trn trn {name} -i spu_id -o sgml -n {name}"
-            subprocess.run(command.split(), cwd=folder, check=True, capture_output=True, timeout=60)
+            command = f"-s -r ref.trn trn -h {name}.trn trn {name} -i spu_id -o sgml -n {name}"
+            subprocess.run([SCLITE, *command.split()], cwd=folder, check=True, capture_output=True, timeout=60)
             sgml += (folder / f"{name}.sgml").read_text()
     printed = ""
     for options in ("-t std4 -u", "-t mapsswe -v", "-t wilc -v"):
-        command = [SCTK.replace("sclite", "sc_stats"), "-p", *options.split(), "-n", "out"]
+        command = [SC_STATS, "-p", *options.split(), "-n", "out"]
         subprocess.run(command, cwd=folder, input=sgml, text=True, check=True, capture_output=True, timeout=60)
     printed = "".join((folder / f"out.stats.{kind}").read_text() for kind in ("unified", "mapsswe", "wilc"))
     p = {kind: re.search(rf"{kind} .*?([<\d.]+\d)[ *]*\|\|", printed)[1] for kind in ("MP", "SI", "WI", "MN")}
