@@ -19,6 +19,9 @@ FEW_DRAWN = 20
 LARGE_DIFFERENCE = 1.0
 """Points: a set that cannot show such a difference is small."""
 
+SMALL_FACTOR = 2
+"""A set that shows a difference is small if LARGE_DIFFERENCE needs more than this many times its words."""
+
 UNIT_NAMES = {"word": "words", "char": "characters", "mixed": "units", "token": "tokens"}
 
 
@@ -127,18 +130,19 @@ def _verdict(c: Comparison, pair: PairResult) -> Iterator[str]:
 
 def _warning(c: Comparison, pair: PairResult) -> Iterator[str]:
     reasons = []
-    if pair.smallest is not None and pair.smallest > LARGE_DIFFERENCE:
+    # a set that shows a difference is only called small if it is much too small for others
+    factor = SMALL_FACTOR if pair.verdict == "real" else 1
+    if pair.smallest is not None and pair.smallest**2 > factor * LARGE_DIFFERENCE**2:
         reasons.append(f"{c.words} {UNIT_NAMES[c.unit]} are too few to show a difference of {LARGE_DIFFERENCE:g} point")
     if pair.p_exact is not None:
         reasons.append(f"only {_count(pair.mapsswe.cases, 'segment')} with errors")
     if c.num_drawn < FEW_DRAWN:
         reasons.append(f"only {_drawn(c)}")
     if reasons:
-        low, high = pair.interval
-        spread = (
-            f" The true difference may be from {low:+.1f} to {high:+.1f} points." if c.num_drawn >= MIN_DRAWN else ""
-        )
-        yield f"Small test set: {', '.join(reasons)}.{spread if c.num_drawn >= MIN_DRAWN else ''}"
+        low, high = (round(end, 1) for end in pair.interval)
+        is_known = c.num_drawn >= MIN_DRAWN and low < high
+        spread = f" The true difference may be from {low:+.1f} to {high:+.1f} points." if is_known else ""
+        yield f"Small test set: {', '.join(reasons)}.{spread}"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -112,6 +113,25 @@ def test_a_small_set_is_not_read_too_much_into():
     few = compare(refs, ["a b c x"] * 5 + ["a b c d"] * 15, second)
     assert few.pairs[0].verdict == "uncertain" and few.pairs[0].p_exact == pytest.approx(2 / 32)
     assert any("the tests disagree (exact MAPSSWE, p = 0.062; the bootstrap, p" in line for line in few.lines())
+
+
+def small_set_lines(comparison):
+    return [line for line in comparison.lines() if line.startswith("Small test set: ")]
+
+
+@pytest.mark.parametrize(("smallest", "is_warned"), [(0.9, False), (1.01, False), (1.4, False), (1.43, True)])
+def test_a_set_that_shows_a_difference_is_small_only_without_half_of_the_words(smallest, is_warned):
+    c = compare(REFS, replace_words(REFS, 0.2, 0), replace_words(REFS, 0.1, 1))
+    pair = dataclasses.replace(c.pairs[0], smallest=smallest)
+    for verdict in ("none", "uncertain", "real"):
+        c.__dict__["pairs"] = [dataclasses.replace(pair, verdict=verdict)]
+        expected = is_warned or (verdict != "real" and smallest > 1)
+        assert len(small_set_lines(c)) == expected
+
+
+def test_no_spread_without_width():
+    (line,) = small_set_lines(compare(["a"] * 20, ["a"] * 20, ["x"] * 20))
+    assert line == "Small test set: only 20 segments with errors."
 
 
 def test_power_by_hand():
