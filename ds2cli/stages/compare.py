@@ -18,6 +18,7 @@ from ds2cli.errors import DataError
 from ds2cli.manifest import Row
 from ds2cli.metrics.certificate import HYPOTHESES, NORMALIZER, REFERENCES, TextHash
 from ds2cli.metrics.comparison import Comparison
+from ds2cli.metrics.normalizers import Normalizer
 from ds2cli.stages.score import CHUNK, create_aligner
 from ds2cli.transcripts.score_json import FIRST_LINE
 
@@ -72,12 +73,20 @@ def join_systems(
     """Join the rows of K systems by id, in one pass and constant memory.
 
     DataError for different references without `config.force`, which scores all systems against those of the first
-    system that has the utterance; for a missing hypothesis if `config.mode` is `strict`; and for an utterance without
-    the field `config.resample`.
+    system that has the utterance; for an utterance that a system does not have at all, unless `config.force` (all its
+    words count as deleted) or `config.mode` is `present` (it is left out); for a row without hypothesis if the mode is
+    `strict`; and for an utterance without the field `config.resample`.
     """
     tagged = (_tag(k, rows) for k, rows in enumerate(systems))
     for name, found in groupby(heapq.merge(*tagged, key=lambda item: item[:2]), key=lambda item: item[0]):
         rows = {k: row for _, k, row in found}
+        if len(rows) < len(systems) and config.mode != "present" and not config.force:
+            without = next(k for k in range(len(systems)) if k not in rows)
+            raise DataError(
+                f"utterance {name!r} of {names[min(rows)]} is not in {names[without]}: expected decodings of the same "
+                "test set (--mode present compares the utterances that all have, --ref FILE counts the words of those "
+                "without a hypothesis as deleted, --force too)"
+            )
         refs = {k: row["text"].split() for k, row in rows.items()}
         first = min(refs)
         other = next((k for k in refs if refs[k] != refs[first]), None)
@@ -176,39 +185,26 @@ def _as_certificate(fields: Any) -> dict[str, Any] | None:
 
 
 def require_equal_normalizers(
-    config: ScoreConfig, names: Sequence[str], certificates: Sequence[Mapping[str, Any] | None]
+    config: ScoreConfig, names: Sequence[str], certificates: Sequence[Mapping[str, Any] | None], normalizer: Normalizer
 ) -> None:
-    """DataError if two results were scored with different normalizers, without `config.force`."""
-    if (pair := _find_difference(config, names, certificates, f"{NORMALIZER}_hash")) is not None:
-        (name, fields), (other_name, others) = pair
-        normalizers = f"{fields.get(NORMALIZER)} and {others.get(NORMALIZER)}"
-        raise DataError(
-            f"{name} and {other_name} were scored with different normalizers, {normalizers}: score both with one "
-            "--normalizer (--force compares them anyway)"
-        )
+    """DataError if two results were scored with different normalizers, without `config.force`.
 
-
-def require_equal_references(
-    config: ScoreConfig, names: Sequence[str], certificates: Sequence[Mapping[str, Any] | None]
-) -> None:
-    """DataError if two results were scored with other sets of references, without `config.force` or --mode present.
-
-    To be called after `join_systems`, which names the first utterance whose references differ.
+    A result without a certificate counts as not normalized. normalizer: what the comparison itself applies to all of
+    them, so that results that were not normalized equal those that it had normalized before.
     """
-    pair = _find_difference(config, names, certificates, REFERENCES)
-    if pair is not None and config.mode != "present":
-        (name, fields), (other_name, others) = pair
-        sizes = f"of {fields.get('utterances')} and {others.get('utterances')} utterances"
-        raise DataError(
-            f"{name} and {other_name} were scored with different references, {sizes}: score both with those of one "
-            "test set (--mode present compares the utterances that both have, --force all of them)"
-        )
-
-
-def _find_difference(
-    config: ScoreConfig, names: Sequence[str], certificates: Sequence[Mapping[str, Any] | None], key: str
-) -> tuple[tuple[str, Mapping[str, Any]], tuple[str, Mapping[str, Any]]] | None:
-    """The first two results that differ in a field, unless all are to be compared."""
-    known = [(name, fields) for name, fields in zip(names, certificates, strict=True) if fields and fields.get(key)]
-    other = next((result for result in known if result[1][key] != known[0][1][key]), None)
-    return None if other is None or config.force else (known[0], other)
+    descriptions = [str((fields or {}).get(NORMALIZER, "none")) for fields in certificates]
+    hashes = [
+        normalizer.identity if description == "none" else str((fields or {}).get(f"{NORMALIZER}_hash"))
+        for description, fields in zip(descriptions, certificates, strict=True)
+    ]
+    other = next((k for k, value in enumerate(hashes) if value != hashes[0]), None)
+    if other is None or config.force:
+        return
+    fix = "score both with one --normalizer"
+    if config.normalizer == "none" and "none" in (pair := [descriptions[0], descriptions[other]]):
+        name = next(description for description in pair if description != "none").partition(" ")[0]
+        fix = f"--normalizer {name} normalizes both"
+    raise DataError(
+        f"{names[0]} and {names[other]} were scored with different normalizers, {descriptions[0]} and "
+        f"{descriptions[other]}: {fix} (--force compares them anyway)"
+    )

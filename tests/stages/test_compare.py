@@ -9,6 +9,7 @@ import pytest
 from ds2cli.cli.lib.compare import compare
 from ds2cli.config.score import ScoreConfig
 from ds2cli.errors import DataError, UsageError
+from ds2cli.metrics.normalizers import create_normalizer
 from ds2cli.stages import compare as stage
 
 ROWS = [(f"u{i:02d}", "a b c d", f"s{i % 3}") for i in range(30)]
@@ -52,7 +53,7 @@ def test_joining_is_a_stream():
 
 
 def test_missing_utterances_follow_the_mode():
-    systems = rows("a", skip=(0, 5)), rows(lambda i: None if i == 7 else "b", skip=(29,))
+    systems = rows(lambda i: None if i in (0, 5) else "a"), rows(lambda i: None if i in (7, 29) else "b")
     joined, differing = join(*systems)
     assert len(joined) == 30 and joined[0].hyps == [None, "b"] and joined[7].hyps == ["a", None]
     assert differing.missing == [2, 2] and differing.left_out == 0
@@ -60,6 +61,19 @@ def test_missing_utterances_follow_the_mode():
     assert len(joined) == 26 and differing.left_out == 4
     with pytest.raises(DataError, match=r"'u00' has no pred_text in A.jsonl, which --mode strict refuses"):
         join(*systems, mode="strict")
+
+
+@pytest.mark.parametrize("mode", ["all", "strict"])
+def test_a_part_of_a_test_set_is_refused(mode):
+    systems = rows("a", skip=range(10, 30)), rows("b")
+    with pytest.raises(DataError, match=r"^utterance 'u10' of B.jsonl is not in A.jsonl: .*--mode present.*--ref FILE"):
+        join(*systems, mode=mode)
+    with pytest.raises(DataError, match=r"^utterance 'u10' of A.jsonl is not in B.jsonl: "):
+        join(systems[1], systems[0], systems[1], mode=mode)
+    joined, differing = join(*systems, mode="present")
+    assert len(joined) == 10 and differing.left_out == 20
+    joined, differing = join(*systems, force=True)
+    assert len(joined) == 30 and differing.missing == [20, 0]
 
 
 def test_different_references_are_refused():
@@ -123,7 +137,7 @@ def test_the_normalizer_is_applied(tmp_path, capsys):
 
 
 def test_warnings(tmp_path, capsys):
-    hyps = rows(lambda i: None if i < 2 else "a b c d"), rows("a b c x", skip=(5,))
+    hyps = rows(lambda i: None if i < 2 else "a b c d"), rows(lambda i: None if i == 5 else "a b c x")
     shown = run(tmp_path, capsys, *hyps)
     assert f"warning: {tmp_path / 'A.jsonl'}: utterances without pred_text: 2: all their words count as d" in shown.err
     assert f"warning: {tmp_path / 'B.jsonl'}: utterances without pred_text: 1" in shown.err
@@ -158,21 +172,31 @@ def certify(tmp_path, letter, **fields):
 
 def test_scores_of_other_normalizers_are_refused(tmp_path, capsys):
     systems = rows("a b c x"), rows("a b c d")
+    run(tmp_path, capsys, *systems)
     certify(tmp_path, "A")
     run(tmp_path, capsys, *systems)
     certify(tmp_path, "B")
     run(tmp_path, capsys, *systems)
-    certify(tmp_path, "B", normalizer="whisper (1)", normalizer_hash="n2")
-    with pytest.raises(DataError, match=r"A.jsonl and .*B.jsonl were scored with different normalizers, none and whis"):
+    basic = create_normalizer("basic")
+    certify(tmp_path, "B", normalizer=basic.description, normalizer_hash=basic.identity)
+    with pytest.raises(DataError, match=r"A.jsonl and .*B.jsonl were scored with different normalizers, none and basi"):
+        run(tmp_path, capsys, *systems)
+    # without a certificate a result is as it was decoded
+    (tmp_path / "A.jsonl.score.json").unlink()
+    with pytest.raises(DataError, match=r"none and basic \(.*: --normalizer basic normalizes both \(--force"):
         run(tmp_path, capsys, *systems)
     assert "against" in run(tmp_path, capsys, *systems, force=True).out
+    assert "against" in run(tmp_path, capsys, *systems, normalizer="basic").out
+    with pytest.raises(DataError, match=r"none and basic \(.*: score both with one --normalizer \(--force"):
+        run(tmp_path, capsys, *systems, normalizer="english")
+    certify(tmp_path, "A", normalizer="whisper (1)", normalizer_hash="n2")
+    with pytest.raises(DataError, match=r"whisper \(1\) and basic \(.*: score both with one --normalizer"):
+        run(tmp_path, capsys, *systems)
 
 
 def test_scores_of_other_references_are_refused(tmp_path, capsys):
     systems = rows("a b c x"), rows("a b c d", skip=(7,))
-    certify(tmp_path, "A")
-    certify(tmp_path, "B", references="r2", utterances=29)
-    with pytest.raises(DataError, match=r"were scored with different references, of 30 and 29 utterances"):
+    with pytest.raises(DataError, match=r"utterance 'u07' of .*A.jsonl is not in .*B.jsonl"):
         run(tmp_path, capsys, *systems)
     assert run(tmp_path, capsys, *systems, mode="present").out.startswith("29 utterances")
     assert run(tmp_path, capsys, *systems, force=True).out.startswith("30 utterances")
