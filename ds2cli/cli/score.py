@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
@@ -69,6 +70,7 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None, more: Mor
         return
     if more:
         raise UsageError(f"score: expected IN and OUT, got also {more[0]} (--compare compares several results)")
+    _check_paths(config, in_, out)
     if out is not None and is_unscored(out):
         raise UsageError(
             f"score: OUT {out} has decoded rows without a score, and would be replaced: --compare {in_} {out} compares "
@@ -78,7 +80,8 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None, more: Mor
     from ds2cli.stages import score as stage
     from ds2cli.stages.score_files import ScoreFiles
 
-    report, form, unreadable = stage.create_report(config), stage.create_form_errors(config), list[str]()
+    report, unreadable = stage.create_report(config), list[str]()
+    form = stage.create_form_errors(report)
     normalizer = create_normalizer(config.normalizer, config.lang)
     report.counted = f"normalizer {normalizer.description}"
     certificate = stage.create_certificate(config, normalizer, __version__, shlex.join(["ds2", *sys.argv[1:]]))
@@ -182,6 +185,21 @@ def _warn_explainer(explainer: Explainer) -> None:
             "not reproduce: the causes are valid only with the EXP, language model, weights and word lists "
             "used in decoding"
         )
+
+
+def _check_paths(config: ScoreConfig, in_: str, out: str | None) -> None:
+    """UsageError for a file that would be written twice, or read and written by --json or --ctm."""
+    read = {os.path.realpath(path) for path in (in_, config.ref) if path not in (None, "-")}
+    written: set[str] = set()
+    for path in (out, config.json, config.ctm, config.dropped):
+        if path is None or path == "-" or path.startswith("/dev/"):
+            continue
+        real = os.path.realpath(path)
+        if real in written:
+            raise UsageError(f"score: {path} is to be written twice (give each output a name of its own)")
+        if real in read and path is not out:
+            raise UsageError(f"score: {path} is read, and cannot be written at the same time (give another name)")
+        written.add(real)
 
 
 def is_unscored(path: str) -> bool:

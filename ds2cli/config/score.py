@@ -12,6 +12,7 @@ SEARCH_SETTINGS = ("lm", "alpha", "beta", "unknown", "unknown_letter")
 
 OF_ONE_RESULT = (
     *("worst", "confusions", "by", "trn", "ctm", "kaldi", "sclite", "calibration", "why", "max_wer", "max_cer"),
+    *("max_bad", "dropped"),
 )
 """Settings that --compare does not use."""
 
@@ -26,6 +27,7 @@ class ScoreConfig(StageConfig):
         "force": ("compare", (False,)),
         "draws": ("compare", (False,)),
         "seed": ("compare", (False,)),
+        "char_spaces": ("unit", ("word", "mixed", "token")),
         "tokenizer": ("unit", ("word", "char", "both", "mixed")),
         **dict.fromkeys(OF_ONE_RESULT, ("compare", (True,))),
     }
@@ -75,8 +77,8 @@ class ScoreConfig(StageConfig):
     resample: str = setting(
         "id", help="With --compare: what the bootstrap resamples: id (utterances) or a field, such as speaker."
     )
-    draws: int = setting(10000, help="Replications of the bootstrap of --compare and --kaldi.", min=100)
-    seed: int = setting(0, help="Seed of the bootstrap of --compare and --kaldi.")
+    draws: int = setting(10000, help="Replications of the bootstrap of --compare.", min=100)
+    seed: int = setting(0, help="Seed of the bootstrap of --compare.")
     force: bool = setting(False, help="With --compare: compare even if references or normalizers differ.")
     why: str | None = setting(
         None, help="Experiment that IN was decoded with: find the cause of each error (field `errors` of OUT)."

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ from ds2cli.metrics.wer import Counts, EditStep
 
 Errors = Sequence[Mapping[str, Any]]
 """The field `errors` of a row: the errors of an utterance with their causes."""
+
+PAIRS = 4096
+"""Hypotheses of n-best lists that are aligned at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,13 +231,18 @@ class Report:
         if not with_list:
             self.oracle.add_single(first.total(), len(utterances))
             return
-        places = [k for k in with_list for _ in utterances[k].nbest]
-        texts = [text for k in with_list for text in utterances[k].nbest]
-        counts = self.aligner.align(self.units[0], [utterances[k].ref for k in places], texts).counts.tolist()
-        lists = iter(counts)
+        pairs = ((utterances[k].ref, text) for k in with_list for text in utterances[k].nbest)
+        lists = self._count_pairs(pairs)
         for k, utterance in enumerate(utterances):
             hyps = [Counts(*next(lists)) for _ in utterance.nbest] or [first.pair_counts(k)]
             self.oracle.add(hyps)
+
+    def _count_pairs(self, pairs: Iterable[tuple[str, str]]) -> Iterator[list[int]]:
+        """The counts of many pairs of texts, aligned in parts: lists of a thousand hypotheses need not fit at once."""
+        source = iter(pairs)
+        while part := list(islice(source, PAIRS)):
+            refs, hyps = zip(*part, strict=True)
+            yield from self.aligner.align(self.units[0], refs, hyps).counts.tolist()
 
     def _add_confusions(self, alignments: Alignments) -> None:
         wrong = np.flatnonzero(alignments.steps != HIT)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ds2cli.encoding import code_point
 from ds2cli.errors import BadUtterance
-from ds2cli.metrics.alignment import align_characters, align_words
+from ds2cli.metrics.aligner import Aligner
 from ds2cli.text.characters import find_invisible
 from ds2cli.text.normalize import APOSTROPHES, PLAIN, READ_AS_WORDS, normalize
 from ds2cli.text.profiles import find_profile
@@ -91,12 +91,13 @@ class Texts(NamedTuple):
 class FormErrors:
     """Counts errors that vanish when both texts are reduced to one form; `add_all` utterances.
 
-    unit: of the errors, "word" or "char".  errors: all.  of_form: those that vanish.  kinds: how many need each kind of
+    unit, aligner: those of the errors.  errors: all.  of_form: those that vanish.  kinds: how many need each kind of
     reduction; an error may need several.  example: the texts of one.
     broken: texts with line breaks or control characters.
     """
 
     unit: str = "word"
+    aligner: Aligner = field(default_factory=Aligner)
     errors: int = 0
     of_form: int = 0
     utterances: int = 0
@@ -136,10 +137,9 @@ class FormErrors:
         """The errors of each utterance that are left when its texts are reduced to one form, except for `keep`."""
         if not texts:
             return []
-        align = align_characters if self.unit == "char" else align_words
         refs = [reduce_form(u.ref, u.lang, keep) for u in texts]
         hyps = [reduce_form(u.hyp, u.lang, keep) for u in texts]
-        counted: list[int] = align(refs, hyps).counts[:, 1:].sum(axis=1).tolist()
+        counted: list[int] = self.aligner.align(self.unit, refs, hyps).counts[:, 1:].sum(axis=1).tolist()
         return counted
 
     def describe(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 
 from ds2cli.config.score import ScoreConfig
 from ds2cli.drops import Ledger
@@ -22,6 +21,9 @@ from ds2cli.transcripts.scored import open_scored
 
 CHUNK = 4096
 """Utterances that are aligned at once; the memory that scoring takes grows with it."""
+
+MAX_CHARACTERS = 4_000_000
+"""Characters of these utterances, without n-best lists, from which on fewer are aligned at once."""
 
 
 def create_report(config: ScoreConfig) -> Report:
@@ -45,9 +47,9 @@ def create_aligner(config: ScoreConfig) -> Aligner:
     return Aligner(config.alignment, config.char_spaces, tokenize, config.nj)
 
 
-def create_form_errors(config: ScoreConfig) -> FormErrors:
-    """Empty counts of errors of form, in the unit of `create_report`."""
-    return FormErrors("char" if config.unit == "char" else "word")
+def create_form_errors(report: Report) -> FormErrors:
+    """Empty counts of errors of form, in the first unit of a report."""
+    return FormErrors(report.units[0], report.aligner)
 
 
 def create_certificate(config: ScoreConfig, normalizer: Normalizer, version: str, command: str) -> Certificate:
@@ -57,6 +59,8 @@ def create_certificate(config: ScoreConfig, normalizer: Normalizer, version: str
         "normalizer_hash": normalizer.identity,
         "alignment": config.alignment,
         "unit": config.unit,
+        "char_spaces": str(config.char_spaces).lower(),
+        **({} if config.tokenizer is None else {"tokenizer": config.tokenizer}),
         "mode": config.mode,
         "ds2cli": version,
         "command": command,
@@ -77,8 +81,7 @@ def run(
     For a row without `pred_text` all of `text` counts as deleted. With `config.why` the rows must have `errors`.
     form: also counts the errors that are differences of writing.
     """
-    source = iter(rows)
-    while chunk := list(islice(source, CHUNK)):
+    for chunk in _cut(rows):
         utterances = [_as_utterance(config, row) for row in chunk]
         aligned = report.add_all(utterances)
         counts = aligned[report.units[0]].counts.tolist()
@@ -93,6 +96,20 @@ def run(
         for sink in sinks:
             sink.add(scored, aligned)
         yield from scored
+
+
+def _cut(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Lists of at most CHUNK rows and, unless one row has more, MAX_CHARACTERS."""
+    chunk: list[Row] = []
+    characters = 0
+    for row in rows:
+        characters += len(row["text"]) + len(row.get("pred_text") or "")
+        chunk.append(row)
+        if len(chunk) == CHUNK or characters >= MAX_CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
 
 
 def _as_utterance(config: ScoreConfig, row: Row) -> Utterance:

@@ -22,6 +22,9 @@ from ds2cli.transcripts.ctm import CtmWriter
 from ds2cli.transcripts.detect import detect
 from ds2cli.transcripts.trn import TrnFiles, open_trn
 
+KEPT = ("speaker", "duration", "pred_words", "pred_conf")
+"""Fields of a row that another score of the same texts may need."""
+
 _LETTERS = bytes.maketrans(bytes(range(4)), b"CSID")
 """The letter of each step of an alignment, as in Kaldi's per_utt."""
 
@@ -48,6 +51,8 @@ class ScoreFiles:
         self._json: JsonScore | None = None
         self._kaldi: KaldiLayout | None = None
         self._confidences: _Confidences | None = None
+        if config.kaldi is not None and report.units[0] != "word":
+            raise UsageError("--kaldi: Kaldi's layout has words (--unit word or both)")
         # alternatives and optional words of NIST's references are for sclite
         ref_format = "auto" if config.format == "ctm" else config.format
         self._markup = config.ref is not None and detect(config.ref, ref_format) in ("trn", "stm")
@@ -75,7 +80,7 @@ class ScoreFiles:
             self._confidences = _Confidences("word" if unit == "word" else "")
             self.sinks.append(self._confidences)
         if config.json is not None:
-            self._json = JsonScore(stack.enter_context(open_out(config.json)))
+            self._json = JsonScore(stack.enter_context(open_out(config.json)), config.by)
             self.sinks.append(self._json)
 
     def __exit__(
@@ -183,19 +188,20 @@ class _Confidences:
 class JsonScore:
     """Writes one JSON object to `f`: `utterances`, one per line, then the fields of `finish`.
 
-    An utterance has `id`, `text`, `pred_text` if there is one, and for each unit the steps of its alignment, such as
-    `"word":"CCSDI"` (C correct, S substitution, I insertion, D deletion).
+    An utterance has those of `id`, `text`, `pred_text`, KEPT and the field `by` that the row has, and for each unit the
+    steps of its alignment, such as `"word":"CCSDI"` (C correct, S substitution, I insertion, D deletion).
     """
 
-    def __init__(self, f: TextIO) -> None:
+    def __init__(self, f: TextIO, by: str | None = None) -> None:
         self.f = f
+        self.names = dict.fromkeys(("id", "text", "pred_text", *KEPT, *([] if by is None else [by])))
         self.before = '{"utterances":[\n'
 
     def add(self, rows: Sequence[Row], aligned: Mapping[str, Alignments]) -> None:
         """Write scored rows."""
         steps = {unit: a.steps.tobytes().translate(_LETTERS).decode("ascii") for unit, a in aligned.items()}
         for k, row in enumerate(rows):
-            fields: dict[str, Any] = {name: row[name] for name in ("id", "text", "pred_text") if name in row}
+            fields: dict[str, Any] = {name: row[name] for name in self.names if name in row}
             fields |= {unit: steps[unit][a.slice(k)] for unit, a in aligned.items()}
             self.f.write(self.before + _format(fields))
             self.before = ",\n"

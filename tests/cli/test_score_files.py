@@ -27,7 +27,8 @@ def test_the_json_has_texts_alignments_rates_and_a_certificate(ds2, rows, tmp_pa
     assert done.returncode == 0, done.stderr
     score = json.loads((tmp_path / "s.json").read_text())
     assert score["utterances"][1] == {
-        "id": "b-1", "text": "on the mat", "pred_text": "on mat", "word": "CDC", "char": "CCCDDDDCCC",
+        "id": "b-1", "text": "on the mat", "pred_text": "on mat", "speaker": "b", "duration": 7.0,
+        "word": "CDC", "char": "CCCDDDDCCC",
     }  # fmt: skip
     assert "pred_text" not in score["utterances"][2]
     assert (score["rates"]["word"]["errors"], score["rates"]["word"]["total"]) == (2, 7)
@@ -147,6 +148,24 @@ def test_a_result_in_place_of_out_is_not_overwritten(ds2, rows, jsonl, tmp_path)
     assert done.returncode == 2 and f"--compare {rows} {other} compares two results" in done.stderr
     assert jsonl(other) == ROWS
     assert [ds2("score", rows, tmp_path / "out.jsonl").returncode for _ in range(2)] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["in.jsonl", "x", "--json", "x"], "x is to be written twice"),
+        (["in.jsonl", "--json", "in.jsonl"], "in.jsonl is read, and cannot be written"),
+        (["in.jsonl", "--ref", "ref", "--ctm", "./ref"], "./ref is read, and cannot be written"),
+        (["in.jsonl", "--kaldi", "k", "--unit", "char"], "--kaldi: Kaldi's layout has words"),
+        (["in.jsonl", "--unit", "word", "--no-char-spaces"], "--no-char-spaces has no effect with --unit word"),
+        (["in.jsonl", "--seed", "3"], "--seed only applies with --compare"),
+        (["--compare", "a", "b", "--max-bad", "3"], "--max-bad has no effect with --compare"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_read(ds2, rows, tmp_path, arguments, message):
+    done = ds2("score", *arguments, cwd=tmp_path)
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["in.jsonl"]
 
 
 @pytest.mark.parametrize("option", [["--worst", 1], ["--max-wer", 5], ["--by", "speaker"], ["--trn", "t"]])

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import random
+
+import pytest
+
 from ds2cli.config.score import ScoreConfig
+from ds2cli.metrics import report as report_module
 from ds2cli.metrics.normalizers import create_normalizer
 from ds2cli.stages import score
 
@@ -44,7 +49,8 @@ def test_normalized_texts_are_scored_and_written():
         {"id": "b", "text": "IŞIK", "pred_text": "ışık", "lang": "tr"},
         {"id": "c", "text": "Give 50 %!"},
     ]
-    report, form = score.create_report(config), score.create_form_errors(config)
+    report = score.create_report(config)
+    form = score.create_form_errors(report)
     clean = score.normalize_texts(rows, create_normalizer("prepare", "en"), config.lang, unreadable)
     results = list(score.run(config, clean, report, form))
     assert [(r["text"], r.get("pred_text")) for r in results] == [
@@ -58,8 +64,9 @@ def test_errors_of_form_are_counted_in_the_first_unit_of_the_report():
     rows = [{"id": "a", "text": "AB c", "pred_text": "ab c"}, {"id": "b", "text": "X"}]
     for unit, errors in (("both", 1), ("word", 1), ("char", 2)):
         config = ScoreConfig(unit=unit)
-        form = score.create_form_errors(config)
-        list(score.run(config, rows, score.create_report(config), form))
+        report = score.create_report(config)
+        form = score.create_form_errors(report)
+        list(score.run(config, rows, report, form))
         assert (form.errors, form.of_form, form.texts) == (errors, errors, 2)
 
 
@@ -67,6 +74,43 @@ def test_errors_of_form_follow_the_language_also_of_texts_as_they_are():
     rows = [{"id": "a", "text": "IŞIK", "pred_text": "ışık"}]
     for lang, of_form in (("tr", 1), ("en", 0)):
         config = ScoreConfig(lang=lang)
-        form = score.create_form_errors(config)
-        list(score.run(config, rows, score.create_report(config), form))
+        report = score.create_report(config)
+        form = score.create_form_errors(report)
+        list(score.run(config, rows, report, form))
         assert (form.errors, form.of_form) == (1, of_form)
+
+
+@pytest.mark.parametrize("unit", ["both", "mixed"])
+@pytest.mark.parametrize("rule", ["kaldi", "sclite"])
+def test_nothing_depends_on_how_rows_are_cut_into_chunks(monkeypatch, unit, rule):
+    draw = random.Random(0)
+    texts = [" ".join(draw.choices(["a", "bb", "Ab", "中文", "é"], k=draw.randrange(7))) for _ in range(90)]
+    rows = [
+        {"id": f"{k:02d}", "text": text, "pred_text": other, "nbest": [{"text": other}, {"text": text}][: k % 3]}
+        for k, (text, other) in enumerate(zip(texts, reversed(texts), strict=True))
+    ]
+    config = ScoreConfig(unit=unit, alignment=rule, worst=5, confusions=9, context=2, by="length")
+    results = []
+    for chunk, characters, pairs in ((4096, 10**6, 4096), (1, 10**6, 1), (7, 10**6, 2), (50, 30, 3)):
+        monkeypatch.setattr(score, "CHUNK", chunk)
+        monkeypatch.setattr(score, "MAX_CHARACTERS", characters)
+        monkeypatch.setattr(report_module, "PAIRS", pairs)
+        report = score.create_report(config)
+        form = score.create_form_errors(report)
+        certificate = score.create_certificate(config, create_normalizer("none"), "0", "")
+        scored = list(score.run(config, rows, report, form, (), certificate))
+        results.append((scored, list(report.lines()), report.as_fields(), form.describe(), certificate.as_fields()))
+    assert all(result == results[0] for result in results)
+
+
+@pytest.mark.parametrize("options", [{"unit": "mixed"}, {"unit": "word", "alignment": "sclite"}, {"unit": "char"}])
+def test_errors_of_recognition_are_no_errors_of_form_in_any_unit(options):
+    rows = [
+        {"id": "a", "text": "打开 the é light", "pred_text": "打 开 a é lights b c"},
+        {"id": "b", "text": "é b b d a d", "pred_text": "é c a c b b"},
+    ]
+    config = ScoreConfig(**options)
+    report = score.create_report(config)
+    form = score.create_form_errors(report)
+    list(score.run(config, rows, report, form))
+    assert form.errors == report.counts(report.units[0]).errors > 0 and form.of_form == 0
