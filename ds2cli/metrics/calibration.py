@@ -62,7 +62,7 @@ class Calibration:
             raise DataError(f"a confidence of {confidences[refused][0]:g}: expected 0 to 1")
         cells = np.rint(confidences * CELLS).astype(np.int64)
         np.add.at(self._counts, (right.astype(np.int64), cells), 1)
-        np.add.at(self._sums, _bins(cells), confidences)
+        np.add.at(self._sums, bins_of(cells), confidences)
         self._entropy -= float(np.log2(_chosen(right, np.clip(confidences, SURE, 1 - SURE))).sum())
 
     @property
@@ -104,12 +104,7 @@ class Calibration:
 
         None if all words are correct, or all wrong.
         """
-        wrong, right = self._counts
-        pairs = int(wrong.sum()) * int(right.sum())
-        if not pairs:
-            return None
-        below = np.cumsum(wrong) - wrong
-        return float((right * (below + 0.5 * wrong)).sum() / pairs)
+        return area_under_curve(*self._counts)
 
     def summary(self) -> str:
         """All measures in one line."""
@@ -118,7 +113,7 @@ class Calibration:
         share = 100 * self.right / self.words
         return (
             f"confidence: mean {100 * self.mean:.1f} %, {share:.1f} % of {self.words} words are correct, "
-            f"ECE {100 * self.ece:.1f} %, NCE {_format(self.nce)}, AUC {_format(self.auc)}"
+            f"ECE {100 * self.ece:.1f} %, NCE {format_measure(self.nce)}, AUC {format_measure(self.auc)}"
         )
 
     def lines(self) -> list[str]:
@@ -148,7 +143,7 @@ class Calibration:
 
     def _per_bin(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Words, and right ones, of each bin."""
-        bins = _bins(np.arange(CELLS + 1))
+        bins = bins_of(np.arange(CELLS + 1))
         wrong, right = (np.bincount(bins, cells, BINS).astype(np.int64) for cells in self._counts)
         return wrong + right, right
 
@@ -200,15 +195,32 @@ def word_confidences(row: dict[str, Any]) -> list[float] | None:
         return None
     confidences = [word["conf"] for word in words]
     for confidence in confidences:
-        is_number = isinstance(confidence, (int, float)) and not isinstance(confidence, bool)
-        if not is_number or not 0 <= confidence <= 1:
+        if not is_confidence(confidence):
             raise DataError(
                 f"{row.get('id')}: `conf` of `pred_words`: expected a number from 0 to 1, got {confidence!r}"
             )
     return [float(confidence) for confidence in confidences]
 
 
-def _bins(cells: NDArray[np.int64]) -> NDArray[np.int64]:
+def is_confidence(value: Any) -> bool:
+    """Whether it is a number from 0 to 1."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def area_under_curve(wrong: NDArray[np.int64], right: NDArray[np.int64]) -> float | None:
+    """The probability that one of `right` is in a later cell than one of `wrong`; ties count half.
+
+    wrong, right: (N,) counts of each cell.  None if one of them has no counts.
+    """
+    pairs = int(wrong.sum()) * int(right.sum())
+    if not pairs:
+        return None
+    below = np.cumsum(wrong) - wrong
+    return float((right * (below + 0.5 * wrong)).sum() / pairs)
+
+
+def bins_of(cells: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The line of the reliability table to which each cell belongs."""
     return np.minimum(cells * BINS // CELLS, BINS - 1)
 
 
@@ -217,5 +229,6 @@ def _chosen(right: NDArray[np.bool_], confidences: NDArray[np.float64]) -> NDArr
     return np.where(right, confidences, 1 - confidences)
 
 
-def _format(value: float | None) -> str:
+def format_measure(value: float | None) -> str:
+    """A measure with three decimals, - for None."""
     return "-" if value is None else f"{value:.3f}"

@@ -8,12 +8,15 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Protocol, TextIO
 
+import numpy as np
+
 from ds2cli.config.score import ScoreConfig
 from ds2cli.errors import BadUtterance, DataError, UsageError
 from ds2cli.io import open_out
 from ds2cli.manifest import Row
 from ds2cli.metrics.alignment import Alignments
 from ds2cli.metrics.calibration import Calibration, word_confidences
+from ds2cli.metrics.calibration_utterances import UtteranceCalibration, utterance_confidence
 from ds2cli.metrics.certificate import Certificate
 from ds2cli.metrics.kaldi_layout import KaldiLayout
 from ds2cli.metrics.report import Report
@@ -103,9 +106,9 @@ class ScoreFiles:
             if isinstance(sink, _Trn):
                 self.warnings += filter(None, [sink.files.describe_replaced()])
         if self._confidences is not None:
-            self.messages += ["", *self._confidences.calibration.lines()]
+            self.messages += ["", *self._confidences.lines()]
             self.warnings += self._confidences.warnings()
-            fields["calibration"] = self._confidences.calibration.as_fields()
+            fields["calibration"] = self._confidences.as_fields()
         if self._json is not None:
             self._json.finish(fields)
 
@@ -165,23 +168,38 @@ class _Confidences:
     def __init__(self, unit: str) -> None:
         if unit != "word":
             raise UsageError("--calibration: only words have confidences (--unit word or both)")
-        self.calibration = Calibration()
-        self.missing = 0
+        self.words, self.utterances = Calibration(), UtteranceCalibration()
+        self.missing_words = self.missing_utterances = 0
 
     def add(self, rows: Sequence[Row], aligned: Mapping[str, Alignments]) -> None:
         words = aligned["word"]
         for k, row in enumerate(rows):
             confidences = word_confidences(row)
             if confidences is None:
-                self.missing += "pred_text" in row
+                self.missing_words += "pred_text" in row
             else:
-                self.calibration.add(words.steps[words.slice(k)], confidences)
+                self.words.add(words.steps[words.slice(k)], confidences)
+        found = {k: utterance_confidence(row) for k, row in enumerate(rows) if "pred_text" in row}
+        kept = {k: confidence for k, confidence in found.items() if confidence is not None}
+        self.missing_utterances += len(found) - len(kept)
+        self.utterances.add(words.counts[list(kept)], np.array(list(kept.values()), np.float64))
+
+    def lines(self) -> list[str]:
+        return [*self.words.lines(), "", *self.utterances.lines()]
+
+    def as_fields(self) -> dict[str, Any]:
+        return {**self.words.as_fields(), "per_utterance": self.utterances.as_fields()}
 
     def warnings(self) -> Iterator[str]:
-        if self.missing:
+        if self.missing_words:
             yield (
                 "--calibration: utterances without a conf for each word of pred_text (ds2 decode --timestamps; "
-                f"--normalizer must not change words): {self.missing}: left out"
+                f"--normalizer must not change words): {self.missing_words}: left out of the words"
+            )
+        if self.missing_utterances:
+            yield (
+                "--calibration: utterances without pred_conf (ds2 decode --timestamps): "
+                f"{self.missing_utterances}: left out of the utterances"
             )
 
 

@@ -132,8 +132,28 @@ def test_confidences_are_compared_with_the_words_that_are_right(ds2, jsonl, tmp_
     assert "100.0 % of 2 words are correct" in done.stdout
     assert "--calibration: utterances without a conf for each word of pred_text" in done.stderr
     assert json.loads((tmp_path / "s.json").read_text())["calibration"]["words"] == 2
+    assert "--calibration: utterances without pred_conf (ds2 decode --timestamps): 2: left out" in done.stderr
+    assert done.stdout.splitlines()[-1] == "pred_conf: no utterances"
     done = ds2("score", rows, "--calibration", "--unit", "char")
     assert done.returncode == 2 and "only words have confidences" in done.stderr
+
+
+def test_confidences_of_utterances_are_compared_with_their_shares_of_right_words(ds2, jsonl, tmp_path):
+    """One hypothesis is right, one lacks a word of three, one row has no pred_conf."""
+    rows = [{**ROWS[0], "pred_conf": 0.9}, {**ROWS[1], "pred_conf": 0.75}, {**ROWS[0], "id": "c-1"}]
+    out = tmp_path / "s.json"
+    done = ds2("score", jsonl(tmp_path / "in.jsonl", rows), "--calibration", "--json", out)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-4:] == [
+        "pred_conf   utterances    mean  correct",
+        "0.7 to 0.8           1   0.750    1.000",
+        "0.9 to 1             1   0.900    1.000",
+        "pred_conf: mean 82.5 %, 100.0 % of a hypothesis' words are correct, ECE 17.5 %; "
+        "1 of 2 utterances have no errors, AUC 1.000",
+    ]
+    assert "--calibration: utterances without pred_conf (ds2 decode --timestamps): 1: left out" in done.stderr
+    found = json.loads(out.read_text())["calibration"]["per_utterance"]
+    assert (found["utterances"], found["without_errors"], found["mean"]) == (2, 1, 0.825)
 
 
 def test_a_third_argument_is_refused_without_compare(ds2, rows, tmp_path):
