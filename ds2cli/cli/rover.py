@@ -35,7 +35,8 @@ def rover(
 
     All methods but `votes` need confidences, which `ds2 decode --timestamps` writes; tune --alpha and --null-conf on
     the dev set. A system that lacks an utterance votes for the null word everywhere. Alignment, votes and ties are
-    those of NIST's `rover -s` (with --times: -T).
+    those of NIST's `rover -s` (with --times: -T). NIST's program also cuts an utterance where the first system pauses
+    for more than 1 s, or has ended, and all others have a gap between words: its result can differ there.
 
     Example: ds2 rover exp/a/test.jsonl exp/b/test.jsonl exp/c/test.jsonl test.rover.jsonl && ds2 score test.rover.jsonl
     """

@@ -1,7 +1,8 @@
 """Combine the hypotheses of several systems by voting on each word: ROVER (Fiscus 1997).
 
 Notation: P utterances, K systems, S words of all hypotheses, C correspondence sets (places in which the systems vote).
-`kernels/rover.py` explains the alignment, `kernels/rover_vote.py` the vote; both agree with NIST's `rover` (sctk).
+`kernels/rover.py` explains the alignment, `kernels/rover_vote.py` the vote; both agree with NIST's `rover` (sctk),
+which also cuts a recording where the first system pauses for more than 1 s, or has ended, and all others have a gap.
 """
 
 from __future__ import annotations

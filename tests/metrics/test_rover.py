@@ -304,3 +304,24 @@ def test_confidences_of_two_decimals_vote_as_in_nists_rover(tmp_path, method):
     for alpha, null_conf in ((0.4, 0.6), (0.5, 0.3), (0.2, 0.7)):
         rule = VoteRule(method, alpha, null_conf)
         assert_same(nist_rover(tmp_path, utterances, NIST_METHODS[method], rule), utterances, rule)
+
+
+@needs_sctk
+@pytest.mark.peer
+@pytest.mark.parametrize(("gap", "differs"), [(0.0, False), (0.125, True)])
+def test_where_nists_rover_cuts_an_utterance(tmp_path, gap, differs):
+    """With gaps between words it does when the first system has ended; then words can differ, otherwise never."""
+    utterances = []
+    for utterance in random_systems(random.Random(5), 3, 300):
+        with_gaps = []
+        for hypothesis in utterance:
+            times = [(10 + 0.5 * i, 10.5 + 0.5 * i - gap) for i in range(len(hypothesis.words))]
+            with_gaps.append(hypothesis._replace(times=times))
+        utterances.append(with_gaps)
+    rule = VoteRule("average", 0.4, 0.6)
+    found = zip(nist_rover(tmp_path, utterances, "meth1", rule), combine(utterances, rule), utterances, strict=True)
+    different = [
+        utterance for nist, voted, utterance in found if [word for word, *_ in nist] != [word.word for word in voted]
+    ]
+    assert bool(different) == differs
+    assert all(len(first.words) < max(len(h.words) for h in others) for first, *others in different)
