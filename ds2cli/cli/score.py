@@ -112,6 +112,8 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None, more: Mor
                 report_drops("score", config, "-", ledger)
             else:
                 write_rows("score", config, out, rows, ledger, facts)
+            if config.by is not None and set(report.groups) == {f"{config.by}=None"}:
+                raise Ds2Error(f"score: --by {config.by}: no utterance has this field")
             complete = True
             ledger.enforce_max_bad("score", config.max_bad)
         files.run_sclite()
@@ -119,15 +121,13 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None, more: Mor
         # also what is refused for too many bad rows has been counted
         if complete and report.sentences:
             for line in (*report.lines(), *files.messages):
-                (ui.log if out == "-" else ui.echo)(line)
+                (ui.log if "-" in (out, config.json, config.ctm) else ui.echo)(line)
     for warning in files.warnings:
         ui.warn(warning)
     if report.missing:
         meaning = "left out (--mode present)" if config.mode == "present" else "all their words count as deleted"
         of = report.sentences + (report.missing if config.mode == "present" else 0)
         ui.warn(f"utterances without pred_text: {report.missing} of {of}: {meaning}")
-    if config.by is not None and set(report.groups) == {f"{config.by}=None"}:
-        raise Ds2Error(f"score: --by {config.by}: no utterance has this field")
     _warn_of_texts(form, unreadable)
     if explainer is not None:
         _warn_explainer(explainer)
@@ -191,6 +191,13 @@ def _check_paths(config: ScoreConfig, in_: str, out: str | None) -> None:
     """UsageError for a file that would be written twice, or read and written by --json or --ctm."""
     read = {os.path.realpath(path) for path in (in_, config.ref) if path not in (None, "-")}
     written: set[str] = set()
+    if [out, config.json, config.ctm].count("-") > 1:
+        raise UsageError("score: only one of OUT, --json and --ctm can be written to standard output")
+    for option, path in (("--trn", config.trn), ("--kaldi", config.kaldi), ("--sclite", config.sclite)):
+        if path == "-":
+            raise UsageError(f"score: {option} writes several files, expected a name instead of -")
+    if config.trn is not None and (config.trn.endswith("/") or os.path.isdir(config.trn)):  # noqa: PTH112
+        raise UsageError(f"score: --trn {config.trn} is a folder, expected the begin of file names (FOLDER/test)")
     for path in (out, config.json, config.ctm, config.dropped):
         if path is None or path == "-" or path.startswith("/dev/"):
             continue

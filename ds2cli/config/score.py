@@ -77,7 +77,7 @@ class ScoreConfig(StageConfig):
     resample: str = setting(
         "id", help="With --compare: what the bootstrap resamples: id (utterances) or a field, such as speaker."
     )
-    draws: int = setting(10000, help="Replications of the bootstrap of --compare.", min=100)
+    draws: int = setting(10000, help="Replications of the bootstrap of --compare.", min=100, max=1_000_000)
     seed: int = setting(0, help="Seed of the bootstrap of --compare.")
     force: bool = setting(False, help="With --compare: compare even if references or normalizers differ.")
     why: str | None = setting(

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ds2cli.kernels.apart import run_apart
 from ds2cli.kernels.edit import DEL, INS, align_kaldi, count_steps
 from ds2cli.kernels.edit_sclite import align_sclite
 from ds2cli.kernels.text_units import join_words, number_words
@@ -62,7 +63,7 @@ class Alignments:
     @cached_property
     def counts(self) -> NDArray[np.int64]:
         """(P, 4): hits, substitutions, insertions and deletions of each pair."""
-        return count_steps(self.steps, self.ends)
+        return run_apart(count_steps, self.steps, self.ends)
 
     @cached_property
     def ref_ids(self) -> NDArray[np.int32]:
@@ -127,7 +128,7 @@ def align_words(
 ) -> Alignments:
     """Align P pairs of texts word by word; a word is what `str.split` makes of a text."""
     texts = _read_texts([*refs, *hyps])
-    ids, ends, spans = number_words(texts.ids, texts.ends)
+    ids, ends, spans = run_apart(number_words, texts.ids, texts.ends)
     return _align(_Words(texts.ids, spans), *_halves(Units(ids, ends)), len(spans), rule, threads)
 
 
@@ -140,7 +141,9 @@ def align_characters(
     """
     texts = _read_texts([*refs, *hyps])
     names = _CodePoints()
-    return _align(names, *_halves(Units(*join_words(texts.ids, texts.ends, spaces))), len(names), rule, threads)
+    return _align(
+        names, *_halves(Units(*run_apart(join_words, texts.ids, texts.ends, spaces))), len(names), rule, threads
+    )
 
 
 def align_units(
@@ -174,7 +177,7 @@ def _align(
         return align(r.ids, r.ends, h.ids, h.ends, num_symbols)
 
     if len(parts) == 1:
-        return Alignments(names, refs, hyps, *work(parts[0]))
+        return Alignments(names, refs, hyps, *run_apart(work, parts[0]))
     with ThreadPoolExecutor(threads) as pool:
         done = list(pool.map(work, parts))
     before = np.cumsum([0, *(len(steps) for steps, _ in done)])

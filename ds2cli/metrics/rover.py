@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from ds2cli.kernels.apart import run_apart
 from ds2cli.kernels.rover import NULL, build_networks
 from ds2cli.kernels.rover_vote import AVERAGE, MAXIMUM, SHARE, VOTES, average_voters, vote
 
@@ -113,16 +114,16 @@ def combine(
         raise ValueError("a hypothesis has another number of words than of confidences or times")
     if (rule.needs_confs and np.isnan(confs).any()) or (rule.by_time and np.isnan(times).any()):
         raise ValueError("a hypothesis lacks the confidences or times that the rule needs")
-    sets, set_ends = build_networks(ids, ends, K, times, rule.by_time)
+    sets, set_ends = run_apart(build_networks, ids, ends, K, times, rule.by_time)
     # sctk holds the confidences of words in float32, that of the empty word in double: that decides ties
     rounded = confs.astype(np.float32).astype(np.float64)
-    winners, votes, ties = vote(sets, ids, rounded, _METHODS[rule.method], rule.alpha, rule.null_conf)
+    winners, votes, ties = run_apart(vote, sets, ids, rounded, _METHODS[rule.method], rule.alpha, rule.null_conf)
     if places is not None:
         places.total += len(sets)
         places.unanimous += int((votes == K).sum())
         places.ties += int(ties.sum())
     columns = [
-        _without_nan(average_voters(sets, ids, winners, values))
+        _without_nan(run_apart(average_voters, sets, ids, winners, values))
         for values in (confs, times[:, 0].copy(), times[:, 1].copy())
     ]
     first = sets[np.arange(len(sets)), winners]

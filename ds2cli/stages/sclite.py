@@ -73,9 +73,16 @@ def run_sclite(folder: str, ref: str, hyp: str, *, markup: bool = False) -> Scli
         command = [program, "-r", str(Path(ref).absolute()), "trn", "-h", str(Path(hyp).absolute()), "trn", name]
         command += ["-i", "spu_id" if _have_speakers(hyp) else "sp", "-s", "-e", "utf-8", *options]
         command += ["-o", "all", "sgml", "dtl", "-O", str(work), "-n", name, "-f", "0"]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        except OSError as e:
+            raise Ds2Error(f"sclite ({program}) cannot be run: {(e.strerror or str(e)).lower()} ({INSTALL})") from e
         reports = {report: work / f"{name}.{report}" for report in REPORTS}
         if done.returncode or not all(file.is_file() for file in reports.values()):
+            if done.returncode < 0:
+                raise Ds2Error(f"sclite was ended by signal {-done.returncode} (very long utterances take much memory)")
+            if not done.returncode:
+                raise Ds2Error(f"sclite ({program}) wrote no reports, expected version 2.4.10 or later ({INSTALL})")
             error = _find_error("\n".join([done.stdout, done.stderr]))
             raise Ds2Error(f"sclite failed with status {done.returncode}: {error}")
         with together():

@@ -6,7 +6,6 @@ of all of them count as plain words.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -155,11 +154,11 @@ def _parse(fields: list[str], line: str) -> TimedWord:
         # also false for NaN
         if not 0 <= duration <= MAX_SECONDS or not abs(start) <= MAX_SECONDS or not all(map(is_id, fields[:2])):
             raise ValueError
-        if conf is not None and not math.isfinite(conf):
+        if conf is not None and not 0 <= conf <= 1:
             raise ValueError
         return TimedWord(fields[4], start, duration, conf)
     except (IndexError, ValueError) as e:
-        expected = "RECORDING CHANNEL START DURATION WORD [CONFIDENCE], times in seconds"
+        expected = "RECORDING CHANNEL START DURATION WORD [CONFIDENCE], times in seconds, confidence 0 to 1"
         raise BadUtterance("not-ctm", f"expected {expected}, found {line[:60]!r}") from e
 
 

@@ -62,8 +62,8 @@ class TrnWriter:
         if len(text) >= LONGEST_WORD // 4 or text.count(" ") >= len(units) or _SPECIAL.search(text):
             keep = self.markup and has_readable_alternatives(text)
             text = " ".join([self._escape(id_, unit, keep) for unit in units])
-        # sclite takes a line that begins with ** for a comment
-        margin = " " if text.startswith("*") else ""
+        # sclite takes a line that begins with ** for a comment, and readers a mark at the begin of a file for its encoding
+        margin = " " if text.startswith(("*", "\ufeff")) else ""
         self.f.write(f"{margin}{text} ({id_})\n" if text else f"({id_})\n")
 
     def _escape(self, id_: str, unit: str, keep_markup: bool) -> str:
