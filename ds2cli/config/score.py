@@ -72,7 +72,9 @@ class ScoreConfig(StageConfig):
     sclite: str | None = setting(
         None, help="Run NIST's sclite, print its summary, write its reports to this folder (needs SCTK)."
     )
-    calibration: bool = setting(False, help="Print a reliability table of the words' confidences, ECE, NCE and AUC.")
+    calibration: bool = setting(
+        False, help="Print reliability tables of words' and utterances' confidences, ECE, NCE and AUC."
+    )
     compare: bool = setting(False, help="Compare two or more systems: each argument is the result of one.")
     resample: str = setting(
         "id", help="With --compare: what the bootstrap resamples: id (utterances) or a field, such as speaker."

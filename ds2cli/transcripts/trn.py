@@ -62,7 +62,7 @@ class TrnWriter:
         if len(text) >= LONGEST_WORD // 4 or text.count(" ") >= len(units) or _SPECIAL.search(text):
             keep = self.markup and has_readable_alternatives(text)
             text = " ".join([self._escape(id_, unit, keep) for unit in units])
-        # sclite takes a line that begins with ** for a comment, and readers a mark at the begin of a file for its encoding
+        # sclite takes a line that begins with ** for a comment; U+FEFF at the begin of a file is no text
         margin = " " if text.startswith(("*", "\ufeff")) else ""
         self.f.write(f"{margin}{text} ({id_})\n" if text else f"({id_})\n")
 
