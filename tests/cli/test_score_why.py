@@ -99,7 +99,7 @@ def test_rows_without_an_emission_are_still_scored(ds2, jsonl, place):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("%WER 50.00 [ 2 / 4,")
     assert "unexplained       2  100.0%" in done.stdout
-    assert "the errors of 2 utterances are unexplained (1 no-feats, 1 no-pred-text), such as c: " in done.stderr
+    assert "utterances with unexplained errors: 2 (1 no-feats, 1 no-pred-text), such as c: " in done.stderr
 
 
 @pytest.mark.parametrize(
