@@ -179,7 +179,7 @@ def write(path: str, rows: Iterable[Row]) -> int:
                 raise DataError(f"{path}: id {row['id']!r} comes after {last!r}, expected unique sorted ids")
             last = row["id"]
             if folder:
-                row = map_paths(row, lambda p: os.path.relpath(p, folder))
+                row = map_paths(row, lambda p: _path_from(folder, p))
             f.write(format_row(row))
             count += 1
     return count
@@ -233,6 +233,23 @@ def _rebase(folder: str, path: str) -> str:
         return os.path.relpath(os.path.join(folder, path))
     base = _relative_folder(folder, os.getcwd())  # noqa: PTH109
     return path if base == "." else f"{base}/{path}"
+
+
+def _path_from(folder: str, path: str) -> str:
+    """What `os.path.relpath(path, folder)` returns; the folders, of which there are few, are looked up."""
+    parent, _, name = path.rpartition("/")
+    base, child = _relative_parent(folder, parent, os.getcwd())  # noqa: PTH109
+    if name in ("", ".", "..", child):
+        return os.path.relpath(path, folder)
+    return name if base == "." else f"{base}/{name}"
+
+
+@lru_cache(4096)
+def _relative_parent(folder: str, parent: str, _current: str) -> tuple[str, str]:
+    """The path of `parent` from `folder`, and the name in it that leads to `folder`, or ""."""
+    base, target = os.path.abspath(parent or "."), os.path.abspath(folder)
+    inside = target.removeprefix(base.rstrip("/") + "/")
+    return os.path.relpath(base, target), "" if inside == target else inside.partition("/")[0]
 
 
 @lru_cache(16)
