@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 import typer
 
 from ds2cli import manifest, ui
-from ds2cli.cli.lib.filter import count_lines, require_rows, source_name, write_rows
+from ds2cli.cli.lib.filter import count_lines, first_row, require_rows, source_name, write_rows
 from ds2cli.cli.lib.options import with_config
 from ds2cli.config.rover import RoverConfig
 from ds2cli.drops import Ledger
@@ -45,8 +46,12 @@ def rover(
 
     *sources, out = files
     if not 2 <= len(sources) <= MAX_SYSTEMS:
-        found = ", ".join(files)
-        raise UsageError(f"rover: expected 2 to {MAX_SYSTEMS} decodings, then OUT, found {len(sources)}: {found}")
+        found = f"{len(files)} files" if len(files) > 9 else ", ".join(files)
+        raise UsageError(
+            f"rover: expected 2 to {MAX_SYSTEMS} decodings, then OUT (- is standard output), found {found}"
+        )
+    if "pred_text" in (first_row(out) or {}) and not _is_combined(out):
+        raise UsageError(f"rover: OUT {out} is a decoding, and would be replaced (name OUT last; - is standard output)")
     if sources.count("-") > 1:
         raise UsageError("rover: - (standard input) can be given for one input only")
     names = [source_name(source) for source in sources]
@@ -72,3 +77,10 @@ def rover(
         ui.warn(
             f"utterances without a hypothesis: {lacking} (of {ledger.kept}): the system votes for the null word there"
         )
+
+
+def _is_combined(path: str) -> bool:
+    """Whether a file was written by this command."""
+    with contextlib.suppress(OSError, ValueError), open(f"{path}.config.toml", encoding="utf-8") as f:  # noqa: PTH123
+        return any(line.startswith('command = "ds2 rover ') for line in f)
+    return False

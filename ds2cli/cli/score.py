@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import sys
@@ -12,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ds2cli import __version__, manifest, ui
+from ds2cli import __version__, ui
 from ds2cli.atomic import together
-from ds2cli.cli.lib.filter import count_lines, report_drops, source_name, write_rows
+from ds2cli.cli.lib.filter import count_lines, first_row, report_drops, source_name, write_rows
 from ds2cli.cli.lib.options import In, with_config
 from ds2cli.config.score import SEARCH_SETTINGS, ScoreConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import BadUtterance, Ds2Error, UsageError
+from ds2cli.errors import Ds2Error, UsageError
 from ds2cli.manifest import Row
 
 if TYPE_CHECKING:
@@ -71,7 +70,9 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None, more: Mor
     if more:
         raise UsageError(f"score: expected IN and OUT, got also {more[0]} (--compare compares several results)")
     _check_paths(config, in_, out)
-    if out is not None and is_unscored(out):
+    existing = None if out is None else first_row(out)
+    # probably no output, but a result to compare
+    if existing is not None and "pred_text" in existing and "hits" not in existing:
         raise UsageError(
             f"score: OUT {out} has decoded rows without a score, and would be replaced: --compare {in_} {out} compares "
             "two results (remove it if it is to be written)"
@@ -207,15 +208,3 @@ def _check_paths(config: ScoreConfig, in_: str, out: str | None) -> None:
         if real in read and path is not out:
             raise UsageError(f"score: {path} is read, and cannot be written at the same time (give another name)")
         written.add(real)
-
-
-def is_unscored(path: str) -> bool:
-    """Whether a file exists whose first row was decoded but not scored: probably no output, but a result to compare."""
-    from pathlib import Path
-
-    with contextlib.suppress(OSError, ValueError, BadUtterance):
-        if Path(path).is_file():
-            with Path(path).open(encoding="utf-8") as f:
-                row = manifest.parse(f.readline())
-            return "pred_text" in row and "hits" not in row
-    return False

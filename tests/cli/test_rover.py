@@ -42,6 +42,14 @@ def test_the_result_is_scored_like_a_decoding(ds2, jsonl, tmp_path, systems):
     assert ds2("score", systems[1]).stdout.startswith("%WER 33.33 [ 2 / 6")
 
 
+def test_a_decoding_in_place_of_out_is_not_overwritten(ds2, jsonl, tmp_path, systems):
+    before = jsonl(systems[2])
+    done = ds2("rover", *systems)
+    assert done.returncode == 2 and f"OUT {systems[2]} is a decoding, and would be replaced" in done.stderr
+    assert jsonl(systems[2]) == before
+    assert [ds2("rover", *systems, tmp_path / "out.jsonl").returncode for _ in range(2)] == [0, 0]
+
+
 def test_standard_input_and_output(ds2, tmp_path, systems):
     text = Path(systems[0]).read_text("utf-8")
     done = ds2("rover", "-", *systems[1:], "-", stdin=text)
@@ -64,7 +72,7 @@ def test_utterances_that_a_system_lacks_are_warned_of_in_one_line(ds2, jsonl, tm
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["a", "out"], 2, "rover: expected 2 to 255 decodings, then OUT, found 1: "),
+        (["a", "out"], 2, "rover: expected 2 to 255 decodings, then OUT (- is standard output), found "),
         (["a", "b", "out", "--alpha", "0.3"], 2, "--alpha has no effect with --method votes"),
         (["a", "b", "out", "--method", "mean"], 2, "expected one of votes, average, maximum, share, got 'mean'"),
         (["a", "b", "out", "--method", "average", "--alpha", "2"], 2, "--alpha: expected 0 to 1, got 2.0"),

@@ -14,6 +14,7 @@ from ds2cli import __version__, manifest, ui
 from ds2cli.atomic import apart, together
 from ds2cli.config.base import Config, StageConfig, to_toml
 from ds2cli.drops import Ledger
+from ds2cli.errors import BadUtterance
 from ds2cli.io import open_out
 from ds2cli.manifest import Row
 
@@ -174,6 +175,15 @@ def count_lines(path: str) -> int | None:
         if path != "-" and not path.endswith(".gz") and Path(path).is_file():
             with Path(path).open("rb") as f:
                 return sum(chunk.count(b"\n") for chunk in iter(lambda: f.read(1 << 20), b""))
+    return None
+
+
+def first_row(path: str) -> Row | None:
+    """The first row of an existing file; None if it has none."""
+    with contextlib.suppress(OSError, ValueError, BadUtterance):
+        if not is_pipe(path):
+            with open(path, encoding="utf-8") as f:  # noqa: PTH123
+                return manifest.parse(f.readline())
     return None
 
 
