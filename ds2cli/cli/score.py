@@ -101,6 +101,8 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None, more: Mor
         if explainer is not None:
             rows = explainer.run(rows)
         yield from stage.run(config, rows, report, form, files.sinks, certificate)
+        if config.by is not None and set(report.groups) == {f"{config.by}=None"}:
+            raise Ds2Error(f"score: --by {config.by}: no utterance has this field")
         facts["certificate"] = certificate.as_fields()
 
     ledger, complete = Ledger(source=source_name(in_), needs_rows=True), False
@@ -113,8 +115,6 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None, more: Mor
                 report_drops("score", config, "-", ledger)
             else:
                 write_rows("score", config, out, rows, ledger, facts)
-            if config.by is not None and set(report.groups) == {f"{config.by}=None"}:
-                raise Ds2Error(f"score: --by {config.by}: no utterance has this field")
             complete = True
             ledger.enforce_max_bad("score", config.max_bad)
         files.run_sclite()

@@ -156,6 +156,15 @@ def test_confidences_of_utterances_are_compared_with_their_shares_of_right_words
     assert (found["utterances"], found["without_errors"], found["mean"]) == (2, 1, 0.825)
 
 
+def test_a_field_that_no_row_has_refuses_the_result(ds2, jsonl, tmp_path):
+    rows = jsonl(tmp_path / "in.jsonl", [ROWS[0], {"id": "z"}])
+    out = ["--by", "mood", tmp_path / "out.jsonl", "--json", tmp_path / "s.json", "--max-bad", 100]
+    done = ds2("score", rows, *out)
+    assert done.returncode == 1 and "score: --by mood: no utterance has this field" in done.stderr
+    assert {p.name for p in tmp_path.iterdir()} == {"in.jsonl", "out.jsonl.dropped.jsonl"}
+    assert ds2("score", rows, "--by", "mood", "--max-bad", 100).returncode == 1
+
+
 def test_a_third_argument_is_refused_without_compare(ds2, rows, tmp_path):
     done = ds2("score", rows, tmp_path / "out.jsonl", "more.jsonl")
     assert done.returncode == 2 and "--compare compares several results" in done.stderr
