@@ -85,8 +85,9 @@ def load_model(exp: Path | str) -> TrainedModel:
         raise DataError(f"{path}: this network cannot be used: {describe_error(e)}") from e
     except (SafetensorError, Ds2Error, AttributeError, KeyError, RuntimeError, TypeError, ValueError, OSError) as e:
         raise DataError(f"{path}: not a network written by ds2 train: {describe_error(e)}") from e
+    found = repr(version)[:20]
     raise DataError(
-        f"{path}: written by another version of ds2: expected format {FORMAT}, found {version} (train it again)"
+        f"{path}: written by another version of ds2: expected format {FORMAT}, found {found} (train it again)"
     )
 
 

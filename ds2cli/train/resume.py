@@ -53,8 +53,9 @@ def load_checkpoint(exp: Path | str) -> dict[str, Any] | None:
         reason = "it holds more than tensors and numbers" if "weights_only" in str(e) else str(e).partition("\n")[0]
         raise DataError(f"{path}: not a checkpoint: {reason} (remove it, or give --fresh)") from e
     if version != FORMAT:
+        found = repr(version)[:20]
         raise DataError(
-            f"{path}: written by another version of ds2: expected format {FORMAT}, found {version} (give --fresh)"
+            f"{path}: written by another version of ds2: expected format {FORMAT}, found {found} (give --fresh)"
         )
     return checkpoint
 

@@ -73,6 +73,7 @@ def test_a_state_is_loaded_without_running_code(tmp_path):
     ("state", "message"),
     [
         ({"w": torch.ones(2)}, "it has no at, average, config, model, optimizer, train"),
+        ({**STATE, "format": "\n" * 99}, rf"another version of ds2: expected format {FORMAT}, found '(.n){{9}}. "),
         ({**STATE, "format": FORMAT + 1}, f"another version of ds2: expected format {FORMAT}, found {FORMAT + 1}"),
         ({"format": FORMAT + 1}, "another version"),
         ({**STATE, "model": 3, "train": 3}, "not a checkpoint: model, train in it has another type"),
