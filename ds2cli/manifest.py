@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
@@ -192,18 +192,20 @@ def format_row(row: Row) -> str:
 
 def join(left: Iterable[Row], right: Iterable[Row]) -> Iterator[tuple[Row | None, Row | None]]:
     """Join two sorted streams by id (full outer join) in one pass and constant memory; a missing side is None."""
-    a, b = iter(left), iter(right)
-    x, y = next(a, None), next(b, None)
-    while x is not None or y is not None:
-        if y is None or (x is not None and x["id"] < y["id"]):
-            yield x, None
-            x = next(a, None)
-        elif x is None or y["id"] < x["id"]:
-            yield None, y
-            y = next(b, None)
-        else:
-            yield x, y
-            x, y = next(a, None), next(b, None)
+    yield from ((x, y) for x, y in join_all([left, right]))
+
+
+def join_all(streams: Sequence[Iterable[Row]]) -> Iterator[list[Row | None]]:
+    """Join K sorted streams by id, like `join`: the rows of each id, in the order of the streams."""
+    iterators = [iter(stream) for stream in streams]
+    heads = [next(rows, None) for rows in iterators]
+    while rest := [row["id"] for row in heads if row is not None]:
+        first = min(rest)
+        found = [row if row is not None and row["id"] == first else None for row in heads]
+        yield found
+        heads = [
+            head if row is None else next(rows, None) for head, row, rows in zip(heads, found, iterators, strict=True)
+        ]
 
 
 def base_folder(path: str, standard: TextIO | None = None) -> str:

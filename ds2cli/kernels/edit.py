@@ -19,6 +19,9 @@ from ds2cli.kernels._jit import kernel
 HIT, SUB, INS, DEL = 0, 1, 2, 3
 """The steps of an alignment; also the columns of counts."""
 
+LETTERS = "CSID"
+"""The letter of each step in Kaldi's per_utt."""
+
 STRIDE = 512
 """Columns between two that are kept, at least; of long pairs the square root of their number."""
 

@@ -55,12 +55,7 @@ class Calibration:
 
     def add_words(self, right: NDArray[np.bool_], confidences: NDArray[np.float64]) -> None:
         """Add W words: whether each is right, and its confidence; errors as for `add`."""
-        if len(right) != len(confidences):
-            raise DataError(f"{len(confidences)} confidences of {len(right)} words")
-        refused = ~((confidences >= 0) & (confidences <= 1))
-        if refused.any():
-            raise DataError(f"a confidence of {confidences[refused][0]:g}: expected 0 to 1")
-        cells = np.rint(confidences * CELLS).astype(np.int64)
+        cells = cells_of(confidences, len(right), "words")
         np.add.at(self._counts, (right.astype(np.int64), cells), 1)
         np.add.at(self._sums, bins_of(cells), confidences)
         self._entropy -= float(np.log2(_chosen(right, np.clip(confidences, SURE, 1 - SURE))).sum())
@@ -217,6 +212,19 @@ def area_under_curve(wrong: NDArray[np.int64], right: NDArray[np.int64]) -> floa
         return None
     below = np.cumsum(wrong) - wrong
     return float((right * (below + 0.5 * wrong)).sum() / pairs)
+
+
+def cells_of(confidences: NDArray[np.float64], number: int, what: str) -> NDArray[np.int64]:
+    """The cell of each confidence. number, what: of the things that have one.
+
+    DataError for a confidence that is not from 0 to 1, or if there are more or fewer than things.
+    """
+    if number != len(confidences):
+        raise DataError(f"{len(confidences)} confidences of {number} {what}")
+    refused = ~((confidences >= 0) & (confidences <= 1))
+    if refused.any():
+        raise DataError(f"a confidence of {confidences[refused][0]:g}: expected 0 to 1")
+    return np.rint(confidences * CELLS).astype(np.int64)
 
 
 def bins_of(cells: NDArray[np.int64]) -> NDArray[np.int64]:

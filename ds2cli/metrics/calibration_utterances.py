@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.errors import DataError
-from ds2cli.metrics.calibration import BINS, CELLS, area_under_curve, bins_of, format_measure, is_confidence
+from ds2cli.metrics.calibration import BINS, CELLS, area_under_curve, bins_of, cells_of, format_measure, is_confidence
 
 
 class UtteranceCalibration:
@@ -32,15 +32,10 @@ class UtteranceCalibration:
         counts: (P, 4) hits, substitutions, insertions and deletions of words.  confidences: (P,), from 0 to 1.
         DataError for a confidence that is not, or if their number is another one.
         """
-        if len(counts) != len(confidences):
-            raise DataError(f"{len(confidences)} confidences of {len(counts)} utterances")
-        refused = ~((confidences >= 0) & (confidences <= 1))
-        if refused.any():
-            raise DataError(f"a confidence of {confidences[refused][0]:g}: expected 0 to 1")
+        cells = cells_of(confidences, len(counts), "utterances")
         hits, subs, ins, dels = counts.T
         words = hits + subs + ins
         shares = np.where(words > 0, hits / np.maximum(1, words), dels == 0)
-        cells = np.rint(confidences * CELLS).astype(np.int64)
         np.add.at(self._counts, ((subs + ins + dels == 0).astype(np.int64), cells), 1)
         np.add.at(self._confidences, bins_of(cells), confidences)
         np.add.at(self._shares, bins_of(cells), shares)

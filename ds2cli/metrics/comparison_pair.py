@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ds2cli.metrics.interval import Z_95
 from ds2cli.metrics.significance import Differences, TestResult
 
 MIN_DRAWN = 8
@@ -24,7 +25,7 @@ MIN_SEGMENTS = 50
 LEVEL = 0.05
 """Probability of finding a difference between systems that are equal."""
 
-POWER_FACTOR = 1.959964 + 0.841621
+POWER_FACTOR = Z_95 + 0.841621
 """Standard errors that a difference must have to be found at 5 %, two-sided, in 80 % of such test sets."""
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_Z = 1.959964
+Z_95 = 1.959964
 """The normal distribution has 95 % of its mass within this many standard deviations."""
 
 
@@ -44,4 +44,4 @@ class RateInterval:
             return None
         rate = self.errors / self.units
         squares = self.errors_squared - 2 * rate * self.product + rate**2 * self.units_squared
-        return 100 * _Z * math.sqrt(max(0.0, squares) * self.number / (self.number - 1)) / self.units
+        return 100 * Z_95 * math.sqrt(max(0.0, squares) * self.number / (self.number - 1)) / self.units

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ds2cli.atomic import together
 from ds2cli.errors import DataError
 from ds2cli.io import open_out
-from ds2cli.kernels.edit import DEL, HIT, INS
+from ds2cli.kernels.edit import DEL, HIT, INS, LETTERS
 from ds2cli.metrics.alignment import Alignments
 from ds2cli.metrics.bootstrap import draw_totals
 from ds2cli.metrics.wer import Counts
@@ -34,7 +34,6 @@ EMPTY = "***"
 
 UNKNOWN_SPEAKER = "unknown"
 
-_LETTERS = "CSID"
 _DEVIATIONS = 1.96
 """Half of the interval of 95 %, in standard deviations."""
 
@@ -137,14 +136,14 @@ class _ShownPairs:
         # an id is at least -1
         keys = ((refs.astype(np.int64) + 1) << 32) | (hyps.astype(np.int64) + 1)
         _, first, self.index, self.numbers = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
-        self.steps = [_LETTERS[step] for step in steps[first].tolist()]
+        self.steps = [LETTERS[step] for step in steps[first].tolist()]
         ref_ids, hyp_ids = refs[first].tolist(), hyps[first].tolist()
         names = {id_: alignments.names[id_] for id_ in {*ref_ids, *hyp_ids} if id_ >= 0} | {-1: EMPTY}
         self.refs = [names[id_] for id_ in ref_ids]
         self.hyps = [names[id_] for id_ in hyp_ids]
         self.shown = [_center(*columns) for columns in zip(self.refs, self.hyps, self.steps, strict=True)]
         self.has_empty = any(
-            (ref == EMPTY and step != _LETTERS[INS]) or (hyp == EMPTY and step != _LETTERS[DEL])
+            (ref == EMPTY and step != LETTERS[INS]) or (hyp == EMPTY and step != LETTERS[DEL])
             for ref, hyp, step in zip(self.refs, self.hyps, self.steps, strict=True)
         )
 
@@ -164,8 +163,8 @@ class _ShownPairs:
 
     def _refuse_empty(self, id_: str, pairs: Iterable[int]) -> None:
         for pair in pairs:
-            words = {self.refs[pair]} if self.steps[pair] != _LETTERS[INS] else set()
-            words |= {self.hyps[pair]} if self.steps[pair] != _LETTERS[DEL] else set()
+            words = {self.refs[pair]} if self.steps[pair] != LETTERS[INS] else set()
+            words |= {self.hyps[pair]} if self.steps[pair] != LETTERS[DEL] else set()
             if EMPTY in words:
                 raise DataError(
                     f"utterance {id_!r} has the word {EMPTY}, which in Kaldi's files is the empty side of an error"
@@ -194,7 +193,7 @@ def _speaker_lines(speakers: dict[str, NDArray[np.int64]], total: NDArray[np.int
 
 
 def _pair_lines(pairs: Counter[tuple[str, str, str]]) -> Iterator[str]:
-    kinds = {_LETTERS[HIT]: "correct", "S": "substitution", _LETTERS[INS]: "insertion", _LETTERS[DEL]: "deletion"}
+    kinds = {LETTERS[HIT]: "correct", "S": "substitution", LETTERS[INS]: "insertion", LETTERS[DEL]: "deletion"}
     width = min(_WORD_WIDTH, max((len(word) for _, ref, hyp in pairs for word in (ref, hyp)), default=0))
     digits = max((len(str(number)) for number in pairs.values()), default=0)
 

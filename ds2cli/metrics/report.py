@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ds2cli.kernels.edit import HIT
+from ds2cli.kernels.edit import HIT, LETTERS
 from ds2cli.metrics.aligner import RATE_NAMES, Aligner
 from ds2cli.metrics.alignment import Alignments
 from ds2cli.metrics.causes import NOTHING, Causes, format_unit
@@ -66,7 +66,7 @@ def utterance_lines(name: str, steps: Sequence[EditStep], errors: Errors | None 
         kind: "  ".join(unit.ljust(w) for unit, w in zip(units, widths, strict=True)).rstrip()
         for kind, units in columns.items()
     }
-    rows["#csid"] = " ".join(str(op.count(letter)) for letter in "CSID")
+    rows["#csid"] = " ".join(str(op.count(letter)) for letter in LETTERS)
     return [f"{name} {kind:<5} {row}".rstrip() for kind, row in rows.items()]
 
 

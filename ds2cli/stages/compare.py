@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import heapq
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import groupby, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ds2cli import manifest
 from ds2cli.config.base import MADE_BY
 from ds2cli.config.score import ScoreConfig
 from ds2cli.errors import DataError
@@ -77,18 +77,18 @@ def join_systems(
     words count as deleted) or `config.mode` is `present` (it is left out); for a row without hypothesis if the mode is
     `strict`; and for an utterance without the field `config.resample`.
     """
-    tagged = (_tag(k, rows) for k, rows in enumerate(systems))
-    for name, found in groupby(heapq.merge(*tagged, key=lambda item: item[:2]), key=lambda item: item[0]):
-        rows = {k: row for _, k, row in found}
+    for found in manifest.join_all(systems):
+        rows = {k: row for k, row in enumerate(found) if row is not None}
+        first = min(rows)
+        name = rows[first]["id"]
         if len(rows) < len(systems) and config.mode != "present" and not config.force:
             without = next(k for k in range(len(systems)) if k not in rows)
             raise DataError(
-                f"utterance {name!r} of {names[min(rows)]} is not in {names[without]}: expected decodings of the same "
+                f"utterance {name!r} of {names[first]} is not in {names[without]}: expected decodings of the same "
                 "test set (--mode present compares the utterances that all have, --ref FILE counts the words of those "
                 "without a hypothesis as deleted, --force too)"
             )
         refs = {k: row["text"].split() for k, row in rows.items()}
-        first = min(refs)
         other = next((k for k in refs if refs[k] != refs[first]), None)
         if other is not None:
             if not config.force:
@@ -111,11 +111,6 @@ def join_systems(
             differing.left_out += 1
             continue
         yield Joined(name, rows[first]["text"], hyps, _find_group(config, name, rows.values()))
-
-
-def _tag(system: int, rows: Iterable[Row]) -> Iterator[tuple[str, int, Row]]:
-    for row in rows:
-        yield row["id"], system, row
 
 
 def _find_group(config: ScoreConfig, name: str, rows: Iterable[Row]) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from ds2cli import manifest
 from ds2cli.config.rover import RoverConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError, Ds2Error
@@ -58,7 +59,7 @@ def run(
     """
     counts.missing, counts.shared = [0] * len(systems), [0] * len(systems)
     rule = VoteRule(config.method, config.alpha, config.null_conf, config.times)
-    utterances = _usable(_leave_out_dropped(join(systems), ledgers, ledger), names, rule, ledger, counts)
+    utterances = _usable(_leave_out_dropped(manifest.join_all(systems), ledgers, ledger), names, rule, ledger, counts)
     while chunk := list(islice(utterances, CHUNK)):
         combined = combine([hypotheses for _, hypotheses in chunk], rule, counts.places)
         for (row, hypotheses), voted in zip(chunk, combined, strict=True):
@@ -69,19 +70,6 @@ def run(
             f"rover: refused: no utterance of {alone[0]} has a hypothesis of another system, "
             "expected decodings of the same rows"
         )
-
-
-def join(systems: Sequence[Iterable[Row]]) -> Iterator[Found]:
-    """Join K sorted streams by id (full outer join) in one pass and constant memory."""
-    streams = [iter(system) for system in systems]
-    heads = [next(stream, None) for stream in streams]
-    while rest := [row["id"] for row in heads if row is not None]:
-        first = min(rest)
-        found = [row if row is not None and row["id"] == first else None for row in heads]
-        yield found
-        heads = [
-            head if row is None else next(stream, None) for head, row, stream in zip(heads, found, streams, strict=True)
-        ]
 
 
 def _leave_out_dropped(utterances: Iterable[Found], ledgers: Sequence[Ledger], ledger: Ledger) -> Iterator[Found]:

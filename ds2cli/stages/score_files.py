@@ -13,6 +13,7 @@ import numpy as np
 from ds2cli.config.score import ScoreConfig
 from ds2cli.errors import BadUtterance, DataError, UsageError
 from ds2cli.io import open_out
+from ds2cli.kernels.edit import LETTERS
 from ds2cli.manifest import Row
 from ds2cli.metrics.alignment import Alignments
 from ds2cli.metrics.calibration import Calibration, word_confidences
@@ -28,8 +29,7 @@ from ds2cli.transcripts.trn import TrnFiles, open_trn
 KEPT = ("speaker", "duration", "pred_words", "pred_conf")
 """Fields of a row that another score of the same texts may need."""
 
-_LETTERS = bytes.maketrans(bytes(range(4)), b"CSID")
-"""The letter of each step of an alignment, as in Kaldi's per_utt."""
+_TO_LETTERS = bytes.maketrans(bytes(range(len(LETTERS))), LETTERS.encode())
 
 
 class Sink(Protocol):
@@ -56,6 +56,8 @@ class ScoreFiles:
         self._confidences: _Confidences | None = None
         if config.kaldi is not None and report.units[0] != "word":
             raise UsageError("--kaldi: Kaldi's layout has words (--unit word or both)")
+        if config.calibration and report.units[0] != "word":
+            raise UsageError("--calibration: only words have confidences (--unit word or both)")
         # alternatives and optional words of NIST's references are for sclite
         ref_format = "auto" if config.format == "ctm" else config.format
         self._markup = config.ref is not None and detect(config.ref, ref_format) in ("trn", "stm")
@@ -80,7 +82,7 @@ class ScoreFiles:
             self._kaldi = stack.enter_context(layout)
             self.sinks.append(_Kaldi(self._kaldi, unit))
         if config.calibration:
-            self._confidences = _Confidences("word" if unit == "word" else "")
+            self._confidences = _Confidences()
             self.sinks.append(self._confidences)
         if config.json is not None:
             self._json = JsonScore(stack.enter_context(open_out(config.json)), config.by)
@@ -165,9 +167,7 @@ class _Kaldi:
 
 
 class _Confidences:
-    def __init__(self, unit: str) -> None:
-        if unit != "word":
-            raise UsageError("--calibration: only words have confidences (--unit word or both)")
+    def __init__(self) -> None:
         self.words, self.utterances = Calibration(), UtteranceCalibration()
         self.missing_words = self.missing_utterances = 0
 
@@ -217,7 +217,7 @@ class JsonScore:
 
     def add(self, rows: Sequence[Row], aligned: Mapping[str, Alignments]) -> None:
         """Write scored rows."""
-        steps = {unit: a.steps.tobytes().translate(_LETTERS).decode("ascii") for unit, a in aligned.items()}
+        steps = {unit: a.steps.tobytes().translate(_TO_LETTERS).decode("ascii") for unit, a in aligned.items()}
         for k, row in enumerate(rows):
             fields: dict[str, Any] = {name: row[name] for name in self.names if name in row}
             fields |= {unit: steps[unit][a.slice(k)] for unit, a in aligned.items()}

@@ -42,7 +42,7 @@ def test_rows_keep_their_fields_and_lose_those_of_one_hypothesis():
 
 
 def test_systems_are_joined_by_id():
-    found = list(rover.join([rows_of(a="1", c="1"), rows_of(b="2", c="2"), rows_of(c="3", d="3"), []]))
+    found = list(manifest.join_all([rows_of(a="1", c="1"), rows_of(b="2", c="2"), rows_of(c="3", d="3"), []]))
     assert [[row and row["pred_text"] for row in rows] for rows in found] == [
         ["1", None, None, None],
         [None, "2", None, None],
