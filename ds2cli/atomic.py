@@ -44,7 +44,13 @@ class _Part:
     is_in_place: bool = False
 
     def replace(self) -> None:
-        """Give the file its own name. OSError if it cannot be written."""
+        """Give the file its own name. DataError if it cannot be written."""
+        try:
+            self._replace()
+        except OSError as e:
+            raise _cannot_be_written(self.path, e) from e
+
+    def _replace(self) -> None:
         os.fsync(self.lock)
         self.file.replace(self.target)
         self.is_in_place = True
@@ -56,6 +62,24 @@ class _Part:
             # another process may have created a file of the temporary name since
             if not self.is_in_place:
                 self.file.unlink(missing_ok=True)
+        os.close(self.lock)
+
+
+class _Files(_Part):
+    """Files in a temporary folder, which is `file`, that get their names in the folder `target`."""
+
+    def _replace(self) -> None:
+        names = sorted(os.listdir(self.file))  # noqa: PTH208
+        if any((self.target / name).is_dir() for name in names):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+        for name in names:
+            with (self.file / name).open("rb") as f:
+                os.fsync(f.fileno())
+            (self.file / name).replace(self.target / name)
+
+    def discard(self) -> None:
+        """Remove the temporary folder with the files that are left in it, and release the lock."""
+        shutil.rmtree(self.file, ignore_errors=True)
         os.close(self.lock)
 
 
@@ -131,6 +155,28 @@ def replacing(path: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def replacing_files(folder: str) -> Iterator[Path]:
+    """A temporary folder whose files, of any number, are moved to `folder` on success. DataError if that fails."""
+    begin_output()
+    target, waiting = Path(os.path.realpath(folder)), _waiting.get()
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        remove_abandoned_files(target)
+        part = _Files(folder, *_create_folder(f".{os.getpid()}.part.", target))
+    except OSError as e:
+        raise _cannot_be_written(folder, e) from e
+    try:
+        yield part.file
+        if waiting is None:
+            part.replace()
+        else:
+            waiting.append(part)
+    finally:
+        if part not in (waiting or ()):
+            part.discard()
+
+
+@contextlib.contextmanager
 def together() -> Iterator[None]:
     """Files that are written in this block appear at its end, and if an error ends it, none of them does.
 
@@ -144,10 +190,7 @@ def together() -> Iterator[None]:
     try:
         yield
         for part in parts:
-            try:
-                part.replace()
-            except OSError as e:
-                raise _cannot_be_written(part.path, e) from e
+            part.replace()
     except BrokenPipeError as e:
         for part in parts:
             e.add_note(part.path)
@@ -179,7 +222,7 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
     for old in root.glob(f"{prefix}*"):
         with contextlib.suppress(OSError):
             _remove_if_abandoned(old)
-    folder, lock = _create_folder(prefix)
+    folder, _, lock = _create_folder(prefix, root)
     try:
         yield folder
     finally:
@@ -212,13 +255,14 @@ def _create_part(path: str, target: Path) -> _Part:
         distinct = f"{secrets.token_hex(4)}."
 
 
-def _create_folder(prefix: str) -> tuple[Path, int]:
+def _create_folder(prefix: str, parent: Path) -> tuple[Path, Path, int]:
+    """Create and lock a folder of a new name; return it, the folder that it is in, and the lock."""
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=prefix))
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         with contextlib.suppress(FileNotFoundError):
             lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
             if _lock_new(lock, folder):
-                return folder, lock
+                return folder, parent, lock
 
 
 def _lock_new(descriptor: int, path: Path) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ds2cli import atomic
-from ds2cli.atomic import apart, remove_abandoned_files, replacing, temporary_folder, together
+from ds2cli.atomic import apart, remove_abandoned_files, replacing, replacing_files, temporary_folder, together
 from ds2cli.errors import DataError
 from ds2cli.io import open_out, open_out_bytes
 
@@ -190,3 +190,48 @@ def test_a_reader_that_leaves_is_noted_with_each_file_that_does_not_appear(tmp_p
     with pytest.raises(BrokenPipeError) as error:
         lose_reader()
     assert error.value.__notes__ == [str(tmp_path / "b"), str(tmp_path / "a")] and names(tmp_path) == []
+
+
+def test_the_files_of_a_folder_appear_together(tmp_path):
+    folder = tmp_path / "new" / "labels"
+    with together():
+        with replacing_files(str(folder)) as place:
+            (place / "a").write_text("1")
+            (place / "b").write_text("2")
+        assert [path.name for path in folder.iterdir()] == [place.name]
+        write(tmp_path / "out")
+    assert names(folder) == ["a", "b"] and names(tmp_path) == ["new", "out"]
+    with replacing_files(str(folder)) as place:
+        (place / "b").write_text("3")
+    assert names(folder) == ["a", "b"] and (folder / "b").read_text() == "3"
+
+
+def test_after_an_error_the_files_of_a_folder_are_the_old_ones(tmp_path):
+    write(tmp_path / "a", "old")
+    with pytest.raises(RuntimeError), together(), replacing_files(str(tmp_path)) as place:
+        (place / "a").write_text("new")
+        raise RuntimeError
+    with pytest.raises(RuntimeError), together():
+        with replacing_files(str(tmp_path)) as place:
+            (place / "a").write_text("new")
+        raise RuntimeError
+    (tmp_path / "b").mkdir()
+    with pytest.raises(DataError, match="cannot be written: "), replacing_files(str(tmp_path)) as place:
+        (place / "a").write_text("new")
+        (place / "b").write_text("new")
+    with pytest.raises(DataError, match="a: cannot be written: "), replacing_files(str(tmp_path / "a")):
+        pass
+    assert names(tmp_path) == ["a", "b"] and (tmp_path / "a").read_text() == "old"
+
+
+def test_a_killed_process_leaves_a_folder_that_the_next_one_removes(tmp_path):
+    killed(
+        "from ds2cli.atomic import replacing_files\n"
+        "place = replacing_files('.')\n"
+        "(place.__enter__() / 'a').write_text('1')",
+        tmp_path,
+    )
+    assert len(names(tmp_path)) == 1
+    with replacing_files(str(tmp_path)) as place:
+        (place / "b").write_text("2")
+    assert names(tmp_path) == ["b"]

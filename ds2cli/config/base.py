@@ -55,10 +55,11 @@ class Config:
     """Base class of the settings of a stage or section.
 
     no_effect: for each setting that another one can leave without effect, the name of that other one and the values
-    with which it does so. config/effects.py refuses such settings if they were given on the command line.
+    with which it does so; or the names of several, which all have to have such values. config/effects.py refuses such
+    settings if they were given on the command line.
     """
 
-    no_effect: ClassVar[Mapping[str, tuple[str, tuple[Any, ...]]]] = {}
+    no_effect: ClassVar[Mapping[str, tuple[str | tuple[str, ...], tuple[Any, ...]]]] = {}
 
     @classmethod
     def select(cls, values: Mapping[str, Any]) -> type[Config]:

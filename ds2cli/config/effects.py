@@ -24,16 +24,17 @@ def refuse_without_effect(config: Config, given: Mapping[str, Any], section: str
         if isinstance(value, Mapping):
             refuse_without_effect(getattr(config, name), value, f"{section}{name}.")
             continue
-        other, without = config.no_effect.get(name, ("", ()))
+        others, without = config.no_effect.get(name, ((), ()))
+        others = (others,) if isinstance(others, str) else others
         # --no-NAME, which is the default of most, asks for nothing
-        if not other or (isinstance(value, bool) and value == defaults[name]):
+        if not others or (isinstance(value, bool) and value == defaults[name]):
             continue
-        found = getattr(config, other)
-        if found in without:
+        found = [getattr(config, other) for other in others]
+        if all(value in without for value in found):
             setting = _written(section, name, value if isinstance(value, bool) else None)
-            if not found and not defaults[other]:
-                raise UsageError(f"{setting} only applies with {_written(section, other)}")
-            raise UsageError(f"{setting} has no effect with {_written(section, other, found)}")
+            if not any(found) and not any(defaults[other] for other in others):
+                raise UsageError(f"{setting} only applies with {' or '.join(_written(section, o) for o in others)}")
+            raise UsageError(f"{setting} has no effect with {_written(section, others[0], found[0])}")
 
 
 def _written(section: str, name: str, value: Any = None) -> str:

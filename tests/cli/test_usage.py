@@ -147,8 +147,9 @@ def config_types(base=Config):
 def test_settings_without_effect_name_settings():
     for config_type in config_types():
         names = {f.name for f in fields(config_type)} if hasattr(config_type, "__dataclass_fields__") else set()
-        for name, (other, values) in config_type.no_effect.items():
-            assert {name, other} <= names and isinstance(values, tuple), f"{config_type.__name__}: {name}"
+        for name, (others, values) in config_type.no_effect.items():
+            others = {others} if isinstance(others, str) else set(others)
+            assert {name} | others <= names and isinstance(values, tuple), f"{config_type.__name__}: {name}"
 
 
 def test_every_setting_that_needs_another_one_is_refused_without_it():
