@@ -97,6 +97,7 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "recording": _NAME,
     "align_logprob": _NUMBER,
     "ctc_cost": _NUMBER,
+    "filter_score": _NUMBER,
     "pred_text": _TEXT,
     "pred_score": _NUMBER,
     "pred_words": _OBJECTS,
