@@ -1,23 +1,41 @@
-"""The best CTC path of a given text, and the cost of all its paths.
+"""The best path of a text through an emission of any length (Deep Speech 2, section 5.1, equation 13).
 
-Notation: T steps, V symbols with blank 0, L labels.
+Notation: T steps, U columns of scores with blank 0, L labels, W words.
 
-The trellis has S = 2L + 1 states: 2j is the blank before label j (2L the blank after the last), 2j + 1 is label j.
-Blanks and labels are kept in two arrays, so that neither loop gathers or tests for a skip; only states from which the
-end can still be reached are computed. Deep Speech 2, section 5.1, equation 13 (the path) and equation 9 (the cost).
+The trellis has two states for each label: 2j is the blank before label j (2L the blank after the last), 2j + 1 is label
+j. With gaps it has one more before each word, and one after the last: 2L + 1 + w. In a gap the emission is not spelled,
+and words may be left out: a gap is where the text and the recording differ.
+
+The path is found in memory that grows with T + L, not with T x L. Back-pointers for all steps would take 13 GB for an
+hour. Instead each state remembers where the best path to it was at the last of some marked steps; that tells where the
+whole path was at the marks, and between two of them only a small part of the trellis is left, which is divided in the
+same way until every step is marked. Hirschberg's method computes the trellis twice to that end, this one little more
+than once. Nothing is pruned: the path is the best one.
 """
 
 from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.kernels._jit import kernel
-from ds2cli.kernels.logspace import log_add
+from ds2cli.kernels.viterbi_steps import States, Target, advance
 
-_IMPOSSIBLE = np.float32(-1e30)
-STAYS, FROM_BLANK, FROM_PREVIOUS, FROM_LABEL = np.uint8(0), np.uint8(1), np.uint8(2), np.uint8(4)
-"""Where a label and the blank before it come from: both in one byte, as flags."""
+MARK_BYTES = 1 << 26
+"""Most memory for what the states remember at the marks. More of it makes the parts between the marks smaller."""
+
+PART_BYTES = 1 << 20
+"""A part that takes no more than this is solved at once, with a mark after every step; this much is in the cache."""
+
+CHECK_STATES = 1 << 25
+"""States that are computed between two calls of `check`: some 20 ms."""
+
+END = -1
+"""In the place of a last state: the best of those that may end a text."""
 
 
 def steps_needed(labels: NDArray[np.int32]) -> int:
@@ -25,156 +43,161 @@ def steps_needed(labels: NDArray[np.int32]) -> int:
     return len(labels) + int(np.count_nonzero(labels[1:] == labels[:-1]))
 
 
-def viterbi_ref(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The states of the most probable path; the reference.
+def viterbi_ref(scores: NDArray[np.float32], target: Target) -> NDArray[np.int32]:
+    """The states of the best path; the reference, in float64 and with back-pointers for all steps.
 
-    log_probs: (T, V) float32, log-probabilities.  labels: (L,) int32, none of them blank, T >= steps_needed(labels).
-    Returns (T,) int32 states. Ties prefer staying in a state, then coming from the previous one.
+    scores: (T, U) float32, log-probabilities of the columns; see `Target`.
+    Returns (T,) int32. Ties prefer staying in a state, then coming from the blank before a label, then from the label
+    before it, then from a gap, then leaving out a word; and for the end a blank, then a label.
     """
-    T, S = len(log_probs), 2 * len(labels) + 1
-    symbol: list[int] = [int(labels[s // 2]) if s % 2 else 0 for s in range(S)]
-    score = np.full((T, S), -np.inf)
-    backpointer = np.zeros((T, S), dtype=np.int64)
-    for t in range(T):
-        for s in range(S):
-            if t == 0:
-                score[t, s] = log_probs[0, symbol[s]] if s < 2 else -np.inf
+    T, L, W = len(scores), len(target.labels) - 1, len(target.words) - 1
+    score = np.full((T + 1, 2 * L + 2 + max(W, 0)), -np.inf)
+    source = np.zeros(score.shape, np.int64)
+    score[0, 0] = 0.0  # before the first step, as if after a blank
+    for t in range(1, T + 1):
+        row = scores[t - 1].astype(np.float64)
+        for s in range(score.shape[1]):
+            word = s - 2 * L - 1
+            if word >= 0 and W >= 0:
+                j = int(target.words[word])
+                found = [(score[t - 1, s], s)]
+                for enter in [2 * j] + ([2 * j - 1] if j else []):
+                    found.append((score[t - 1, enter] - target.gap_cost, enter))
+                column = target.gap_column
+            elif s % 2:
+                j = s // 2
+                found = [(score[t - 1, p], p) for p in (s, s - 1)]
+                if j and target.jump[j] == 0:
+                    found.append((score[t - 1, s - 2], s - 2))
+                for w in np.flatnonzero(target.words[:-1] == j):
+                    found.append((score[t - 1, 2 * L + 1 + w], 2 * L + 1 + int(w)))
+                column = int(target.labels[j])
+            elif s <= 2 * L:
+                found = [(score[t - 1, p], p) for p in (s, s - 1) if p >= 0]
+                column = 0
+            else:
                 continue
-            sources: list[int] = [s, s - 1] if s else [s]
-            if s % 2 and s > 1 and symbol[s] != symbol[s - 2]:
-                sources.append(s - 2)
-            backpointer[t, s] = max(sources, key=lambda p: score[t - 1, p])
-            score[t, s] = score[t - 1, backpointer[t, s]] + log_probs[t, symbol[s]]
-    path = np.empty(T, dtype=np.int32)
-    s = S - 1 if S == 1 or score[T - 1, S - 1] >= score[T - 1, S - 2] else S - 2
-    for t in range(T - 1, -1, -1):
-        path[t] = s
-        s = backpointer[t, s]
+            best, source[t, s] = max(found, key=lambda pair: pair[0])
+            score[t, s] = best + row[column]
+            if word > 0 and score[t, s - 1] - target.skip_costs[word] > score[t, s]:
+                score[t, s] = score[t, s - 1] - target.skip_costs[word]
+                source[t, s] = source[t, s - 1]
+    ends = [2 * L] + ([2 * L - 1] if L else []) + ([2 * L + 1 + W] if W >= 0 else [])
+    s, path = max(ends, key=lambda p: score[T, p]), np.empty(T, np.int32)
+    for t in range(T, 0, -1):
+        path[t - 1] = s
+        s = int(source[t, s])
     return path
 
 
-@kernel
-def _viterbi_step(blank, previous, label, next_blank, next_label, label_logp, skip, backpointer, blank_logp):
-    """One step over a band of n labels.
-
-    blank[j]: score of the blank before label j.  previous[j]: that of label j - 1.  label[j]: that of label j.
-    backpointer[j]: of label j and of the blank before it, whose source may be the label before both.
-    Slices that start at 0, range(n) and selects instead of max() let LLVM vectorize the loops (1-2 ns per cell).
-    """
-    n = len(label_logp)
-    for j in range(n + 1):
-        stay = blank[j]
-        step = previous[j]
-        next_blank[j] = (step if step > stay else stay) + blank_logp
-    for j in range(n):
-        stay = label[j]
-        step = blank[j]
-        best = step if step > stay else stay
-        jump = previous[j] + skip[j]
-        next_label[j] = (jump if jump > best else best) + label_logp[j]
-    for j in range(n):
-        stay = label[j]
-        step = blank[j]
-        best = step if step > stay else stay
-        source = FROM_PREVIOUS if previous[j] + skip[j] > best else FROM_BLANK if step > stay else STAYS
-        backpointer[j] = source + (FROM_LABEL if previous[j] > step else STAYS)
-    backpointer[n] = FROM_LABEL if previous[n] > blank[n] else STAYS
+def _ignore(_: float) -> None:
+    pass
 
 
-@kernel
-def viterbi(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """As `viterbi_ref`, with one byte of memory per label and step."""
-    T, L = len(log_probs), len(labels)
-    skip = np.full(L, _IMPOSSIBLE, np.float32)
-    for j in range(1, L):
-        if labels[j] != labels[j - 1]:
-            skip[j] = 0
-    # label[j + 1] is the score of label j, so that label[j] is that of the label before it
-    blank = np.full(L + 1, _IMPOSSIBLE, np.float32)
-    label = np.full(L + 1, _IMPOSSIBLE, np.float32)
-    next_blank = blank.copy()
-    next_label = label.copy()
-    backpointer = np.zeros((T, L + 1), np.uint8)
-    label_logp = np.empty(L, np.float32)
-    path = np.zeros(T, np.int32)
-    if T == 0:
-        return path
-    blank[0] = log_probs[0, 0]
-    if L > 0:
-        label[1] = log_probs[0, labels[0]]
-    for t in range(1, T):
-        row = log_probs[t]
-        low = max(0, L - (T - t))
-        high = min(L, t + 1)
-        for j in range(low, high):
-            label_logp[j] = row[labels[j]]
-        _viterbi_step(
-            blank[low : high + 1],
-            label[low : high + 1],
-            label[low + 1 : high + 1],
-            next_blank[low : high + 1],
-            next_label[low + 1 : high + 1],
-            label_logp[low:high],
-            skip[low:high],
-            backpointer[t, low : high + 1],
-            row[0],
-        )
-        blank, next_blank = next_blank, blank
-        label, next_label = next_label, label
-    on_blank = L == 0 or blank[L] >= label[L]
-    j = L if on_blank else L - 1
-    for t in range(T - 1, -1, -1):
-        path[t] = 2 * j if on_blank else 2 * j + 1
-        if on_blank:
-            if backpointer[t, j] & FROM_LABEL:
-                on_blank = False
-                j -= 1
-        elif backpointer[t, j] & FROM_PREVIOUS:
-            j -= 1
-        elif backpointer[t, j] & FROM_BLANK:
-            on_blank = True
+def viterbi(
+    scores: NDArray[np.float32], target: Target, check: Callable[[float], None] = _ignore
+) -> NDArray[np.int32]:
+    """As `viterbi_ref`. check: called with the share of the work that is done; may raise to stop."""
+    path = np.full(len(scores), -1, np.int32)
+    parts = [(0, len(scores))] if len(scores) else []
+    while parts:
+        begin, end = parts.pop()
+        first, last = int(path[begin - 1]) if begin else 0, int(path[end - 1])
+        spacing = _divide(scores, target, begin, end, first, last, path, check)
+        marks = [*range(begin, end, spacing), end]
+        if spacing > 1:
+            parts += [(a, b) for a, b in itertools.pairwise(marks) if b - a > 1]
+        # the others take little
+        check = _ignore
     return path
 
 
-def ctc_cost_ref(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> float:
-    """-log of the summed probability of all paths that spell `labels`, infinity if there are none; the reference.
+def _divide(
+    scores: NDArray[np.float32],
+    target: Target,
+    begin: int,
+    end: int,
+    first: int,
+    last: int,
+    path: NDArray[np.int32],
+    check: Callable[[float], None],
+) -> int:
+    """Find where the path is at some marks of the steps from `begin` to before `end`, and return their spacing.
 
-    log_probs: (T, V) float32, log-probabilities.  labels: (L,) int32, none of them blank.
-    Returns nats.
+    first: the state in which the path is before `begin`.  last: that of the last step, or END.
     """
-    S = 2 * len(labels) + 1
-    symbol: list[int] = [int(labels[s // 2]) if s % 2 else 0 for s in range(S)]
-    score = np.full(S, -np.inf)
-    score[0] = 0.0  # before the first step, as if after a blank
-    for t, row in enumerate(log_probs):
-        previous = score.copy()
-        for s in range(S):
-            total = previous[s]
-            if s:
-                total = np.logaddexp(total, previous[s - 1])
-            if s % 2 and s > 1 and symbol[s] != symbol[s - 2]:
-                total = np.logaddexp(total, previous[s - 2])
-            score[s] = total + row[symbol[s]] if s < 2 * (t + 1) else -np.inf
-    return -float(np.logaddexp(score[S - 1], score[S - 2] if S > 1 else -np.inf))
+    L, total = len(target.labels) - 1, end - begin
+    first_label, last_label = _label_of(first, target), L if last == END else _label_of(last, target)
+    n = last_label - first_label + 1
+    word, last_word = np.searchsorted(target.words, (first_label, last_label + 1)).tolist()
+    size = 2 * n + 1 + last_word - word
+    spacing = _choose_spacing(total, size)
+    own = States(
+        np.arange(2 * first_label, 2 * (first_label + n), 2, dtype=np.int32),
+        np.arange(2 * first_label - 1, 2 * (first_label + n), 2, dtype=np.int32),
+        np.arange(2 * L + 1 + word, 2 * L + 1 + last_word, dtype=np.int32),
+    )
+    score, spare = (States(*(np.full(len(part), -np.inf, np.float32) for part in own)) for _ in range(2))
+    for own_part, score_part in zip(own, score, strict=True):
+        score_part[own_part == first] = 0
+    source, spare_source = (States(*(np.zeros(len(part), np.int32) for part in own)) for _ in range(2))
+    marks = States(*(np.empty((total // spacing, len(part)), np.int32) for part in own))
+    labels, jump = target.labels[first_label : last_label + 1], target.jump[first_label : last_label + 1]
+    starts = target.words[word:last_word] - np.int32(first_label)
+    skip_costs, label_logp = target.skip_costs[word:last_word], np.empty(n, np.float32)
+    count = max(1, CHECK_STATES // size)
+    for t in range(0, total, count):
+        check(t / total)
+        stop = min(t + count, total)
+        advance(
+            scores, t, stop, begin, labels, jump, starts, skip_costs, np.float32(target.gap_cost), target.gap_column,
+            total, score, spare, own, source, spare_source, marks, spacing, label_logp,
+        )  # fmt: skip
+        if (stop - t) % 2:
+            score, spare = spare._replace(gap=score.gap), score._replace(gap=spare.gap)
+            source, spare_source = spare_source, source
+    if last == END:
+        ends = [(score.blank[-1], 2 * L), (score.label[-2], 2 * L - 1)]
+        if len(starts):
+            ends.append((score.gap[-1], 2 * L + len(target.words)))
+        last = max(ends, key=lambda pair: pair[0])[1]
+    trace(path, begin, end, last, source, marks, spacing, own)
+    return spacing
+
+
+def _choose_spacing(total: int, size: int) -> int:
+    """Steps between two marks of a part: 1 if all steps can be marked, else so many that its parts are like that."""
+    times = 4 * total * size / PART_BYTES
+    if times <= 1:
+        return 1
+    # a part of 1 / count of the steps has that share of the labels where the text is spoken at an even rate
+    count = min(math.ceil(4 * math.sqrt(times)), MARK_BYTES // (4 * size), total)
+    return -(-total // max(2, count))
+
+
+def _label_of(state: int, target: Target) -> int:
+    """The label of a state: the one after a blank, and after a gap."""
+    L = len(target.labels) - 1
+    return state // 2 if state <= 2 * L else int(target.words[state - 2 * L - 1])
 
 
 @kernel
-def ctc_cost(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> float:
-    """As `ctc_cost_ref`, in place: states are updated from last to first, as each depends only on those before it.
-
-    `search/ctc_cost.py` uses it where the native library, which is much faster, is not installed.
-    """
-    T, L = len(log_probs), len(labels)
-    blank = np.full(L + 1, -np.inf)
-    label = np.full(L, -np.inf)
-    blank[0] = 0.0
-    for t in range(T):
-        row = log_probs[t]
-        for j in range(min(L, t + 1), max(0, L - (T - t)) - 1, -1):
-            if j < L:
-                total = log_add(label[j], blank[j])
-                if j > 0 and labels[j] != labels[j - 1]:
-                    total = log_add(total, label[j - 1])
-                label[j] = total + row[labels[j]]
-            blank[j] = (log_add(blank[j], label[j - 1]) if j > 0 else blank[j]) + row[0]
-    return -log_add(blank[L], label[L - 1] if L > 0 else -np.inf)
+def trace(path, begin, end, last, source, marks, spacing, own):
+    """Write the states of the best path at the marks, and `last` for the last step, to `path` (T,)."""
+    state, t = last, end
+    first_blank, first_gap = own.blank[0], own.gap[0] if len(own.gap) else np.int32(2147483647)
+    while t > begin:
+        path[t - 1] = state
+        steps = t - begin
+        at_mark = steps % spacing == 0
+        mark = steps // spacing - 1
+        if state >= first_gap:
+            i = state - first_gap
+            state = marks.gap[mark, i] if at_mark else source.gap[i]
+        elif state % 2:
+            i = (state - first_blank + 1) // 2
+            state = marks.label[mark, i] if at_mark else source.label[i]
+        else:
+            i = (state - first_blank) // 2
+            state = marks.blank[mark, i] if at_mark else source.blank[i]
+        t = begin + ((steps - 1) // spacing) * spacing

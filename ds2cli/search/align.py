@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli import memory
 from ds2cli.errors import BadUtterance
 from ds2cli.kernels.viterbi import steps_needed, viterbi
 from ds2cli.search.ctc_cost import ctc_cost
+from ds2cli.search.greedy import greedy
+from ds2cli.search.trellis import WILDCARD, GapCosts, Spelling, build_trellis, spell, spelling_of
 from ds2cli.text.vocab import Vocab
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word with start and end (s); conf is the mean posterior of its symbols over the steps that emit them."""
+    """A word, or a character, with start and end (s).
+
+    conf: the mean posterior of its symbols over the steps that emit them; None if the network cannot spell it.
+    """
 
     word: str
     start: float
     end: float
-    conf: float
+    conf: float | None
 
 
 class WordSpan(NamedTuple):
@@ -37,64 +41,196 @@ class WordSpan(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Gap:
+    """Where text and recording differ, from start to end (s).
+
+    text: the words that were not said there.  heard: what the network hears there, by its most probable symbols.
+    """
+
+    start: float
+    end: float
+    text: str
+    heard: str
+
+
+@dataclass(frozen=True)
 class Alignment:
-    """words: in order.  log_prob: of the best path (nats).  cost: -log p_ctc(text) (nats).  spans: of the words."""
+    """words: in order, without those in gaps.  log_prob: of the best path (nats), without wildcards and gaps.
+
+    cost: -log p_ctc(text) (nats); None if gaps are allowed.  spans: of the words.  gaps: in order.
+    chars: the symbols of the words, if asked for.
+    """
 
     words: list[Word]
     log_prob: float
-    cost: float
+    cost: float | None
     spans: list[WordSpan]
+    chars: list[Word]
+    gaps: list[Gap]
 
 
-def align(log_probs: NDArray[np.float32], text: str, vocab: Vocab, step_s: float) -> Alignment:
+def _go_on(_: float) -> None:
+    pass
+
+
+def align(
+    log_probs: NDArray[np.float32],
+    text: str,
+    vocab: Vocab,
+    step_s: float,
+    costs: GapCosts | None = None,
+    *,
+    chars: bool = False,
+    check: Callable[[float], None] = _go_on,
+) -> Alignment:
     """Align a normalized transcript (Deep Speech 2, section 5.1).
 
     log_probs: (T, V) float32, contiguous log-probabilities without NaN.  step_s: seconds per step.
-    A word lasts from the first step of its first symbol to the last step of its last one.
-    Raises BadUtterance "unspellable", "label-too-long" and "impossible-text", NeededError if one byte per step and
-    symbol does not fit in memory.
+    costs: allow gaps, where words were not said or speech is not in the text; None for none.
+    chars: whether to find the times of the symbols, too.
+    check: called with the share of the work that is done; may raise to stop.
+    A word lasts from the first step of its first symbol to the last step of its last one; Chinese and Japanese
+    characters are words. A word that the network cannot spell gets what is left between its neighbors.
+    Raises BadUtterance "unspellable", "label-too-long" and "impossible-text".
     """
-    return align_labels(log_probs, vocab.encode(" ".join(text.split())), vocab, step_s)
+    return _align(log_probs, spell(text, vocab), vocab, step_s, costs, chars, check)
 
 
 def align_labels(log_probs: NDArray[np.float32], symbols: Sequence[int], vocab: Vocab, step_s: float) -> Alignment:
     """Align a text given as symbols, without a space at either end or two in a row. See `align`."""
-    labels = np.array(symbols, dtype=np.int32)
+    return _align(log_probs, spelling_of(symbols, vocab), vocab, step_s, None, False, _go_on)
+
+
+def _align(
+    log_probs: NDArray[np.float32],
+    spelling: Spelling,
+    vocab: Vocab,
+    step_s: float,
+    costs: GapCosts | None,
+    chars: bool,
+    check: Callable[[float], None],
+) -> Alignment:
+    labels = np.array(spelling.labels, np.int32)
+    cost = _find_cost(log_probs, labels) if costs is None else None
+    states = viterbi(*build_trellis(log_probs, spelling, costs), check)
+    path = _Path.build(log_probs, labels, states, step_s)
+    words = [path.word(where, text) for where, text in spelling.words]
+    symbols = [vocab.symbols[label] for label in spelling.labels] if chars else []
+    singles = [path.word(slice(i, i + 1), text) for i, text in enumerate(symbols) if text != " " and labels[i] >= 0]
+    return Alignment(
+        [word for word in words if word is not None],
+        float(path.logp[labels[path.index] != WILDCARD].sum(dtype=np.float64)) + path.blank_logp,
+        cost,
+        [path.span(where, spelling, vocab) for where, _ in spelling.words] if costs is None else [],
+        [word for word in singles if word is not None],
+        [*_find_gaps(log_probs, spelling, states, path, vocab)] if costs is not None else [],
+    )
+
+
+def _find_cost(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> float:
     needed = steps_needed(labels)
     if needed > len(log_probs):
         raise BadUtterance(
             "label-too-long", f"{len(labels)} symbols need {needed} steps or more, the utterance has {len(log_probs)}"
         )
-    cost = ctc_cost(log_probs, labels)
+    cost = ctc_cost_with_wildcards(log_probs, labels) if WILDCARD in labels else ctc_cost(log_probs, labels)
     if not np.isfinite(cost):
         raise BadUtterance("impossible-text", "every path that spells the text has probability 0")
-    with memory.needed(len(log_probs) * (len(labels) + 1), f"{len(log_probs)} steps x {len(labels)} symbols"):
-        states = viterbi(log_probs, labels)
-    label_steps = np.flatnonzero(states % 2)
-    label_index = states[label_steps] // 2  # rises from step to step
-    path = np.zeros(len(states), dtype=np.int64)
-    path[label_steps] = labels[label_index]
-    path_logp = log_probs[np.arange(len(states)), path]
-    words, spans, begin = [], [], 0
-    spaces = [i for i, symbol in enumerate(symbols) if vocab.symbols[symbol] == " "]
-    for end in [*spaces, len(symbols)] if len(symbols) else []:
-        steps = label_steps[slice(*np.searchsorted(label_index, (begin, end)))]
+    return cost
+
+
+@dataclass(frozen=True)
+class _Path:
+    """Where the best path emits the labels of a text.
+
+    steps, index, logp: of each step that emits a label, that label and its log-probability (of a wildcard 0).
+    first, last: (L,) the steps of each label in `steps`, last excluded; equal for one that was left out.
+    blank_logp: log-probability of the blanks (nats).
+    """
+
+    steps: NDArray[np.int64]
+    index: NDArray[np.int64]
+    logp: NDArray[np.float32]
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    labels: NDArray[np.int32]
+    blank_logp: float
+    num_steps: int
+    step_s: float
+
+    @classmethod
+    def build(
+        cls, log_probs: NDArray[np.float32], labels: NDArray[np.int32], states: NDArray[np.int32], step_s: float
+    ) -> _Path:
+        spelled = states <= 2 * len(labels)
+        steps = np.flatnonzero(spelled & (states % 2 == 1))
+        index = (states[steps] // 2).astype(np.int64)
+        emitted = labels[index]
+        logp = np.where(emitted == WILDCARD, np.float32(0), log_probs[steps, emitted])
+        blanks = np.flatnonzero(spelled & (states % 2 == 0))
+        first, last = (np.searchsorted(index, np.arange(len(labels)), side=side) for side in ("left", "right"))
+        total = float(log_probs[blanks, 0].sum(dtype=np.float64))
+        return cls(steps, index, logp, first, last, labels, total, len(states), step_s)
+
+    def word(self, where: slice, text: str) -> Word | None:
+        """The word that consists of these labels; None if it was left out."""
+        begin, end = self.first[where.start], self.last[where.stop - 1]
+        if begin == end:
+            return None
+        start, stop = float(self.steps[begin]) * self.step_s, float(self.steps[end - 1] + 1) * self.step_s
+        if self.labels[where.start] == WILDCARD:
+            return Word(text, start, stop, None)
         # above 0 only in damaged emissions, whose posteriors are none
-        conf = float(np.exp(np.minimum(path_logp[steps], 0)).mean(dtype=np.float64))
-        word = vocab.decode(symbols[begin:end])
-        words.append(Word(word, float(steps[0]) * step_s, float(steps[-1] + 1) * step_s, conf))
-        first = label_steps[np.searchsorted(label_index, begin - 1)] if begin else 0
-        after = label_steps[np.searchsorted(label_index, end + 1) - 1] + 1 if end < len(symbols) else len(log_probs)
-        spans.append(WordSpan(slice(max(begin - 1, 0), min(end + 1, len(symbols))), slice(int(first), int(after))))
-        begin = end + 1
-    return Alignment(words, float(path_logp.sum(dtype=np.float64)), cost, spans)
+        conf = float(np.exp(np.minimum(self.logp[begin:end], 0)).mean(dtype=np.float64))
+        return Word(text, start, stop, conf)
+
+    def span(self, where: slice, spelling: Spelling, vocab: Vocab) -> WordSpan:
+        """The span of a word in a text of which nothing was left out."""
+        begin, end = where.start, where.stop
+        first, after = 0, self.num_steps
+        if begin:
+            begin -= vocab.symbols[spelling.labels[begin - 1]] == " "
+            first = int(self.steps[self.first[begin]])
+        if end < len(self.labels):
+            end += vocab.symbols[spelling.labels[end]] == " "
+            after = int(self.steps[self.last[end - 1] - 1]) + 1
+        return WordSpan(slice(begin, end), slice(first, after))
 
 
-def words_as_fields(words: list[Word]) -> list[dict[str, str | float]]:
-    """Words in a row's format, times rounded to milliseconds."""
+def _find_gaps(
+    log_probs: NDArray[np.float32], spelling: Spelling, states: NDArray[np.int32], path: _Path, vocab: Vocab
+) -> Iterator[Gap]:
+    """The gaps of a path, each with what was left out and heard; one of silence in which nothing was left out is none."""
+    in_gap = np.concatenate([[False], states > 2 * len(path.labels), [False]])
+    edges = np.flatnonzero(in_gap[1:] != in_gap[:-1])
+    starts = [where.start for where, _ in spelling.words]
+    for begin, end in edges.reshape(-1, 2).tolist():
+        before, after = np.searchsorted(path.steps, (begin, end)).tolist()
+        said = path.index[before - 1] + 1 if before else 0
+        word, next_word = np.searchsorted(
+            starts, (said, path.index[after] if after < len(path.index) else len(path.labels))
+        ).tolist()
+        text = " ".join(text for _, text in spelling.words[word:next_word])
+        sounds = np.flatnonzero(log_probs[begin:end].argmax(axis=1))
+        if len(sounds):
+            begin, end = begin + int(sounds[0]), begin + int(sounds[-1]) + 1
+        heard = greedy(log_probs[begin:end], vocab).text
+        if text or heard:
+            yield Gap(begin * path.step_s, end * path.step_s, text, heard)
+
+
+def words_as_fields(words: Sequence[Word], name: str = "word") -> list[dict[str, str | float]]:
+    """Words in a row's format, times rounded to milliseconds.  name: the field of the word itself."""
     return [
-        {"word": w.word, "start": round(w.start, 3), "end": round(w.end, 3), "conf": round(w.conf, 4)} for w in words
+        {name: w.word, "start": round(w.start, 3), "end": round(w.end, 3)}
+        | ({} if w.conf is None else {"conf": round(w.conf, 4)})
+        for w in words
     ]
+
+
+def gaps_as_fields(gaps: Sequence[Gap]) -> list[dict[str, str | float]]:
+    """Gaps in a row's format, times rounded to milliseconds."""
+    return [{"start": round(g.start, 3), "end": round(g.end, 3), "text": g.text, "heard": g.heard} for g in gaps]
 
 
 def ctm_line(name: str, word: Mapping[str, str | float], channel: str = "1") -> str:

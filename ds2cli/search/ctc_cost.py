@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli import native
-from ds2cli.kernels import viterbi
+from ds2cli.kernels import ctc_cost as kernel
+from ds2cli.search.trellis import UNSPELLED_COST, WILDCARD
 
 
 def ctc_cost(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> float:
@@ -19,14 +20,30 @@ def ctc_cost(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> float
 
     The library computes the cost from logits, in float32. The softmax of log-probabilities are the probabilities
     themselves, so it serves here as well; a row that does not sum to 1 counts as if it were normalized. Without the
-    library (an installation without a compiler) `viterbi.ctc_cost` does the same work, in 50 to 100 times the time.
+    library (an installation without a compiler) `kernel.ctc_cost` does the same work, in 50 to 100 times the time.
     """
     log_probs, labels = np.ascontiguousarray(log_probs, np.float32), np.ascontiguousarray(labels, np.int32)
     if not native.available():
-        return float(viterbi.ctc_cost(log_probs, labels))
+        return float(kernel.ctc_cost(log_probs, labels))
     cost = _native_cost(log_probs, labels)
     # logits of a step that are all -inf have no softmax, but a step without a possible symbol has no path either
     return math.inf if math.isnan(cost) else cost
+
+
+def ctc_cost_with_wildcards(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> float:
+    """As `ctc_cost`, where labels may be WILDCARD, which emits the most probable symbol of each step.
+
+    A wildcard is one more symbol, and the others are still normalized without it.
+    """
+    best = log_probs.max(axis=1, keepdims=True, initial=-np.inf) - np.float32(UNSPELLED_COST)
+    wide = np.concatenate([log_probs, best], axis=1)
+    labels = np.where(labels == WILDCARD, log_probs.shape[1], labels)
+    cost = ctc_cost(wide, labels)
+    if native.available():
+        # the library has normalized each step with the wildcard
+        total = np.logaddexp.reduce(log_probs, axis=1, dtype=np.float64)
+        cost -= float(np.logaddexp(0, best[:, 0] - total).sum())
+    return cost
 
 
 def _native_cost(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> float:

@@ -10,7 +10,7 @@ from typing import get_args
 import numpy as np
 
 from ds2cli.atomic import temporary_folder
-from ds2cli.kernels import _jit, viterbi
+from ds2cli.kernels import _jit, ctc_cost
 from ds2cli.lm import arpa, kneser_ney
 from ds2cli.lm.query import NgramLm
 from ds2cli.lm.text import build_corpus
@@ -20,6 +20,7 @@ from ds2cli.metrics.rover import Hypothesis, VoteRule, combine
 from ds2cli.search.align import align
 from ds2cli.search.beam import BeamSearch
 from ds2cli.search.text_score import ExactScorer
+from ds2cli.search.trellis import GapCosts
 from ds2cli.text.vocab import BLANK, Vocab
 
 TEXTS = ["a b", "ab a", "b ab"]
@@ -52,7 +53,7 @@ def compile_kernels() -> Iterator[str]:
 
 def cache_root() -> Path | None:
     """The folder with the caches of all kernels; None if there is none, so that each process compiles."""
-    folder = _jit.cache_folder(Path(viterbi.__file__))
+    folder = _jit.cache_folder(Path(ctc_cost.__file__))
     return None if folder is None else folder.parent
 
 
@@ -64,9 +65,10 @@ def run_kernels(folder: Path) -> None:
     draw_totals(np.ones((1, 1), np.int64), 0, 1)
     combine([[Hypothesis(["a", "b"]), Hypothesis(["b"])]], VoteRule())
     log_probs = np.full((6, len(VOCAB)), -np.log(len(VOCAB)), np.float32)
-    align(log_probs, "ab", VOCAB, 0.02)
+    for costs in (None, GapCosts(1.0, 1.0)):
+        align(log_probs, "ab", VOCAB, 0.02, costs)
     # used where the native library is not installed
-    viterbi.ctc_cost(log_probs, np.array([2], np.int32))
+    ctc_cost.ctc_cost(log_probs, np.array([2], np.int32))
     model, _ = kneser_ney.estimate(build_corpus(text.split() for text in TEXTS), 2, [0, 0], fallback=True)
     file = folder / "2gram.arpa"
     file.write_text("".join(arpa.lines(model)), "utf-8")

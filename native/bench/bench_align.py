@@ -4,7 +4,7 @@ The emission is generated: the peaks of a trained network on the steps of a text
 time on one thread. Prints a table in Markdown:
 
     steps, symbols    of the emission and of the text
-    cost              `viterbi.ctc_cost`, which `ds2 align` used, and `search.ctc_cost`, which it uses
+    cost              `kernel.ctc_cost`, which `ds2 align` used, and `search.ctc_cost`, which it uses
     path              `viterbi.viterbi`, which both need
     align             cost and path; speed-up: of the cost, and of both
     score --why       `text_logprob`, the cost with all runs of spaces, which it computes for each text of an utterance
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from timing import time_interleaved
 
 from ds2cli import native
-from ds2cli.kernels import viterbi
+from ds2cli.kernels import ctc_cost as kernel
 from ds2cli.kernels.text_logprob import text_logprob
 from ds2cli.search.ctc_cost import ctc_cost
 
@@ -53,10 +53,10 @@ def make_case(minutes: float, V: int) -> tuple[NDArray[np.float32], NDArray[np.i
 def bench(minutes: float, V: int, seconds: float) -> str:
     """The table row of one recording."""
     log_probs, labels = make_case(minutes, V)
-    old, new = viterbi.ctc_cost(log_probs, labels), ctc_cost(log_probs, labels)
+    old, new = kernel.ctc_cost(log_probs, labels), ctc_cost(log_probs, labels)
     times = time_interleaved(
         {
-            "old": lambda: viterbi.ctc_cost(log_probs, labels),
+            "old": lambda: kernel.ctc_cost(log_probs, labels),
             "new": lambda: ctc_cost(log_probs, labels),
             "path": lambda: viterbi.viterbi(log_probs, labels),
             "why": lambda: text_logprob(log_probs, labels, SPACE),

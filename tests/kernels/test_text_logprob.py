@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ds2cli.kernels.text_logprob import text_logprob, text_logprob_ref
-from ds2cli.kernels.viterbi import ctc_cost
+from ds2cli.kernels.ctc_cost import ctc_cost
 
 SPACE = 1
 

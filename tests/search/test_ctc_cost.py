@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from ds2cli import native
-from ds2cli.kernels.viterbi import ctc_cost as fallback
-from ds2cli.kernels.viterbi import ctc_cost_ref, steps_needed
+from ds2cli.kernels.ctc_cost import ctc_cost as fallback
+from ds2cli.kernels.ctc_cost import ctc_cost_ref
+from ds2cli.kernels.viterbi import steps_needed
 from ds2cli.search.ctc_cost import ctc_cost
 
 ROOT = Path(__file__).parents[2]

@@ -228,8 +228,9 @@ def test_clear_emission_is_decoded_aligned_and_scored_consistently(unigrams, uni
             exact = score(lp, text)
             assert (exact.score, exact.am, exact.lm) == pytest.approx((best.score, best.am, best.lm), abs=1e-5)
             assert score.can_spell(text) and score.in_vocabulary(text)
-            times = align(lp, text, vocab, 0.5)
-            assert align_labels(lp, best.labels, vocab, 0.5) == times
+            times = align_labels(lp, best.labels, vocab, 0.5)
+            # the words of `align` are shorter: Chinese characters are single words
+            assert "".join(w.word for w in align(lp, text, vocab, 0.5).words) == "".join(text.split())
             assert [w.word for w in times.words] == text.split()
             starts = list(itertools.accumulate((1.5 * (len(vocab.encode(w)) + 1) for w in text.split()), initial=0.0))
             assert [w.start for w in times.words] == starts[:-1]
@@ -280,7 +281,7 @@ def test_chinese_with_roman_letters_and_a_token_model(unigrams):
     (hypothesis, *_) = search(lp)
     assert hypothesis.text == text and hypothesis.lm == pytest.approx(ExactScorer(search, lm)(lp, text).lm)
     assert hypothesis.score == pytest.approx(hypothesis.am + 0.3 * hypothesis.lm + 3.0, abs=1e-5)
-    assert [w.word for w in align(lp, text, vocab, 1.0).words] == [text]
+    assert [w.word for w in align(lp, text, vocab, 1.0).words] == ["我", "看", "ipad"]
 
 
 def test_units_out_of_a_token_model_are_out_of_vocabulary(models):
