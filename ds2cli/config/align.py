@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ds2cli.config.base import StageConfig, setting
+from ds2cli.config.captions import CaptionsConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignConfig(StageConfig):
+class AlignConfig(CaptionsConfig, StageConfig):
     """Forced alignment: word times for known texts."""
 
-    ctm: str | None = setting(None, help="Also write a CTM file, one line per word: id 1 start duration word conf (s).")
     nj: int = setting(1, help="Alignment threads.", min=1, per_core=1)

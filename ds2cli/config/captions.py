@@ -36,7 +36,7 @@ class CaptionsConfig(Config):
         None, help="Also write a JSON document per recording to this folder: text, segments, words (as WhisperX)."
     )
     line_length: int = setting(
-        42, help="Subtitles: longest line (characters; a Chinese one counts as two).", min=8, max=1000
+        42, help="Subtitles: longest line (characters; a Chinese one counts as two).", min=8, max=200
     )
     max_lines: int = setting(2, help="Subtitles: lines per cue.", min=1, max=10)
     reading_speed: float = setting(

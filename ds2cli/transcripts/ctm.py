@@ -131,7 +131,7 @@ class CtmWriter:
         if "pred_words" not in row:
             self.missing += 1
             return
-        recording, offset = _recording_of(row)
+        recording, offset = recording_of(row)
         words = [_shift(word, offset) for word in row["pred_words"]]
         if recording != self._recording:
             self.finish()
@@ -145,6 +145,17 @@ class CtmWriter:
         self._words.sort(key=lambda word: word["start"])
         self.f.writelines(ctm_line(name, word, channel) for word in self._words)
         self._words = []
+
+
+def recording_of(row: Row) -> tuple[tuple[str, str], float]:
+    """The recording and the channel of a row, and where the row begins in it (s)."""
+    channel = str(row.get("channel", "1"))
+    if "recording" in row:
+        return (str(row["recording"]), channel), row.get("offset", 0.0)
+    if "offset" in row and row.get("audio_filepath"):
+        name = row["audio_filepath"].rpartition("/")[2]
+        return ("_".join((name.rpartition(".")[0] or name).split()), channel), row["offset"]
+    return (row["id"], channel), 0.0
 
 
 def _parse(fields: list[str], line: str) -> TimedWord:
@@ -176,17 +187,6 @@ def _distribute(words: list[TimedWord], segments: list[Segment]) -> Iterator[lis
 
 def _as_fields(words: list[TimedWord], offset: float = 0.0) -> Row:
     return {"pred_text": " ".join(w.word for w in words), "pred_words": [w.as_field(offset) for w in words]}
-
-
-def _recording_of(row: Row) -> tuple[tuple[str, str], float]:
-    """The recording and the channel of a row, and where it begins (s)."""
-    channel = str(row.get("channel", "1"))
-    if "recording" in row:
-        return (str(row["recording"]), channel), row.get("offset", 0.0)
-    if "offset" in row and row.get("audio_filepath"):
-        name = row["audio_filepath"].rpartition("/")[2]
-        return ("_".join((name.rpartition(".")[0] or name).split()), channel), row["offset"]
-    return (row["id"], channel), 0.0
 
 
 def _shift(word: Mapping[str, Any], offset: float) -> dict[str, Any]:

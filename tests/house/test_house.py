@@ -16,7 +16,7 @@ LAYERS = [
     "errors cgroups memory",
     "config cores encoding inputs json_lines atomic io plugins",
     "blas kernels native processes",
-    "audio text lm search metrics",
+    "audio text lm search metrics captions",
     "feats nn",
     "drops parallel",
     "manifest archive corpora",

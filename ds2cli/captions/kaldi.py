@@ -1,0 +1,94 @@
+"""Kaldi's data folder: `segments`, `text`, `wav.scp`, `utt2spk` and `spk2utt`, each sorted by its first column.
+
+A row that is a part of a recording (with `offset`), or no longer than a phrase, is one utterance. A longer one is
+divided into phrases, which begin and end in the silence around their words: the times of a CTC alignment are those of
+the symbols, which the network writes some time after their sound begins.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from ds2cli.captions.phrases import MAX_PHRASE, make_phrases
+from ds2cli.captions.spans import clean, milliseconds
+
+Words = Sequence[Mapping[str, Any]]
+
+MARGIN = 0.2
+"""Silence (s) that a phrase has on each side, if the pause is long enough for it and its neighbour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """A part of a recording with its text. start, end: seconds, in the recording."""
+
+    id: str
+    speaker: str
+    recording: str
+    start: float
+    end: float
+    text: str
+
+
+def make_utterances(row: Mapping[str, Any], words: Words, recording: str, offset: float) -> list[Utterance]:
+    """The utterances of a row that has words. offset: of the row in the recording (s)."""
+    if not words:
+        return []
+    last = max(word["end"] for word in words)
+    duration = max(row.get("duration", 0.0), last, 0.001)
+    is_whole = "offset" in row or duration <= MAX_PHRASE
+    phrases: Sequence[Words] = [words] if is_whole else make_phrases(words, row.get("chars", ()))
+    times = [(0.0, duration)] if is_whole else _with_margins(phrases, duration)
+    utterances = []
+    for phrase, (start, end) in zip(phrases, times, strict=True):
+        name = row["id"] if is_whole else f"{row['id']}-{milliseconds(start):08d}-{milliseconds(end):08d}"
+        speaker = "_".join(clean(row.get("speaker") or "").split())
+        # Kaldi sorts by speaker and by utterance and expects the same order
+        name = name if name.startswith(speaker) else f"{speaker}-{name}"
+        text = " ".join(clean(word["word"]) for word in phrase)
+        owner = speaker or (name if is_whole else row["id"])
+        utterances.append(Utterance(name, owner, recording, offset + start, offset + end, text))
+    return utterances
+
+
+def format_folder(utterances: Iterable[Utterance], paths: Mapping[str, str]) -> dict[str, str]:
+    """The text of each file of the folder. paths: of the audio files by recording."""
+    found = sorted(utterances, key=lambda u: u.id)
+    by_speaker: dict[str, list[str]] = {}
+    for utterance in found:
+        by_speaker.setdefault(utterance.speaker, []).append(utterance.id)
+    recordings = sorted({u.recording for u in found} & paths.keys())
+    return {
+        "segments": "".join(f"{u.id} {u.recording} {u.start:.3f} {u.end:.3f}\n" for u in found),
+        "text": "".join(f"{u.id} {u.text}\n" for u in found),
+        "utt2spk": "".join(f"{u.id} {u.speaker}\n" for u in found),
+        "spk2utt": "".join(f"{speaker} {' '.join(ids)}\n" for speaker, ids in sorted(by_speaker.items())),
+        "wav.scp": "".join(f"{name} {read_command(paths[name])}\n" for name in recordings),
+    }
+
+
+def read_command(path: str) -> str:
+    """What Kaldi reads a recording from: the file, or, if it is not WAV, the output of ffmpeg."""
+    absolute = os.path.abspath(path)
+    if absolute.lower().endswith(".wav"):
+        return absolute
+    return f"ffmpeg -nostdin -v error -i {shlex.quote(absolute)} -ac 1 -f wav - |"
+
+
+def _with_margins(phrases: Sequence[Words], duration: float) -> list[tuple[float, float]]:
+    """The times of phrases (s) with silence around their words; they rise, and none overlaps the next."""
+    spoken = [(phrase[0]["start"], max(word["end"] for word in phrase)) for phrase in phrases]
+    borders = [0.0]
+    for (_, end), (start, _) in pairwise(spoken):
+        borders.append(max(borders[-1] + 0.001, (end + start) / 2))
+    borders.append(max(borders[-1] + 0.001, duration))
+    times = []
+    for (start, end), (low, high) in zip(spoken, pairwise(borders), strict=True):
+        begin = min(max(low, start - MARGIN), high - 0.001)
+        times.append((begin, max(min(high, end + MARGIN), begin + 0.001)))
+    return times
