@@ -22,7 +22,10 @@ from ds2cli.cores import count_cores
 from ds2cli.errors import TERMINATED, DataError, Ds2Error, UsageError
 from ds2cli.kernels import compilation
 
-PIPELINE = ("prepare", "featurize", "train", "emit", "align", "lm", "decode", "score", "rover", "transcribe", "data")
+PIPELINE = (
+    *("prepare", "featurize", "train", "emit", "align", "segment", "filter", "lm", "decode", "score", "rover"),
+    *("transcribe", "data"),
+)
 """The commands that `ds2 --help` lists first, in pipeline order; the others follow alphabetically."""
 
 INTERRUPTED = 130

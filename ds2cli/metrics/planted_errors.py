@@ -62,7 +62,7 @@ class ErrorPlanter:
         return words
 
     def _substitute(self, place: int, words: list[str], random: Random) -> list[str]:
-        for i in random.sample(range(len(words)), _some(random, max(1, len(words) // 2))):
+        for i in random.sample(range(len(words)), _some(random, max(len(words) // 2, min(1, len(words))))):
             rank = self._rank[words[i]]
             nearby = self._ranking[max(0, rank - _RANKS) : rank + _RANKS + 1]
             nearby.remove(words[i])

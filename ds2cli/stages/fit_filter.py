@@ -148,11 +148,18 @@ def fit(config: FilterConfig, examples: Examples) -> FilterFit:
 
     A text is good up to a word error rate: either the largest with which all good ones together are below
     `config.keep_wer`, as in the paper, or 0; that which keeps more is used.
-    Ds2Error if neither keeps texts with a word error rate below `config.keep_wer`.
+    Ds2Error if neither keeps texts with a word error rate below `config.keep_wer`, DataError for too few utterances.
     """
     texts, folds = examples.texts, _split_folds(examples, config.seed)
-    rates = dict.fromkeys((largest_good_rate(texts, config.keep_wer), 0.0))
-    trials = sorted((_try(rate, config.keep_wer, examples, folds) for rate in rates), key=lambda t: -t.kept)
+    trials = []
+    for rate in dict.fromkeys((largest_good_rate(texts, config.keep_wer), 0.0)):
+        try:
+            trials.append(_try(rate, config.keep_wer, examples, folds))
+        except DataError as e:
+            # few of the texts are worse than the largest rate
+            if not rate and not trials:
+                raise DataError(f"--fit: too few utterances for a cross-validation: {e}") from e
+    trials.sort(key=lambda trial: -trial.kept)
     best = trials[0]
     if best.chosen is None:
         curve = min((trial.curve for trial in trials), key=lambda c: float(c.wer.min()))
@@ -230,14 +237,11 @@ def _split_folds(examples: Examples, seed: int) -> NDArray[np.int64]:
 def _cross_validate(
     features: NDArray[np.float64], good: NDArray[np.bool_], weights: NDArray[np.float64], folds: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """The score of each text (M,), by a classifier that was fitted to the other folds."""
+    """The score of each text (M,), by a classifier that was fitted to the other folds; DataError as `fit_logistic`."""
     scores = np.empty(len(features))
     for fold in np.unique(folds):
         held_out = folds == fold
-        try:
-            model = fit_logistic(features[~held_out], good[~held_out], weights[~held_out])
-        except DataError as e:
-            raise DataError(f"--fit: too few utterances for a cross-validation: {e}") from e
+        model = fit_logistic(features[~held_out], good[~held_out], weights[~held_out])
         scores[held_out] = model.probabilities(features[held_out])
     return np.round(scores, DECIMALS)
 

@@ -15,6 +15,7 @@ from ds2cli.config.decode import DecodeConfig, TranscribeConfig
 from ds2cli.config.describe import annotated_toml
 from ds2cli.config.emit import EmitConfig
 from ds2cli.config.featurize import FeaturizeConfig
+from ds2cli.config.filter import FilterConfig
 from ds2cli.config.lm import InfoConfig, LmConfig, MixConfig
 from ds2cli.config.score import ScoreConfig
 from ds2cli.config.train import TrainConfig
@@ -26,6 +27,7 @@ CONFIGS = (
     *(
         EmitConfig,
         FeaturizeConfig,
+        FilterConfig,
         InfoConfig,
         LmConfig,
         MixConfig,
@@ -46,7 +48,8 @@ VALUES = st.recursive(
 TABLES = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=4)
 COMMANDS = (
     *(("featurize",), ("train",), ("emit",), ("align",), ("decode",), ("score",), ("transcribe",), ("lm", "estimate")),
-    *(("prepare", "folder"), ("prepare", "csv"), ("data", "subset"), ("data", "split"), ("data", "validate")),
+    *(("filter",), ("prepare", "folder"), ("prepare", "csv"), ("data", "subset"), ("data", "split")),
+    ("data", "validate"),
 )
 SET_TEXTS = st.one_of(
     TEXTS,
