@@ -29,14 +29,14 @@ def filter_rows(
     *,
     needs: Iterable[str],
     run: Stage,
-    copies: int = 1,
+    copies: int | None = 1,
     buffer_pipe: bool = False,
     is_choice: bool = False,
     facts: Mapping[str, Any] = MappingProxyType({}),
 ) -> Ledger:
     """Read `source`, pass its rows through the stage `run`, write `out`; return the ledger.
 
-    copies: rows that the stage makes of each, for the progress bar.
+    copies: rows that the stage makes of each, for the progress bar; None if that is not known.
     buffer_pipe: write to a pipe only after the last row. For stages whose rows point into an archive: the reader of the
         pipe opens the archive at the first row, but it is complete only after the last one.
     is_choice: whether the stage selects rows; see `require_rows`.
@@ -47,7 +47,7 @@ def filter_rows(
     ledger = require_rows(Ledger(source=source_name(source)), config, is_choice=is_choice)
     rows = manifest.read(source, needs, ledger)
     lines = count_lines(source)
-    results = ui.progress(run(rows, ledger), name, lines and copies * lines)
+    results = ui.progress(run(rows, ledger), name, lines and copies and copies * lines)
     write_rows(name, config, out, _collect(results) if buffer_pipe and is_pipe(out) else results, ledger, facts)
     return ledger
 

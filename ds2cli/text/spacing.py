@@ -1,0 +1,45 @@
+"""The spaces between words: those of a text whose words are known, also where the script is written without spaces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ds2cli.text.units import is_unspaced
+
+
+def find_spaces(words: Sequence[str], text: str) -> list[str]:
+    """What stands before each word in a text, "" or " ".
+
+    words: all words of the text in order; in a script without spaces they are parts of it, such as its characters.
+    If they do not spell the text, a space stands between two words unless both are of such a script.
+
+    >>> find_spaces(["打", "开", "wifi", "设", "置"], "打开wifi 设置")
+    [' ', '', '', ' ', '']
+    """
+    spaces = [" "] * len(words)
+    if not any(map(is_unspaced, words)):
+        return spaces
+    letters = "".join(text.split())
+    if letters != "".join("".join(words).split()):
+        for i in range(1, len(words)):
+            if is_unspaced(words[i - 1][-1:]) and is_unspaced(words[i][:1]):
+                spaces[i] = ""
+        return spaces
+    starts, length = {0}, 0
+    for part in text.split():
+        length += len(part)
+        starts.add(length)
+    at = 0
+    for i, word in enumerate(words):
+        spaces[i] = " " if at in starts else ""
+        at += len("".join(word.split()))
+    return spaces
+
+
+def join_words(words: Sequence[str], spaces: Sequence[str]) -> str:
+    """Some adjacent words of a text, given what stands before each, as in `find_spaces`.
+
+    >>> join_words(["开", "wifi", "设"], ["", "", " "])
+    '开wifi 设'
+    """
+    return "".join(space + word for space, word in zip(spaces, words, strict=True))[len(spaces[0]) if spaces else 0 :]
