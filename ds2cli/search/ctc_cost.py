@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli import native
+from ds2cli.errors import BadUtterance
 from ds2cli.kernels import ctc_cost as kernel
+from ds2cli.kernels.viterbi import steps_needed
 from ds2cli.search.trellis import UNSPELLED_COST, WILDCARD
+
+
+def text_cost(log_probs: NDArray[np.float32], labels: Sequence[int]) -> float:
+    """-log p_ctc of a text (nats), always finite. labels: (L,) of `spell`, which may be WILDCARD.
+
+    BadUtterance "label-too-long" and "impossible-text".
+    """
+    symbols = np.array(labels, np.int32)
+    needed = steps_needed(symbols)
+    if needed > len(log_probs):
+        raise BadUtterance(
+            "label-too-long", f"{len(symbols)} symbols need {needed} steps or more, the utterance has {len(log_probs)}"
+        )
+    cost = ctc_cost_with_wildcards(log_probs, symbols) if WILDCARD in symbols else ctc_cost(log_probs, symbols)
+    if not math.isfinite(cost):
+        raise BadUtterance("impossible-text", "every path that spells the text has probability 0")
+    return cost
 
 
 def ctc_cost(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> float:

@@ -13,7 +13,9 @@ from ds2cli.manifest import Row
 from ds2cli.recognizer.emissions import Emission, load_emissions, map_emissions
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.recognizer.transcript_filter import TranscriptFilter
-from ds2cli.search.transcript_features import UNFIT, text_cost, transcript_features
+from ds2cli.search.ctc_cost import text_cost
+from ds2cli.search.transcript_features import transcript_features
+from ds2cli.search.trellis import spell
 
 SCORE = "filter_score"
 """The field with the probability that the transcript is good."""
@@ -52,11 +54,10 @@ def _with_costs(rows: Iterable[Row], ledger: Ledger, experiment: Experiment, nj:
     """The rows in their order."""
 
     def work(item: Emission) -> Costed:
+        labels = spell(item.row["text"], experiment.vocab).labels
         try:
-            cost = text_cost(item.log_probs, item.row["text"], experiment.vocab)
+            cost = text_cost(item.log_probs, labels)
         except BadUtterance as e:
-            if e.reason not in UNFIT:
-                raise
             return Costed(item.row, e)
         return Costed({**item.row, "ctc_cost": round(cost, 4), "num_steps": len(item.log_probs)})
 

@@ -5,6 +5,7 @@ Notation: N utterances, M texts of them, true and wrong ones, F features.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,7 +25,9 @@ from ds2cli.metrics.planted_errors import ErrorPlanter, shuffle_by_id
 from ds2cli.recognizer.emissions import Emission, load_emissions, map_emissions
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.recognizer.transcript_filter import DECIMALS, TranscriptFilter
-from ds2cli.search.transcript_features import FEATURES, UNFIT, text_cost, transcript_features
+from ds2cli.search.ctc_cost import text_cost
+from ds2cli.search.transcript_features import FEATURES, transcript_features
+from ds2cli.search.trellis import spell
 
 FOLDS = 10
 """Parts of the utterances in the cross-validation."""
@@ -113,20 +116,18 @@ def make_examples(config: FilterConfig, rows: Iterable[Row], ledger: Ledger, exp
     ids, true = [row["id"] for row in rows], [row["text"] for row in rows]
     planter, place_of = ErrorPlanter(ids, true, config.seed), {name: i for i, name in enumerate(ids)}
 
+    def measure(item: Emission, text: str) -> list[float]:
+        cost = text_cost(item.log_probs, spell(text, experiment.vocab).labels)
+        return transcript_features(cost, len(item.log_probs), text)
+
     def work(item: Emission) -> tuple[int, list[tuple[str, str, list[float]]], int]:
-        log_probs, place = item.log_probs, place_of[item.row["id"]]
-        cost = text_cost(log_probs, true[place], experiment.vocab)
-        found = [(TRUE, true[place], transcript_features(cost, len(log_probs), true[place]))]
+        place = place_of[item.row["id"]]
+        found = [(TRUE, true[place], measure(item, true[place]))]
         planted = planter.plant(place, config.copies)
         for kind, text in planted:
-            try:
-                cost = text_cost(log_probs, text, experiment.vocab)
-            except BadUtterance as e:
-                if e.reason not in UNFIT:
-                    raise
-                # `ds2 filter` drops such a text without a classifier
-                continue
-            found.append((kind, text, transcript_features(cost, len(log_probs), text)))
+            # `ds2 filter` drops a text that does not fit without a classifier
+            with contextlib.suppress(BadUtterance):
+                found.append((kind, text, measure(item, text)))
         return place, found, 1 + len(planted) - len(found)
 
     chunks = load_emissions(rows, ledger, experiment, needs_step_s=False)
@@ -203,10 +204,10 @@ def _without(features: NDArray[np.float64], column: int) -> NDArray[np.float64]:
 
 
 def _usable(rows: Iterable[Row], ledger: Ledger, experiment: Experiment) -> Iterable[Row]:
-    """The rows whose texts have words that the network can spell: others get no errors, and lend no words."""
+    """The rows whose texts have words, some of which the network can spell: others get no errors, and lend no words."""
     for row in rows:
         try:
-            if not experiment.vocab.encode(" ".join(row["text"].split())):
+            if not spell(row["text"], experiment.vocab).labels:
                 raise BadUtterance("no-words", "the text is empty")
         except BadUtterance as e:
             ledger.drop_error(row["id"], e)

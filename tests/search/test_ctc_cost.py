@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from ds2cli import native
+from ds2cli.errors import BadUtterance
 from ds2cli.kernels.ctc_cost import ctc_cost as fallback
 from ds2cli.kernels.ctc_cost import ctc_cost_ref
 from ds2cli.kernels.viterbi import steps_needed
-from ds2cli.search.ctc_cost import ctc_cost
+from ds2cli.search.ctc_cost import ctc_cost, text_cost
+from ds2cli.search.trellis import WILDCARD
 
 ROOT = Path(__file__).parents[2]
 
@@ -136,3 +138,22 @@ def test_alignment_loads_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout == "False\n", done.stderr
+
+
+def test_texts_with_and_without_a_cost():
+    log_probs = np.log(np.full((3, 4), 0.25)).astype(np.float32)
+    # of 64 paths: aaa, -aa, aa-, a--, -a-, --a
+    assert text_cost(log_probs, [2]) == pytest.approx(-np.log(6 / 64), rel=1e-5)
+    assert text_cost(log_probs, []) == pytest.approx(-np.log(1 / 64), rel=1e-5)
+    assert np.isfinite(text_cost(log_probs, [2, 1, WILDCARD]))
+    impossible = log_probs.copy()
+    impossible[:, 2] = -np.inf
+    for emission, symbols, reason in (
+        (log_probs, [2, 2, 1, 3], "label-too-long"),
+        (log_probs, [2, 2, 2], "label-too-long"),
+        (log_probs[:0], [2], "label-too-long"),
+        (impossible, [2], "impossible-text"),
+    ):
+        with pytest.raises(BadUtterance) as e:
+            text_cost(emission, symbols)
+        assert e.value.reason == reason

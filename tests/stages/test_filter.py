@@ -55,7 +55,9 @@ def test_right_texts_are_kept(rows, exp):
 
 
 def test_the_costs_are_those_of_align(rows, exp):
-    given = [{**row, "step_s": 0.03} for row in rows("ab a", "ab b", "")]
+    given = [{**row, "step_s": 0.03} for row in rows("ab a", "ab b", "", "a")]
+    # a word that the network cannot spell
+    given[3]["text"] = "ab é"
     aligned = list(align.run(AlignConfig(), given, Ledger(), exp))
     computed, _ = run(given, exp, keep_all=True)
     assert [row["ctc_cost"] for row in aligned] == pytest.approx([row["ctc_cost"] for row in computed], abs=1e-3)
@@ -84,7 +86,7 @@ def test_texts_without_a_cost(rows, exp):
     given = [*rows("ab a", "aaaa bbbb", "é"), {"id": "u3", "text": "a"}]
     kept, ledger = run(given, exp)
     assert [row["id"] for row in kept] == ["u0"]
-    # a wrong text is what the filter is for; one that the network cannot judge is bad
+    # a wrong text is what the filter is for; one that has no cost is bad
     assert {row["reason"]: row["bad"] for row in ledger.rows} == {
         "unspellable": True, "no-feats": True, "label-too-long": False,
     }  # fmt: skip
