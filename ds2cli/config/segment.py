@@ -17,8 +17,9 @@ class SegmentConfig(StageConfig):
     max_duration: float = setting(20.0, help="Length that no segment exceeds (s).", min=0.1)
     min_pause: float = setting(0.3, help="Shortest pause between two words at which a segment may end (s).", min=0)
     max_pause: float = setting(2.0, help="Longest pause within a segment: a longer one is always cut (s).", min=0)
+    # the network writes the last symbol of a word before the sound of it ends: of a word before a pause up to 0.4 s
     padding: float = setting(
-        0.2, help="Audio to keep before the first and after the last word, at most half of the pause (s).", min=0
+        0.5, help="Audio to keep before the first and after the last word, at most half of the pause (s).", min=0
     )
 
     def check(self) -> None:

@@ -31,8 +31,8 @@ _HALF_PAUSE_MS = 300.0
 """The pause at which the cost of a cut is half of that of a cut without any pause."""
 
 _USUAL_CUT = 0.3
-"""Cost of a cut in a pause of 0.7 s. It is subtracted, since cuts that cost something make segments longer than the mean
-to aim for: in recordings whose pauses are all of 50 ms by 25 % now, else by 36 %."""
+"""Cost of a cut in a pause of 0.7 s. It is subtracted, since cuts that cost something make segments longer than the
+mean to aim for: where all pauses last 50 ms, for example, by 25 % now, else by 36 %."""
 
 
 class Segment(NamedTuple):

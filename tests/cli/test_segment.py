@@ -30,7 +30,7 @@ def aligned(tmp_path, jsonl):
 
 def test_segments_of_two_recordings(ds2, jsonl, tmp_path, aligned):
     out = tmp_path / "out.jsonl"
-    done = ds2("segment", aligned, out, "--max-pause", 1)
+    done = ds2("segment", aligned, out, "--max-pause", 1, "--padding", 0.2)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert [(row["id"], row["text"], row["offset"], row["duration"]) for row in jsonl(out)] == [
         ("long-00000300-00001700", "one two", 0.3, 1.4),
@@ -48,7 +48,7 @@ def test_segments_of_two_recordings(ds2, jsonl, tmp_path, aligned):
 
 def test_what_is_dropped_is_listed(ds2, jsonl, tmp_path, aligned):
     out = tmp_path / "out.jsonl"
-    done = ds2("segment", aligned, out, "--max-pause", 1, "--min-duration", 1)
+    done = ds2("segment", aligned, out, "--max-pause", 1, "--padding", 0.2, "--min-duration", 1)
     assert done.returncode == 0, done.stderr
     assert "segment: 4 in = 2 kept + 2 dropped (2 shorter-than-min-duration), see" in done.stderr
     assert "segments (0.00 h) from 1 of 2 recordings;" in done.stderr

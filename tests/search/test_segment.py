@@ -13,6 +13,10 @@ from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.search.segment import TOO_LONG, TOO_SHORT, Segment, cut, pause_cost, segment_cost
 
 
+def configured(**values):
+    return SegmentConfig(**{"padding": 0.2, **values})
+
+
 def speak(*lengths, start=0):
     """Words and the pauses between them (ms), in turn, as (start, end) of the words."""
     words, at = [], start
@@ -30,19 +34,19 @@ def sentences(*seconds, pause=600):
 
 def test_a_long_recording_is_cut_into_segments_of_about_the_mean():
     words = sentences(*[3] * 40, pause=500)
-    segments = cut(words, [], words[-1][1], SegmentConfig())
+    segments = cut(words, [], words[-1][1], configured())
     assert {(s.end - s.start) for s in segments if s.first > 0 and s.last < len(words)} == {2 * 3000 + 500 + 2 * 200}
     assert [s.last for s in segments[:-1]] == [s.first for s in segments[1:]]
     assert len(segments) == 20 and not any(s.reason for s in segments)
 
 
 def test_among_equal_lengths_the_longest_pause_is_cut():
-    assert [s.first for s in cut(speak(6500, 900, 100, 400, 6500), [], 14400, SegmentConfig())] == [0, 1]
-    assert [s.first for s in cut(speak(6500, 400, 100, 900, 6500), [], 14400, SegmentConfig())] == [0, 2]
+    assert [s.first for s in cut(speak(6500, 900, 100, 400, 6500), [], 14400, configured())] == [0, 1]
+    assert [s.first for s in cut(speak(6500, 400, 100, 900, 6500), [], 14400, configured())] == [0, 2]
 
 
 def test_padding_takes_at_most_half_of_a_pause_and_ends_at_the_edges():
-    config = SegmentConfig(max_duration=7.0, padding=0.3, max_pause=5.0)
+    config = configured(max_duration=7.0, padding=0.3, max_pause=5.0)
     words = speak(5000, 301, 5000, 1000, 5000, start=100)
     assert cut(words, [], 16500, config) == [
         Segment(0, 1, 0, 5250),
@@ -52,23 +56,23 @@ def test_padding_takes_at_most_half_of_a_pause_and_ends_at_the_edges():
 
 
 def test_short_pauses_and_overlapping_words_are_not_cut():
-    config = SegmentConfig(max_duration=8.0)
+    config = configured(max_duration=8.0)
     words = speak(5000, 299, 5000)
     assert [s.reason for s in cut(words, [], 10299, config)] == [TOO_LONG]
     assert [s.reason for s in cut(speak(5000, 300, 5000), [], 10300, config)] == ["", ""]
-    config = SegmentConfig(max_duration=8.0, min_pause=0.0)
+    config = configured(max_duration=8.0, min_pause=0.0)
     assert [s.last for s in cut([(0, 5000), (5000, 7000), (6000, 9000)], [], 9000, config)] == [1, 3]
     assert [s.reason for s in cut([(0, 5000), (4999, 9000)], [], 9000, config)] == [TOO_LONG]
 
 
 def test_a_pause_beyond_the_longest_is_always_cut():
     words = speak(2000, 2001, 2000)
-    assert cut(words, [], 6001, SegmentConfig()) == [Segment(0, 1, 0, 2200), Segment(1, 2, 3801, 6001)]
-    assert len(cut(speak(2000, 2000, 2000), [], 6000, SegmentConfig())) == 1
+    assert cut(words, [], 6001, configured()) == [Segment(0, 1, 0, 2200), Segment(1, 2, 3801, 6001)]
+    assert len(cut(speak(2000, 2000, 2000), [], 6000, configured())) == 1
 
 
 def test_what_cannot_be_kept_is_named():
-    config = SegmentConfig(min_duration=1.0, mean_duration=4.0, max_duration=5.0)
+    config = configured(min_duration=1.0, mean_duration=4.0, max_duration=5.0)
     words = speak(300, 3000, 6000, 400, 2000, 3000, 100)
     assert cut(words, [], 15000, config) == [
         Segment(0, 1, 0, 500, TOO_SHORT),
@@ -79,7 +83,7 @@ def test_what_cannot_be_kept_is_named():
 
 
 def test_a_short_piece_joins_the_next_one_rather_than_being_dropped():
-    config = SegmentConfig(min_duration=1.0)
+    config = configured(min_duration=1.0)
     segments = cut(speak(300, 1900, 7000), [], 9200, config)
     assert segments == [Segment(0, 2, 0, 9200)]
     segments = cut(speak(6700, 400, 300, 400, 11000), [], 18800, config)
@@ -89,7 +93,7 @@ def test_a_short_piece_joins_the_next_one_rather_than_being_dropped():
 def test_a_gap_ends_a_segment_and_limits_its_padding():
     words = speak(1000, 500, 1000, 20, 1000, 0, 1000)
     gaps = [(1050, 1490), (2515, 2515), (3520, 3520)]
-    assert cut(words, gaps, 4520, SegmentConfig()) == [
+    assert cut(words, gaps, 4520, configured()) == [
         Segment(0, 1, 0, 1050),
         Segment(1, 2, 1490, 2515),
         Segment(2, 3, 2515, 3520),
@@ -100,42 +104,42 @@ def test_a_gap_ends_a_segment_and_limits_its_padding():
 def test_gaps_at_the_edges_and_several_between_two_words():
     words = speak(1000, 3000, 1000, start=500)
     gaps = [(3000, 4000), (0, 450), (5600, 9000), (1600, 1700)]
-    assert cut(words, gaps, 9000, SegmentConfig()) == [Segment(0, 1, 450, 1600), Segment(1, 2, 4300, 5600)]
+    assert cut(words, gaps, 9000, configured()) == [Segment(0, 1, 450, 1600), Segment(1, 2, 4300, 5600)]
 
 
 @pytest.mark.parametrize("gap", [(200, 800), (0, 2000), (500, 500), (900, 3000), (1100, 1900), (1000, 2000)])
 def test_a_gap_with_a_word_in_it_is_refused(gap):
     words = [(0, 1000), (1200, 1800), (1900, 2600)]
     with pytest.raises(BadUtterance, match="words-in-gap: a word lasts from"):
-        cut(words, [gap], 3000, SegmentConfig())
+        cut(words, [gap], 3000, configured())
 
 
 def test_a_gap_may_overlap_the_edges_of_words():
     words = [(0, 1000), (2000, 3000)]
-    assert cut(words, [(950, 2100)], 3000, SegmentConfig()) == [Segment(0, 1, 0, 1000), Segment(1, 2, 2000, 3000)]
+    assert cut(words, [(950, 2100)], 3000, configured()) == [Segment(0, 1, 0, 1000), Segment(1, 2, 2000, 3000)]
 
 
 def test_no_words():
-    assert cut([], [], 0, SegmentConfig()) == []
-    assert cut([], [(0, 5000)], 5000, SegmentConfig()) == []
+    assert cut([], [], 0, configured()) == []
+    assert cut([], [(0, 5000)], 5000, configured()) == []
 
 
 def test_one_word():
-    assert cut([(400, 900)], [], 10000, SegmentConfig()) == [Segment(0, 1, 200, 1100)]
-    assert cut([(400, 30000)], [], 40000, SegmentConfig()) == [Segment(0, 1, 200, 30200, TOO_LONG)]
-    config = SegmentConfig(min_duration=0.0, padding=0.0)
+    assert cut([(400, 900)], [], 10000, configured()) == [Segment(0, 1, 200, 1100)]
+    assert cut([(400, 30000)], [], 40000, configured()) == [Segment(0, 1, 200, 30200, TOO_LONG)]
+    config = configured(min_duration=0.0, padding=0.0)
     assert cut([(400, 400)], [], 1000, config) == [Segment(0, 1, 400, 400, TOO_SHORT)]
     assert cut([(400, 401)], [], 1000, config) == [Segment(0, 1, 400, 401)]
 
 
 def test_equal_times():
-    config = SegmentConfig(min_pause=0.0, padding=0.0)
+    config = configured(min_pause=0.0, padding=0.0)
     segments = cut([(1000, 1000)] * 3 + [(1000, 2000)], [], 2000, config)
     assert segments == [Segment(0, 4, 1000, 2000)]
 
 
 def test_costs():
-    config = SegmentConfig()
+    config = configured()
     assert segment_cost(7000, 0.0, config) == 0
     assert segment_cost(14000, 0.5, config) == pytest.approx(1.25)
     assert [round(pause_cost(ms), 2) for ms in (0, 300, 700, 2000)] == [0.7, 0.2, 0.0, -0.17]
@@ -167,7 +171,7 @@ def recordings(draw):
             first = at - pause + draw(st.integers(0, pause))
             gaps.append((first, draw(st.integers(first, at))))
     bounds = sorted(draw(st.tuples(*[st.sampled_from([0.1, 0.3, 0.8, 1.0, 2.0, 2.7, 4.0])] * 3)))
-    config = SegmentConfig(
+    config = configured(
         min_duration=draw(st.sampled_from([0.0, bounds[0]])),
         mean_duration=bounds[1],
         max_duration=bounds[2],
@@ -271,6 +275,6 @@ def test_every_segment_is_what_it_should_be(recording):
 def test_four_hours_take_a_moment():
     """Each pause is a candidate, of which 20 s have many."""
     words = speak(*[150, 50] * 72_000, 150)
-    segments = cut(words, [], words[-1][1], SegmentConfig(min_pause=0.0))
+    segments = cut(words, [], words[-1][1], configured(min_pause=0.0))
     # all cuts cost more than the usual one, so fewer are made
     assert {round((s.end - s.start) / 1000) for s in segments} <= {7, 8, 9}

@@ -31,7 +31,7 @@ def row(name="a", text="one two | three four", **fields):
     return {"id": name, "audio_filepath": "a.wav", "duration": 60.0, "text": said, "words": words, **fields}
 
 
-SHORT = {"mean_duration": 1.0, "max_duration": 2.0}
+SHORT = {"mean_duration": 1.0, "max_duration": 2.0, "padding": 0.2}
 
 
 def segment(*rows, **values):
