@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 
-from ds2cli import ui
+from ds2cli import io, ui
 from ds2cli.atomic import together
 from ds2cli.cli.lib.captions import CaptionFiles
 from ds2cli.cli.lib.features import warn_of_other_features
-from ds2cli.cli.lib.filter import filter_rows, is_pipe
+from ds2cli.cli.lib.filter import filter_rows, first_row, is_pipe
 from ds2cli.cli.lib.options import Exp, In, Out, with_config
 from ds2cli.config.align import AlignConfig
 from ds2cli.drops import Ledger
+from ds2cli.errors import BadUtterance, DataError, UsageError
 from ds2cli.manifest import Row
 
 
@@ -21,7 +22,12 @@ def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
     """Align each text of IN with its speech (forced alignment): find the start and end time of each word.
 
     The rows of OUT get `words` (s), `align_logprob` and `ctc_cost` (nats). Rows with an `emission` are aligned without
-    the network; the others need features.
+    the network; the others need features. Recordings may be hours long.
+
+    Words that the network cannot spell, such as 1984, get times, too, but no confidence. With --gaps, words may have
+    been left out and the speech may have more than the text: such spans are listed as `gaps`, with the words that were
+    not said and what the network heard instead, and the row has no `ctc_cost`. --book FILE aligns all recordings of IN
+    with one text, which may have punctuation and numbers: each row gets its part as `text`.
 
     The word times are also written for other programs: --ctm, Praat's --textgrid, subtitles (--srt, --vtt), labels for
     --audacity and --elan, Kaldi's segments (--kaldi-data), and --whisper-json. They are those of the row's own audio;
@@ -29,23 +35,49 @@ def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
 
     Example: ds2 align exp/base data/test.emit.jsonl data/test.ali.jsonl --ctm exp/base/test.ctm
 
-    Example: ds2 align exp/base data/talks.jsonl data/talks.ali.jsonl --srt subtitles/ --textgrid praat/
+    Example: ds2 align exp/base data/talks.jsonl data/talks.ali.jsonl --gaps --srt subtitles/ --textgrid praat/
+
+    Example: ds2 align exp/base data/chapters.feats.jsonl data/book.ali.jsonl --book book.txt
     """
     from ds2cli.recognizer.experiment import Experiment
     from ds2cli.stages import align as stage
+    from ds2cli.stages import align_book
 
     experiment = Experiment(exp)
     # DataError now, and not one for each utterance
     _ = experiment.vocab
     warn_of_other_features(in_, experiment)
+    text = None if config.book is None else read_book(config.book, config.lang, in_)
     captions = CaptionFiles(config, "words", out)
     with nullcontext() if is_pipe(out) else together(), captions:
 
         def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
-            for row in stage.run(config, rows, ledger, experiment):
+            aligned = (
+                stage.run(config, rows, ledger, experiment)
+                if text is None
+                else align_book.run(config, rows, ledger, experiment, text)
+            )
+            for row in aligned:
                 captions.add(row)
                 yield row
 
-        filter_rows("align", config, in_, out, needs=("id", "text"), run=run)
+        filter_rows("align", config, in_, out, needs=("id", "text") if text is None else ("id",), run=run)
     for warning in captions.warnings:
         ui.warn(warning)
+
+
+def read_book(path: str, lang: str, in_: str) -> str:
+    """The normalized text of a file, in the language of the first row of IN, else in `lang`.
+
+    UsageError if there is no such language, DataError if the file has no words.
+    """
+    from ds2cli.text.long_text import normalize_long
+
+    lang = (first_row(in_) or {}).get("lang", lang)
+    try:
+        text = normalize_long((line for _, line in io.read_lines(path)), lang)
+    except BadUtterance as e:
+        raise UsageError(f"--lang {lang}: {e.detail}") from e
+    if not text:
+        raise DataError(f"{path}: no words, expected the text of the recordings")
+    return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ds2cli.config.base import StageConfig, setting
 from ds2cli.config.captions import CaptionsConfig
@@ -12,4 +13,26 @@ from ds2cli.config.captions import CaptionsConfig
 class AlignConfig(CaptionsConfig, StageConfig):
     """Forced alignment: word times for known texts."""
 
+    no_effect: ClassVar = {
+        **CaptionsConfig.no_effect,
+        **dict.fromkeys(("gap_cost", "skip_cost"), (("gaps", "book"), (False, None))),
+        "lang": ("book", (None,)),
+    }
+
+    gaps: bool = setting(
+        False, help="Allow gaps: words that were not said, and speech that is not in the text; list them as `gaps`."
+    )
+    gap_cost: float = setting(12.0, help="Cost of a gap (nats): higher for fewer gaps.", min=0)
+    skip_cost: float = setting(6.0, help="Cost per symbol of the words left out in a gap (nats).", min=0)
+    max_unaligned: float = setting(
+        50.0, help="Drop an utterance if more than this share of its words are in gaps (percent).", min=0, max=100
+    )
+    max_word: float = setting(
+        3.0, help="Longest word (s): a longer one is taken out of `words` and listed in `gaps`.", min=0.1
+    )
+    chars: bool = setting(False, help="Also write the times of the symbols, as `chars`.")
+    book: str | None = setting(
+        None, help="Align all recordings of IN, in order, with the one text in this file, and allow gaps."
+    )
+    lang: str = setting("en", help="Language of the book, such as en, tr or pt-BR, if the rows have no `lang`.")
     nj: int = setting(1, help="Alignment threads.", min=1, per_core=1)

@@ -1,7 +1,7 @@
 """-log p_ctc of a text: the cost of all its paths together (Deep Speech 2, section 5.1, equation 9).
 
-Notation: T steps, V symbols with blank 0, L labels. `search/ctc_cost.py` uses it where the native library, which is much
-faster, is not installed.
+Notation: T steps, V symbols with blank 0, L labels. `search/ctc_cost.py` uses it where the native library, which is
+much faster, is not installed.
 """
 
 from __future__ import annotations

@@ -94,9 +94,7 @@ def _ignore(_: float) -> None:
     pass
 
 
-def viterbi(
-    scores: NDArray[np.float32], target: Target, check: Callable[[float], None] = _ignore
-) -> NDArray[np.int32]:
+def viterbi(scores: NDArray[np.float32], target: Target, check: Callable[[float], None] = _ignore) -> NDArray[np.int32]:
     """As `viterbi_ref`. check: called with the share of the work that is done; may raise to stop."""
     path = np.full(len(scores), -1, np.int32)
     parts = [(0, len(scores))] if len(scores) else []

@@ -40,7 +40,7 @@ class Target(NamedTuple):
 class States(NamedTuple):
     """A value for each state of n labels, the blanks before them, and k gaps.
 
-    blank: (n,).  label: (n + 1,), that of label j at j + 1, so that label[j] is that of the label before it.  gap: (k,).
+    blank: (n,).  label: (n + 1,), that of label j at j + 1, so that label[j] is that of the label before.  gap: (k,).
     """
 
     blank: NDArray[np.generic]
@@ -60,9 +60,7 @@ def _advance_scores(blank, before, label, jump, label_logp, blank_logp, next_bla
 
 
 @inner_kernel
-def _advance_sources(
-    blank, before, label, jump, blank_from, before_from, label_from, next_blank_from, next_label_from
-):
+def _advance_sources(blank, before, label, jump, blank_from, before_from, label_from, next_blank_from, next_label_from):
     for j in range(len(blank)):
         stay, step = blank_from[j], before_from[j]
         next_blank_from[j] = step if before[j] > blank[j] else stay
@@ -113,8 +111,8 @@ def _rebase(blank, label, gap):
 
 @inner_kernel
 def advance(
-    scores, first, end, offset, labels, jump, starts, skip_costs, gap_cost, gap_column, total, score, spare, own, source,
-    spare_source, marks, spacing, label_logp,
+    scores, first, end, offset, labels, jump, starts, skip_costs, gap_cost, gap_column, total, score, spare, own,
+    source, spare_source, marks, spacing, label_logp,
 ):  # fmt: skip
     """Advance the scores of a part of the trellis, which has n labels, k gaps and `total` steps.
 

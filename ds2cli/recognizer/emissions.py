@@ -107,13 +107,18 @@ def load_emissions(
 
 
 def map_emissions(
-    work: Callable[[Emission], R], chunks: Generator[list[Emission]], ledger: Ledger, nj: int, name: str = "the search"
+    work: Callable[[Emission], R],
+    chunks: Generator[list[Emission]],
+    ledger: Ledger,
+    nj: int,
+    name: str = "the search",
+    stop: threading.Event | None = None,
 ) -> Generator[R]:
     """Yield `work(item)` for each item of each chunk, in order, computed by `nj` threads.
 
     The threads continue with the end of a chunk while the next one is awaited. An item for which `work` raises
     BadUtterance, or which does not fit in memory, is dropped. `work` may be repeated: see `memory.try_to_fit`.
-    name: what the work is, for the message.
+    name: what the work is, for the message.  stop: set when no more results are wanted, also in the middle of work.
     """
 
     def fit(item: Emission) -> R:
@@ -138,6 +143,8 @@ def map_emissions(
                 yield from results(len(pending) - PENDING_PER_THREAD * nj)
             yield from results(len(pending))
     finally:
+        if stop is not None:
+            stop.set()
         pool.shutdown(cancel_futures=True)
 
 

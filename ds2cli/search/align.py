@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.errors import BadUtterance
 from ds2cli.kernels.viterbi import steps_needed, viterbi
-from ds2cli.search.ctc_cost import ctc_cost
-from ds2cli.search.greedy import greedy
-from ds2cli.search.trellis import WILDCARD, GapCosts, Spelling, build_trellis, spell, spelling_of
+from ds2cli.search.ctc_cost import ctc_cost, ctc_cost_with_wildcards
+from ds2cli.search.greedy import collapse, collapse_spaces
+from ds2cli.search.trellis import WILDCARD, Columns, GapCosts, Spelling, build_target, spell, spelling_of
 from ds2cli.text.vocab import Vocab
 
 
@@ -58,11 +58,11 @@ class Alignment:
     """words: in order, without those in gaps.  log_prob: of the best path (nats), without wildcards and gaps.
 
     cost: -log p_ctc(text) (nats); None if gaps are allowed.  spans: of the words.  gaps: in order.
-    chars: the symbols of the words, if asked for.
+    chars: the symbols of the words, if asked for.  Of a part of an alignment, log_prob is None.
     """
 
     words: list[Word]
-    log_prob: float
+    log_prob: float | None
     cost: float | None
     spans: list[WordSpan]
     chars: list[Word]
@@ -93,41 +93,49 @@ def align(
     characters are words. A word that the network cannot spell gets what is left between its neighbors.
     Raises BadUtterance "unspellable", "label-too-long" and "impossible-text".
     """
-    return _align(log_probs, spell(text, vocab), vocab, step_s, costs, chars, check)
+    spelling = spell(text, vocab)
+    cost = _find_cost(log_probs, spelling) if costs is None else None
+    return align_columns(Columns.select(log_probs, spelling), spelling, vocab, step_s, costs, cost, chars, check)
 
 
 def align_labels(log_probs: NDArray[np.float32], symbols: Sequence[int], vocab: Vocab, step_s: float) -> Alignment:
     """Align a text given as symbols, without a space at either end or two in a row. See `align`."""
-    return _align(log_probs, spelling_of(symbols, vocab), vocab, step_s, None, False, _go_on)
+    spelling = spelling_of(symbols, vocab)
+    cost = _find_cost(log_probs, spelling)
+    return align_columns(Columns.select(log_probs, spelling), spelling, vocab, step_s, None, cost)
 
 
-def _align(
-    log_probs: NDArray[np.float32],
+def align_columns(
+    columns: Columns,
     spelling: Spelling,
     vocab: Vocab,
     step_s: float,
     costs: GapCosts | None,
-    chars: bool,
-    check: Callable[[float], None],
+    cost: float | None = None,
+    chars: bool = False,
+    check: Callable[[float], None] = _go_on,
 ) -> Alignment:
-    labels = np.array(spelling.labels, np.int32)
-    cost = _find_cost(log_probs, labels) if costs is None else None
-    states = viterbi(*build_trellis(log_probs, spelling, costs), check)
-    path = _Path.build(log_probs, labels, states, step_s)
+    """Align a text with the columns of one or more emissions. cost: -log p_ctc(text), if it is known. See `align`."""
+    states = viterbi(columns.relative(), build_target(spelling, columns, costs), check)
+    path = _Path.build(columns, spelling, states, step_s)
     words = [path.word(where, text) for where, text in spelling.words]
-    symbols = [vocab.symbols[label] for label in spelling.labels] if chars else []
-    singles = [path.word(slice(i, i + 1), text) for i, text in enumerate(symbols) if text != " " and labels[i] >= 0]
+    singles = [
+        path.word(slice(i, i + 1), vocab.symbols[label])
+        for i, label in enumerate(spelling.labels if chars else ())
+        if label != WILDCARD and vocab.symbols[label] != " "
+    ]
     return Alignment(
         [word for word in words if word is not None],
-        float(path.logp[labels[path.index] != WILDCARD].sum(dtype=np.float64)) + path.blank_logp,
+        path.log_prob,
         cost,
         [path.span(where, spelling, vocab) for where, _ in spelling.words] if costs is None else [],
         [word for word in singles if word is not None],
-        [*_find_gaps(log_probs, spelling, states, path, vocab)] if costs is not None else [],
+        [*_find_gaps(columns, spelling, states, path, vocab)] if costs is not None else [],
     )
 
 
-def _find_cost(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> float:
+def _find_cost(log_probs: NDArray[np.float32], spelling: Spelling) -> float:
+    labels = np.array(spelling.labels, np.int32)
     needed = steps_needed(labels)
     if needed > len(log_probs):
         raise BadUtterance(
@@ -143,34 +151,35 @@ def _find_cost(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> flo
 class _Path:
     """Where the best path emits the labels of a text.
 
-    steps, index, logp: of each step that emits a label, that label and its log-probability (of a wildcard 0).
-    first, last: (L,) the steps of each label in `steps`, last excluded; equal for one that was left out.
-    blank_logp: log-probability of the blanks (nats).
+    steps, index, logp: of each step that emits a label, that label and its log-probability (0 for a wildcard).
+    first, last: (L,) the place of each label in `steps`, last excluded; equal for one that was left out.
+    log_prob: of labels and blanks (nats).
     """
 
+    labels: NDArray[np.int32]
     steps: NDArray[np.int64]
     index: NDArray[np.int64]
     logp: NDArray[np.float32]
     first: NDArray[np.int64]
     last: NDArray[np.int64]
-    labels: NDArray[np.int32]
-    blank_logp: float
+    log_prob: float
     num_steps: int
     step_s: float
 
     @classmethod
-    def build(
-        cls, log_probs: NDArray[np.float32], labels: NDArray[np.int32], states: NDArray[np.int32], step_s: float
-    ) -> _Path:
-        spelled = states <= 2 * len(labels)
-        steps = np.flatnonzero(spelled & (states % 2 == 1))
+    def build(cls, columns: Columns, spelling: Spelling, states: NDArray[np.int32], step_s: float) -> _Path:
+        labels = np.array(spelling.labels, np.int32)
+        places = np.zeros(len(states), np.int32)
+        is_spelled = states <= 2 * len(labels)
+        steps = np.flatnonzero(is_spelled & (states % 2 == 1))
         index = (states[steps] // 2).astype(np.int64)
-        emitted = labels[index]
-        logp = np.where(emitted == WILDCARD, np.float32(0), log_probs[steps, emitted])
-        blanks = np.flatnonzero(spelled & (states % 2 == 0))
+        places[steps] = columns.of_labels(spelling.labels)[index]
+        logp = columns.log_probs[np.arange(len(states)), places]
+        is_spelled[steps[labels[index] == WILDCARD]] = False
+        logp[~is_spelled] = 0
         first, last = (np.searchsorted(index, np.arange(len(labels)), side=side) for side in ("left", "right"))
-        total = float(log_probs[blanks, 0].sum(dtype=np.float64))
-        return cls(steps, index, logp, first, last, labels, total, len(states), step_s)
+        total = float(logp.sum(dtype=np.float64))
+        return cls(labels, steps, index, logp[steps], first, last, total, len(states), step_s)
 
     def word(self, where: slice, text: str) -> Word | None:
         """The word that consists of these labels; None if it was left out."""
@@ -198,9 +207,9 @@ class _Path:
 
 
 def _find_gaps(
-    log_probs: NDArray[np.float32], spelling: Spelling, states: NDArray[np.int32], path: _Path, vocab: Vocab
+    columns: Columns, spelling: Spelling, states: NDArray[np.int32], path: _Path, vocab: Vocab
 ) -> Iterator[Gap]:
-    """The gaps of a path, each with what was left out and heard; one of silence in which nothing was left out is none."""
+    """The gaps of a path, each with what was left out and heard; silence in which nothing was left out is none."""
     in_gap = np.concatenate([[False], states > 2 * len(path.labels), [False]])
     edges = np.flatnonzero(in_gap[1:] != in_gap[:-1])
     starts = [where.start for where, _ in spelling.words]
@@ -211,24 +220,33 @@ def _find_gaps(
             starts, (said, path.index[after] if after < len(path.index) else len(path.labels))
         ).tolist()
         text = " ".join(text for _, text in spelling.words[word:next_word])
-        sounds = np.flatnonzero(log_probs[begin:end].argmax(axis=1))
+        sounds = np.flatnonzero(columns.top[begin:end])
         if len(sounds):
             begin, end = begin + int(sounds[0]), begin + int(sounds[-1]) + 1
-        heard = greedy(log_probs[begin:end], vocab).text
+        heard = hear(columns, begin, end, vocab)
         if text or heard:
             yield Gap(begin * path.step_s, end * path.step_s, text, heard)
 
 
+def hear(columns: Columns, begin: int, end: int, vocab: Vocab) -> str:
+    """The text of the most probable symbols of some steps."""
+    labels = collapse(columns.top[begin:end].astype(np.int64))
+    if " " in vocab.symbols:
+        labels = collapse_spaces(labels, vocab.symbols.index(" "))
+    return vocab.decode(labels.tolist())
+
+
 def words_as_fields(words: Sequence[Word], name: str = "word") -> list[dict[str, str | float]]:
     """Words in a row's format, times rounded to milliseconds.  name: the field of the word itself."""
-    return [
-        {name: w.word, "start": round(w.start, 3), "end": round(w.end, 3)}
-        | ({} if w.conf is None else {"conf": round(w.conf, 4)})
-        for w in words
-    ]
+    fields: list[dict[str, str | float]] = []
+    for w in words:
+        fields.append({name: w.word, "start": round(w.start, 3), "end": round(w.end, 3)})
+        if w.conf is not None:
+            fields[-1]["conf"] = round(w.conf, 4)
+    return fields
 
 
-def gaps_as_fields(gaps: Sequence[Gap]) -> list[dict[str, str | float]]:
+def gaps_as_fields(gaps: Sequence[Gap]) -> list[dict[str, Any]]:
     """Gaps in a row's format, times rounded to milliseconds."""
     return [{"start": round(g.start, 3), "end": round(g.end, 3), "text": g.text, "heard": g.heard} for g in gaps]
 

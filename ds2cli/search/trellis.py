@@ -79,31 +79,62 @@ def spelling_of(labels: Sequence[int], vocab: Vocab) -> Spelling:
     return Spelling([*labels], words)
 
 
-def build_trellis(
-    log_probs: NDArray[np.float32], spelling: Spelling, costs: GapCosts | None
-) -> tuple[NDArray[np.float32], Target]:
-    """The scores (T, U) of the symbols of a text, relative to the most probable symbol of each step, and the target.
+@dataclass(frozen=True)
+class Columns:
+    """The columns of an emission that a text needs, which are few of 6,000 symbols.
 
-    Only the columns that the text needs are kept, which matters with 6,000 symbols.  costs: None for no gaps.
+    symbols: (S,) int32, in order, those of the columns after the first three.  log_probs: (T, 3 + S) float32, nats.
+    best: (T,) float32 and top: (T,) int32, the most probable symbol of each step and its log-probability.
     """
+
+    symbols: NDArray[np.int32]
+    log_probs: NDArray[np.float32]
+    best: NDArray[np.float32]
+    top: NDArray[np.int32]
+
+    @classmethod
+    def select(cls, log_probs: NDArray[np.float32], spelling: Spelling) -> Columns:
+        """The columns of an emission.  log_probs: (T, V) float32, log-probabilities without NaN."""
+        symbols = np.array(sorted({*spelling.labels} - {WILDCARD}), np.int32)
+        selected = np.empty((len(log_probs), _FIRST_SYMBOL + len(symbols)), np.float32)
+        top = log_probs.argmax(axis=1).astype(np.int32)
+        best = np.take_along_axis(log_probs, top[:, None], axis=1)[:, 0]
+        selected[:, _BLANK] = log_probs[:, 0]
+        selected[:, _ANYTHING], selected[:, _NEVER] = best - np.float32(UNSPELLED_COST), -np.inf
+        for i, symbol in enumerate(symbols.tolist(), _FIRST_SYMBOL):
+            selected[:, i] = log_probs[:, symbol]
+        return cls(symbols, selected, best, top)
+
+    @classmethod
+    def join(cls, parts: Sequence[Columns]) -> Columns:
+        """The columns of several emissions for the same text, one after the other."""
+        arrays = ([getattr(part, name) for part in parts] for name in ("log_probs", "best", "top"))
+        return cls(parts[0].symbols, *map(np.concatenate, arrays))
+
+    def of_labels(self, labels: Sequence[int]) -> NDArray[np.int32]:
+        """The column of each label (L,) int32."""
+        columns = np.searchsorted(self.symbols, labels).astype(np.int32) + np.int32(_FIRST_SYMBOL)
+        columns[np.equal(labels, WILDCARD)] = _ANYTHING
+        return columns
+
+    def relative(self) -> NDArray[np.float32]:
+        """(T, 3 + S) float32, relative to the most probable symbol of each step."""
+        # a step without any probability stays impossible for each symbol
+        best = np.where(np.isneginf(self.best), np.float32(0), self.best)
+        scores: NDArray[np.float32] = self.log_probs - best[:, None]
+        scores[:, _ANYTHING] = -UNSPELLED_COST
+        return scores
+
+
+def build_target(spelling: Spelling, columns: Columns, costs: GapCosts | None) -> Target:
+    """What the kernel looks for in the columns.  costs: None for no gaps."""
     labels = np.array(spelling.labels, np.int64)
-    symbols, place = np.unique(labels[labels != WILDCARD], return_inverse=True)
-    scores = np.empty((len(log_probs), _FIRST_SYMBOL + len(symbols)), np.float32)
-    best = log_probs.max(axis=1, initial=-np.inf)
-    # a step without any probability is impossible for each symbol, as it should be
-    best[np.isneginf(best)] = 0
-    np.subtract(log_probs[:, 0], best, out=scores[:, _BLANK])
-    scores[:, _ANYTHING], scores[:, _NEVER] = -UNSPELLED_COST, -np.inf
-    for i, symbol in enumerate(symbols.tolist(), _FIRST_SYMBOL):
-        np.subtract(log_probs[:, symbol], best, out=scores[:, i])
-    columns = np.full(len(labels) + 1, _ANYTHING, np.int32)
-    columns[:-1][labels != WILDCARD] = place + _FIRST_SYMBOL
-    columns[-1] = _NEVER
-    jump = np.full(len(columns), -np.inf, np.float32)
+    places = np.append(columns.of_labels(spelling.labels), np.int32(_NEVER))
+    jump = np.full(len(places), -np.inf, np.float32)
     jump[1:-1][labels[1:] != labels[:-1]] = 0
     if costs is None:
-        return scores, Target(columns, jump, np.empty(0, np.int32), np.empty(0, np.float32), 0.0, _ANYTHING)
+        return Target(places, jump, np.empty(0, np.int32), np.empty(0, np.float32), 0.0, _ANYTHING)
     starts = np.array([*(where.start for where, _ in spelling.words), len(labels)], np.int32)
     skip_costs = np.zeros(len(starts), np.float32)
     skip_costs[1:] = costs.symbol * np.diff(starts)
-    return scores, Target(columns, jump, starts, skip_costs, costs.gap, _ANYTHING)
+    return Target(places, jump, starts, skip_costs, costs.gap, _ANYTHING)

@@ -2,30 +2,119 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from typing import Any
 
 from ds2cli.config.align import AlignConfig
 from ds2cli.drops import Ledger
+from ds2cli.errors import BadUtterance
 from ds2cli.manifest import Row
 from ds2cli.recognizer.emissions import Emission, load_emissions, map_emissions
 from ds2cli.recognizer.experiment import Experiment
-from ds2cli.search.align import align, words_as_fields
+from ds2cli.search.align import Alignment, Gap, align, gaps_as_fields, words_as_fields
+from ds2cli.search.trellis import GapCosts
+
+ALIGNED = ("words", "chars", "gaps", "align_logprob", "ctc_cost")
+"""The fields of an alignment: those of an earlier one are left out."""
 
 
-def run(config: AlignConfig, rows: Iterable[Row], ledger: Ledger, experiment: Experiment) -> Iterator[Row]:
-    """Yield each row with `words`, `align_logprob` and `ctc_cost`.
+@dataclass
+class GapTally:
+    """What did not align, over all rows: words in gaps and in all, seconds of gaps, and one of them as an example."""
 
-    Rows whose text has a character outside the vocabulary, or is too long for the emission or for the memory, are
-    dropped.
+    gaps: int = 0
+    unaligned: int = 0
+    words: int = 0
+    seconds: float = 0.0
+    longest: float = -1.0
+    example: str = ""
+
+    def add(self, name: str, gaps: list[dict[str, Any]], words: int) -> None:
+        """Count the gaps of a row and its words, those in gaps included."""
+        self.words += words
+        for gap in gaps:
+            self.gaps += 1
+            self.unaligned += len(gap["text"].split())
+            seconds = gap["end"] - gap["start"]
+            self.seconds += seconds
+            if seconds > self.longest:
+                self.longest, self.example = seconds, f"{name} at {gap['start']:.1f} s: {describe_gap(gap)}"
+
+    def note(self) -> str:
+        """One sentence; empty if all aligned."""
+        if not self.gaps:
+            return ""
+        return (
+            f"{self.unaligned} of {self.words} words did not align, in {self.gaps} gaps of {self.seconds:.1f} s "
+            f"together (the longest: {self.example})"
+        )
+
+
+def describe_gap(gap: dict[str, Any]) -> str:
+    """`'one two' not said, heard 'three'`, in one line of bounded length."""
+    parts = [f"{_shorten(gap['text'])} not said"] if gap["text"] else []
+    return ", ".join(parts + ([f"heard {_shorten(gap['heard'])}"] if gap["heard"] else []))
+
+
+def run(
+    config: AlignConfig, rows: Iterable[Row], ledger: Ledger, experiment: Experiment, tally: GapTally | None = None
+) -> Iterator[Row]:
+    """Yield each row with `words` and `align_logprob`; with `gaps` if there are any, else with `ctc_cost`.
+
+    Dropped are rows of whose words the network can spell none ("unspellable"), whose text is too long for the emission
+    or for the memory, and of which more than `max_unaligned` percent of the words do not align ("unaligned").
     """
+    costs = GapCosts(config.gap_cost, config.skip_cost) if config.gaps else None
+    tally = tally if tally is not None else GapTally()
+    stop = threading.Event()
 
-    def work(item: Emission) -> Row:
-        alignment = align(item.log_probs, item.row["text"], experiment.vocab, item.step_s)
-        return {
-            **item.row,
-            "words": words_as_fields(alignment.words),
-            "align_logprob": round(alignment.log_prob, 4),
-            "ctc_cost": round(alignment.cost, 4),
-        }
+    def check(_: float) -> None:
+        if stop.is_set():
+            raise CancelledError
 
-    yield from map_emissions(work, load_emissions(rows, ledger, experiment), ledger, config.nj, "the alignment")
+    def work(item: Emission) -> tuple[Row, int]:
+        text = item.row["text"]
+        found = align(item.log_probs, text, experiment.vocab, item.step_s, costs, chars=config.chars, check=check)
+        return finish_row(config, item.row, found)
+
+    chunks = load_emissions(rows, ledger, experiment)
+    for row, words in map_emissions(work, chunks, ledger, config.nj, "the alignment", stop):
+        tally.add(row["id"], row.get("gaps", []), words)
+        yield row
+    if note := tally.note():
+        ledger.notes.append(note)
+
+
+def finish_row(config: AlignConfig, row: Row, found: Alignment) -> tuple[Row, int]:
+    """The row with the fields of its alignment, and the number of all its words.
+
+    BadUtterance "unaligned" if too many of them are in gaps.
+    """
+    long_words = [word for word in found.words if word.end - word.start > config.max_word]
+    gaps = [*found.gaps, *(Gap(word.start, word.end, word.word, "") for word in long_words)]
+    fields = gaps_as_fields(sorted(gaps, key=lambda gap: (gap.start, gap.end)))
+    kept = [word for word in found.words if word.end - word.start <= config.max_word]
+    unaligned = sum(len(gap["text"].split()) for gap in fields)
+    if unaligned > config.max_unaligned / 100 * (len(kept) + unaligned):
+        worst = max(fields, key=lambda gap: gap["end"] - gap["start"])
+        raise BadUtterance(
+            "unaligned",
+            f"{unaligned} of {len(kept) + unaligned} words do not align, as at {worst['start']:.2f} to "
+            f"{worst['end']:.2f} s: {describe_gap(worst)}",
+        )
+    result = {name: value for name, value in row.items() if name not in ALIGNED} | {"words": words_as_fields(kept)}
+    for name, value in (("align_logprob", found.log_prob), ("ctc_cost", found.cost)):
+        if value is not None:
+            result[name] = round(value, 4)
+    if config.chars:
+        result["chars"] = words_as_fields(found.chars, "char")
+    if fields:
+        result["gaps"] = fields
+    return result, len(kept) + unaligned
+
+
+def _shorten(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:39]}…")
