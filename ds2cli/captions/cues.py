@@ -2,9 +2,10 @@
 
 A cue has at most `max_lines` lines of `line_length` columns, and its speech lasts at most `max_cue` seconds; a token
 that alone is longer is a cue, or a line, of its own. Among the divisions within these limits, the one of least cost is
-taken: each cue costs 1, a break without a pause up to 2, one within a word 3 more, and a pause within a cue the square
-of its length, 1 for that of `pause` seconds; time that is missing to read a cue costs, too. A greedy division, which
-fills each cue, would break at the last word that fits instead of the pause before it, and leave single words over.
+taken: each cue costs 1, a break without a pause 2 (5 within a word, 1 after a comma, 0 after a sentence), and a pause
+within a cue the square of its length, 1 for that of `pause` seconds; time that is missing to read a cue costs, too. A
+greedy division, which fills each cue, would break at the last word that fits instead of the pause before it, and leave
+single words over.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ FULL_PAUSE = 0.5
 
 _SENTENCE_ENDS = ".?!…。？！"
 _CLAUSE_ENDS = ",;:—、，；："
+_MARKS = _SENTENCE_ENDS + _CLAUSE_ENDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ def break_lines(tokens: Sequence[Token], limits: Limits) -> tuple[str, ...]:
             if columns > limits.line_length and begin < end - 1:
                 break
             lines, divided, squares = least[begin][0]
-            divided += bool(begin and not tokens[begin].is_first)
+            divided += bool(begin and not tokens[begin].is_first and tokens[begin - 1].text[-1:] not in _MARKS)
             cost = (lines + 1, divided, squares + columns**2)
             if best is None or cost < best[0]:
                 best = cost, begin
@@ -145,7 +147,10 @@ def _cost(first: Token, last: Token, following: Token | None, columns: int, limi
         return cost
     room = min(following.start - first.start, limits.max_cue)
     cost += 2 * max(0.0, columns / limits.reading_speed - room) + 3 * max(0.0, limits.min_cue - room)
-    if last.text[-1:] not in _SENTENCE_ENDS:
-        abrupt = 2 * max(0.0, 1 - max(0.0, following.start - last.end) / FULL_PAUSE)
-        cost += abrupt / 2 if last.text[-1:] in _CLAUSE_ENDS else abrupt
-    return cost if following.is_first else cost + 3
+    mark = last.text[-1:]
+    abrupt = max(0.0, 1 - max(0.0, following.start - last.end) / FULL_PAUSE)
+    if mark in _CLAUSE_ENDS:
+        return cost + abrupt
+    if mark in _SENTENCE_ENDS:
+        return cost
+    return cost + abrupt * (2 if following.is_first else 5)
