@@ -6,9 +6,9 @@ Notation: N utterances, M texts of them, true and wrong ones, F features.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,11 +105,18 @@ class FilterFit:
     kinds: list[KindResult]
 
 
-def make_examples(config: FilterConfig, rows: Iterable[Row], ledger: Ledger, experiment: Experiment) -> Examples:
+def make_examples(
+    config: FilterConfig,
+    rows: Iterable[Row],
+    ledger: Ledger,
+    experiment: Experiment,
+    watch: Callable[[Iterable[Any]], Iterable[Any]] | None = None,
+) -> Examples:
     """The texts of the rows and wrong ones, with their features.
 
     The true texts have the weight 1, and the wrong ones the weight with which the word error rate of all is
     `config.raw_wer`. Rows whose text cannot be used are dropped.
+    watch: passes on what it is given, an item for each utterance that is done; to show progress.
     DataError if fewer than two utterances are left. UsageError if the wrong texts cannot have such a rate.
     """
     rows = list(_usable(rows, ledger, experiment))
@@ -131,7 +138,8 @@ def make_examples(config: FilterConfig, rows: Iterable[Row], ledger: Ledger, exp
         return place, found, 1 + len(planted) - len(found)
 
     chunks = load_emissions(rows, ledger, experiment, needs_step_s=False)
-    parts = list(map_emissions(work, chunks, ledger, config.nj, "the CTC costs"))
+    results = map_emissions(work, chunks, ledger, config.nj, "the CTC costs")
+    parts = list(watch(results) if watch else results)
     ledger.kept += len(parts)
     if len(parts) < 2:
         raise DataError(f"--fit: expected at least two utterances with words and an emission, found {len(parts)}")

@@ -139,6 +139,13 @@ def test_too_many_bad_utterances_store_nothing(place, jsonl):
     assert (place / "exp" / "filter.toml").exists()
 
 
+def test_a_set_without_features_is_explained(ds2, place, jsonl):
+    jsonl("bare.jsonl", [{"id": row["id"], "text": row["text"]} for row in jsonl("dev.jsonl")])
+    done = ds2("filter", "--fit", "exp", "bare.jsonl", cwd=place)
+    assert done.returncode == 3 and "expected at least two utterances with words and an emission" in done.stderr
+    assert "20 in = 0 kept + 20 dropped (20 no-feats)" in done.stderr
+
+
 def test_rows_of_the_training_set_are_warned_of(place, jsonl, capsys):
     jsonl("train.jsonl", [{**row, "split": "train"} for row in jsonl("dev.jsonl")])
     fit_filter(config(), "exp", "train.jsonl", "-")

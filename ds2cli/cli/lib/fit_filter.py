@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,9 +38,11 @@ def fit_filter(config: FilterConfig, exp: str, dev: str, out: str) -> None:
     rows, ledger = list(manifest.read(dev, ("id", "text"))), Ledger()
     if any(row.get("split") == "train" for row in rows):
         ui.warn(f"{dev} has rows of the training set, whose costs are lower than those of unseen speech (use dev rows)")
-    progress = ui.progress(rows, "filter --fit", len(rows))
-    examples = stage.make_examples(config, progress, ledger, experiment)
-    report_drops("filter --fit", config, "-", ledger)
+    watch = partial(ui.progress, label="filter --fit", total=len(rows))
+    try:
+        examples = stage.make_examples(config, rows, ledger, experiment, watch)
+    finally:
+        report_drops("filter --fit", config, "-", ledger)
     ledger.enforce_max_bad("filter --fit", config.max_bad)
     fit = stage.fit(config, examples)
     _print_fit(config, examples, fit, dev)
