@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from ds2cli.kernels.text_logprob import text_logprob, text_logprob_ref
 from ds2cli.kernels.ctc_cost import ctc_cost
+from ds2cli.kernels.text_logprob import text_logprob, text_logprob_ref
 
 SPACE = 1
 
