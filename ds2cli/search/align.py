@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.errors import BadUtterance
-from ds2cli.kernels.viterbi import steps_needed, viterbi
-from ds2cli.search.ctc_cost import ctc_cost, ctc_cost_with_wildcards
+from ds2cli.kernels.viterbi import viterbi
+from ds2cli.search.ctc_cost import text_cost
 from ds2cli.search.greedy import collapse, collapse_spaces
 from ds2cli.search.trellis import WILDCARD, Columns, GapCosts, Spelling, build_target, spell, spelling_of
 from ds2cli.text.vocab import Vocab
@@ -94,14 +93,14 @@ def align(
     Raises BadUtterance "unspellable", "label-too-long" and "impossible-text".
     """
     spelling = spell(text, vocab)
-    cost = _find_cost(log_probs, spelling) if costs is None else None
+    cost = text_cost(log_probs, spelling.labels) if costs is None else None
     return align_columns(Columns.select(log_probs, spelling), spelling, vocab, step_s, costs, cost, chars, check)
 
 
 def align_labels(log_probs: NDArray[np.float32], symbols: Sequence[int], vocab: Vocab, step_s: float) -> Alignment:
     """Align a text given as symbols, without a space at either end or two in a row. See `align`."""
     spelling = spelling_of(symbols, vocab)
-    cost = _find_cost(log_probs, spelling)
+    cost = text_cost(log_probs, spelling.labels)
     return align_columns(Columns.select(log_probs, spelling), spelling, vocab, step_s, None, cost)
 
 
@@ -132,19 +131,6 @@ def align_columns(
         [word for word in singles if word is not None],
         [*_find_gaps(columns, spelling, states, path, vocab)] if costs is not None else [],
     )
-
-
-def _find_cost(log_probs: NDArray[np.float32], spelling: Spelling) -> float:
-    labels = np.array(spelling.labels, np.int32)
-    needed = steps_needed(labels)
-    if needed > len(log_probs):
-        raise BadUtterance(
-            "label-too-long", f"{len(labels)} symbols need {needed} steps or more, the utterance has {len(log_probs)}"
-        )
-    cost = ctc_cost_with_wildcards(log_probs, labels) if WILDCARD in labels else ctc_cost(log_probs, labels)
-    if not np.isfinite(cost):
-        raise BadUtterance("impossible-text", "every path that spells the text has probability 0")
-    return cost
 
 
 @dataclass(frozen=True)

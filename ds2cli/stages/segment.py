@@ -16,7 +16,7 @@ from ds2cli.search.segment import TOO_LONG, Segment, Span, cut
 from ds2cli.text.spacing import find_spaces, join_words
 
 _COMPUTED = ("feats", "num_frames", "emission", "num_steps", "step_s", "align_logprob", "ctc_cost", "gaps", "chars")
-_SCORED = ("nbest", "partials", "hits", "subs", "ins", "dels", "errors")
+_SCORED = ("filter_score", "nbest", "partials", "hits", "subs", "ins", "dels", "errors")
 OF_THE_WHOLE = frozenset((*_COMPUTED, *_SCORED))
 """Fields, besides those that begin with `pred_`, that say something about the whole recording: segments lack them."""
 
