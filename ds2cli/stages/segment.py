@@ -61,8 +61,7 @@ def run(config: SegmentConfig, rows: Iterable[Row], ledger: Ledger, tally: Tally
 
     The id of a segment is that of its row and the segment's start and end in the row's audio (ms).
     tally: receives the counts.
-    Ds2Error if more than `config.max_bad` percent of the rows are
-    bad: the caller counts segments.
+    Ds2Error if more than `config.max_bad` percent of the rows are bad; the caller compares them with the segments.
     """
     tally = tally if tally is not None else Tally()
     usable = 0
