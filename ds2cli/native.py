@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ds2cli.errors import Ds2Error, UsageError
 
-ABI_VERSION = 6
+ABI_VERSION = 7
 INSTRUCTION_SETS = ("base", "avx2", "avx512", "avx512bf16")
 """From the lowest to the highest; the variable DS2_NATIVE_ISA sets the highest one allowed."""
 
@@ -63,7 +63,7 @@ LIBRARIES = {
         ("ds2_last_error", "ds2_isa"),
         {
             "ds2_rnn_sizes": [_LAYER, _INT, *_SIZES],
-            "ds2_rnn_forward": [_LAYER] + [_POINTER] * 6 + [_SIZE, _INT, _INT],
+            "ds2_rnn_forward": [_LAYER] + [_POINTER] * 8 + [_SIZE, _INT, _INT],
             "ds2_rnn_backward": [_LAYER] + [_POINTER] * 5 + [_INT] + [_POINTER] * 3 + [_SIZE, _INT, _INT],
             "ds2_ctc_sizes": [_SHAPE, _INT, *_SIZES],
             "ds2_ctc_forward": [_SHAPE] + [_POINTER] * 8 + [_SIZE, _INT],

@@ -28,7 +28,7 @@ extern "C" {
 #define DS2_API __attribute__((visibility("default")))
 #endif
 
-#define DS2_ABI_VERSION 6
+#define DS2_ABI_VERSION 7
 
 typedef enum { DS2_OK = 0, DS2_INVALID = 1, DS2_WORKSPACE = 2, DS2_DEVICE = 3 } ds2_status;
 
@@ -73,12 +73,19 @@ DS2_API ds2_status ds2_rnn_sizes(const ds2_rnn_shape *shape, int32_t threads, si
  *  gates[m][g*H + j]         M*G*H    in, x including biases
  *  recurrent[d][g*H + j][k]  D*G*H*H  in, U: weight from unit k of the last step to gate g of unit j
  *  lengths[n]                N        in, 0..T, longest first; direction 1 starts at the last frame of each utterance
+ *  start[s][n][j]            S*N*H    in, the state before the first frame: h, and c of an LSTM (S = 2, otherwise 1);
+ *                                     NULL: zeros
  *  h[d][m][j]                D*M*H    out, zero where t >= lengths[n]
+ *  end[s][n][j]              S*N*H    out, the state after the last frame, in the layout of `start`, and may be the same
+ *                                     array; that of `start` if lengths[n] = 0. NULL if it is not needed
  *  reserve                   out, for backward; NULL if no gradient is needed or its size is 0
+ *
+ *  An utterance can be computed in pieces, with the `end` of a piece as the `start` of the next; h is then the same to
+ *  the bit. This needs D = 1, and has no gradient: reserve must be NULL.
  */
 DS2_API ds2_status ds2_rnn_forward(const ds2_rnn_shape *shape, const float *gates, const float *recurrent,
-                                   const int32_t *lengths, float *h, void *reserve, void *workspace,
-                                   size_t workspace_bytes, int32_t threads, int32_t precision);
+                                   const int32_t *lengths, const float *start, float *h, float *end, void *reserve,
+                                   void *workspace, size_t workspace_bytes, int32_t threads, int32_t precision);
 
 /** Gradients of ds2_rnn_forward.
  *  dh[d][m][j]               in, upstream gradient, ignored where t >= lengths[n]; if dh_directions = 1, all

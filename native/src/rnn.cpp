@@ -168,11 +168,13 @@ ds2_status ds2_rnn_sizes(const ds2_rnn_shape *shape, int32_t threads, size_t *ou
 }
 
 ds2_status ds2_rnn_forward(const ds2_rnn_shape *shape, const float *gates, const float *recurrent,
-                           const int32_t *lengths, float *h, void *reserve, void *workspace, size_t workspace_bytes,
-                           int32_t threads, int32_t precision) {
+                           const int32_t *lengths, const float *start, float *h, float *end, void *reserve,
+                           void *workspace, size_t workspace_bytes, int32_t threads, int32_t precision) {
   Shape s{};
   if (const ds2_status status = read_shape(shape, threads, s)) return status;
   const WorkspaceLayout layout(s, false);
+  if ((start || end) && (s.D != 1 || reserve))
+    return fail(DS2_INVALID, "start and end need D = 1 and no reserve, got D=%d%s", s.D, reserve ? " and a reserve" : "");
   const bool has_arrays = gates && recurrent && h && workspace;
   const size_t needed = to_bytes(layout.total);
   if (const ds2_status status = check_call(s, lengths, precision, has_arrays, workspace_bytes, needed)) return status;
@@ -185,6 +187,7 @@ ds2_status ds2_rnn_forward(const ds2_rnn_shape *shape, const float *gates, const
     RnnForward f{};
     fill_task(f, s, layout, i, recurrent, lengths, base, is_padded, false);
     f.gates = gates;
+    f.start = start, f.end = end;
     f.h = h + f.direction * s.state();
     f.reserve = reserve ? static_cast<float *>(reserve) + f.direction * s.reserve() : nullptr;
     cell.forward(f);

@@ -32,7 +32,9 @@ struct RnnTask {
 
 struct RnnForward : RnnTask {
   const float *gates;  // (M, GH)
+  const float *start;  // (states, N, H): the state before the first frame; NULL: zeros
   float *h;            // (M, H)
+  float *end;          // (states, N, H): the state after the last frame, or NULL
   float *reserve;      // (M, saved * padded(H)) or NULL
 };
 

@@ -5,6 +5,7 @@
 //   gates              projections per unit
 //   gates_per_product  gates computed by one call of `multiply` as columns of a tile (several units if gates = 1)
 //   saved              values per unit that forward saves for backward, besides h
+//   states             values per unit that one frame passes to the next: h, and the c of an LSTM
 //   has_carry          whether a second value per unit is carried from frame to frame, in forward and in backward
 //   separate_du        whether the gradient of the last gate's u differs from that of its x
 //   uses_last_h        whether the last state is read directly, not only through u
@@ -36,7 +37,7 @@ struct ClippedRelu {
 
 template <class F>
 struct Simple {
-  static constexpr int gates = 1, gates_per_product = 1, saved = 0;
+  static constexpr int gates = 1, gates_per_product = 1, saved = 0, states = 1;
   static constexpr bool has_carry = false, separate_du = false, uses_last_h = false;
 
   DS2_INLINE_MEMBER static V step(const V *x, const V *u, V, float *, float *) { return F::value(x[0] + u[0]); }
@@ -47,7 +48,7 @@ struct Simple {
 
 template <class F>
 struct Gru {
-  static constexpr int gates = 3, gates_per_product = 3, saved = 4;
+  static constexpr int gates = 3, gates_per_product = 3, saved = 4, states = 1;
   static constexpr bool has_carry = true, separate_du = true, uses_last_h = true;
 
   DS2_INLINE_MEMBER static V step(const V *x, const V *u, V last, float *, float *saved) {
@@ -77,7 +78,7 @@ struct Gru {
 };
 
 struct Lstm {
-  static constexpr int gates = 4, gates_per_product = 2, saved = 5;
+  static constexpr int gates = 4, gates_per_product = 2, saved = 5, states = 2;
   static constexpr bool has_carry = true, separate_du = false, uses_last_h = false;
 
   /// carry: the cell state c

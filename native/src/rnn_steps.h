@@ -32,8 +32,10 @@ struct ShardRows {
     return count;
   }
   ptrdiff_t at(int32_t t, int32_t i, ptrdiff_t width) const {
-    return (task.row_starts[t] + task.shard + static_cast<ptrdiff_t>(i) * task.shards) * width;
+    return (task.row_starts[t] + utterance(i)) * width;
   }
+  /// The utterance of row i.
+  ptrdiff_t utterance(int32_t i) const { return task.shard + static_cast<ptrdiff_t>(i) * task.shards; }
   void clear_padding(float *array, int32_t t, ptrdiff_t width) const {
     for (int32_t i = active(t); task.is_padded && i < task.rows; ++i)
       memset(array + at(t, i, width), 0, static_cast<size_t>(width) * sizeof(float));
@@ -98,7 +100,7 @@ void forward_tile(const RnnForward &f, const ShardRows &rows, const Operand &sta
   const float *weights = f.packed + first * G * depth;
   for (auto &part : sums) {
     select_multiply(count, columns)(part, states.row(step.index - 1, row), states.width, 1, weights,
-                                 step.index == 0 ? 0 : depth, false);
+                                 step.index == 0 && !f.start ? 0 : depth, false);
     weights += columns * W * depth;
   }
   for (int32_t i = 0; i < count; ++i)
@@ -111,8 +113,11 @@ void forward_tile(const RnnForward &f, const ShardRows &rows, const Operand &sta
         x[gate] = load(projected + gate * H, lanes);
         u[gate] = sums[gate / Cell::gates_per_product][i * columns + (G == 1 ? c : gate % Cell::gates_per_product)];
       }
-      const bool has_previous = Cell::uses_last_h && row + i < step.active_previous;
-      const V last = has_previous ? load(f.h + rows.at(step.previous, row + i, H) + unit, lanes) : V{};
+      V last = {};
+      if (Cell::uses_last_h && row + i < step.active_previous)
+        last = load(f.h + rows.at(step.previous, row + i, H) + unit, lanes);
+      else if (Cell::uses_last_h && f.start)
+        last = load(f.start + rows.utterance(row + i) * H + unit, lanes);
       float *carry = Cell::has_carry ? f.carry + (row + i) * H_padded + unit : nullptr;
       float *saved = f.reserve ? f.reserve + rows.at(step.t, row + i, reserve_width) + unit * Cell::saved : nullptr;
       const V h = Cell::step(x, u, last, carry, saved);
@@ -127,6 +132,36 @@ void clear_carry(const RnnTask &task) {
   if (Cell::has_carry) memset(task.carry, 0, static_cast<size_t>(task.rows) * padded(task.H) * sizeof(float));
 }
 
+/// Read the state before the first frame into the operand of the first step, and into the carry.
+template <class Cell>
+void read_start(const RnnForward &f, const ShardRows &rows, const Operand &states) {
+  const ptrdiff_t H = f.H, H_padded = static_cast<ptrdiff_t>(padded(f.H));
+  for (int32_t i = 0; i < f.rows; ++i) {
+    const float *h = f.start + rows.utterance(i) * H, *c = h + f.N * H;
+    for (ptrdiff_t unit = 0; unit < H; unit += W) {
+      const int lanes = static_cast<int>(H - unit < W ? H - unit : W);
+      store_operand(states.row(-1, i), unit, load(h + unit, lanes));
+      if (Cell::states == 2) store(f.carry + i * H_padded + unit, load(c + unit, lanes));
+    }
+  }
+}
+
+/// Write the state after the last frame of each row; where there is none, the one before the first.
+template <class Cell>
+void write_end(const RnnForward &f, const ShardRows &rows) {
+  const ptrdiff_t H = f.H, H_padded = static_cast<ptrdiff_t>(padded(f.H));
+  for (int32_t i = 0; i < f.rows; ++i) {
+    const ptrdiff_t n = rows.utterance(i);
+    const float *h = f.lengths[n] > 0 ? f.h + rows.at(f.lengths[n] - 1, i, H) : f.start ? f.start + n * H : nullptr;
+    float *end = f.end + n * H;
+    if (!h)
+      memset(end, 0, static_cast<size_t>(H) * sizeof(float));
+    else if (h != end)
+      memcpy(end, h, static_cast<size_t>(H) * sizeof(float));
+    if (Cell::states == 2) memcpy(end + f.N * H, f.carry + i * H_padded, static_cast<size_t>(H) * sizeof(float));
+  }
+}
+
 template <class Cell>
 void forward(const RnnForward &f) {
   const ShardRows rows{f};
@@ -134,6 +169,7 @@ void forward(const RnnForward &f) {
   const int32_t panels = ceil_div(f.H, W), groups = ceil_div(panels, kTileVectors<Cell>);
   pack_forward<Cell>(f, panels, groups);
   clear_carry<Cell>(f);
+  if (f.start) read_start<Cell>(f, rows, states);
   for (int32_t index = 0; index < f.T; ++index) {
     const Step step(f, rows, index, f.direction == 0 ? index : f.T - 1 - index);
     const int32_t blocks = ceil_div(step.active, R);
@@ -145,6 +181,7 @@ void forward(const RnnForward &f) {
         forward_tile<Cell>(f, rows, states, step, begin, end - begin, panel, columns);
       }
   }
+  if (f.end) write_end<Cell>(f, rows);
 }
 
 /// Pack the transposed weights in groups of panels, one word per P units of a gate: packed[g][word of gate unit][unit].

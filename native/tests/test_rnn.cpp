@@ -48,14 +48,14 @@ Run run(const Problem &p, const Floats &gates, const Floats &recurrent, const Fl
   out.h.assign(dh.size(), NAN), out.reserve.assign(reserve_bytes / 4, NAN);
   out.dgates.assign(gates.size(), NAN), out.drecurrent.assign(recurrent.size(), NAN);
   std::vector<char> forward(forward_bytes, '\x7f'), backward(backward_bytes, '\x7f');
-  ok = ok && !ds2_rnn_forward(&shape, gates.data(), recurrent.data(), p.lengths.data(), out.h.data(), out.reserve.data(),
-                              forward.data(), forward_bytes, threads, precision);
+  ok = ok && !ds2_rnn_forward(&shape, gates.data(), recurrent.data(), p.lengths.data(), nullptr, out.h.data(), nullptr,
+                              out.reserve.data(), forward.data(), forward_bytes, threads, precision);
   ok = ok && !ds2_rnn_backward(&shape, recurrent.data(), p.lengths.data(), out.h.data(), out.reserve.data(), dh.data(),
                                p.D, out.dgates.data(), out.drecurrent.data(), backward.data(), backward_bytes, threads,
                                precision);
   Floats unsaved(dh.size(), NAN);  // without a reserve, as if no gradient were needed
-  ok = ok && !ds2_rnn_forward(&shape, gates.data(), recurrent.data(), p.lengths.data(), unsaved.data(), nullptr,
-                              forward.data(), forward_bytes, threads, precision);
+  ok = ok && !ds2_rnn_forward(&shape, gates.data(), recurrent.data(), p.lengths.data(), nullptr, unsaved.data(), nullptr,
+                              nullptr, forward.data(), forward_bytes, threads, precision);
   ok = ok && same(unsaved, out.h);
   if (!ok) std::printf("refused or different: %s\n", ds2_last_error());
   return out;
@@ -166,8 +166,70 @@ bool check(const Problem &p) {
   return good;
 }
 
+/// Frames begin to end of all rows: their states, and in `state` the state at `begin`, replaced by that at `end`.
+Floats run_piece(const Problem &p, const Floats &gates, const Floats &recurrent, int begin, int end, Floats &state,
+                 bool in_place, int threads, int precision) {
+  Problem piece{p.cell, 1, end - begin, p.N, p.H, p.lengths};
+  for (int32_t &length : piece.lengths) length = std::min(std::max(length - begin, 0), piece.T);
+  size_t unused = 0, bytes = 0;
+  const ds2_rnn_shape shape{p.cell, 1, piece.T, p.N, piece.T * p.N, p.H};
+  Floats h(static_cast<size_t>(piece.T) * p.N * p.H, NAN), next(state.size(), NAN);
+  bool ok = !ds2_rnn_sizes(&shape, threads, &unused, &bytes, &unused);
+  std::vector<char> workspace(bytes, '\x7f');
+  const float *x = gates.data() + static_cast<size_t>(begin) * p.N * p.gates() * p.H;
+  ok = ok && !ds2_rnn_forward(&shape, x, recurrent.data(), piece.lengths.data(), begin ? state.data() : nullptr, h.data(),
+                              in_place ? state.data() : next.data(), nullptr, workspace.data(), bytes, threads,
+                              precision);
+  if (!ok) std::printf("refused: %s\n", ds2_last_error());
+  if (!in_place) state = next;
+  return h;
+}
+
+/// In pieces, with the state passed on, the result is that of the whole to the bit.
+bool check_pieces(const Problem &p) {
+  std::mt19937 random(p.T * 100 + p.N);
+  std::normal_distribution<float> normal;
+  Floats gates(static_cast<size_t>(p.T) * p.N * p.gates() * p.H);
+  Floats recurrent(static_cast<size_t>(p.gates()) * p.H * p.H);
+  for (float &x : gates) x = normal(random);
+  for (float &x : recurrent) x = normal(random) / std::sqrt(static_cast<float>(p.H));
+  const size_t states = static_cast<size_t>(p.cell == DS2_LSTM ? 2 : 1) * p.N * p.H;
+  bool good = true;
+  for (const int precision : {DS2_FLOAT32, DS2_BFLOAT16}) {
+    Floats last(states, NAN);
+    const Floats whole = run_piece(p, gates, recurrent, 0, p.T, last, false, 1, precision);
+    for (const int size : {1, 2, 5}) {
+      Floats state(states, NAN), joined;
+      for (int begin = 0; begin < p.T; begin += size) {
+        const int end = std::min(begin + size, p.T);
+        const Floats h = run_piece(p, gates, recurrent, begin, end, state, size == 2, size, precision);
+        joined.insert(joined.end(), h.begin(), h.end());
+      }
+      good = good && same(joined, whole) && same(state, last);
+    }
+    for (int n = 0; n < p.N; ++n)  // the end state of h is that of the last frame, zero for a row without frames
+      for (int j = 0; j < p.H; ++j) {
+        const size_t t = static_cast<size_t>(std::max(p.lengths[n] - 1, 0));
+        good = good && last[static_cast<size_t>(n) * p.H + j] == whole[(t * p.N + n) * p.H + j];
+      }
+  }
+  std::printf("%s %s in pieces, T=%d N=%d H=%d\n", good ? "ok  " : "FAIL", kNames[p.cell], p.T, p.N, p.H);
+  return good;
+}
+
 bool check_refusals() {
   size_t bytes = 0;
+  const auto refuses_state = [&](int32_t D, bool has_reserve) {
+    const ds2_rnn_shape shape{DS2_GRU_TANH, D, 1, 1, 1, 1};
+    const int32_t length = 1;
+    float gates[3] = {}, recurrent[6] = {}, h[2] = {}, state[1] = {};
+    size_t reserve_bytes = 0, forward_bytes = 0, backward_bytes = 0;
+    if (ds2_rnn_sizes(&shape, 1, &reserve_bytes, &forward_bytes, &backward_bytes)) return false;
+    std::vector<char> reserve(reserve_bytes), workspace(forward_bytes);
+    return ds2_rnn_forward(&shape, gates, recurrent, &length, state, h, nullptr, has_reserve ? reserve.data() : nullptr,
+                           workspace.data(), forward_bytes, 1, DS2_FLOAT32) == DS2_INVALID &&
+           std::string(ds2_last_error()).find("start and end need D = 1") != std::string::npos;
+  };
   const auto refuses = [&](ds2_rnn_shape shape, const char *word) {
     return ds2_rnn_sizes(&shape, 1, &bytes, &bytes, &bytes) == DS2_INVALID &&
            std::string(ds2_last_error()).find(word) != std::string::npos;
@@ -177,7 +239,7 @@ bool check_refusals() {
                     refuses({-1, 1, 1, 1, 1, 1}, "got -1") &&
                     ds2_rnn_sizes(nullptr, 1, &bytes, &bytes, &bytes) == DS2_INVALID &&
                     ds2_rnn_sizes(&valid, 1, nullptr, &bytes, &bytes) == DS2_INVALID &&
-                    ds2_abi_version() == DS2_ABI_VERSION;
+                    refuses_state(2, false) && refuses_state(1, true) && ds2_abi_version() == DS2_ABI_VERSION;
   std::printf("%s refusals\n", good ? "ok  " : "FAIL");
   return good;
 }
@@ -195,5 +257,9 @@ int main() {
                              Problem{cell, 2, 20, 17, 20, std::vector<int32_t>(17, 20)},
                              Problem{cell, 1, 3, 5, 130, {3, 3, 2, 2, 1}}, Problem{cell, 2, 2, 3, 50, {0, 0, 0}}})
       good = check(p) && good;
+  for (int32_t cell = DS2_GRU_TANH; cell <= DS2_LSTM; ++cell)
+    for (const Problem &p : {Problem{cell, 1, 1, 1, 1, {1}}, Problem{cell, 1, 11, 1, 40, {11}},
+                             Problem{cell, 1, 6, 9, 33, {6, 6, 6, 5, 5, 3, 2, 1, 0}}})
+      good = check_pieces(p) && good;
   return good ? 0 : 1;
 }

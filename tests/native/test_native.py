@@ -47,6 +47,7 @@ def forward(lengths, workspace_bytes=None, gates=True, shape=SHAPE, precision=0)
     pointers = [array.ctypes.data for array in [*arrays, workspace]]
     if not gates:
         pointers[0] = None
+    pointers = [*pointers[:3], None, pointers[3], None, *pointers[4:]]  # no start and no end
     native.load_library().ds2_rnn_forward(
         native.RnnShape(GRU, *shape), *pointers, needed if workspace_bytes is None else workspace_bytes, 1, precision
     )

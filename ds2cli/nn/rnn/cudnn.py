@@ -59,13 +59,34 @@ def run_fused(cell: Cell, x: Tensor, weight: Tensor, bias: Tensor, recurrent: Te
     bias: (GH,), shared by the directions. recurrent: (D, GH, H). active: (T,) int64 on the CPU, rows per frame.
     """
     D, _, H = recurrent.shape
+    state = x.new_zeros(cell.states, D, int(active[0]), H)
+    out = _run(cell, x, weight, bias, recurrent, active, state)[0]
+    return out.view(len(x), D, H).sum(1)
+
+
+def advance_fused(
+    cell: Cell, x: Tensor, weight: Tensor, bias: Tensor, recurrent: Tensor, state: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`recurrence.rnn_advance` with the input projection: x (T, N, inputs), recurrent (1, GH, H), state (states, N, H).
+
+    Returns h (T, N, H) and the state after the last frame.
+    """
+    T, N, _ = x.shape
+    out, *end = _run(cell, x.flatten(0, 1), weight, bias, recurrent, torch.full((T,), N), state.unsqueeze(1))
+    return out.view(T, N, -1), torch.cat(end).to(state.dtype)
+
+
+def _run(
+    cell: Cell, x: Tensor, weight: Tensor, bias: Tensor, recurrent: Tensor, active: Tensor, state: Tensor
+) -> tuple[Tensor, ...]:
+    """Hidden states (M, DH), then each state (D, N, H) after the last frame. state: (states, D, N, H)."""
     no_bias = torch.zeros_like(bias)
     parameters = [p for matrix in recurrent for p in (weight, matrix, bias, no_bias)]
-    state = x.new_zeros(D, int(active[0]), H)
-    start = (state, state) if cell.states == 2 else state
+    state = state.to(x.dtype)
+    start = tuple(state) if cell.states == 2 else state[0]
     with warnings.catch_warnings():
         # the weights are recomputed in every step, so they cannot be in cuDNN's contiguous buffer
         warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
         kernel = getattr(torch, cell.fused or "")
-        out = kernel(x, active, start, parameters, True, 1, 0.0, torch.is_grad_enabled(), D == 2)[0]
-    return out.view(len(x), D, H).sum(1)  # type: ignore[no-any-return]
+        bidirectional = len(recurrent) == 2
+        return kernel(x, active, start, parameters, True, 1, 0.0, torch.is_grad_enabled(), bidirectional)  # type: ignore[no-any-return]

@@ -65,6 +65,28 @@ def rnn_packed(cell: Cell, gates: Tensor, recurrent: Tensor, lengths: Tensor) ->
     return rnn_torch(cell, padded, recurrent, lengths).sum(0)[valid]
 
 
+def rnn_advance(cell: Cell, gates: Tensor, recurrent: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Continue forward recurrences: the hidden states of the next T frames of N streams, without gradients.
+
+    gates: (T, N, GH), T >= 1. recurrent: (1, GH, H). state: (states, N, H), after the frame before; at first zeros.
+    Returns h (T, N, H) and the state after the last frame. In the native library the states of pieces are those of the
+    whole to the bit.
+    """
+    T, N, width = gates.shape
+    gates = gates.detach().to(recurrent.dtype)
+    if can_run_native(gates):
+        lengths, end = torch.full((N,), T), torch.empty_like(state)
+        rows = gates.reshape(T * N, width)
+        call = NativeCall(cell, rows, recurrent, lengths, T)
+        h = call.forward(rows.contiguous(), recurrent.detach().contiguous(), None, state.contiguous(), end)
+        return h.view(T, N, -1), end
+    parts, transposed, states = tuple(state), recurrent[0].detach().T, []
+    for x in gates:
+        parts = cell.step(x, parts[0] @ transposed, parts)
+        states.append(parts[0])
+    return torch.stack(states), torch.stack(parts)
+
+
 def check_arguments(cell: Cell, width: int, recurrent: Tensor, lengths: Tensor) -> None:
     """Raise ValueError unless gates of this width fit the recurrent weights and the lengths are sorted."""
     (D, rows, H), G = recurrent.shape, cell.gates
@@ -146,11 +168,21 @@ class NativeCall:
         native.load_library().ds2_rnn_sizes(self.shape, self.threads_and_bf16[0], *map(c.byref, sizes))
         self.reserve_bytes, self.forward_bytes, self.backward_bytes = (size.value for size in sizes)
 
-    def forward(self, gates: Tensor, recurrent: Tensor, reserve: Tensor | None) -> Tensor:
-        """Return h (D, M, H); fill `reserve`, unless None, for backward."""
+    def forward(
+        self,
+        gates: Tensor,
+        recurrent: Tensor,
+        reserve: Tensor | None,
+        start: Tensor | None = None,
+        end: Tensor | None = None,
+    ) -> Tensor:
+        """Return h (D, M, H); fill `reserve`, unless None, for backward.
+
+        start, end: (states, N, H), the state before the first frame, and filled with that after the last one.
+        """
         shape = self.shape
         h, workspace = torch.empty(shape.D, shape.M, shape.H), torch.empty(self.forward_bytes, dtype=torch.uint8)
-        arrays = map(native.pointer, (gates, recurrent, self.lengths, h, reserve, workspace))
+        arrays = map(native.pointer, (gates, recurrent, self.lengths, start, h, end, reserve, workspace))
         native.load_library().ds2_rnn_forward(shape, *arrays, self.forward_bytes, *self.threads_and_bf16)
         return h
 

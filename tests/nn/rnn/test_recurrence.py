@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from ds2cli import native
+from ds2cli.nn.rnn import cudnn
 from ds2cli.nn.rnn.cells import CELLS, CLIP, GRU
-from ds2cli.nn.rnn.recurrence import rnn_packed, rnn_padded, rnn_reference, rnn_torch
+from ds2cli.nn.rnn.recurrence import rnn_advance, rnn_packed, rnn_padded, rnn_reference, rnn_torch
 
 NAMES = ["-".join(key) for key in CELLS]
 NATIVE = pytest.mark.skipif(not native.available(), reason="the native library is not built")
@@ -308,3 +309,46 @@ def test_empty_input_gives_empty_output(shape):
     gates, recurrent = torch.zeros(shape, requires_grad=True), torch.zeros(2, 6, 2, requires_grad=True)
     h = rnn_padded(GRU, gates, recurrent, torch.zeros(shape[1], dtype=torch.int64))
     assert h.shape == (2, *shape[:2], 2)
+
+
+def advance_in_pieces(advance, inputs, state, size):
+    """The hidden states of all frames, computed `size` frames at a time, and the last state."""
+    parts = []
+    for piece in inputs.split(size):
+        h, state = advance(piece, state)
+        parts.append(h)
+    return torch.cat(parts), state
+
+
+@pytest.mark.parametrize("size", [1, 3, 20])
+@pytest.mark.parametrize("streams", [1, 4])
+@pytest.mark.parametrize("kind", [torch.float64, pytest.param(torch.float32, marks=NATIVE), "bfloat16"], ids=str)
+def test_pieces_continue_the_recurrence(cell, kind, streams, size):
+    """In torch to rounding, as a product may add up in another order; natively to the bit, in both precisions."""
+    is_native, dtype = kind != torch.float64, torch.float32 if kind == "bfloat16" else kind
+    if is_native and not native.available():
+        pytest.skip("the native library is not built")
+    _, gates, recurrent, lengths, _ = make_inputs(cell, 1, 20, streams, 33, [20] * streams, dtype)
+    with torch.inference_mode(), torch.autocast("cpu", enabled=kind == "bfloat16"):
+        whole = rnn_padded(cell, gates, recurrent, lengths)[0]
+        zeros = torch.zeros(cell.states, streams, 33, dtype=dtype)
+        joined, state = advance_in_pieces(lambda x, s: rnn_advance(cell, x, recurrent, s), gates, zeros, size)
+        torch.testing.assert_close(joined, whole, rtol=0, atol=0 if is_native else 1e-13)
+        assert torch.equal(state[0], joined[-1])
+    assert not zeros.any()
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+@pytest.mark.parametrize("key", [key for key, cell in CELLS.items() if cell.fused], ids="-".join)
+def test_pieces_continue_a_fused_layer(key, device):
+    cell, H = CELLS[key], 8
+    torch.manual_seed(0)
+    x, weight = torch.randn(20, 2, 5, device=device), torch.randn(cell.gates * H, 5, device=device)
+    bias, recurrent = torch.randn(cell.gates * H, device=device), torch.randn(1, cell.gates * H, H, device=device) / 3
+    with torch.inference_mode():
+        whole = rnn_padded(cell, x @ weight.T + bias, recurrent, torch.tensor([20, 20]))[0]
+        state = torch.zeros(cell.states, 2, H, device=device)
+        joined, _ = advance_in_pieces(
+            lambda x, s: cudnn.advance_fused(cell, x, weight, bias, recurrent, s), x, state, 7
+        )
+    torch.testing.assert_close(joined, whole, rtol=1e-4, atol=1e-5)
