@@ -115,6 +115,8 @@ def align_columns(
     check: Callable[[float], None] = _go_on,
 ) -> Alignment:
     """Align a text with the columns of one or more emissions. cost: -log p_ctc(text), if it is known. See `align`."""
+    if costs is not None and " " in vocab.symbols and (space := vocab.symbols.index(" ")) in spelling.labels:
+        columns.allow_silent_spaces(space)
     states = viterbi(columns.relative(), build_target(spelling, columns, costs), check)
     path = _Path.build(columns, spelling, states, step_s)
     words = [path.word(where, text) for where, text in spelling.words]
@@ -199,6 +201,7 @@ def _find_gaps(
     in_gap = np.concatenate([[False], states > 2 * len(path.labels), [False]])
     edges = np.flatnonzero(in_gap[1:] != in_gap[:-1])
     starts = [where.start for where, _ in spelling.words]
+    silent = [i for i, symbol in enumerate(vocab.symbols) if i == 0 or symbol == " "]
     for begin, end in edges.reshape(-1, 2).tolist():
         before, after = np.searchsorted(path.steps, (begin, end)).tolist()
         said = path.index[before - 1] + 1 if before else 0
@@ -206,7 +209,7 @@ def _find_gaps(
             starts, (said, path.index[after] if after < len(path.index) else len(path.labels))
         ).tolist()
         text = " ".join(text for _, text in spelling.words[word:next_word])
-        sounds = np.flatnonzero(columns.top[begin:end])
+        sounds = np.flatnonzero(~np.isin(columns.top[begin:end], silent))
         if len(sounds):
             begin, end = begin + int(sounds[0]), begin + int(sounds[-1]) + 1
         heard = hear(columns, begin, end, vocab)

@@ -53,7 +53,8 @@ def ctc_cost(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> float
 def ctc_cost_with_wildcards(log_probs: NDArray[np.float32], labels: NDArray[np.int32]) -> float:
     """As `ctc_cost`, where labels may be WILDCARD, which emits the most probable symbol of each step.
 
-    A wildcard is one more symbol, and the others are still normalized without it.
+    A wildcard is one more symbol, and the others are still normalized without it. It emits what they emit, too, so the
+    cost may be below 0.
     """
     best = log_probs.max(axis=1, keepdims=True, initial=-np.inf) - np.float32(UNSPELLED_COST)
     wide = np.concatenate([log_probs, best], axis=1)

@@ -21,6 +21,9 @@ UNSPELLED_COST = 0.05
 """Nats per step of a gap or a wildcard, which otherwise emit the most probable symbol of each step: so they end where
 the blanks begin."""
 
+SILENT_SPACE_COST = 2.0
+"""Nats for a blank in the place of a space, where gaps are allowed."""
+
 _FIRST_SYMBOL = 3
 _BLANK, _ANYTHING, _NEVER = range(_FIRST_SYMBOL)
 """Columns of the scores: the blank, what a gap or a wildcard emits, and what nothing emits; symbols follow."""
@@ -60,7 +63,7 @@ def spell(text: str, vocab: Vocab) -> Spelling:
             if part == " ":
                 raise
             labels.append(WILDCARD)
-            error = e
+            error = error or e
         if part != " ":
             words.append((slice(begin, len(labels)), part))
     if error is not None and all(labels[where] == [WILDCARD] for where, _ in words):
@@ -110,6 +113,15 @@ class Columns:
         """The columns of several emissions for the same text, one after the other."""
         arrays = ([getattr(part, name) for part in parts] for name in ("log_probs", "best", "top"))
         return cls(parts[0].symbols, *map(np.concatenate, arrays))
+
+    def allow_silent_spaces(self, space: int) -> None:
+        """Let a blank stand for a space, for SILENT_SPACE_COST nats.  space: its symbol.
+
+        Networks hardly ever emit one in a long pause, as their training utterances have no space at an end.
+        """
+        i = _FIRST_SYMBOL + int(np.searchsorted(self.symbols, space))
+        silent = self.log_probs[:, _BLANK] - np.float32(SILENT_SPACE_COST)
+        np.maximum(self.log_probs[:, i], silent, out=self.log_probs[:, i])
 
     def of_labels(self, labels: Sequence[int]) -> NDArray[np.int32]:
         """The column of each label (L,) int32."""

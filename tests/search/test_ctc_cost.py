@@ -14,8 +14,8 @@ from ds2cli.errors import BadUtterance
 from ds2cli.kernels.ctc_cost import ctc_cost as fallback
 from ds2cli.kernels.ctc_cost import ctc_cost_ref
 from ds2cli.kernels.viterbi import steps_needed
-from ds2cli.search.ctc_cost import ctc_cost, text_cost
-from ds2cli.search.trellis import WILDCARD
+from ds2cli.search.ctc_cost import ctc_cost, ctc_cost_with_wildcards, text_cost
+from ds2cli.search.trellis import UNSPELLED_COST, WILDCARD
 
 ROOT = Path(__file__).parents[2]
 
@@ -157,3 +157,15 @@ def test_texts_with_and_without_a_cost():
         with pytest.raises(BadUtterance) as e:
             text_cost(emission, symbols)
         assert e.value.reason == reason
+
+
+@pytest.mark.usefixtures("implementation")
+@pytest.mark.parametrize("seed", range(20))
+def test_a_wildcard_is_a_symbol_beside_the_others(seed):
+    rng = np.random.default_rng(seed)
+    target = rng.integers(1, 6, 6).astype(np.int32)
+    target[rng.integers(0, 6, 2)] = WILDCARD
+    lp = emission(seed, 20, 6, sharpness=3.0)
+    best = lp.max(axis=1, keepdims=True) - np.float32(UNSPELLED_COST)
+    expected = ctc_cost_ref(np.concatenate([lp, best], axis=1), np.where(target == WILDCARD, 6, target))
+    assert ctc_cost_with_wildcards(lp, target) == pytest.approx(expected, abs=1e-4)

@@ -72,3 +72,88 @@ def test_the_times_of_each_row_follow_from_the_duration_of_its_steps(exp, tmp_pa
     assert times == [[(0.03, 0.09), (0.15, 0.18)], [(0.01, 0.03), (0.05, 0.06)]]
     # 6 log 0.9
     assert [row["align_logprob"] for row in results] == [-0.6322, -0.6322]
+
+
+def certain(path, prob=0.999):
+    log_probs = np.full((len(path), 4), np.log((1 - prob) / 3), np.float32)
+    log_probs[np.arange(len(path)), path] = np.log(prob)
+    return log_probs
+
+
+@pytest.fixture
+def spoken(tmp_path):
+    """Rows that say what `said` spells, one symbol in every second step, and whose text is another one."""
+
+    def make(*pairs, lang=None):
+        with ArkWriter(tmp_path / "spoken.ark") as ark:
+            return [
+                {
+                    "id": f"u{i}",
+                    "text": text,
+                    "emission": ark.write(f"u{i}", certain([0, *(s for x in VOCAB.encode(said) for s in (x, 0)), 0])),
+                    "step_s": 0.1,
+                }
+                for i, (said, text) in enumerate(pairs)
+            ]
+
+    return make
+
+
+GAPS = AlignConfig(gaps=True, gap_cost=4.0, skip_cost=2.0)
+
+
+def test_gaps_are_listed_and_noted(spoken, exp):
+    ledger, tally = Ledger(), align.GapTally()
+    rows = spoken(("ab ba bb", "ab ba bb"), ("ab ba bb", "ab aaa ba bb"), ("ab aaaa bb", "ab bb"))
+    results = list(align.run(GAPS, rows, ledger, Experiment(exp), tally))
+    assert [[(g["text"], g["heard"]) for g in row.get("gaps", [])] for row in results] == [
+        [],
+        [("aaa", "")],
+        [("", "aaaa")],
+    ]
+    assert [[w["word"] for w in row["words"]] for row in results] == [
+        ["ab", "ba", "bb"],
+        ["ab", "ba", "bb"],
+        ["ab", "bb"],
+    ]
+    assert not any("ctc_cost" in row for row in results) and all("align_logprob" in row for row in results)
+    assert (tally.gaps, tally.unaligned, tally.words) == (2, 1, 9)
+    (note,) = ledger.notes
+    assert note.startswith("1 of 9 words did not align, in 2 gaps of ") and "u2 at 0.7 s: heard 'aaaa')" in note
+
+
+def test_texts_that_were_hardly_said_are_dropped(spoken, exp):
+    ledger = Ledger()
+    rows = spoken(("ab", "ab aaa bbb"), ("ab ba", "ab aaa ba"), ("ab", "aaa"))
+    results = list(align.run(GAPS, rows, ledger, Experiment(exp)))
+    assert [row["id"] for row in results] == ["u1"]
+    assert [r["reason"] for r in ledger.rows] == ["unaligned", "unaligned"]
+    assert ledger.rows[0]["detail"].startswith("2 of 3 words do not align, as at ")
+    assert "'aaa bbb' not said" in ledger.rows[0]["detail"]
+
+
+def test_a_word_longer_than_allowed_is_a_gap(spoken, exp):
+    config = AlignConfig(max_word=0.4)
+    ledger = Ledger()
+    (row,) = align.run(config, spoken(("ab aab bb", "ab aab bb")), ledger, Experiment(exp))
+    assert [w["word"] for w in row["words"]] == ["ab", "bb"]
+    assert [(g["text"], g["heard"]) for g in row["gaps"]] == [("aab", "")]
+    assert "1 of 3 words did not align, in 1 gaps" in ledger.notes[0]
+
+
+def test_characters_and_fields_of_an_earlier_alignment(spoken, exp):
+    (row,) = spoken(("ab", "ab"))
+    row |= {"gaps": [{"start": 0.0}], "chars": [], "words": [], "ctc_cost": 1.0, "align_logprob": 0.0}
+    (found,) = align.run(AlignConfig(chars=True), [row], Ledger(), Experiment(exp))
+    assert "gaps" not in found and [c["char"] for c in found["chars"]] == ["a", "b"]
+    (found,) = align.run(GAPS, [row], Ledger(), Experiment(exp))
+    assert "chars" not in found and "ctc_cost" not in found
+
+
+def test_closing_the_stage_stops_the_work(spoken, exp, monkeypatch):
+    from ds2cli.kernels import viterbi
+
+    monkeypatch.setattr(viterbi, "CHECK_STATES", 1)
+    results = align.run(AlignConfig(), spoken(*[("ab ba", "ab ba")] * 50), Ledger(), Experiment(exp))
+    next(results)
+    results.close()
