@@ -164,7 +164,7 @@ def _divide(
 
 
 def _choose_spacing(total: int, size: int) -> int:
-    """Steps between two marks of a part: 1 if all steps can be marked, else so many that its parts are like that."""
+    """Steps between two marks of a part: 1 if all can be marked, else enough that its parts can."""
     times = 4 * total * size / PART_BYTES
     if times <= 1:
         return 1

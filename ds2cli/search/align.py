@@ -197,7 +197,10 @@ class _Path:
 def _find_gaps(
     columns: Columns, spelling: Spelling, states: NDArray[np.int32], path: _Path, vocab: Vocab
 ) -> Iterator[Gap]:
-    """The gaps of a path, each with what was left out and heard; silence in which nothing was left out is none."""
+    """The gaps of a path, each with what was left out and heard; silence in which nothing was left out is none.
+
+    A gap lasts from the first sound in it to the last one; one without a sound is in the middle of the pause.
+    """
     in_gap = np.concatenate([[False], states > 2 * len(path.labels), [False]])
     edges = np.flatnonzero(in_gap[1:] != in_gap[:-1])
     starts = [where.start for where, _ in spelling.words]
@@ -212,6 +215,10 @@ def _find_gaps(
         sounds = np.flatnonzero(~np.isin(columns.top[begin:end], silent))
         if len(sounds):
             begin, end = begin + int(sounds[0]), begin + int(sounds[-1]) + 1
+        else:
+            ended = path.steps[path.last[spelling.words[word - 1][0].stop - 1] - 1] + 1 if word else 0
+            starting = path.steps[after] if after < len(path.steps) else path.num_steps
+            begin = end = int(ended + starting) // 2
         heard = hear(columns, begin, end, vocab)
         if text or heard:
             yield Gap(begin * path.step_s, end * path.step_s, text, heard)
