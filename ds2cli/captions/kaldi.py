@@ -1,8 +1,7 @@
 """Kaldi's data folder: `segments`, `text`, `wav.scp`, `utt2spk` and `spk2utt`, each sorted by its first column.
 
 A row that is a part of a recording (with `offset`), or no longer than a phrase, is one utterance. A longer one is
-divided into phrases, which begin and end in the silence around their words: the times of a CTC alignment are those of
-the symbols, which the network writes some time after their sound begins.
+divided into phrases, which begin and end in the silence around their words.
 """
 
 from __future__ import annotations
@@ -19,8 +18,11 @@ from ds2cli.captions.spans import clean, milliseconds
 
 Words = Sequence[Mapping[str, Any]]
 
-MARGIN = 0.2
-"""Silence (s) that a phrase has on each side, if the pause is long enough for it and its neighbour."""
+MARGIN = 0.5
+"""Silence (s) that a phrase has on each side, if the pause is long enough for it and its neighbour.
+
+A network ends words up to 0.4 s before their sound (measured for `ds2 segment`).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +42,19 @@ def make_utterances(row: Mapping[str, Any], words: Words, recording: str, offset
     if not words:
         return []
     last = max(word["end"] for word in words)
-    duration = max(row.get("duration", 0.0), last, 0.001)
+    duration = max(row.get("duration", 0.0), last)
     is_whole = "offset" in row or duration <= MAX_PHRASE
     phrases: Sequence[Words] = [words] if is_whole else make_phrases(words, row.get("chars", ()))
-    times = [(0.0, duration)] if is_whole else _with_margins(phrases, duration)
+    times = [(0, max(1, milliseconds(duration)))] if is_whole else _with_margins(phrases, duration)
     utterances = []
     for phrase, (start, end) in zip(phrases, times, strict=True):
-        name = row["id"] if is_whole else f"{row['id']}-{milliseconds(start):08d}-{milliseconds(end):08d}"
+        name = row["id"] if is_whole else f"{row['id']}-{start:08d}-{end:08d}"
         speaker = "_".join(clean(row.get("speaker") or "").split())
         # Kaldi sorts by speaker and by utterance and expects the same order
         name = name if name.startswith(speaker) else f"{speaker}-{name}"
         text = " ".join(clean(word["word"]) for word in phrase)
         owner = speaker or (name if is_whole else row["id"])
-        utterances.append(Utterance(name, owner, recording, offset + start, offset + end, text))
+        utterances.append(Utterance(name, owner, recording, offset + start / 1000, offset + end / 1000, text))
     return utterances
 
 
@@ -80,15 +82,15 @@ def read_command(path: str) -> str:
     return f"ffmpeg -nostdin -v error -i {shlex.quote(absolute)} -ac 1 -f wav - |"
 
 
-def _with_margins(phrases: Sequence[Words], duration: float) -> list[tuple[float, float]]:
-    """The times of phrases (s) with silence around their words; they rise, and none overlaps the next."""
+def _with_margins(phrases: Sequence[Words], duration: float) -> list[tuple[int, int]]:
+    """The times of phrases (ms) with silence around their words; they rise, and none overlaps the next."""
     spoken = [(phrase[0]["start"], max(word["end"] for word in phrase)) for phrase in phrases]
-    borders = [0.0]
+    borders = [0]
     for (_, end), (start, _) in pairwise(spoken):
-        borders.append(max(borders[-1] + 0.001, (end + start) / 2))
-    borders.append(max(borders[-1] + 0.001, duration))
+        borders.append(max(borders[-1] + 1, milliseconds((end + start) / 2)))
+    borders.append(max(borders[-1] + 1, milliseconds(duration)))
     times = []
     for (start, end), (low, high) in zip(spoken, pairwise(borders), strict=True):
-        begin = min(max(low, start - MARGIN), high - 0.001)
-        times.append((begin, max(min(high, end + MARGIN), begin + 0.001)))
+        begin = min(max(low, milliseconds(start - MARGIN)), high - 1)
+        times.append((begin, max(min(high, milliseconds(end + MARGIN)), begin + 1)))
     return times

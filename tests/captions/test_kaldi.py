@@ -45,7 +45,7 @@ def test_a_long_row_is_divided_with_silence_around_the_parts():
         (4.0 - MARGIN, 6.0 + MARGIN, "w1 w2"),
         (40.0 - MARGIN, 41.0 + MARGIN, "w3"),
     ]
-    assert parts[0].id == "talk-00000800-00002200" and {u.speaker for u in parts} == {"talk"}
+    assert parts[0].id == "talk-00000500-00002500" and {u.speaker for u in parts} == {"talk"}
     # without a pause they meet between the words
     parts = make_utterances({"id": "talk"}, steady(60), "talk", 0.0)
     assert all(round(b.start - a.end, 6) >= 0 for a, b in itertools.pairwise(parts)) and len(parts) > 3

@@ -8,6 +8,7 @@ import pytest
 import typer
 
 from ds2cli.cli.main import app
+from ds2cli.config.align import AlignConfig
 from ds2cli.config.base import Config, parse_set
 from ds2cli.config.data import SubsetConfig
 from ds2cli.config.decode import DecodeConfig, TranscribeConfig
@@ -167,3 +168,10 @@ def test_settings_of_a_section():
     refuse_without_effect(sgd, parse_set("optim.momentum=0.9"))
     with pytest.raises(UsageError, match=r"^optim\.beta2 has no effect with optim\.method sgd$"):
         refuse_without_effect(sgd, parse_set("optim.beta2=0.9"))
+
+
+def test_a_setting_that_needs_one_of_several():
+    for config in (AlignConfig(srt="x"), AlignConfig(vtt="x"), AlignConfig(srt="x", vtt="x")):
+        refuse_without_effect(config, {"line_length": 30})
+    with pytest.raises(UsageError, match=r"^--line-length only applies with --srt or --vtt$"):
+        refuse_without_effect(AlignConfig(textgrid="x"), {"line_length": 30})
