@@ -31,7 +31,8 @@ class TrainedModel:
     """A trained network with its vocabulary and feature settings.
 
     features: the settings of the features it was trained on. step_s: seconds per output step. metadata: where the
-    weights come from, the row of their epoch in train.jsonl or {"average_of": paths}.
+    weights come from, the row of their epoch in train.jsonl or {"average_of": paths}. precision: of matrix products
+    when it is used.
     """
 
     model: Network
@@ -39,6 +40,7 @@ class TrainedModel:
     features: dict[str, Any]
     step_s: float
     metadata: dict[str, Any]
+    precision: torch.dtype = torch.float32
 
     @property
     def bins(self) -> int:

@@ -17,6 +17,7 @@ from ds2cli import memory
 from ds2cli.errors import BadUtterance
 from ds2cli.feats.padding import pad
 from ds2cli.nn.checkpoint import TrainedModel
+from ds2cli.nn.device import autocast
 
 BATCH_FRAMES = 6000
 """Frames per batch, padding included: a minute of audio keeps the cores busy, and its activations fit the cache."""
@@ -52,9 +53,10 @@ def compute_emissions(
 def _compute_batch(trained: TrainedModel, feats: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
     lengths = torch.tensor([len(x) for x in feats])
     with torch.inference_mode():
-        padded = torch.from_numpy(pad(feats))
-        logits, steps = trained.model(padded.to(trained.model.mean.device), lengths)
-        scores = logits.log_softmax(-1).transpose(0, 1).cpu().numpy()
+        padded = torch.from_numpy(pad(feats)).to(trained.model.mean.device)
+        with autocast(padded.device, trained.precision):
+            logits, steps = trained.model(padded, lengths)
+        scores = logits.float().log_softmax(-1).transpose(0, 1).cpu().numpy()
     return [row[:count].copy() for row, count in zip(scores, steps.tolist(), strict=True)]
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ds2cli.config.model import KINDS, NetworkConfig
+from ds2cli.nn.streaming import Stream
 
 
 class Layer(NamedTuple):
@@ -59,6 +60,19 @@ class Network(nn.Module):
         feats: (N, T, F) float32, not normalized; frames past the length of an utterance are ignored.
         lengths: (N,) int64, longest first, preferably on the CPU.
         Returns logits (T', N, V) and their lengths (N,), equal to `num_steps(lengths)`, on the CPU.
+        """
+        raise NotImplementedError
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether `stream` is implemented: the network looks only so far ahead, and can continue where it stopped."""
+        return False
+
+    def stream(self, streams: int = 1) -> Stream:
+        """Begin to compute N = `streams` utterances in pieces, in evaluation mode and without gradients.
+
+        The result takes features (T, N, F), not normalized, and returns the logits (T', N, V) that are complete. With
+        those that it returns when it is finished they are the logits of `forward` for the whole, up to rounding.
         """
         raise NotImplementedError
 

@@ -8,6 +8,7 @@ from ds2cli.config.model import ModelConfig
 from ds2cli.nn.layers import Conv1d, Conv2d, Dense, Frames, Recurrent, RowConv, make_norm
 from ds2cli.nn.network import Layer, Network
 from ds2cli.nn.rnn.cells import CELLS
+from ds2cli.nn.streaming import ConvStream, Pointwise, RecurrentStream, RowConvStream, Stream, StreamChain
 
 
 class DeepSpeech2(Network):
@@ -62,9 +63,35 @@ class DeepSpeech2(Network):
             x = self.dropout(rnn(x, frames))
         if self.row_conv is not None:
             x = self.row_conv(x, frames)
+        return frames.unpack(self._classify(x), steps_first=True), frames.lengths
+
+    def _classify(self, x: Tensor) -> Tensor:
+        """The layers of single steps at the end, (M, H) to (M, V)."""
         for dense in self.dense:
             x = self.dropout(dense(x))
-        return frames.unpack(self.output(self.norm(x)), steps_first=True), frames.lengths
+        return self.output(self.norm(x))  # type: ignore[no-any-return]
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether the network is forward-only."""
+        return self.config.look_ahead is not None
+
+    def stream(self, streams: int = 1) -> Stream:
+        """See `Network.stream`. ValueError for a bidirectional network, or in training mode."""
+        if not self.can_stream or self.training:
+            raise ValueError("expected a forward-only network in evaluation mode")
+
+        def normalize(x: Tensor) -> Tensor:
+            return (x - self.mean) / self.std
+
+        layers: list[Stream] = [Pointwise(normalize, self.mean.new_zeros(0, streams, len(self.mean)))]
+        layers.extend(ConvStream(conv, streams) for conv in self.convs)  # type: ignore[arg-type]
+        layers.extend(RecurrentStream(rnn, streams) for rnn in self.rnns)  # type: ignore[arg-type]
+        if self.row_conv is not None:
+            layers.append(RowConvStream(self.row_conv, streams))
+        first = next(m for m in (*self.dense.modules(), self.output) if isinstance(m, nn.Linear))
+        classify = Pointwise(self._classify, self.mean.new_zeros(0, streams, first.in_features))
+        return StreamChain([*layers, classify])
 
     def list_layers(self) -> list[Layer]:
         """The layers from the input to the output."""

@@ -1,0 +1,20 @@
+"""Settings of the commands that run a network: `ds2 emit`, `ds2 align`, `ds2 decode`, `ds2 transcribe`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ds2cli.config.base import Config, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceConfig(Config):
+    """Where the network runs, and how precisely."""
+
+    device: Literal["auto", "cpu", "cuda"] = setting(
+        "auto", help="Device that the network runs on; auto is a GPU if available."
+    )
+    precision: Literal["float32", "bfloat16", "float16", "auto"] = setting(
+        "float32", help="Precision of the network's matrix products; auto: bfloat16 or float16 on a GPU, else float32."
+    )

@@ -1,0 +1,140 @@
+"""Forward-only networks in pieces of any length: the logits of the whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+import torch
+
+from ds2cli.config.model import ModelConfig
+from ds2cli.nn.models.ds2 import DeepSpeech2
+from ds2cli.nn.rnn import cudnn
+
+SMALL = {"rnn_layers": 2, "rnn_size": 12, "bidirectional": False}
+ONE_D = ModelConfig(channels=(8, 10), kernels=(5, 3), strides=(2, 2), **SMALL)
+TWO_D = ModelConfig(
+    conv="2d", channels=(2, 3), kernels=(5, 3), strides=(2, 1), freq_kernels=(5, 3), freq_strides=(2, 2), **SMALL
+)
+CONFIGS = {
+    "1d": ONE_D,
+    "2d": TWO_D,
+    "2d-row": replace(TWO_D, row_conv=5, fc_layers=2, fc_size=7),
+    "row": replace(ONE_D, row_conv=3),
+    "relu": replace(ONE_D, cell="rnn", activation="relu", norm="none"),
+    "relu-row": replace(ONE_D, cell="rnn", activation="relu", row_conv=1),
+    "gru-relu": replace(ONE_D, activation="relu"),
+    "lstm": replace(ONE_D, cell="lstm", fc_layers=1, fc_size=9),
+    "lstm-2d": replace(TWO_D, cell="lstm", row_conv=2, norm="none"),
+    "wide-stride": replace(ONE_D, kernels=(3, 1), strides=(4, 3)),
+    "no-recurrence": replace(ONE_D, rnn_layers=0, bidirectional=True),
+}
+BINS, SYMBOLS = 20, 6
+
+
+def make_network(config):
+    """A network with weights, statistics of the features and of its norms as after some training."""
+    torch.manual_seed(0)
+    model = DeepSpeech2(config, SYMBOLS, BINS)
+    model.mean.normal_()
+    model.std.uniform_(0.5, 2)
+    with torch.no_grad():
+        for _ in range(3):
+            model(torch.randn(4, 60, BINS) * model.std + model.mean, torch.full((4,), 60))
+    return model.eval()
+
+
+@torch.inference_mode()
+def compute_in_pieces(model, feats, sizes):
+    """The logits (T', N, V) of features (T, N, F) in pieces of these sizes, used in turn."""
+    stream, parts, begin, turn = model.stream(feats.shape[1]), [], 0, 0
+    while begin < len(feats):
+        size = sizes[turn % len(sizes)]
+        parts.append(stream.advance(feats[begin : begin + size]))
+        begin, turn = begin + size, turn + 1
+    return torch.cat([*parts, stream.finish()])
+
+
+@torch.inference_mode()
+def compute_whole(model, feats):
+    T, N, _ = feats.shape
+    return model(feats.transpose(0, 1), torch.full((N,), T))[0] if T else torch.zeros(0, N, SYMBOLS)
+
+
+# The recurrences are the same to the bit (test_recurrence.py); a product or a convolution over fewer frames may add up
+# in another order, which changes sums of some hundred float32 terms of size 1 by about 1e-6, and logits not much more.
+TOLERANCES = {"rtol": 1e-4, "atol": 2e-5}
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_pieces_give_the_logits_of_the_whole(config):
+    model = make_network(config)
+    feats = torch.randn(120, 1, BINS) * model.std + model.mean
+    whole = compute_whole(model, feats)
+    # one frame, fewer than a filter, a prime, the stride, about half, all; empty pieces and unequal ones
+    for sizes in ([1], [2], [7], [model.stride], [60], [120], [0, 1, 13, 0, 40]):
+        found = compute_in_pieces(model, feats, sizes)
+        torch.testing.assert_close(found, whole, **TOLERANCES, msg=lambda m, s=sizes: f"pieces of {s}: {m}")
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_recordings_that_are_shorter_than_the_context_or_end_near_a_stride(config):
+    model = make_network(config)
+    lengths = {0, 1, 2, 3} | {k * model.stride + d for k, d in product((1, 2, 5), (-1, 0, 1))}
+    for frames, size in product(sorted(lengths), (1, 4, 100)):
+        feats = torch.randn(frames, 1, BINS)
+        found = compute_in_pieces(model, feats, [size])
+        assert len(found) == int(model.num_steps(torch.tensor(frames)))
+        torch.testing.assert_close(found, compute_whole(model, feats), **TOLERANCES)
+
+
+@pytest.mark.parametrize("config", [CONFIGS[name] for name in ("row", "2d-row", "lstm")])
+def test_several_streams_at_once_are_those_of_each_alone(config):
+    model = make_network(config)
+    feats = torch.randn(50, 3, BINS)
+    together = compute_in_pieces(model, feats, [9])
+    for n in range(3):
+        alone = compute_in_pieces(model, feats[:, n : n + 1], [9])
+        torch.testing.assert_close(together[:, n : n + 1], alone, **TOLERANCES)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_outputs_come_as_soon_as_their_look_ahead_has_been_read(config):
+    model = make_network(config)
+    feats, ahead = torch.randn(90, 1, BINS), config.look_ahead
+    with torch.inference_mode():
+        stream, steps = model.stream(), 0
+        for read, frame in enumerate(feats, 1):
+            steps += len(stream.advance(frame[None]))
+            # step i needs the frames up to i * stride + look_ahead
+            assert steps == max((read - 1 - ahead) // model.stride + 1, 0)
+
+
+@pytest.mark.parametrize("config", [CONFIGS["row"], CONFIGS["lstm"]])
+def test_fused_layers_continue_too(config, monkeypatch):
+    model = make_network(config)
+    feats = torch.randn(70, 1, BINS)
+    whole = compute_whole(model, feats)
+    monkeypatch.setattr(cudnn, "DEVICES", ("cpu",))
+    torch.testing.assert_close(compute_in_pieces(model, feats, [11]), whole, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("config", [CONFIGS["row"], CONFIGS["lstm-2d"], CONFIGS["relu"]])
+def test_bfloat16_differs_by_its_rounding(config):
+    model = make_network(config)
+    feats = torch.randn(70, 1, BINS)
+    exact = compute_whole(model, feats)
+    with torch.autocast("cpu", torch.bfloat16):
+        whole, pieces = compute_whole(model, feats), compute_in_pieces(model, feats, [11])
+    assert whole.dtype == pieces.dtype
+    rounding = float((whole.float() - exact).abs().max())
+    assert rounding > 0 and float((pieces.float() - whole.float()).abs().max()) <= 2 * rounding
+
+
+def test_a_network_that_cannot_continue_says_so():
+    bidirectional = DeepSpeech2(replace(ONE_D, bidirectional=True), SYMBOLS, BINS)
+    assert not bidirectional.can_stream
+    for model in (bidirectional.eval(), DeepSpeech2(ONE_D, SYMBOLS, BINS).train()):
+        with pytest.raises(ValueError, match="expected a forward-only network in evaluation mode"):
+            model.stream()
