@@ -75,7 +75,7 @@ def make_cues(
 
 
 def divide(tokens: Sequence[Token], limits: Limits) -> list[Sequence[Token]]:
-    """Divide tokens into cues at the least cost."""
+    """Divide tokens into the cues of least cost."""
     size = len(tokens)
     least, previous = [0.0] + [float("inf")] * size, [0] * (size + 1)
     for begin in range(size):

@@ -6,6 +6,7 @@ import itertools
 import json
 
 import av
+import pysubs2
 import pytest
 import srt as srt_reader
 import webvtt
@@ -217,3 +218,43 @@ def test_spans_do_not_overlap(words):
     # what does not overlap stays
     if all(a["end"] <= b["start"] for a, b in itertools.pairwise(words)) and all(w["start"] < w["end"] for w in words):
         assert [(s.start, s.end) for s in spans] == [(round(1000 * w["start"]), round(1000 * w["end"])) for w in words]
+
+
+def test_pysubs2_reads_the_document_and_the_subtitles_alike(tmp_path):
+    words = [{"word": f"w{i}", "start": i * 0.5, "end": i * 0.5 + 0.4, "conf": 0.5} for i in range(100)]
+    document = json.loads(json_document.format_document(json_document.make_document({"id": "a"}, words)))
+    lines = list(pysubs2.load_from_whisper(document))
+    assert [(line.start, line.end) for line in lines] == [
+        (round(1000 * s["start"]), round(1000 * s["end"])) for s in document["segments"]
+    ]
+    assert " ".join(line.plaintext for line in lines) == document["text"] == " ".join(w["word"] for w in words)
+    cues = make_cues(words, Limits())
+    for ending, text in ((srt.ENDING, srt.format_srt(cues)), (vtt.ENDING, vtt.format_vtt(cues))):
+        (tmp_path / f"x{ending}").write_text(text, "utf-8")
+        found = pysubs2.load(str(tmp_path / f"x{ending}"))
+        assert [(line.start, line.end, line.plaintext) for line in found] == [
+            (cue.start, cue.end, "\n".join(cue.lines)) for cue in cues
+        ]
+
+
+@pytest.mark.peer
+def test_praat_reads_a_textgrid(tmp_path):
+    parselmouth = pytest.importorskip("parselmouth", reason="needs Praat (pip install praat-parselmouth)")
+    (tmp_path / "x.TextGrid").write_text(textgrid.format_textgrid(tiers_of(ROW, WORDS), ROW["duration"]), "utf-8")
+    grid = parselmouth.read(str(tmp_path / "x.TextGrid"))
+
+    def ask(*question):
+        return parselmouth.praat.call(grid, *question)
+
+    assert ask("Get number of tiers") == 3 and ask("Get end time") == 36001.5
+    labels = [ask("Get label of interval", 1, i + 1) for i in range(int(ask("Get number of intervals", 1)))]
+    assert [label for label in labels if label] == [word["word"] for word in WORDS]
+
+
+@pytest.mark.peer
+def test_crowsetta_reads_audacity_labels(tmp_path):
+    crowsetta = pytest.importorskip("crowsetta", reason="needs crowsetta (pip install crowsetta)")
+    (tmp_path / "x.txt").write_text(audacity.format_labels(WORDS), "utf-8")
+    found = crowsetta.formats.seq.AudSeq.from_file(tmp_path / "x.txt")
+    assert list(found.labels) == [word["word"] for word in WORDS]
+    assert list(found.start_times) == [word["start"] for word in WORDS]
