@@ -13,6 +13,7 @@ from ds2cli.cli.lib.filter import filter_rows, first_row, is_pipe
 from ds2cli.cli.lib.options import Exp, In, Out, with_config
 from ds2cli.config.align import AlignConfig
 from ds2cli.drops import Ledger
+from ds2cli.encoding import explain_undecodable
 from ds2cli.errors import BadUtterance, DataError, UsageError
 from ds2cli.manifest import Row
 
@@ -69,15 +70,22 @@ def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
 def read_book(path: str, lang: str, in_: str) -> str:
     """The normalized text of a file, in the language of the first row of IN, else in `lang`.
 
-    UsageError if there is no such language, DataError if the file has no words.
+    UsageError if there is no such language, DataError if the file has no words or is not UTF-8.
     """
     from ds2cli.text.long_text import normalize_long
 
     lang = (first_row(in_) or {}).get("lang", lang)
     try:
-        text = normalize_long((line for _, line in io.read_lines(path)), lang)
+        text = normalize_long(_read_utf8(path), lang)
     except BadUtterance as e:
         raise UsageError(f"--lang {lang}: {e.detail}") from e
     if not text:
         raise DataError(f"{path}: no words, expected the text of the recordings")
     return text
+
+
+def _read_utf8(path: str) -> Iterator[str]:
+    for number, line in io.read_lines(path):
+        if error := explain_undecodable(line, path):
+            raise DataError(f"{path}:{number}: {error}")
+        yield line

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ds2cli.errors import BadUtterance
 from ds2cli.kernels.viterbi import viterbi
 from ds2cli.search.ctc_cost import text_cost
 from ds2cli.search.greedy import collapse, collapse_spaces
@@ -93,6 +94,8 @@ def align(
     Raises BadUtterance "unspellable", "label-too-long" and "impossible-text".
     """
     spelling = spell(text, vocab)
+    if costs is not None and spelling.words and not len(log_probs):
+        raise BadUtterance("label-too-long", "a gap needs one step or more, the utterance has 0")
     cost = text_cost(log_probs, spelling.labels) if costs is None else None
     return align_columns(Columns.select(log_probs, spelling), spelling, vocab, step_s, costs, cost, chars, check)
 

@@ -226,3 +226,8 @@ def test_parts_of_an_emission_are_joined():
     joined = align_columns(Columns.join(parts), spelling, VOCAB, 0.5, None)
     expected = align(whole, "ab ba", VOCAB, 0.5)
     assert (joined.words, joined.log_prob) == (expected.words, expected.log_prob)
+
+
+def test_no_steps_for_a_text_with_gaps():
+    with pytest.raises(BadUtterance, match="label-too-long"):
+        align(np.empty((0, 6), np.float32), "a", VOCAB, 0.5, COSTS)
