@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -60,7 +60,7 @@ def make_utterances(row: Mapping[str, Any], words: Words, recording: str, offset
 
 def format_folder(utterances: Iterable[Utterance], paths: Mapping[str, str]) -> dict[str, str]:
     """The text of each file of the folder. paths: of the audio files by recording."""
-    found = sorted(utterances, key=lambda u: u.id)
+    found = sorted(_with_unique_ids(utterances), key=lambda u: u.id)
     by_speaker: dict[str, list[str]] = {}
     for utterance in found:
         by_speaker.setdefault(utterance.speaker, []).append(utterance.id)
@@ -80,6 +80,18 @@ def read_command(path: str) -> str:
     if absolute.lower().endswith(".wav"):
         return absolute
     return f"ffmpeg -nostdin -v error -i {shlex.quote(absolute)} -ac 1 -f wav - |"
+
+
+def _with_unique_ids(utterances: Iterable[Utterance]) -> Iterator[Utterance]:
+    """The utterances; a number is appended to an id that, with its speaker before it, is that of another one."""
+    used: set[str] = set()
+    for utterance in utterances:
+        name, number = utterance.id, 1
+        while name in used:
+            number += 1
+            name = f"{utterance.id}-{number}"
+        used.add(name)
+        yield replace(utterance, id=name)
 
 
 def _with_margins(phrases: Sequence[Words], duration: float) -> list[tuple[int, int]]:

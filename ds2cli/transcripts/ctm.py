@@ -154,7 +154,7 @@ def recording_of(row: Row) -> tuple[tuple[str, str], float]:
         return (str(row["recording"]), channel), row.get("offset", 0.0)
     if "offset" in row and row.get("audio_filepath"):
         name = row["audio_filepath"].rpartition("/")[2]
-        return ("_".join((name.rpartition(".")[0] or name).split()), channel), row["offset"]
+        return ("_".join((name.rpartition(".")[0] or name).split()) or row["id"], channel), row["offset"]
     return (row["id"], channel), 0.0
 
 

@@ -71,6 +71,12 @@ def test_speakers_begin_the_ids():
     assert second == "b ffmpeg -nostdin -v error -i '/y/b c.flac' -ac 1 -f wav - |"
 
 
+def test_ids_that_a_speaker_makes_equal():
+    rows = [{"id": "a-b"}, {"id": "b", "speaker": "a"}]
+    utterances = [u for row in rows for u in make_utterances(row, words_of((0, 1)), row["id"], 0.0)]
+    assert format_folder(utterances, {})["utt2spk"] == "a-b a-b\na-b-2 a\n"
+
+
 def test_a_file_that_is_read_through_a_shell_is_quoted():
     assert read_command("/a/it's;.mp3").startswith("ffmpeg -nostdin -v error -i '/a/it'\"'\"'s;.mp3' ")
     assert read_command("/a/x.WAV") == "/a/x.WAV"
