@@ -44,7 +44,7 @@ def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
     from ds2cli.stages import align as stage
     from ds2cli.stages import align_book
 
-    experiment = Experiment(exp)
+    experiment = Experiment(exp, device=config.device, precision=config.precision)
     # DataError now, and not one for each utterance
     _ = experiment.vocab
     warn_of_other_features(in_, experiment)

@@ -42,7 +42,7 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
         tune(config, exp, in_, out)
         return
     resolved = resolve_settings(config, exp, ui.warn)
-    experiment = Experiment(exp)
+    experiment = Experiment(exp, device=config.device, precision=config.precision)
     warn_of_other_features(in_, experiment)
     search, check = build_search(resolved, experiment, ui.warn), BandCheck()
     if resolved.lm is not None:

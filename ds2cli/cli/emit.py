@@ -50,7 +50,8 @@ def emit(
     from ds2cli.stages import emit as stage
 
     config = replace(config, ensemble=(*config.ensemble, *(ensemble or ())))
-    experiment = Ensemble([exp, *config.ensemble]) if config.ensemble else Experiment(exp)
+    where = {"device": config.device, "precision": config.precision}
+    experiment = Ensemble([exp, *config.ensemble], **where) if config.ensemble else Experiment(exp, **where)
     ark = archive_path(config.dir, out)
     warn_of_other_features(in_, experiment)
 

@@ -38,7 +38,8 @@ def transcribe(
 
     if config.timestamps and config.nbest and not config.json:
         raise UsageError("--timestamps and --nbest together need --json (their lines would be mixed)")
-    resolved, experiment, ledger = resolve_settings(config, exp, ui.warn), Experiment(exp), Ledger(needs_rows=True)
+    resolved, ledger = resolve_settings(config, exp, ui.warn), Ledger(needs_rows=True)
+    experiment = Experiment(exp, device=config.device, precision=config.precision)
     rows = stage.list_recordings(audio, ledger)
     search = build_search(resolved, experiment, ui.warn)
     with closing(stage.run(resolved, rows, ledger, experiment, search, ui.warn)) as transcribed:

@@ -7,10 +7,11 @@ from typing import ClassVar
 
 from ds2cli.config.base import StageConfig, setting
 from ds2cli.config.captions import CaptionsConfig
+from ds2cli.config.inference import InferenceConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignConfig(CaptionsConfig, StageConfig):
+class AlignConfig(InferenceConfig, CaptionsConfig, StageConfig):
     """Forced alignment: word times for known texts."""
 
     no_effect: ClassVar = {

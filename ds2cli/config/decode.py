@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from ds2cli.config.base import StageConfig, setting
+from ds2cli.config.inference import InferenceConfig
 
 SCALE_WITH_LM = 0.2
 """Default of `confidence_scale` with a language model, which makes words right that the network finds improbable."""
@@ -28,7 +29,7 @@ def _tunable(kind: str, default: float, help: str, min: float | None, max: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchConfig(StageConfig):
+class SearchConfig(InferenceConfig, StageConfig):
     """Find the text of each utterance that maximizes Q = log p_ctc + alpha log p_lm + beta words (DS2, equation 12)."""
 
     # recognizer/decoder.py refuses further ones also where they are in a file: they would change the result

@@ -16,7 +16,9 @@ def select_device(name: str) -> torch.device:
     """
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
-        raise UsageError("torch finds no CUDA device (use --device cpu, or install a torch built for CUDA)")
+        raise UsageError(
+            "--device cuda: torch finds no CUDA device (use --device cpu, or install a torch built for CUDA)"
+        )
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 

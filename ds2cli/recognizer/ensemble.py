@@ -58,9 +58,10 @@ class Ensemble(Experiment):
     paths: two or more; the same one may be repeated, and then counts as often.
     """
 
-    def __init__(self, paths: Sequence[str]) -> None:
-        super().__init__(paths[0])
-        self.others = [Experiment(path) for path in paths[1:]]
+    def __init__(self, paths: Sequence[str], *, device: str = "cpu", precision: str = "float32") -> None:
+        """device, precision: of all networks; see `Experiment`."""
+        super().__init__(paths[0], device=device, precision=precision)
+        self.others = [Experiment(path, device=device, precision=precision) for path in paths[1:]]
 
     @cached_property
     def orders(self) -> list[NDArray[np.int64]]:

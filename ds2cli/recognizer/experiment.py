@@ -15,6 +15,8 @@ from ds2cli.recognizer.vocabulary import open_vocab
 from ds2cli.text.vocab import Vocab
 
 if TYPE_CHECKING:
+    import torch
+
     from ds2cli.nn.checkpoint import TrainedModel
 
 
@@ -24,8 +26,19 @@ class Experiment:
     Rows that have emissions need nothing but the vocabulary.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, *, device: str = "cpu", precision: str = "float32") -> None:
+        """device, precision: of the network, as in `InferenceConfig`; UsageError if it cannot be used here."""
+        self.path, self.device, self.precision = path, device, precision
+        if device == "cuda" or precision not in ("float32", "auto"):
+            # an error now, and not after the first rows
+            self._select()
+
+    def _select(self) -> tuple[torch.device, torch.dtype]:
+        with memory.required("torch", "close other programs, or lower OMP_NUM_THREADS"):
+            from ds2cli.nn.device import select_device, select_precision
+
+        device = select_device(self.device)
+        return device, select_precision(self.precision, device)
 
     @cached_property
     def vocab(self) -> Vocab:
@@ -40,7 +53,10 @@ class Experiment:
         ):
             from ds2cli.nn.checkpoint import load_model
 
-            return load_model(self.path)
+            trained = load_model(self.path)
+            device, trained.precision = self._select()
+            trained.model.to(device)
+            return trained
 
     def compute_emissions(
         self, feats: Sequence[NDArray[np.float32]], check: Callable[[], None]

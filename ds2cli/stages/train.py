@@ -22,6 +22,7 @@ from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.io import FolderLock, open_out_bytes
 from ds2cli.manifest import Row
 from ds2cli.nn.checkpoint import BEST
+from ds2cli.nn.device import select_device as find_device
 from ds2cli.nn.distributed import process_group
 from ds2cli.text.vocab import TOKENS
 from ds2cli.train.checkpoint_files import LOG
@@ -186,10 +187,7 @@ def select_device(config: TrainConfig) -> torch.device:
 
     Of processes that a scheduler has started, each may see only its own GPUs or cores: those are not checked.
     """
-    available = torch.cuda.is_available()
-    if config.device == "cuda" and not available:
-        raise UsageError("train: torch finds no CUDA device (use --device cpu, or install a torch built for CUDA)")
-    device = torch.device("cuda" if available and config.device != "cpu" else "cpu")
+    device = find_device(config.device)
     limit, unit = (torch.cuda.device_count(), "GPU") if device.type == "cuda" else (count_cores(), "core")
     # refused, not lowered: the processes share each batch, so the results depend on their number
     option, processes = "--nproc", config.nproc

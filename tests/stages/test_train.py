@@ -454,7 +454,7 @@ def test_all_processes_need_the_same_data_and_settings(toy, tmp_path):
 def test_the_device_is_a_gpu_if_there_are_enough(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert [train.select_device(config(device=name)).type for name in ("auto", "cpu")] == ["cpu", "cpu"]
-    with pytest.raises(UsageError, match=r"^train: torch finds no CUDA device"):
+    with pytest.raises(UsageError, match=r"^--device cuda: torch finds no CUDA device"):
         train.select_device(config(device="cuda"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

@@ -44,7 +44,7 @@ def tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
     stage.refuse_test_set(dev)
     if config.plot is not None and not heatmap.can_draw():
         raise UsageError(f"--plot {config.plot}: {heatmap.INSTALL_HINT}")
-    experiment = Experiment(exp)
+    experiment = Experiment(exp, device=config.device, precision=config.precision)
     if not Path(exp).is_dir():
         raise UsageError(f"--tune writes {stored}, but {exp} is not a folder")
     for path in (stored, config.plot):
