@@ -20,6 +20,9 @@ from ds2cli.captions.tokens import Token, join, tokenize
 FULL_PAUSE = 0.5
 """Silence (s) at which a break costs nothing."""
 
+LEAD_OUT = 0.4
+"""Seconds that a cue stays after its last word: a network ends words up to 0.4 s before their sound (measured)."""
+
 _SENTENCE_ENDS = ".?!…。？！"
 _CLAUSE_ENDS = ",;:—、，；："
 _MARKS = _SENTENCE_ENDS + _CLAUSE_ENDS
@@ -58,15 +61,15 @@ def make_cues(
 ) -> list[Cue]:
     """The subtitles of a recording: in order, without overlap, each of 1 ms or more.
 
-    A cue begins with its first word. It ends with its last word, or later if it would be shorter than `min_cue` or too
-    short to be read, but not after `max_cue`, the begin of the next cue or the end of the recording.
+    A cue begins with its first word. It ends 0.4 s after its last word, or later if it would be shorter than `min_cue`
+    or too short to be read, but not after `max_cue`, the begin of the next cue or the end of the recording.
     duration: of the recording (s), if known.
     """
     parts = divide(tokenize(words, chars), limits)
     spans = []
     for part in parts:
         start, spoken = part[0].start, max(token.end for token in part)
-        shown = max(spoken, start + max(limits.min_cue, _columns(part) / limits.reading_speed))
+        shown = max(spoken + LEAD_OUT, start + max(limits.min_cue, _columns(part) / limits.reading_speed))
         if duration is not None:
             shown = max(spoken, min(shown, duration))
         spans.append(Span("", milliseconds(start), milliseconds(min(shown, start + limits.max_cue))))

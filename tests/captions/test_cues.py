@@ -64,6 +64,12 @@ def test_no_single_word_is_left_over():
     assert all(len(text.split()) > 1 for text in found), found
 
 
+def test_a_cue_stays_after_its_last_word():
+    words = [{"word": "a", "start": 0, "end": 5}, {"word": "b", "start": 8, "end": 14.9}]
+    assert [(cue.start, cue.end) for cue in make_cues(words, Limits())] == [(0, 5400), (8000, 15000)]
+    assert make_cues(words, Limits(), duration=14.95)[1].end == 14950
+
+
 def test_a_cue_may_be_shown_until_the_next_one():
     words = [{"word": "a" * 30, "start": 0, "end": 0.3}, {"word": "b", "start": 1.2, "end": 1.3}]
     first, second = make_cues(words, Limits(line_length=31, max_lines=1))
