@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from ds2cli.nn.checkpoint import TrainedModel
 
+LONG_S = 120.0
+"""Recordings of more than this are computed in chunks: no network was trained on utterances of this length."""
+
 
 class Experiment:
     """An experiment folder or .safetensors file; the network is loaded only when it is used.
@@ -63,9 +66,29 @@ class Experiment:
     ) -> list[NDArray[np.float32] | BadUtterance]:
         """Log-probabilities (T', V) of features (T, F), or the error that they do not fit in memory, in their order.
 
+        Recordings of more than LONG_S are computed in chunks, so that memory does not grow with their square.
         check: called before each batch; may raise to stop.
         """
         with memory.required("torch", "close other programs, or lower OMP_NUM_THREADS"):
             from ds2cli.nn.infer import compute_emissions
 
-        return compute_emissions(self.trained, feats, check)
+        trained = self.trained
+        longest = LONG_S * trained.model.stride / trained.step_s
+        found = compute_emissions(trained, [x if len(x) <= longest else x[:0] for x in feats], check)
+        for i, x in enumerate(feats):
+            if len(x) > longest:
+                found[i] = self._compute_long(x, check)
+        return found
+
+    def _compute_long(
+        self, feats: NDArray[np.float32], check: Callable[[], None]
+    ) -> NDArray[np.float32] | BadUtterance:
+        from ds2cli.recognizer.chunks import emit_in_chunks
+
+        def work() -> NDArray[np.float32]:
+            return np.concatenate([*emit_in_chunks(self, [feats], check=check)])
+
+        try:
+            return memory.fit_utterance(work, f"the network over {len(feats)} frames", memory.SHORTER)
+        except BadUtterance as e:
+            return e

@@ -153,3 +153,28 @@ def test_bfloat16_gives_float32_log_probabilities(config):
     assert found.dtype == np.float32
     np.testing.assert_allclose(np.exp(found).sum(1), 1, rtol=1e-5)
     assert 0 < np.abs(found - exact).max() < 0.1
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_long_recordings_are_computed_in_chunks(config, monkeypatch):
+    experiment = make_experiment(config)
+    feats = [make_feats(frames) for frames in (130, 9, 0, 131)]
+    whole = compute_emissions(experiment.trained, feats)
+    monkeypatch.setattr("ds2cli.recognizer.experiment.LONG_S", 1.3)
+    found = experiment.compute_emissions(feats, lambda: None)
+    for i, expected in enumerate(whole):
+        np.testing.assert_allclose(found[i], expected, **TOLERANCES)
+    np.testing.assert_array_equal(found[0], whole[0])
+    np.testing.assert_array_equal(found[3], join(emit_in_chunks(experiment, [feats[3]])))
+
+
+def test_a_long_recording_that_does_not_fit_in_memory_is_an_error_of_its_own(monkeypatch):
+    experiment = make_experiment(FORWARD)
+
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("ds2cli.recognizer.experiment.LONG_S", 0.1)
+    monkeypatch.setattr(experiment.trained.model, "stream", fail)
+    short, long = experiment.compute_emissions([make_feats(9), make_feats(90)], lambda: None)
+    assert isinstance(long, BadUtterance) and long.reason == "out-of-memory" and len(short) == 2

@@ -272,6 +272,7 @@ def test_features_are_computed_before_those_of_a_whole_chunk_are_in_memory(exp, 
         return compute_emissions(trained, feats, check)
 
     monkeypatch.setattr("ds2cli.nn.infer.compute_emissions", compute)
+    monkeypatch.setattr("ds2cli.recognizer.experiment.LONG_S", 1e9)
     lengths = dict(zip((row["id"] for row in rows), (5, 30000, 7, 19990, 20, 3, 3, 3), strict=True))
     chunks = load_emissions(
         rows, Ledger(), Experiment(str(exp)), features=lambda row, _: np.zeros((lengths[row["id"]], 5), np.float32)
