@@ -23,8 +23,8 @@ class AlignConfig(InferenceConfig, CaptionsConfig, StageConfig):
     gaps: bool = setting(
         False, help="Allow gaps: words that were not said, and speech that is not in the text; list them as `gaps`."
     )
-    gap_cost: float = setting(12.0, help="Cost of a gap (nats): higher for fewer gaps.", min=0, max=10000)
-    skip_cost: float = setting(6.0, help="Cost per symbol of the words left out in a gap (nats).", min=0, max=10000)
+    gap_cost: float = setting(20.0, help="Cost of a gap (nats): higher for fewer gaps.", min=0, max=10000)
+    skip_cost: float = setting(3.0, help="Cost per symbol of the words left out in a gap (nats).", min=0, max=10000)
     max_unaligned: float = setting(
         50.0, help="Drop an utterance if more than this share of its words are in gaps (percent).", min=0, max=100
     )
