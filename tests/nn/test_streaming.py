@@ -138,3 +138,24 @@ def test_a_network_that_cannot_continue_says_so():
     for model in (bidirectional.eval(), DeepSpeech2(ONE_D, SYMBOLS, BINS).train()):
         with pytest.raises(ValueError, match="expected a forward-only network in evaluation mode"):
             model.stream()
+
+
+@pytest.mark.parametrize("config", [CONFIGS[name] for name in ("row", "2d-row", "lstm")])
+def test_a_stream_stays_on_the_device_of_its_network(config):
+    """On the device `meta`, which computes shapes only, and refuses tensors of another device as a GPU does."""
+    model = make_network(config).to("meta")
+    with torch.inference_mode():
+        stream = model.stream(2)
+        parts = [stream.advance(torch.zeros(size, 2, BINS, device="meta")) for size in (1, 50)] + [stream.finish()]
+    assert {part.device.type for part in parts} == {"meta"}
+    assert sum(map(len, parts)) == -(-51 // model.stride)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_pieces_on_a_gpu_give_the_logits_of_the_whole(config):
+    model = make_network(config)
+    feats = torch.randn(120, 1, BINS)
+    whole = compute_whole(model, feats)
+    found = compute_in_pieces(model.to("cuda"), feats.to("cuda"), [31])
+    torch.testing.assert_close(found.cpu(), whole, rtol=1e-3, atol=1e-3)
