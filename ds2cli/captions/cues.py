@@ -88,10 +88,11 @@ def divide(tokens: Sequence[Token], limits: Limits) -> list[Sequence[Token]]:
             space = int(token.is_first and i > begin)
             if i > begin:
                 inner += _cost_within(tokens[i - 1], token, limits)
-            if column and column + space + token.width > limits.line_length:
-                lines, column, space = lines + 1, 0, 0
-            column += space + token.width
             columns += space + token.width
+            if i > begin and column + space + token.width > limits.line_length:
+                lines, column = lines + 1, token.width
+            else:
+                column += space + token.width
             spoken = max(spoken, token.end)
             if i > begin and (lines > limits.max_lines or spoken - tokens[begin].start > limits.max_cue):
                 break
