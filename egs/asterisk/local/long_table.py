@@ -3,8 +3,8 @@
 usage: long_table.py TRUTH.jsonl CLIPS.aligned.jsonl STEP=MANIFEST …
 
 TRUTH is that of make_long.py, CLIPS are the clips with the times of their true words. MANIFEST has the aligned
-recording or segments of it. A word was said in a segment if its middle lies there; so the WER is that of the text of the
-segments against what was said in them. Good speech is that of the clips whose text is right in the transcript.
+recording or segments of it. A word was said in a segment if its middle lies there; so the WER is that of the text of
+the segments against what was said in them. Good speech is that of the clips whose text is right in the transcript.
 """
 
 import sys
