@@ -10,38 +10,39 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
+from ds2cli.audio.codecs import (
+    OPEN_OPTIONS,
+    PLAYLIST_FORMATS,
+    Samples,
+    changed_channels,
+    check_count,
+    check_duration,
+    check_rate,
+    decode_frame,
+    explain_sndfile_error,
+    has_open_length,
+    is_unsupported,
+    open_container,
+    reason_of,
+    select_channel,
+    stated_duration,
+)
 from ds2cli.audio.formats import FFMPEG_SUFFIXES, HEADERLESS_SUFFIXES
 from ds2cli.audio.source import Source, open_source, read_head, source_name
 from ds2cli.errors import BadUtterance, UsageError
 
-Samples = NDArray[np.float32]
-
 SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd")
 FFMPEG_MAGIC = (b"ID3", b"NIST_1A", b"\x1aE\xdf\xa3", b"caff", b"#!AMR", b"wvpk", b"\xff\xfb", b"\xff\xf3", b"\xff\xf1")
-# containers that store the duration; for the others FFmpeg estimates it from the bit rate
-EXACT_DURATION_FORMATS = frozenset({"nistsphere", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "ogg", "caf"})
-
 RIFF_SIZE_TOLERANCE = 64
 """Bytes by which the size in a WAV header may be wrong: some writers miscount their own header."""
 
-VALID_RATES_HZ = range(1000, 768_001)
-"""A header with any other sample rate is broken, and resampling from that rate could fill the memory."""
-
-PLAYLIST_FORMATS = frozenset({"concat", "hls"})
-"""Formats that refer to other files, which FFmpeg would open."""
-
 FRAME_STARTS = {"mp3": (b"ID3", b"\xff"), "aac": (b"ID3", b"\xff"), "ac3": (b"\x0b\x77",), "eac3": (b"\x0b\x77",)}
 """How formats without a file header start: FFmpeg also finds their frames inside of archives of recordings."""
-
-OPEN_OPTIONS: Any = {"options": {"protocol_whitelist": "file"}, "metadata_errors": "replace"}
-"""For files of unknown content, which may refer to network addresses and have titles in any encoding."""
 
 LONGEST_S = 1e9
 """Longer than any recording (s), yet its number of samples is finite, unlike that of 1e308 s."""
@@ -82,14 +83,7 @@ def read(
         raise BadUtterance(
             "truncated-audio", f"the segment of {name} has {len(samples) / rate:.2f} s, expected {duration_s:g} s"
         )
-    if channel is not None and channel >= samples.shape[1]:
-        raise BadUtterance(
-            "no-such-channel", f"{name} has {samples.shape[1]} channels, none is number {channel} (the first is 0)"
-        )
-    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1) if channel is None else samples[:, channel]
-    if not np.isfinite(mono).all():
-        raise BadUtterance("not-a-number", f"{name}: {int((~np.isfinite(mono)).sum())} samples are NaN or infinite")
-    return np.ascontiguousarray(mono, np.float32), rate
+    return select_channel(samples, channel, name), rate
 
 
 @np.errstate(invalid="ignore", over="ignore")
@@ -100,11 +94,11 @@ def probe(source: Source, *, decode: bool = True) -> AudioInfo:
     libsndfile reads the format.
     BadUtterance as in `read`.
     """
-    if not decode and _is_sndfile_format(source):
+    if not decode and is_sndfile_format(source):
         try:
             info = soundfile.info(open_source(source))
         except soundfile.SoundFileError as e:
-            raise BadUtterance("unreadable-audio", f"{source_name(source)}: {_reason(e)}") from e
+            raise BadUtterance("unreadable-audio", f"{source_name(source)}: {reason_of(e)}") from e
         # without samples in the header the file may still have some
         if info.frames:
             return AudioInfo(info.frames / info.samplerate, info.samplerate, info.channels)
@@ -131,14 +125,14 @@ def is_audio(source: Source) -> bool:
 
 def _decode(source: Source, offset_s: float, duration_s: float | None) -> tuple[Samples, int]:
     """Samples (N, C) of a segment, and the sample rate (Hz)."""
-    decode = _decode_sndfile if _is_sndfile_format(source) else _decode_ffmpeg
+    decode = _decode_sndfile if is_sndfile_format(source) else _decode_ffmpeg
     samples, rate = decode(source, offset_s, duration_s)
-    if len(samples) and rate not in VALID_RATES_HZ:
-        raise BadUtterance("unreadable-audio", f"{source_name(source)}: its header gives a sample rate of {rate} Hz")
+    if len(samples):
+        check_rate(rate, source_name(source))
     return samples, rate
 
 
-def _is_sndfile_format(source: Source) -> bool:
+def is_sndfile_format(source: Source) -> bool:
     """Whether libsndfile (rather than FFmpeg) reads the source, by its first bytes; BadUtterance if neither does."""
     name, (head, size) = source_name(source), read_head(source)
     suffix = Path(name).suffix.lower()
@@ -173,8 +167,7 @@ def _decode_sndfile(source: Source, offset_s: float, duration_s: float | None) -
     try:
         with soundfile.SoundFile(open_source(source)) as f:
             rate, total = f.samplerate, f.frames
-            # a header that leaves the length open, or was never completed: the file was written to a pipe
-            if total > 1 << 40 or (total == 0 and f.format in ("WAV", "WAVEX")):
+            if has_open_length(f):
                 return _decode_ffmpeg(source, offset_s, duration_s)
             start = min(round(offset_s * rate), total)
             wanted = total - start if duration_s is None else min(round(duration_s * rate), total - start)
@@ -182,78 +175,45 @@ def _decode_sndfile(source: Source, offset_s: float, duration_s: float | None) -
                 f.seek(start)
             samples = f.read(wanted, dtype="float32", always_2d=True)
     except soundfile.SoundFileError as e:
-        reason = _reason(e)
-        # a codec that libsndfile does not support, such as G.729 or MP3 in a WAV file
-        if "unimplemented" in reason.lower() or "unknown" in reason.lower() or "not supported" in reason.lower():
+        if is_unsupported(e):
             return _decode_ffmpeg(source, offset_s, duration_s)
-        broken = "truncated-audio" if "lost sync" in reason or "unexpected" in reason.lower() else "unreadable-audio"
-        raise BadUtterance(broken, f"{name}: {reason}") from e
+        raise explain_sndfile_error(e, name) from e
     except MemoryError:
         raise BadUtterance(
             "unreadable-audio", f"{name}: its header states {total} samples, more than fit in memory"
         ) from None
-    if len(samples) < wanted:
-        raise BadUtterance("truncated-audio", f"{name}: only {len(samples)} of {wanted} samples could be decoded")
+    check_count(len(samples), wanted, name)
     return samples, rate
 
 
 def _decode_ffmpeg(source: Source, offset_s: float, duration_s: float | None) -> tuple[Samples, int]:
     name = source_name(source)
-    try:
-        with av.open(open_source(source), **OPEN_OPTIONS) as container:
-            if container.format.name in PLAYLIST_FORMATS:
-                raise BadUtterance("not-audio", f"{name} is a playlist of other files, expected a recording")
-            if not container.streams.audio:
-                raise BadUtterance("not-audio", f"{name}: this {container.format.name} file has no audio stream")
-            stream = container.streams.audio[0]
-            first = stream.start_time or 0
-            if offset_s > PREROLL_S and stream.time_base:
-                container.seek(first + int((offset_s - PREROLL_S) / stream.time_base), stream=stream)
-            rate = 0
-            parts: list[Samples] = []
-            start = 0  # sample number of the first decoded sample
-            end = None
-            for frame in container.decode(stream):
-                if not parts:
-                    rate = frame.sample_rate
-                    # without timestamps no seek was possible: decoding began at the start
-                    seek_s = 0 if frame.pts is None else (frame.pts - first) * (stream.time_base or 0)
-                    start = max(0, round(seek_s * rate)) if offset_s > PREROLL_S else 0
-                    end = None if duration_s is None else round((offset_s + duration_s) * rate)
-                parts.append(_float(frame))
-                if end is not None and start + sum(map(len, parts)) >= end:
-                    break
-            stated = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
-            exact = container.format.name in EXACT_DURATION_FORMATS
-    except av.FFmpegError as e:
-        raise BadUtterance("unreadable-audio", f"{name}: {e.strerror or e}") from e
+    with open_container(source) as (container, stream):
+        first = stream.start_time or 0
+        if offset_s > PREROLL_S and stream.time_base:
+            container.seek(first + int((offset_s - PREROLL_S) / stream.time_base), stream=stream)
+        rate = 0
+        parts: list[Samples] = []
+        start = 0  # sample number of the first decoded sample
+        end = None
+        for frame in container.decode(stream):
+            if not parts:
+                rate = frame.sample_rate
+                # without timestamps no seek was possible: decoding began at the start
+                seek_s = 0 if frame.pts is None else (frame.pts - first) * (stream.time_base or 0)
+                start = max(0, round(seek_s * rate)) if offset_s > PREROLL_S else 0
+                end = None if duration_s is None else round((offset_s + duration_s) * rate)
+            parts.append(decode_frame(frame))
+            if end is not None and start + sum(map(len, parts)) >= end:
+                break
+        stated_s = stated_duration(container, stream)
     if len({part.shape[1] for part in parts}) > 1:
-        raise BadUtterance("unreadable-audio", f"{name}: the number of channels changes within the file")
+        raise changed_channels(name)
     samples = np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
-    if exact and end is None and start + len(samples) < 0.98 * stated * rate:
-        seconds = len(samples) / rate
-        raise BadUtterance("truncated-audio", f"{name}: {seconds:.2f} s decoded, its header states {stated:.2f} s")
+    if end is None:
+        check_duration(start + len(samples), rate, stated_s, name)
     begin = round(offset_s * rate) - start
     return samples[max(0, begin) : None if end is None else end - start], rate
-
-
-def _float(frame: Any) -> Samples:
-    """One decoded frame as (N, C) float32 in -1 … 1; BadUtterance for a sample format that numpy does not have."""
-    try:
-        data = frame.to_ndarray()
-    except ValueError as e:
-        raise BadUtterance("unreadable-audio", str(e)) from e
-    if not frame.format.is_planar:
-        data = data.reshape(-1, frame.layout.nb_channels).T
-    if data.dtype == np.uint8:
-        data, full = data.astype(np.int16) - 128, 128.0
-    else:
-        full = np.iinfo(data.dtype).max + 1.0 if np.issubdtype(data.dtype, np.integer) else 1.0
-    return np.asarray(data.T, np.float32) / np.float32(full)
-
-
-def _reason(e: Exception) -> str:
-    return str(getattr(e, "error_string", None) or e).strip().rstrip(".")
 
 
 def parse_channel(text: str) -> int | None:

@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ds2cli import inputs, memory
 from ds2cli.encoding import explain_name
@@ -37,17 +37,19 @@ Source = str | os.PathLike[str] | bytes
 """A path, the bytes of a file, or a PipedAudio."""
 
 
-def read_pipe(path: str) -> PipedAudio:
+def read_pipe(path: str, file: BinaryIO | None = None, head: bytes = b"") -> PipedAudio:
     """Read a recording from a pipe, or from standard input if the path is `-`.
+
+    file: the pipe, if it has been opened; `head` has been read from it.
 
     To be called in the main thread: signals do not end the wait of another one. BadUtterance "unreadable-audio" for
     more than MAX_PIPE_BYTES, "out-of-memory" for more than memory holds; DataError if standard input
     is closed or no stream of bytes.
     """
     audio = PipedAudio(path)
-    parts, size = [], 0
+    parts, size = [head], len(head)
     try:
-        with contextlib.nullcontext(standard_bytes()) if path == "-" else inputs.open_bytes(path) as f:
+        with _open_pipe(path) if file is None else contextlib.nullcontext(file) as f:
             while part := f.read(_CHUNK):
                 parts.append(part)
                 size += len(part)
@@ -63,6 +65,10 @@ def read_pipe(path: str) -> PipedAudio:
     except MemoryError as e:
         raise _too_large(audio, size) from e
     return audio
+
+
+def _open_pipe(path: str) -> contextlib.AbstractContextManager[BinaryIO]:
+    return contextlib.nullcontext(standard_bytes()) if path == "-" else inputs.open_bytes(path)
 
 
 def _too_large(audio: PipedAudio, size: int) -> BadUtterance:

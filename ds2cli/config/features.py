@@ -15,7 +15,7 @@ KINDS = Kinds(
     "kind of features",
     "spectrogram",
     needs=("num_bins", "num_frames", "compute"),
-    shared=("bandwidth", "cmvn", "kinds", "padding"),
+    shared=("bandwidth", "blocks", "cmvn", "kinds", "padding"),
 )
 """The kinds of features; the default one has only the settings that all kinds have."""
 

@@ -10,6 +10,9 @@ A kind is a module with these names. Only `kinds.py` calls them. N samples, T fr
                                                   Raises BadUtterance "too-short" if T is 0, and "not-a-number" for NaN
                                                   or infinite samples
 
+Long recordings are computed in parts (blocks.py). So frame t may depend only on the number of samples, on those
+near t * hop, at most a window and a hop away, and on a factor that scales the samples of the whole to
+`config.level_db`, if the kind does that.
 The result may depend only on the arguments, not on threads or earlier calls. Bins should be natural logarithms of
 power: `augment.gain_db` adds to each bin what a louder recording adds to such a logarithm.
 tests/house/plugins/feats/dummy.py is a short example.

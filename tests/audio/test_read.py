@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from ds2cli.audio.read import PREROLL_S, _float, is_audio, parse_channel, probe, read
+from ds2cli.audio.codecs import decode_frame
+from ds2cli.audio.read import PREROLL_S, is_audio, parse_channel, probe, read
 from ds2cli.errors import BadUtterance, UsageError
 
 RATE = 16000
@@ -300,11 +301,11 @@ def test_a_segment_of_a_file_with_encoder_delay_is_at_its_place(tmp_path, speech
 )
 def test_samples_of_every_format_are_between_minus_one_and_one(kind, values, expected):
     mono = av.AudioFrame.from_ndarray(values[None], format=kind, layout="mono")
-    np.testing.assert_array_equal(_float(mono)[:, 0], np.float32(expected))
+    np.testing.assert_array_equal(decode_frame(mono)[:, 0], np.float32(expected))
     stereo = av.AudioFrame.from_ndarray(
         np.stack([values, values[::-1]], 1).reshape(1, -1), format=kind, layout="stereo"
     )
-    np.testing.assert_array_equal(_float(stereo), np.float32([expected, expected[::-1]]).T)
+    np.testing.assert_array_equal(decode_frame(stereo), np.float32([expected, expected[::-1]]).T)
 
 
 @pytest.mark.parametrize(("missing", "is_read"), [(64, True), (65, False)])

@@ -1,0 +1,139 @@
+"""Features of a recording that arrives in blocks. Notation: N samples, T frames, F bins.
+
+A kind scales what it is given to one level. Of a long recording each part gets the level that it would have as an
+utterance of its own: that of the seconds around it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ds2cli.audio.level import mean_square
+from ds2cli.config.features import FeatureConfig
+from ds2cli.feats import kinds
+
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LevelWindow:
+    """Which part of a recording determines the gain of a block of it.
+
+    block_s: length of a block (s).  before_s, after_s: audio before and after a block that counts, too (s), after_s at
+    least one block; the first blocks wait for `first_s` of audio. All are rounded to blocks.
+    """
+
+    block_s: float = 1.0
+    before_s: float = 15.0
+    after_s: float = 15.0
+    first_s: float = 0.0
+
+
+LIVE = LevelWindow(block_s=0.25, before_s=30.0, after_s=0.25, first_s=4.0)
+"""For live input: what was heard before, and as little delay as the overlap of frames allows."""
+
+
+def compute_blocks(
+    samples: Iterable[Samples], config: FeatureConfig, window: LevelWindow = LevelWindow(), gain: float | None = None
+) -> Iterator[NDArray[np.float32]]:
+    """Features (T_i, F) of samples that arrive in blocks (N_i,) of any length; together T frames, as of the whole.
+
+    gain: a factor for all samples, instead of that which the window gives. With the factor of the whole recording, as a
+    float32, the features are those of the whole.
+    BadUtterance as of `kinds.compute`.
+    """
+    size = max(round(window.block_s * config.sample_rate), 1)
+    before, after, first = (math.ceil(s / window.block_s) for s in (window.before_s, window.after_s, window.first_s))
+    frames = _Frames(config)
+    after = max(after, -(-frames.needed_after // size))
+    powers: list[float] = []
+    done = 0
+
+    def compute(at_end: bool) -> NDArray[np.float32]:
+        near = slice(max(0, done - before), max(done + 1 + after, first))
+        count = min(near.stop * size, frames.count) - near.start * size
+        factor = _gain(sum(powers[near]) / max(count, 1), config) if gain is None else gain
+        return frames.compute((done + 1) * size, factor, at_end)
+
+    for block in _split(samples, size):
+        powers.append(mean_square(block, np.float32) * len(block))
+        frames.add(block)
+        if len(powers) >= max(done + 1 + after, first):
+            yield compute(at_end=False)
+            done += 1
+    while done < max(len(powers), 1):
+        yield compute(at_end=True)
+        done += 1
+
+
+def _gain(power: float, config: FeatureConfig) -> float:
+    """The factor for samples of this mean power; 1 for digital silence."""
+    return float(np.float32(10 ** (config.level_db / 20) / power**0.5)) if power > 0 else 1.0
+
+
+def _split(samples: Iterable[Samples], size: int) -> Iterator[Samples]:
+    """Blocks of `size` samples; the last one may be shorter."""
+    parts: list[Samples] = []
+    count = 0
+    for block in samples:
+        parts.append(block)
+        count += len(block)
+        if count < size:
+            continue
+        joined = np.concatenate(parts)
+        whole = count // size * size
+        for start in range(0, whole, size):
+            yield joined[start : start + size]
+        parts, count = [joined[whole:]], count - whole
+    if count:
+        yield np.concatenate(parts)
+
+
+class _Frames:
+    """Computes the frames of a recording in order; only the samples that the next ones need are kept."""
+
+    def __init__(self, config: FeatureConfig) -> None:
+        self.config, self.hop = config, config.hop_samples
+        # frames on both sides that a part is computed with, so that it has no edges
+        self.margin = -(-config.window_samples // self.hop) + 1
+        self.needed_after = (self.margin + 1) * self.hop + config.window_samples
+        self.parts: list[Samples] = []
+        # samples: the number of the first one kept, and of all; frames: the number computed
+        self.first = self.count = self.done = 0
+
+    def add(self, block: Samples) -> None:
+        """Take the next samples (N,)."""
+        self.parts.append(block)
+        self.count += len(block)
+
+    def compute(self, end: int, factor: float, at_end: bool) -> NDArray[np.float32]:
+        """The next frames (T, F), which start before sample `end`, of samples multiplied by `factor`.
+
+        at_end: whether no more samples follow.
+        """
+        kept = np.concatenate(self.parts) if self.parts else np.zeros(0, np.float32)
+        stop, limit = -(-end // self.hop), (-(-end // self.hop) + self.margin) * self.hop + self.config.window_samples
+        if at_end:
+            total = max(kinds.num_frames(self.count, self.config), 1)
+            if end >= self.count or stop >= total:
+                stop, limit = total, self.count
+        begin = max(self.done - self.margin, 0)
+        if stop <= self.done:
+            features = np.zeros((0, kinds.num_bins(self.config)), np.float32)
+        else:
+            part = kept[begin * self.hop - self.first : limit - self.first]
+            features = kinds.compute(part, self._scaled(part, factor))[self.done - begin : stop - begin]
+        self.done = max(stop, self.done)
+        start = max(self.done - self.margin, 0) * self.hop
+        self.parts, self.first = [kept[start - self.first :].copy()], start
+        return features
+
+    def _scaled(self, part: Samples, factor: float) -> FeatureConfig:
+        """The settings with the level at which `compute` multiplies these samples by `factor`."""
+        power = mean_square(part, np.float32)
+        return replace(self.config, level_db=20 * math.log10(factor * power**0.5)) if power > 0 else self.config
