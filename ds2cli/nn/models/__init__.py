@@ -5,7 +5,9 @@ A kind is a module with these names; everything else uses them through `nn/netwo
     Config                          subclass of NetworkConfig: the settings, all with defaults; the default of `kind` is
                                     the file name; the properties `stride` and `look_ahead`
     Model(config, symbols, bins)    subclass of Network, with `forward` and `list_layers`; V = `symbols` outputs,
-                                    F = `bins` features per frame
+                                    F = `bins` features per frame. If it can compute an utterance in pieces, also
+                                    `can_stream` and `stream` (nn/streaming.py has such layers); long recordings are
+                                    otherwise computed in windows with context (nn/windows.py)
 
 tests/house/plugins/models/dummy.py is a short example.
 """
