@@ -8,16 +8,19 @@ from typing import ClassVar
 from ds2cli.config.base import StageConfig, setting
 from ds2cli.config.captions import CaptionsConfig
 from ds2cli.config.inference import InferenceConfig
+from ds2cli.config.timing import TimingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignConfig(InferenceConfig, CaptionsConfig, StageConfig):
-    """Forced alignment: word times for known texts."""
+class AlignConfig(InferenceConfig, TimingConfig, CaptionsConfig, StageConfig):
+    """Forced alignment: word times for known texts, or a measurement of their errors."""
 
     no_effect: ClassVar = {
         **CaptionsConfig.no_effect,
         **dict.fromkeys(("gap_cost", "skip_cost"), (("gaps", "book"), (False, None))),
         "lang": ("book", (None,)),
+        "seed": (("tune", "measure"), (False,)),
+        **dict.fromkeys(("shift_ms", "extend_ms", "measure"), ("tune", (True,))),
     }
 
     gaps: bool = setting(
@@ -36,4 +39,9 @@ class AlignConfig(InferenceConfig, CaptionsConfig, StageConfig):
         None, help="Align all recordings of IN, in order, with the one text in this file, and allow gaps."
     )
     lang: str = setting("en", help="Language of the book, such as en, tr or pt-BR, if the rows have no `lang`.")
+    tune: bool = setting(
+        False, help="Estimate the systematic error of word times on IN, a dev set of clips; save it in EXP/align.toml."
+    )
+    measure: bool = setting(False, help="Measure the errors of word times on IN, a set of clips.")
+    seed: int = setting(0, help="With --tune and --measure: seed of the order in which clips are joined.", min=0)
     nj: int = setting(1, help="Alignment threads.", min=1, per_core=1)

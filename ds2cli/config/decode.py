@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from ds2cli.config.base import StageConfig, setting
 from ds2cli.config.inference import InferenceConfig
+from ds2cli.config.timing import TimingConfig
 
 SCALE_WITH_LM = 0.2
 """Default of `confidence_scale` with a language model, which makes words right that the network finds improbable."""
@@ -29,14 +30,14 @@ def _tunable(kind: str, default: float, help: str, min: float | None, max: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchConfig(InferenceConfig, StageConfig):
+class SearchConfig(InferenceConfig, TimingConfig, StageConfig):
     """Find the text of each utterance that maximizes Q = log p_ctc + alpha log p_lm + beta words (DS2, equation 12)."""
 
     # recognizer/decoder.py refuses further ones also where they are in a file: they would change the result
     no_effect: ClassVar = {
         "sentence_end": ("lm", (None,)),
         **dict.fromkeys(("beam", "beam_gap", "prune_mass", "prune_top", "prune_logp"), ("greedy", (True,))),
-        "confidence_scale": ("timestamps", (False,)),
+        **dict.fromkeys(("confidence_scale", "shift_ms", "extend_ms"), ("timestamps", (False,))),
     }
 
     lm: str | None = setting(

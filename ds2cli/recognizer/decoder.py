@@ -18,6 +18,7 @@ from ds2cli.lm.closed import check_unknown_words
 from ds2cli.lm.lint import lint
 from ds2cli.lm.query import NgramLm
 from ds2cli.recognizer.experiment import Experiment
+from ds2cli.recognizer.timing import resolve_timing
 from ds2cli.search.beam import BeamSearch
 from ds2cli.search.greedy import GreedySearch
 from ds2cli.search.hypothesis import Hypothesis
@@ -50,6 +51,8 @@ def _ignore(_: str) -> None:
 def resolve_settings(config: S, exp: str, warn: Callable[[str], None] = _ignore) -> S:
     """Fill in weights, pruning limits and scale of confidences that are None: from EXP/decode.toml, else by default.
 
+    With timestamps also the correction of their times, from EXP/align.toml.
+
     EXP/decode.toml was tuned with a language model and applies only to a search with one; `warn` is called if that was
     a different one. UsageError if settings contradict each other.
     """
@@ -67,7 +70,8 @@ def resolve_settings(config: S, exp: str, warn: Callable[[str], None] = _ignore)
         path = Path(exp) / TUNED_FILE
         warn(f"{path} was tuned with {tuned.lm}, not with {config.lm} (ds2 decode --tune tunes for this model)")
     filled: dict[str, Any] = {name: from_file.get(name, defaults[name]) for name in unset}
-    return replace(config, **filled)
+    config = replace(config, **filled)
+    return resolve_timing(config, exp) if config.timestamps else config
 
 
 def read_tuned_settings(exp: str) -> DecodeConfig:

@@ -14,6 +14,7 @@ from ds2cli.errors import BadUtterance
 from ds2cli.manifest import Row
 from ds2cli.recognizer.emissions import Emission, load_emissions, map_emissions
 from ds2cli.recognizer.experiment import Experiment
+from ds2cli.recognizer.timing import timing_of
 from ds2cli.search.align import Alignment, Gap, align, gaps_as_fields, words_as_fields
 from ds2cli.search.trellis import GapCosts
 
@@ -68,6 +69,7 @@ def run(
     or for the memory, and of which more than `max_unaligned` percent of the words do not align ("unaligned").
     """
     costs = GapCosts(config.gap_cost, config.skip_cost) if config.gaps else None
+    timing = timing_of(config)
     tally = tally if tally is not None else GapTally()
     stop = threading.Event()
 
@@ -78,7 +80,7 @@ def run(
     def work(item: Emission) -> tuple[Row, int]:
         text = item.row["text"]
         found = align(item.log_probs, text, experiment.vocab, item.step_s, costs, chars=config.chars, check=check)
-        return finish_row(config, item.row, found)
+        return finish_row(config, item.row, timing.correct(found, len(item.log_probs) * item.step_s))
 
     chunks = load_emissions(rows, ledger, experiment)
     for row, words in map_emissions(work, chunks, ledger, config.nj, "the alignment", stop):

@@ -15,6 +15,7 @@ from ds2cli.errors import BadUtterance, DataError, Ds2Error
 from ds2cli.manifest import Row
 from ds2cli.recognizer.emissions import load_emissions
 from ds2cli.recognizer.experiment import Experiment
+from ds2cli.recognizer.timing import timing_of
 from ds2cli.search.align import Alignment, Gap, Word, align_columns, hear
 from ds2cli.search.trellis import Columns, GapCosts, spell
 from ds2cli.stages.align import GapTally, finish_row
@@ -69,7 +70,8 @@ def run(
     # what is missing may be of the recording before
     config = replace(config, max_unaligned=100.0)
     spaces = iter(_spaces_of(found, [word for _, word in spelling.words], text))
-    for row, part in zip(kept, _split(found, columns, edges, step_s, vocab), strict=True):
+    for i, (row, part) in enumerate(zip(kept, _split(found, columns, edges, step_s, vocab), strict=True)):
+        part = timing_of(config).correct(part, (edges[i + 1] - edges[i]) * step_s)
         before = [next(spaces) for _ in part.words]
         row = {**row, "text": join_words([word.word for word in part.words], before)}
         try:

@@ -21,6 +21,7 @@ from ds2cli.recognizer.emissions import (
     read_features,
 )
 from ds2cli.recognizer.experiment import Experiment
+from ds2cli.recognizer.timing import timing_of
 from ds2cli.search.align import Word, align_labels, words_as_fields
 from ds2cli.search.beam import BeamSearch
 from ds2cli.search.confidence import COMPETITORS, Evidence, weigh_evidence
@@ -106,6 +107,7 @@ def _align_words(config: SearchConfig, item: Emission, hypotheses: Sequence[Hypo
     """The fields `pred_words` and `pred_conf`."""
     assert config.confidence_scale is not None
     words, evidence = find_evidence(item, hypotheses, experiment.vocab)
+    words = timing_of(config).correct_words(words, len(item.log_probs) * item.step_s)
     confidences = evidence.confidences(config.confidence_scale).tolist()
     # an empty text has a confidence, but no words
     timed = [replace(word, conf=conf) for word, conf in zip(words, confidences, strict=False)]
