@@ -54,8 +54,8 @@ Run run(const Problem &p, const Floats &gates, const Floats &recurrent, const Fl
                                p.D, out.dgates.data(), out.drecurrent.data(), backward.data(), backward_bytes, threads,
                                precision);
   Floats unsaved(dh.size(), NAN);  // without a reserve, as if no gradient were needed
-  ok = ok && !ds2_rnn_forward(&shape, gates.data(), recurrent.data(), p.lengths.data(), nullptr, unsaved.data(), nullptr,
-                              nullptr, forward.data(), forward_bytes, threads, precision);
+  ok = ok && !ds2_rnn_forward(&shape, gates.data(), recurrent.data(), p.lengths.data(), nullptr, unsaved.data(),
+                              nullptr, nullptr, forward.data(), forward_bytes, threads, precision);
   ok = ok && same(unsaved, out.h);
   if (!ok) std::printf("refused or different: %s\n", ds2_last_error());
   return out;
@@ -177,8 +177,8 @@ Floats run_piece(const Problem &p, const Floats &gates, const Floats &recurrent,
   bool ok = !ds2_rnn_sizes(&shape, threads, &unused, &bytes, &unused);
   std::vector<char> workspace(bytes, '\x7f');
   const float *x = gates.data() + static_cast<size_t>(begin) * p.N * p.gates() * p.H;
-  ok = ok && !ds2_rnn_forward(&shape, x, recurrent.data(), piece.lengths.data(), begin ? state.data() : nullptr, h.data(),
-                              in_place ? state.data() : next.data(), nullptr, workspace.data(), bytes, threads,
+  ok = ok && !ds2_rnn_forward(&shape, x, recurrent.data(), piece.lengths.data(), begin ? state.data() : nullptr,
+                              h.data(), in_place ? state.data() : next.data(), nullptr, workspace.data(), bytes, threads,
                               precision);
   if (!ok) std::printf("refused: %s\n", ds2_last_error());
   if (!in_place) state = next;
