@@ -2,7 +2,7 @@
 # make check  lint, types and tests, before each merge                make help   every target
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-mini test test-fast test-slow fuzz lint fmt type check docs native native-sanitize kenlm sctk \
-	bench bench-rnn bench-ctc bench-decode bench-score bench-train bench-contention gpu gpu-wheels clean
+	bench bench-rnn bench-ctc bench-decode bench-score bench-align bench-train bench-contention gpu gpu-wheels clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -108,9 +108,22 @@ bench-decode: $(READY) build/bench-venv/.ready ## compare the decoder with other
 bench-score: $(READY) build/bench-venv/.ready ## compare ds2 score with other scorers, on the text in DS2_PEERS (../shared/peers)
 	build/bench-venv/bin/python tests/peers/bench_score.py --python $(BIN)/python $(BENCH)
 
+bench-align: $(READY) build/bench-align-venv/.ready ## compare the aligner with others, on the emissions of DS2_PEERS (../shared/peers)
+	build/bench-align-venv/bin/python tests/peers/bench_align.py $(BENCH)
+
 build/bench-venv/.ready: tests/peers/requirements.txt
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install -q -r $<
+	@touch $@
+
+# torchaudio is linked against libraries of CUDA, of which it needs no more than the names here
+build/bench-align-venv/.ready: tests/peers/requirements-align.txt tests/peers/cuda_stubs.c
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q -r $<
+	$(@D)/bin/python -m pip install -q --no-deps torchaudio==2.11.0
+	mkdir -p $(@D)/stubs
+	for name in c10_cuda torch_cuda; do \
+	  cc -shared -fPIC tests/peers/cuda_stubs.c -Wl,-soname,lib$$name.so -o $(@D)/stubs/lib$$name.so || exit 1; done
 	@touch $@
 
 # not $(READY), which needs the network: this Python has torch, and what else is missing comes from .wheels
