@@ -103,6 +103,7 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "pred_words": _OBJECTS,
     "pred_conf": _NUMBER,
     "nbest": _OBJECTS,
+    "segments": _OBJECTS,
     "hits": _COUNT,
     "subs": _COUNT,
     "ins": _COUNT,

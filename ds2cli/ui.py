@@ -77,6 +77,11 @@ def echo_data(line: str) -> None:
     out.write(line + "\n")
 
 
+def flush() -> None:
+    """Let the reader of standard output have what was printed."""
+    sys.stdout.flush()
+
+
 def progress(
     items: Iterable[T],
     label: str,
@@ -110,6 +115,79 @@ def progress_text(done: int, total: int | None, seconds: float, unit: str) -> st
     rate = done / seconds if seconds > 0 else 0.0
     text = f"{done}{f'/{total}' if total else ''} {unit}, {rate:.1f} {unit}/s"
     return f"{text}, {(total - done) / rate:.0f} s left" if total and rate else text
+
+
+class AudioProgress:
+    """Progress of recordings, and within the one that is transcribed if it is long; a context.
+
+    The files are counted as by `progress`. Within one, the rate is that in times real time.
+    """
+
+    def __init__(self, label: str, files: int, clock: Callable[[], float] = compilation.working_clock) -> None:
+        self.label, self.files, self.clock = label, files, clock
+        self._done, self._name = 0, ""
+        self._start = self._file_start = self._shown = clock()
+        self._bar: Progress | None = None
+        self._tasks: list[Any] = []
+
+    def __enter__(self) -> AudioProgress:
+        atomic.begin_output()
+        self._start = self._shown = self.clock()
+        if sys.stderr.isatty():
+            self._bar = bar("file", self.clock)
+            self._bar.start()
+            self._tasks = [self._bar.add_task(self.label, total=self.files)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def finish(self) -> None:
+        """One more recording is done."""
+        self._done, self._name = self._done + 1, ""
+        if self._bar is not None:
+            self._end_file()
+            self._bar.advance(self._tasks[0])
+            return
+        self._log(lambda now: progress_text(self._done, self.files, now - self._start, "file"))
+
+    def within(self, name: str, done_s: float, total_s: float | None) -> None:
+        """`done_s` of the `total_s` seconds of a recording are done."""
+        now = self.clock()
+        if name != self._name:
+            self._name, self._file_start = name, now
+        text = audio_progress_text(done_s, total_s, now - self._file_start)
+        if self._bar is None:
+            self._log(lambda _: f"{name}: {text}")
+            return
+        if len(self._tasks) == 1:
+            # a second bar, in percent: its own columns show files and files per second
+            self._tasks.append(self._bar.add_task("", total=100))
+        percent = 100 * done_s / total_s if total_s else 0
+        self._bar.update(self._tasks[1], completed=min(round(percent), 100), description=text)
+
+    def _end_file(self) -> None:
+        if self._bar is not None and len(self._tasks) > 1:
+            self._bar.remove_task(self._tasks.pop())
+
+    def _log(self, text: Callable[[float], str]) -> None:
+        now = self.clock()
+        if now - self._shown >= LOG_INTERVAL_S:
+            self._shown = now
+            log(f"{self.label}: {text(now)}")
+
+
+def audio_progress_text(done_s: float, total_s: float | None, seconds: float) -> str:
+    """`12:30 of 60:00, 62.1 x real time, 46 s left`."""
+    rate = done_s / seconds if seconds > 0 else 0.0
+    of = f" of {_minutes(total_s)}" if total_s else ""
+    text = f"{_minutes(done_s)}{of}, {rate:.1f} x real time"
+    return f"{text}, {max(total_s - done_s, 0) / rate:.0f} s left" if total_s and rate else text
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def bar(unit: str = "utt", clock: Callable[[], float] = compilation.working_clock) -> Progress:

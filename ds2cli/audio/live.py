@@ -39,12 +39,13 @@ class LiveAudio(str):
 
     raw_rate: sample rate (Hz) of samples without a header (16-bit little-endian, one channel); None for other formats.
     stated: bytes of a WAV file with a complete header; None for a stream of unknown length.
-    ended: when set, the stream ends where it has been read to.
+    ended: when set, the stream ends where it has been read to.  abandoned: the same, set by who reads it.
     """
 
     raw_rate: int | None
     stated: int | None
     ended: threading.Event
+    abandoned: threading.Event
     _file: Any
     _head: bytes
     _count: int
@@ -74,7 +75,7 @@ class LiveAudio(str):
         except OSError:
             # a stream in memory
             return bytes(self._file.read(size))
-        while not self.ended.is_set():
+        while not (self.ended.is_set() or self.abandoned.is_set()):
             if select.select([descriptor], [], [], WAIT_S)[0]:
                 return os.read(descriptor, size)
         return b""
@@ -92,7 +93,8 @@ def open_pipe(path: str, raw_rate: int | None, ended: threading.Event) -> PipedA
     Errors as of `read_pipe`.
     """
     audio = LiveAudio(path)
-    audio.raw_rate, audio.stated, audio.ended, audio._head, audio._count = raw_rate, None, ended, b"", 0
+    audio.raw_rate, audio.stated, audio._head, audio._count = raw_rate, None, b"", 0
+    audio.ended, audio.abandoned = ended, threading.Event()
     try:
         audio._file = standard_bytes() if path == "-" else inputs.open_bytes(path)
     except OSError as e:

@@ -53,15 +53,15 @@ def open_blocks(source: Source, channel: int | None = None) -> Iterator[Blocks]:
 
     BadUtterance as of `read`, on opening it and with any block.
     """
-    if isinstance(source, LiveAudio):
-        opened = _open_raw(source) if source.raw_rate else _open_ffmpeg(source, _File(source))
-    elif is_sndfile_format(source):
-        opened = _open_sndfile(source)
-    else:
-        opened = _open_ffmpeg(source)
-    with opened as (rate, duration_s, blocks), contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         if isinstance(source, LiveAudio):
             stack.callback(source.close)
+            opened = _open_raw(source) if source.raw_rate else _open_ffmpeg(source, _File(source))
+        elif is_sndfile_format(source):
+            opened = _open_sndfile(source)
+        else:
+            opened = _open_ffmpeg(source)
+        rate, duration_s, blocks = stack.enter_context(opened)
         yield Blocks(rate, duration_s, _checked(blocks, channel, rate, source_name(source)))
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from ds2cli import manifest, ui
+from ds2cli.cli.lib.captions import CaptionFiles
 from ds2cli.cli.lib.filter import report_drops
+from ds2cli.cli.lib.interrupt import ending_on_interrupt
 from ds2cli.cli.lib.options import Exp, with_config
 from ds2cli.config.decode import TranscribeConfig
 from ds2cli.drops import Ledger
@@ -30,40 +34,89 @@ def transcribe(
     --timestamps prints a line per word instead of the text: its start and end (s), tab-separated. --nbest N prints
     N lines, the best first: score (nats) and text. With --json, they are fields of the row.
 
-    Example: ds2 transcribe exp/base meeting.mp3 voicemail/ --lm exp/base/lm.bin --json
+    A recording longer than --chunk is divided at pauses of the network's output, and each segment is decoded as an
+    utterance of its own: `segments` of the row has their start, end (s), text, `conf` with --timestamps, and n-best
+    list, which is not joined. Its `partials` begin again with each segment.
+
+    Standard input may be a live stream: WAV of any length, FLAC, Ogg, MP3, WebM, or samples without a header
+    (--raw-rate). Its text is printed segment by segment, as soon as each is final; Ctrl-C ends the stream, what was
+    heard is transcribed, and the exit status is 130.
+
+    Examples: ds2 transcribe exp/base meeting.mp3 voicemail/ --lm exp/base/lm.bin --json; ds2 transcribe exp/base
+    talk.mp4 --srt subtitles/; arecord -f S16_LE -r 16000 | ds2 transcribe exp/base -
     """
     from ds2cli.recognizer.decoder import build_search, resolve_settings
     from ds2cli.recognizer.experiment import Experiment
     from ds2cli.stages import transcribe as stage
+    from ds2cli.stages.long_recording import Listener
 
     if config.timestamps and config.nbest and not config.json:
         raise UsageError("--timestamps and --nbest together need --json (their lines would be mixed)")
+    if config.raw_rate is not None and not any(map(stage.is_live, audio)):
+        raise UsageError("--raw-rate only applies to standard input (-) and pipes")
+    files = CaptionFiles(config, "pred_words", out="-", id_is_path=True)
     resolved, ledger = resolve_settings(config, exp, ui.warn), Ledger(needs_rows=True)
+    # captions need word times, which are printed only on request
+    searching = replace(resolved, timestamps=config.timestamps or config.needs_word_times)
     experiment = Experiment(exp, device=config.device, precision=config.precision)
     rows = stage.list_recordings(audio, ledger)
-    search = build_search(resolved, experiment, ui.warn)
-    with closing(stage.run(resolved, rows, ledger, experiment, search, ui.warn)) as transcribed:
-        for row in ui.progress(ledger.count_kept(transcribed), "transcribe", len(rows), "file"):
+    search = build_search(searching, experiment, ui.warn)
+    printed: set[str] = set()
+
+    def show(row: Row) -> None:
+        name = "" if len(rows) == 1 else f"{row['audio_filepath']}\t"
+        for line in format_texts(row, config):
+            ui.echo_data(f"{name}{line}")
+
+    def show_segment(row: Row, segment: Row) -> None:
+        printed.add(row["id"])
+        show({**row, **segment})
+        ui.flush()
+
+    progress = ui.AudioProgress("transcribe", len(rows))
+
+    def show_progress(row: Row, done_s: float, total_s: float | None) -> None:
+        progress.within(row["audio_filepath"], done_s, total_s)
+
+    only_live = all(map(stage.is_live, audio))
+    listener = Listener(ui.warn, _ignore if config.json else show_segment, _ignore if only_live else show_progress)
+    with files as captions, ending_on_interrupt(only_live) as ended, contextlib.ExitStack() as stack:
+        transcribed = stage.run(searching, rows, ledger, experiment, search, listener, ended)
+        stack.enter_context(closing(transcribed))
+        if not only_live:
+            stack.enter_context(progress)
+        for row in ledger.count_kept(transcribed):
+            captions.add(row)
             if config.json:
                 ui.echo_data(manifest.format_row(row).rstrip("\n"))
-                continue
-            name = "" if len(rows) == 1 else f"{row['audio_filepath']}\t"
-            for line in format_texts(row):
-                ui.echo_data(f"{name}{line}")
-    if ledger.rows or config.dropped:
-        report_drops("transcribe", config, "-", ledger)
-    ledger.enforce_max_bad("transcribe", config.max_bad)
+            elif row["id"] not in printed:
+                show(row)
+            progress.finish()
+        if not ended.is_set():
+            stack.close()
+            if ledger.rows or config.dropped:
+                report_drops("transcribe", config, "-", ledger)
+            ledger.enforce_max_bad("transcribe", config.max_bad)
+    for warning in captions.warnings:
+        ui.warn(warning)
+    if ended.is_set():
+        raise KeyboardInterrupt
 
 
-def format_texts(row: Row) -> Iterator[str]:
-    """The lines of a recording: partial texts, then its words with times, its n-best list, or its text."""
+def _ignore(*_: object) -> None:
+    pass
+
+
+def format_texts(row: Row, config: TranscribeConfig) -> Iterator[str]:
+    """The lines of a recording: partial texts, then its words with times, its n-best lists, or its text."""
     for partial in row.get("partials", []):
         yield f"{partial['end']:.2f}\t{partial['text']}"
-    if row.get("pred_words"):
+    lists = [segment.get("nbest") for segment in row.get("segments", [row])]
+    if config.timestamps and row.get("pred_words"):
         for word in row["pred_words"]:
             yield f"{word['start']:.2f}\t{word['end']:.2f}\t{word['word']}"
-    elif row.get("nbest"):
-        for hypothesis in row["nbest"]:
+    elif any(lists):
+        for hypothesis in (hypothesis for hypotheses in lists for hypothesis in hypotheses):
             yield f"{hypothesis['score']:.2f}\t{hypothesis['text']}"
     else:
         yield row["pred_text"]

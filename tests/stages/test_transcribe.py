@@ -25,6 +25,7 @@ from ds2cli.recognizer import decoder
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.search.hypothesis import Hypothesis
 from ds2cli.stages import transcribe
+from ds2cli.stages.long_recording import Listener
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "b"))
@@ -63,7 +64,8 @@ def transcribed(experiment, paths, channel="mix"):
 
     rows = transcribe.list_recordings(paths, ledger)
     config = TranscribeConfig(channel=channel, nj=1)
-    return list(transcribe.run(config, rows, ledger, experiment, search, warnings.append)), emissions, ledger, warnings
+    listener = Listener(warnings.append)
+    return list(transcribe.run(config, rows, ledger, experiment, search, listener)), emissions, ledger, warnings
 
 
 def test_rows_have_the_duration_and_text_of_each_file_in_order(experiment, recording, tmp_path):
@@ -229,7 +231,8 @@ NBEST = [{"text": "a b", "score": -1.5, "am": -2.0, "lm": 0.0}, {"text": "", "sc
     ],
 )
 def test_words_with_times_and_n_best_lists_are_printed_instead_of_the_text(fields, lines):
-    assert list(format_texts({"pred_text": "a b", **fields})) == lines
+    config = TranscribeConfig(timestamps="pred_words" in fields)
+    assert list(format_texts({"pred_text": "a b", **fields}, config)) == lines
 
 
 def test_the_lines_of_times_and_n_best_lists_are_not_mixed(run_command, capsys):
