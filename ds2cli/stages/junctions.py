@@ -6,7 +6,7 @@ Notation: N samples of a recording, T steps.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -67,17 +67,25 @@ class JoinedClips:
 
 @dataclass(frozen=True)
 class Aligned:
-    """The alignment of a recording, uncorrected, and the truth.  log_probs: (T, V) float32."""
+    """The alignment of a recording, uncorrected, and the truth: the edges of its clips.
 
-    clips: JoinedClips
-    log_probs: NDArray[np.float32] = field(repr=False)
-    step_s: float
+    ids: of the clips.  log_probs: (T, V) float32; None where it is not kept.
+    """
+
+    ids: list[str]
+    edges: list[Edges]
     alignment: Alignment
+    duration_s: float
+    step_s: float
+    log_probs: NDArray[np.float32] | None = field(repr=False)
 
     def errors(self, timing: Timing) -> TimingErrors:
         """The errors of the word times with this correction."""
-        words = timing.correct(self.alignment, len(self.log_probs) * self.step_s).words
-        return TimingErrors.measure(words, self.clips.edges)
+        return TimingErrors.measure(timing.correct(self.alignment, self.duration_s).words, self.edges)
+
+    def without_emission(self) -> Aligned:
+        """What the errors need."""
+        return replace(self, log_probs=None)
 
 
 def read_clips(rows: Iterable[Row], ledger: Ledger, experiment: Experiment, features: FeatureConfig) -> Iterator[Clip]:
@@ -168,14 +176,18 @@ def run(rows: Sequence[Row], ledger: Ledger, experiment: Experiment, nj: int = 1
     def compute(row: Row, _: Experiment) -> NDArray[np.float32]:
         return kinds.compute(waiting[row["id"]].samples, features)
 
-    def work(item: Emission) -> Aligned:
-        found = align(item.log_probs, waiting[item.row["id"]].text, experiment.vocab, item.step_s)
-        return Aligned(waiting[item.row["id"]], item.log_probs, item.step_s, found)
+    def work(item: Emission) -> tuple[str, Aligned]:
+        clips = waiting[item.row["id"]]
+        found = align(item.log_probs, clips.text, experiment.vocab, item.step_s)
+        duration_s = len(item.log_probs) * item.step_s
+        return item.row["id"], Aligned(clips.ids, clips.edges, found, duration_s, item.step_s, item.log_probs)
 
     failed = Ledger()
-    for aligned in map_emissions(work, load_emissions(number(), failed, experiment, features=compute), failed, nj):
-        ledger.kept += len(aligned.clips.ids)
+    chunks = load_emissions(number(), failed, experiment, features=compute)
+    for name, aligned in map_emissions(work, chunks, failed, nj, "the alignment"):
+        ledger.kept += len(aligned.ids)
         yield aligned
+        del waiting[name]
         _drop_failed(failed, waiting, ledger)
     _drop_failed(failed, waiting, ledger)
 

@@ -44,13 +44,13 @@ def tune_align(config: AlignConfig, exp: str, in_: str, out: str) -> None:
         rows = [refuse_test_row(row) for row in rows]
     try:
         found = stage.run(rows, ledger, experiment, config.nj, config.seed)
-        aligned = list(ui.progress(found, name, unit="recording"))
+        aligned = [item.without_emission() for item in ui.progress(found, name, unit="recording")]
     finally:
         report_drops(name, config, "-", ledger)
     ledger.enforce_max_bad(name, config.max_bad)
+    if ledger.kept < 3:
+        raise DataError(f"{in_}: expected three clips or more with sure edges, found {ledger.kept}")
     raw = measure(aligned)
-    if len(raw.joins) < 2:
-        raise DataError(f"{in_}: expected three clips or more with sure edges, found {len(raw.starts)}")
     timing = raw.estimate() if config.tune else timing_of(config)
     corrected = cross_validate(aligned) if config.tune else measure(aligned, timing)
     note = ", cross-validated" if config.tune else ""
