@@ -14,7 +14,7 @@ BELOW_LOUD_DB, ABOVE_QUIET_DB = 35.0, 10.0
 """Sound is what is less than this below the loud frames, and more than this above the quiet ones."""
 
 MIN_RANGE_DB = 20.0
-"""If the threshold is less than this below the loud frames, weak consonants and the background cannot be distinguished."""
+"""If the threshold is less than this below the loud frames, weak consonants are lost in the background."""
 
 UNSURE_DB, UNSURE_S = 5.0, 0.05
 """An edge that a threshold this much higher or lower moves by more than this is unsure: breath, an echo, a fade."""

@@ -47,6 +47,7 @@ def transcribe(
     """
     from ds2cli.recognizer.decoder import build_search, resolve_settings
     from ds2cli.recognizer.experiment import Experiment
+    from ds2cli.recognizer.timing import resolve_timing
     from ds2cli.stages import transcribe as stage
     from ds2cli.stages.long_recording import Listener
 
@@ -58,6 +59,7 @@ def transcribe(
     resolved, ledger = resolve_settings(config, exp, ui.warn), Ledger(needs_rows=True)
     # captions need word times, which are printed only on request
     searching = replace(resolved, timestamps=config.timestamps or config.needs_word_times)
+    searching = resolve_timing(searching, exp) if searching.timestamps else searching
     experiment = Experiment(exp, device=config.device, precision=config.precision)
     rows = stage.list_recordings(audio, ledger)
     search = build_search(searching, experiment, ui.warn)
