@@ -127,9 +127,7 @@ class TranscribeConfig(SearchConfig, CaptionsConfig):
     no_effect: ClassVar = {
         **SearchConfig.no_effect,
         **CaptionsConfig.no_effect,
-        **dict.fromkeys(
-            ("confidence_scale", "shift_ms", "extend_ms"), (("timestamps", *CAPTION_FILES), (False, None))
-        ),
+        **dict.fromkeys(("confidence_scale", "shift_ms", "extend_ms"), (("timestamps", *CAPTION_FILES), (False, None))),
         "chunk": ("vad", ("silero",)),
     }
 
