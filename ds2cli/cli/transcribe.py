@@ -93,7 +93,8 @@ def transcribe(
                 ui.echo_data(manifest.format_row(row).rstrip("\n"))
             elif row["id"] not in printed:
                 show(row)
-            progress.finish()
+            if not only_live:
+                progress.finish()
         if not ended.is_set():
             stack.close()
             if ledger.rows or config.dropped:

@@ -35,8 +35,8 @@ from ds2cli.search.emission import check_emission
 from ds2cli.search.pieces import Piece, PieceCutter
 from ds2cli.stages.long_results import Results, Segment
 
-LIVE_CHUNK_S = 1.0
-"""Audio that the network computes at once of a live stream (s)."""
+LIVE_CHUNK_S, LIVE_CONTEXT_S = 1.0, 2.0
+"""Audio that the network computes at once of a live stream, and the context of a bidirectional one (s): its delay."""
 
 BAND_FRAMES = 100
 """One of this many frames is kept to find the bandwidth of the recording."""
@@ -173,7 +173,7 @@ class LongTranscriber:
                 self.experiment,
                 features,
                 LIVE_CHUNK_S if is_live else CHUNK_S,
-                CONTEXT_S,
+                LIVE_CONTEXT_S if is_live else CONTEXT_S,
                 windows=1 if is_live else None,
                 check=check,
             )
