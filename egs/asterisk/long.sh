@@ -16,7 +16,8 @@ begin_stage() { [[ $stage -le $1 && $stop_stage -ge $1 ]] && echo "== stage $1: 
 if begin_stage 0 "construct the recording, and a transcript that is wrong in known places"; then
   python3 local/make_long.py "$data/all.jsonl" "$out" --hours "$hours" --parts "$parts" --wer "$wer" --seed "$seed"
 fi
-if begin_stage 1 "features and emissions of the recording; word times of the clips, which are the truth"; then
+if begin_stage 1 "the systematic error of word times; emissions of the recording; word times of the clips, which are the truth"; then
+  ds2 align --tune "$exp" "$data/dev.jsonl" --nj "$nj"
   for name in clips long; do
     [[ $name == long ]] && rows=$out/long.jsonl || rows=$data/all.jsonl
     ds2 featurize "$rows" "$out/$name.feats.jsonl" --dir "$out/feats/$name" --nj "$nj"
@@ -60,9 +61,11 @@ if begin_stage 8 "the recording in files, with one printed text"; then
   ds2 emit "$exp" "$out/files.feats.jsonl" "$out/files.emit.jsonl" --dir "$out/emissions/files"
   ds2 align "$exp" "$out/files.emit.jsonl" "$out/book.aligned.jsonl" --book "$out/book.txt" --lang "$lang"
 fi
-if begin_stage 9 "time and memory"; then
-  for options in "--gaps" ""; do
-    # shellcheck disable=SC2086 # one option or none
-    /usr/bin/time -f "align $options: %e s, %U s of a processor, %M kB" ds2 align "$exp" "$out/long.emit.jsonl" /dev/null $options
-  done
+if begin_stage 9 "time and memory, from emissions and from the recording"; then
+  measure() { /usr/bin/time -f "$*: %e s, %U + %S s of a processor, %M kB" "$@" > /dev/null; }
+  measure ds2 align "$exp" "$out/long.emit.jsonl" - --gaps
+  measure ds2 align "$exp" "$out/long.emit.jsonl" -
+  measure ds2 align "$exp" "$out/files.emit.jsonl" - --book "$out/book.txt" --lang "$lang"
+  measure ds2 emit "$exp" "$out/long.feats.jsonl" "$out/measured.jsonl" --dir "$out/emissions/measured"
+  measure ds2 transcribe "$exp" "$out/long.wav"
 fi

@@ -177,7 +177,9 @@ def main() -> None:
     text = " ".join(clip.transcript for clip in clips if clip.transcript)
     audio = args.out / "long.wav"
     row = {"id": "long", "audio_filepath": str(audio), "duration": probe(str(audio), decode=False).duration_s}
-    manifest.write(str(args.out / "long.jsonl"), [{**row, "text": text, "lang": rows[0]["lang"]}])
+    manifest.write(
+        str(args.out / "long.jsonl"), [{**row, "text": text, "speaker": rows[0]["speaker"], "lang": rows[0]["lang"]}]
+    )
     manifest.write(str(args.out / "truth.jsonl"), [asdict(clip) for clip in clips])
     printed = printed_texts(rows)
     with io.open_out(str(args.out / "book.txt")) as f:
