@@ -23,7 +23,7 @@ def clip(before_s, sound_s, after_s, *, quiet=1e-3, loud=0.3, rate=RATE, seed=0)
 def test_edges_are_found_to_a_frame(before, after, quiet, rate):
     samples = clip(before, 0.8, after, quiet=quiet, rate=rate)
     if not before and not after:
-        # nothing is quiet: whether this is all sound cannot be told
+        # nothing is quiet: it may be all sound or all noise
         assert find_sound(samples, rate) is None
         return
     begin, end = find_sound(samples, rate)

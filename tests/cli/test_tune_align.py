@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ from ds2cli.nn.checkpoint import BEST, dump_model
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.text.vocab import BLANK, Vocab
 
+ROOT = Path(__file__).parents[2]
 VOCAB = Vocab((BLANK, " ", "a", "b"))
 MODEL = ModelConfig(channels=(8,), kernels=(5,), strides=(2,), rnn_layers=1, rnn_size=8)
 FEATURES = {"sample_rate": 16000, "window_ms": 20.0, "hop_ms": 10.0}
@@ -142,3 +147,21 @@ def test_a_broken_file_is_one_line(ds2, place):
         assert "Traceback" not in done.stderr
     # a new one replaces it
     assert ds2("align", "--tune", "exp", "dev.jsonl", cwd=place).returncode == 0
+
+
+def test_the_recipe_prints_errors_and_what_is_reported_of_altered_texts(place):
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    manifest.write("train.jsonl", [{"id": "u0", "text": "a b"}])
+    options = ["--exp", place / "exp", "--data", place, "--seeds", 2, "--lengths", "1,2", "--gap-costs", "5,20"]
+    command = ["bash", ROOT / "egs/asterisk/junctions.sh", *options]
+    done = subprocess.run([*map(str, command)], env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert (place / "exp" / "align.toml").exists()
+    assert (place / "exp" / "test.timing").read_text().startswith("errors of word times on ")
+    rows = [line.split(" | ") for line in (place / "exp" / "altered.md").read_text().splitlines() if line[0] == "|"]
+    assert [row[:2] for row in rows[2:]] == [
+        [f"| {costs}", kind] for costs in ("5, 3", "20, 3") for kind in ("right", "removed", "changed", "added")
+    ]
+    # 12 clips of 2 words, in 2 orders
+    assert [row[2] for row in rows[2:] if row[1] in ("right", "added")] == ["48"] * 4
+    assert all((int(row[5]) >= 4) == (row[1] != "right") for row in rows[2:])
