@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.kernels._jit import kernel
+from ds2cli.kernels.viterbi_plain import advance_plain, retrace
 from ds2cli.kernels.viterbi_steps import States, Target, advance
 
 MARK_BYTES = 1 << 26
@@ -30,6 +31,9 @@ MARK_BYTES = 1 << 26
 
 PART_BYTES = 1 << 20
 """A part that takes no more than this is solved at once, with a mark after every step; this much is in the cache."""
+
+LEAST_SPACING = 48
+"""Steps between two marks of a part without gaps, or more: as many are computed at once for as many labels."""
 
 CHECK_STATES = 1 << 25
 """States that are computed between two calls of `check`: some 20 ms."""
@@ -101,6 +105,9 @@ def viterbi(scores: NDArray[np.float32], target: Target, check: Callable[[float]
     while parts:
         begin, end = parts.pop()
         first, last = int(path[begin - 1]) if begin else 0, int(path[end - 1])
+        if not len(target.words) and (spacing := _choose_plain_spacing(target, begin, end, first, last)):
+            _solve_plain(scores, target, begin, end, first, last, spacing, path, check)
+            continue
         spacing = _divide(scores, target, begin, end, first, last, path, check)
         marks = [*range(begin, end, spacing), end]
         if spacing > 1:
@@ -125,7 +132,7 @@ def _divide(
     first: the state in which the path is before `begin`.  last: that of the last step, or END.
     """
     L, total = len(target.labels) - 1, end - begin
-    first_label, last_label = _label_of(first, target), L if last == END else _label_of(last, target)
+    first_label, last_label = _label_of(first, target), _last_label(last, target)
     n = last_label - first_label + 1
     word, last_word = np.searchsorted(target.words, (first_label, last_label + 1)).tolist()
     size = 2 * n + 1 + last_word - word
@@ -171,6 +178,59 @@ def _choose_spacing(total: int, size: int) -> int:
     # a part of 1 / count of the steps has that share of the labels where the text is spoken at an even rate
     count = min(math.ceil(4 * math.sqrt(times)), MARK_BYTES // (4 * size), total)
     return -(-total // max(2, count))
+
+
+def _choose_plain_spacing(target: Target, begin: int, end: int, first: int, last: int) -> int:
+    """Steps between two marks of a part without gaps; 0 if it does not fit."""
+    total, n = end - begin, _last_label(last, target) - _label_of(first, target) + 1
+    spacing = max(LEAST_SPACING, -(-8 * total * n // MARK_BYTES))
+    return spacing if 8 * spacing * spacing <= MARK_BYTES else 0
+
+
+def _solve_plain(
+    scores: NDArray[np.float32],
+    target: Target,
+    begin: int,
+    end: int,
+    first: int,
+    last: int,
+    spacing: int,
+    path: NDArray[np.int32],
+    check: Callable[[float], None],
+) -> None:
+    """Find the path in all steps of a part without gaps; see `_divide`."""
+    total, first_label, last_label = end - begin, _label_of(first, target), _last_label(last, target)
+    n = last_label - first_label + 1
+    labels, jump = target.labels[first_label : last_label + 1], target.jump[first_label : last_label + 1]
+    blank, label, spare_blank, spare_label = (np.full(n + i, -np.inf, np.float32) for i in (0, 1, 0, 1))
+    if first % 2:
+        label[1] = 0
+    else:
+        blank[0] = 0
+    saved_blank, saved_label = (np.empty((total // spacing, n + i), np.float32) for i in (0, 1))
+    label_logp = np.empty(n, np.float32)
+    count = max(1, CHECK_STATES // (2 * n))
+    for t in range(0, total, count):
+        check(t / total)
+        stop = min(t + count, total)
+        advance_plain(
+            scores, t, stop, begin, labels, jump, total, blank, label, spare_blank, spare_label, saved_blank,
+            saved_label, spacing, label_logp,
+        )  # fmt: skip
+        if (stop - t) % 2:
+            blank, label, spare_blank, spare_label = spare_blank, spare_label, blank, label
+    end_state = 2 * n - 2 if blank[-1] >= label[-2] else 2 * n - 3
+    local = end_state if last == END else last - 2 * first_label
+    blanks, labels_at = (np.empty((spacing + 1, spacing + i), np.float32) for i in (1, 2))
+    retrace(
+        scores, begin, labels, jump, total, first - 2 * first_label, local, saved_blank, saved_label, spacing, blanks,
+        labels_at, label_logp, path,
+    )  # fmt: skip
+    path[begin:end] += np.int32(2 * first_label)
+
+
+def _last_label(last: int, target: Target) -> int:
+    return len(target.labels) - 1 if last == END else _label_of(last, target)
 
 
 def _label_of(state: int, target: Target) -> int:

@@ -49,7 +49,12 @@ class States(NamedTuple):
 
 
 @inner_kernel
-def _advance_scores(blank, before, label, jump, label_logp, blank_logp, next_blank, next_label):
+def advance_scores(blank, before, label, jump, label_logp, blank_logp, next_blank, next_label):
+    """One step for n blanks and the labels after them, without gaps.
+
+    blank, label: (n,), the scores before it; before: (n,), of the label before each.  jump: (n,), that of the target.
+    label_logp: (n,).  next_blank, next_label: (n,), the scores after the step.
+    """
     for j in range(len(label_logp)):
         stay, step = blank[j], before[j]
         next_blank[j] = (step if step > stay else stay) + blank_logp
@@ -98,13 +103,14 @@ def _advance_gaps(
 
 
 @inner_kernel
-def _rebase(blank, label, gap):
+def rebase(*arrays):
+    """Subtract the best of all scores from all of them."""
     best = np.float32(-np.inf)
-    for array in (blank, label, gap):
+    for array in arrays:
         for j in range(len(array)):
             best = array[j] if array[j] > best else best
     if best > -np.inf:
-        for array in (blank, label, gap):
+        for array in arrays:
             for j in range(len(array)):
                 array[j] -= best
 
@@ -142,7 +148,7 @@ def advance(
         next_blank_from = marks.blank[mark, low:high] if is_mark else spare_source.blank[low:high]
         next_label_from = marks.label[mark, low + 1 : high + 1] if is_mark else spare_source.label[low + 1 : high + 1]
         next_gap_from = marks.gap[mark] if is_mark else spare_source.gap
-        _advance_scores(blank, before, label, jump[low:high], label_logp[low:high], row[0], next_blank, next_label)
+        advance_scores(blank, before, label, jump[low:high], label_logp[low:high], row[0], next_blank, next_label)
         _advance_sources(
             blank, before, label, jump[low:high], blank_from, before_from, label_from, next_blank_from, next_label_from
         )
@@ -152,6 +158,6 @@ def advance(
                 starts, skip_costs, gap_cost, row[gap_column], label_logp,
             )  # fmt: skip
         if (offset + t + 1) % REBASE_STEPS == 0:
-            _rebase(spare.blank, spare.label, gap)
+            rebase(spare.blank, spare.label, gap)
         score, spare = spare, score
         source, spare_source = spare_source, source

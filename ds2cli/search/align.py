@@ -97,14 +97,16 @@ def align(
     if costs is not None and spelling.words and not len(log_probs):
         raise BadUtterance("label-too-long", "a gap needs one step or more, the utterance has 0")
     cost = text_cost(log_probs, spelling.labels) if costs is None else None
-    return align_columns(Columns.select(log_probs, spelling), spelling, vocab, step_s, costs, cost, chars, check)
+    return align_columns(
+        Columns.select(log_probs, spelling, gaps=costs is not None), spelling, vocab, step_s, costs, cost, chars, check
+    )
 
 
 def align_labels(log_probs: NDArray[np.float32], symbols: Sequence[int], vocab: Vocab, step_s: float) -> Alignment:
     """Align a text given as symbols, without a space at either end or two in a row. See `align`."""
     spelling = spelling_of(symbols, vocab)
     cost = text_cost(log_probs, spelling.labels)
-    return align_columns(Columns.select(log_probs, spelling), spelling, vocab, step_s, None, cost)
+    return align_columns(Columns.select(log_probs, spelling, gaps=False), spelling, vocab, step_s, None, cost)
 
 
 def align_columns(
@@ -120,7 +122,7 @@ def align_columns(
     """Align a text with the columns of one or more emissions. cost: -log p_ctc(text), if it is known. See `align`."""
     if costs is not None and " " in vocab.symbols and (space := vocab.symbols.index(" ")) in spelling.labels:
         columns.allow_silent_spaces(space)
-    states = viterbi(columns.relative(), build_target(spelling, columns, costs), check)
+    states = viterbi(columns.log_probs, build_target(spelling, columns, costs), check)
     path = _Path.build(columns, spelling, states, step_s)
     words = [path.word(where, text) for where, text in spelling.words]
     singles = [

@@ -17,9 +17,12 @@ from ds2cli.text.vocab import Vocab
 WILDCARD = -1
 """In the place of a symbol: a word that the network cannot spell."""
 
-UNSPELLED_COST = 0.05
+UNSPELLED_COST = 0.06
 """Nats per step of a gap or a wildcard, which otherwise emit the most probable symbol of each step: so they end where
 the blanks begin."""
+
+SILENCE_COST = 0.05
+"""The same in a step whose most probable symbol is the blank: a gap that needs a step only takes it from a pause."""
 
 SILENT_SPACE_COST = 2.0
 """Nats for a blank in the place of a space, where gaps are allowed."""
@@ -87,31 +90,36 @@ class Columns:
     """The columns of an emission that a text needs, which are few of 6,000 symbols.
 
     symbols: (S,) int32, in order, those of the columns after the first three.  log_probs: (T, 3 + S) float32, nats.
-    best: (T,) float32 and top: (T,) int32, the most probable symbol of each step and its log-probability.
+    top: (T,) int32, the most probable symbol of each step; (0,) if it was not asked for.
     """
 
     symbols: NDArray[np.int32]
     log_probs: NDArray[np.float32]
-    best: NDArray[np.float32]
     top: NDArray[np.int32]
 
     @classmethod
-    def select(cls, log_probs: NDArray[np.float32], spelling: Spelling) -> Columns:
-        """The columns of an emission.  log_probs: (T, V) float32, log-probabilities without NaN."""
+    def select(cls, log_probs: NDArray[np.float32], spelling: Spelling, *, gaps: bool) -> Columns:
+        """The columns of an emission.
+
+        log_probs: (T, V) float32, log-probabilities without NaN.  gaps: whether they are for an alignment with gaps.
+        """
         symbols = np.array(sorted({*spelling.labels} - {WILDCARD}), np.int32)
-        selected = np.empty((len(log_probs), _FIRST_SYMBOL + len(symbols)), np.float32)
-        top = log_probs.argmax(axis=1).astype(np.int32)
-        best = np.take_along_axis(log_probs, top[:, None], axis=1)[:, 0]
-        selected[:, _BLANK] = log_probs[:, 0]
-        selected[:, _ANYTHING], selected[:, _NEVER] = best - np.float32(UNSPELLED_COST), -np.inf
-        for i, symbol in enumerate(symbols.tolist(), _FIRST_SYMBOL):
-            selected[:, i] = log_probs[:, symbol]
-        return cls(symbols, selected, best, top)
+        selected = np.take(log_probs, [0] * _FIRST_SYMBOL + symbols.tolist(), axis=1)
+        selected[:, _NEVER] = -np.inf
+        top = np.empty(0, np.int32)
+        if gaps or WILDCARD in spelling.labels:
+            best = log_probs.max(axis=1)
+            # also in a step in which everything is impossible, such as one that was damaged
+            sound = np.where(np.isneginf(best), np.float32(0), best) - np.float32(UNSPELLED_COST)
+            selected[:, _ANYTHING] = np.maximum(sound, log_probs[:, 0] - np.float32(SILENCE_COST))
+        if gaps:
+            top = log_probs.argmax(axis=1).astype(np.int32)
+        return cls(symbols, selected, top)
 
     @classmethod
     def join(cls, parts: Sequence[Columns]) -> Columns:
         """The columns of several emissions for the same text, one after the other."""
-        arrays = ([getattr(part, name) for part in parts] for name in ("log_probs", "best", "top"))
+        arrays = ([getattr(part, name) for part in parts] for name in ("log_probs", "top"))
         return cls(parts[0].symbols, *map(np.concatenate, arrays))
 
     def allow_silent_spaces(self, space: int) -> None:
@@ -128,14 +136,6 @@ class Columns:
         columns = np.searchsorted(self.symbols, labels).astype(np.int32) + np.int32(_FIRST_SYMBOL)
         columns[np.equal(labels, WILDCARD)] = _ANYTHING
         return columns
-
-    def relative(self) -> NDArray[np.float32]:
-        """(T, 3 + S) float32, relative to the most probable symbol of each step."""
-        # a step without any probability stays impossible for each symbol
-        best = np.where(np.isneginf(self.best), np.float32(0), self.best)
-        scores: NDArray[np.float32] = self.log_probs - best[:, None]
-        scores[:, _ANYTHING] = -UNSPELLED_COST
-        return scores
 
 
 def build_target(spelling: Spelling, columns: Columns, costs: GapCosts | None) -> Target:

@@ -57,7 +57,7 @@ def run(
                 )
             step_s = item.step_s
             kept.append(item.row)
-            parts.append(Columns.select(item.log_probs, spelling))
+            parts.append(Columns.select(item.log_probs, spelling, gaps=True))
     if not kept:
         return
     with memory.required(f"align: {config.book}: the text with its recordings", "align fewer files at a time"):

@@ -98,10 +98,10 @@ def ours(gaps: bool) -> Callable[[Any, Any], Callable[[], Any]]:
         label_of[: 2 * L + 1 : 2], label_of[1 : 2 * L : 2] = 0, labels
 
         def run() -> Any:
-            columns = Columns.select(log_probs, spelling)
+            columns = Columns.select(log_probs, spelling, gaps=costs is not None)
             if costs is not None and A == 29:
                 columns.allow_silent_spaces(1)
-            return label_of[viterbi(columns.relative(), build_target(spelling, columns, costs))]
+            return label_of[viterbi(columns.log_probs, build_target(spelling, columns, costs))]
 
         return run
 

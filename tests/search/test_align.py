@@ -222,7 +222,7 @@ def test_a_step_without_any_probability():
 
 def test_parts_of_an_emission_are_joined():
     whole, spelling = said("ab ba"), spell("ab ba", VOCAB)
-    parts = [Columns.select(whole[a:b], spelling) for a, b in ((0, 3), (3, 3), (3, 4), (4, len(whole)))]
+    parts = [Columns.select(whole[a:b], spelling, gaps=False) for a, b in ((0, 3), (3, 3), (3, 4), (4, len(whole)))]
     joined = align_columns(Columns.join(parts), spelling, VOCAB, 0.5, None)
     expected = align(whole, "ab ba", VOCAB, 0.5)
     assert (joined.words, joined.log_prob) == (expected.words, expected.log_prob)
