@@ -16,7 +16,7 @@ BELOW_LOUD_DB, ABOVE_QUIET_DB = 35.0, 10.0
 MIN_RANGE_DB = 20.0
 """If the threshold is less than this below the loud frames, weak consonants are lost in the background."""
 
-UNSURE_DB, UNSURE_S = 5.0, 0.05
+UNSURE_DB, UNSURE_S = 3.0, 0.05
 """An edge that a threshold this much higher or lower moves by more than this is unsure: breath, an echo, a fade."""
 
 
