@@ -57,9 +57,9 @@ def test_padding_takes_at_most_half_of_a_pause_and_ends_at_the_edges():
 
 def test_short_pauses_and_overlapping_words_are_not_cut():
     config = configured(max_duration=8.0)
-    words = speak(5000, 299, 5000)
-    assert [s.reason for s in cut(words, [], 10299, config)] == [TOO_LONG]
-    assert [s.reason for s in cut(speak(5000, 300, 5000), [], 10300, config)] == ["", ""]
+    words = speak(5000, 199, 5000)
+    assert [s.reason for s in cut(words, [], 10199, config)] == [TOO_LONG]
+    assert [s.reason for s in cut(speak(5000, 200, 5000), [], 10200, config)] == ["", ""]
     config = configured(max_duration=8.0, min_pause=0.0)
     assert [s.last for s in cut([(0, 5000), (5000, 7000), (6000, 9000)], [], 9000, config)] == [1, 3]
     assert [s.reason for s in cut([(0, 5000), (4999, 9000)], [], 9000, config)] == [TOO_LONG]

@@ -139,7 +139,7 @@ def test_what_has_no_pause_is_dropped():
     (drop,) = ledger.rows
     assert (drop["id"], drop["reason"], drop["bad"]) == ("a-00000000-00002600", "longer-than-max-duration", False)
     assert drop["detail"] == (
-        "0.00 to 2.60 s: 2.60 s without a pause of --min-pause 0.3 s, longer than --max-duration 2 s"
+        "0.00 to 2.60 s: 2.60 s without a pause of --min-pause 0.2 s, longer than --max-duration 2 s"
     )
     assert list(tally.describe())[1] == (
         "28.6 % of 0.00 h of speech kept; dropped: 2.0 s longer-than-max-duration (a shorter --min-pause cuts more)"
