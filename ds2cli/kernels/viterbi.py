@@ -75,6 +75,8 @@ def viterbi_ref(scores: NDArray[np.float32], target: Target) -> NDArray[np.int32
                     found.append((score[t - 1, s - 2], s - 2))
                 for w in np.flatnonzero(target.words[:-1] == j):
                     found.append((score[t - 1, 2 * L + 1 + w], 2 * L + 1 + int(w)))
+                if j == L:
+                    continue
                 column = int(target.labels[j])
             elif s <= 2 * L:
                 found = [(score[t - 1, p], p) for p in (s, s - 1) if p >= 0]
@@ -149,14 +151,15 @@ def _divide(
     marks = States(*(np.empty((total // spacing, len(part)), np.int32) for part in own))
     labels, jump = target.labels[first_label : last_label + 1], target.jump[first_label : last_label + 1]
     starts = target.words[word:last_word] - np.int32(first_label)
-    skip_costs, label_logp = target.skip_costs[word:last_word], np.empty(n, np.float32)
+    skip_costs, label_logp = target.skip_costs[word:last_word], np.full(n, -np.inf, np.float32)
+    emitted = min(n, L - first_label)
     count = max(1, CHECK_STATES // size)
     for t in range(0, total, count):
         check(t / total)
         stop = min(t + count, total)
         advance(
-            scores, t, stop, begin, labels, jump, starts, skip_costs, np.float32(target.gap_cost), target.gap_column,
-            total, score, spare, own, source, spare_source, marks, spacing, label_logp,
+            scores, t, stop, begin, labels, jump, emitted, starts, skip_costs, np.float32(target.gap_cost),
+            target.gap_column, total, score, spare, own, source, spare_source, marks, spacing, label_logp,
         )  # fmt: skip
         if (stop - t) % 2:
             score, spare = spare._replace(gap=score.gap), score._replace(gap=spare.gap)
@@ -208,13 +211,13 @@ def _solve_plain(
     else:
         blank[0] = 0
     saved_blank, saved_label = (np.empty((total // spacing, n + i), np.float32) for i in (0, 1))
-    label_logp = np.empty(n, np.float32)
+    label_logp, emitted = np.full(n, -np.inf, np.float32), min(n, len(target.labels) - 1 - first_label)
     count = max(1, CHECK_STATES // (2 * n))
     for t in range(0, total, count):
         check(t / total)
         stop = min(t + count, total)
         advance_plain(
-            scores, t, stop, begin, labels, jump, total, blank, label, spare_blank, spare_label, saved_blank,
+            scores, t, stop, begin, labels, jump, emitted, total, blank, label, spare_blank, spare_label, saved_blank,
             saved_label, spacing, label_logp,
         )  # fmt: skip
         if (stop - t) % 2:
@@ -223,8 +226,8 @@ def _solve_plain(
     local = end_state if last == END else last - 2 * first_label
     blanks, labels_at = (np.empty((spacing + 1, spacing + i), np.float32) for i in (1, 2))
     retrace(
-        scores, begin, labels, jump, total, first - 2 * first_label, local, saved_blank, saved_label, spacing, blanks,
-        labels_at, label_logp, path,
+        scores, begin, labels, jump, emitted, total, first - 2 * first_label, local, saved_blank, saved_label, spacing,
+        blanks, labels_at, label_logp, path,
     )  # fmt: skip
     path[begin:end] += np.int32(2 * first_label)
 

@@ -17,22 +17,22 @@ from ds2cli.kernels.viterbi_steps import REBASE_STEPS, advance_scores, rebase
 
 @inner_kernel
 def advance_plain(
-    scores, first, end, offset, labels, jump, total, blank, label, spare_blank, spare_label, saved_blank, saved_label,
-    spacing, label_logp,
+    scores, first, end, offset, labels, jump, emitted, total, blank, label, spare_blank, spare_label, saved_blank,
+    saved_label, spacing, label_logp,
 ):  # fmt: skip
     """Advance the scores of a part of `total` steps, and save those after every `spacing` steps.
 
     scores: (T, U) float32.  first, end, offset: the steps of the part to take, and the step of the emission that is its
     first one.  labels: (n,) int32, jump: (n,) float32, those of the target.  blank: (n,), label: (n + 1,) float32, the
     scores before the first step, as in `States`; spare_blank, spare_label: work space.  saved_blank, saved_label: of
-    one more dimension.  label_logp: (n,) float32, work space.
+    one more dimension.  label_logp: (n,) float32, -inf, of which as many are written as labels are `emitted`.
     After an odd number of steps the scores are in the work space; after the last one of a mark they are also saved.
     """
     n = len(labels)
     for t in range(first, end):
         row = scores[offset + t]
         low, high = max(0, n - 2 - (total - 1 - t)), min(n, t + 2)
-        for j in range(low, high):
+        for j in range(low, min(high, emitted)):
             label_logp[j] = row[labels[j]]
         advance_scores(
             blank[low:high], label[low:high], label[low + 1 : high + 1], jump[low:high], label_logp[low:high], row[0],
@@ -52,8 +52,8 @@ def advance_plain(
 
 @inner_kernel
 def retrace(
-    scores, offset, labels, jump, total, first, last, saved_blank, saved_label, spacing, blanks, labels_at, label_logp,
-    path,
+    scores, offset, labels, jump, emitted, total, first, last, saved_blank, saved_label, spacing, blanks, labels_at,
+    label_logp, path,
 ):  # fmt: skip
     """Write the best path of a part to `path` (T,), as states of the part: 2j is the blank before label j.
 
@@ -78,6 +78,8 @@ def retrace(
             row = scores[offset + begin + i]
             for j in range(width):
                 label_logp[j] = row[labels[low + j]]
+            if high > emitted:
+                label_logp[width - 1] = np.float32(-np.inf)
             labels_at[i, 0] = np.float32(-np.inf)
             before, here = labels_at[i, :width], labels_at[i, 1 : width + 1]
             next_blank, next_label = blanks[i + 1, :width], labels_at[i + 1, 1 : width + 1]

@@ -22,7 +22,7 @@ REBASE_STEPS = 256
 class Target(NamedTuple):
     """A text to be found in an emission; see `kernels/viterbi.py`.
 
-    labels: (L + 1,) int32, the column of each label in the scores; the last is one that is always -inf.
+    labels: (L + 1,) int32, the column of each label in the scores, and any other one at the end, which is not used.
     jump: (L + 1,) float32, 0 where a label may follow the one before it without a blank, else -inf.
     words: (W + 1,) int32, the first label of each word, then L; (0,) if there are no gaps.
     skip_costs: (W + 1,) float32, nats to leave out the word before each of them; the first is not used.
@@ -117,8 +117,8 @@ def rebase(*arrays):
 
 @inner_kernel
 def advance(
-    scores, first, end, offset, labels, jump, starts, skip_costs, gap_cost, gap_column, total, score, spare, own,
-    source, spare_source, marks, spacing, label_logp,
+    scores, first, end, offset, labels, jump, emitted, starts, skip_costs, gap_cost, gap_column, total, score, spare,
+    own, source, spare_source, marks, spacing, label_logp,
 ):  # fmt: skip
     """Advance the scores of a part of the trellis, which has n labels, k gaps and `total` steps.
 
@@ -128,7 +128,8 @@ def advance(
     score, spare: States of float32, before the first step, and a work space.  own: States of int32, the numbers of the
     states themselves.  source, spare_source: States of int32, where the best path to each state was at the last mark.
     marks: States of int32 with one more dimension: after every `spacing` steps, where the best path to each state was
-    at the mark before.  label_logp: (n,) float32, a work space.
+    at the mark before.  label_logp: (n,) float32, -inf, of which as many are written as
+    labels are `emitted`.
     After an odd number of steps scores and sources are in `spare` and `spare_source`, but for the gaps' scores.
     """
     n, num_gaps, gap = len(labels), len(starts), score.gap
@@ -137,7 +138,7 @@ def advance(
         low, high = 0, n
         if not num_gaps:
             low, high = max(0, n - 2 - (total - 1 - t)), min(n, t + 2)
-        for j in range(low, high):
+        for j in range(low, min(high, emitted)):
             label_logp[j] = row[labels[j]]
         blank, label, before = score.blank[low:high], score.label[low + 1 : high + 1], score.label[low:high]
         next_blank, next_label = spare.blank[low:high], spare.label[low + 1 : high + 1]

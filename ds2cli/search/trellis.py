@@ -27,9 +27,9 @@ SILENCE_COST = 0.05
 SILENT_SPACE_COST = 2.0
 """Nats for a blank in the place of a space, where gaps are allowed."""
 
-_FIRST_SYMBOL = 3
-_BLANK, _ANYTHING, _NEVER = range(_FIRST_SYMBOL)
-"""Columns of the scores: the blank, what a gap or a wildcard emits, and what nothing emits; symbols follow."""
+_FIRST_SYMBOL = 2
+_BLANK, _ANYTHING = range(_FIRST_SYMBOL)
+"""Columns of the scores: the blank, and what a gap or a wildcard emits; symbols follow."""
 
 
 @dataclass(frozen=True)
@@ -89,32 +89,30 @@ def spelling_of(labels: Sequence[int], vocab: Vocab) -> Spelling:
 class Columns:
     """The columns of an emission that a text needs, which are few of 6,000 symbols.
 
-    symbols: (S,) int32, in order, those of the columns after the first three.  log_probs: (T, 3 + S) float32, nats.
+    symbols: (S,) int32, in order, those of the columns after the first two; None if the columns are those of the
+    emission.  log_probs: (T, 2 + S) float32, nats, or the emission (T, V).
     top: (T,) int32, the most probable symbol of each step; (0,) if it was not asked for.
     """
 
-    symbols: NDArray[np.int32]
+    symbols: NDArray[np.int32] | None
     log_probs: NDArray[np.float32]
     top: NDArray[np.int32]
 
     @classmethod
     def select(cls, log_probs: NDArray[np.float32], spelling: Spelling, *, gaps: bool) -> Columns:
-        """The columns of an emission.
+        """The columns of an emission, which is not copied if nothing but symbols is needed.
 
         log_probs: (T, V) float32, log-probabilities without NaN.  gaps: whether they are for an alignment with gaps.
         """
+        if not gaps and WILDCARD not in spelling.labels:
+            return cls(None, log_probs, np.empty(0, np.int32))
         symbols = np.array(sorted({*spelling.labels} - {WILDCARD}), np.int32)
         selected = np.take(log_probs, [0] * _FIRST_SYMBOL + symbols.tolist(), axis=1)
-        selected[:, _NEVER] = -np.inf
-        top = np.empty(0, np.int32)
-        if gaps or WILDCARD in spelling.labels:
-            best = log_probs.max(axis=1)
-            # also in a step in which everything is impossible, such as one that was damaged
-            sound = np.where(np.isneginf(best), np.float32(0), best) - np.float32(UNSPELLED_COST)
-            selected[:, _ANYTHING] = np.maximum(sound, log_probs[:, 0] - np.float32(SILENCE_COST))
-        if gaps:
-            top = log_probs.argmax(axis=1).astype(np.int32)
-        return cls(symbols, selected, top)
+        best = log_probs.max(axis=1)
+        # also in a step in which everything is impossible, such as one that was damaged
+        sound = np.where(np.isneginf(best), np.float32(0), best) - np.float32(UNSPELLED_COST)
+        selected[:, _ANYTHING] = np.maximum(sound, log_probs[:, 0] - np.float32(SILENCE_COST))
+        return cls(symbols, selected, log_probs.argmax(axis=1).astype(np.int32) if gaps else np.empty(0, np.int32))
 
     @classmethod
     def join(cls, parts: Sequence[Columns]) -> Columns:
@@ -127,12 +125,14 @@ class Columns:
 
         Networks hardly ever emit one in a long pause, as their training utterances have no space at an end.
         """
-        i = _FIRST_SYMBOL + int(np.searchsorted(self.symbols, space))
+        (i,) = self.of_labels([space]).tolist()
         silent = self.log_probs[:, _BLANK] - np.float32(SILENT_SPACE_COST)
         np.maximum(self.log_probs[:, i], silent, out=self.log_probs[:, i])
 
     def of_labels(self, labels: Sequence[int]) -> NDArray[np.int32]:
         """The column of each label (L,) int32."""
+        if self.symbols is None:
+            return np.array(labels, np.int32)
         columns = np.searchsorted(self.symbols, labels).astype(np.int32) + np.int32(_FIRST_SYMBOL)
         columns[np.equal(labels, WILDCARD)] = _ANYTHING
         return columns
@@ -141,7 +141,7 @@ class Columns:
 def build_target(spelling: Spelling, columns: Columns, costs: GapCosts | None) -> Target:
     """What the kernel looks for in the columns.  costs: None for no gaps."""
     labels = np.array(spelling.labels, np.int64)
-    places = np.append(columns.of_labels(spelling.labels), np.int32(_NEVER))
+    places = np.append(columns.of_labels(spelling.labels), np.int32(_BLANK))
     jump = np.full(len(places), -np.inf, np.float32)
     jump[1:-1][labels[1:] != labels[:-1]] = 0
     if costs is None:
