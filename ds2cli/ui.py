@@ -118,25 +118,31 @@ def progress_text(done: int, total: int | None, seconds: float, unit: str) -> st
 
 
 class AudioProgress:
-    """Progress of recordings, and within the one that is transcribed if it is long; a context.
-
-    The files are counted as by `progress`. Within one, the rate is that in times real time.
-    """
+    """Progress of recordings, and within one that takes long, as a context: bars on a terminal, else lines."""
 
     def __init__(self, label: str, files: int, clock: Callable[[], float] = compilation.working_clock) -> None:
         self.label, self.files, self.clock = label, files, clock
-        self._done, self._name = 0, ""
+        self._done = 0
         self._start = self._file_start = self._shown = clock()
         self._bar: Progress | None = None
         self._tasks: list[Any] = []
 
     def __enter__(self) -> AudioProgress:
         atomic.begin_output()
-        self._start = self._shown = self.clock()
+        self._start = self._file_start = self._shown = self.clock()
         if sys.stderr.isatty():
-            self._bar = bar("file", self.clock)
+            from rich import progress as rich_progress
+
+            self._bar = rich_progress.Progress(
+                rich_progress.TextColumn("{task.description}"),
+                # narrow, so that the text fits on 80 columns
+                rich_progress.BarColumn(bar_width=15),
+                rich_progress.TextColumn("{task.fields[text]}"),
+                console=console(),
+                transient=True,
+            )
+            self._tasks = [self._bar.add_task(self.label, total=self.files, text=f"0/{self.files} file")]
             self._bar.start()
-            self._tasks = [self._bar.add_task(self.label, total=self.files)]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -145,37 +151,31 @@ class AudioProgress:
 
     def finish(self) -> None:
         """One more recording is done."""
-        self._done, self._name = self._done + 1, ""
-        if self._bar is not None:
-            self._end_file()
-            self._bar.advance(self._tasks[0])
+        self._done, self._file_start = self._done + 1, self.clock()
+        text = progress_text(self._done, self.files, self._file_start - self._start, "file")
+        if self._bar is None:
+            self._log(text)
             return
-        self._log(lambda now: progress_text(self._done, self.files, now - self._start, "file"))
+        for task in self._tasks[1:]:
+            self._bar.remove_task(task)
+        del self._tasks[1:]
+        self._bar.update(self._tasks[0], completed=self._done, text=text)
 
     def within(self, name: str, done_s: float, total_s: float | None) -> None:
         """`done_s` of the `total_s` seconds of a recording are done."""
-        now = self.clock()
-        if name != self._name:
-            self._name, self._file_start = name, now
-        text = audio_progress_text(done_s, total_s, now - self._file_start)
+        text = audio_progress_text(done_s, total_s, self.clock() - self._file_start)
         if self._bar is None:
-            self._log(lambda _: f"{name}: {text}")
+            self._log(f"{name}: {text}")
             return
         if len(self._tasks) == 1:
-            # a second bar, in percent: its own columns show files and files per second
-            self._tasks.append(self._bar.add_task("", total=100))
-        percent = 100 * done_s / total_s if total_s else 0
-        self._bar.update(self._tasks[1], completed=min(round(percent), 100), description=text)
+            self._tasks.append(self._bar.add_task(name[-16:], text=text))
+        self._bar.update(self._tasks[1], completed=done_s, total=total_s, text=text)
 
-    def _end_file(self) -> None:
-        if self._bar is not None and len(self._tasks) > 1:
-            self._bar.remove_task(self._tasks.pop())
-
-    def _log(self, text: Callable[[float], str]) -> None:
+    def _log(self, text: str) -> None:
         now = self.clock()
         if now - self._shown >= LOG_INTERVAL_S:
             self._shown = now
-            log(f"{self.label}: {text(now)}")
+            log(f"{self.label}: {text}")
 
 
 def audio_progress_text(done_s: float, total_s: float | None, seconds: float) -> str:

@@ -112,3 +112,17 @@ def test_letters_that_the_encoding_lacks_are_replaced_for_people_only(monkeypatc
     ui.echo_data("今 caf\udce9")
     out.flush()
     assert out.buffer.getvalue() == f"{shown}\n?\n?\n".encode(encoding) + "今 caf".encode() + b"\xe9\n"
+
+
+def test_progress_within_a_recording(monkeypatch, capsys):
+    times = iter([0.0, 0.0, 10.0, 10.0, 31.0, 31.0, 40.0, 40.0, 70.0, 70.0])
+    with ui.AudioProgress("transcribe", 2, lambda: next(times)) as progress:
+        progress.within("a.wav", 600.0, 3600.0)
+        progress.within("a.wav", 1860.0, 3600.0)
+        progress.finish()
+        progress.within("-", 60.0, None)
+    assert capsys.readouterr().err.splitlines() == [
+        "transcribe: a.wav: 31:00 of 60:00, 60.0 x real time, 29 s left",
+        "transcribe: -: 1:00, 2.0 x real time",
+    ]
+    assert ui.audio_progress_text(0.0, 10.0, 0.0) == "0:00 of 0:10, 0.0 x real time"
