@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
@@ -60,11 +60,21 @@ def describe_gap(gap: dict[str, Any]) -> str:
     return ", ".join(parts + ([f"heard {_shorten(gap['heard'])}"] if gap["heard"] else []))
 
 
+def _ignore(*_: object) -> None:
+    pass
+
+
 def run(
-    config: AlignConfig, rows: Iterable[Row], ledger: Ledger, experiment: Experiment, tally: GapTally | None = None
+    config: AlignConfig,
+    rows: Iterable[Row],
+    ledger: Ledger,
+    experiment: Experiment,
+    tally: GapTally | None = None,
+    report: Callable[[str, float], None] = _ignore,
 ) -> Iterator[Row]:
     """Yield each row with `words` and `align_logprob`; with `gaps` if there are any, else with `ctc_cost`.
 
+    report: called in any thread with the id of a row and the share of its alignment that is done.
     Dropped are rows of whose words the network can spell none ("unspellable"), whose text is too long for the emission
     or for the memory, and of which more than `max_unaligned` percent of the words do not align ("unaligned").
     """
@@ -73,11 +83,12 @@ def run(
     tally = tally if tally is not None else GapTally()
     stop = threading.Event()
 
-    def check(_: float) -> None:
-        if stop.is_set():
-            raise CancelledError
-
     def work(item: Emission) -> tuple[Row, int]:
+        def check(share: float) -> None:
+            if stop.is_set():
+                raise CancelledError
+            report(item.row["id"], share)
+
         text = item.row["text"]
         found = align(item.log_probs, text, experiment.vocab, item.step_s, costs, chars=config.chars, check=check)
         return finish_row(config, item.row, timing.correct(found, len(item.log_probs) * item.step_s))

@@ -7,6 +7,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from ds2cli import memory
 from ds2cli.config.align import AlignConfig
@@ -30,12 +31,12 @@ def run(
     experiment: Experiment,
     text: str,
     tally: GapTally | None = None,
-    check: Callable[[float], None] = lambda share: None,
+    report: Callable[[str, float], None] = lambda name, share: None,
 ) -> Iterator[Row]:
     """Yield each row with its part of the text as `text`, and the fields of `stages/align.run`.
 
-    text: normalized; the recordings of the rows, in their order, are taken for one.  check: called with the share of
-    the alignment that is done.
+    text: normalized; the recordings of the rows, in their order, are taken for one.  report: called with the name of the
+    book and the share of its alignment that is done.
     Rows in which none of the text was found are dropped ("unaligned"). Ds2Error if more than
     `max_unaligned` percent of the text were not found, or if it does not fit in memory; DataError if the rows have
     steps of different lengths.
@@ -65,6 +66,7 @@ def run(
         edges = [0, *itertools.accumulate(len(part.top) for part in parts)]
         parts.clear()
         costs = GapCosts(config.gap_cost, config.skip_cost)
+        check = partial(report, str(config.book))
         found = align_columns(columns, spelling, vocab, step_s, costs, chars=config.chars, check=check)
     _refuse_unaligned(config, found, len(spelling.words))
     # what is missing may be of the recording before
