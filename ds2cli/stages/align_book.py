@@ -35,11 +35,10 @@ def run(
 ) -> Iterator[Row]:
     """Yield each row with its part of the text as `text`, and the fields of `stages/align.run`.
 
-    text: normalized; the recordings of the rows, in their order, are taken for one.  report: called with the name of the
-    book and the share of its alignment that is done.
-    Rows in which none of the text was found are dropped ("unaligned"). Ds2Error if more than
-    `max_unaligned` percent of the text were not found, or if it does not fit in memory; DataError if the rows have
-    steps of different lengths.
+    text: normalized; the recordings of the rows, in their order, are taken for one.  report: called with the name of
+    the book and the share of its alignment that is done.
+    Rows in which none of the text was found are dropped ("unaligned"). Ds2Error if more than `max_unaligned` percent of
+    the text were not found, or if it does not fit in memory; DataError if the rows have steps of different lengths.
     """
     vocab, tally = experiment.vocab, tally if tally is not None else GapTally()
     try:
