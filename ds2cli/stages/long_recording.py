@@ -50,7 +50,7 @@ def _ignore(*_: object) -> None:
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told about recordings while they are transcribed.
+    """What is called while recordings are transcribed.
 
     warn: gets each warning.  segment: of a live stream, gets its row and the fields of each segment that is final.
     progress: gets the row, the audio transcribed so far and its whole duration (s; None if it is not known).

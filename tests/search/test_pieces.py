@@ -48,7 +48,7 @@ def texts(path, **options):
         ("ab" * 10 + "____ba", ["ab" * 10 + "__", "__ba"]),
         # the longest pause within a piece that gets too long, but not at its very beginning or end
         ("ba___" + "ab" * 7 + "__" + "a" * 30, ["ba___" + "ab" * 7 + "_", "_" + "a" * 30]),
-        # silence is left out, but for the beginning of what is said
+        # silence is left out, but for a little before a sound
         ("_" * 50, []),
         ("_" * 50 + "ab" + "_" * 50, ["___" + "ab" + "___"]),
         ("", []),

@@ -18,7 +18,7 @@ def ending_on_interrupt(enabled: bool) -> Iterator[threading.Event]:
         interrupted.set()
 
     previous = signal.getsignal(signal.SIGINT)
-    # a shell may have told the command to ignore it
+    # a command started in the background ignores it
     if not enabled or previous != signal.default_int_handler:
         yield interrupted
         return
