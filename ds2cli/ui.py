@@ -178,6 +178,25 @@ class AudioProgress:
             log(f"{self.label}: {text}")
 
 
+class ShareProgress:
+    """Progress within single items that take long: a line every 30 s, from any thread, each with the time left."""
+
+    def __init__(self, label: str, clock: Callable[[], float] = compilation.working_clock) -> None:
+        self.label, self.clock = label, clock
+        self._starts: dict[str, float] = {}
+        self._shown = clock()
+
+    def within(self, name: str, share: float) -> None:
+        """`share` of the work on an item is done, from 0, with which it begins, to 1."""
+        now = self.clock()
+        if not share:
+            self._starts[name] = now
+        start = self._starts.get(name, now)
+        if share and now - max(self._shown, start) >= LOG_INTERVAL_S:
+            self._shown = now
+            log(f"{self.label}: {name}: {100 * share:.0f} %, {(now - start) * (1 - share) / share:.0f} s left")
+
+
 def audio_progress_text(done_s: float, total_s: float | None, seconds: float) -> str:
     """`12:30 of 60:00, 62.1 x real time, 46 s left`."""
     rate = done_s / seconds if seconds > 0 else 0.0

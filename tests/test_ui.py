@@ -126,3 +126,12 @@ def test_progress_within_a_recording(monkeypatch, capsys):
         "transcribe: -: 1:00, 2.0 x real time",
     ]
     assert ui.audio_progress_text(0.0, 10.0, 0.0) == "0:00 of 0:10, 0.0 x real time"
+
+
+def test_progress_within_an_item_that_takes_long(capsys):
+    times = iter([0.0, 0.0, 10.0, 31.0, 40.0, 62.0, 70.0, 80.0])
+    progress = ui.ShareProgress("align", clock=lambda: next(times))
+    for name, share in [("a", 0.0), ("a", 0.1), ("a", 0.25), ("a", 0.5), ("a", 0.75), ("b", 0.0), ("b", 0.5)]:
+        progress.within(name, share)
+    # the item b has only begun
+    assert capsys.readouterr().err.splitlines() == ["align: a: 25 %, 93 s left", "align: a: 75 %, 21 s left"]

@@ -63,14 +63,14 @@ def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
     _ = experiment.vocab
     warn_of_other_features(in_, experiment)
     text = None if config.book is None else read_book(config.book, config.lang, in_)
-    captions = CaptionFiles(config, "words", out)
+    captions, progress = CaptionFiles(config, "words", out), ui.ShareProgress("align")
     with nullcontext() if is_pipe(out) else together(), captions:
 
         def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
             aligned = (
-                stage.run(config, rows, ledger, experiment)
+                stage.run(config, rows, ledger, experiment, report=progress.within)
                 if text is None
-                else align_book.run(config, rows, ledger, experiment, text)
+                else align_book.run(config, rows, ledger, experiment, text, report=progress.within)
             )
             for row in aligned:
                 captions.add(row)

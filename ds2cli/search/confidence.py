@@ -60,6 +60,7 @@ def weigh_evidence(log_probs: NDArray[np.float32], alignment: Alignment, hypothe
     """
     first = hypotheses[0]
     labels = np.array(first.labels, np.int32)
+    assert alignment.cost is not None
     logs = [-ctc_cost(log_probs[steps], labels[part]) for part, steps in alignment.spans] or [-alignment.cost]
     # rounding may take a probability above 1
     return Evidence(np.minimum(np.array(logs, np.float64), 0.0), _shares(hypotheses))

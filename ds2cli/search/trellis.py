@@ -27,6 +27,9 @@ SILENCE_COST = 0.05
 SILENT_SPACE_COST = 2.0
 """Nats for a blank in the place of a space, where gaps are allowed."""
 
+FEW_SYMBOLS = 1024
+"""An emission of more symbols is copied: its steps do not stay in the cache, so that each would be fetched twice."""
+
 _FIRST_SYMBOL = 2
 _BLANK, _ANYTHING = range(_FIRST_SYMBOL)
 """Columns of the scores: the blank, and what a gap or a wildcard emits; symbols follow."""
@@ -100,11 +103,11 @@ class Columns:
 
     @classmethod
     def select(cls, log_probs: NDArray[np.float32], spelling: Spelling, *, gaps: bool) -> Columns:
-        """The columns of an emission, which is not copied if nothing but symbols is needed.
+        """The columns of an emission, which is not copied if nothing but symbols is needed, of a few.
 
         log_probs: (T, V) float32, log-probabilities without NaN.  gaps: whether they are for an alignment with gaps.
         """
-        if not gaps and WILDCARD not in spelling.labels:
+        if not gaps and WILDCARD not in spelling.labels and log_probs.shape[1] <= FEW_SYMBOLS:
             return cls(None, log_probs, np.empty(0, np.int32))
         symbols = np.array(sorted({*spelling.labels} - {WILDCARD}), np.int32)
         selected = np.take(log_probs, [0] * _FIRST_SYMBOL + symbols.tolist(), axis=1)
