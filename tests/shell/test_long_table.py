@@ -115,6 +115,8 @@ def test_table_of_known_segments(tmp_path):
     said = [{"word": word, "start": at, "end": at + 0.8} for word, at in [("a", 0), ("b", 1), ("a", 8), ("b", 9)]]
     manifest.write(str(tmp_path / "aligned.jsonl"), [{"id": "r", "duration": 11.0, "words": said, "gaps": [gap]}])
     steps = [f"align={tmp_path / 'aligned.jsonl'}", f"segment={tmp_path / 'segments.jsonl'}"]
+    manifest.write(str(tmp_path / "nothing.jsonl"), [])
+    steps.append(f"filter={tmp_path / 'nothing.jsonl'}")
     lines = python("long_table.py", tmp_path / "truth.jsonl", tmp_path / "clips.jsonl", *steps).splitlines()
     cells = [line.strip("| ").split(" | ") for line in lines]
     assert lines[0] == "0.00 h of speech, 0.00 h of it with the right text (train, test)"
@@ -131,3 +133,4 @@ def test_table_of_known_segments(tmp_path):
     assert cells[5] == ["align", "2", "0.00", "3.5 (3.0-4.0)", "100.0", "100.0 (100.0, 100.0)", "0.00 (0.00, 0.00)"]
     # of the last clip, only the first word
     assert cells[6] == ["segment", "3", "0.00", "2.0 (1.0-3.0)", "66.7", "75.0 (100.0, 50.0)", "40.00 (50.00, 0.00)"]
+    assert cells[7] == ["filter", "0", *["-"] * 5]

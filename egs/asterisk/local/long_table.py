@@ -77,11 +77,13 @@ def good_share(pieces: list[Piece], truth: list[dict]) -> float:
             if piece.start >= row["end"]:
                 break
             kept += min(piece.end, row["end"]) - max(piece.start, row["start"])
-    return 100 * kept / total
+    return 100 * kept / total if total else 0.0
 
 
 def describe(name: str, pieces: list[Piece], truth: list[dict]) -> str:
     """The line of a step."""
+    if not pieces:
+        return line([name, "0", *["-"] * 5])
     lengths = [piece.end - piece.start for piece in pieces]
     parts = [part for part in PARTS if any(row["split"] == part for row in truth)]
     of_parts = [
