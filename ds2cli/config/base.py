@@ -11,7 +11,7 @@ import math
 import re
 import tomllib
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -25,6 +25,9 @@ PRESETS = Path(__file__).parents[1] / "presets"
 
 MADE_BY = "made_by"
 """Table of a saved config that records the command and the version; ignored when the file is read back."""
+
+MOST_LISTED = 200
+"""Characters of a list of settings in a message."""
 
 TYPE_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "text in quotes"}
 """The types of settings as error messages name them."""
@@ -101,7 +104,7 @@ def build(config_type: type[C], *sources: tuple[str, Mapping[str, Any]]) -> C:
                 continue
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
-                hint = f", did you mean {near[0]!r}?" if near else f", expected one of {', '.join(known)}"
+                hint = f", did you mean {near[0]!r}?" if near else f", expected one of {_list_some(known)}"
                 raise UsageError(f"{location}: unknown setting {name!r}{hint}")
             if is_dataclass(hints[name]):
                 if not isinstance(value, Mapping):
@@ -116,6 +119,14 @@ def build(config_type: type[C], *sources: tuple[str, Mapping[str, Any]]) -> C:
         if f.default is MISSING and f.default_factory is MISSING and name not in values:
             raise UsageError(f"{config_type.__name__}: the setting {name!r} is required, but was not given")
     return config_type(**values)
+
+
+def _list_some(names: Iterable[str]) -> str:
+    """The names, as far as they fit in a message."""
+    text = ", ".join(names)
+    if len(text) <= MOST_LISTED:
+        return text
+    return f"{text[:MOST_LISTED].rpartition(', ')[0]}, … (--print-config lists all of them)"
 
 
 def read_toml(path: str) -> dict[str, Any]:
