@@ -32,7 +32,7 @@ MARK_BYTES = 1 << 26
 PART_BYTES = 1 << 20
 """A part that takes no more than this is solved at once, with a mark after every step; this much is in the cache."""
 
-LEAST_SPACING = 48
+LEAST_SPACING = 32
 """Steps between two marks of a part without gaps, or more: as many are computed at once for as many labels."""
 
 CHECK_STATES = 1 << 25
@@ -212,13 +212,13 @@ def _solve_plain(
         blank[0] = 0
     saved_blank, saved_label = (np.empty((total // spacing, n + i), np.float32) for i in (0, 1))
     label_logp, emitted = np.full(n, -np.inf, np.float32), min(n, len(target.labels) - 1 - first_label)
-    count = max(1, CHECK_STATES // (2 * n))
+    count, sink = max(1, CHECK_STATES // (2 * n)), np.empty(1, np.float32)
     for t in range(0, total, count):
         check(t / total)
         stop = min(t + count, total)
         advance_plain(
             scores, t, stop, begin, labels, jump, emitted, total, blank, label, spare_blank, spare_label, saved_blank,
-            saved_label, spacing, label_logp,
+            saved_label, spacing, label_logp, sink,
         )  # fmt: skip
         if (stop - t) % 2:
             blank, label, spare_blank, spare_label = spare_blank, spare_label, blank, label

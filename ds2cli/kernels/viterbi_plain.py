@@ -12,13 +12,14 @@ from __future__ import annotations
 import numpy as np
 
 from ds2cli.kernels._jit import inner_kernel
+from ds2cli.kernels.columns import WIDE, touch
 from ds2cli.kernels.viterbi_steps import REBASE_STEPS, advance_scores, rebase
 
 
 @inner_kernel
 def advance_plain(
     scores, first, end, offset, labels, jump, emitted, total, blank, label, spare_blank, spare_label, saved_blank,
-    saved_label, spacing, label_logp,
+    saved_label, spacing, label_logp, sink,
 ):  # fmt: skip
     """Advance the scores of a part of `total` steps, and save those after every `spacing` steps.
 
@@ -26,11 +27,14 @@ def advance_plain(
     first one.  labels: (n,) int32, jump: (n,) float32, those of the target.  blank: (n,), label: (n + 1,) float32, the
     scores before the first step, as in `States`; spare_blank, spare_label: work space.  saved_blank, saved_label: of
     one more dimension.  label_logp: (n,) float32, -inf, of which as many are written as labels are `emitted`.
+    sink: (1,) float32, written.
     After an odd number of steps the scores are in the work space; after the last one of a mark they are also saved.
     """
-    n = len(labels)
+    n, touched = len(labels), np.float32(0)
     for t in range(first, end):
         row = scores[offset + t]
+        if len(row) > WIDE:
+            touched += touch(row)
         low, high = max(0, n - 2 - (total - 1 - t)), min(n, t + 2)
         for j in range(low, min(high, emitted)):
             label_logp[j] = row[labels[j]]
@@ -48,6 +52,7 @@ def advance_plain(
                 saved_label[t // spacing, j + 1] = spare_label[j + 1] if is_computed else np.float32(-np.inf)
         blank, spare_blank = spare_blank, blank
         label, spare_label = spare_label, label
+    sink[0] = touched
 
 
 @inner_kernel

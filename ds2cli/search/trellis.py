@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.errors import BadUtterance
+from ds2cli.kernels.columns import select_columns
 from ds2cli.kernels.viterbi_steps import Target
 from ds2cli.text.units import split_runs
 from ds2cli.text.vocab import Vocab
@@ -26,9 +27,6 @@ SILENCE_COST = 0.05
 
 SILENT_SPACE_COST = 2.0
 """Nats for a blank in the place of a space, where gaps are allowed."""
-
-FEW_SYMBOLS = 1024
-"""An emission of more symbols is copied: its steps do not stay in the cache, so that each would be fetched twice."""
 
 _FIRST_SYMBOL = 2
 _BLANK, _ANYTHING = range(_FIRST_SYMBOL)
@@ -103,14 +101,16 @@ class Columns:
 
     @classmethod
     def select(cls, log_probs: NDArray[np.float32], spelling: Spelling, *, gaps: bool) -> Columns:
-        """The columns of an emission, which is not copied if nothing but symbols is needed, of a few.
+        """The columns of an emission, which is not copied if nothing but symbols is needed.
 
         log_probs: (T, V) float32, log-probabilities without NaN.  gaps: whether they are for an alignment with gaps.
         """
-        if not gaps and WILDCARD not in spelling.labels and log_probs.shape[1] <= FEW_SYMBOLS:
+        if not gaps and WILDCARD not in spelling.labels:
             return cls(None, log_probs, np.empty(0, np.int32))
         symbols = np.array(sorted({*spelling.labels} - {WILDCARD}), np.int32)
-        selected = np.take(log_probs, [0] * _FIRST_SYMBOL + symbols.tolist(), axis=1)
+        selected = np.empty((len(log_probs), _FIRST_SYMBOL + len(symbols)), np.float32)
+        columns = np.array([0] * _FIRST_SYMBOL + symbols.tolist(), np.int32)
+        select_columns(log_probs, columns, selected, np.empty(1, np.float32))
         best = log_probs.max(axis=1)
         # also in a step in which everything is impossible, such as one that was damaged
         sound = np.where(np.isneginf(best), np.float32(0), best) - np.float32(UNSPELLED_COST)

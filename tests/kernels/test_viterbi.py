@@ -253,3 +253,10 @@ def test_repeats_need_a_blank_between_them():
     assert steps_needed(labels(1, 1, 1)) == 5
     lp = np.log(np.full((5, 2), 0.5, dtype=np.float32))
     np.testing.assert_array_equal(viterbi(with_gap_column(lp), make_target(labels(1, 1, 1), 2)), [1, 2, 3, 4, 5])
+
+
+def test_many_symbols():
+    rng = np.random.default_rng(0)
+    lp, text = emission(rng, 40, 1200), rng.integers(1, 1200, 15).astype(np.int32)
+    target = make_target(text, 1200)
+    np.testing.assert_array_equal(viterbi(lp, target), viterbi_ref(lp, target))
