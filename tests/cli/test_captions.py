@@ -113,6 +113,9 @@ def test_a_file_in_the_place_of_a_folder(ds2, place):
     assert not (place / "out.jsonl").exists()
     done = ds2("align", "exp", "in.jsonl", "x.ctm", "--ctm", "x.ctm", cwd=place)
     assert done.returncode == 2 and "x.ctm is to be written twice" in done.stderr
+    done = ds2("align", "exp", "in.jsonl", "new.jsonl", "--srt", "new.jsonl", cwd=place)
+    assert done.returncode == 2 and "--srt writes a folder of files, expected its name, got 'new.jsonl'" in done.stderr
+    assert not (place / "new.jsonl").exists()
 
 
 def test_an_error_leaves_nothing(tmp_path):

@@ -180,8 +180,11 @@ def _check(config: CaptionsConfig, out: str) -> None:
         raise UsageError("--ctm -: standard output already gets the results (name a file)")
     if config.ctm not in (None, "-") and out != "-" and os.path.realpath(config.ctm or "") == os.path.realpath(out):
         raise UsageError(f"{out} is to be written twice (give --ctm a name of its own)")
+    files = {os.path.realpath(path) for path in (config.ctm, out) if path not in (None, "-")}
     for name in (*FOLDERS, "kaldi_data"):
-        if getattr(config, name) in ("-", ""):
-            raise UsageError(f"--{name.replace('_', '-')} writes a folder of files, expected its name")
+        if (folder := getattr(config, name)) is None:
+            continue
+        if folder in ("-", "") or os.path.realpath(folder) in files:
+            raise UsageError(f"--{name.replace('_', '-')} writes a folder of files, expected its name, got {folder!r}")
     if config.min_cue > config.max_cue:
         raise UsageError(f"--min-cue {config.min_cue:g} is longer than --max-cue {config.max_cue:g}")
