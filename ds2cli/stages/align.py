@@ -24,7 +24,10 @@ ALIGNED = ("words", "chars", "gaps", "align_logprob", "ctc_cost")
 
 @dataclass
 class GapTally:
-    """What did not align, over all rows: words in gaps and in all, seconds of gaps, and one of them as an example."""
+    """What did not align, over all rows: words in gaps and in all, seconds of gaps, and one of them as an example.
+
+    unspelled: words that the network cannot spell, and one of them with its row.
+    """
 
     gaps: int = 0
     unaligned: int = 0
@@ -32,11 +35,17 @@ class GapTally:
     seconds: float = 0.0
     longest: float = -1.0
     example: str = ""
+    unspelled: int = 0
+    unspelled_example: str = ""
 
-    def add(self, name: str, gaps: list[dict[str, Any]], words: int) -> None:
+    def add(self, row: Row, words: int) -> None:
         """Count the gaps of a row and its words, those in gaps included."""
         self.words += words
-        for gap in gaps:
+        name = row["id"]
+        if unspelled := [word["word"] for word in row["words"] if "conf" not in word]:
+            self.unspelled += len(unspelled)
+            self.unspelled_example = self.unspelled_example or f"{_shorten(unspelled[0])} in {name}"
+        for gap in row.get("gaps", []):
             self.gaps += 1
             self.unaligned += len(gap["text"].split())
             seconds = gap["end"] - gap["start"]
@@ -44,14 +53,18 @@ class GapTally:
             if seconds > self.longest:
                 self.longest, self.example = seconds, f"{name} at {gap['start']:.1f} s: {describe_gap(gap)}"
 
-    def note(self) -> str:
-        """One sentence; empty if all aligned."""
-        if not self.gaps:
-            return ""
-        return (
-            f"{self.unaligned} of {self.words} words did not align, in {self.gaps} gaps of {self.seconds:.1f} s "
-            f"together (the longest: {self.example})"
-        )
+    def notes(self) -> Iterator[str]:
+        """A sentence on gaps and one on words that cannot be spelled, if there are any."""
+        if self.gaps:
+            yield (
+                f"{self.unaligned} of {self.words} words did not align, in {self.gaps} gaps of {self.seconds:.1f} s "
+                f"together (the longest: {self.example})"
+            )
+        if self.unspelled:
+            yield (
+                f"{self.unspelled} of {self.words} words have letters or signs that the network does not know, such as "
+                f"{self.unspelled_example}; they have times, but no confidence (ds2 data fix normalizes texts)"
+            )
 
 
 def describe_gap(gap: dict[str, Any]) -> str:
@@ -75,8 +88,8 @@ def run(
     """Yield each row with `words` and `align_logprob`; with `gaps` if there are any, else with `ctc_cost`.
 
     report: called in any thread with the id of a row and the share of its alignment that is done.
-    Dropped are rows of whose words the network can spell none ("unspellable"), whose text is too long for the emission
-    or for the memory, and of which more than `max_unaligned` percent of the words do not align ("unaligned").
+    Dropped are rows whose text is too long for the emission or for the memory, and of whose words more than
+    `max_unaligned` percent do not align ("unaligned") or cannot be spelled ("unspellable").
     """
     costs = GapCosts(config.gap_cost, config.skip_cost) if config.gaps else None
     timing = timing_of(config)
@@ -95,17 +108,23 @@ def run(
 
     chunks = load_emissions(rows, ledger, experiment)
     for row, words in map_emissions(work, chunks, ledger, config.nj, "the alignment", stop):
-        tally.add(row["id"], row.get("gaps", []), words)
+        tally.add(row, words)
         yield row
-    if note := tally.note():
-        ledger.notes.append(note)
+    ledger.notes.extend(tally.notes())
 
 
 def finish_row(config: AlignConfig, row: Row, found: Alignment) -> tuple[Row, int]:
     """The row with the fields of its alignment, and the number of all its words.
 
-    BadUtterance "unaligned" if too many of them are in gaps.
+    BadUtterance "unaligned" if too many of them are in gaps, "unspellable" if the network cannot spell too many.
     """
+    unspelled = [word.word for word in found.words if word.conf is None]
+    if len(unspelled) > config.max_unaligned / 100 * len(found.words):
+        raise BadUtterance(
+            "unspellable",
+            f"{len(unspelled)} of {len(found.words)} words have letters or signs that the network does not know, such "
+            f"as {_shorten(unspelled[0])} (ds2 data fix normalizes texts)",
+        )
     long_words = [word for word in found.words if word.end - word.start > config.max_word]
     gaps = [*found.gaps, *(Gap(word.start, word.end, word.word, "") for word in long_words)]
     fields = gaps_as_fields(sorted(gaps, key=lambda gap: (gap.start, gap.end)))

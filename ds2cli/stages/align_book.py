@@ -82,10 +82,9 @@ def run(
         except BadUtterance as e:
             ledger.drop_error(row["id"], e)
             continue
-        tally.add(row["id"], row.get("gaps", []), words)
+        tally.add(row, words)
         yield row
-    if note := tally.note():
-        ledger.notes.append(note)
+    ledger.notes.extend(tally.notes())
 
 
 def _refuse_unaligned(config: AlignConfig, found: Alignment, words: int) -> None:

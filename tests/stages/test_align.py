@@ -157,3 +157,16 @@ def test_closing_the_stage_stops_the_work(spoken, exp, monkeypatch):
     results = align.run(AlignConfig(), spoken(*[("ab ba", "ab ba")] * 50), Ledger(), Experiment(exp))
     next(results)
     results.close()
+
+
+def test_words_that_cannot_be_spelled_are_counted_and_a_text_of_them_is_dropped(spoken, exp):
+    ledger = Ledger()
+    rows = spoken(("ab ba bb", "ab 1984 bb"), ("ab ba", "Ab Ba"), ("ab ba bb", "Ab Ba bb"))
+    (row,) = align.run(AlignConfig(), rows, ledger, Experiment(exp))
+    assert [("conf" in word) for word in row["words"]] == [True, False, True]
+    assert [r["reason"] for r in ledger.rows] == ["unspellable", "unspellable"]
+    assert ledger.rows[1]["detail"].startswith(
+        "2 of 3 words have letters or signs that the network does not know, such as 'Ab'"
+    )
+    (note,) = ledger.notes
+    assert note.startswith("1 of 3 words have letters or signs that the network does not know, such as '1984' in u0; ")
