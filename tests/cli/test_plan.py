@@ -58,7 +58,7 @@ def test_processes_and_devices_that_are_not_there_are_refused_before_the_manifes
     monkeypatch.setenv("DS2_CORES", "2")
     monkeypatch.setattr(manifest, "read", None)
     refused = CliRunner().invoke(app, ["plan", "train.jsonl", *option]).exception
-    assert isinstance(refused, UsageError) and str(refused).startswith(("train: --nproc 9: ", "--device cuda: torch finds no"))
+    assert isinstance(refused, UsageError) and str(refused).startswith(("train: --nproc 9: ", "--device cuda: "))
 
 
 def test_a_measurement_is_announced_and_the_precision_is_given(toy, monkeypatch, tmp_path):
