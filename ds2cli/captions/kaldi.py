@@ -19,7 +19,7 @@ from ds2cli.captions.spans import clean, milliseconds
 Words = Sequence[Mapping[str, Any]]
 
 MARGIN = 0.5
-"""Silence (s) that a phrase has on each side, if the pause is long enough for it and its neighbour.
+"""Silence (s) that a phrase has on each side, if the pause is long enough for it and its neighbor.
 
 A network ends words up to 0.4 s before their sound (measured for `ds2 segment`).
 """

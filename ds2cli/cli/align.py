@@ -22,8 +22,9 @@ from ds2cli.manifest import Row
 def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
     """Align each text of IN with its speech (forced alignment): find the start and end time of each word.
 
-    The rows of OUT get `words` (s), `align_logprob` and `ctc_cost` (nats). Rows with an `emission` are aligned without
-    the network; the others need features. Recordings may be hours long.
+    The rows of OUT get `words` (s), `align_logprob` (log-probability of the best path, nats) and `ctc_cost` (-log of
+    that of all paths). Rows with an `emission` are aligned without the network; the others need features. Recordings
+    may be hours long.
 
     Words that the network cannot spell, such as 1984, get times, too, but no confidence. With --gaps, words may have
     been left out and the speech may have more than the text: such spans are listed as `gaps`, with the words that were
@@ -37,11 +38,11 @@ def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
     Networks find words late. --tune measures how late, without labels by hand: it joins the clips of a dev set (rows
     with audio and text) with pauses of 0.3 s, and aligns these recordings, whose joins are known. The correction is
     stored in EXP/align.toml; from then on it is the default (the tuned value below) of all word times, those of
-    ds2 decode and ds2 transcribe too. --measure prints the errors on any set.
+    ds2 decode and ds2 transcribe too. --measure prints the errors on any set. Neither writes OUT.
 
     Example: ds2 align exp/base data/test.emit.jsonl data/test.ali.jsonl --ctm exp/base/test.ctm
 
-    Example: ds2 align exp/base data/talks.jsonl data/talks.ali.jsonl --gaps --srt subtitles/ --textgrid praat/
+    Example: ds2 align exp/base data/talks.feats.jsonl data/talks.ali.jsonl --gaps --srt subtitles/ --textgrid praat/
 
     Example: ds2 align exp/base data/chapters.feats.jsonl data/book.ali.jsonl --book book.txt
 

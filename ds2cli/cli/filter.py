@@ -15,18 +15,18 @@ from ds2cli.manifest import Row
 
 @with_config(FilterConfig)
 def filter(config: FilterConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
-    """Throw out utterances whose text is not what was said; the others get `filter_score`, from 0 to 1.
+    """Drop utterances whose text is not what was said; the others get `filter_score`, from 0 to 1.
 
     A linear classifier decides by the six features of Deep Speech 2 (section 5.1): CTC cost, CTC cost per step and per
     character, steps per character, number of words and of characters. Rows with `ctc_cost` (of this network, ds2 align)
     and `num_steps` need nothing else; the others need an emission or features, and get both fields.
 
-    --fit fits it: the costs of each network differ. IN is then a set whose texts are right, and that the network was
-    not trained on. Wrong texts are made of them: words are deleted, inserted and exchanged, first and last words cut
-    off, words of the neighbours attached. They count so much that the word error rate of all is --raw-wer. Good are
-    texts without errors, or those up to the error rate with which all good ones together stay below --keep-wer (the
-    paper's rule), whichever keeps more. The threshold is that which keeps most below --keep-wer; this and all that is
-    printed comes from a cross-validation by utterance.
+    --fit fits it, once per network, as the costs of each differ. IN is then a dev set, whose texts are right. Wrong
+    texts are made of them: words are deleted, inserted and exchanged, first and last words cut off, words of the
+    neighbors attached. They are weighted so that the word error rate of all texts is --raw-wer. A text counts as good
+    if it has no errors, or if its error rate is below the one with which all good texts together stay below --keep-wer
+    (the paper's rule), whichever keeps more. The threshold keeps the most texts with an error rate below --keep-wer.
+    All that is printed comes from a cross-validation by utterance.
 
     Example: ds2 filter --fit exp/base data/dev.feats.jsonl
 

@@ -21,7 +21,7 @@ def segment(config: SegmentConfig, in_: In = "-", out: Out = "-") -> None:
     What is in no segment is listed with its times in OUT.dropped.jsonl. An id is that of the recording, then start and
     end in ms.
 
-    Example: ds2 align exp/base talks.jsonl - | ds2 segment - talks.segments.jsonl --max-duration 15
+    Example: ds2 align exp/base talks.feats.jsonl - --gaps | ds2 segment - talks.segments.jsonl --max-duration 15
     """
     from ds2cli.stages import segment as stage
 

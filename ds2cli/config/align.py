@@ -29,7 +29,10 @@ class AlignConfig(InferenceConfig, TimingConfig, CaptionsConfig, StageConfig):
     gap_cost: float = setting(20.0, help="Cost of a gap (nats): higher for fewer gaps.", min=0, max=10000)
     skip_cost: float = setting(3.0, help="Cost per symbol of the words left out in a gap (nats).", min=0, max=10000)
     max_unaligned: float = setting(
-        50.0, help="Drop an utterance with more than this share of words in gaps, or unspellable.", min=0, max=100
+        50.0,
+        help="Drop an utterance with more than this share (percent) of words in gaps, or unspellable.",
+        min=0,
+        max=100,
     )
     max_word: float = setting(
         3.0, help="Longest word (s): a longer one is taken out of `words` and listed in `gaps`.", min=0.1

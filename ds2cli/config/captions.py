@@ -22,7 +22,7 @@ class CaptionsConfig(Config):
 
     ctm: str | None = setting(None, help="Also write a CTM file, one line per word: id 1 start duration word conf (s).")
     textgrid: str | None = setting(
-        None, help="Also write a Praat TextGrid per recording to this folder: words, characters, gaps."
+        None, help="Also write a Praat TextGrid per recording to this folder (words; chars and gaps, if any)."
     )
     srt: str | None = setting(None, help="Also write SRT subtitles, a file per recording, to this folder.")
     vtt: str | None = setting(None, help="Also write WebVTT subtitles, a file per recording, to this folder.")

@@ -10,7 +10,7 @@ from ds2cli.config.base import StageConfig, setting
 
 @dataclass(frozen=True, kw_only=True)
 class FilterConfig(StageConfig):
-    """Throw out utterances whose text is wrong, or fit the classifier that does it."""
+    """Drop utterances whose text is wrong, or fit the classifier that does it."""
 
     no_effect: ClassVar = {
         **dict.fromkeys(("keep_wer", "raw_wer", "copies", "seed"), ("fit", (False,))),
@@ -30,7 +30,7 @@ class FilterConfig(StageConfig):
     copies: int = setting(3, help="With --fit: wrong texts per utterance and kind of error.", min=1, max=1000)
     seed: int = setting(0, help="With --fit: seed of the wrong texts, the folds and the bootstrap.", min=0)
     threshold: float | None = setting(
-        None, help="Keep texts with a score of at least this [default: the one found by --fit].", min=0, max=1
+        None, help="Keep texts with a score (0 to 1) of at least this [default: the one found by --fit].", min=0, max=1
     )
     keep_all: bool = setting(False, help="Keep every row, and only add its `filter_score`.")
     nj: int = setting(1, help="Threads for the CTC costs.", min=1, per_core=1)
