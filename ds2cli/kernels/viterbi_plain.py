@@ -43,7 +43,7 @@ def advance_plain(
             spare_blank[low:high], spare_label[low + 1 : high + 1],
         )  # fmt: skip
         if (offset + t + 1) % REBASE_STEPS == 0:
-            rebase(spare_blank, spare_label)
+            rebase(spare_blank[low:high], spare_label[low + 1 : high + 1])
         if (t + 1) % spacing == 0:
             # `retrace` may look at labels up to `spacing` after those that can be on a path
             for j in range(max(0, low - 2), min(n, high + spacing + 1)):

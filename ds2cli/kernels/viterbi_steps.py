@@ -159,6 +159,6 @@ def advance(
                 starts, skip_costs, gap_cost, row[gap_column], label_logp,
             )  # fmt: skip
         if (offset + t + 1) % REBASE_STEPS == 0:
-            rebase(spare.blank, spare.label, gap)
+            rebase(next_blank, next_label, gap)
         score, spare = spare, score
         source, spare_source = spare_source, source
