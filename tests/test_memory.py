@@ -331,8 +331,9 @@ def test_one_recording_that_a_limit_leaves_no_room_for_costs_the_others_nothing(
     import json
 
     from ds2cli.config.model import ModelConfig
-    from ds2cli.nn.checkpoint import BEST, dump_model
+    from ds2cli.nn.checkpoint import dump_model
     from ds2cli.nn.models.ds2 import DeepSpeech2
+    from ds2cli.runtime.file import BEST
     from ds2cli.text.vocab import BLANK, Vocab
 
     torch.manual_seed(0)

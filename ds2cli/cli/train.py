@@ -65,8 +65,9 @@ def train(
 
     Example: ds2 train data/train.feats.jsonl exp/base --dev data/dev.feats.jsonl --config conf/train.toml --nproc 2
     """
-    from ds2cli.nn.checkpoint import BEST, load_model
+    from ds2cli.nn.checkpoint import load_model
     from ds2cli.nn.distributed.process_group import torchrun_rank
+    from ds2cli.runtime.file import BEST
     from ds2cli.stages import train as stage
     from ds2cli.train.data import prepare_job
     from ds2cli.train.monitor import monitored
@@ -146,7 +147,7 @@ def _write_drops(path: str, ledger: Ledger) -> None:
 
 
 def _has_training(exp: str) -> bool:
-    from ds2cli.nn.checkpoint import BEST
+    from ds2cli.runtime.file import BEST
     from ds2cli.train.checkpoint_files import LOG
     from ds2cli.train.resume import LAST
 

@@ -1,29 +1,19 @@
-"""A trained network as a safetensors file: weights, with settings and symbols as metadata. Loading runs no code."""
+"""A trained network as torch uses it. The file is that of runtime/file.py. Loading it runs no code."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from ds2cli import inputs
-from ds2cli.config.base import build
 from ds2cli.config.model import NetworkConfig
-from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.nn.network import Network, make_network
+from ds2cli.runtime.file import NetworkFile, explaining, metadata_of, read_network
 from ds2cli.text.vocab import Vocab
-
-BEST = "best.safetensors"
-METADATA_KEY = "ds2cli"
-FORMAT = 1
-"""Version of both files (network, training state), raised when an older ds2 cannot read them; 1 if absent."""
 
 
 @dataclass
@@ -52,15 +42,8 @@ def dump_model(
     state: dict[str, Tensor], config: NetworkConfig, vocab: Vocab, features: dict[str, Any], metadata: dict[str, Any]
 ) -> bytes:
     """Serialize a network: the bytes of a safetensors file with all that is needed to rebuild it as JSON metadata."""
-    about = {
-        "format": FORMAT,
-        "model": config.to_saved(),
-        **vocab.as_json(),
-        "features": features,
-        "made": metadata,
-    }
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    return to_safetensors(tensors, {METADATA_KEY: json.dumps(about, ensure_ascii=False)})
+    return to_safetensors(tensors, metadata_of(config, vocab, features, metadata))
 
 
 def load_model(exp: Path | str) -> TrainedModel:
@@ -68,35 +51,15 @@ def load_model(exp: Path | str) -> TrainedModel:
 
     DataError when the file is missing, incomplete, or in the format of another version.
     """
-    path = Path(exp)
-    with contextlib.suppress(OSError):
-        if (kind := inputs.describe_special(path)) not in ("", "a folder"):
-            raise DataError(f"{exp}: this is {kind}, expected the folder of an experiment or a .safetensors file")
-    path = path / BEST if path.is_dir() or path.suffix != ".safetensors" else path
-    if not path.is_file():
-        raise DataError(f"{path}: no trained network found (ds2 train TRAIN {exp} writes it)")
-    try:
-        with safe_open(path, "pt") as f:
-            about = json.loads((f.metadata() or {})[METADATA_KEY])
-            state = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 - not a dict
-        version = about.get("format", FORMAT)
-        if version == FORMAT:
-            return _from_metadata(about, state)
-    except UsageError as e:
-        # of a newer ds2, or of a plugin that is missing or broken
-        raise DataError(f"{path}: this network cannot be used: {describe_error(e)}") from e
-    except (SafetensorError, Ds2Error, AttributeError, KeyError, RuntimeError, TypeError, ValueError, OSError) as e:
-        raise DataError(f"{path}: not a network written by ds2 train: {describe_error(e)}") from e
-    found = repr(version)[:20]
-    raise DataError(
-        f"{path}: written by another version of ds2: expected format {FORMAT}, found {found} (train it again)"
-    )
+    return make_model(read_network(exp))
 
 
-def _from_metadata(about: dict[str, Any], state: dict[str, Tensor]) -> TrainedModel:
-    vocab = Vocab.from_json(about)
-    model = build_network(build(NetworkConfig, ("its settings", about["model"])), len(vocab), state)
-    return TrainedModel(model, vocab, about["features"], step_seconds(model, about["features"]), about["made"])
+def make_model(network: NetworkFile) -> TrainedModel:
+    """The network of a file, in evaluation mode. DataError when its weights do not fit its settings."""
+    with explaining(network.path):
+        state = {name: torch.from_numpy(value) for name, value in network.tensors.items()}
+        model = build_network(network.config, len(network.vocab), state)
+        return TrainedModel(model, network.vocab, network.features, network.step_s, network.made)
 
 
 def build_network(config: NetworkConfig, symbols: int, state: dict[str, Tensor]) -> Network:
@@ -105,11 +68,6 @@ def build_network(config: NetworkConfig, symbols: int, state: dict[str, Tensor])
         model = make_network(config, symbols, len(state["mean"]))
     model.load_state_dict(state, assign=True)
     return model.eval()
-
-
-def describe_error(e: Exception) -> str:
-    """The message of an exception on one line, for use in an error message."""
-    return f"{e} is missing" if isinstance(e, KeyError) else " ".join(str(e).split())[:300]
 
 
 def step_seconds(model: Network, features: dict[str, Any]) -> float:

@@ -21,9 +21,9 @@ from ds2cli.cores import count_cores
 from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.io import FolderLock, open_out_bytes
 from ds2cli.manifest import Row
-from ds2cli.nn.checkpoint import BEST
 from ds2cli.nn.device import select_device as find_device
 from ds2cli.nn.distributed import process_group
+from ds2cli.runtime.file import BEST
 from ds2cli.text.vocab import TOKENS
 from ds2cli.train.checkpoint_files import LOG
 from ds2cli.train.events import Event, Measuring, MemoryProbe, Request, Restart, Resumed, Saved

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ds2cli.errors import DataError
-from ds2cli.nn.checkpoint import FORMAT
+from ds2cli.runtime.file import FORMAT
 
 LAST = "last.pt"
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from ds2cli.nn.checkpoint import BEST, TrainedModel, build_network, dump_model, step_seconds
+from ds2cli.nn.checkpoint import TrainedModel, build_network, dump_model, step_seconds
 from ds2cli.nn.distributed.process_group import ProcessGroup
+from ds2cli.runtime.file import BEST
 from ds2cli.train.checkpoint_files import Store
 from ds2cli.train.evaluate import count_greedy_errors
 from ds2cli.train.events import Epoch

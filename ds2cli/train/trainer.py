@@ -21,10 +21,10 @@ import torch
 from ds2cli import memory
 from ds2cli.config.base import as_dict
 from ds2cli.errors import DataError, Ds2Error
-from ds2cli.nn.checkpoint import describe_error
 from ds2cli.nn.distributed.gradients import GradientReducer
 from ds2cli.nn.distributed.process_group import ProcessGroup
 from ds2cli.nn.norm import has_batch_norm, synchronize_norms
+from ds2cli.runtime.file import describe_error
 from ds2cli.train.backward import Backward
 from ds2cli.train.batches import Batch, load_batch
 from ds2cli.train.batching import plan_batches

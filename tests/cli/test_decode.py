@@ -217,8 +217,9 @@ def network_with_features(place, utterances, frames, rnn_size, rnn_layers=1):
     import torch
 
     from ds2cli.config.model import ModelConfig
-    from ds2cli.nn.checkpoint import BEST, dump_model
+    from ds2cli.nn.checkpoint import dump_model
     from ds2cli.nn.models.ds2 import DeepSpeech2
+    from ds2cli.runtime.file import BEST
 
     torch.manual_seed(0)
     config = ModelConfig(channels=(8,), kernels=(5,), strides=(2,), rnn_layers=rnn_layers, rnn_size=rnn_size)

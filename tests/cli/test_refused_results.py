@@ -14,8 +14,9 @@ from ds2cli.cli.main import app
 from ds2cli.config.features import FeatureConfig
 from ds2cli.config.model import ModelConfig
 from ds2cli.errors import Ds2Error
-from ds2cli.nn.checkpoint import BEST, dump_model
+from ds2cli.nn.checkpoint import dump_model
 from ds2cli.nn.models.ds2 import DeepSpeech2
+from ds2cli.runtime.file import BEST
 from ds2cli.text.vocab import BLANK, Vocab
 
 pytestmark = pytest.mark.long

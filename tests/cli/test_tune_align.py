@@ -15,8 +15,9 @@ import torch
 
 from ds2cli import manifest
 from ds2cli.config.model import ModelConfig
-from ds2cli.nn.checkpoint import BEST, dump_model
+from ds2cli.nn.checkpoint import dump_model
 from ds2cli.nn.models.ds2 import DeepSpeech2
+from ds2cli.runtime.file import BEST
 from ds2cli.text.vocab import BLANK, Vocab
 
 ROOT = Path(__file__).parents[2]

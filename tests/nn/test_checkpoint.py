@@ -10,9 +10,10 @@ from safetensors.torch import save
 
 from ds2cli.config.model import ModelConfig
 from ds2cli.errors import DataError
-from ds2cli.nn.checkpoint import BEST, FORMAT, METADATA_KEY, dump_model, load_model
+from ds2cli.nn.checkpoint import dump_model, load_model
 from ds2cli.nn.infer import BATCH_FRAMES, _group_by_length, compute_emissions
 from ds2cli.nn.models.ds2 import DeepSpeech2
+from ds2cli.runtime.file import BEST, FORMAT, METADATA_KEY
 from ds2cli.text.vocab import BLANK, Vocab
 from ds2cli.train.resume import LAST, dump_checkpoint, load_checkpoint
 

@@ -11,10 +11,11 @@ from ds2cli.audio.resample import resample
 from ds2cli.config.features import FeatureConfig
 from ds2cli.config.model import ModelConfig
 from ds2cli.feats import cmvn, spectrogram
-from ds2cli.nn.checkpoint import BEST, dump_model
+from ds2cli.nn.checkpoint import dump_model
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.recognizer.bandwidth import BandCheck, describe_mismatch, find_band_mismatch
 from ds2cli.recognizer.experiment import Experiment
+from ds2cli.runtime.file import BEST
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a"))

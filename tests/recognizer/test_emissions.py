@@ -13,11 +13,12 @@ from ds2cli.archive import ArkWriter
 from ds2cli.config.model import ModelConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError, Ds2Error
-from ds2cli.nn.checkpoint import BEST, dump_model
+from ds2cli.nn.checkpoint import dump_model
 from ds2cli.nn.infer import compute_emissions
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.recognizer.emissions import CHUNK, _split_chunks, archive_emissions, load_emissions, map_emissions
 from ds2cli.recognizer.experiment import Experiment
+from ds2cli.runtime.file import BEST
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "é"))

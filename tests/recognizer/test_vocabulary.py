@@ -10,10 +10,11 @@ import torch
 
 from ds2cli.config.model import ModelConfig
 from ds2cli.errors import DataError
-from ds2cli.nn.checkpoint import BEST, dump_model
+from ds2cli.nn.checkpoint import dump_model
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.recognizer.vocabulary import open_vocab
+from ds2cli.runtime.file import BEST
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "é"))

@@ -17,11 +17,12 @@ from ds2cli.config.model import ModelConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError, Ds2Error, UsageError
 from ds2cli.nn import infer
-from ds2cli.nn.checkpoint import BEST, dump_model
+from ds2cli.nn.checkpoint import dump_model
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.recognizer.emissions import archive_path
 from ds2cli.recognizer.ensemble import Ensemble, MeanEmission
 from ds2cli.recognizer.experiment import Experiment
+from ds2cli.runtime.file import BEST
 from ds2cli.stages import emit
 from ds2cli.text.vocab import BLANK, Vocab
 

@@ -22,9 +22,10 @@ from ds2cli.config.decode import TranscribeConfig
 from ds2cli.config.model import ModelConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
-from ds2cli.nn.checkpoint import BEST, dump_model
+from ds2cli.nn.checkpoint import dump_model
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.recognizer.experiment import Experiment
+from ds2cli.runtime.file import BEST
 from ds2cli.search.greedy import GreedySearch
 from ds2cli.search.hypothesis import Hypothesis
 from ds2cli.stages import transcribe

@@ -19,10 +19,11 @@ from ds2cli.config.decode import TranscribeConfig
 from ds2cli.config.model import ModelConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, Ds2Error, UsageError
-from ds2cli.nn.checkpoint import BEST, dump_model
+from ds2cli.nn.checkpoint import dump_model
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.recognizer import decoder
 from ds2cli.recognizer.experiment import Experiment
+from ds2cli.runtime.file import BEST
 from ds2cli.search.hypothesis import Hypothesis
 from ds2cli.stages import transcribe
 from ds2cli.stages.long_recording import Listener

@@ -9,8 +9,8 @@ import pytest
 from ds2cli.config.optim import OptimConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.metrics.wer import Counts
-from ds2cli.nn.checkpoint import BEST
 from ds2cli.nn.distributed.process_group import ProcessGroup
+from ds2cli.runtime.file import BEST
 from ds2cli.train import selection
 from ds2cli.train.state import TrainState
 

@@ -17,8 +17,9 @@ from ds2cli.config.model import ModelConfig
 from ds2cli.config.optim import OptimConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.errors import BadUtterance, DataError, Ds2Error
-from ds2cli.nn.checkpoint import BEST, load_model
+from ds2cli.nn.checkpoint import load_model
 from ds2cli.nn.distributed.process_group import ProcessGroup
+from ds2cli.runtime.file import BEST
 from ds2cli.stages.train import _completed_rows
 from ds2cli.text.vocab import BLANK, Vocab
 from ds2cli.train import trainer as trainer_module

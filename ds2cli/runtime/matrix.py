@@ -1,0 +1,109 @@
+"""Matrices packed for inference, and products with them. Notation: J outputs, K inputs, M rows.
+
+The weights are float32, bfloat16 (half the memory) or int8 with a scale per output (a quarter). A row's result is the
+same to the bit whatever the number of rows and the other rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ds2cli import native
+from ds2cli.runtime.cells import clipped_relu
+
+Array = NDArray[np.float32]
+Weights = Literal["float32", "bfloat16", "int8"]
+
+FORMATS: dict[str, int] = {"float32": 0, "bfloat16": 1, "int8": 2}
+"""`ds2_weights` of the native library."""
+
+
+class Matrix:
+    """The function x -> W x + b of rows, with an optional clipped ReLU after it."""
+
+    def __init__(self, weights: Array, bias: Array | None, kind: Weights) -> None:
+        """weights: (J, K). bias: (J,)."""
+        self.J, self.K = weights.shape
+        self.bias = None if bias is None else np.ascontiguousarray(bias, np.float32)
+        self.native = native.available()
+        weights = np.ascontiguousarray(weights, np.float32)
+        if self.native:
+            self.shape = native.MatrixShape(FORMATS[kind], self.J, self.K)
+            self.packed = aligned_bytes(native.matrix_sizes(self.shape, 1)[0])
+            native.load_library().ds2_matrix_pack(self.shape, weights.ctypes.data, self.packed.ctypes.data)
+        else:
+            self.transposed = np.ascontiguousarray(round_weights(weights, kind).T)
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the weights."""
+        return int(self.packed.nbytes if self.native else self.transposed.nbytes)
+
+    def apply(self, blocks: Sequence[Array], *, relu: bool = False) -> Array:
+        """Outputs (M, J) of the rows of all blocks. blocks: (M_i, K) each; rows are contiguous, and may overlap."""
+        if not self.native:
+            rows = np.concatenate(blocks) @ self.transposed
+            if self.bias is not None:
+                rows += self.bias
+            return clipped_relu(rows) if relu else rows
+        pointers = row_pointers(blocks)
+        M = len(pointers)
+        y = np.empty((M, self.J), np.float32)
+        if M:
+            workspace = np.empty(native.matrix_sizes(self.shape, M)[1], np.uint8)
+            native.load_library().ds2_matrix_apply(
+                self.shape, address(self.packed), None if self.bias is None else address(self.bias), int(relu), M,
+                address(pointers), address(y), address(workspace), workspace.nbytes,
+            )  # fmt: skip
+        return y
+
+
+def round_weights(weights: Array, kind: str) -> Array:
+    """The values (J, K) that a matrix of this kind has."""
+    if kind == "bfloat16":
+        return from_bfloat16(to_bfloat16(weights))
+    if kind == "int8":
+        values, scale = to_int8(weights)
+        return values * scale[:, None]
+    return weights
+
+
+def to_bfloat16(weights: Array) -> NDArray[np.uint16]:
+    """Round to nearest even: the upper half of each float32. Infinity and NaN are not expected."""
+    bits = np.ascontiguousarray(weights, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def from_bfloat16(values: NDArray[np.uint16]) -> Array:
+    """The float32 of each bfloat16."""
+    return (values.astype(np.uint32) << 16).view(np.float32)
+
+
+def to_int8(weights: Array) -> tuple[NDArray[np.int8], Array]:
+    """Integers (J, …) and a scale (J,) for each output: max |w| / 127, or 1 for a row of zeros."""
+    rows = weights.reshape(len(weights), -1)
+    largest = np.abs(rows).max(axis=1, initial=0)
+    scale = np.where(largest > 0, largest / np.float32(127), 1).astype(np.float32)
+    return np.rint(rows / scale[:, None]).astype(np.int8).reshape(weights.shape), scale
+
+
+def address(array: NDArray[np.generic]) -> int:
+    """Address of the first element; faster than `array.ctypes.data`."""
+    return int(array.__array_interface__["data"][0])
+
+
+def row_pointers(blocks: Sequence[Array]) -> NDArray[np.int64]:
+    """The addresses of the rows of all blocks."""
+    parts = [address(block) + np.arange(len(block), dtype=np.int64) * block.strides[0] for block in blocks]
+    return parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.int64), *parts])
+
+
+def aligned_bytes(size: int, boundary: int = 64) -> NDArray[np.uint8]:
+    """Zeros (size,) that start on a cache line."""
+    data = np.zeros(size + boundary, np.uint8)
+    start = -address(data) % boundary
+    return data[start : start + size]

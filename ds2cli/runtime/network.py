@@ -1,0 +1,97 @@
+"""A trained network of the kind ds2, for streams and whole recordings. Notation: T frames, F bins, V symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ds2cli.config.model import ModelConfig
+from ds2cli.runtime.fold import fold_norms
+from ds2cli.runtime.layers import Conv1d, Conv2d, Dense, Layer, Recurrent, RowConv, count_state_bytes
+from ds2cli.runtime.matrix import Array, Weights
+
+
+class StreamState:
+    """What the network knows of one stream: the state of each layer."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.states = [layer.begin() for layer in layers]
+
+    @property
+    def bytes(self) -> int:
+        """Memory of its arrays."""
+        return sum(map(count_state_bytes, self.states))
+
+
+class RuntimeNetwork:
+    """Maps features to the logits of V symbols; one network serves any number of streams and threads."""
+
+    def __init__(self, config: ModelConfig, state: Mapping[str, Array], weights: Weights = "float32") -> None:
+        """state: the weights as they are saved. weights: how they are kept; those of the row convolution and of the
+        output layer are always float32.
+
+        KeyError or ValueError if the weights do not fit the settings.
+        """
+        self.config, self.weights = config, weights
+        self.mean, self.std = state["mean"], state["std"]
+        self._layers = list(_make_layers(config, fold_norms(state), weights))
+
+    @property
+    def bins(self) -> int:
+        """Bins per feature frame, F."""
+        return len(self.mean)
+
+    @property
+    def stride(self) -> int:
+        """Frames per output step."""
+        return self.config.stride
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether outputs come before the end of the recording: the network is forward-only."""
+        return self.config.look_ahead is not None
+
+    def begin(self) -> StreamState:
+        """The state of a new stream."""
+        return StreamState(self._layers)
+
+    def advance(
+        self, states: Sequence[StreamState], feats: Sequence[Array], ends: Sequence[bool] | None = None
+    ) -> list[Array]:
+        """The logits (T_i', V) that are complete with the next features of each stream, T_i' >= 0.
+
+        feats: (T_i, F) float32 each, not normalized, T_i >= 0. ends: whether each stream ends with these; afterwards it
+        is not used again. The result of a stream does not depend on the others, nor on how it was cut, to the bit.
+        """
+        ends = [False] * len(states) if ends is None else ends
+        xs = [(np.asarray(x, np.float32) - self.mean) / self.std for x in feats]
+        for i, layer in enumerate(self._layers):
+            xs = layer.advance([state.states[i] for state in states], xs, ends)
+        return xs
+
+    def compute(self, feats: Sequence[Array]) -> list[Array]:
+        """The logits (T_i', V) of whole recordings (T_i, F), T_i' = ceil(T_i / stride)."""
+        return self.advance([self.begin() for _ in feats], feats, [True] * len(feats))
+
+
+def _make_layers(config: ModelConfig, state: Mapping[str, Array], kind: Weights) -> Sequence[Layer]:
+    layers: list[Layer] = []
+    bins = len(state["mean"])
+    for i in range(len(config.channels)):
+        weight, bias = state[f"convs.{i}.conv.weight"], state[f"convs.{i}.conv.bias"]
+        if config.conv == "1d":
+            layers.append(Conv1d(weight, bias, config.strides[i], kind))
+        else:
+            conv = Conv2d(weight, bias, (config.freq_strides[i], config.strides[i]), bins, kind)
+            layers.append(conv)
+            bins = conv.bins_out
+    for i in range(config.rnn_layers):
+        project, bias = state[f"rnns.{i}.project.weight"], state[f"rnns.{i}.project.bias"]
+        layers.append(Recurrent(project, bias, state[f"rnns.{i}.recurrent"], config.cell, config.activation, kind))
+    if config.row_conv:
+        layers.append(RowConv(state["row_conv.weight"]))
+    for i in range(config.fc_layers):
+        layers.append(Dense(state[f"dense.{i}.linear.weight"], state[f"dense.{i}.linear.bias"], kind, relu=True))
+    layers.append(Dense(state["output.weight"], state["output.bias"], "float32", relu=False))
+    return layers
