@@ -1,9 +1,8 @@
 """Divide the emission of a long recording into pieces at pauses, where the network itself finds no speech.
 
-A step is silent if the network gives blank and space together at least the probability SILENT. A piece ends in the
-middle of a pause: of `long_pause_s` at any time, of `pause_s` if the piece has `target_s`. One that gets longer than
-`max_s` is divided in its longest pause, or at its most silent step. Silence between pieces is left out, but for
-`edge_s` before the first sound. Notation: T steps, V symbols with blank 0.
+What is silent is in search/pauses.py. A piece ends in the middle of a pause: of `long_pause_s` at any time, of
+`pause_s` if the piece has `target_s`. One that gets longer than `max_s` is divided by `find_cut`. Silence between
+pieces is left out, but for `edge_s` before the first sound. Notation: T steps, V symbols with blank 0.
 """
 
 from __future__ import annotations
@@ -15,10 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ds2cli.search.pauses import SILENT, SilenceReader, find_cut
 from ds2cli.text.vocab import Vocab
-
-SILENT = 0.9
-"""Probability of blank and space from which on a step is silent."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class PieceCutter:
 
     def __init__(self, vocab: Vocab, step_s: float, lengths: PieceLengths = PieceLengths()) -> None:
         self.silence = 0.0
-        self._silent_symbols = [0, *(i for i, symbol in enumerate(vocab.symbols) if symbol == " ")]
+        self._read = SilenceReader(vocab)
 
         def steps(seconds: float) -> int:
             return max(round(seconds / step_s), 1)
@@ -60,16 +57,18 @@ class PieceCutter:
         self._pause, self._long_pause = steps(lengths.pause_s), steps(lengths.long_pause_s)
         self._target, self._max, self._edge = steps(lengths.target_s), steps(lengths.max_s), steps(lengths.edge_s)
         self._parts: list[NDArray[np.float32]] = []
-        # of the steps that are kept: the number of the first one, how silent each is, the first and last sounds
+        # of the steps that are kept: the number of the first one, how silent each is, whether a word ends there, the
+        # first and last sounds
         self._start = 0
         self._silences: list[float] = []
+        self._word_ends: list[bool] = []
         self._first: int | None = None
         self._last = 0
 
     def advance(self, log_probs: NDArray[np.float32]) -> list[Piece]:
         """The pieces that are complete with the next steps (T, V)."""
         self._parts.append(log_probs)
-        return list(self._scan(_silences(log_probs, self._silent_symbols)))
+        return list(self._scan(*self._read(log_probs)))
 
     def finish(self) -> list[Piece]:
         """The last piece, if there is a sound in it."""
@@ -77,9 +76,10 @@ class PieceCutter:
         self._leave_out(len(self._silences))
         return pieces
 
-    def _scan(self, silences: list[float]) -> Iterator[Piece]:
-        for silence in silences:
+    def _scan(self, silences: list[float], word_ends: list[bool]) -> Iterator[Piece]:
+        for silence, word_end in zip(silences, word_ends, strict=True):
             self._silences.append(silence)
+            self._word_ends.append(word_end)
             count = len(self._silences)
             if silence < SILENT:
                 self._first = count - 1 if self._first is None else self._first
@@ -91,45 +91,29 @@ class PieceCutter:
             elif count - self._last >= (self._long_pause if self._last < self._target else self._pause):
                 yield from self._cut((self._last + count) // 2)
             if self._first is not None and len(self._silences) >= self._max:
-                yield from self._cut(self._best_cut())
-
-    def _best_cut(self) -> int:
-        """The middle of the longest pause, not counting the first and last fifth; or the most silent step there."""
-        silences = np.array(self._silences)
-        begin, end = max(len(silences) // 5, 1), max(len(silences) - len(silences) // 5, 2)
-        inner = silences[begin:end]
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], inner >= SILENT, [False]]).astype(int))).reshape(-1, 2)
-        if not len(edges):
-            return begin + int(inner.argmax())
-        first, last = edges[(edges[:, 1] - edges[:, 0]).argmax()].tolist()
-        return int(begin + (first + last) // 2)
+                yield from self._cut(find_cut(self._silences, self._word_ends))
 
     def _cut(self, end: int) -> Iterator[Piece]:
         """Take the steps up to `end` as a piece; the steps after it are looked at again."""
-        kept, rest = self._join(), self._silences[end:]
+        kept, rest = self._join(), (self._silences[end:], self._word_ends[end:])
         assert self._first is not None
         first = self._first
         sounds = np.flatnonzero(np.array(self._silences[:end]) < SILENT)
-        start, self._parts, self._silences, self._first, self._last = self._start, [kept[end:].copy()], [], None, 0
+        start, self._parts, self._first, self._last = self._start, [kept[end:].copy()], None, 0
+        self._silences, self._word_ends = [], []
         self._start += end
         if len(sounds):
             yield Piece(kept[:end].copy(), start, start + first, start + int(sounds[-1]) + 1)
         else:
             self.silence += float(kept[:end].max(axis=1).sum(dtype=np.float64))
-        yield from self._scan(rest)
+        yield from self._scan(*rest)
 
     def _leave_out(self, count: int) -> None:
         """Leave out the first steps, which are silent."""
         kept = self._join()
         self.silence += float(kept[:count].max(axis=1).sum(dtype=np.float64)) if count else 0.0
         self._parts, self._start = [kept[count:].copy()], self._start + count
-        del self._silences[:count]
+        del self._silences[:count], self._word_ends[:count]
 
     def _join(self) -> NDArray[np.float32]:
         return np.concatenate(self._parts) if self._parts else np.zeros((0, 1), np.float32)
-
-
-def _silences(log_probs: NDArray[np.float32], symbols: list[int]) -> list[float]:
-    """How silent each step is: the probability of these symbols together."""
-    silences: list[float] = np.exp(log_probs[:, symbols].astype(np.float64)).sum(axis=1).tolist()
-    return silences

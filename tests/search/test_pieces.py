@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ds2cli.search.pieces import SILENT, PieceCutter, PieceLengths
+from ds2cli.search.pauses import SILENT
+from ds2cli.search.pieces import PieceCutter, PieceLengths
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "b"))
@@ -100,8 +101,11 @@ def plain(log_probs, lengths=LENGTHS):
                             runs[-1][1] = i + 1
                         else:
                             runs.append([i, i + 1])
-                for i, (a, b) in enumerate(runs):
-                    if b - a > runs[best][1] - runs[best][0]:
+                # a pause with a space in it goes first, then the longest
+                is_space = log_probs[begin + size // 5 :, 1] > np.log(0.5)
+                order = [(is_space[a:b].any(), b - a) for a, b in runs]
+                for i in range(len(runs)):
+                    if order[i] > order[best]:
                         best = i
                 cut_at = begin + size // 5 + (sum(runs[best]) // 2 if runs else int(inner.argmax()))
                 break
