@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from ds2cli.config.base import Config, build, setting
 from ds2cli.config.kinds import Kinds
@@ -15,9 +15,13 @@ KINDS = Kinds(
     "kind of features",
     "spectrogram",
     needs=("num_bins", "num_frames", "compute"),
-    shared=("bandwidth", "blocks", "cmvn", "kinds", "padding"),
+    shared=("bandwidth", "blocks", "cmvn", "frames", "kinds", "padding", "stream"),
 )
 """The kinds of features; the default one has only the settings that all kinds have."""
+
+
+PAST = ("initial_db", "initial_s", "memory_s")
+"""Settings of the level of the past."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +30,8 @@ class FeatureConfig(Config):
 
     A kind with further settings has a subclass; `build(FeatureConfig, …)` returns that of the given `kind`.
     """
+
+    no_effect: ClassVar = {name: ("level_from", ("utterance",)) for name in PAST}
 
     kind: str = setting(KINDS.default, help=f"Kind of features, one of {', '.join(KINDS.names())}.")
     sample_rate: int = setting(16000, help="Sample rate of the features (Hz).", min=1000, max=192000)
@@ -37,12 +43,29 @@ class FeatureConfig(Config):
     )
     hop_ms: float = setting(10.0, help="Hop: time from one frame to the next (ms).", min=1, max=200)
     level_db: float = setting(-20.0, help="RMS level that each utterance is scaled to (dBFS).", min=-100, max=0)
+    level_from: Literal["utterance", "past"] = setting(
+        "utterance", help="Measure the level of the whole utterance, or at each frame that of the past (for streaming)."
+    )
+    initial_db: float = setting(
+        -25.0, help="Level of the past to begin with (dBFS): that of `ds2 data level TRAIN`.", min=-100, max=0
+    )
+    initial_s: float = setting(1.0, help="Seconds of audio that the initial level counts as.", min=0.01, max=3600)
+    memory_s: float = setting(
+        10.0, help="Memory of the level of the past: time constant of its exponential decay (s).", min=0.1, max=1e6
+    )
     floor: float = setting(1e-14, help="Constant added to the power before the logarithm.", min=1e-30, max=1)
 
     @classmethod
     def select(cls, values: Mapping[str, Any]) -> type[Config]:
-        """The config class of the kind in `values`; UsageError for an unknown one."""
-        return KINDS.select(values, FeatureConfig)
+        """The config class of the kind in `values`; UsageError for an unknown one, or a level that it cannot have."""
+        selected = KINDS.select(values, FeatureConfig)
+        if values.get("level_from") == "past" and selected is not FeatureConfig:
+            kind = values.get("kind")
+            if not hasattr(KINDS.load(kind), "transform"):
+                raise UsageError(
+                    f"level_from past: {kind} features have the level of the utterance (level_from=utterance)"
+                )
+        return selected
 
     @classmethod
     def from_saved(cls, values: Mapping[str, Any], location: str) -> FeatureConfig:
@@ -67,8 +90,13 @@ class FeatureConfig(Config):
         return round(self.sample_rate * self.hop_ms / 1000)
 
     def features(self) -> dict[str, Any]:
-        """The feature settings as they are stored, without those of other subclasses; `from_saved` reads them back."""
+        """The feature settings as they are stored, without those of other subclasses; `from_saved` reads them back.
+
+        Those of the level of the past are left out where it is that of the utterance, as before they existed.
+        """
         known = {f.name for f in fields(FeatureConfig.select({"kind": self.kind}))}
+        if self.level_from == "utterance":
+            known -= {"level_from", *PAST}
         return {name: value for name, value in KINDS.to_saved(self).items() if name in known}
 
     def __reduce__(self) -> tuple[Any, ...]:

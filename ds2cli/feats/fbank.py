@@ -39,11 +39,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.audio.level import gain
+from ds2cli.audio.level import frame_gains
 from ds2cli.blas import load_scipy
 from ds2cli.config.base import setting
 from ds2cli.config.features import FeatureConfig
 from ds2cli.errors import BadUtterance, UsageError
+from ds2cli.feats.spectrogram import cut_frames
 
 fft = load_scipy("fft")
 sparse = load_scipy("sparse")
@@ -106,22 +107,29 @@ def num_frames(num_samples: int, config: Config) -> int:
 def compute(samples: NDArray[np.float32], config: Config) -> NDArray[np.float32]:
     """The log mel filter banks of one utterance.
 
-    samples: (N,) float32 at `config.sample_rate`, one channel, any scale: the utterance is scaled to `config.level_db`.
+    samples: (N,) float32 at `config.sample_rate`, one channel, any scale: they are scaled to `config.level_db`.
     Returns (T, F) float32: ln(filters @ |rfft(povey * preemphasized frame without its mean)|^2 + floor).
     BadUtterance "too-short" when no complete window fits, "not-a-number" for NaN or infinite samples.
     """
+    if num_frames(len(samples), config) == 0:
+        raise BadUtterance("too-short", f"{len(samples)} samples, shorter than one window of {config.window_samples}")
+    return transform(samples, frame_gains(samples, config), config)
+
+
+def transform(
+    samples: NDArray[np.float32], gain: np.float32 | NDArray[np.float32], config: Config
+) -> NDArray[np.float32]:
+    """The same (T, F) of samples (N,) multiplied by `gain`: a number, or one for each frame (T,); N >= W."""
     width, hop = config.window_samples, config.hop_samples
-    total = num_frames(len(samples), config)
-    if total == 0:
-        raise BadUtterance("too-short", f"{len(samples)} samples, shorter than one window of {width}")
+    total, per_frame = num_frames(len(samples), config), isinstance(gain, np.ndarray)
     filters, share = mel_filters(config), np.float32(config.preemphasis)
-    window = povey(width) * gain(samples, config.level_db)
+    window = povey(width) if per_frame else povey(width) * gain
     # preemphasis of the whole recording equals that of its frames except at their first samples, zeroed by the window
     emphasized = np.zeros_like(samples)
     np.multiply(samples[:-1], -share, out=emphasized[1:])
     emphasized[1:] += samples[1:]
-    means = np.einsum("tw->t", _frames(samples, width, hop))[:, None] * np.float32((1 - share) / width)
-    frames, rows = _frames(emphasized, width, hop), min(BLOCK, total)
+    means = np.einsum("tw->t", cut_frames(samples, width, hop, total))[:, None] * np.float32((1 - share) / width)
+    frames, rows = cut_frames(emphasized, width, hop, total), min(BLOCK, total)
     out = np.empty((total, config.num_mels), np.float32)
     # zeros follow each window
     buffer = np.zeros((rows, 2 * (filters.shape[1] - 1)), np.float32)
@@ -135,15 +143,11 @@ def compute(samples: NDArray[np.float32], config: Config) -> NDArray[np.float32]
         squares *= squares
         # no BLAS: its sums may depend on the number of threads, and features must not
         part[:] = (filters @ squares.T).T
+        if per_frame:
+            part *= np.square(gain[start : start + BLOCK, None])
         part += np.float32(config.floor)
         np.log(part, out=part)
     return out
-
-
-def _frames(samples: NDArray[np.float32], width: int, hop: int) -> NDArray[np.float32]:
-    """The complete windows (T, W) of samples (N,), a view."""
-    frames: NDArray[np.float32] = np.lib.stride_tricks.sliding_window_view(samples, width)[::hop]
-    return frames
 
 
 @lru_cache(maxsize=8)

@@ -32,3 +32,8 @@ def frequencies(config: FeatureConfig) -> NDArray[np.float64] | None:
     """The frequency of each bin (F,) in Hz, ascending; None for a kind whose bins are not log powers at frequencies."""
     find = getattr(KINDS.load(config.kind), "frequencies", None)
     return None if find is None else np.asarray(find(config), np.float64)
+
+
+def can_stream(config: FeatureConfig) -> bool:
+    """Whether the kind computes frames of complete windows with a gain for each, so that they need not wait."""
+    return hasattr(KINDS.load(config.kind), "transform")

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.audio.level import gain
+from ds2cli.audio.level import frame_gains
 from ds2cli.blas import load_scipy
 from ds2cli.config.features import FeatureConfig
 from ds2cli.errors import BadUtterance
@@ -44,16 +44,24 @@ def num_frames(num_samples: int, config: FeatureConfig) -> int:
 def compute(samples: NDArray[np.float32], config: FeatureConfig = Config()) -> NDArray[np.float32]:
     """The log power spectrogram of one utterance.
 
-    samples: (N,) float32 at `config.sample_rate`, one channel, any scale: the utterance is scaled to `config.level_db`.
+    samples: (N,) float32 at `config.sample_rate`, one channel, any scale: they are scaled to `config.level_db`.
     Returns (T, F) float32: ln(|rfft(hann * frame)|^2 / sum(hann^2) + floor). White noise of RMS r gives about ln(r^2).
     BadUtterance "too-short" when no complete window fits, "not-a-number" for NaN or infinite samples.
     """
+    if num_frames(len(samples), config) == 0:
+        raise BadUtterance("too-short", f"{len(samples)} samples, shorter than one window of {config.window_samples}")
+    return transform(samples, frame_gains(samples, config), config)
+
+
+def transform(
+    samples: NDArray[np.float32], gain: np.float32 | NDArray[np.float32], config: FeatureConfig
+) -> NDArray[np.float32]:
+    """The same (T, F) of samples (N,) multiplied by `gain`: a number, or one for each frame (T,); N >= W."""
     width, hop = config.window_samples, config.hop_samples
     total = num_frames(len(samples), config)
-    if total == 0:
-        raise BadUtterance("too-short", f"{len(samples)} samples, shorter than one window of {width}")
-    window = hann(width) * gain(samples, config.level_db)
-    frames = np.lib.stride_tricks.sliding_window_view(samples, width)[::hop]
+    per_frame = isinstance(gain, np.ndarray)
+    window = hann(width) if per_frame else hann(width) * gain
+    frames = cut_frames(samples, width, hop, total)
     out = np.empty((total, num_bins(config)), np.float32)
     floor = np.float32(config.floor)
     buffer = np.empty((min(BLOCK, total), width), np.float32)
@@ -64,9 +72,18 @@ def compute(samples: NDArray[np.float32], config: FeatureConfig = Config()) -> N
         pairs = fft.rfft(block, overwrite_x=True).view(np.float32)
         np.multiply(pairs, pairs, out=pairs)
         np.add(pairs[:, 0::2], pairs[:, 1::2], out=part)
+        if per_frame:
+            part *= np.square(gain[start : start + BLOCK, None])
         part += floor
         np.log(part, out=part)
     return out
+
+
+def cut_frames(samples: NDArray[np.float32], width: int, hop: int, total: int) -> NDArray[np.float32]:
+    """The first `total` windows (T, W) of samples (N,), a view; NumPy's functions for it take longer than all the rest."""
+    samples = np.ascontiguousarray(samples, np.float32)
+    step = samples.itemsize
+    return np.ndarray((total, width), np.float32, samples, 0, (hop * step, step))
 
 
 @lru_cache(maxsize=8)
