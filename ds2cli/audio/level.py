@@ -1,7 +1,7 @@
 """Signal level. Notation: N samples, T frames.
 
-Features are computed of samples scaled to a level. Of an utterance it is measured as a whole. A stream only has its past
-(Amodei et al. 2016, section 7): `RunningGain` measures that, from a level to begin with.
+Features are computed from samples scaled to one level. That of an utterance is measured as a whole; a stream has only
+its past (Amodei et al. 2016, section 7), so `RunningGain` starts from the level of the training recordings and adapts.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ BLOCK = 65536
 """Samples summed at a time: one float32 accumulator would lose precision over an hour of audio."""
 
 PAUSE_DB = 30.0
-"""Hops this far below the level of the past are pauses, which do not count: in the noise of a long one, or in digital
-silence, the gain would rise without end, and the next word would begin much too loud. Hops of speech have 99.9 % of
-its power above this. Half the hops of a speaker who is up to 35 dB quieter than the one before count at first, and more
-of them as the level sinks."""
+"""Hops this far below the level of the past do not count, because they are pauses: in the noise of a long one, or in
+digital silence, the gain would rise and rise, and the next word would start much too loud. A quieter speaker still
+counts: the loudest hops of speech are 10 dB above its mean, and as the level falls, more of them count."""
 
 LARGEST = 1e30
 """Sum of squares of a hop above which the power of a spectrum may be infinite in float32."""
@@ -126,9 +125,9 @@ def past_gain(config: FeatureConfig) -> RunningGain:
 
 
 def frame_gains(samples: NDArray[np.float32], config: FeatureConfig) -> np.float32 | NDArray[np.float32]:
-    """The factor for the samples (N,) of an utterance, at `config.sample_rate`; one per frame (T,) if `level_from` is past.
+    """The factor for the samples (N,) of an utterance; one per frame (T,) with the level of the past (`level_from`).
 
-    Frames are complete windows. That of a frame is measured up to the last hop that ends in its window.
+    Frames are complete windows. The level of a frame is measured up to the last hop that ends within its window.
     BadUtterance "not-a-number" for NaN or infinite samples.
     """
     if config.level_from == "utterance":

@@ -31,7 +31,7 @@ class FeatureConfig(Config):
     A kind with further settings has a subclass; `build(FeatureConfig, …)` returns that of the given `kind`.
     """
 
-    no_effect: ClassVar = {name: ("level_from", ("utterance",)) for name in PAST}
+    no_effect: ClassVar = dict.fromkeys(PAST, ("level_from", ("utterance",)))
 
     kind: str = setting(KINDS.default, help=f"Kind of features, one of {', '.join(KINDS.names())}.")
     sample_rate: int = setting(16000, help="Sample rate of the features (Hz).", min=1000, max=192000)

@@ -9,6 +9,10 @@ A kind is a module with these names. Only `kinds.py` calls them. N samples, T fr
     compute(samples, config) -> (T, F) float32    samples: (N,) float32 at config.sample_rate, one channel, any scale.
                                                   Raises BadUtterance "too-short" if T is 0, and "not-a-number" for NaN
                                                   or infinite samples
+    transform(samples, gain, config) -> (T, F)    optional: the same of samples multiplied by `gain`, a number or one
+                                                  per frame (T,). Then frame t depends on the samples of its window
+                                                  alone, from t * hop on: a stream need not wait for more, and its level
+                                                  may be that of the past (`level_from`)
 
 Long recordings are computed in parts (blocks.py). So frame t may depend only on the number of samples, on those
 near t * hop, at most a window and a hop away, and on a factor that scales the samples of the whole to

@@ -1,4 +1,4 @@
-"""Frames of a stream, each as soon as its window is complete. Notation: N samples, T frames, F bins, W window length."""
+"""Frames of a stream, each as soon as its window is complete. Notation: N samples, T frames, F bins."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ds2cli.config.features import KINDS, FeatureConfig
 from ds2cli.feats import kinds
 
 FIRST_S = 1.0
-"""If a network has learned from whole utterances, the first frames wait for this much audio (s), to know its level."""
+"""The level of whole utterances is approximated by that of what was heard: the first frames wait for this much (s)."""
 
 MEMORY_S = 30.0
-"""Memory of the level for such a network (s): longer than most utterances, so that it changes as little within one."""
+"""Memory of that level (s): longer than most utterances, within which it should hardly change."""
 
 BLOCK = 32
 """Frames computed at a time of a longer piece of the stream: the samples kept then take 20 kB."""
 
 
 class FrameStream:
-    """The frames of a recording that arrives in pieces; in which ones does not change a bit of them.
+    """The frames of a recording that arrives in pieces: bit for bit the same for any division into pieces.
 
-    With the level of the past they are those of `kinds.compute`. A network that was trained on the level of whole
-    utterances gets an approximation: the running level of what was heard, at least FIRST_S of it.
+    With the level of the past they equal those of `kinds.compute`. A network that was trained on the level of whole
+    utterances gets an approximation: the running level of what was heard so far, at least FIRST_S of it.
     """
 
     def __init__(self, config: FeatureConfig) -> None:

@@ -80,7 +80,8 @@ def transform(
 
 
 def cut_frames(samples: NDArray[np.float32], width: int, hop: int, total: int) -> NDArray[np.float32]:
-    """The first `total` windows (T, W) of samples (N,), a view; NumPy's functions for it take longer than all the rest."""
+    """The first `total` windows (T, W) of samples (N,), a view."""
+    # NumPy's functions for it take longer than the frames of a piece of a stream
     samples = np.ascontiguousarray(samples, np.float32)
     step = samples.itemsize
     return np.ndarray((total, width), np.float32, samples, 0, (hop * step, step))

@@ -12,11 +12,11 @@ from ds2cli.feats.frames import FrameStream
 
 
 class FeatureStream:
-    """Features of samples that arrive in pieces of any length; which pieces does not change a bit of them.
+    """Features of samples that arrive in pieces of any length: bit for bit the same for any division into pieces.
 
-    With the level of the past (`level_from`) they are those of `kinds.compute`, each frame as soon as its window is
-    complete. With that of the utterance they are an approximation (see `FrameStream`); of a kind that cannot compute
-    single frames, a plugin without `transform`, they come later, too (see `blocks.LIVE`).
+    With the level of the past (`level_from`) they equal those of `kinds.compute`, each frame as soon as its window is
+    complete. With that of the utterance they are an approximation (see `FrameStream`). A kind without `transform`, as
+    plugins may be, cannot compute single frames: its features come in blocks (see `blocks.LIVE`).
     """
 
     def __init__(self, config: FeatureConfig) -> None:
