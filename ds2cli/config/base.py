@@ -137,7 +137,7 @@ def read_toml(path: str) -> dict[str, Any]:
     presets = find_presets()
     file = presets[path] if path in presets and not Path(path).exists() else Path(path)
     try:
-        return tomllib.loads(decode(inputs.read_bytes(file), path))
+        data = inputs.read_bytes(file)
     except FileNotFoundError as e:
         near = difflib.get_close_matches(path, presets, 1)
         hint = f", did you mean {near[0]!r}?" if near else " (ds2 model list prints the names of the presets)"
@@ -146,10 +146,19 @@ def read_toml(path: str) -> dict[str, Any]:
         raise UsageError(f"{path or '--config'}: expected a TOML file, got a folder") from e
     except OSError as e:
         raise UsageError(f"{path}: {inputs.explain_error(e)}") from e
+    except ValueError as e:
+        raise UsageError(f"{path}: not valid TOML: {_explain_toml_error(e)[1]}") from e
+    return parse_toml(data, path)
+
+
+def parse_toml(data: bytes, name: str) -> dict[str, Any]:
+    """The nested values of the content of a TOML file; UsageError with `name:line` if it is not valid TOML."""
+    try:
+        return tomllib.loads(decode(data, name))
     # ValueError: also of bytes that are not UTF-8 and of integers with thousands of digits
     except (ValueError, RecursionError) as e:
         place, message = _explain_toml_error(e)
-        raise UsageError(f"{path}{place}: not valid TOML: {message}") from e
+        raise UsageError(f"{name}{place}: not valid TOML: {message}") from e
 
 
 def _explain_toml_error(error: ValueError | RecursionError) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ds2cli import io
 from ds2cli.errors import DataError
+from ds2cli.experiment_files import HASHED_LM, LM, is_bundle, open_files
 from ds2cli.kernels.ngram import VOCABULARY, NgramTables
 from ds2cli.kernels.ngram_words import ENTRY, find_words
 from ds2cli.lm.arpa import BOS, EOS, UNK
@@ -129,8 +130,10 @@ def pack_words(words: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int6
 
 
 def is_binary(path: str) -> bool:
-    """Whether a file is a KenLM binary of any type. A pipe is not: it cannot be mapped."""
+    """Whether a file is a KenLM binary of any type, or a bundle, which has one. A pipe is not: it cannot be mapped."""
     try:
+        if is_bundle(path):
+            return True
         if not Path(path).is_file():
             return False
         with Path(path).open("rb") as f:
@@ -140,15 +143,11 @@ def is_binary(path: str) -> bool:
 
 
 def open_binary(path: str) -> ProbingModel:
-    """Map a binary file for reading; DataError with the command to run when it is damaged or of another type."""
-    try:
-        with Path(path).open("rb") as f:
-            mapped = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as e:
-        raise DataError(f"{path}: cannot be mapped ({e})") from e
-    if hasattr(mmap, "MADV_WILLNEED"):
-        # queries access pages at random: have the whole file read sequentially in the background first
-        mapped.madvise(mmap.MADV_WILLNEED)
+    """Map a binary file, or the one in a bundle, for reading.
+
+    DataError with the command to run when it is damaged or of another type, or a bundle has none.
+    """
+    mapped = _map_bundled(path) if is_bundle(path) else _map_file(path)
     layout = _read_header(path, mapped)
     if len(mapped) < 4 * layout.end:
         raise DataError(f"{path}: expected at least {4 * layout.end} bytes, got {len(mapped)} (is the file complete?)")
@@ -162,9 +161,28 @@ def open_binary(path: str) -> ProbingModel:
     return model
 
 
-def _read_header(path: str, raw: mmap.mmap) -> Layout:
+def _map_bundled(path: str) -> memoryview:
+    mapped = open_files(path).map(LM, HASHED_LM)
+    if mapped is None:
+        raise DataError(f"{path}: this bundle has no language model (ds2 export --lm FILE adds one)")
+    return mapped
+
+
+def _map_file(path: str) -> memoryview:
+    try:
+        with Path(path).open("rb") as f:
+            mapped = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as e:
+        raise DataError(f"{path}: cannot be mapped ({e})") from e
+    if hasattr(mmap, "MADV_WILLNEED"):
+        # queries access pages at random: have the whole file read sequentially in the background first
+        mapped.madvise(mmap.MADV_WILLNEED)
+    return memoryview(mapped)
+
+
+def _read_header(path: str, raw: memoryview) -> Layout:
     rebuild = f"(build_binary probing model.arpa {Path(path).name}, from the original ARPA file)"
-    head = raw[: len(_SANITY)]
+    head = bytes(raw[: len(_SANITY)])
     if len(raw) < len(_SANITY) + _PARAMETERS.size:
         raise DataError(f"{path}: a KenLM binary truncated in its header {rebuild}")
     if head.startswith(_FORMAT) and not head.startswith(_MAGIC):

@@ -11,9 +11,10 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.config.base import MADE_BY, build, read_toml
+from ds2cli.config.base import MADE_BY, build
 from ds2cli.config.decode import LIMITS, SCALE_WITH_LM, WEIGHTS, DecodeConfig, SearchConfig
 from ds2cli.errors import DataError, UsageError
+from ds2cli.experiment_files import LM, is_bundle, open_files
 from ds2cli.lm.closed import check_unknown_words
 from ds2cli.lm.lint import lint
 from ds2cli.lm.query import NgramLm
@@ -48,14 +49,28 @@ def _ignore(_: str) -> None:
     pass
 
 
-def resolve_settings(config: S, exp: str, warn: Callable[[str], None] = _ignore) -> S:
+def find_lm(config: SearchConfig, exp: str) -> str | None:
+    """The language model of a search: that of the settings, else that of a bundle, of which it has the path.
+
+    A greedy search has none.
+    """
+    if config.lm is not None or config.greedy or not is_bundle(exp):
+        return config.lm
+    return exp if open_files(exp).has(LM) else None
+
+
+def resolve_settings(
+    config: S, exp: str, warn: Callable[[str], None] = _ignore, *, is_own_lm_default: bool = True
+) -> S:
     """Fill in weights, pruning limits and scale of confidences that are None: from EXP/decode.toml, else by default.
 
     With timestamps also the correction of their times, from EXP/align.toml.
 
+    is_own_lm_default: whether to search with the language model of a bundle where the settings have none (`find_lm`).
     EXP/decode.toml was tuned with a language model and applies only to a search with one; `warn` is called if that was
     a different one. UsageError if settings contradict each other.
     """
+    config = replace(config, lm=find_lm(config, exp)) if is_own_lm_default else config
     _check_contradictions(config)
     has_lm = config.lm is not None
     tuned = read_tuned_settings(exp) if has_lm else DecodeConfig()
@@ -66,8 +81,8 @@ def resolve_settings(config: S, exp: str, warn: Callable[[str], None] = _ignore)
         defaults = {name: value for name, value in defaults.items() if not name.startswith("unknown")}
     unset = [name for name in defaults if getattr(config, name) is None]
     from_file = {name: getattr(tuned, name) for name in unset if getattr(tuned, name) is not None}
-    if from_file and _model_name(tuned.lm or "") not in ("", _model_name(config.lm or "")):
-        path = Path(exp) / TUNED_FILE
+    if from_file and config.lm != exp and _model_name(tuned.lm or "") not in ("", _model_name(config.lm or "")):
+        path = open_files(exp).where(TUNED_FILE)
         warn(f"{path} was tuned with {tuned.lm}, not with {config.lm} (ds2 decode --tune tunes for this model)")
     filled: dict[str, Any] = {name: from_file.get(name, defaults[name]) for name in unset}
     config = replace(config, **filled)
@@ -79,11 +94,11 @@ def read_tuned_settings(exp: str) -> DecodeConfig:
 
     UsageError if it contains a setting that is not tunable.
     """
-    path = Path(exp) / TUNED_FILE
-    values = read_toml(str(path)) if path.is_file() else {}
+    files = open_files(exp)
+    path, values = files.where(TUNED_FILE), files.read_toml(TUNED_FILE)
     for name in values.keys() - {*TUNABLE, MADE_BY}:
         raise UsageError(f"{path}: {name!r} is not a setting of ds2 decode --tune: expected {', '.join(TUNABLE)}")
-    return replace(build(DecodeConfig, (str(path), values)), lm=values.get(MADE_BY, {}).get("lm"))
+    return replace(build(DecodeConfig, (path, values)), lm=values.get(MADE_BY, {}).get("lm"))
 
 
 def build_search(config: SearchConfig, experiment: Experiment, warn: Callable[[str], None] = _ignore) -> Search:
@@ -155,7 +170,7 @@ def describe_search(config: SearchConfig, exp: str) -> str:
     tuned, closed = read_tuned_settings(exp), ", closed" if config.closed else ""
     found = {name: value for name in (*WEIGHTS, *LIMITS) if (value := getattr(tuned, name)) is not None}
     is_tuned = any(getattr(config, name) == value for name, value in found.items())
-    return f"{text}{closed}{f' ({exp}/{TUNED_FILE})' if is_tuned else ''}"
+    return f"{text}{closed}{f' ({open_files(exp).where(TUNED_FILE)})' if is_tuned else ''}"
 
 
 def _model_name(path: str) -> str:

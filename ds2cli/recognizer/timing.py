@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from ds2cli import __version__
-from ds2cli.config.base import MADE_BY, build, read_toml
+from ds2cli.config.base import MADE_BY, build
 from ds2cli.config.timing import TimingConfig
+from ds2cli.experiment_files import open_files
 from ds2cli.io import open_out
 from ds2cli.search.timing import Timing
 
@@ -30,8 +31,8 @@ def resolve_timing(config: T, exp: str) -> T:
 
 def read_timing(exp: str) -> TimingConfig:
     """The settings in EXP/align.toml; all unset without that file. UsageError if it contains others."""
-    path = Path(exp) / TIMING_FILE
-    return build(TimingConfig, (str(path), read_toml(str(path)) if path.is_file() else {}))
+    files = open_files(exp)
+    return build(TimingConfig, (files.where(TIMING_FILE), files.read_toml(TIMING_FILE)))
 
 
 def timing_of(config: TimingConfig) -> Timing:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ds2cli import __version__
-from ds2cli.config.base import MADE_BY, read_toml
+from ds2cli.config.base import MADE_BY
 from ds2cli.errors import DataError
+from ds2cli.experiment_files import open_files
 from ds2cli.io import open_out
 from ds2cli.metrics.logistic import LogisticModel
 from ds2cli.recognizer.vocabulary import WEIGHTS
@@ -54,12 +54,14 @@ def save_filter(exp: str, classifier: TranscriptFilter, **made_by: Any) -> None:
 
 def load_filter(exp: str) -> TranscriptFilter:
     """Read EXP/filter.toml; DataError if there is none, it is damaged, or it belongs to another network."""
-    path, fix = Path(exp) / FILTER_FILE, f"ds2 filter --fit {exp} DEV"
-    if not path.is_file():
+    files = open_files(exp)
+    # a bundle is not changed: fit to the experiment that it was made of
+    path, fix = files.where(FILTER_FILE), f"ds2 filter --fit {'EXP' if files.is_bundle else exp} DEV"
+    if not files.has(FILTER_FILE):
         raise DataError(
             f"{path}: no such file: the costs of each network differ, so a filter is fitted to each ({fix})"
         )
-    values = read_toml(str(path))
+    values = files.read_toml(FILTER_FILE)
     made_by = values.get(MADE_BY)
     if not isinstance(made_by, dict) or made_by.get("network") != identify_network(exp):
         raise DataError(f"{path}: fitted to another network than that of {exp} ({fix} fits it to this one)")
@@ -82,15 +84,14 @@ def identify_network(exp: str) -> str:
 
     DataError if there is neither.
     """
+    files = open_files(exp)
     for name in (WEIGHTS, TOKENS):
-        path = Path(exp) / name
-        if path.is_file():
-            with path.open("rb") as f:
-                return hashlib.file_digest(f, "sha256").hexdigest()[:16]
+        if digest := files.sha256(name):
+            return digest[:16]
     raise DataError(f"{exp}: no {WEIGHTS}: expected the folder of an experiment (ds2 train)")
 
 
-def _number(path: Path, table: Any, name: str, section: str = "") -> float:
+def _number(path: str, table: Any, name: str, section: str = "") -> float:
     """A finite number of moderate size, so that no score overflows."""
     value = table.get(name) if isinstance(table, dict) else None
     if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= 1e100:

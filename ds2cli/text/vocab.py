@@ -96,20 +96,27 @@ class Vocab:
     def load(cls, path: str | Path) -> Vocab:
         """Read `tokens.txt`, as `save` writes it, and the sentencepiece model next to it, if any; DataError."""
         try:
-            # not splitlines, which also splits at characters that older versions wrote as symbols
-            lines = decode(inputs.read_bytes(path), str(path)).removesuffix("\n").split("\n")
+            data = inputs.read_bytes(path)
             model = Path(path).with_name(PIECES)
             pieces = model.read_bytes() if model.is_file() else b""
         except OSError as e:
             raise DataError(f"{path}: {inputs.explain_error(e)}") from e
+        return cls.parse(data, pieces, str(path))
+
+    @classmethod
+    def parse(cls, data: bytes, pieces: bytes, name: str) -> Vocab:
+        """The symbols in the content of a `tokens.txt`, and a sentencepiece model, or b""; DataError with `name`."""
+        try:
+            # not splitlines, which also splits at characters that older versions wrote as symbols
+            lines = decode(data, name).removesuffix("\n").split("\n")
         except UnicodeError as e:
-            raise DataError(f"{path}: not a list of symbols: {e}") from e
+            raise DataError(f"{name}: not a list of symbols: {e}") from e
         try:
             if "" in lines[1:]:
                 raise DataError(f"line {lines.index('', 1) + 1} is empty, expected one symbol per line")
             return cls(tuple(parse_symbol(line) for line in lines), pieces)
         except DataError as e:
-            raise DataError(f"{path}: {e}") from e
+            raise DataError(f"{name}: {e}") from e
 
     def save(self, path: str | Path) -> None:
         """Write `tokens.txt` and the sentencepiece model next to it; remove an older model if there is none.
@@ -125,7 +132,11 @@ class Vocab:
         else:
             model.unlink(missing_ok=True)
         with open_out(str(path)) as f:
-            f.writelines(f"{symbol}\n" for symbol in (BLANK, *map(format_symbol, self.symbols[1:])))
+            f.write(self.format_lines())
+
+    def format_lines(self) -> str:
+        """The content of `tokens.txt`."""
+        return "".join(f"{symbol}\n" for symbol in (BLANK, *map(format_symbol, self.symbols[1:])))
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Vocab:

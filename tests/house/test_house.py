@@ -14,10 +14,10 @@ FILES = sorted((ROOT / "ds2cli").rglob("*.py"))
 # a module may import from its own layer and from those earlier in this list
 LAYERS = [
     "errors cgroups memory",
-    "config cores encoding inputs json_lines atomic io plugins",
+    "config cores encoding inputs json_lines atomic io plugins stored_zip experiment_files",
     "blas kernels native processes",
     "audio text lm search metrics captions",
-    "feats nn",
+    "feats runtime nn",
     "drops parallel",
     "manifest archive corpora",
     "transcripts train recognizer",
