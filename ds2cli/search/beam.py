@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.kernels.beam import beam_begin, beam_best, beam_search, beam_steps
+from ds2cli.kernels.beam_shared import beam_shared
 from ds2cli.kernels.prefix import NO_SPACE, BeamOptions, Lexicon, Task
 from ds2cli.lm.query import NgramLm
 from ds2cli.search.hotwords import build_hotwords
@@ -123,3 +124,11 @@ class BeamStream:
         """The texts if the utterance ended here, best first, as the search returns them for all steps at once."""
         needed = self.search._spellings_needed(count)
         return self.search._merge_spellings(*beam_best(self._beam, self.search.task, needed), count)
+
+    def shared(self, gap: float = math.inf) -> str:
+        """What the best hypothesis shares with all that score at most `gap` nats less: the beginning of its text.
+
+        With an infinite gap, every later result begins with it, except that a last word which the lexicon forbids is
+        left out of results; a space at its end means that the last word is complete.
+        """
+        return self.search.vocab.decode(beam_shared(self._beam, gap).tolist())
