@@ -63,6 +63,12 @@ def warn(message: str) -> None:
     log(f"warning: {message}")
 
 
+def one_line(text: str, encoding: str | None) -> str:
+    """A text as one line of a terminal of this encoding: control characters escaped, letters that it lacks replaced."""
+    encoding = encoding or "ascii"
+    return text.translate(_CONTROL_CHARACTERS).replace("\t", " ").encode(encoding, _REPLACE).decode(encoding)
+
+
 def echo(message: str = "") -> None:
     """Print one line of a result for people to standard output."""
     sys.stdout.write(message + "\n")

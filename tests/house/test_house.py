@@ -17,12 +17,12 @@ LAYERS = [
     "config cores encoding inputs json_lines atomic io plugins stored_zip experiment_files",
     "blas kernels native processes",
     "audio text lm search metrics captions",
-    "feats runtime nn",
+    "feats runtime onnx nn",
     "drops parallel",
     "manifest archive corpora",
     "transcripts train recognizer",
     "stages serve report",
-    "ui",
+    "ui ui_live",
     "cli",
 ]
 RANK = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
