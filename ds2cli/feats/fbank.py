@@ -121,9 +121,9 @@ def transform(
 ) -> NDArray[np.float32]:
     """The same (T, F) of samples (N,) multiplied by `gain`: a number, or one for each frame (T,); N >= W."""
     width, hop = config.window_samples, config.hop_samples
-    total, per_frame = num_frames(len(samples), config), isinstance(gain, np.ndarray)
+    total = num_frames(len(samples), config)
     filters, share = mel_filters(config), np.float32(config.preemphasis)
-    window = povey(width) if per_frame else povey(width) * gain
+    window = povey(width) if isinstance(gain, np.ndarray) else povey(width) * gain
     # preemphasis of the whole recording equals that of its frames except at their first samples, zeroed by the window
     emphasized = np.zeros_like(samples)
     np.multiply(samples[:-1], -share, out=emphasized[1:])
@@ -143,7 +143,7 @@ def transform(
         squares *= squares
         # no BLAS: its sums may depend on the number of threads, and features must not
         part[:] = (filters @ squares.T).T
-        if per_frame:
+        if isinstance(gain, np.ndarray):
             part *= np.square(gain[start : start + BLOCK, None])
         part += np.float32(config.floor)
         np.log(part, out=part)

@@ -59,8 +59,7 @@ def transform(
     """The same (T, F) of samples (N,) multiplied by `gain`: a number, or one for each frame (T,); N >= W."""
     width, hop = config.window_samples, config.hop_samples
     total = num_frames(len(samples), config)
-    per_frame = isinstance(gain, np.ndarray)
-    window = hann(width) if per_frame else hann(width) * gain
+    window = hann(width) if isinstance(gain, np.ndarray) else hann(width) * gain
     frames = cut_frames(samples, width, hop, total)
     out = np.empty((total, num_bins(config)), np.float32)
     floor = np.float32(config.floor)
@@ -72,7 +71,7 @@ def transform(
         pairs = fft.rfft(block, overwrite_x=True).view(np.float32)
         np.multiply(pairs, pairs, out=pairs)
         np.add(pairs[:, 0::2], pairs[:, 1::2], out=part)
-        if per_frame:
+        if isinstance(gain, np.ndarray):
             part *= np.square(gain[start : start + BLOCK, None])
         part += floor
         np.log(part, out=part)
