@@ -11,12 +11,15 @@ from typing import Any, NamedTuple
 
 from ds2cli.errors import Ds2Error, UsageError
 
-ABI_VERSION = 7
+ABI_VERSION = 8
 INSTRUCTION_SETS = ("base", "avx2", "avx512", "avx512bf16")
 """From the lowest to the highest; the variable DS2_NATIVE_ISA sets the highest one allowed."""
 
 FLOAT32, BFLOAT16 = 0, 1
 """`ds2_precision` of the header."""
+
+WEIGHTS = ("float32", "bfloat16", "int8")
+"""Storage formats of a packed matrix, in the order of `ds2_weights` of the header."""
 
 _SIZE, _INT, _POINTER = c.c_size_t, c.c_int32, c.c_void_p
 
@@ -25,6 +28,12 @@ class RnnShape(c.Structure):
     """Shape of a recurrent layer: `ds2_rnn_shape` in the header."""
 
     _fields_ = tuple((name, c.c_int32) for name in ("cell", "D", "T", "N", "M", "H"))
+
+
+class MatrixShape(c.Structure):
+    """Shape of a packed matrix: `ds2_matrix_shape` in the header; `format` is an index of WEIGHTS."""
+
+    _fields_ = tuple((name, c.c_int32) for name in ("format", "J", "K"))
 
 
 class CtcShape(c.Structure):
@@ -36,7 +45,7 @@ class CtcShape(c.Structure):
     )
 
 
-_LAYER, _SHAPE = c.POINTER(RnnShape), c.POINTER(CtcShape)
+_LAYER, _MATRIX, _SHAPE = c.POINTER(RnnShape), c.POINTER(MatrixShape), c.POINTER(CtcShape)
 _SIZES = [c.POINTER(_SIZE)] * 3
 
 
@@ -65,6 +74,10 @@ LIBRARIES = {
             "ds2_rnn_sizes": [_LAYER, _INT, *_SIZES],
             "ds2_rnn_forward": [_LAYER] + [_POINTER] * 8 + [_SIZE, _INT, _INT],
             "ds2_rnn_backward": [_LAYER] + [_POINTER] * 5 + [_INT] + [_POINTER] * 3 + [_SIZE, _INT, _INT],
+            "ds2_matrix_sizes": [_MATRIX, _INT, *_SIZES[:2]],
+            "ds2_matrix_pack": [_MATRIX, _POINTER, _POINTER],
+            "ds2_matrix_apply": [_MATRIX, _POINTER, _POINTER, _INT, _INT, _POINTER, _POINTER, _POINTER, _SIZE],
+            "ds2_rnn_advance": [_MATRIX, _INT, _POINTER, _INT] + [_POINTER] * 5 + [_SIZE],
             "ds2_ctc_sizes": [_SHAPE, _INT, *_SIZES],
             "ds2_ctc_forward": [_SHAPE] + [_POINTER] * 8 + [_SIZE, _INT],
             "ds2_ctc_backward": [_SHAPE] + [_POINTER] * 4 + [_INT],

@@ -28,7 +28,7 @@ extern "C" {
 #define DS2_API __attribute__((visibility("default")))
 #endif
 
-#define DS2_ABI_VERSION 7
+#define DS2_ABI_VERSION 8
 
 typedef enum { DS2_OK = 0, DS2_INVALID = 1, DS2_WORKSPACE = 2, DS2_DEVICE = 3 } ds2_status;
 
@@ -97,6 +97,63 @@ DS2_API ds2_status ds2_rnn_backward(const ds2_rnn_shape *shape, const float *rec
                                     const float *h, const void *reserve, const float *dh, int32_t dh_directions,
                                     float *dgates, float *drecurrent, void *workspace, size_t workspace_bytes,
                                     int32_t threads, int32_t precision);
+
+/** Storage format of a packed matrix for inference; sums are float32 in the first two.
+ *      float32    as given
+ *      bfloat16   weights rounded to bfloat16, activations in float32
+ *      int8       weights rounded to q * s, |q| <= 127, with a scale s per output: its largest |weight| / 127, rounded up
+ *                 to 17 bits, so that a matrix of such weights is packed without a change. Activations are rounded to
+ *                 integers per row, with the scale of its largest magnitude / Q, Q = min(32767, (2^31 - 1) / (127 K)):
+ *                 sums are then exact in 32 bits. Magnitudes below 2^-110 count as zero.
+ *  bfloat16 and int8 are read in a half and a quarter of the time from a cache or memory that limits the speed. */
+typedef enum { DS2_WEIGHTS_FLOAT32 = 0, DS2_WEIGHTS_BFLOAT16 = 1, DS2_WEIGHTS_INT8 = 2 } ds2_weights;
+
+/** The shape of a matrix W of J outputs and K inputs; J <= 2^24, K <= 2^17. */
+typedef struct {
+  int32_t format; /* ds2_weights */
+  int32_t J, K;
+} ds2_matrix_shape;
+
+/** Sizes of a packed matrix, and of the workspace for calls with up to M rows or streams. */
+DS2_API ds2_status ds2_matrix_sizes(const ds2_matrix_shape *shape, int32_t M, size_t *out_packed_bytes,
+                                    size_t *out_workspace_bytes);
+
+/** Pack a matrix. The layout depends on the processor: it is for calls in this process, not for a file.
+ *  weights[j][k]             J*K      in
+ *  packed                    out, aligned to 4 bytes; to 64 bytes it is read faster
+ */
+DS2_API ds2_status ds2_matrix_pack(const ds2_matrix_shape *shape, const float *weights, void *packed);
+
+/** The products y[m] = f(W x[m] + bias) of M rows. A row's result is the same to the bit whatever the other rows are. In
+ *  float32 the sum is over k in order. In int8 it is also the same on every processor, before f. If a row contains a NaN,
+ *  so does each of its outputs; in int8 also if it contains an infinity.
+ *  packed                    in
+ *  bias[j]                   J        in, NULL: zeros
+ *  activation                f: 0 none, 1 the clipped ReLU min(max(y, 0), DS2_CLIP)
+ *  x[m]                      M        in, pointers to rows of K; rows may overlap (the windows of a convolution)
+ *  y[m][j]                   M*J      out, must not overlap a row
+ *
+ *  Calls on different threads can share a packed matrix, each with its own workspace.
+ */
+DS2_API ds2_status ds2_matrix_apply(const ds2_matrix_shape *shape, const void *packed, const float *bias,
+                                    int32_t activation, int32_t M, const float *const *x, float *y, void *workspace,
+                                    size_t workspace_bytes);
+
+/** The next frames of N streams through a recurrent layer, forward in time. A stream's result is the same to the bit
+ *  whatever its chunks and the other streams are; in float32 it is that of ds2_rnn_forward in float32.
+ *  shape                     of U: J = G*H, K = H
+ *  cell                      ds2_cell
+ *  packed                    in, U, packed from recurrent[g*H + j][k]
+ *  lengths[n]                N        in, T_n >= 0 frames of stream n, in any order
+ *  gates[n][t][g*H + j]      N        in, pointers to T_n*G*H, x including biases
+ *  state[n][s][j]            N        in and out, pointers to S*H: h, and c of an LSTM (S = 2, otherwise 1); zeros before
+ *                                     the first frame
+ *  h[n][t][j]                N        out, pointers to T_n*H
+ *  Pointers of a stream are not read if T_n = 0.
+ */
+DS2_API ds2_status ds2_rnn_advance(const ds2_matrix_shape *shape, int32_t cell, const void *packed, int32_t N,
+                                   const int32_t *lengths, const float *const *gates, float *const *state,
+                                   float *const *h, void *workspace, size_t workspace_bytes);
 
 /** The shape of a CTC batch. Logits are at [t*stride_t + n*stride_n + v], with strides in elements: (N*V, V) for
  *  frame-major (T, N, V), (V, T*V) for utterance-major (N, T, V). Rows must not overlap. */

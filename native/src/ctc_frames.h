@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "ctc.h"
+#include "glibc.h"
 #include "shuffle.h"
 #include "simd.h"
 

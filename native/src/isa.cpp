@@ -24,7 +24,7 @@ Isa ds2::best_isa(bool bfloat16) {
 #if defined(__x86_64__)
   const Isa highest = highest_allowed();
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl")) {
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw")) {
 #if DS2_HAVE_BF16
     if (bfloat16 && highest >= Isa::avx512bf16 && __builtin_cpu_supports("avx512bf16")) return Isa::avx512bf16;
 #endif
@@ -34,4 +34,12 @@ Isa ds2::best_isa(bool bfloat16) {
 #endif
   (void)bfloat16;
   return Isa::base;
+}
+
+bool ds2::has_vnni() {
+#if defined(__x86_64__)
+  return best_isa(false) == Isa::avx512 && highest_allowed() > Isa::avx512 && __builtin_cpu_supports("avx512vnni");
+#else
+  return false;
+#endif
 }
