@@ -21,6 +21,7 @@ from ds2cli import inputs
 from ds2cli.config.base import build
 from ds2cli.config.model import ModelConfig, NetworkConfig
 from ds2cli.errors import DataError, Ds2Error, UsageError
+from ds2cli.experiment_files import is_bundle, open_files
 from ds2cli.runtime.fold import fold_norms
 from ds2cli.runtime.matrix import Weights, from_bfloat16, to_bfloat16, to_int8
 from ds2cli.text.vocab import Vocab
@@ -77,10 +78,13 @@ def find_network(exp: Path | str) -> Path:
 
 
 def read_network(exp: Path | str) -> NetworkFile:
-    """Read the network of an experiment folder or a .safetensors file.
+    """Read the network of an experiment folder, a bundle or a .safetensors file.
 
     DataError when the file is missing, incomplete, or in the format of another version.
     """
+    if is_bundle(exp):
+        files = open_files(exp)
+        return parse_network_bytes(files.where(BEST), files.read(BEST) or b"")
     path = find_network(exp)
 
     def read() -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
