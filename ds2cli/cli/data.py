@@ -267,3 +267,22 @@ def stats(in_: In = "-") -> None:
 
     for name, value in data.stats(manifest.read(in_), in_).items():
         ui.echo(f"{name:>22}  {value}")
+
+
+@app.command()
+@with_config(StageConfig)
+def level(config: StageConfig, in_: In = "-") -> None:
+    """Print the levels of the recordings in a manifest (dBFS). The mean is `initial_db` of features for streaming.
+
+    Example: ds2 data level data/train.jsonl
+    """
+    from ds2cli.cli.lib.filter import count_lines
+    from ds2cli.stages.level import measure_levels, summarize
+
+    ledger = require_rows(Ledger(source=source_name(in_)), config, is_choice=True)
+    rows = manifest.read(in_, ("id", "audio_filepath"), ledger)
+    levels = list(ui.progress(measure_levels(rows, ledger), "level", count_lines(in_)))
+    report_drops("level", config, "-", ledger)
+    ledger.enforce_max_bad("level", config.max_bad)
+    for name, value in summarize(levels).items():
+        ui.echo(f"{name:>22}  {value}")
