@@ -50,8 +50,10 @@ def emit(
     from ds2cli.stages import emit as stage
 
     config = replace(config, ensemble=(*config.ensemble, *(ensemble or ())))
-    where = {"device": config.device, "precision": config.precision}
-    experiment = Ensemble([exp, *config.ensemble], **where) if config.ensemble else Experiment(exp, **where)
+    if config.ensemble:
+        experiment: Experiment = Ensemble([exp, *config.ensemble], device=config.device, precision=config.precision)
+    else:
+        experiment = Experiment(exp, device=config.device, precision=config.precision)
     ark = archive_path(config.dir, out)
     warn_of_other_features(in_, experiment)
 

@@ -15,6 +15,8 @@ class InferenceConfig(Config):
     device: Literal["auto", "cpu", "cuda"] = setting(
         "auto", help="Device that the network runs on; auto is a GPU if available."
     )
-    precision: Literal["float32", "bfloat16", "float16", "auto"] = setting(
-        "float32", help="Precision of the network's matrix products; auto: bfloat16 or float16 on a GPU, else float32."
+    precision: Literal["stored", "float32", "bfloat16", "float16", "int8", "auto"] = setting(
+        "stored",
+        help="Precision of the network's weights and products; stored: that of its file (float32, unless ds2 model "
+        "quantize wrote it); auto: bfloat16 or float16 on a GPU, else stored.",
     )

@@ -23,10 +23,11 @@ def select_device(name: str) -> torch.device:
 
 
 def select_precision(name: str, device: torch.device) -> torch.dtype:
-    """The precision of a setting `float32`, `bfloat16`, `float16` or `auto`, to compute emissions on the device.
+    """The precision of a setting of `InferenceConfig`, to compute emissions on the device with torch.
 
     auto is bfloat16 on a GPU that has it, float16 on one that does not, and float32 on the CPU, where bfloat16 may be
-    slower. UsageError for float16 on the CPU: its recurrences have bfloat16 only.
+    slower; so are `stored` and `int8`, as torch has no recurrences with rounded weights. UsageError for float16 on the
+    CPU: its recurrences have bfloat16 only.
     """
     if name == "auto":
         if device.type == "cpu":
@@ -34,7 +35,7 @@ def select_precision(name: str, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     if name == "float16" and device.type == "cpu":
         raise UsageError("--precision float16 needs a GPU (use --precision bfloat16, or --device cuda)")
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
+    return {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(name, torch.float32)
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[object]:

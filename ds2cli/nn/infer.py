@@ -18,9 +18,7 @@ from ds2cli.errors import BadUtterance
 from ds2cli.feats.padding import pad
 from ds2cli.nn.checkpoint import TrainedModel
 from ds2cli.nn.device import autocast
-
-BATCH_FRAMES = 6000
-"""Frames per batch, padding included: a minute of audio keeps the cores busy, and its activations fit the cache."""
+from ds2cli.runtime.emit import BATCH_FRAMES
 
 
 def compute_emissions(

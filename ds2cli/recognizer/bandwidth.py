@@ -44,14 +44,14 @@ class BandCheck:
 
 def find_band_mismatch(features: NDArray[np.float32], experiment: Experiment) -> tuple[float, float] | None:
     """`find_mismatch` for a trained network; None if the settings of its features are not known."""
-    trained = experiment.trained
+    network = experiment.network
     try:
-        settings = FeatureConfig.from_saved(trained.features, experiment.path)
+        settings = FeatureConfig.from_saved(network.features, experiment.path)
     except UsageError:
         return None
-    if kinds.num_bins(settings) != trained.bins:
+    if kinds.num_bins(settings) != network.bins:
         return None
-    return find_mismatch(features, trained.model.mean.cpu().numpy(), trained.model.std.cpu().numpy(), settings)
+    return find_mismatch(features, network.tensors["mean"], network.tensors["std"], settings)
 
 
 def describe_mismatch(highest: float, learned: float) -> str:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.recognizer.experiment import Experiment
+from ds2cli.recognizer.windows import compute_windows, split_windows
+from ds2cli.runtime.emit import compute_emissions as compute_in_runtime
+from ds2cli.runtime.emit import compute_stream as compute_in_pieces
 
 CHUNK_S = 20.0
 """Default length of a chunk (s)."""
@@ -37,12 +41,23 @@ def emit_in_chunks(
     check: called before each piece of work; may raise to stop.
     BadUtterance if a chunk of a bidirectional network does not fit in memory.
     """
-    from ds2cli.nn.windows import compute_stream, compute_windows
+    network, runtime = experiment.network, experiment.runtime
+    stride = network.config.stride
+    can_stream = experiment.trained.model.can_stream if runtime is None else runtime.can_stream
+    chunk = max(round(chunk_s / network.step_s), 1) * stride
+    context = math.ceil(context_s / network.step_s - 1e-6) * stride
+    if can_stream:
+        pieces = (window.feats for window in split_windows(blocks, chunk, 0))
+        if runtime is not None:
+            return compute_in_pieces(runtime, pieces, check)
 
-    trained = experiment.trained
-    stride = trained.model.stride
-    chunk = max(round(chunk_s / trained.step_s), 1) * stride
-    if trained.model.can_stream:
-        return compute_stream(trained, blocks, chunk, check)
-    context = math.ceil(context_s / trained.step_s - 1e-6) * stride
-    return compute_windows(trained, blocks, chunk, context, windows, check)
+        from ds2cli.nn.pieces import compute_stream
+
+        return compute_stream(experiment.trained, pieces, check)
+    if runtime is not None:
+        return compute_windows(partial(compute_in_runtime, runtime), stride, blocks, chunk, context, windows, check)
+
+    from ds2cli.nn.infer import compute_emissions
+
+    compute = partial(compute_emissions, experiment.trained)
+    return compute_windows(compute, stride, blocks, chunk, context, windows, check)

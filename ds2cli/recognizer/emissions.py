@@ -68,9 +68,9 @@ def read_features(row: Row, experiment: Experiment) -> NDArray[np.float32]:
     features = read_matrix(row["feats"], row["id"])
     if not len(features):
         raise BadUtterance("too-short", "the features have no frames")
-    if features.shape[1] != experiment.trained.bins:
+    if features.shape[1] != experiment.network.bins:
         raise BadUtterance(
-            "wrong-features", f"{features.shape[1]} bins, the network was trained on {experiment.trained.bins}"
+            "wrong-features", f"{features.shape[1]} bins, the network was trained on {experiment.network.bins}"
         )
     return features
 
@@ -255,7 +255,7 @@ def _compute(
                 raise computed
             check = partial(check_emission, computed, experiment.vocab)
             log_probs = memory.fit_utterance(check, "the emission", memory.SHORTER)
-            yield i, Emission(chunk[i], log_probs, experiment.trained.step_s)
+            yield i, Emission(chunk[i], log_probs, experiment.network.step_s)
         except BadUtterance as e:
             yield i, Dropped(chunk[i]["id"], e)
 
@@ -263,7 +263,7 @@ def _compute(
 def _step_seconds(row: Row, experiment: Experiment, needed: bool) -> float:
     if row.get("step_s"):
         return float(row["step_s"])
-    return experiment.trained.step_s if needed else 0.0
+    return experiment.network.step_s if needed else 0.0
 
 
 def _write_chunks(chunks: Chunks, writer: ArkWriter) -> Chunks:

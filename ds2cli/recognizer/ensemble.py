@@ -58,7 +58,7 @@ class Ensemble(Experiment):
     paths: two or more; the same one may be repeated, and then counts as often.
     """
 
-    def __init__(self, paths: Sequence[str], *, device: str = "cpu", precision: str = "float32") -> None:
+    def __init__(self, paths: Sequence[str], *, device: str = "cpu", precision: str = "stored") -> None:
         """device, precision: of all networks; see `Experiment`."""
         super().__init__(paths[0], device=device, precision=precision)
         self.others = [Experiment(path, device=device, precision=precision) for path in paths[1:]]
@@ -72,15 +72,15 @@ class Ensemble(Experiment):
         return [self._compare(other) for other in self.others]
 
     def _compare(self, other: Experiment) -> NDArray[np.int64]:
-        first, second = self.trained, other.trained
+        first, second = self.network, other.network
         try:
             if first.bins != second.bins:
                 raise DataError(f"its features have {second.bins} bins, expected {first.bins}")
             _compare_features(first.features, second.features)
-            if first.model.stride != second.model.stride:
+            if first.config.stride != second.config.stride:
                 raise DataError(
-                    f"its network makes a step of {second.model.stride} frames (model.strides), "
-                    f"expected {first.model.stride}"
+                    f"its network makes a step of {second.config.stride} frames (model.strides), "
+                    f"expected {first.config.stride}"
                 )
             return reorder_symbols(first.vocab, second.vocab)
         except DataError as e:

@@ -35,12 +35,20 @@ class RuntimeNetwork:
         """
         self.config, self.weights = config, weights
         self.mean, self.std = state["mean"], state["std"]
-        self._layers = list(_make_layers(config, fold_norms(state), weights))
+        state = fold_norms(state)
+        output = Dense(state["output.weight"], state["output.bias"], "float32", relu=False)
+        self._symbols = len(state["output.bias"])
+        self._layers = [*_make_layers(config, state, weights), output]
 
     @property
     def bins(self) -> int:
         """Bins per feature frame, F."""
         return len(self.mean)
+
+    @property
+    def symbols(self) -> int:
+        """Output symbols, V."""
+        return self._symbols
 
     @property
     def stride(self) -> int:
@@ -75,7 +83,8 @@ class RuntimeNetwork:
         return self.advance([self.begin() for _ in feats], feats, [True] * len(feats))
 
 
-def _make_layers(config: ModelConfig, state: Mapping[str, Array], kind: Weights) -> Sequence[Layer]:
+def _make_layers(config: ModelConfig, state: Mapping[str, Array], kind: Weights) -> list[Layer]:
+    """The layers before the output."""
     layers: list[Layer] = []
     bins = len(state["mean"])
     for i in range(len(config.channels)):
@@ -93,5 +102,4 @@ def _make_layers(config: ModelConfig, state: Mapping[str, Array], kind: Weights)
         layers.append(RowConv(state["row_conv.weight"]))
     for i in range(config.fc_layers):
         layers.append(Dense(state[f"dense.{i}.linear.weight"], state[f"dense.{i}.linear.bias"], kind, relu=True))
-    layers.append(Dense(state["output.weight"], state["output.bias"], "float32", relu=False))
     return layers

@@ -20,7 +20,7 @@ def run(
     size are dropped; if they are more than `max_bad` percent (Ds2Error), an existing archive stays as it was.
     DataError, before any row is read, if there is no network, or if those of an ensemble do not go together.
     """
-    _ = experiment.trained
+    _ = experiment.network
     if isinstance(experiment, Ensemble):
         _ = experiment.orders
     chunks = load_emissions(({**row, "emission": None} for row in rows), ledger, experiment)

@@ -157,10 +157,10 @@ def run(rows: Sequence[Row], ledger: Ledger, experiment: Experiment, nj: int = 1
 
     DataError if the network was trained on features of other settings than it says.
     """
-    features = FeatureConfig.from_saved(experiment.trained.features, experiment.path)
-    if (bins := kinds.num_bins(features)) != experiment.trained.bins:
+    features = FeatureConfig.from_saved(experiment.network.features, experiment.path)
+    if (bins := kinds.num_bins(features)) != experiment.network.bins:
         raise DataError(
-            f"{experiment.path}: trained on features of {experiment.trained.bins} bins, but with settings that give "
+            f"{experiment.path}: trained on features of {experiment.network.bins} bins, but with settings that give "
             f"{bins}: they cannot be computed (train with --features FILE)"
         )
     shuffled = (rows[i] for i in shuffle_by_id([row["id"] for row in rows], seed))

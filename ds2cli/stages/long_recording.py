@@ -147,11 +147,11 @@ class LongTranscriber:
         return (
             row,
             reading.rate,
-            np.concatenate([np.zeros((0, self.experiment.trained.bins), np.float32), *reading.frames]),
+            np.concatenate([np.zeros((0, self.experiment.network.bins), np.float32), *reading.frames]),
         )
 
     def _search(self, segment: Segment) -> Row:
-        item = Emission({}, segment.log_probs, self.experiment.trained.step_s)
+        item = Emission({}, segment.log_probs, self.experiment.network.step_s)
         what = f"the search over {len(segment.log_probs)} steps"
         return memory.fit_utterance(partial(self.decode, item), what, memory.SHORTER)
 
@@ -162,7 +162,7 @@ class LongTranscriber:
             if stop.is_set():
                 raise CancelledError
 
-        rate, step_s, vocab = self.settings.sample_rate, self.experiment.trained.step_s, self.experiment.vocab
+        rate, step_s, vocab = self.settings.sample_rate, self.experiment.network.step_s, self.experiment.vocab
         samples = resample_blocks(reading.count(blocks.samples), blocks.rate, rate)
         spans = find_speech(samples, load_detector()) if self.config.vad == "silero" else iter([(0, samples)])
         for first, span in spans:

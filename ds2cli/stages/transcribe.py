@@ -70,10 +70,10 @@ def run(
     DataError if the network was trained on features of other settings than it says. UsageError for settings that do
     not fit the network.
     """
-    settings = FeatureConfig.from_saved(experiment.trained.features, experiment.path)
-    if (bins := kinds.num_bins(settings)) != experiment.trained.bins:
+    settings = FeatureConfig.from_saved(experiment.network.features, experiment.path)
+    if (bins := kinds.num_bins(settings)) != experiment.network.bins:
         raise DataError(
-            f"{experiment.path}: trained on features of {experiment.trained.bins} bins, but with settings that give "
+            f"{experiment.path}: trained on features of {experiment.network.bins} bins, but with settings that give "
             f"{bins}: they cannot be computed (train with --features FILE)"
         )
     if config.vad == "silero":

@@ -14,9 +14,10 @@ from ds2cli.errors import BadUtterance
 from ds2cli.nn.checkpoint import TrainedModel
 from ds2cli.nn.infer import compute_emissions
 from ds2cli.nn.models.ds2 import DeepSpeech2
-from ds2cli.nn.windows import split_windows
 from ds2cli.recognizer.chunks import emit_in_chunks
 from ds2cli.recognizer.experiment import Experiment
+from ds2cli.recognizer.windows import split_windows
+from ds2cli.runtime.file import NetworkFile
 from ds2cli.text.vocab import BLANK, Vocab
 
 BINS = 5
@@ -39,6 +40,8 @@ def make_experiment(config):
     vocab, experiment = Vocab((BLANK, " ", "a", "b")), Experiment("exp")
     model = DeepSpeech2(config, len(vocab), BINS).eval()
     experiment.trained = TrainedModel(model, vocab, {"hop_ms": 10.0}, model.stride / 100, {})
+    tensors = {name: value.numpy() for name, value in model.state_dict().items()}
+    experiment.network = NetworkFile("exp", config, vocab, {"hop_ms": 10.0}, {}, tensors)
     return experiment
 
 

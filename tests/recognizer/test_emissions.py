@@ -286,7 +286,7 @@ def test_a_network_that_does_not_fit_is_not_the_fault_of_an_utterance(exp, monke
     def load(_):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 83904184 bytes.")
 
-    monkeypatch.setattr("ds2cli.nn.checkpoint.load_model", load)
+    monkeypatch.setattr("ds2cli.nn.checkpoint.make_model", load)
     rows, ledger = [{"id": "a", "feats": "a.ark:2"}, {"id": "b", "feats": "a.ark:9"}], Ledger()
     monkeypatch.setattr("ds2cli.recognizer.emissions.read_matrix", lambda *_: np.zeros((9, 5), np.float32))
     with pytest.raises(Ds2Error, match=r"the network, with torch, does not fit in memory: 83.9 MB more are needed \("):

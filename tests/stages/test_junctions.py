@@ -30,7 +30,7 @@ class LateExperiment(Experiment):
         self.delay, self.end_delay = delay, delay if end_delay is None else end_delay
         self.vocab = VOCAB
         about = {"features": FEATURES.features(), "step_s": 0.01, "bins": bins or kinds.num_bins(FEATURES)}
-        self.trained = SimpleNamespace(**about, model=SimpleNamespace(stride=1))
+        self.network = SimpleNamespace(**about, config=SimpleNamespace(stride=1))
 
     def compute_emissions(self, feats, check):
         return [self._hear(x) for x in feats]

@@ -77,7 +77,7 @@ def warn_of_other_features(manifest: str, experiment: Experiment) -> None:
         found = _features_next_to(manifest)
         if found is None:
             return
-        trained = FeatureConfig.from_saved(experiment.trained.features, experiment.path).features()
+        trained = FeatureConfig.from_saved(experiment.network.features, experiment.path).features()
         if found != trained:
             names = _differences(found, trained)
             ui.warn(f"{manifest}: its features have other settings than the network was trained on: {names}")

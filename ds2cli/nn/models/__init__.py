@@ -7,7 +7,7 @@ A kind is a module with these names; everything else uses them through `nn/netwo
     Model(config, symbols, bins)    subclass of Network, with `forward` and `list_layers`; V = `symbols` outputs,
                                     F = `bins` features per frame. If it can compute an utterance in pieces, also
                                     `can_stream` and `stream` (nn/streaming.py has such layers); long recordings are
-                                    otherwise computed in windows with context (nn/windows.py)
+                                    otherwise computed in windows with context (recognizer/windows.py)
 
 tests/house/plugins/models/dummy.py is a short example.
 """

@@ -1,24 +1,19 @@
-"""Emissions of recordings of any length, in memory that does not grow with it.
+"""Divide a recording into chunks, for a bidirectional network each in a window with context on both sides.
 
-A forward-only network continues from chunk to chunk, with the result of the whole. A bidirectional one sees each chunk
-in a window with context on both sides. T frames, F bins, T' output steps, V symbols.
+T frames, F bins, T' output steps, V symbols.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ds2cli.errors import BadUtterance
-from ds2cli.nn.checkpoint import TrainedModel
-from ds2cli.nn.device import autocast
-from ds2cli.nn.infer import BATCH_FRAMES, compute_emissions
+from ds2cli.runtime.emit import BATCH_FRAMES
 
 Features = NDArray[np.float32]
 
@@ -62,7 +57,8 @@ def split_windows(blocks: Iterable[Features], chunk: int, context: int) -> Itera
 
 
 def compute_windows(
-    trained: TrainedModel,
+    compute: Callable[[Sequence[Features], Callable[[], None]], list[Features | BadUtterance]],
+    stride: int,
     blocks: Iterable[Features],
     chunk: int,
     context: int,
@@ -71,43 +67,16 @@ def compute_windows(
 ) -> Iterator[Features]:
     """Log-probabilities (T', V) of each chunk of a recording, computed in windows.
 
+    compute: maps windows (T, F) and `check` to log-probabilities, or errors. stride: frames per step.
     chunk, context: frames, multiples of the network's stride, so that the steps of all windows are those of the whole.
     windows: how many are computed at once; None: those of BATCH_FRAMES. check: called before each batch; may raise.
     BadUtterance if one window does not fit in memory.
     """
-    stride = trained.model.stride
     if windows is None:
         windows = max(BATCH_FRAMES // (chunk + 2 * context), 1)
     waiting = split_windows(blocks, chunk, context)
     while batch := list(islice(waiting, windows)):
-        for window, found in zip(batch, compute_emissions(trained, [w.feats for w in batch], check), strict=True):
+        for window, found in zip(batch, compute([w.feats for w in batch], check), strict=True):
             if isinstance(found, BadUtterance):
                 raise found
             yield found[window.begin // stride : -(-window.end // stride)]
-
-
-def compute_stream(
-    trained: TrainedModel, blocks: Iterable[Features], chunk: int, check: Callable[[], None] = lambda: None
-) -> Iterator[Features]:
-    """Log-probabilities (T', V), T' >= 1, of a recording by a forward-only network that continues after each chunk.
-
-    blocks, chunk, check: as for `compute_windows`.
-    """
-    stream = trained.model.stream()
-    device = trained.model.mean.device
-
-    def compute(work: Callable[[], Tensor]) -> Features:
-        check()
-        with torch.inference_mode(), autocast(device, trained.precision):
-            logits = work()
-        with torch.inference_mode():
-            scores: Features = logits[:, 0].float().log_softmax(-1).cpu().numpy()
-        return scores
-
-    for window in split_windows(blocks, chunk, 0):
-        frames = torch.from_numpy(np.ascontiguousarray(window.feats)).unsqueeze(1).to(device)
-        scores = compute(lambda frames=frames: stream.advance(frames))  # type: ignore[misc]
-        if len(scores):
-            yield scores
-    if len(scores := compute(stream.finish)):
-        yield scores
