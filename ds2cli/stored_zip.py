@@ -11,7 +11,7 @@ from __future__ import annotations
 import stat
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
@@ -44,6 +44,10 @@ _PADDING, _EXTRA_64 = 0xD935, 0x0001
 """Kinds of extra fields: padding as Android's zipalign writes it, and 64-bit sizes."""
 
 
+Content = Sequence[memoryview]
+"""The bytes of a member, in parts, so that large ones need not be joined in memory."""
+
+
 class Member(NamedTuple):
     """A file in an archive. offset: of its first byte, in the archive."""
 
@@ -64,12 +68,13 @@ class _Entry:
     header: int
 
 
-def write_stored(out: BinaryIO, members: Iterable[tuple[str, bytes | memoryview]]) -> None:
+def write_stored(out: BinaryIO, members: Iterable[tuple[str, Content]]) -> None:
     """Write an archive of these members in their order, each from the next page on. `out` need not be seekable."""
     directory, pos, count = [], 0, 0
     for name, content in members:
-        encoded, data = name.encode(), memoryview(content).cast("B")
-        size, crc = data.nbytes, zlib.crc32(data)
+        encoded, size, crc = name.encode(), sum(part.nbytes for part in content), 0
+        for part in content:
+            crc = zlib.crc32(part, crc)
         is_large = size >= _LARGE or pos >= _LARGE
         sizes = _SIZES_64.pack(_EXTRA_64, 16, size, size) if is_large else b""
         extra = sizes + _padding(pos + _LOCAL.size + len(encoded) + len(sizes))
@@ -77,7 +82,8 @@ def write_stored(out: BinaryIO, members: Iterable[tuple[str, bytes | memoryview]
         short = _LARGE if is_large else size
         about = (version, _UTF8, _STORED, 0, _DATE, crc, short, short, len(encoded))
         out.write(_LOCAL.pack(MAGIC, *about, len(extra)) + encoded + extra)
-        out.write(data)
+        for part in content:
+            out.write(part)
         sizes = _CENTRAL_64.pack(_EXTRA_64, 24, size, size, pos) if is_large else b""
         mode = (stat.S_IFREG | 0o644) << 16
         rest = (len(sizes), 0, 0, 0, mode, _LARGE if is_large else pos)
