@@ -84,3 +84,29 @@ def test_asterisk_in_spanish(bash, prompts, tmp_path):
     assert (exp / "dev.ctm").stat().st_size > 0
     prompt = sorted(prompts.rglob("vm-intro.g722"))[0]
     assert len(bash("ds2", "transcribe", exp, prompt).splitlines()) == 1
+
+
+def test_asterisk_as_it_goes(bash, prompts, tmp_path):
+    """The look-aheads of a forward-only network beside a bidirectional one; the second call trains only the new one."""
+    (tmp_path / "tiny.toml").write_text(TINY)
+    (tmp_path / "streaming.toml").write_text(TINY + "bidirectional = false\nrow_conv = 20\n")
+
+    def table(steps):
+        stdout = bash(
+            *(ROOT / "egs/asterisk/streaming.sh", "--lang", "es", "--corpus", prompts, "--steps", steps),
+            *("--conf", tmp_path / "streaming.toml", "--base", tmp_path / "tiny.toml"),
+            *("--exp", tmp_path / "exp", "--data", tmp_path / "data"),
+        )
+        return [[cell.strip() for cell in line.split("|")[1:-1]] for line in stdout.splitlines() if "|" in line]
+
+    first = table("2")
+    trained = (tmp_path / "exp/2.0/best.safetensors").stat().st_mtime_ns
+    again = table("2 0")
+    assert again[:4] == first and (tmp_path / "exp/2.0/best.safetensors").stat().st_mtime_ns == trained
+    assert [row[:2] for row in again[2:]] == [
+        ["bidirectional", "to the end of the utterance"],
+        ["2", "110 ms"],
+        ["0", "50 ms"],
+    ]
+    assert all(0 < float(rate) for row in again[2:] for rate in row[2:7])
+    assert 'level_from = "past"' in (tmp_path / "data-streaming/train.feats.jsonl.config.toml").read_text()
