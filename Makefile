@@ -1,7 +1,7 @@
 # make demo   train and decode on 24 minutes of recorded speech     make test   the test suite
 # make check  lint, types and tests, before each merge                make help   every target
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-mini test test-fast test-slow fuzz lint fmt type check docs native native-sanitize kenlm sctk \
+.PHONY: help setup demo demo-mini test test-fast test-slow fuzz lint fmt type check docs native wheel native-sanitize kenlm sctk \
 	bench bench-rnn bench-ctc bench-decode bench-score bench-align bench-train bench-contention gpu gpu-wheels clean
 PYTHON ?= python3
 VENV ?= .venv
@@ -73,6 +73,9 @@ docs: $(READY)   ## generate the command reference, ds2cli/cli/README.md
 
 native: $(READY) ## rebuild the native library
 	$(BIN)/python -m pip install -q -c constraints.txt -e . && $(BIN)/python -m ds2cli.native
+
+wheel:           ## build dist/: the source distribution, a manylinux wheel, and a wheel without the native library
+	PYTHON=$(PYTHON) utils/build_wheel.sh
 
 native-sanitize: ## run the native tests under AddressSanitizer and UBSan
 	cmake -S native -B build/sanitize -DDS2_SANITIZE=ON && cmake --build build/sanitize -j2 && ctest --test-dir build/sanitize --output-on-failure
