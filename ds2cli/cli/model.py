@@ -26,12 +26,13 @@ def show(
     """Show the layers of a network: shapes, parameters, multiply-adds per second of audio, time stride, look-ahead.
 
     MODEL need not be trained. The look-ahead is the future audio that the output of a step depends on; in a
-    bidirectional network, that is the rest of the utterance.
+    bidirectional network, that is the rest of the utterance. Of a bundle, everything in it is compared with its hash.
 
     Example: ds2 model show english-icml --symbols 29
     """
     import json
 
+    from ds2cli.experiment_files import is_bundle, open_files
     from ds2cli.stages import model as stage
 
     network = stage.find_network(model, config.symbols, config.bins, config.hop_ms)
@@ -52,6 +53,9 @@ def show(
     look_ahead_ms = total["look_ahead_ms"]
     ui.echo(f"time stride {total['step_ms']:g} ms ({total['stride']} frames)")
     ui.echo(f"look-ahead {'to the end of the utterance' if look_ahead_ms is None else f'{look_ahead_ms:g} ms'}")
+    if is_bundle(model):
+        for line in stage.describe_bundle(open_files(model)):
+            ui.echo(line)
 
 
 @app.command("list")

@@ -21,6 +21,7 @@ from ds2cli.config.base import to_toml
 from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
+from ds2cli.experiment_files import refuse_bundle
 from ds2cli.io import open_out
 
 REQUIRED_FIELDS = ("id", "text")
@@ -118,6 +119,7 @@ def _check_paths(exp: str, *manifests: str | None) -> None:
     """Raises UsageError when EXP is empty, or training would overwrite a manifest."""
     if not exp:
         raise UsageError("train: EXP is empty: expected a folder (. is the current one)")
+    refuse_bundle(exp, "train writes into the folder EXP")
     for path in manifests:
         folder = path and os.path.dirname(os.path.realpath(path))
         if path and folder == os.path.realpath(exp) and Path(path).name in OWN_MANIFESTS:

@@ -44,6 +44,22 @@ class Search(Protocol):
         """At least one and at most `best` hypotheses, best first. log_probs: (T, V) float32, log-probabilities."""
         ...
 
+    def stream(self) -> SearchStream:
+        """A search of one utterance that arrives in chunks."""
+        ...
+
+
+class SearchStream(Protocol):
+    """The search of one utterance that arrives in chunks of any length: GreedyStream or BeamStream."""
+
+    def advance(self, log_probs: NDArray[np.float32]) -> None:
+        """Search more steps (T, V)."""
+        ...
+
+    def best(self, count: int = 1) -> list[Hypothesis]:
+        """What the search returns for all steps so far."""
+        ...
+
 
 def _ignore(_: str) -> None:
     pass
@@ -98,7 +114,9 @@ def read_tuned_settings(exp: str) -> DecodeConfig:
     path, values = files.where(TUNED_FILE), files.read_toml(TUNED_FILE)
     for name in values.keys() - {*TUNABLE, MADE_BY}:
         raise UsageError(f"{path}: {name!r} is not a setting of ds2 decode --tune: expected {', '.join(TUNABLE)}")
-    return replace(build(DecodeConfig, (path, values)), lm=values.get(MADE_BY, {}).get("lm"))
+    made_by = values.get(MADE_BY)
+    lm = made_by.get("lm") if isinstance(made_by, dict) else None
+    return replace(build(DecodeConfig, (path, values)), lm=lm if isinstance(lm, str) else None)
 
 
 def build_search(config: SearchConfig, experiment: Experiment, warn: Callable[[str], None] = _ignore) -> Search:

@@ -19,11 +19,13 @@ from ds2cli.config.base import build, read_toml
 from ds2cli.config.doctor import CtcDoctorConfig
 from ds2cli.config.model import NetworkConfig
 from ds2cli.drops import Ledger
+from ds2cli.experiment_files import is_bundle
 from ds2cli.manifest import Row
 from ds2cli.nn.ctc.loss import Implementation, ctc, is_native_available
 from ds2cli.nn.ctc.reference import compute_utterance_cost
 from ds2cli.nn.ctc.verdict import Verdict
 from ds2cli.recognizer.vocabulary import open_vocab
+from ds2cli.runtime.file import read_network
 from ds2cli.stages.doctor_cases import Case, generate_cases, select_cases
 from ds2cli.text.vocab import Vocab
 
@@ -84,7 +86,9 @@ def load_vocabulary(source: str | None, rows: Iterable[Row]) -> Vocab:
 
 
 def read_stride(vocab: str | None) -> int:
-    """Frames per output step of the network in an experiment folder, or of the default network if there is none."""
+    """Frames per output step of the network of an experiment, or of the default network if there is none."""
+    if vocab and is_bundle(vocab):
+        return read_network(vocab).config.stride
     config = Path(vocab or "") / "config.toml"
     saved = read_toml(str(config)).get("model", {}) if config.is_file() else {}
     return build(NetworkConfig, (f"{config}: model", saved)).stride

@@ -41,7 +41,7 @@ def find_settings(config: ScoreConfig, path: str) -> tuple[DecodeConfig, str | N
         # other stages save their settings under such names too
         if {f.name for f in fields(DecodeConfig)} >= saved.keys() - {MADE_BY} and "greedy" in saved:
             settings = replace(build(DecodeConfig, (saved_path, saved)), **given)
-            return resolve_settings(settings, config.why), saved_path
+            return resolve_settings(settings, config.why, is_own_lm_default=False), saved_path
     return resolve_settings(DecodeConfig(**given), config.why), None
 
 

@@ -15,6 +15,7 @@ from ds2cli.config.base import read_toml
 from ds2cli.config.lm import InfoConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
+from ds2cli.experiment_files import is_bundle
 from ds2cli.lm import perplexity
 from ds2cli.lm.closed import check_unknown_words, is_closed
 from ds2cli.lm.lint import Finding, lint
@@ -109,6 +110,8 @@ def _describe_file(path: str) -> str:
 
 
 def _kind(path: str) -> str:
+    if is_bundle(path):
+        return "KenLM binary (probing) in a bundle"
     with Path(path).open("rb") as f:
         magic = f.read(4)
     if magic[:2] == b"\x1f\x8b":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import torch
 from ds2cli.config.base import build, read_toml
 from ds2cli.config.model import NetworkConfig
 from ds2cli.config.train import TrainConfig
+from ds2cli.experiment_files import ExperimentFiles, is_bundle
 from ds2cli.nn.checkpoint import load_model
 from ds2cli.nn.network import make_network
 
@@ -41,13 +43,13 @@ class NetworkSpec(NamedTuple):
 
 
 def find_network(name: str, symbols: int | None, bins: int | None, hop_ms: float | None) -> NetworkSpec:
-    """The network of an experiment (folder or .safetensors file), a config file, or a preset.
+    """The network of an experiment (folder, bundle or .safetensors file), a config file, or a preset.
 
     None for a size takes that of the experiment, or for a config SYMBOLS, BINS, HOP_MS. DataError or UsageError when
     the network cannot be read.
     """
     path = Path(name)
-    if path.is_dir() or path.suffix == ".safetensors":
+    if path.is_dir() or path.suffix == ".safetensors" or is_bundle(path):
         trained = load_model(path)
         defaults = len(trained.vocab), trained.bins, float(trained.features["hop_ms"])
         config = trained.model.config
@@ -93,3 +95,14 @@ def summarize_network(network: NetworkSpec, layers: list[Layer]) -> dict[str, An
         "bins": network.bins,
         "hop_ms": network.hop_ms,
     }
+
+
+def describe_bundle(files: ExperimentFiles) -> Iterator[str]:
+    """By whom and of what a bundle was made, in lines; DataError for a member that is damaged."""
+    for name in files.card["members"]:
+        files.map(name, hashed=files.members[name].size)
+    yield f"bundle of ds2cli {files.card.get('ds2cli')}, {files.card.get('created')}"
+    for name, member in files.members.items():
+        about = files.card.get({"lm.bin": "lm", "clip.wav": "clip"}.get(name, ""))
+        source = f"  {about.get('source')}" if isinstance(about, dict) else ""
+        yield f"  {name:18}{member.size / 1e6:>9,.1f} MB{source}"

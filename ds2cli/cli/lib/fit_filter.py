@@ -12,6 +12,7 @@ from ds2cli.cli.lib.filter import report_drops
 from ds2cli.config.filter import FilterConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
+from ds2cli.experiment_files import refuse_bundle
 from ds2cli.io import require_writable
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def fit_filter(config: FilterConfig, exp: str, dev: str, out: str) -> None:
 
     stored = f"{exp}/{FILTER_FILE}"
     _check_options(config, stored, out)
+    refuse_bundle(exp, f"--fit writes {FILTER_FILE} into EXP")
     experiment = Experiment(exp)
     if not Path(exp).is_dir():
         raise UsageError(f"--fit writes {stored}, but {exp} is not a folder")

@@ -12,6 +12,7 @@ from ds2cli.cli.lib.filter import report_drops
 from ds2cli.config.decode import WEIGHTS, DecodeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
+from ds2cli.experiment_files import refuse_bundle
 from ds2cli.io import require_writable
 from ds2cli.kernels.compilation import working_clock
 
@@ -44,6 +45,7 @@ def tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
     stage.refuse_test_set(dev)
     if config.plot is not None and not heatmap.can_draw():
         raise UsageError(f"--plot {config.plot}: {heatmap.INSTALL_HINT}")
+    refuse_bundle(exp, f"--tune writes {TUNED_FILE} into EXP")
     experiment = Experiment(exp, device=config.device, precision=config.precision)
     if not Path(exp).is_dir():
         raise UsageError(f"--tune writes {stored}, but {exp} is not a folder")

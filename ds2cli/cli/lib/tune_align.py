@@ -12,6 +12,7 @@ from ds2cli.config.align import AlignConfig
 from ds2cli.config.captions import CaptionsConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
+from ds2cli.experiment_files import refuse_bundle
 from ds2cli.io import require_writable
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def tune_align(config: AlignConfig, exp: str, in_: str, out: str) -> None:
     name, stored = "align --tune" if config.tune else "align --measure", f"{exp}/{TIMING_FILE}"
     _check_options(config, stored, out)
     if config.tune:
+        refuse_bundle(exp, f"--tune writes {TIMING_FILE} into EXP")
         refuse_test_set(in_)
         if not Path(exp).is_dir():
             raise UsageError(f"--tune writes {stored}, but {exp} is not a folder")
