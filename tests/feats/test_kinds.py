@@ -8,6 +8,7 @@ import pytest
 
 from ds2cli import plugins
 from ds2cli.config.base import as_dict, build, parse_set, setting
+from ds2cli.config.effects import refuse_without_effect
 from ds2cli.config.features import KINDS, FeatureConfig
 from ds2cli.config.featurize import FeaturizeConfig, _with_settings
 from ds2cli.errors import UsageError
@@ -64,6 +65,30 @@ def test_settings_are_stored_and_read_back(values):
     assert own.features() == stored
 
 
+@pytest.mark.parametrize("kind", ["spectrogram", "fbank"])
+def test_the_level_of_the_past_is_stored_where_it_is_used(kind):
+    """Networks with the level of utterances are stored as before it existed, so that older versions read them."""
+    past = {"initial_db", "initial_s", "memory_s", "level_from"}
+    config = build(FeaturizeConfig, ("x", {"kind": kind, "level_from": "past", "initial_db": -30.0, "nj": 2}))
+    stored = config.features()
+    assert past < set(stored) and (stored["level_from"], stored["initial_db"]) == ("past", -30.0)
+    again = FeatureConfig.from_saved(stored, "x")
+    assert (again.level_from, again.initial_db, again.features()) == ("past", -30.0, stored)
+    utterance = build(FeatureConfig, ("x", {"kind": kind, "initial_db": -30.0}))
+    assert not past & set(utterance.features())
+    assert utterance.features() == build(FeatureConfig, ("x", {"kind": kind})).features()
+
+
+def test_settings_of_the_past_are_refused_without_it():
+    given = {"initial_db": -30.0}
+    with pytest.raises(UsageError, match="--initial-db has no effect with --level-from utterance"):
+        refuse_without_effect(build(FeaturizeConfig, ("x", given)), given)
+    given["level_from"] = "past"
+    refuse_without_effect(build(FeaturizeConfig, ("x", given)), given)
+    with pytest.raises(UsageError, match="level_from: expected one of utterance, past, got 'future'"):
+        build(FeaturizeConfig, ("x", {"level_from": "future"}))
+
+
 @pytest.mark.parametrize("config_type", [FeatureConfig, FeaturizeConfig])
 @pytest.mark.parametrize("kind", ["fbank", "spectrogram"])
 def test_configs_reach_other_processes(config_type, kind):
@@ -109,6 +134,9 @@ def test_a_setting_of_the_command_is_not_one_of_the_features():
         ("hop_ms", 1.0, 200.0),
         ("level_db", -100.0, 0.0),
         ("floor", 1e-30, 1.0),
+        ("initial_db", -100.0, 0.0),
+        ("initial_s", 0.01, 3600.0),
+        ("memory_s", 0.1, 1e6),
         ("nj", 1, 1024),
         ("min_duration", 0.0, None),
         ("max_duration", 0.0, None),

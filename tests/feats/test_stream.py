@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import numpy as np
 import pytest
+import soundfile
 
 from ds2cli import feats
+from ds2cli.archive import read_matrix
 from ds2cli.config.base import build
 from ds2cli.config.features import FeatureConfig
 from ds2cli.errors import BadUtterance, UsageError
@@ -188,3 +192,19 @@ def test_a_kind_without_single_frames_streams_in_blocks(dummy):
 def test_a_kind_without_single_frames_has_the_level_of_utterances(dummy):
     with pytest.raises(UsageError, match="level_from past: dummy features have the level of the utterance"):
         settings({"kind": "dummy"})
+
+
+@pytest.mark.parametrize("kind", ["spectrogram", "fbank"])
+def test_stored_features_are_those_of_the_stream(ds2, jsonl, tmp_path, kind):
+    """Training sees what a stream gives the network."""
+    samples = recording(16000 * 2)
+    soundfile.write(tmp_path / "ä.wav", samples, 16000, "FLOAT")
+    rows = jsonl(tmp_path / "in.jsonl", [{"id": "ä", "audio_filepath": "ä.wav"}])
+    out = tmp_path / "out.jsonl"
+    done = ds2("featurize", rows, out, "--kind", kind, "--level-from", "past", "--initial-db", -35, "--memory-s", 3)
+    assert done.returncode == 0, done.stderr
+    config = FeatureConfig.from_saved(tomllib.loads((tmp_path / "out.jsonl.config.toml").read_text()), "x")
+    assert (config.level_from, config.initial_db, config.memory_s) == ("past", -35, 3)
+    stored = read_matrix(str(tmp_path / jsonl(out)[0]["feats"]), "ä")
+    pieces = [samples[i : i + 1600] for i in range(0, len(samples), 1600)]
+    np.testing.assert_array_equal(stream(pieces, config), stored)
