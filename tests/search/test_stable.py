@@ -8,33 +8,25 @@ import numpy as np
 import pytest
 
 from ds2cli.search.beam import BeamSearch
-from ds2cli.search.stable import LocalAgreement, shared_words
+from ds2cli.search.stable import LocalAgreement, complete_words
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "b"))
 
 
-@pytest.mark.parametrize(
-    ("texts", "expected"),
-    [
-        ([], ""),
-        (["a b"], "a b"),
-        (["a b c", "a b d", "a b"], "a b"),
-        (["a bc", "a b"], "a"),
-        (["a", ""], ""),
-        (["b a", "a a"], ""),
-    ],
-)
-def test_words_at_the_beginning_of_all_texts(texts, expected):
-    assert shared_words(texts) == expected
+@pytest.mark.parametrize(("text", "expected"), [("", ""), ("a", ""), ("a b", "a"), ("a bé c", "a bé")])
+def test_the_last_word_may_be_incomplete(text, expected):
+    assert complete_words(text) == expected
 
 
 def test_local_agreement_shows_what_the_last_results_have_in_common():
     results = ["a", "a b", "a bc", "d bc e", "d bc", "d bc"]
     shown = {n: LocalAgreement(n) for n in (1, 2, 3)}
     assert [shown[1].advance(text) for text in results] == results
-    assert [shown[2].advance(text) for text in results] == ["", "a", "a", "", "d bc", "d bc"]
+    assert [shown[2].advance(text) for text in results] == ["", "a", "a b", "", "d bc", "d bc"]
     assert [shown[3].advance(text) for text in results] == ["", "", "a", "", "", "d bc"]
+    # no space at the end
+    assert list(map(LocalAgreement(2).advance, ["a b", "a c"])) == ["", "a"]
 
 
 def emission(seed, T):

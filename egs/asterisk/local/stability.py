@@ -1,0 +1,128 @@
+"""Measure how much the partial results of a stream change and how late words are shown, by what is shown of them.
+
+usage: stability.py EXP ROWS.jsonl [--lm LM.bin] [--chunk 0.1] [--look-ahead 0] [--config decode.toml]
+
+ROWS have emissions of a forward-only network (ds2 emit) and word times (ds2 align). The search advances by --chunk
+seconds, and after each chunk its best text is a partial result, at the time at which the network has heard enough:
+--look-ahead (s) is what it hears beyond a step. Time for computing is not counted. A word of the final result whose
+reference word is the same has that one's end. What may be shown of a partial result:
+
+all             the best text as it is
+complete        its words but for the last one
+agreement N     what the last N results have in common at their beginning
+within X nats   that of all hypotheses that score at most X nats less than the best one
+certain         that of all hypotheses of the beam
+"""
+
+import argparse
+import math
+from collections.abc import Callable
+
+import numpy as np  # noqa: TID253
+
+from ds2cli import manifest, ui
+from ds2cli.archive import read_matrix
+from ds2cli.config.base import build, read_toml
+from ds2cli.config.decode import DecodeConfig
+from ds2cli.metrics.alignment import align_words
+from ds2cli.metrics.stability import Changes, WordDelay, count_changes, summarize_delays, word_delays
+from ds2cli.recognizer.decoder import build_beam_search, resolve_settings
+from ds2cli.recognizer.experiment import Experiment
+from ds2cli.search.beam import BeamSearch, BeamStream
+from ds2cli.search.emission import check_emission
+from ds2cli.search.stable import LocalAgreement, complete_words
+
+GAPS = (1.0, 5.0, math.inf)
+AGREEMENTS = (2, 3, 5)
+Show = Callable[[BeamStream, str], str]
+
+
+def rules() -> dict[str, Show]:
+    """What is shown after each chunk, by name; some look at what came before, in the same utterance."""
+
+    def agree(number: int) -> Show:
+        agreement = LocalAgreement(number)
+        return lambda _, text: agreement.advance(text)
+
+    def within(gap: float) -> Show:
+        return lambda stream, _: stream.shared(gap).rstrip()
+
+    return {
+        "all": lambda _, text: text,
+        "complete": lambda _, text: complete_words(text),
+        **{f"agreement {number}": agree(number) for number in AGREEMENTS},
+        **{"certain" if math.isinf(gap) else f"within {gap:g} nats": within(gap) for gap in GAPS},
+    }
+
+
+def listen(
+    search: BeamSearch, log_probs: np.ndarray, step_s: float, chunk_s: float, look_ahead_s: float
+) -> dict[str, list[tuple[float, str]]]:
+    """The times (s) and texts that each rule shows of an utterance; the last is the final result.
+
+    log_probs: (T, V) float32.
+    """
+    stream, shows = search.stream(), rules()
+    shown: dict[str, list[tuple[float, str]]] = {name: [] for name in shows}
+    begin, chunk = 0, 0
+    while begin < len(log_probs):
+        chunk += 1
+        end = min(max(int(chunk * chunk_s / step_s), begin), len(log_probs))
+        if end > begin:
+            stream.advance(np.ascontiguousarray(log_probs[begin:end]))
+            text, begin = stream.best()[0].text, end
+            for name, show in shows.items():
+                shown[name].append((chunk * chunk_s + look_ahead_s, show(stream, text)))
+    for results in shown.values():
+        # the best text after the last chunk is final
+        results.append((chunk * chunk_s + look_ahead_s, stream.best()[0].text))
+    return shown
+
+
+def known_ends(text: str, words: list[dict[str, float | str]]) -> list[float | None]:
+    """The end of each word of a text (s) that is the same in the reference."""
+    ends, i = [], 0
+    for ref, hyp in align_words([" ".join(str(word["word"]) for word in words)], [text]).edit_steps(0):
+        if hyp is not None:
+            ends.append(float(words[i]["end"]) if ref == hyp else None)
+        i += ref is not None
+    return ends
+
+
+def main() -> None:
+    """Parse the arguments and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("exp")
+    parser.add_argument("rows")
+    parser.add_argument("--lm")
+    parser.add_argument("--config")
+    parser.add_argument("--chunk", type=float, default=0.1)
+    parser.add_argument("--look-ahead", type=float, default=0.0)
+    args = parser.parse_args()
+    files = [(args.config, read_toml(args.config))] if args.config else []
+    config = resolve_settings(build(DecodeConfig, *files, ("--lm", {"lm": args.lm})), args.exp, ui.warn)
+    experiment = Experiment(args.exp)
+    search = build_beam_search(config, experiment, ui.warn)
+    changes = {name: Changes() for name in rules()}
+    delays: dict[str, list[WordDelay]] = {name: [] for name in changes}
+    for row in manifest.read(args.rows, ("id", "emission", "words", "duration")):
+        log_probs = check_emission(read_matrix(row["emission"]), experiment.vocab)
+        step_s = row["duration"] / max(len(log_probs), 1)
+        for name, shown in listen(search, log_probs, step_s, args.chunk, args.look_ahead).items():
+            changes[name] += count_changes([shown])
+            delays[name] += word_delays(shown, known_ends(shown[-1][1], row["words"]))
+    lines = []
+    for name, found in changes.items():
+        first, final = (
+            (summarize_delays(times) for times in zip(*delays[name], strict=True)) if delays[name] else (None,) * 2
+        )
+        ratios = (found.unstable_ratio, found.unstable_share, found.edit_overhead)
+        percent = ["" if ratio is None else f"{100 * ratio:.1f}" for ratio in ratios]
+        times = ["" if q is None else f"{q.median_ms:.0f} / {q.p95_ms:.0f}" for q in (first, final)]
+        lines.append([name, *percent, *times])
+    head = ["shown", "unstable ratio %", "unstable words %", "edit overhead %", "first ms (95 %)", "for good ms (95 %)"]
+    ui.table("", head, lines, to_stdout=True)
+
+
+if __name__ == "__main__":
+    main()
