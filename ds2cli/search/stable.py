@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 
 def complete_words(text: str) -> str:
     """The words of a partial result that another word follows: the last one may be incomplete."""
     return text.rpartition(" ")[0]
+
+
+def shared_words(texts: Sequence[str]) -> str:
+    """The words that all texts begin with; none for no texts."""
+    split = [text.split() for text in texts]
+    count = 0
+    while split and all(count < len(words) and words[count] == split[0][count] for words in split):
+        count += 1
+    return " ".join(split[0][:count]) if split else ""
 
 
 class LocalAgreement:

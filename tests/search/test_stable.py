@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ds2cli.search.beam import BeamSearch
-from ds2cli.search.stable import LocalAgreement, complete_words
+from ds2cli.search.stable import LocalAgreement, complete_words, shared_words
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "b"))
@@ -17,6 +17,21 @@ VOCAB = Vocab((BLANK, " ", "a", "b"))
 @pytest.mark.parametrize(("text", "expected"), [("", ""), ("a", ""), ("a b", "a"), ("a bé c", "a bé")])
 def test_the_last_word_may_be_incomplete(text, expected):
     assert complete_words(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ([], ""),
+        (["a b"], "a b"),
+        (["a b c", "a b d", "a b"], "a b"),
+        (["a bc", "a b"], "a"),
+        (["a", ""], ""),
+        (["b a", "a a"], ""),
+    ],
+)
+def test_words_at_the_beginning_of_all_texts(texts, expected):
+    assert shared_words(texts) == expected
 
 
 def test_local_agreement_shows_what_the_last_results_have_in_common():
