@@ -196,7 +196,7 @@ class Recurrent:
         elif any(map(len, gates)):
             lengths = np.array([len(x) for x in gates], np.int32)
             pointers = np.array([[address(a) for a in arrays] for arrays in (gates, states, hidden)], np.int64)
-            workspace = np.empty(native.matrix_sizes(matrix.shape, len(gates))[1], np.uint8)
+            workspace = matrix.workspace(len(gates))
             first, row = address(pointers), pointers.strides[0]
             native.load_library().ds2_rnn_advance(
                 matrix.shape, self.code, address(matrix.packed), len(gates), address(lengths),

@@ -6,6 +6,7 @@ same to the bit whatever the number of rows and the other rows.
 
 from __future__ import annotations
 
+import ctypes as c
 from collections.abc import Sequence
 from typing import Literal
 
@@ -18,9 +19,6 @@ from ds2cli.runtime.cells import clipped_relu
 Array = NDArray[np.float32]
 Weights = Literal["float32", "bfloat16", "int8"]
 
-FORMATS: dict[str, int] = {"float32": 0, "bfloat16": 1, "int8": 2}
-"""`ds2_weights` of the native library."""
-
 
 class Matrix:
     """The function x -> W x + b of rows, with an optional clipped ReLU after it."""
@@ -32,8 +30,9 @@ class Matrix:
         self.native = native.available()
         weights = np.ascontiguousarray(weights, np.float32)
         if self.native:
-            self.shape = native.MatrixShape(FORMATS[kind], self.J, self.K)
-            self.packed = aligned_bytes(native.matrix_sizes(self.shape, 1)[0])
+            self.shape = native.MatrixShape(native.WEIGHTS.index(kind), self.J, self.K)
+            self._sizes: dict[int, tuple[int, int]] = {}
+            self.packed = aligned_bytes(self._find_sizes(1)[0])
             native.load_library().ds2_matrix_pack(self.shape, weights.ctypes.data, self.packed.ctypes.data)
         else:
             self.transposed = np.ascontiguousarray(round_weights(weights, kind).T)
@@ -42,6 +41,18 @@ class Matrix:
     def bytes(self) -> int:
         """Memory of the weights."""
         return int(self.packed.nbytes if self.native else self.transposed.nbytes)
+
+    def workspace(self, rows: int) -> NDArray[np.uint8]:
+        """What the native library needs for so many rows at a time."""
+        return np.empty(self._find_sizes(rows)[1], np.uint8)
+
+    def _find_sizes(self, rows: int) -> tuple[int, int]:
+        """Bytes of the packed weights and of the workspace."""
+        if rows not in self._sizes:
+            sizes = c.c_size_t(), c.c_size_t()
+            native.load_library().ds2_matrix_sizes(self.shape, rows, c.byref(sizes[0]), c.byref(sizes[1]))
+            self._sizes[rows] = sizes[0].value, sizes[1].value
+        return self._sizes[rows]
 
     def apply(self, blocks: Sequence[Array], *, relu: bool = False) -> Array:
         """Outputs (M, J) of the rows of all blocks. blocks: (M_i, K) each; rows are contiguous, and may overlap."""
@@ -54,7 +65,7 @@ class Matrix:
         M = len(pointers)
         y = np.empty((M, self.J), np.float32)
         if M:
-            workspace = np.empty(native.matrix_sizes(self.shape, M)[1], np.uint8)
+            workspace = self.workspace(M)
             native.load_library().ds2_matrix_apply(
                 self.shape, address(self.packed), None if self.bias is None else address(self.bias), int(relu), M,
                 address(pointers), address(y), address(workspace), workspace.nbytes,

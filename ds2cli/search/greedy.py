@@ -55,3 +55,32 @@ class GreedySearch:
     def __call__(self, log_probs: NDArray[np.float32], best: int = 1) -> list[Hypothesis]:
         """The one text of the best path, whatever `best` asks for. log_probs: (T, V) float32, log-probabilities."""
         return [greedy(log_probs, self.vocab)]
+
+    def stream(self) -> GreedyStream:
+        """A search of one utterance that arrives in chunks."""
+        return GreedyStream(self.vocab)
+
+
+class GreedyStream:
+    """The best path of one utterance that arrives in chunks of any length."""
+
+    def __init__(self, vocab: Vocab) -> None:
+        self.vocab = vocab
+        self._space = vocab.symbols.index(" ") if " " in vocab.symbols else -1
+        self._labels: list[int] = []
+        self._last, self._score = 0, 0.0
+
+    def advance(self, log_probs: NDArray[np.float32]) -> None:
+        """Search more steps.  log_probs: (T, V) float32, log-probabilities."""
+        for symbol, score in zip(log_probs.argmax(axis=1).tolist(), log_probs.max(axis=1).tolist(), strict=True):
+            self._score += score
+            if symbol not in (0, self._last) and (
+                symbol != self._space or (self._labels and self._labels[-1] != self._space)
+            ):
+                self._labels.append(symbol)
+            self._last = symbol
+
+    def best(self, count: int = 1) -> list[Hypothesis]:
+        """The text if the utterance ended here, as the search returns it for all steps at once."""
+        labels = self._labels[:-1] if self._labels and self._labels[-1] == self._space else self._labels
+        return [Hypothesis(self.vocab.decode(labels), self._score, self._score, 0.0, tuple(labels))]

@@ -14,9 +14,9 @@ from ds2cli.kernels.edit import DEL, HIT
 from ds2cli.metrics.alignment import align_units
 from ds2cli.metrics.calibration import Calibration, fit_scale
 from ds2cli.recognizer.emissions import Emission
+from ds2cli.recognizer.results import find_evidence
 from ds2cli.search.beam import BeamSearch
 from ds2cli.search.confidence import COMPETITORS, Evidence
-from ds2cli.stages.decode import find_evidence
 from ds2cli.stages.tune import TrialRunner
 
 

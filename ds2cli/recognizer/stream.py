@@ -1,0 +1,93 @@
+"""Recognize a stream of samples: features, network, search and endpoints, as far as they are complete.
+
+Notation: N samples, T frames or steps, V symbols.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from ds2cli.config.features import FeatureConfig
+from ds2cli.errors import UsageError
+from ds2cli.feats.stream import FeatureStream
+from ds2cli.recognizer.experiment import Experiment
+from ds2cli.recognizer.utterances import Result, UtteranceStream
+from ds2cli.runtime.emit import log_softmax
+from ds2cli.runtime.network import RuntimeNetwork
+from ds2cli.search.emission import check_emission
+
+Array = NDArray[np.float32]
+
+
+class EmissionStream:
+    """Log-probabilities of a stream of samples; the same for any division into pieces.
+
+    A forward-only network gives them `look_ahead` frames late, a bidirectional one at the end.
+    """
+
+    def __init__(self, experiment: Experiment, sample_rate: int | None = None) -> None:
+        """sample_rate: of the samples (Hz); None: that of the network's features.
+
+        UsageError if the network runs on a GPU, or is of another kind than ds2.
+        """
+        self.network, self.vocab = stream_network(experiment), experiment.vocab
+        settings = FeatureConfig.from_saved(experiment.network.features, experiment.path)
+        rate = settings.sample_rate
+        self._features = FeatureStream(settings)
+        self._resampler = None
+        if sample_rate not in (None, rate):
+            self._resampler = soxr.ResampleStream(sample_rate, rate, 1, dtype="float32", quality="HQ")
+        self._state = self.network.begin()
+
+    def advance(self, samples: Array) -> Array:
+        """The log-probabilities (T, V) that are complete with the next samples (N,) float32, maybe none.
+
+        BadUtterance "not-a-number" for samples that are NaN or infinite.
+        """
+        if self._resampler is not None:
+            samples = self._resampler.resample_chunk(samples)
+        return self._compute(self._features.advance(samples), end=False)
+
+    def finish(self) -> Array:
+        """The last ones (T, V). BadUtterance "too-short" for a stream shorter than one frame."""
+        parts = []
+        if self._resampler is not None:
+            parts.append(self._features.advance(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)))
+        parts.append(self._features.finish())
+        return self._compute(np.concatenate(parts), end=True)
+
+    def _compute(self, feats: Array, *, end: bool) -> Array:
+        if not len(feats) and not end:
+            return np.zeros((0, len(self.vocab)), np.float32)
+        (logits,) = self.network.advance([self._state], [feats], [end])
+        return check_emission(log_softmax(logits), self.vocab) if len(logits) else logits
+
+
+class RecognizerStream:
+    """Partial and final results of a stream of samples."""
+
+    def __init__(self, emissions: EmissionStream, utterances: UtteranceStream) -> None:
+        self.emissions, self.utterances = emissions, utterances
+
+    def advance(self, samples: Array) -> list[Result]:
+        """The results of the next samples (N,), one channel: float32, or int16; see `UtteranceStream.advance`.
+
+        BadUtterance "not-a-number" for samples that are NaN or infinite.
+        """
+        if samples.dtype == np.int16:
+            samples = samples.astype(np.float32) / np.float32(32768)
+        return self.utterances.advance(self.emissions.advance(samples))
+
+    def finish(self) -> list[Result]:
+        """The results at the end of the stream; nothing may follow."""
+        return [*self.utterances.advance(self.emissions.finish()), *self.utterances.finish()]
+
+
+def stream_network(experiment: Experiment) -> RuntimeNetwork:
+    """The network of an experiment for streams. UsageError if it cannot be used for them."""
+    network = experiment.runtime
+    if network is None:
+        raise UsageError(f"{experiment.path}: streams need a network of the kind ds2, on a CPU (--device cpu)")
+    return network
