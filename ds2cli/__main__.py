@@ -1,8 +1,12 @@
 """The program `ds2`, also as `python -m ds2cli`."""
 
+import sys
+
 
 def run() -> None:
     """Run the command of sys.argv, and end the process with its status."""
+    if sys.platform == "win32":
+        sys.exit("ds2: needs Linux or macOS: on Windows, install and run it in WSL (wsl --install)")
     # not above: each process that a command starts imports this module again
     from ds2cli.cli.main import main
     from ds2cli.processes import end_process

@@ -196,12 +196,19 @@ class _Discard(Exception):
 def redirect_target(stream: TextIO | str) -> str:
     """The regular file behind a stream or a name such as /dev/stdout; "" for a pipe, a terminal or a device."""
     try:
-        name = stream if isinstance(stream, str) else f"/proc/self/fd/{stream.fileno()}"
+        name = stream if isinstance(stream, str) else _descriptor_name(stream.fileno())
         file = os.path.realpath(name)
         # the link of a deleted file still shows its old name
         return file if Path(file).is_file() and Path(name).samefile(file) else ""
     except (OSError, ValueError):
         return ""
+
+
+def _descriptor_name(descriptor: int) -> str:
+    """A name of the file that is open: its link in Linux's /proc, or its path, which macOS returns."""
+    if hasattr(fcntl, "F_GETPATH"):
+        return os.fsdecode(fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).partition(b"\0")[0])
+    return f"/proc/self/fd/{descriptor}"
 
 
 class FolderLock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes as c
 import os
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,11 +65,21 @@ class Library(NamedTuple):
     signatures: dict[str, list[Any]]
 
 
+_REBUILD = (
+    "make native"
+    if (Path(__file__).parents[1] / "native" / "CMakeLists.txt").is_file()
+    else "pip install --force-reinstall --no-deps --no-binary ds2cli ds2cli"
+)
+"""How to build the libraries: in a checkout, or from the source distribution."""
+
+on_missing: Callable[[str], None] | None = None
+"""Called once with a sentence for the user when this process does without the CPU library, which it looked for."""
+
 LIBRARIES = {
     "cpu": Library(
         ("libds2native.so", "libds2native.dylib", "ds2native.dll"),
         "DS2_NATIVE_LIB",
-        "build it with a C++ compiler: make native",
+        f"build it with a C++ compiler: {_REBUILD}",
         ("ds2_last_error", "ds2_isa"),
         {
             "ds2_rnn_sizes": [_LAYER, _INT, *_SIZES],
@@ -86,7 +97,7 @@ LIBRARIES = {
     "cuda": Library(
         ("libds2native_cuda.so", "ds2native_cuda.dll"),
         "DS2_NATIVE_CUDA_LIB",
-        "build it on a machine with nvcc: make native",
+        f"build it on a machine with nvcc: {_REBUILD}",
         ("ds2_last_error",),
         {
             "ds2_ctc_cuda_sizes": [_SHAPE, *_SIZES],
@@ -169,8 +180,18 @@ def unavailable_reason(name: str = "cpu") -> str:
 
 
 def available(name: str = "cpu") -> bool:
-    """Whether a library with this name exists and can be used."""
+    """Whether a library with this name exists and can be used; without the CPU library, the user is warned once."""
+    if name == "cpu":
+        warn_if_missing()
     return name in LIBRARIES and not unavailable_reason(name)
+
+
+def warn_if_missing() -> None:
+    """Call `on_missing`, unless the CPU library can be used or it was called before."""
+    global on_missing
+    if on_missing is not None and (reason := unavailable_reason()):
+        notify, on_missing = on_missing, None
+        notify(f"without the native library, torch and numpy do its work, several times slower: {reason}")
 
 
 def pointer(tensor: Any) -> int | None:

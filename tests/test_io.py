@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import gzip
 import io
 import os
@@ -12,7 +13,16 @@ import pytest
 
 from ds2cli.encoding import decode
 from ds2cli.errors import DataError, UsageError
-from ds2cli.io import FolderLock, open_in, open_out, open_out_bytes, read_bytes, read_lines, require_writable
+from ds2cli.io import (
+    FolderLock,
+    open_in,
+    open_out,
+    open_out_bytes,
+    read_bytes,
+    read_lines,
+    redirect_target,
+    require_writable,
+)
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
@@ -265,3 +275,24 @@ def test_a_folder_has_one_lock_at_a_time(tmp_path):
     lock.release()
     lock.release()
     FolderLock(folder, "busy").release()
+
+
+def test_the_file_behind_a_stream_is_found(tmp_path):
+    file = tmp_path / "rows é.jsonl"
+    with file.open("w") as stream:
+        assert redirect_target(stream) == str(file)
+
+
+def test_the_file_behind_a_stream_is_found_as_on_macos(tmp_path, monkeypatch):
+    """fcntl returns the path, in a buffer of the given size; there is no /proc."""
+    file = tmp_path / "rows é.jsonl"
+    with file.open("w") as stream:
+        asked = []
+
+        def answer(descriptor, command, buffer):
+            asked.append((descriptor, command))
+            return os.fsencode(file).ljust(len(buffer), b"\0")
+
+        monkeypatch.setattr(fcntl, "F_GETPATH", 50, raising=False)
+        monkeypatch.setattr(fcntl, "fcntl", answer)
+        assert redirect_target(stream) == str(file) and asked == [(stream.fileno(), 50)]

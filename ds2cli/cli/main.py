@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ds2cli import __version__, atomic, inputs, memory, plugins, ui
+from ds2cli import __version__, atomic, inputs, memory, native, plugins, ui
 from ds2cli.cli.lib.arguments import check_arguments
 from ds2cli.cli.lib.usage import one_line_errors
 from ds2cli.cores import count_cores
@@ -113,6 +113,7 @@ def main() -> None:
     _reopen_closed_streams()
     ui.replace_missing_letters()
     compilation.on_first = lambda: ui.log(COMPILING)
+    native.on_missing = ui.warn
     atomic.on_first = _end_in_order_on_sigterm
     try:
         try:

@@ -91,6 +91,7 @@ def train(
     plan = None if job.init is None else plan_initial_weights(job)
     if not is_rank_0:
         # only rank 0 prints, writes files and handles signals
+        native.on_missing = None
         with ignoring_signals():
             deque(stage.run(job, exp), 0)
         return
@@ -98,8 +99,7 @@ def train(
     if plan is not None:
         (ui.log if plan.complete else ui.warn)(f"train: --init {config.init}: takes {plan.describe()}")
     warn_of_unknown_features(len(job.mean), job.features)
-    if config.ctc == "native" and not native.available():
-        ui.warn(f"train: using torch's CTC loss, which is slower: {native.unavailable_reason()}")
+    native.warn_if_missing()
     if not config.fresh and not Path(exp, LAST).is_file() and Path(exp, BEST).is_file():
         ui.warn(f"train: {exp} has no {LAST} to resume from: starting over, which replaces {BEST}")
     with handling_signals() as request:

@@ -71,16 +71,16 @@ def test_train_then_emit(ds2, toy, tmp_path, conf, jsonl):
     assert emitted.stdout.count('"num_steps"') == 8 and (tmp_path / "e" / "emissions.ark").is_file()
 
 
-def test_without_the_native_library_torchs_loss_is_used_with_one_warning(ds2, toy, tmp_path, conf, monkeypatch):
+def test_without_the_native_library_torch_is_used_with_one_warning(ds2, toy, tmp_path, conf, monkeypatch):
     monkeypatch.setenv("DS2_NATIVE_LIB", str(tmp_path / "none.so"))
     exp = tmp_path / "exp"
     train = ["train", toy / "train.jsonl", exp, "--config", conf, "--epochs", "1"]
     done = ds2(*train)
     assert done.returncode == 0, done.stderr
-    (warning,) = [line for line in done.stderr.splitlines() if "CTC" in line]
-    assert warning.startswith("warning: train: using torch's CTC loss, which is slower: ") and "make native" in warning
+    (warning,) = [line for line in done.stderr.splitlines() if "native" in line]
+    assert warning.startswith("warning: without the native library, torch and numpy") and "make native" in warning
     done = ds2(*train, "--ctc", "torch", "--epochs", "2")
-    assert done.returncode == 0 and "CTC" not in done.stderr, "training may resume with the other implementation"
+    assert done.returncode == 0, "training may resume with the other implementation"
     assert tomllib.loads((exp / "config.toml").read_text())["ctc"] == "torch"
     assert "expected one of native, torch, got 'warp'" in ds2(*train, "--ctc", "warp").stderr
 

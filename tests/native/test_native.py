@@ -131,6 +131,22 @@ def test_the_error_for_a_missing_library_gives_the_build_command(uncached, monke
     assert "torch is used instead" in native.describe_libraries()
 
 
+def test_a_missing_library_is_reported_once(uncached, monkeypatch, tmp_path):
+    monkeypatch.setenv("DS2_NATIVE_LIB", str(tmp_path / "none.so"))
+    heard = []
+    monkeypatch.setattr(native, "on_missing", heard.append)
+    assert not native.available() and not native.available()
+    (message,) = heard
+    assert message.startswith("without the native library, torch and numpy do its work") and "make native" in message
+
+
+@needs_library
+def test_a_library_that_is_there_is_not_reported(uncached, monkeypatch):
+    heard = []
+    monkeypatch.setattr(native, "on_missing", heard.append)
+    assert native.available() and not heard
+
+
 def test_the_error_names_a_library_that_cannot_be_loaded(uncached, monkeypatch, tmp_path):
     broken = tmp_path / "libds2native.so"
     broken.write_bytes(b"not a library")
