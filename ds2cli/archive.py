@@ -13,6 +13,7 @@ import contextlib
 import mmap
 import os
 import struct
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -125,6 +126,19 @@ def matrix_shape(ref: str, key: str | None = None) -> tuple[int, int]:
                 pass
     rows, columns = read_matrix(ref, key).shape
     return rows, columns
+
+
+def list_matrices(path: str) -> Iterator[tuple[str, str]]:
+    """The id and the `path:byte` of each matrix of an archive, in order. BadUtterance as in `read_matrix`."""
+    data, offset = _map(path), 0
+    while offset < len(data):
+        key = bytes(data[offset : offset + 4096]).partition(b" ")[0]
+        offset += len(key) + 1
+        rows, columns = matrix_shape(f"{path}:{offset}")
+        yield key.decode(errors="replace"), f"{path}:{offset}"
+        token, count = bytes(data[offset + 2 : offset + 6]).partition(b" ")[0], rows * columns
+        sizes = {b"FM": 15 + 4 * count, b"DM": 15 + 8 * count, b"CM": 21 + 8 * columns + count}
+        offset += {**sizes, b"CM2": 22 + 2 * count, b"CM3": 22 + count}[token]
 
 
 class _OutOfFileError(Exception):

@@ -40,7 +40,14 @@ def emit(
     errors together than each alone; greedy decoding may make more. They need the same symbols, in any order, the same
     settings of the features, and the same number of frames per step.
 
+    --onnx takes the CTC network of any toolkit: EXP is its ONNX model, of samples or of features, and --tokens the list
+    of its symbols, one per line or SYMBOL ID. --scores takes what another program has computed. The emissions are
+    reordered with the blank first, symbols that cannot be in texts are left out, logits get a softmax, and the folder
+    of the archive gets the tokens.txt: it takes the place of EXP in ds2 decode, align, filter and score.
+
     Example: ds2 emit exp/base data/dev.feats.jsonl data/dev.emit.jsonl --dir data/emissions
+
+    Example: ds2 emit --onnx wav2vec2.onnx data/dev.jsonl lab/dev.jsonl --tokens vocab.json --standardize --dir lab
 
     Example: ds2 emit exp/seed0 data/dev.feats.jsonl data/dev.emit.jsonl --ensemble exp/seed1 --ensemble exp/seed2
     """
@@ -50,6 +57,11 @@ def emit(
     from ds2cli.stages import emit as stage
 
     config = replace(config, ensemble=(*config.ensemble, *(ensemble or ())))
+    if config.onnx or config.scores is not None:
+        from ds2cli.cli.lib.foreign import emit_onnx, emit_scores
+
+        (emit_onnx if config.onnx else emit_scores)(config, exp, in_, out)
+        return
     if config.ensemble:
         experiment: Experiment = Ensemble([exp, *config.ensemble], device=config.device, precision=config.precision)
     else:

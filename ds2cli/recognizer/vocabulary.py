@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from ds2cli import inputs
 from ds2cli.errors import DataError
 from ds2cli.experiment_files import ExperimentFiles, is_bundle, open_files
+from ds2cli.text.tokens import load_plain_vocab
 from ds2cli.text.vocab import PIECES, TOKENS, Vocab
 
 WEIGHTS = "best.safetensors"
@@ -27,12 +28,12 @@ def open_vocab(source: str) -> Vocab:
     if path.suffix != ".safetensors" and (
         path.is_file() or inputs.is_stream(path) or (path.suffix == ".txt" and not path.is_dir())
     ):
-        return Vocab.load(path)
+        return load_plain_vocab(path)
     try:
         return _read_metadata(path if path.suffix == ".safetensors" else path / WEIGHTS)
     except FileNotFoundError:
         if (path / TOKENS).is_file():
-            return Vocab.load(path / TOKENS)
+            return load_plain_vocab(path / TOKENS)
     except (DataError, OSError, SafetensorError, KeyError, TypeError, ValueError):
         pass
     from ds2cli.nn.checkpoint import load_model

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 from ds2cli.errors import DataError, UsageError
@@ -63,6 +63,18 @@ def split_bigrams(run: str) -> list[str]:
     ['th', 'e']
     """
     return [run[i : i + 2] for i in range(0, len(run), 2)]
+
+
+def make_longest_match(units: Iterable[str]) -> Segmenter:
+    """A function that splits a run of letters into units, from the left the longest one each time, else a letter.
+
+    That is how the phonemes of networks of other toolkits are told apart, which may have several code points.
+
+    >>> make_longest_match(["t", "t\u0361\u0283", "a\u026a"])("t\u0361\u0283a\u026at")
+    ['t\u0361\u0283', 'a\u026a', 't']
+    """
+    pattern = re.compile("|".join(map(re.escape, sorted(units, key=len, reverse=True))) + "|.", re.DOTALL)
+    return pattern.findall
 
 
 def train_sentencepiece(runs: Mapping[str, int], kind: Literal["bpe", "unigram"], size: int) -> bytes:

@@ -20,6 +20,7 @@ from ds2cli.text.units import (
     is_run,
     is_unspaced,
     load_sentencepiece,
+    make_longest_match,
     split_bigrams,
     split_runs,
     train_sentencepiece,
@@ -41,7 +42,7 @@ class Vocab:
     """Symbols by index; index 0 is the CTC blank (paper §3.1: 29 symbols for English).
 
     pieces: the sentencepiece model that segments runs of letters. If empty, they are segmented into bigrams, or into
-    characters when all symbols are single characters.
+    characters when all symbols are single characters; if some are longer, as phonemes may be, into the longest ones.
     A unit that is not a symbol is encoded by its characters, so every text of known characters can be encoded. Each
     word has exactly one encoding. In the training texts it consists of bigrams (the isomorphism of §3.6) unless
     `min_count` excludes some; words outside the training texts may need letters instead of unseen bigrams.
@@ -164,7 +165,9 @@ class Vocab:
 
     @cached_property
     def _segment(self) -> Segmenter:
-        return load_sentencepiece(self.pieces)[1] if self.pieces else split_bigrams
+        if self.pieces:
+            return load_sentencepiece(self.pieces)[1]
+        return make_longest_match(self.symbols[1:]) if max(map(len, self.symbols[1:]), default=0) > 2 else split_bigrams
 
     def __len__(self) -> int:
         return len(self.symbols)
