@@ -21,7 +21,8 @@ LAYERS = [
     "drops parallel",
     "manifest archive corpora",
     "transcripts train recognizer",
-    "stages serve report",
+    "stages",
+    "api serve report",
     "ui ui_live",
     "cli",
 ]
