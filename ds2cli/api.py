@@ -39,7 +39,7 @@ class Transcript:
 
     duration: of the recording (s). score: of the text (nats). words: {`word`, `start`, `end` (s), `conf`} each;
     confidence: their mean; both None with `timestamps=False`. segments: of a long recording, the parts that it was
-    divided into, {`start`, `end` (s), `text`, …} each. nbest: with `nbest=N`, `text`, `score`, `am`, `lm` (nats) of each.
+    divided into, {`start`, `end` (s), `text`, …} each. nbest: with `nbest=N`: `text`, `score`, `am`, `lm` (nats) each.
     """
 
     text: str
