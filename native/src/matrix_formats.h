@@ -20,6 +20,7 @@ using namespace ds2;
 constexpr int kGroup = 2 * W;  // outputs per group
 
 typedef int16_t S __attribute__((vector_size(W * 4)));  // 2 W values of 16 bits
+typedef uint32_t U __attribute__((vector_size(W * 4)));
 
 struct Float32 {
   typedef float Word;
@@ -62,10 +63,10 @@ struct Bfloat16 {
   DS2_INLINE_MEMBER static V add_products(V sums, float x, V weights) { return sums + x * weights; }
 };
 
-/// Pairs of inputs: sums of two products of 16 bits are exact in 32.
+/// Pairs of inputs: sums of two products of 16 bits are exact in 32. Sums are modulo 2^32; the result is exact.
 struct Int8 {
   typedef int32_t __attribute__((may_alias)) Word;  // two int16
-  typedef I Sums;
+  typedef U Sums;
   typedef S Factors;
   static constexpr ptrdiff_t terms = 2, step_bytes = kGroup * 2;
 
@@ -77,38 +78,50 @@ struct Int8 {
     first = reinterpret_cast<S>(_mm512_cvtepi8_epi16(bytes[0]));
     second = reinterpret_cast<S>(_mm512_cvtepi8_epi16(bytes[1]));
   }
-  static constexpr ptrdiff_t place(int panel, int lane, int term) { return (panel * W + lane) * 2 + term; }
+  static char *place(char *p, int panel, int lane, int term) { return p + (panel * W + lane) * 2 + term; }
+  static int8_t stored(int, float weight) { return static_cast<int8_t>(weight); }
+  static uint32_t first_offset(const int16_t *, int32_t) { return 0; }
 #else
-  // a word of 16 bits holds the weight of the first panel in its low byte and that of the second in its high byte
+  // A word of 16 bits holds the weight of the first panel in its low byte and that of the second in its high byte. The
+  // first is stored as weight + 128, so that it takes one instruction to extend; its sums are too large by 128 times
+  // the sum of the row.
   DS2_INLINE_MEMBER static void load_step(const char *p, S &first, S &second) {
     S words;
     memcpy(&words, p, sizeof words);
-    first = (words << 8) >> 8;
+    first = words & 255;
     second = words >> 8;
   }
-  static constexpr ptrdiff_t place(int panel, int lane, int term) { return (lane * 2 + term) * 2 + panel; }
+  static char *place(char *p, int panel, int lane, int term) { return p + (lane * 2 + term) * 2 + panel; }
+  static int8_t stored(int panel, float weight) {
+    return static_cast<int8_t>(static_cast<uint8_t>(static_cast<int>(weight) + (panel == 0 ? 128 : 0)));
+  }
+  static uint32_t first_offset(const int16_t *row, int32_t K) {
+    int64_t sum = 0;
+    for (int32_t k = 0; k < K; ++k) sum += row[k];
+    return static_cast<uint32_t>(sum) * 128;
+  }
 #endif
   static void store_step(char *p, const float (*weights)[kGroup]) {
     for (int panel = 0; panel < 2; ++panel)
       for (int lane = 0; lane < W; ++lane)
         for (int term = 0; term < terms; ++term)
-          p[place(panel, lane, term)] = static_cast<char>(static_cast<int8_t>(weights[term][panel * W + lane]));
+          *place(p, panel, lane, term) = stored(panel, weights[term][panel * W + lane]);
   }
 
-  DS2_INLINE_MEMBER static I add_products(I sums, int32_t x, S weights) {
+  DS2_INLINE_MEMBER static U add_products(U sums, int32_t x, S weights) {
 #if DS2_VNNI
-    return reinterpret_cast<I>(_mm512_dpwssd_epi32(reinterpret_cast<__m512i>(sums), _mm512_set1_epi32(x),
+    return reinterpret_cast<U>(_mm512_dpwssd_epi32(reinterpret_cast<__m512i>(sums), _mm512_set1_epi32(x),
                                                    reinterpret_cast<__m512i>(weights)));
 #elif defined(__AVX512BW__)
-    return sums + reinterpret_cast<I>(_mm512_madd_epi16(_mm512_set1_epi32(x), reinterpret_cast<__m512i>(weights)));
+    return sums + reinterpret_cast<U>(_mm512_madd_epi16(_mm512_set1_epi32(x), reinterpret_cast<__m512i>(weights)));
 #elif defined(__AVX2__)
-    return sums + reinterpret_cast<I>(_mm256_madd_epi16(_mm256_set1_epi32(x), reinterpret_cast<__m256i>(weights)));
+    return sums + reinterpret_cast<U>(_mm256_madd_epi16(_mm256_set1_epi32(x), reinterpret_cast<__m256i>(weights)));
 #elif defined(__SSE2__)
-    return sums + reinterpret_cast<I>(_mm_madd_epi16(_mm_set1_epi32(x), reinterpret_cast<__m128i>(weights)));
+    return sums + reinterpret_cast<U>(_mm_madd_epi16(_mm_set1_epi32(x), reinterpret_cast<__m128i>(weights)));
 #else
     const I words = reinterpret_cast<I>(weights);
     const int32_t low = static_cast<int16_t>(x), high = x >> 16;
-    return sums + ((words << 16) >> 16) * low + (words >> 16) * high;
+    return sums + reinterpret_cast<U>(((words << 16) >> 16) * low + (words >> 16) * high);
 #endif
   }
 };

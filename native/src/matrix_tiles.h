@@ -9,7 +9,7 @@ constexpr int kSums = R == 8 ? 24 : 12;    // accumulators that fit into 32 or 1
 constexpr int kTileRows = R == 8 ? 8 : 6;  // rows of a tile
 constexpr int kMostGroups = 4;
 constexpr ptrdiff_t kDepth = 256;           // steps at a time if several tiles use the weights: 16 KiB of float32 in AVX2
-constexpr ptrdiff_t kAheadBytes = 512;      // of each group, prefetched
+constexpr ptrdiff_t kAheadBytes = 256;      // of each group, prefetched
 
 /// Groups of a tile: with few rows several, so that there are enough independent sums to hide the latency.
 constexpr int groups_of_tile(int rows) {
@@ -31,6 +31,7 @@ __attribute__((noinline)) void multiply_tile(typename Format::Sums *out, const t
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i) row[i] = x[i];
   const char *step = weights + begin * Format::step_bytes;
+#pragma GCC unroll 2
   for (ptrdiff_t k = begin; k < end; ++k, step += Format::step_bytes) {
 #pragma GCC unroll 8
     for (int g = 0; g < groups; ++g) {
@@ -40,6 +41,8 @@ __attribute__((noinline)) void multiply_tile(typename Format::Sums *out, const t
       __builtin_prefetch(at + kAheadBytes);
 #pragma GCC unroll 16
       for (int i = 0; i < rows; ++i) {
+        // read the value again for each group: with all of them in registers, sums would not fit
+        if (groups > 1 && rows > 1 && 2 * rows * groups > kSums / 2 + 2) asm("" : "+r"(row[i]));
         const typename Format::Word value = row[i][k];
         sums[i][g][0] = Format::add_products(sums[i][g][0], value, first);
         sums[i][g][1] = Format::add_products(sums[i][g][1], value, second);
@@ -119,15 +122,18 @@ __attribute__((noinline)) void multiply_block<Int8>(const Matrix &m, int32_t row
   const float *scales = static_cast<const float *>(m.packed);
   const Int8::Word *values[kBlockRows];
   float row_scales[kBlockRows];
+  uint32_t offsets[kBlockRows];
   for (int32_t i = 0; i < rows; ++i) {
     int16_t *row = static_cast<int16_t *>(quantised) + static_cast<size_t>(i) * padded_inputs(m.K);
     row_scales[i] = quantise_row(x[i], m.K, row);
+    offsets[i] = Int8::first_offset(row, m.K);
     values[i] = reinterpret_cast<const Int8::Word *>(row);
   }
   multiply_rows<Int8>(m, reinterpret_cast<const char *>(scales + padded_outputs(m.J)), rows, values,
-                      [&](int32_t i, int32_t j, I sums) {
+                      [&](int32_t i, int32_t j, U sums) {
                         const V scale = load(scales + j) * row_scales[i];
-                        store(out + i * stride + j, __builtin_convertvector(sums, V) * scale, m.J - j);
+                        const I exact = reinterpret_cast<I>(j % kGroup ? sums : sums - offsets[i]);
+                        store(out + i * stride + j, __builtin_convertvector(exact, V) * scale, m.J - j);
                       });
 }
 
