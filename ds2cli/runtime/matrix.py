@@ -19,6 +19,9 @@ from ds2cli.runtime.cells import clipped_relu
 Array = NDArray[np.float32]
 Weights = Literal["float32", "bfloat16", "int8"]
 
+SMALLEST = np.float32(7.70371978e-34)
+"""Rows of int8 weights that are all smaller count as zeros, as in the native library."""
+
 
 class Matrix:
     """The function x -> W x + b of rows, with an optional clipped ReLU after it."""
@@ -95,11 +98,18 @@ def from_bfloat16(values: NDArray[np.uint16]) -> Array:
 
 
 def to_int8(weights: Array) -> tuple[NDArray[np.int8], Array]:
-    """Integers (J, …) and a scale (J,) for each output: max |w| / 127, or 1 for a row of zeros."""
-    rows = weights.reshape(len(weights), -1)
+    """Integers (J, …) and a scale (J,) for each output, as the native library chooses them; 0 for a row of zeros.
+
+    The scale is max |w| / 127, rounded up to 17 bits: its products with integers are exact, so that rounded weights have
+    the same integers again.
+    """
+    rows = np.ascontiguousarray(weights, np.float32).reshape(len(weights), -1)
     largest = np.abs(rows).max(axis=1, initial=0)
-    scale = np.where(largest > 0, largest / np.float32(127), 1).astype(np.float32)
-    return np.rint(rows / scale[:, None]).astype(np.int8).reshape(weights.shape), scale
+    bits = (largest / np.float32(127)).view(np.uint32)
+    scale = ((bits + np.uint32(0x7F)) & np.uint32(0xFFFFFF80)).view(np.float32)
+    scale[largest < SMALLEST] = 0
+    integers = np.rint(rows / np.where(scale > 0, scale, np.inf)[:, None]).astype(np.int8)
+    return integers.reshape(weights.shape), scale
 
 
 def address(array: NDArray[np.generic]) -> int:

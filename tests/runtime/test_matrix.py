@@ -1,0 +1,58 @@
+"""Packed matrices and their rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ds2cli import native
+from ds2cli.runtime.matrix import Matrix, from_bfloat16, round_weights, to_bfloat16, to_int8
+
+
+def test_bfloat16_is_that_of_torch():
+    values = np.random.default_rng(0).normal(size=1000).astype(np.float32)
+    # ties, zeros, the smallest and the largest
+    values[:6] = [0.0, -0.0, 1.00390625, 1.01171875, 1e-38, 3e38]
+    expected = torch.from_numpy(values).bfloat16().float().numpy()
+    np.testing.assert_array_equal(from_bfloat16(to_bfloat16(values)), expected)
+
+
+def test_int8_has_a_scale_per_output():
+    weights = np.array([[1.0, -127.0, 63.4], [0.0, 0.0, 0.0], [1e-6, 2e-6, -2.54e-6]], np.float32)
+    integers, scale = to_int8(weights)
+    assert integers.tolist() == [[1, -127, 63], [0, 0, 0], [50, 100, -127]]
+    np.testing.assert_allclose(scale, [1, 0, 2e-8], rtol=1e-4)
+
+
+def test_rounding_to_int8_twice_is_rounding_once():
+    weights = np.random.default_rng(0).normal(size=(500, 40)).astype(np.float32)
+    integers, scale = to_int8(weights)
+    again, same_scale = to_int8(integers * scale[:, None])
+    np.testing.assert_array_equal(again, integers)
+    np.testing.assert_array_equal(same_scale, scale)
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize(("J", "K", "M"), [(1, 1, 1), (7, 5, 2), (33, 64, 9), (29, 448, 4)])
+def test_native_products_are_those_of_numpy(kind, J, K, M, monkeypatch):
+    if not native.available():
+        pytest.skip(native.unavailable_reason())
+    rng = np.random.default_rng(J)
+    weights, bias, x = (rng.normal(size=size).astype(np.float32) for size in ((J, K), J, (M, K)))
+    found = Matrix(weights, bias, kind).apply([x[:1], x[1:]], relu=True)
+    monkeypatch.setattr(native, "available", lambda *_: False)
+    plain = Matrix(weights, bias, kind).apply([x[:1], x[1:]], relu=True)
+    expected = np.clip(x.astype(np.float64) @ round_weights(weights, kind).T + bias, 0, 20)
+    np.testing.assert_allclose(plain, expected, rtol=1e-5, atol=1e-5 * K**0.5)
+    # int8 products also round the activations, to 13 bits or more
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=(1e-3 if kind == "int8" else 1e-5) * K**0.5)
+
+
+def test_rows_may_overlap_and_be_none():
+    weights = np.arange(12, dtype=np.float32).reshape(2, 6)
+    samples = np.arange(10, dtype=np.float32)
+    rows = np.lib.stride_tricks.sliding_window_view(samples, 6)[::2]
+    matrix = Matrix(weights, None, "float32")
+    np.testing.assert_array_equal(matrix.apply([rows]), rows @ weights.T)
+    assert matrix.apply([rows[:0]]).shape == (0, 2)
