@@ -157,8 +157,12 @@ class RowConv(nn.Module):
 
     def __init__(self, size: int, ahead: int) -> None:
         super().__init__()
-        bound = (ahead + 1) ** -0.5
-        self.weight = nn.Parameter(torch.empty(size, ahead + 1).uniform_(-bound, bound))
+        # starts close to the identity: with random weights for all steps the output is blurred, and on egs/asterisk
+        # (20 steps) the loss stayed at 3.0 for three epochs, where it now is 1.4
+        bound = 0.1 / (ahead + 1)
+        weight = torch.empty(size, ahead + 1).uniform_(-bound, bound)
+        weight[:, 0] += 1
+        self.weight = nn.Parameter(weight)
 
     def forward(self, x: Tensor, frames: Frames) -> Tensor:
         """x: (M, size). Returns (M, size)."""

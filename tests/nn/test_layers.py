@@ -164,6 +164,13 @@ def test_row_convolution_is_equation_11_as_loops():
     assert sum(p.numel() for p in layer.parameters()) == size * (ahead + 1)
 
 
+def test_a_new_row_convolution_hardly_looks_ahead():
+    """Its training starts as that of a network without one."""
+    layer, frames = RowConv(8, 40), Frames(torch.tensor([9, 5]))
+    x = torch.randn(14, 8)
+    assert (layer(x, frames) - x).abs().max() < 0.1 * x.abs().max()
+
+
 def test_row_convolution_has_the_right_gradient():
     layer, frames = RowConv(3, 2).double(), Frames(torch.tensor([4, 1]))
     x = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
