@@ -4,8 +4,8 @@ A row of the first table is a product with few rows: 3 or 4 of a chunk of 100 ms
 multiplies a packed matrix (`ds2_matrix_apply`, with bias and clipped ReLU) in its three formats; torch runs `linear` in
 float32 and bfloat16, and its dynamically quantised layer (int8 weights, 8-bit activations), each with a clamp. A row of
 the second table is a recurrent layer over a chunk: `ds2_rnn_advance` in three formats, and `ds2_rnn_forward`, the
-layer of training, which packs its weights in every call. Every workload goes round as many matrices as fill a network of
-6 MB in float32, as the layers of one push each other out of the nearest cache. Products are first checked against
+layer of training, which packs its weights in every call. Every workload goes round as many matrices as fill a network
+of 6 MB in float32, as its layers push each other out of the nearest cache. Products are first checked against
 float64. Times are us per matrix or layer of one thread, the fastest run.
 
     gain             ds2 in float32, divided by this format
