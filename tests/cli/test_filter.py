@@ -19,7 +19,7 @@ from ds2cli.cli.lib import filter as filter_module
 from ds2cli.cli.lib.filter import filter_rows, writing
 from ds2cli.cli.main import app
 from ds2cli.config.base import StageConfig
-from ds2cli.errors import DataError, Ds2Error
+from ds2cli.errors import DataError, Ds2Error, UsageError
 
 
 @pytest.fixture
@@ -252,6 +252,15 @@ def test_a_list_of_drops_that_was_requested_is_written_even_if_empty(tmp_path, j
     config = StageConfig(dropped=str(tmp_path / "drops.jsonl"))
     filter_rows("test", config, jsonl(tmp_path / "in.jsonl", [{"id": "a"}]), "-", needs=("id",), run=drop_all_but_a)
     assert (tmp_path / "drops.jsonl").read_text() == ""
+
+
+@pytest.mark.parametrize("name", ["in.jsonl", "./out.jsonl"])
+def test_a_list_of_drops_replaces_neither_the_input_nor_the_result(tmp_path, jsonl, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    source, config = jsonl("in.jsonl", [{"id": "a"}]), StageConfig(dropped=name)
+    with pytest.raises(UsageError, match=f"--dropped {name}: the list would replace"):
+        filter_rows("test", config, source, "out.jsonl", needs=("id",), run=drop_all_but_a)
+    assert jsonl("in.jsonl") == [{"id": "a"}] and not (tmp_path / "out.jsonl").exists()
 
 
 @pytest.mark.parametrize("count", [19, 20, 21, 22])

@@ -68,7 +68,8 @@ def test_what_is_dropped_is_listed(ds2, jsonl, tmp_path, aligned):
         ([{"id": "a", "text": "x", "words": []}], [], 1, "1 of 1 utterances are bad"),
         ([], [], 3, "no utterances, expected at least one"),
         ([], ["--min-duration", "9"], 2, "--mean-duration 7: expected a length from --min-duration 9"),
-        ([], ["--padding", "-1"], 2, "--padding: expected at least 0, got -1.0"),
+        ([], ["--padding", "-1"], 2, "--padding: expected 0 to 1000000, got -1.0"),
+        ([], ["--max-duration", "1e308"], 2, "--max-duration: expected 0.1 to 1000000, got 1e+308"),
     ],
 )
 def test_errors(ds2, jsonl, tmp_path, rows, options, code, message):

@@ -14,7 +14,7 @@ from ds2cli import __version__, manifest, ui
 from ds2cli.atomic import apart, together
 from ds2cli.config.base import Config, StageConfig, to_toml
 from ds2cli.drops import Ledger
-from ds2cli.errors import BadUtterance
+from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.io import open_out
 from ds2cli.manifest import Row
 
@@ -43,7 +43,9 @@ def filter_rows(
     facts: what is saved with the settings, besides the counts.
     Ds2Error (exit status 1) if more than `config.max_bad` percent are bad, or no row is kept: `out` and the files next
     to it are then left unchanged, and the dropped rows are written to a file of their own. DataError for no rows.
+    UsageError if the dropped rows would replace `source` or `out`.
     """
+    _refuse_drops_in(source, config)
     ledger = require_rows(Ledger(source=source_name(source)), config, is_choice=is_choice)
     rows = manifest.read(source, needs, ledger)
     lines = count_lines(source)
@@ -95,7 +97,9 @@ def writing(
     """Write `out` in this block: its dropped rows and its settings appear together with it, or none of them does.
 
     ledger: None if no rows are counted.  facts: what is saved with the settings, complete at the end of the block.
+    UsageError if the dropped rows would replace `out`.
     """
+    _refuse_drops_in(out, config)
     try:
         # a pipe has its rows at once, and they may refer to archives
         with contextlib.nullcontext() if is_pipe(out) else together():
@@ -138,6 +142,12 @@ def drops_path(config: StageConfig, out: str, *, refused: bool = False) -> str |
     if config.dropped or is_pipe(out):
         return config.dropped
     return f"{out}.refused.jsonl" if refused and os.path.exists(out) else f"{out}.dropped.jsonl"  # noqa: PTH110
+
+
+def _refuse_drops_in(path: str, config: StageConfig) -> None:
+    """UsageError if --dropped names the file that a command reads or writes."""
+    if config.dropped and not is_pipe(path) and os.path.realpath(config.dropped) == os.path.realpath(path):
+        raise UsageError(f"--dropped {config.dropped}: the list would replace {path} (give it a name of its own)")
 
 
 def _write_drops(config: StageConfig, ledger: Ledger, dropped: str | None) -> None:
