@@ -188,6 +188,8 @@ def open_files(exp: str | Path) -> ExperimentFiles:
 def refuse_bundle(exp: str, what: str) -> None:
     """UsageError if an experiment to be changed is a bundle. what: the option, and the file that it writes."""
     if is_bundle(exp):
+        if not Path(exp).exists():
+            raise UsageError(f"{what}, but names of bundles end in {SUFFIX}, as {exp} does (name a folder)")
         raise UsageError(
             f"{what}, but {exp} is a bundle, which is not changed (use the experiment folder, then ds2 export)"
         )

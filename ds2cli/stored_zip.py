@@ -32,8 +32,11 @@ _SIZES_64 = struct.Struct("<HHQQ")
 _CENTRAL_64 = struct.Struct("<HHQQQ")
 _CENTRAL_MAGIC, _END_MAGIC, _LOCATOR_MAGIC, _END_64_MAGIC = b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x07", b"PK\x06\x06"
 
-_LARGE, _MANY = 0xFFFFFFFF, 0xFFFF
+_LARGE = 0xFFFFFFFF
 """In place of numbers that are stored in 64 bits."""
+
+_LIMIT = _LARGE
+"""Sizes and places from here on are stored in 64 bits."""
 
 _UTF8, _ENCRYPTED, _SIZES_FOLLOW = 0x800, 0x1, 0x8
 _STORED, _VERSION, _VERSION_64, _UNIX = 0, 20, 45, 3
@@ -75,7 +78,7 @@ def write_stored(out: BinaryIO, members: Iterable[tuple[str, Content]]) -> None:
         encoded, size, crc = name.encode(), sum(part.nbytes for part in content), 0
         for part in content:
             crc = zlib.crc32(part, crc)
-        is_large = size >= _LARGE or pos >= _LARGE
+        is_large = size >= _LIMIT or pos >= _LIMIT
         sizes = _SIZES_64.pack(_EXTRA_64, 16, size, size) if is_large else b""
         extra = sizes + _padding(pos + _LOCAL.size + len(encoded) + len(sizes))
         version = _VERSION_64 if is_large else _VERSION
@@ -93,7 +96,7 @@ def write_stored(out: BinaryIO, members: Iterable[tuple[str, Content]]) -> None:
     central = b"".join(directory)
     out.write(central)
     where = (len(central), pos)
-    if pos >= _LARGE:
+    if pos >= _LIMIT:
         about_64 = (_END_64.size - 12, _VERSION_64, _VERSION_64, 0, 0, count, count, *where)
         out.write(_END_64.pack(_END_64_MAGIC, *about_64))
         out.write(_LOCATOR.pack(_LOCATOR_MAGIC, 0, pos + len(central), 1))
@@ -197,12 +200,15 @@ def _read_member(f: BinaryIO, entry: _Entry, pos: int) -> Member:
     raw = _read_at(f, pos, _LOCAL.size)
     magic, _, flags, method, _, _, crc, packed, size, names, extras = _LOCAL.unpack(raw)
     rest = _read_at(f, pos + _LOCAL.size, names + extras)
-    if _LARGE in (size, packed) and rest[names : names + 4] == struct.pack("<HH", _EXTRA_64, 16):
-        # a padding may follow
-        _, _, size, packed = _SIZES_64.unpack(rest[names : names + _SIZES_64.size].ljust(_SIZES_64.size, b"\0"))
+    extra = rest[names:]
+    if _LARGE in (size, packed) and extra[:4] == struct.pack("<HH", _EXTRA_64, 16) and len(extra) >= _SIZES_64.size:
+        _, _, size, packed = _SIZES_64.unpack_from(extra)
+        extra = extra[_SIZES_64.size :]
     found = (magic, flags, method, crc, packed, size, rest[:names])
     if found != (MAGIC, entry.flags, _STORED, entry.crc, entry.size, entry.size, entry.name):
         raise _malformed(f"{shown} has a header that differs from the directory")
+    if extra and extra != _padding(pos + _LOCAL.size + len(rest) - len(extra)):
+        raise _malformed(f"{shown} has an extra field that is no padding")
     try:
         name = entry.name.decode("utf-8" if entry.flags & _UTF8 else "ascii")
     except UnicodeDecodeError as e:

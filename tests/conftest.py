@@ -205,3 +205,42 @@ def interrupted(tmp_path):
     done.set()
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, previous)
+
+
+@pytest.fixture(scope="session")
+def shipped(tmp_path_factory):
+    """Folder with an experiment `exp` (an untrained network, everything tuned), clip.wav, and the bundle `é x.ds2`."""
+    import numpy as np
+    import soundfile
+    import torch
+
+    from ds2cli.config.export import ExportConfig
+    from ds2cli.config.features import FeatureConfig
+    from ds2cli.config.model import ModelConfig
+    from ds2cli.metrics.logistic import LogisticModel
+    from ds2cli.nn.checkpoint import dump_model
+    from ds2cli.nn.models.ds2 import DeepSpeech2
+    from ds2cli.recognizer.transcript_filter import TranscriptFilter, save_filter
+    from ds2cli.stages import export
+    from ds2cli.text.vocab import BLANK, Vocab
+
+    folder = tmp_path_factory.mktemp("shipped")
+    exp, vocab, features = folder / "exp", Vocab((BLANK, " ", "a", "b", "é")), FeatureConfig(sample_rate=8000)
+    config = ModelConfig(channels=(8,), kernels=(5,), strides=(2,), rnn_layers=1, rnn_size=8)
+    exp.mkdir()
+    torch.manual_seed(0)
+    network = DeepSpeech2(config, len(vocab), 81)
+    (exp / "best.safetensors").write_bytes(dump_model(network.state_dict(), config, vocab, features.features(), {}))
+    vocab.save(exp / "tokens.txt")
+    lm = "\\data\\\nngram 1=5\n\n\\1-grams:\n-2\t<unk>\n0\t<s>\n-1\t</s>\n-0.3\tab\n-0.9\tbé\n\n\\end\\\n"
+    (exp / "lm.arpa").write_text(lm)
+    (exp / "decode.toml").write_text('alpha = 0.25\nbeta = 2.0\nbeam = 16\n\n[made_by]\nlm = "elsewhere/lm.arpa"\n')
+    (exp / "align.toml").write_text("shift_ms = 12.0\nextend_ms = 0.0\n")
+    numbers = np.random.default_rng(1).normal(size=6)
+    save_filter(str(exp), TranscriptFilter(LogisticModel(numbers, np.zeros(6), np.ones(6), 0.1), 0.5), seed=1)
+    samples = 0.1 * np.random.default_rng(0).normal(size=12000).astype(np.float32)
+    soundfile.write(folder / "clip.wav", samples, 16000)
+    (folder / "LICENSE").write_text("Do what you like.\n")
+    options = ExportConfig(clip=str(folder / "clip.wav"), license=str(folder / "LICENSE"))
+    export.run(options, str(exp), "ds2 export").write(str(folder / "é x.ds2"))
+    return folder

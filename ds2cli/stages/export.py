@@ -20,7 +20,7 @@ from ds2cli.config.base import MADE_BY
 from ds2cli.config.decode import DecodeConfig
 from ds2cli.config.export import ExportConfig
 from ds2cli.config.features import FeatureConfig
-from ds2cli.encoding import decode
+from ds2cli.encoding import decode, describe_binary
 from ds2cli.errors import BadUtterance, DataError, Ds2Error, UsageError
 from ds2cli.experiment_files import CARD, CLIP, EXPECTED, FORMAT, LICENSE, LIMITS, LM, NETWORK, ExperimentFiles
 from ds2cli.experiment_files import open_files as open_experiment
@@ -182,7 +182,10 @@ def _read_license(config: ExportConfig, files: ExperimentFiles) -> dict[str, byt
         content = files.read(LICENSE) if files.is_bundle else None
         return {} if content is None else {LICENSE: content}
     try:
-        text = decode(inputs.read_bytes(config.license), config.license)
+        data = inputs.read_bytes(config.license)
+        if kind := describe_binary(data):
+            raise DataError(f"{config.license}: expected a text file, found {kind}")
+        text = decode(data, config.license)
     except OSError as e:
         raise DataError(f"{config.license}: {inputs.explain_error(e)}") from e
     except ValueError as e:

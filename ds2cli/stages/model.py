@@ -101,8 +101,8 @@ def describe_bundle(files: ExperimentFiles) -> Iterator[str]:
     """By whom and of what a bundle was made, in lines; DataError for a member that is damaged."""
     for name in files.card["members"]:
         files.map(name, hashed=files.members[name].size)
-    yield f"bundle of ds2cli {files.card.get('ds2cli')}, {files.card.get('created')}"
+    yield f"bundle of ds2cli {str(files.card.get('ds2cli'))[:20]}, {str(files.card.get('created'))[:16]} UTC"
     for name, member in files.members.items():
         about = files.card.get({"lm.bin": "lm", "clip.wav": "clip"}.get(name, ""))
-        source = f"  {about.get('source')}" if isinstance(about, dict) else ""
+        source = f"  {str(about.get('source'))[:60]}" if isinstance(about, dict) else ""
         yield f"  {name:18}{member.size / 1e6:>9,.1f} MB{source}"
