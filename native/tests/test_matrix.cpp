@@ -17,14 +17,6 @@ const char *const kFormats[] = {"float32", "bfloat16", "int8"};
 const char *const kCells[] = {"gru-tanh", "gru-relu", "rnn-tanh", "rnn-relu", "lstm"};
 constexpr int kGates[] = {3, 3, 1, 1, 4}, kStates[] = {1, 1, 1, 1, 2};
 
-bool is_fused() {
-#if defined(__aarch64__)
-  return true;
-#else
-  return std::strcmp(ds2_isa(DS2_FLOAT32), "base") != 0;
-#endif
-}
-
 /// Equal to the bit, or both NaN.
 bool same(float a, float b) { return bits_of(a) == bits_of(b) || (std::isnan(a) && std::isnan(b)); }
 
@@ -77,6 +69,13 @@ struct Packed {
     return y;
   }
 };
+
+/// Whether a product and its sum are rounded once: (1 + e)^2 - (1 + 2 e) is then e^2, and otherwise zero.
+bool is_fused() {
+  const float e = 1.0f / 4096, x[] = {1, 1 + e};
+  static const bool fused = Packed(DS2_WEIGHTS_FLOAT32, 1, 2, {-1 - 2 * e, 1 + e}).apply({x})[0] != 0;
+  return fused;
+}
 
 std::vector<const float *> row_pointers(const Floats &x, int M, int stride) {
   std::vector<const float *> rows(M);
