@@ -11,6 +11,7 @@ import threading
 from typing import Any
 
 from ds2cli import inputs
+from ds2cli.audio.read import has_known_head
 from ds2cli.audio.source import PipedAudio, read_pipe
 from ds2cli.errors import BadUtterance
 from ds2cli.io import standard_bytes
@@ -86,10 +87,15 @@ class LiveAudio(str):
             self._file.close()
 
 
-def open_pipe(path: str, raw_rate: int | None, ended: threading.Event) -> PipedAudio | LiveAudio:
+def open_pipe(
+    path: str, raw_rate: int | None, ended: threading.Event, *, live_rate: int | None = None
+) -> PipedAudio | LiveAudio:
     """Open a recording that comes through a pipe; a short one, and one of a format that needs it, is read to its end.
 
     To be called in the main thread: it waits for the first bytes. raw_rate, ended: see LiveAudio.
+    live_rate: for a stream whose beginning is wanted before its end: the sample rate (Hz) of samples without a header,
+    which it has unless the first bytes are those of a format; a WAV file is then not read to its end, whatever length
+    its header states.
     Errors as of `read_pipe`.
     """
     audio = LiveAudio(path)
@@ -106,7 +112,10 @@ def open_pipe(path: str, raw_rate: int | None, ended: threading.Event) -> PipedA
     while len(audio._head) < 16 and (data := _read_some(audio)):
         audio._head += data
     head = audio._head
-    if head.startswith(STREAMED):
+    if head.startswith(STREAMED) or (live_rate is not None and head.startswith(b"RIFF")):
+        return audio
+    if live_rate is not None and head and not has_known_head(head):
+        audio.raw_rate = live_rate
         return audio
     if head[:4] == b"RIFF" and len(head) > 8:
         size = struct.unpack("<I", head[4:8])[0]

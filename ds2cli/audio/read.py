@@ -132,6 +132,11 @@ def _decode(source: Source, offset_s: float, duration_s: float | None) -> tuple[
     return samples, rate
 
 
+def has_known_head(head: bytes) -> bool:
+    """Whether the first 16 bytes of a recording are those of a format."""
+    return head.startswith(SNDFILE_MAGIC + FFMPEG_MAGIC) or head[4:8] == b"ftyp"
+
+
 def is_sndfile_format(source: Source) -> bool:
     """Whether libsndfile (rather than FFmpeg) reads the source, by its first bytes; BadUtterance if neither does."""
     name, (head, size) = source_name(source), read_head(source)
@@ -142,7 +147,7 @@ def is_sndfile_format(source: Source) -> bool:
         if head[:4] == b"RIFF" and size > 8:
             _check_riff(head, size, name)
         return True
-    if suffix in FFMPEG_SUFFIXES or head.startswith(FFMPEG_MAGIC) or head[4:8] == b"ftyp":
+    if suffix in FFMPEG_SUFFIXES or has_known_head(head):
         return False
     if suffix in HEADERLESS_SUFFIXES:
         fix = f"ffmpeg -f mulaw -ar 8000 -i {name} {Path(name).stem}.wav, if that is what it is"

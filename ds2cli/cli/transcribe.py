@@ -14,6 +14,7 @@ from ds2cli import manifest, ui
 from ds2cli.cli.lib.captions import CaptionFiles
 from ds2cli.cli.lib.filter import report_drops
 from ds2cli.cli.lib.interrupt import ending_on_interrupt
+from ds2cli.cli.lib.live import transcribe_live
 from ds2cli.cli.lib.options import Exp, with_config
 from ds2cli.config.decode import TranscribeConfig
 from ds2cli.drops import Ledger
@@ -42,8 +43,15 @@ def transcribe(
     (--raw-rate). Its text is printed segment by segment, as soon as each is final; Ctrl-C ends the stream, what was
     heard is transcribed, and the exit status is 130.
 
+    --live, for a forward-only network, prints the text while it is spoken. On a terminal the last line is rewritten as
+    the text grows; what may still change is dim. An utterance that has ended (--endpoint-silence, …) is printed as a
+    line, and only these go to a pipe. --json prints an event per line instead: `type` is partial or final, with
+    `start`, `end` (s) and `text`, of a partial one `stable` (characters that will hardly change), of a final one
+    `conf` and `words` with --timestamps. Standard input that has no header is taken as 16-bit mono samples of the
+    network's rate.
+
     Examples: ds2 transcribe exp/base meeting.mp3 voicemail/ --lm exp/base/lm.bin --json; ds2 transcribe exp/base
-    talk.mp4 --srt subtitles/; arecord -f S16_LE -r 16000 | ds2 transcribe exp/base -
+    talk.mp4 --srt subtitles/; arecord -f S16_LE -r 16000 -t raw | ds2 transcribe exp/base - --live
     """
     from ds2cli.recognizer.decoder import build_search, resolve_settings
     from ds2cli.recognizer.experiment import Experiment
@@ -60,6 +68,9 @@ def transcribe(
     # captions need word times, which are printed only on request
     searching = replace(resolved, timestamps=config.timestamps or config.needs_word_times)
     searching = resolve_timing(searching, exp) if searching.timestamps else searching
+    if config.live:
+        transcribe_live(config, searching, exp, audio, files, format_texts)
+        return
     experiment = Experiment(exp, device=config.device, precision=config.precision)
     rows = stage.list_recordings(audio, ledger)
     search = build_search(searching, experiment, ui.warn)

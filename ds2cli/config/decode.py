@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from ds2cli.config.base import StageConfig, setting
 from ds2cli.config.captions import CAPTION_FILES, CaptionsConfig
+from ds2cli.config.endpoint import EndpointConfig
 from ds2cli.config.inference import InferenceConfig
 from ds2cli.config.timing import TimingConfig
 
@@ -121,7 +122,7 @@ class DecodeConfig(SearchConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranscribeConfig(SearchConfig, CaptionsConfig):
+class TranscribeConfig(SearchConfig, CaptionsConfig, EndpointConfig):
     """Transcribe recordings in one command."""
 
     no_effect: ClassVar = {
@@ -129,10 +130,15 @@ class TranscribeConfig(SearchConfig, CaptionsConfig):
         **CaptionsConfig.no_effect,
         **dict.fromkeys(("confidence_scale", "shift_ms", "extend_ms"), (("timestamps", *CAPTION_FILES), (False, None))),
         "chunk": ("vad", ("silero",)),
+        "vad": ("live", (True,)),
+        **dict.fromkeys(("endpoint_silence", "endpoint_no_speech", "endpoint_length"), ("live", (False,))),
     }
 
     json: bool = setting(
         False, help="Write rows (JSON Lines) with `duration`, `pred_text` and `pred_score` instead of texts."
+    )
+    live: bool = setting(
+        False, help="Print the text while it is spoken: on a terminal as it grows, else each utterance as it ends."
     )
     chunk: float = setting(
         60.0, help="Recordings longer than this (s) are divided at pauses and take bounded memory.", min=1, max=3600

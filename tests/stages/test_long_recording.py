@@ -14,65 +14,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
+from tone_network import RATE, VOCAB, dump_tone_network, tones
 
 from ds2cli import manifest
 from ds2cli.audio.read import read
 from ds2cli.config.decode import TranscribeConfig
-from ds2cli.config.model import ModelConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
-from ds2cli.nn.checkpoint import dump_model
-from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.runtime.file import BEST
 from ds2cli.search.greedy import GreedySearch
 from ds2cli.search.hypothesis import Hypothesis
 from ds2cli.stages import transcribe
 from ds2cli.stages.long_recording import Listener
-from ds2cli.text.vocab import BLANK, Vocab
 
-VOCAB = Vocab((BLANK, " ", "a", "b"))
 ROOT = Path(__file__).parents[2]
-
-
-RATE = 16000
-FEATURES = {"sample_rate": RATE, "window_ms": 20.0, "hop_ms": 10.0}
-TONES = {"a": 500, "b": 4000}
 
 
 @pytest.fixture(scope="module", params=[False, True])
 def experiment(tmp_path_factory, request):
-    """A network, forward-only or bidirectional, that writes a for a tone of 500 Hz, b for 4 kHz, else blanks."""
-    model = ModelConfig(
-        channels=(2,), kernels=(1,), strides=(2,), rnn_layers=0, norm="none", dropout=0.0, bidirectional=request.param
-    )
-    network = DeepSpeech2(model, len(VOCAB), 161)
-    conv, output = network.convs[0].conv, network.output
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight.zero_()
-        for channel, hertz in enumerate(TONES.values()):
-            conv.weight[channel, hertz // 50, 0] = 100
-            output.weight[2 + channel, channel] = 3
-        conv.bias.fill_(10)
-        # tones have another bandwidth than speech, of which it should not warn
-        network.std.fill_(100)
-        output.bias.copy_(torch.tensor([10.0, -20.0, 0.0, 0.0]))
+    """A network, forward-only or bidirectional, that writes letters for tones."""
     folder = tmp_path_factory.mktemp("exp")
-    (folder / BEST).write_bytes(dump_model(network.state_dict(), model, VOCAB, FEATURES, {}))
+    (folder / BEST).write_bytes(dump_tone_network(bidirectional=request.param))
     return Experiment(str(folder))
-
-
-def tones(text, rate=RATE):
-    """A recording of words in 0.2 s per letter; pauses of 0.1 s between letters, and 0.8 s before and after a word."""
-    time_s = np.arange(round(0.2 * rate)) / rate
-    parts = [np.zeros(round(0.8 * rate))]
-    for word in text.split():
-        for letter in word:
-            parts += [0.1 * np.sin(2 * np.pi * TONES[letter] * time_s), np.zeros(round(0.1 * rate))]
-        parts.append(np.zeros(round(0.7 * rate)))
-    return np.concatenate(parts).astype(np.float32)
 
 
 TEXT = " ".join("".join(np.random.default_rng(i).choice([*"ab"], 1 + i % 4)) for i in range(60))
