@@ -1,5 +1,5 @@
-// The formats of a packed matrix. A panel is W outputs, a group two panels, and weights are stored in groups, step after
-// step: a step has the weights of one input, or of two for int8, for the 2 W outputs of the group. Each format has
+// The formats of a packed matrix. A panel is W outputs, a group two panels, and weights are stored group by group and
+// step by step: a step has the weights of one input, or of two for int8, for the 2 W outputs of the group. Each has
 //   Word         what a step reads from a row of activations: a float, or two int16 values
 //   Sums         a vector of sums, one per output
 //   terms        inputs per step

@@ -8,7 +8,7 @@ namespace {
 constexpr int kSums = R == 8 ? 24 : 12;    // accumulators that fit into 32 or 16 registers, beside the factors
 constexpr int kTileRows = R == 8 ? 8 : 6;  // rows of a tile
 constexpr int kMostGroups = 4;
-constexpr ptrdiff_t kDepth = 256;           // steps at a time if several tiles use the weights: 16 KiB of float32 in AVX2
+constexpr ptrdiff_t kDepth = 256;           // steps at a time if several tiles use the weights: 16 KiB in AVX2
 constexpr ptrdiff_t kAheadBytes = 256;      // of each group, prefetched
 
 /// Groups of a tile: with few rows several, so that there are enough independent sums to hide the latency.
@@ -22,11 +22,12 @@ template <class Format, int rows, int groups>
 __attribute__((noinline)) void multiply_tile(typename Format::Sums *out, const typename Format::Word *const *x,
                                              ptrdiff_t begin, ptrdiff_t end, const char *weights,
                                              ptrdiff_t group_bytes, bool add) {
-  typename Format::Sums sums[rows][groups][2];
+  typedef typename Format::Sums Sums;
+  Sums sums[rows][groups][2];
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 8
-    for (int c = 0; c < 2 * groups; ++c) sums[i][c / 2][c % 2] = add ? out[2 * groups * i + c] : typename Format::Sums{};
+    for (int c = 0; c < 2 * groups; ++c) sums[i][c / 2][c % 2] = add ? out[2 * groups * i + c] : Sums{};
   const typename Format::Word *row[rows];
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i) row[i] = x[i];

@@ -205,8 +205,8 @@ bool forward(int cell, int H, const Floats &recurrent, const Floats &gates, int 
                           workspace.data(), bytes, 1, DS2_FLOAT32);
 }
 
-/// Streams together, alone and in chunks, and the layer over whole recordings. In float32 that is the layer of training;
-/// in the other formats one frame at a time: the product of the state is added to the projection first, with U = 0.
+/// Streams together, alone and in chunks, and the layer over whole recordings. In float32 it is the layer of training; in
+/// the other formats one frame at a time: the product of the state is added to the projection first, with U = 0.
 bool check_advance(int format, int cell, int H, const std::vector<int32_t> &lengths) {
   std::mt19937 random(cell * 100 + H);
   const int N = static_cast<int>(lengths.size()), G = kGates[cell], J = G * H;
@@ -279,11 +279,13 @@ bool check_refusals() {
   };
   bool good = says(sizes({3, 1, 1}, 1), DS2_INVALID, "got 3") && says(sizes({-1, 1, 1}, 1), DS2_INVALID, "got -1") &&
               says(sizes({0, 0, 1}, 1), DS2_INVALID, "J=0 K=1") && says(sizes({0, 1, 0}, 1), DS2_INVALID, "J=1 K=0") &&
-              says(sizes({0, 1, 1 << 18}, 1), DS2_INVALID, "K=262144") && says(sizes(shape, -1), DS2_INVALID, "got -1") &&
+              says(sizes({0, 1, 1 << 18}, 1), DS2_INVALID, "K=262144") &&
+              says(sizes(shape, -1), DS2_INVALID, "got -1") &&
               says(ds2_matrix_sizes(nullptr, 1, &bytes, &bytes), DS2_INVALID, "shape is NULL") &&
               says(ds2_matrix_sizes(&shape, 1, nullptr, &bytes), DS2_INVALID, "NULL") &&
               says(ds2_matrix_pack(&shape, nullptr, buffer.data()), DS2_INVALID, "NULL");
-  good = good && says(apply(rows, 1, 2, 2048), DS2_INVALID, "got 2") && says(apply(rows, 2, 0, 2048), DS2_INVALID, "x[1]") &&
+  good = good && says(apply(rows, 1, 2, 2048), DS2_INVALID, "got 2") &&
+         says(apply(rows, 2, 0, 2048), DS2_INVALID, "x[1]") &&
          says(apply(rows, 1, 0, 8), DS2_WORKSPACE, "got 8") && says(apply(nullptr, 1, 0, 2048), DS2_INVALID, "NULL") &&
          says(apply(rows, -1, 0, 2048), DS2_INVALID, "got -1") && apply(nullptr, 0, 0, 0) == DS2_OK;
   good = good && says(advance(shape, 5, 1, out, 2048), DS2_INVALID, "got 5") &&
