@@ -43,11 +43,13 @@ def open_scores(path: str) -> Reader:
 
 def _open_npz(path: str) -> Reader:
     try:
+        if not zipfile.is_zipfile(path):
+            raise DataError(f"{path}: not a .npz file (numpy.savez writes one)")
         # without pickle, which could run code
         arrays = np.load(path, allow_pickle=False)
-        names = {*arrays.files}
-    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError) as e:
-        raise DataError(f"{path}: not a .npz file: {str(e)[:100] or 'it is empty'}") from e
+    except (ValueError, EOFError, zipfile.BadZipFile) as e:
+        raise DataError(f"{path}: not a .npz file: {str(e)[:100]}") from e
+    names = {*arrays.files}
 
     def read(name: str) -> NDArray[np.float32]:
         if name not in names:

@@ -144,7 +144,7 @@ def test_random_chunks_of_streams_of_any_length(name):
     session, rng = open_model(model, streaming=True), np.random.default_rng(1)
     for frames in [1, 2, 3, *rng.integers(4, 90, 20)]:
         feats = make_feats(model, 1, int(frames), seed=int(frames))
-        sizes = rng.integers(0, 12, 50).tolist() + [100]
+        sizes = [*rng.integers(0, 12, 50).tolist(), 100]
         found = compute_in_chunks(session, feats, sizes)
         np.testing.assert_allclose(found[0], compute_torch(model, feats, [int(frames)])[0], **TOLERANCES)
 

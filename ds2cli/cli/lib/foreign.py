@@ -118,8 +118,12 @@ def _find_tokens(config: EmitConfig, model: CtcModel) -> Tokens:
 
 def _find_step(config: EmitConfig, model: CtcModel, in_: str) -> float:
     """The duration of a step (s)."""
+    from ds2cli.onnx.model import is_ours
+
     if config.step_ms is not None:
         return config.step_ms / 1000
+    if is_ours(model.metadata) and "step_ms" in model.metadata:
+        return float(model.metadata["step_ms"]) / 1000
     if model.kind == "samples":
         return model.input_per_step(config.rate) / config.rate
     return model.input_per_step(100) * float(saved_features(in_)["hop_ms"]) / 1000
