@@ -8,8 +8,12 @@ def run() -> None:
     if sys.platform == "win32":
         sys.exit("ds2: needs Linux or macOS: on Windows, install and run it in WSL (wsl --install)")
     # not above: each process that a command starts imports this module again
-    from ds2cli.cli.main import main
-    from ds2cli.processes import end_process
+    try:
+        from ds2cli.cli.main import main
+        from ds2cli.processes import end_process
+    except KeyboardInterrupt:
+        sys.stderr.write("ds2: interrupted\n")
+        sys.exit(130)
 
     status = 0
     try:

@@ -14,7 +14,7 @@ from ds2cli.config.model import QuantizeConfig, ShowConfig
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Show a network, list the presets, average trained networks, or make one smaller.",
+    help="Show a network, list the presets, average trained networks, or round weights.",
 )
 
 

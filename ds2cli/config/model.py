@@ -142,3 +142,12 @@ class ShowConfig(Config):
     bins: int | None = setting(None, help="Feature bins per frame [default: from EXP; 161 for a config].", min=1)
     hop_ms: float | None = setting(None, help="Hop between frames (ms) [default: from EXP; 10 for a config].", min=0.1)
     json: bool = setting(False, help="Print one JSON object instead of the table.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizeConfig(Config):
+    """Settings of `ds2 model quantize`."""
+
+    weights: Literal["int8", "bfloat16"] = setting(
+        "int8", help="How weights are stored: int8 with a scale per output (a quarter of float32), or bfloat16 (half)."
+    )
