@@ -1,7 +1,7 @@
 """Loads parts of SciPy where there is the memory for its OpenBLAS.
 
 OpenBLAS reserves memory when it is loaded. Where there is none, it tries again without an end, and no signal but
-SIGKILL ends that. numba loads it, too, so it is loaded here before the first kernel.
+SIGKILL ends that. numba would load it too, and take 0.2 s for it, only to find out whether it is there.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from __future__ import annotations
 import importlib
 import mmap
 import os
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ds2cli import memory
@@ -42,6 +45,25 @@ def load_scipy(name: str) -> Any:
                 os.environ[_THREADS] = before
         _loaded = True
     return module
+
+
+@contextmanager
+def without_linalg() -> Iterator[None]:
+    """A block in which the import of `scipy.linalg` fails, unless it was imported before.
+
+    For a library that does without its functions where there are none.
+    """
+    name = "scipy.linalg"
+    with _lock:
+        if name in sys.modules:
+            yield
+            return
+        # None makes the import fail
+        sys.modules[name] = None  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            del sys.modules[name]
 
 
 def _require_room() -> None:

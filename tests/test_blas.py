@@ -1,12 +1,15 @@
 """SciPy's OpenBLAS is loaded only where there is the memory for it."""
 
+import importlib
 import os
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 
 from ds2cli import blas, memory
+from ds2cli.metrics.alignment import AlignmentRule
 
 LIMITED = """
 import re, resource, sys
@@ -55,3 +58,32 @@ def test_the_first_part_alone_needs_room_and_its_threads_are_limited_only_while_
     assert blas.load_scipy("sparse") == "scipy.sparse"
     parts = [(name, threads) for name, threads in loaded if name != "numpy"]
     assert parts == [("scipy.fft", "1"), ("scipy.sparse", "3")]
+
+
+WITHOUT_LINALG = """
+import sys
+from ds2cli.kernels import edit
+assert "scipy.linalg" not in sys.modules
+from ds2cli.metrics.alignment import align_words
+align_words(["a b"], ["b"], RULE).total()
+print([name for name in sys.modules if name.startswith("scipy.linalg")])
+import scipy.linalg
+print(scipy.linalg.norm([3.0, 4.0]))
+"""
+
+
+def test_kernels_load_no_linear_algebra_and_others_still_can():
+    rule = repr(get_args(AlignmentRule)[0])
+    code = WITHOUT_LINALG.replace("RULE", rule)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert (done.stdout, done.returncode) == ("[]\n5.0\n", 0), done.stderr
+
+
+def test_in_the_block_the_import_fails_unless_it_was_there(monkeypatch):
+    monkeypatch.delitem(sys.modules, "scipy.linalg", raising=False)
+    with blas.without_linalg(), pytest.raises(ImportError):
+        importlib.import_module("scipy.linalg")
+    assert "scipy.linalg" not in sys.modules
+    monkeypatch.setitem(sys.modules, "scipy.linalg", os)
+    with blas.without_linalg():
+        assert importlib.import_module("scipy.linalg") is os

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import importlib
 import os
 import re
 import shutil
@@ -26,7 +27,7 @@ from typing import Any, TypeVar, cast
 import numba
 from numba.core import event
 
-from ds2cli.blas import load_scipy
+from ds2cli.blas import without_linalg
 from ds2cli.kernels import compilation
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
@@ -40,8 +41,9 @@ INSTALLED = Path(__file__).parent / "__pycache__"
 KERNELS: list[Any] = []
 """Every kernel of the modules that are loaded, as numba's dispatcher."""
 
-# numba would load it when it compiles a kernel, or loads a compiled one
-load_scipy("linalg")
+# the first kernel needs this part of numba, which looks for SciPy's matrix products; no kernel has any
+with without_linalg():
+    importlib.import_module("numba.np.arraymath")
 
 # numba reads its settings from environment variables
 _settings: Any = numba.config

@@ -144,7 +144,7 @@ def installed(request, dist, tmp_path_factory):
         return done
 
     # docopt, of num2words, has no wheel; it is one file of Python
-    options = ["--only-binary", ":all:", "--no-binary", "docopt", "-c", ROOT / "constraints.txt"]
+    options = ["--no-compile", "--only-binary", ":all:", "--no-binary", "docopt", "-c", ROOT / "constraints.txt"]
     run("python", "-m", "pip", "install", "-q", *options, find(dist, request.param))
     return run, folder, "any" in request.param
 
