@@ -1,11 +1,11 @@
 """Measure how much the partial results of a stream change and how late words are shown, by what is shown of them.
 
-usage: stability.py EXP ROWS.jsonl [--lm LM.bin] [--chunk 0.1] [--look-ahead 0] [--config decode.toml]
+usage: stability.py EXP ROWS.jsonl [--lm LM.bin] [--chunk 0.1] [--config decode.toml]
 
-ROWS have emissions of a forward-only network (ds2 emit) and word times (ds2 align). The search advances by --chunk
-seconds, and after each chunk its best text is a partial result, at the time at which the network has heard enough:
---look-ahead (s) is what it hears beyond a step. Time for computing is not counted. A word of the final result whose
-reference word is the same has that one's end. What may be shown of a partial result:
+EXP is a forward-only network; ROWS have word times of any network (ds2 align). A recording and a second of silence are
+passed on in pieces of --chunk seconds; the best text after each is a partial result. Delays are of the audio that has
+been passed on: time for computing is not counted. A word of the final result whose reference word is the same has that
+one's end. What may be shown of a partial result:
 
 all             the best text as it is
 complete        its words but for the last one
@@ -21,19 +21,20 @@ from collections.abc import Callable
 import numpy as np  # noqa: TID253
 
 from ds2cli import manifest, ui
-from ds2cli.archive import read_matrix
+from ds2cli.audio.read import read
 from ds2cli.config.base import build, read_toml
 from ds2cli.config.decode import DecodeConfig
 from ds2cli.metrics.alignment import align_words
 from ds2cli.metrics.stability import Changes, WordDelay, count_changes, summarize_delays, word_delays
 from ds2cli.recognizer.decoder import build_beam_search, resolve_settings
 from ds2cli.recognizer.experiment import Experiment
+from ds2cli.recognizer.stream import EmissionStream
 from ds2cli.search.beam import BeamSearch, BeamStream
-from ds2cli.search.emission import check_emission
 from ds2cli.search.stable import LocalAgreement, complete_words
 
 GAPS = (1.0, 5.0, math.inf)
 AGREEMENTS = (2, 3, 5)
+SILENCE_S = 1.0
 Show = Callable[[BeamStream, str], str]
 
 
@@ -56,26 +57,26 @@ def rules() -> dict[str, Show]:
 
 
 def listen(
-    search: BeamSearch, log_probs: np.ndarray, step_s: float, chunk_s: float, look_ahead_s: float
+    search: BeamSearch, emissions: EmissionStream, samples: np.ndarray, rate: int, chunk_s: float
 ) -> dict[str, list[tuple[float, str]]]:
     """The times (s) and texts that each rule shows of an utterance; the last is the final result.
 
-    log_probs: (T, V) float32.
+    samples: (N,) float32.
     """
-    stream, shows = search.stream(), rules()
+    stream, shows, text = search.stream(), rules(), ""
     shown: dict[str, list[tuple[float, str]]] = {name: [] for name in shows}
-    begin, chunk = 0, 0
-    while begin < len(log_probs):
-        chunk += 1
-        end = min(max(int(chunk * chunk_s / step_s), begin), len(log_probs))
-        if end > begin:
-            stream.advance(np.ascontiguousarray(log_probs[begin:end]))
-            text, begin = stream.best()[0].text, end
+    samples = np.concatenate([samples, np.zeros(round(SILENCE_S * rate), np.float32)])
+    size = max(round(chunk_s * rate), 1)
+    for begin in range(0, len(samples), size):
+        log_probs = emissions.advance(samples[begin : begin + size])
+        if len(log_probs):
+            stream.advance(log_probs)
+            text = stream.best()[0].text
             for name, show in shows.items():
-                shown[name].append((chunk * chunk_s + look_ahead_s, show(stream, text)))
+                shown[name].append((min(begin + size, len(samples)) / rate, show(stream, text)))
+    stream.advance(emissions.finish())
     for results in shown.values():
-        # the best text after the last chunk is final
-        results.append((chunk * chunk_s + look_ahead_s, stream.best()[0].text))
+        results.append((len(samples) / rate, stream.best()[0].text))
     return shown
 
 
@@ -97,18 +98,16 @@ def main() -> None:
     parser.add_argument("--lm")
     parser.add_argument("--config")
     parser.add_argument("--chunk", type=float, default=0.1)
-    parser.add_argument("--look-ahead", type=float, default=0.0)
     args = parser.parse_args()
     files = [(args.config, read_toml(args.config))] if args.config else []
     config = resolve_settings(build(DecodeConfig, *files, ("--lm", {"lm": args.lm})), args.exp, ui.warn)
-    experiment = Experiment(args.exp)
+    experiment = Experiment(args.exp, device="cpu", avoid_torch=True)
     search = build_beam_search(config, experiment, ui.warn)
     changes = {name: Changes() for name in rules()}
     delays: dict[str, list[WordDelay]] = {name: [] for name in changes}
-    for row in manifest.read(args.rows, ("id", "emission", "words", "duration")):
-        log_probs = check_emission(read_matrix(row["emission"]), experiment.vocab)
-        step_s = row["duration"] / max(len(log_probs), 1)
-        for name, shown in listen(search, log_probs, step_s, args.chunk, args.look_ahead).items():
+    for row in manifest.read(args.rows, ("id", "audio_filepath", "words")):
+        samples, rate = read(row["audio_filepath"])
+        for name, shown in listen(search, EmissionStream(experiment, rate), samples, rate, args.chunk).items():
             changes[name] += count_changes([shown])
             delays[name] += word_delays(shown, known_ends(shown[-1][1], row["words"]))
     lines = []
