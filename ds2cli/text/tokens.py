@@ -37,8 +37,9 @@ SPECIAL = frozenset(
         "[mask]",
         "<mask>",
     )
+    + ("<unused>",)
 )
-"""Symbols that are no part of texts, in any case."""
+"""Symbols that are no part of texts, in any case; <unused> is for outputs that a user wants to leave out."""
 
 _WITH_ID = re.compile(r"(.+)[ \t]([0-9]{1,9})")
 _DISAMBIGUATION = re.compile(r"#[0-9]+")

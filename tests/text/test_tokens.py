@@ -31,6 +31,8 @@ def parse(text):
         # wav2vec 2.0: the padding is the blank, special symbols are no text
         ("<pad>\n<s>\n</s>\n<unk>\n|\na\nb\n", (0, 4, 5, 6), ("<s>", "</s>", "<unk>")),
         (json.dumps({"[PAD]": 4, "[UNK]": 3, "|": 0, "b": 2, "a": 1}), (4, 0, 1, 2), ("[UNK]",)),
+        # what a network never says can be left out, several times
+        ("<blk>\n<space>\n<unused>\na\n<unused>\nb\n", (0, 1, 3, 5), ("<unused>", "<unused>")),
         # the padding is no blank if there is one; | is a letter if there is a space
         ("<pad>\n<space>\na\nb\n<blank>", (4, 1, 2, 3), ("<pad>",)),
     ],
