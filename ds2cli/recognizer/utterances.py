@@ -17,11 +17,12 @@ from ds2cli.recognizer.decoder import Search
 from ds2cli.recognizer.emissions import Emission
 from ds2cli.recognizer.results import describe, needed_hypotheses
 from ds2cli.search.endpoint import Endpoint, Endpointer, EndpointRules
-from ds2cli.search.stable import shared_words
+from ds2cli.search.stable import LocalAgreement
 from ds2cli.text.vocab import Vocab
 
-RIVALS = 8
-"""Hypotheses of a partial result that must agree on what is called stable."""
+AGREEMENT_S = 0.2
+"""What has not changed for so long is called stable (s). Measured with egs/asterisk/local/stability.py: words come 200 ms
+later and one in seven of those changes remains; what all likely hypotheses share comes seconds later."""
 
 Array = NDArray[np.float32]
 
@@ -32,7 +33,7 @@ class Result:
 
     final: whether it will not change any more. start_s, end_s: of the utterance in the stream, from its first sound to
     its last; a partial one ends with what has been heard (s).
-    stable: characters at the beginning of a partial text that all likely hypotheses share.
+    stable: characters at the beginning of a partial text that have not changed for AGREEMENT_S.
     words: {`word`, `start`, `end` (s), `conf`} of a final text, if asked for; confidence: their mean.
     nbest: {`text`, `score`, `am`, `lm` (nats)} of a final text, if asked for.
     reason: why it ended: `silence`, `length` (it was divided), or `end` (of the stream).
@@ -72,12 +73,19 @@ class UtteranceStream:
         self._parts: list[Array] = []
         self._start = self._heard = 0
         self._shown = ("", 0)
+        self._agreement = LocalAgreement(AGREEMENT_S)
 
     def advance(self, log_probs: Array) -> list[Result]:
         """The results of the next steps (T, V): utterances that have ended, then, if it is new, what was said since."""
-        endpoints = self._endpointer.advance(log_probs)
-        self._add(log_probs)
-        results = [result for endpoint in endpoints if (result := self._end(endpoint))]
+        results, added = [], 0
+        for endpoint in self._endpointer.advance(log_probs):
+            # only an utterance that is divided has been searched beyond its end
+            count = max(endpoint.step - self._heard, 0)
+            self._add(np.ascontiguousarray(log_probs[added : added + count]))
+            added += count
+            if result := self._end(endpoint):
+                results.append(result)
+        self._add(np.ascontiguousarray(log_probs[added:]))
         if self.partials and len(log_probs) and (partial := self._partial()):
             results.append(partial)
         return results
@@ -104,13 +112,16 @@ class UtteranceStream:
             utterance.advance(np.ascontiguousarray(steps[:count]))
         result = self._final(steps[:count], utterance.best(needed_hypotheses(self.config)), endpoint, reason)
         self._utterance, self._parts, self._start, self._shown = self.search.stream(), [], endpoint.step, ("", 0)
+        self._agreement = LocalAgreement(AGREEMENT_S)
         self._heard = endpoint.step
         self._add(np.ascontiguousarray(rest))
         return result
 
     def _final(self, steps: Array, hypotheses: Sequence[Any], endpoint: Endpoint, reason: str | None) -> Result | None:
-        if not hypotheses[0].text and not self._shown[0]:
-            return None
+        if not hypotheses[0].text:
+            # takes back what was shown
+            seconds = self._seconds(endpoint.step)
+            return Result("", False, seconds, seconds) if self._shown[0] else None
         row = describe(self.config, Emission({}, steps, self.step_s), hypotheses, self.vocab)
         begin_s = self._start * self.step_s
         words = row.get("pred_words")
@@ -130,8 +141,8 @@ class UtteranceStream:
         )
 
     def _partial(self) -> Result | None:
-        texts = [h.text for h in self._utterance.best(RIVALS)]
-        shown = texts[0], len(shared_words(texts))
+        text = self._utterance.best()[0].text
+        shown = text, len(self._agreement.advance(text, self._heard * self.step_s))
         if shown == self._shown:
             return None
         self._shown = shown

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+
+ROUNDING_S = 1e-6
+"""Times are sums of durations."""
 
 
 def complete_words(text: str) -> str:
@@ -11,32 +13,28 @@ def complete_words(text: str) -> str:
     return text.rpartition(" ")[0]
 
 
-def shared_words(texts: Sequence[str]) -> str:
-    """The words that all texts begin with; none for no texts."""
-    split = [text.split() for text in texts]
-    count = 0
-    while split and all(count < len(words) and words[count] == split[0][count] for words in split):
-        count += 1
-    return " ".join(split[0][:count]) if split else ""
-
-
 class LocalAgreement:
-    """The beginning that the last `number` partial results have in common, letter by letter.
+    """The beginning that the partial results of the last `span` seconds have in common, letter by letter.
 
-    Local agreement (Liu, Spanakis and Niehues 2020, Interspeech). A larger number shows words later and takes fewer of
-    them back; 1 shows each result as it is. By letters, as a last word that gets more of them has not changed.
+    Local agreement (Liu, Spanakis and Niehues 2020, Interspeech), here of a time and not of a number of results, so
+    that it means the same for chunks of any length. A longer time shows words later and takes fewer of them back; 0
+    shows each result as it is. By letters, as a last word that gets more of them has not changed.
     """
 
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self._texts: deque[str] = deque(maxlen=number)
+    def __init__(self, span: float) -> None:
+        self.span = span
+        self._results: deque[tuple[float, str]] = deque()
 
-    def advance(self, text: str) -> str:
-        """What to show after one more partial result; nothing before there are `number` of them."""
-        self._texts.append(text)
-        if len(self._texts) < self.number:
+    def advance(self, text: str, time: float) -> str:
+        """What to show after one more partial result, at a time (s) in the stream; nothing within the first span."""
+        results, begin = self._results, time - self.span + ROUNDING_S
+        results.append((time, text))
+        # the last result before the span was shown when it began
+        while len(results) > 1 and results[1][0] <= begin:
+            results.popleft()
+        if results[0][0] > begin:
             return ""
-        first, last = min(self._texts), max(self._texts)
         # what the first and the last in alphabetical order share, those between share too
+        first, last = min(text for _, text in results), max(text for _, text in results)
         count = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
         return first[:count].rstrip()
