@@ -16,22 +16,31 @@ from ds2cli.errors import Ds2Error, UsageError
 app = typer.Typer(rich_markup_mode=None)
 
 
-@app.callback(no_args_is_help=True, invoke_without_command=True)
+@app.callback(invoke_without_command=True)
 def doctor(
+    context: typer.Context,
     warm: Annotated[
         bool, typer.Option("--warm", help="Compile all kernels in advance; `make setup` does this.")
     ] = False,
 ) -> None:
-    """Check the CTC loss (`ctc`), or compile the kernels in advance (`--warm`).
+    """Show what is installed, check the CTC loss (`ctc`), or compile the kernels in advance (`--warm`).
+
+    Alone it prints a line for each part of the installation: the native libraries, the cache of compiled kernels and
+    the extras, with the command that adds what is missing.
 
     The kernels (the search, the edit distance and other loops) are compiled on first use, which takes up to a minute,
     and are then loaded from the user's cache (~/.cache/ds2cli, or NUMBA_CACHE_DIR). --warm compiles all of them now.
     Where the package's folder is writable, it also stores them in the package, so that no other user compiles them.
 
-    Example: ds2 doctor --warm
+    Examples: ds2 doctor; ds2 doctor --warm
     """
     if warm:
         _compile_kernels()
+    elif context.invoked_subcommand is None:
+        from ds2cli.stages.doctor_install import describe_installation
+
+        for name, state in describe_installation():
+            ui.echo_data(f"{name}: {state}")
 
 
 def _compile_kernels() -> None:

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import contextlib
+import tomllib
+from pathlib import Path
 
 import pytest
 import torch
 import typer
 
-from ds2cli import native
+from ds2cli import __version__, native
 from ds2cli.cli.doctor import doctor
 from ds2cli.cli.main import app
 from ds2cli.errors import Ds2Error, UsageError
 from ds2cli.kernels import compilation
 from ds2cli.stages import doctor_ctc, doctor_warm
 from ds2cli.stages.doctor_ctc import Comparison
+from ds2cli.stages.doctor_install import EXTRAS
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -132,9 +137,21 @@ def test_warm_without_a_cache_says_how_to_get_one(monkeypatch):
     monkeypatch.setattr(doctor_warm, "compile_kernels", lambda: iter(["edit_counts"]))
     monkeypatch.setattr(doctor_warm, "cache_root", lambda: None)
     with pytest.raises(Ds2Error, match=r"1 kernels ready.* no cache folder can be written.*set NUMBA_CACHE_DIR"):
-        doctor(warm=True)
+        doctor(typer.Context(typer.main.get_command(app)), warm=True)
 
 
-def test_without_a_check_the_help_lists_them(ds2):
+def test_without_a_check_the_installation_is_described(ds2, monkeypatch, tmp_path):
+    monkeypatch.setenv("DS2_NATIVE_LIB", str(tmp_path / "none.so"))
     done = ds2("doctor")
-    assert done.returncode == 2 and "--warm" in done.stderr + done.stdout and "ctc" in done.stderr + done.stdout
+    assert done.returncode == 0, done.stderr
+    parts = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    assert parts["ds2cli"].startswith(__version__) and "Python" in parts["system"]
+    assert "torch is used instead (slower)" in parts["native library"] and "make native" in parts["native library"]
+    assert parts["compiled kernels"] == str(doctor_warm.cache_root())
+    assert parts["extra plots"] == "installed"
+
+
+def test_every_extra_for_users_is_described():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    assert EXTRAS.keys() == extras.keys() - {"test", "dev"}
+    assert {extra: len(modules) for extra, modules in EXTRAS.items()} == {e: len(extras[e]) for e in EXTRAS}
