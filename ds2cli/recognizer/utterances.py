@@ -21,8 +21,8 @@ from ds2cli.search.stable import LocalAgreement
 from ds2cli.text.vocab import Vocab
 
 AGREEMENT_S = 0.2
-"""What has not changed for so long is called stable (s). Measured with egs/asterisk/local/stability.py: words come 200 ms
-later and one in seven of those changes remains; what all likely hypotheses share comes seconds later."""
+"""What has not changed for so long is called stable (s). In egs/asterisk/local/stability.py words come 200 ms later and
+one in seven of their changes remains; what all likely hypotheses share comes seconds later."""
 
 Array = NDArray[np.float32]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ds2cli.search.beam import BeamSearch
-from ds2cli.search.stable import LocalAgreement, complete_words, shared_words
+from ds2cli.search.stable import LocalAgreement, complete_words
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "b"))
@@ -19,29 +19,24 @@ def test_the_last_word_may_be_incomplete(text, expected):
     assert complete_words(text) == expected
 
 
-@pytest.mark.parametrize(
-    ("texts", "expected"),
-    [
-        ([], ""),
-        (["a b"], "a b"),
-        (["a b c", "a b d", "a b"], "a b"),
-        (["a bc", "a b"], "a"),
-        (["a", ""], ""),
-        (["b a", "a a"], ""),
-    ],
-)
-def test_words_at_the_beginning_of_all_texts(texts, expected):
-    assert shared_words(texts) == expected
-
-
 def test_local_agreement_shows_what_the_last_results_have_in_common():
     results = ["a", "a b", "a bc", "d bc e", "d bc", "d bc"]
-    shown = {n: LocalAgreement(n) for n in (1, 2, 3)}
-    assert [shown[1].advance(text) for text in results] == results
-    assert [shown[2].advance(text) for text in results] == ["", "a", "a b", "", "d bc", "d bc"]
-    assert [shown[3].advance(text) for text in results] == ["", "", "a", "", "", "d bc"]
-    # no space at the end
-    assert list(map(LocalAgreement(2).advance, ["a b", "a c"])) == ["", "a"]
+
+    def shown(span):
+        agreement = LocalAgreement(span)
+        return [agreement.advance(text, 0.1 * i) for i, text in enumerate(results, start=1)]
+
+    assert shown(0.0) == results
+    assert shown(0.1) == ["", "a", "a b", "", "d bc", "d bc"]
+    assert shown(0.2) == ["", "", "a", "", "", "d bc"]
+    # between two results, it is the earlier one that was shown
+    assert shown(0.15) == shown(0.2)
+
+
+def test_local_agreement_is_of_a_time():
+    agreement = LocalAgreement(0.1)
+    often = [agreement.advance(text, 0.01 * i) for i, text in enumerate(["a b"] * 11 + ["a c"] * 12)]
+    assert often == [""] * 10 + ["a b"] + ["a"] * 10 + ["a c"] * 2
 
 
 def emission(seed, T):

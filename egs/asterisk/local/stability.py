@@ -9,7 +9,7 @@ one's end. What may be shown of a partial result:
 
 all             the best text as it is
 complete        its words but for the last one
-agreement N     what the last N results have in common at their beginning
+agreement S s   what the results of the last S seconds have in common at their beginning
 within X nats   that of all hypotheses that score at most X nats less than the best one
 certain         that of all hypotheses of the beam
 """
@@ -33,25 +33,25 @@ from ds2cli.search.beam import BeamSearch, BeamStream
 from ds2cli.search.stable import LocalAgreement, complete_words
 
 GAPS = (1.0, 5.0, math.inf)
-AGREEMENTS = (2, 3, 5)
+AGREEMENTS_S = (0.1, 0.2, 0.4)
 SILENCE_S = 1.0
-Show = Callable[[BeamStream, str], str]
+Show = Callable[[BeamStream, str, float], str]
 
 
 def rules() -> dict[str, Show]:
     """What is shown after each chunk, by name; some look at what came before, in the same utterance."""
 
-    def agree(number: int) -> Show:
-        agreement = LocalAgreement(number)
-        return lambda _, text: agreement.advance(text)
+    def agree(span_s: float) -> Show:
+        agreement = LocalAgreement(span_s)
+        return lambda _, text, time_s: agreement.advance(text, time_s)
 
     def within(gap: float) -> Show:
-        return lambda stream, _: stream.shared(gap).rstrip()
+        return lambda stream, *_: stream.shared(gap).rstrip()
 
     return {
-        "all": lambda _, text: text,
-        "complete": lambda _, text: complete_words(text),
-        **{f"agreement {number}": agree(number) for number in AGREEMENTS},
+        "all": lambda _, text, __: text,
+        "complete": lambda _, text, __: complete_words(text),
+        **{f"agreement {span_s:g} s": agree(span_s) for span_s in AGREEMENTS_S},
         **{"certain" if math.isinf(gap) else f"within {gap:g} nats": within(gap) for gap in GAPS},
     }
 
@@ -71,9 +71,9 @@ def listen(
         log_probs = emissions.advance(samples[begin : begin + size])
         if len(log_probs):
             stream.advance(log_probs)
-            text = stream.best()[0].text
+            text, time_s = stream.best()[0].text, min(begin + size, len(samples)) / rate
             for name, show in shows.items():
-                shown[name].append((min(begin + size, len(samples)) / rate, show(stream, text)))
+                shown[name].append((time_s, show(stream, text, time_s)))
     stream.advance(emissions.finish())
     for results in shown.values():
         results.append((len(samples) / rate, stream.best()[0].text))
