@@ -22,7 +22,18 @@ from ds2cli.config.export import ExportConfig
 from ds2cli.config.features import FeatureConfig
 from ds2cli.encoding import decode, describe_binary
 from ds2cli.errors import BadUtterance, DataError, Ds2Error, UsageError
-from ds2cli.experiment_files import CARD, CLIP, EXPECTED, FORMAT, LICENSE, LIMITS, LM, NETWORK, ExperimentFiles
+from ds2cli.experiment_files import (
+    CARD,
+    CLIP,
+    EXPECTED,
+    FORMAT,
+    LICENSE,
+    LIMITS,
+    LM,
+    NETWORK,
+    ExperimentFiles,
+    is_bundle,
+)
 from ds2cli.experiment_files import open_files as open_experiment
 from ds2cli.feats import kinds
 from ds2cli.lm.query import NgramLm
@@ -159,9 +170,9 @@ def _copy_files(files: ExperimentFiles, experiment: Experiment) -> dict[str, byt
 def _find_lm(config: ExportConfig, files: ExperimentFiles, warnings: list[str]) -> tuple[NgramLm | None, str]:
     """The language model and its name: that of --lm, of a bundle, or that with which the search was tuned."""
     if config.lm is not None:
-        return NgramLm.load(config.lm), Path(config.lm).name
+        return NgramLm.load(config.lm), _name_of(config.lm)
     if files.has(LM):
-        return NgramLm.load(files.path), _bundled_lm_name(files)
+        return NgramLm.load(files.path), _name_of(files.path)
     tuned = read_tuned_settings(files.path).lm
     if tuned is None:
         return None, ""
@@ -172,9 +183,12 @@ def _find_lm(config: ExportConfig, files: ExperimentFiles, warnings: list[str]) 
     return None, ""
 
 
-def _bundled_lm_name(files: ExperimentFiles) -> str:
-    about = files.card.get("lm")
-    return str(about.get("source")) if isinstance(about, dict) else LM
+def _name_of(lm: str) -> str:
+    """The file name of a language model, without the folder; of one in a bundle, that of the original."""
+    if is_bundle(lm):
+        about = open_experiment(lm).card.get("lm")
+        return str(about.get("source")) if isinstance(about, dict) else LM
+    return LM if inputs.is_stream(lm) or lm == "-" else Path(lm).name
 
 
 def _read_license(config: ExportConfig, files: ExperimentFiles) -> dict[str, bytes]:
