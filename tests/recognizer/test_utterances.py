@@ -60,7 +60,7 @@ def test_what_is_said_is_shown_and_then_final(search):
     assert results[-1] == last
     assert (last.text, last.start_s, last.end_s) == ("ab b", 0.2, 0.9)
     assert [(w["word"], w["start"], w["end"]) for w in last.words] == [("ab", 0.2, 0.5), ("b", 0.8, 0.9)]
-    assert 0.8 < last.confidence <= 1
+    assert 0.5 < last.confidence <= 1
     assert last.reason == "silence"
 
 
