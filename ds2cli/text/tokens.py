@@ -21,24 +21,10 @@ from ds2cli.text.vocab import BLANK, Vocab, parse_symbol
 BLANKS, PADS = ("<blank>", "<blk>", "<eps>", "[blank]"), ("<pad>", "[pad]")
 """Names of the blank, in any case; the padding is the blank (as in wav2vec 2.0) if nothing else is."""
 
-SPECIAL = frozenset(
-    (
-        *PADS,
-        "<unk>",
-        "[unk]",
-        "<s>",
-        "</s>",
-        "<sos>",
-        "<eos>",
-        "<bos>",
-        "<sos/eos>",
-        "[cls]",
-        "[sep]",
-        "[mask]",
-        "<mask>",
-    )
-    + ("<unused>",)
-)
+SPECIAL = frozenset(PADS) | {
+    *("<unk>", "<s>", "</s>", "<sos>", "<eos>", "<bos>", "<sos/eos>", "<mask>"),
+    *("[unk]", "[cls]", "[sep]", "[mask]", "<unused>"),
+}
 """Symbols that are no part of texts, in any case; <unused> is for outputs that a user wants to leave out."""
 
 _WITH_ID = re.compile(r"(.+)[ \t]([0-9]{1,9})")

@@ -68,7 +68,7 @@ def split_bigrams(run: str) -> list[str]:
 def make_longest_match(units: Iterable[str]) -> Segmenter:
     """A function that splits a run of letters into units, from the left the longest one each time, else a letter.
 
-    That is how the phonemes of networks of other toolkits are told apart, which may have several code points.
+    That finds the phonemes of networks of other toolkits, which may have several code points.
 
     >>> make_longest_match(["t", "t\u0361\u0283", "a\u026a"])("t\u0361\u0283a\u026at")
     ['t\u0361\u0283', 'a\u026a', 't']

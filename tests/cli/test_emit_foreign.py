@@ -47,7 +47,7 @@ def make_templates(folder):
         for i, c in enumerate(row["text"]):
             sums[" abc".index(c)] += feats[8 * i + 1 : 8 * i + 4].sum(0)
             counts[" abc".index(c)] += 3
-    # a space is as silent as what is between letters: it is told by the length of the silence, which no frame shows
+    # a space is as silent as what is between letters: only its length shows that, and no frame does
     means = (sums / counts[:, None] + 9).astype(np.float32)
     means[0] = 0
     weight = np.concatenate([means, np.zeros((1, 20), np.float32)])

@@ -13,8 +13,11 @@ import onnxruntime
 import pytest
 import torch
 
+from ds2cli.audio.recording import Recording, read_samples
+from ds2cli.config.features import FeatureConfig
 from ds2cli.config.model import ModelConfig
 from ds2cli.errors import UsageError
+from ds2cli.feats import kinds
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.onnx.export import make_model
 from ds2cli.runtime.file import NetworkFile
@@ -161,6 +164,31 @@ def test_states_are_clipped_at_20(name):
     assert 18 < float(outputs[0].max()) <= (40 if model.config.bidirectional else 20)
     found = open_model(model).run(["log_probs"], {"x": feats, "x_lens": np.array([61])})[0][0]
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("cell", ["gru", "rnn"])
+def test_a_real_recording(shared_data, cell):
+    files = sorted((shared_data / "LibriSpeech").rglob("*.flac"))
+    if not files:
+        pytest.skip("no recordings of LibriSpeech")
+    config = FeatureConfig()
+    feats = kinds.compute(read_samples(Recording(str(files[0])), config.sample_rate), config)
+    torch.manual_seed(0)
+    sizes = {"channels": (64, 64), "rnn_layers": 3, "rnn_size": 64, "bidirectional": False, "row_conv": 10}
+    f = {"gru": "tanh", "rnn": "relu"}[cell]
+    model = DeepSpeech2(ModelConfig(cell=cell, activation=f, **sizes), len(SYMBOLS), feats.shape[1])
+    model.mean.copy_(torch.from_numpy(feats.mean(0)))
+    model.std.copy_(torch.from_numpy(feats.std(0)))
+    with torch.no_grad():
+        for _ in range(20):
+            model(torch.from_numpy(feats[None]), torch.tensor([len(feats)]))
+    model.eval()
+    expected = compute_torch(model, feats[None], [len(feats)])[0]
+    assert expected.std() > 0.1 and len(feats) > 300
+    inputs = {"x": feats[None], "x_lens": np.array([len(feats)])}
+    np.testing.assert_allclose(open_model(model).run(None, inputs)[0][0], expected, **TOLERANCES)
+    session, chunks = open_model(model, streaming=True), np.random.default_rng(0).integers(0, 40, 99).tolist()
+    np.testing.assert_allclose(compute_in_chunks(session, feats[None], chunks)[0], expected, **TOLERANCES)
 
 
 def test_streams_do_not_affect_each_other():

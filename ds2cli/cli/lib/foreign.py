@@ -97,7 +97,7 @@ def _emit(
 
     filter_rows("emit", config, in_, out, needs=needs, run=run, buffer_pipe=True)
     if tokens.left_out:
-        ui.log(f"emit: left out, as they cannot be in texts: {', '.join(tokens.left_out)}")
+        ui.log(f"emit: left out, as they cannot be in texts: {', '.join(dict.fromkeys(tokens.left_out))}")
     ui.log(f"emit: the symbols are in {stage.tokens_path(ark)}; its folder takes the place of EXP in other commands")
 
 
