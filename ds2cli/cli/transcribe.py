@@ -71,7 +71,7 @@ def transcribe(
     if config.live:
         transcribe_live(config, searching, exp, audio, files, format_texts)
         return
-    experiment = Experiment(exp, device=config.device, precision=config.precision)
+    experiment = Experiment(exp, device=config.device, precision=config.precision, avoid_torch=True)
     rows = stage.list_recordings(audio, ledger)
     search = build_search(searching, experiment, ui.warn)
     printed: set[str] = set()
