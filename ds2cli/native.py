@@ -191,7 +191,7 @@ def warn_if_missing() -> None:
     global on_missing
     if on_missing is not None and (reason := unavailable_reason()):
         notify, on_missing = on_missing, None
-        notify(f"without the native library, torch and numpy do its work, several times slower: {reason}")
+        notify(f"without the native library, torch and numpy do its work, which is slower: {reason}")
 
 
 def pointer(tensor: Any) -> int | None:
