@@ -77,7 +77,7 @@ class LiveLine:
 
 
 def fit_end(text: str, columns: int, mark: str = "…") -> str:
-    """The end of a text that fits in so many columns, with a mark in front if it is not the whole.
+    """The end of a text that fits in this number of columns, with a mark in front if it is not the whole.
 
     Wide characters (Chinese, emoji) take two columns, combining ones none; the end does not begin with one of these.
     """

@@ -29,7 +29,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Result:
-    """A text, of an utterance that goes on or has ended.
+    """A text, of an utterance that continues or has ended.
 
     final: whether it will not change any more. start_s, end_s: of the utterance in the stream, from its first sound to
     its last; a partial one ends with what has been heard (s).

@@ -37,7 +37,7 @@ def cut(path):
         ("aaa____aa_-_aa", ("aaa____aa_", "-_aa")),
         # not in the first or last fifth
         ("_____aaa_aaaaaaaaaaa_____", ("_____aaa", "_aaaaaaaaaaa_____")),
-        # without a pause, where a word ends; else at the most silent step
+        # without a pause, where a word ends; else at its most silent step
         ("aaaa.aasaaaa", ("aaaa.aa", "saaaa")),
         ("aaaaaaa.aaaa", ("aaaaaaa", ".aaaa")),
         ("aaaaaa", ("a", "aaaaa")),

@@ -19,10 +19,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from tone_network import RATE, VOCAB, dump_tone_network, tones
+from tone_network import FEATURES, RATE, VOCAB, dump_tone_network, tones
 
 from ds2cli.config.decode import TranscribeConfig
+from ds2cli.config.model import ModelConfig
 from ds2cli.errors import BadUtterance, UsageError
+from ds2cli.nn.checkpoint import dump_model
+from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.runtime.file import BEST
 from ds2cli.search.beam import BeamSearch
@@ -159,7 +162,9 @@ def test_silence_and_what_cannot_be_read(exp, tmp_path, piped):
 
 
 def test_a_bidirectional_network_is_refused(tmp_path):
-    (tmp_path / BEST).write_bytes(dump_tone_network(bidirectional=True))
+    model = ModelConfig(channels=(2,), kernels=(1,), strides=(2,), rnn_layers=1, rnn_size=2)
+    state = DeepSpeech2(model, len(VOCAB), 161).state_dict()
+    (tmp_path / BEST).write_bytes(dump_model(state, model, VOCAB, FEATURES, {}))
     soundfile.write(tmp_path / "a.wav", tones("a"), RATE)
     with pytest.raises(UsageError, match="--live needs a forward-only network"):
         run(str(tmp_path), tmp_path / "a.wav")
