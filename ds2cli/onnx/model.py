@@ -5,6 +5,7 @@ N samples of audio, T frames, F bins, T' output steps, V symbols. One utterance 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -173,7 +174,9 @@ def _open_session(path: str, device: str) -> Any:
     # threads that wait for work would keep the cores from others
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(path, options, providers=[p for p in wanted if p in available])
+        # without a second try, which would be reported on standard output
+        providers = [name for name in wanted if name in available]
+        return onnxruntime.InferenceSession(path, options, providers=providers, enable_fallback=0)
     except Exception as e:
         # onnxruntime has no class of its own errors that is public
         raise DataError(f"{path}: onnxruntime cannot open it: {' '.join(str(e).split())[:200]}") from e
@@ -190,6 +193,29 @@ def _describe(sizes: Sequence[int | None]) -> str:
 def is_ours(metadata: dict[str, str]) -> bool:
     """Whether a model is one that ds2 has exported."""
     return metadata.get("model_type") == "ds2cli_ctc"
+
+
+def step_in(model: CtcModel) -> float | None:
+    """The duration of a step (s) of a model that ds2 has exported, else None; DataError if it is damaged."""
+    if not is_ours(model.metadata):
+        return None
+    stated = model.metadata.get("step_ms", "")
+    try:
+        step_s = float(stated) / 1000
+    except ValueError:
+        step_s = 0.0
+    if not 0 < step_s < 100:
+        raise DataError(f"{model.path}: its metadata state steps of {stated[:20]!r} ms (--step-ms gives the step)")
+    return step_s
+
+
+def features_in(model: CtcModel) -> dict[str, Any] | None:
+    """The settings of the features of a model that ds2 has exported; None of others, or if they are damaged."""
+    try:
+        found = json.loads(model.metadata["features"]) if is_ours(model.metadata) else None
+    except (KeyError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def tokens_in(model: CtcModel) -> bytes | None:

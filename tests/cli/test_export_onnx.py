@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -75,3 +76,32 @@ def test_a_model_of_streams_needs_nothing_but_its_metadata(run, toy):
 def test_streaming_is_of_onnx_models(run):
     with pytest.raises(UsageError, match="--streaming only applies with --onnx"):
         run("export", "exp", "m.ds2", "--streaming")
+
+
+def test_features_with_other_settings_are_reported(run, toy, capsys, tmp_path):
+    run("export", "exp", "m.onnx", "--onnx")
+    rows = list(manifest.read(str(toy / "dev.jsonl")))
+    manifest.write("in.jsonl", rows)
+    (tmp_path / "in.jsonl.config.toml").write_text('kind = "spectrogram"\nhop_ms = 5.0\n')
+    run("emit", "--onnx", "m.onnx", "in.jsonl", "out.jsonl")
+    said = capsys.readouterr().err
+    assert "in.jsonl: its features have other settings than the network was trained on: hop_ms" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("step_ms", "x", "its metadata state steps of 'x' ms"),
+        ("step_ms", "nan", "its metadata state steps of 'nan' ms"),
+        ("tokens", "a\nb", "m.onnx: .*expected <blank> first"),
+        ("tokens", "<blank>\na", "has 5 outputs, its list of symbols 2"),
+    ],
+)
+def test_damaged_metadata_are_reported(run, toy, name, value, message):
+    run("export", "exp", "m.onnx", "--onnx")
+    model = onnx.load_model("m.onnx")
+    values = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**values, name: value, "features": "[" * 100000})
+    onnx.save_model(model, "m.onnx")
+    with pytest.raises(DataError, match=message):
+        run("emit", "--onnx", "m.onnx", toy / "dev.jsonl", "out.jsonl")

@@ -96,6 +96,6 @@ def test_features_whose_settings_are_unknown_are_warned_of(ds2, featurized):
 def test_only_features_of_other_settings_are_warned_of(tmp_path, capsys, saved, names):
     path = str(tmp_path / "a.jsonl")
     (tmp_path / "a.jsonl.config.toml").write_text(saved)
-    warn_of_other_features(path, SimpleNamespace(path="exp", trained=SimpleNamespace(features={"hop_ms": 5.0})))
+    warn_of_other_features(path, SimpleNamespace(path="exp", network=SimpleNamespace(features={"hop_ms": 5.0})))
     warning = f"warning: {path}: its features have other settings than the network was trained on: {names}\n"
     assert capsys.readouterr().err == (warning if names else "")

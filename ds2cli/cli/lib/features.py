@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -68,16 +68,22 @@ def warn_of_unknown_features(bins: int, features: dict[str, Any]) -> None:
 
 
 def warn_of_other_features(manifest: str, experiment: Experiment) -> None:
+    """`warn_of_other_settings` for the network of an experiment."""
+    warn_of_other_settings(manifest, lambda: experiment.network.features, experiment.path)
+
+
+def warn_of_other_settings(manifest: str, trained_on: Callable[[], dict[str, Any]], name: str) -> None:
     """Warn if the features of a manifest have other settings than those that the network was trained on.
 
     With the same number of bins nothing else shows it.
+    trained_on: returns the settings of the latter; called if those of the manifest are known. name: of the network.
     """
     # without the plugin of the features, stored ones can be decoded, but not compared
     with contextlib.suppress(UsageError):
         found = _features_next_to(manifest)
         if found is None:
             return
-        trained = FeatureConfig.from_saved(experiment.network.features, experiment.path).features()
+        trained = FeatureConfig.from_saved(trained_on(), name).features()
         if found != trained:
             names = _differences(found, trained)
             ui.warn(f"{manifest}: its features have other settings than the network was trained on: {names}")

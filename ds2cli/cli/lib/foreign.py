@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ds2cli import ui
-from ds2cli.cli.lib.features import saved_features
+from ds2cli.cli.lib.features import saved_features, warn_of_other_settings
 from ds2cli.cli.lib.filter import filter_rows
 from ds2cli.config.emit import EmitConfig
 from ds2cli.drops import Ledger
@@ -32,13 +32,15 @@ def emit_onnx(config: EmitConfig, path: str, in_: str, out: str) -> None:
     if config.ensemble:
         raise UsageError("--ensemble has no effect with --onnx")
     require_packages("onnx", "onnxruntime")
-    from ds2cli.onnx.model import CtcModel
+    from ds2cli.onnx.model import CtcModel, features_in
     from ds2cli.stages import emit_foreign as stage
 
     model = CtcModel(path, device=config.device, kind=config.onnx_input, output=config.onnx_output)
     tokens = _find_tokens(config, model)
     if model.symbols not in (None, tokens.outputs):
         raise DataError(f"{path}: has {model.symbols} outputs, its list of symbols {tokens.outputs} (--tokens FILE)")
+    if trained := features_in(model):
+        warn_of_other_settings(in_, lambda: trained, path)
     rate = config.rate if model.kind == "samples" else None
     step_s = _find_step(config, model, in_)
     ui.log(f"emit: {path}: {model.kind}, {tokens.outputs} symbols, {1000 * step_s:g} ms per step")
@@ -118,12 +120,12 @@ def _find_tokens(config: EmitConfig, model: CtcModel) -> Tokens:
 
 def _find_step(config: EmitConfig, model: CtcModel, in_: str) -> float:
     """The duration of a step (s)."""
-    from ds2cli.onnx.model import is_ours
+    from ds2cli.onnx.model import step_in
 
     if config.step_ms is not None:
         return config.step_ms / 1000
-    if is_ours(model.metadata) and "step_ms" in model.metadata:
-        return float(model.metadata["step_ms"]) / 1000
+    if (stated := step_in(model)) is not None:
+        return stated
     if model.kind == "samples":
         return model.input_per_step(config.rate) / config.rate
     return model.input_per_step(100) * float(saved_features(in_)["hop_ms"]) / 1000
