@@ -89,6 +89,7 @@ LIBRARIES = {
             "ds2_matrix_pack": [_MATRIX, _POINTER, _POINTER],
             "ds2_matrix_apply": [_MATRIX, _POINTER, _POINTER, _INT, _INT, _POINTER, _POINTER, _POINTER, _SIZE],
             "ds2_rnn_advance": [_MATRIX, _INT, _POINTER, _INT] + [_POINTER] * 5 + [_SIZE],
+            "ds2_row_conv": [_INT] * 3 + [_POINTER] * 3,
             "ds2_ctc_sizes": [_SHAPE, _INT, *_SIZES],
             "ds2_ctc_forward": [_SHAPE] + [_POINTER] * 8 + [_SIZE, _INT],
             "ds2_ctc_backward": [_SHAPE] + [_POINTER] * 4 + [_INT],

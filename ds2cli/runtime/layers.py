@@ -16,7 +16,7 @@ import numpy as np
 
 from ds2cli import native
 from ds2cli.runtime import cells
-from ds2cli.runtime.matrix import Array, Matrix, Weights, address
+from ds2cli.runtime.matrix import Array, Matrix, Rows, Weights, address
 
 State = Any
 
@@ -31,6 +31,11 @@ class Layer(Protocol):
     def advance(self, states: Sequence[State], xs: Sequence[Array], ends: Sequence[bool]) -> list[Array]:
         """See the module."""
         ...
+
+
+def rows_of(xs: Sequence[Array]) -> list[Rows]:
+    """All rows of each stream; a copy where they are not contiguous."""
+    return [Rows(x if x.flags.c_contiguous else np.ascontiguousarray(x), len(x), x.shape[1]) for x in xs]
 
 
 def split_rows(rows: Array, counts: Sequence[int]) -> list[Array]:
@@ -93,15 +98,8 @@ class Conv1d:
         blocks = []
         for window, x, end in zip(states, xs, ends, strict=True):
             frames, count = window.add(x, self.half if end else 0)
-            blocks.append(_overlapping(frames, count, self.kernel * self.channels, self.stride * self.channels))
-        return split_rows(self.matrix.apply(blocks, relu=True), [len(block) for block in blocks])
-
-
-def _overlapping(frames: Array, count: int, width: int, step: int) -> Array:
-    """Rows (count, width) that begin `step` floats apart in the frames, which must be contiguous; not a copy."""
-    if not count:
-        return np.zeros((0, width), np.float32)
-    return np.ndarray((count, width), np.float32, frames, 0, (4 * step, 4))
+            blocks.append(Rows(frames, count, self.stride * self.channels))
+        return split_rows(self.matrix.apply(blocks, relu=True), [block.length for block in blocks])
 
 
 class Conv2d:
@@ -128,7 +126,8 @@ class Conv2d:
             padded[:, self.border : self.border + self.bins] = x.reshape(len(x), self.bins, self.maps)
             frames, count = window.add(padded, self.half if end else 0)
             # a copy: the bins of a window of frames are not contiguous
-            blocks.append(self._windows(frames, count).reshape(count * self.bins_out, self.matrix.K))
+            windows = np.ascontiguousarray(self._windows(frames, count))
+            blocks.append(Rows(windows, count * self.bins_out, self.matrix.K))
             counts.append(count)
         y = self.matrix.apply(blocks, relu=True)
         return split_rows(y.reshape(-1, self.bins_out * self.channels), counts)
@@ -182,7 +181,7 @@ class Recurrent:
         return outputs
 
     def _project(self, xs: Sequence[Array]) -> list[Array]:
-        return split_rows(self.project.apply(xs), [len(x) for x in xs])
+        return split_rows(self.project.apply(rows_of(xs)), [len(x) for x in xs])
 
     def _run(self, direction: int, states: Sequence[Array], gates: Sequence[Array]) -> list[Array]:
         """h (T_i, H) of each stream, whose states are replaced by those after its last frame."""
@@ -193,14 +192,14 @@ class Recurrent:
                 for t in range(len(x)):
                     cells.step(self.cell, self.activation, x[t], state[0] @ matrix.transposed, state)
                     h[t] = state[0]
-        elif any(map(len, gates)):
-            lengths = np.array([len(x) for x in gates], np.int32)
-            pointers = np.array([[address(a) for a in arrays] for arrays in (gates, states, hidden)], np.int64)
-            workspace = matrix.workspace(len(gates))
-            first, row = address(pointers), pointers.strides[0]
+        elif active := [i for i, x in enumerate(gates) if len(x)]:
+            count = len(active)
+            lengths = np.array([len(gates[i]) for i in active], np.int32)
+            pointers = np.array([address(arrays[i]) for arrays in (gates, states, hidden) for i in active], np.int64)
+            first, workspace = address(pointers), matrix.workspace(count)
             native.load_library().ds2_rnn_advance(
-                matrix.shape, self.code, address(matrix.packed), len(gates), address(lengths),
-                first, first + row, first + 2 * row, address(workspace), workspace.nbytes,
+                matrix.shape, self.code, matrix.packed_at, count, address(lengths),
+                first, first + 8 * count, first + 16 * count, address(workspace), len(workspace),
             )  # fmt: skip
         return hidden
 
@@ -212,7 +211,7 @@ class RowConv:
         """weight: (H, ahead + 1)."""
         self.size, taps = weight.shape
         self.ahead = taps - 1
-        self.weight = np.ascontiguousarray(weight.T)
+        self.weight, self.native = np.array(weight.T, np.float32, order="C"), native.available()
 
     def begin(self) -> _Window:
         """See `Layer`."""
@@ -220,15 +219,19 @@ class RowConv:
 
     def advance(self, states: Sequence[_Window], xs: Sequence[Array], ends: Sequence[bool]) -> list[Array]:
         """See `Layer`; steps past the end count as zeros."""
-        outputs = []
-        for window, x, end in zip(states, xs, ends, strict=True):
-            frames, count = window.add(x, self.ahead if end else 0)
-            y = np.zeros((count, self.size), np.float32)
-            for t in range(count):
-                # in the order of the steps, so that y does not depend on the number of frames
-                np.einsum("jh,jh->h", frames[t : t + self.ahead + 1], self.weight, out=y[t])
-            outputs.append(y)
-        return outputs
+        return [
+            self._sum(*window.add(x, self.ahead if end else 0)) for window, x, end in zip(states, xs, ends, strict=True)
+        ]
+
+    def _sum(self, frames: Array, count: int) -> Array:
+        y = np.zeros((count, self.size), np.float32)
+        if not self.native:
+            for tap, weights in enumerate(self.weight):
+                y += frames[tap : tap + count] * weights
+        elif count:
+            row_conv = native.load_library().ds2_row_conv
+            row_conv(self.size, self.ahead + 1, count, address(frames), address(self.weight), address(y))
+        return y
 
 
 class Dense:
@@ -243,7 +246,7 @@ class Dense:
 
     def advance(self, states: Sequence[State], xs: Sequence[Array], ends: Sequence[bool]) -> list[Array]:
         """See `Layer`."""
-        return split_rows(self.matrix.apply(xs, relu=self.relu), [len(x) for x in xs])
+        return split_rows(self.matrix.apply(rows_of(xs), relu=self.relu), [len(x) for x in xs])
 
 
 def count_state_bytes(state: object) -> int:

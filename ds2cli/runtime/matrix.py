@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes as c
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,28 @@ from ds2cli.runtime.cells import clipped_relu
 Array = NDArray[np.float32]
 Weights = Literal["float32", "bfloat16", "int8"]
 
+MOST_ROWS = 48
+"""Rows that the native library multiplies at a time (kBlockRows of native/src/matrix.h): its workspace is for these."""
+
+MOST_STEPS = 64
+"""Numbers of rows whose offsets are kept."""
+
 SMALLEST = np.float32(7.70371978e-34)
 """Rows of int8 weights that are all smaller count as zeros, as in the native library."""
+
+
+class Rows(NamedTuple):
+    """Rows of K floats in a contiguous array, whose first elements are `step` floats apart: they may overlap."""
+
+    array: Array
+    length: int
+    step: int
+
+    def view(self, K: int) -> Array:
+        """(length, K), not a copy."""
+        if not self.length:
+            return np.zeros((0, K), np.float32)
+        return np.ndarray((self.length, K), np.float32, self.array, 0, (4 * self.step, 4))
 
 
 class Matrix:
@@ -29,16 +49,20 @@ class Matrix:
     def __init__(self, weights: Array, bias: Array | None, kind: Weights) -> None:
         """weights: (J, K). bias: (J,)."""
         self.J, self.K = weights.shape
-        self.bias = None if bias is None else np.ascontiguousarray(bias, np.float32)
+        self.bias = None if bias is None else np.array(bias, np.float32)
         self.native = native.available()
         weights = np.ascontiguousarray(weights, np.float32)
-        if self.native:
-            self.shape = native.MatrixShape(native.WEIGHTS.index(kind), self.J, self.K)
-            self._sizes: dict[int, tuple[int, int]] = {}
-            self.packed = aligned_bytes(self._find_sizes(1)[0])
-            native.load_library().ds2_matrix_pack(self.shape, weights.ctypes.data, self.packed.ctypes.data)
-        else:
+        if not self.native:
             self.transposed = np.ascontiguousarray(round_weights(weights, kind).T)
+            return
+        library = native.load_library()
+        self._sizes: dict[int, tuple[int, int]] = {}
+        self._steps: dict[tuple[int, int], NDArray[np.int64]] = {}
+        self.shape = native.MatrixShape(native.WEIGHTS.index(kind), self.J, self.K)
+        self.packed = aligned_bytes(self._find_sizes(1)[0])
+        library.ds2_matrix_pack(self.shape, weights.ctypes.data, address(self.packed))
+        self.packed_at, self._apply = address(self.packed), library.ds2_matrix_apply
+        self._bias_at = None if self.bias is None else address(self.bias)
 
     @property
     def bytes(self) -> int:
@@ -47,7 +71,7 @@ class Matrix:
 
     def workspace(self, rows: int) -> NDArray[np.uint8]:
         """What the native library needs for so many rows at a time."""
-        return np.empty(self._find_sizes(rows)[1], np.uint8)
+        return np.empty(self._find_sizes(min(rows, MOST_ROWS))[1], np.uint8)
 
     def _find_sizes(self, rows: int) -> tuple[int, int]:
         """Bytes of the packed weights and of the workspace."""
@@ -57,23 +81,34 @@ class Matrix:
             self._sizes[rows] = sizes[0].value, sizes[1].value
         return self._sizes[rows]
 
-    def apply(self, blocks: Sequence[Array], *, relu: bool = False) -> Array:
-        """Outputs (M, J) of the rows of all blocks. blocks: (M_i, K) each; rows are contiguous, and may overlap."""
+    def apply(self, blocks: Sequence[Rows], *, relu: bool = False) -> Array:
+        """Outputs (M, J) of the rows of all blocks."""
         if not self.native:
-            rows = np.concatenate(blocks) @ self.transposed
+            rows = np.concatenate([block.view(self.K) for block in blocks]) @ self.transposed
             if self.bias is not None:
                 rows += self.bias
             return clipped_relu(rows) if relu else rows
-        pointers = row_pointers(blocks)
+        parts = [self._pointers(block) for block in blocks if block.length]
+        if not parts:
+            return np.empty((0, self.J), np.float32)
+        pointers = parts[0] if len(parts) == 1 else np.concatenate(parts)
         M = len(pointers)
-        y = np.empty((M, self.J), np.float32)
-        if M:
-            workspace = self.workspace(M)
-            native.load_library().ds2_matrix_apply(
-                self.shape, address(self.packed), None if self.bias is None else address(self.bias), int(relu), M,
-                address(pointers), address(y), address(workspace), workspace.nbytes,
-            )  # fmt: skip
+        y, workspace = np.empty((M, self.J), np.float32), self.workspace(M)
+        self._apply(
+            self.shape, self.packed_at, self._bias_at, relu, M,
+            address(pointers), address(y), address(workspace), len(workspace),
+        )  # fmt: skip
         return y
+
+    def _pointers(self, rows: Rows) -> NDArray[np.int64]:
+        """The addresses of rows."""
+        key = rows.length, rows.step
+        steps = self._steps.get(key)
+        if steps is None:
+            # few sizes are common
+            self._steps = {} if len(self._steps) > MOST_STEPS else self._steps
+            steps = self._steps[key] = np.arange(rows.length, dtype=np.int64) * (4 * rows.step)
+        return steps + address(rows.array)
 
 
 def round_weights(weights: Array, kind: str) -> Array:
@@ -100,8 +135,8 @@ def from_bfloat16(values: NDArray[np.uint16]) -> Array:
 def to_int8(weights: Array) -> tuple[NDArray[np.int8], Array]:
     """Integers (J, …) and a scale (J,) for each output, as the native library chooses them; 0 for a row of zeros.
 
-    The scale is max |w| / 127, rounded up to 17 bits: its products with integers are exact, so that rounded weights have
-    the same integers again.
+    The scale is max |w| / 127, rounded up to 17 bits: its products with integers are exact, so that rounded weights
+    have the same integers again.
     """
     rows = np.ascontiguousarray(weights, np.float32).reshape(len(weights), -1)
     largest = np.abs(rows).max(axis=1, initial=0)
@@ -112,19 +147,13 @@ def to_int8(weights: Array) -> tuple[NDArray[np.int8], Array]:
     return integers.reshape(weights.shape), scale
 
 
-def address(array: NDArray[np.generic]) -> int:
-    """Address of the first element; faster than `array.ctypes.data`."""
-    return int(array.__array_interface__["data"][0])
-
-
-def row_pointers(blocks: Sequence[Array]) -> NDArray[np.int64]:
-    """The addresses of the rows of all blocks."""
-    parts = [address(block) + np.arange(len(block), dtype=np.int64) * block.strides[0] for block in blocks]
-    return parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.int64), *parts])
+def address(array: NDArray[Any]) -> int:
+    """Address of the first element of a contiguous array; a quarter of the time that `array.ctypes.data` takes."""
+    return c.addressof(c.c_char.from_buffer(array))  # type: ignore[arg-type]
 
 
 def aligned_bytes(size: int, boundary: int = 64) -> NDArray[np.uint8]:
     """Zeros (size,) that start on a cache line."""
     data = np.zeros(size + boundary, np.uint8)
-    start = -address(data) % boundary
+    start = -data.ctypes.data % boundary
     return data[start : start + size]

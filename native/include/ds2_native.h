@@ -155,6 +155,15 @@ DS2_API ds2_status ds2_rnn_advance(const ds2_matrix_shape *shape, int32_t cell, 
                                    const int32_t *lengths, const float *const *gates, float *const *state,
                                    float *const *h, void *workspace, size_t workspace_bytes);
 
+/** Row convolution (Deep Speech 2, equation 11): y[m][j] = sum over taps t of weights[t][j] * frames[m + t][j], in
+ *  order.
+ *  frames[m][j]              (M + taps - 1)*H   in
+ *  weights[t][j]             taps*H             in
+ *  y[m][j]                   M*H                out
+ */
+DS2_API ds2_status ds2_row_conv(int32_t H, int32_t taps, int32_t M, const float *frames, const float *weights,
+                                float *y);
+
 /** The shape of a CTC batch. Logits are at [t*stride_t + n*stride_n + v], with strides in elements: (N*V, V) for
  *  frame-major (T, N, V), (V, T*V) for utterance-major (N, T, V). Rows must not overlap. */
 typedef struct {

@@ -130,3 +130,12 @@ ds2_status ds2_rnn_advance(const ds2_matrix_shape *shape, int32_t cell, const vo
   }
   return DS2_OK;
 }
+
+ds2_status ds2_row_conv(int32_t H, int32_t taps, int32_t M, const float *frames, const float *weights, float *y) {
+  if (H < 1 || taps < 1 || M < 0)
+    return fail(DS2_INVALID, "expected H, taps > 0, M >= 0, got H=%d taps=%d M=%d", H, taps, M);
+  if (M == 0) return DS2_OK;
+  if (!frames || !weights || !y) return fail(DS2_INVALID, "an array is NULL");
+  kernels(DS2_WEIGHTS_FLOAT32).row_conv({H, taps, M, frames, weights, y});
+  return DS2_OK;
+}

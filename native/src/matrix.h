@@ -37,6 +37,14 @@ struct MatrixAdvance : Matrix {
   void *workspace;            // the int16 activations of a block, then the products (N, padded(J))
 };
 
+/// A row convolution of H units: M steps of M + taps - 1 frames.
+struct RowConv {
+  int32_t H, taps, M;
+  const float *frames;   // (M + taps - 1, H)
+  const float *weights;  // (taps, H)
+  float *y;              // (M, H)
+};
+
 /// Outputs and inputs, as they are padded in the packed matrix and in the workspace by every instruction set.
 constexpr size_t padded_outputs(int32_t J) { return 2 * padded((static_cast<size_t>(J) + 1) / 2); }
 constexpr size_t padded_inputs(int32_t K) { return padded(static_cast<size_t>(K)); }
@@ -51,6 +59,7 @@ struct MatrixKernels {
   void (*pack)(const Matrix &, const float *weights);
   void (*apply)(const MatrixApply &);
   void (*advance[kCells])(const MatrixAdvance &);
+  void (*row_conv)(const RowConv &);
 };
 
 namespace base { const MatrixKernels &matrix_kernels(); }

@@ -91,6 +91,19 @@ void advance(const MatrixAdvance &a) {
   }
 }
 
+/// Each sum in the order of the taps.
+void row_conv(const RowConv &c) {
+  const ptrdiff_t H = c.H;
+  for (int32_t m = 0; m < c.M; ++m)
+    for (ptrdiff_t unit = 0; unit < H; unit += W) {
+      const int lanes = static_cast<int>(H - unit < W ? H - unit : W);
+      V sum = {};
+      for (ptrdiff_t tap = 0; tap < c.taps; ++tap)
+        sum += load(c.frames + (m + tap) * H + unit, lanes) * load(c.weights + tap * H + unit, lanes);
+      store(c.y + m * H + unit, sum, lanes);
+    }
+}
+
 }  // namespace
 
 const ds2::MatrixKernels &ds2::DS2_ISA::matrix_kernels() {
@@ -98,6 +111,7 @@ const ds2::MatrixKernels &ds2::DS2_ISA::matrix_kernels() {
   static const MatrixKernels kernels = {pack,
                                         apply,
                                         {advance<Gru<Tanh>>, advance<Gru<ClippedRelu>>, advance<Simple<Tanh>>,
-                                         advance<Simple<ClippedRelu>>, advance<Lstm>}};
+                                         advance<Simple<ClippedRelu>>, advance<Lstm>},
+                                        row_conv};
   return kernels;
 }

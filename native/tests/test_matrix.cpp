@@ -299,6 +299,23 @@ bool check_refusals() {
 
 }  // namespace
 
+bool check_row_conv(int H, int taps, int M) {
+  std::mt19937 random(H * 100 + taps);
+  std::normal_distribution<float> normal;
+  const size_t units = static_cast<size_t>(H);
+  Floats frames((M + taps - 1) * units), weights(taps * units), y(M * units);
+  for (float &x : frames) x = normal(random);
+  for (float &x : weights) x = normal(random);
+  if (ds2_row_conv(H, taps, M, frames.data(), weights.data(), y.data()) != DS2_OK) return false;
+  for (int m = 0; m < M; ++m)
+    for (int j = 0; j < H; ++j) {
+      double sum = 0;
+      for (int t = 0; t < taps; ++t) sum += static_cast<double>(weights[t * H + j]) * frames[(m + t) * H + j];
+      if (std::fabs(sum - y[m * H + j]) > 1e-5) return false;
+    }
+  return true;
+}
+
 int main() {
   if (is_absent(ds2_isa(DS2_BFLOAT16))) return kSkipped;
   std::printf("instruction set: %s\n", ds2_isa(DS2_FLOAT32));
@@ -322,5 +339,8 @@ int main() {
     }
     good = report(same, "%s: recurrences", kFormats[format]) && good;
   }
-  return good ? 0 : 1;
+  bool same = ds2_row_conv(3, 0, 1, nullptr, nullptr, nullptr) == DS2_INVALID;
+  same = ds2_row_conv(3, 2, 1, nullptr, nullptr, nullptr) == DS2_INVALID && same;
+  for (const int H : {1, 7, 8, 33}) same = check_row_conv(H, 1, 1) && check_row_conv(H, 21, 4) && same;
+  return report(same, "row convolutions") && good ? 0 : 1;
 }

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from ds2cli import native
-from ds2cli.runtime.matrix import Matrix, from_bfloat16, round_weights, to_bfloat16, to_int8
+from ds2cli.runtime.layers import rows_of
+from ds2cli.runtime.matrix import Matrix, Rows, from_bfloat16, round_weights, to_bfloat16, to_int8
 
 
 def test_bfloat16_is_that_of_torch():
@@ -40,9 +41,9 @@ def test_native_products_are_those_of_numpy(kind, J, K, M, monkeypatch):
         pytest.skip(native.unavailable_reason())
     rng = np.random.default_rng(J)
     weights, bias, x = (rng.normal(size=size).astype(np.float32) for size in ((J, K), J, (M, K)))
-    found = Matrix(weights, bias, kind).apply([x[:1], x[1:]], relu=True)
+    found = Matrix(weights, bias, kind).apply(rows_of([x[:1], x[1:]]), relu=True)
     monkeypatch.setattr(native, "available", lambda *_: False)
-    plain = Matrix(weights, bias, kind).apply([x[:1], x[1:]], relu=True)
+    plain = Matrix(weights, bias, kind).apply(rows_of([x[:1], x[1:]]), relu=True)
     expected = np.clip(x.astype(np.float64) @ round_weights(weights, kind).T + bias, 0, 20)
     np.testing.assert_allclose(plain, expected, rtol=1e-5, atol=1e-5 * K**0.5)
     # int8 products also round the activations, to 13 bits or more
@@ -52,7 +53,9 @@ def test_native_products_are_those_of_numpy(kind, J, K, M, monkeypatch):
 def test_rows_may_overlap_and_be_none():
     weights = np.arange(12, dtype=np.float32).reshape(2, 6)
     samples = np.arange(10, dtype=np.float32)
-    rows = np.lib.stride_tricks.sliding_window_view(samples, 6)[::2]
+    rows = Rows(samples, 3, 2)
     matrix = Matrix(weights, None, "float32")
-    np.testing.assert_array_equal(matrix.apply([rows]), rows @ weights.T)
-    assert matrix.apply([rows[:0]]).shape == (0, 2)
+    expected = np.lib.stride_tricks.sliding_window_view(samples, 6)[::2] @ weights.T
+    np.testing.assert_array_equal(matrix.apply([rows]), expected)
+    np.testing.assert_array_equal(matrix.apply([rows, Rows(samples, 0, 2), rows]), np.tile(expected, (2, 1)))
+    assert matrix.apply([Rows(samples, 0, 2)]).shape == (0, 2)
