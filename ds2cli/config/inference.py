@@ -17,6 +17,5 @@ class InferenceConfig(Config):
     )
     precision: Literal["stored", "float32", "bfloat16", "float16", "int8", "auto"] = setting(
         "stored",
-        help="Precision of the network's weights and products; stored: that of its file (float32, unless ds2 model "
-        "quantize wrote it); auto: bfloat16 or float16 on a GPU, else stored.",
+        help="Precision of weights and products: stored is that of the file, auto 16 bits on a GPU.",
     )

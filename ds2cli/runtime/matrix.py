@@ -70,7 +70,7 @@ class Matrix:
         return int(self.packed.nbytes if self.native else self.transposed.nbytes)
 
     def workspace(self, rows: int) -> NDArray[np.uint8]:
-        """What the native library needs for so many rows at a time."""
+        """What the native library needs for this many rows at a time."""
         return np.empty(self._find_sizes(min(rows, MOST_ROWS))[1], np.uint8)
 
     def _find_sizes(self, rows: int) -> tuple[int, int]:

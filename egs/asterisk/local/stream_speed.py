@@ -36,7 +36,6 @@ from ds2cli.recognizer.utterances import UtteranceStream
 from ds2cli.search.endpoint import EndpointRules
 
 NO_RULES = EndpointRules(0, 0, 0)
-SILENCE_S = 1.0
 WARM_UP_S = 10.0
 
 
@@ -115,8 +114,7 @@ def main() -> None:
     rate = FeatureConfig.from_saved(network.features, args.exp).sample_rate
     size = round(args.chunk * rate)
     look_ahead_s = (network.config.look_ahead or 0) * network.step_s / network.config.stride
-    silence = np.zeros(round(SILENCE_S * rate), np.float32)
-    recordings = [np.concatenate([resample(*read(row["audio_filepath"]), rate), silence]) for row in rows]
+    recordings = [resample(*read(row["audio_filepath"]), rate) for row in rows]
     audio_s = sum(map(len, recordings)) / rate
     everything = np.concatenate(recordings)
     for measured in all_measured.values():
