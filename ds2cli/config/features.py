@@ -49,7 +49,7 @@ class FeatureConfig(Config):
     initial_db: float = setting(
         -25.0, help="Level of the past to begin with (dBFS): that of `ds2 data level TRAIN`.", min=-100, max=0
     )
-    initial_s: float = setting(1.0, help="Seconds of audio that the initial level counts as.", min=0.01, max=3600)
+    initial_s: float = setting(0.01, help="Seconds of audio that the initial level counts as.", min=0.001, max=3600)
     memory_s: float = setting(
         10.0, help="Memory of the level of the past: time constant of its exponential decay (s).", min=0.1, max=1e6
     )

@@ -86,6 +86,11 @@ def test_the_level_follows_that_of_the_speaker():
         assert (np.diff(gains[::100]) * np.sign(gains[-1] - gains[0]) >= -0.3).all()
 
 
+def test_a_speaker_20_db_quieter_than_expected_soon_has_the_level():
+    gains = decibels(frame_gains(noise(6, -45), past(initial_db=-25.0)))
+    assert gains[0] < 15 and 21.5 < gains[98] < 25 and 24 < gains[498] < 25.5
+
+
 @pytest.mark.parametrize("pause", [np.zeros(16000 * 600, np.float32), noise(600, -60)])
 def test_ten_minutes_of_pause_leave_the_gain_as_it_was(pause):
     """Digital silence, and noise 35 dB below speech."""

@@ -135,7 +135,7 @@ def test_a_setting_of_the_command_is_not_one_of_the_features():
         ("level_db", -100.0, 0.0),
         ("floor", 1e-30, 1.0),
         ("initial_db", -100.0, 0.0),
-        ("initial_s", 0.01, 3600.0),
+        ("initial_s", 0.001, 3600.0),
         ("memory_s", 0.1, 1e6),
         ("nj", 1, 1024),
         ("min_duration", 0.0, None),
