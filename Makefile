@@ -2,7 +2,7 @@
 # make check  lint, types and tests, before each merge                make help   every target
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-mini test test-fast test-slow fuzz lint fmt type check docs native wheel native-sanitize kenlm sctk \
-	bench bench-rnn bench-ctc bench-decode bench-score bench-align bench-train bench-contention gpu gpu-wheels clean
+	bench bench-rnn bench-ctc bench-decode bench-score bench-align bench-stream bench-train bench-contention gpu gpu-wheels clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -113,6 +113,9 @@ bench-score: $(READY) build/bench-venv/.ready ## compare ds2 score with other sc
 
 bench-align: $(READY) build/bench-align-venv/.ready ## compare the aligner with others, on the emissions of DS2_PEERS (../shared/peers)
 	build/bench-align-venv/bin/python tests/peers/bench_align.py $(BENCH)
+
+bench-stream: $(READY) ## compare the products and recurrences of streams with torch's
+	$(BIN)/python native/bench/bench_stream.py
 
 build/bench-venv/.ready: tests/peers/requirements.txt
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)

@@ -25,6 +25,8 @@ ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"(?:<!-- test: (?P<where>[^>]*?) -->\n)?```console\n(?P<body>.*?)^```$", re.M | re.S)
 NUMBER = re.compile(r"[-+]?\d[\d,.]*(?:e[-+]?\d+)?")
 END = "end of command, status"
+STREAMING = ["--conf", "conf/streaming.toml", "--features", "conf/featurize.streaming.toml"]
+"""Options of run.sh that train exp/en-streaming, a network for streams."""
 
 
 @dataclass
@@ -150,7 +152,10 @@ def checkout(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
-    """A copy of the checkout in which `make demo` has run. DS2_TEST_DEMO=FOLDER: an egs/asterisk in which it has."""
+    """A copy of the checkout in which `make demo` and the recipe for streams have run.
+
+    DS2_TEST_DEMO=FOLDER: an egs/asterisk in which they have.
+    """
     folder = checkout(tmp_path_factory.mktemp("demo"))
     recipe = folder / "egs" / "asterisk"
     if done := os.environ.get("DS2_TEST_DEMO"):
@@ -160,8 +165,9 @@ def demo(tmp_path_factory):
         if not shutil.which("apt-get"):
             pytest.skip("no apt-get to fetch the recordings of the demo")
         env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-        ran = subprocess.run([recipe / "run.sh"], env=env, capture_output=True, text=True, timeout=3000)
-        assert ran.returncode == 0, ran.stderr[-3000:]
+        for options in ([], STREAMING):
+            ran = subprocess.run([recipe / "run.sh", *options], env=env, capture_output=True, text=True, timeout=3000)
+            assert ran.returncode == 0, ran.stderr[-3000:]
     if (ROOT / "tools").is_dir():
         (folder / "tools").symlink_to(ROOT / "tools")
     return folder
@@ -187,7 +193,7 @@ def own_recordings(shared_data, tmp_path):
     return folder
 
 
-ENVIRONMENTS = {"demo", "demo kenlm", "demo sctk", "own", "shell"}
+ENVIRONMENTS = {"demo", "demo kenlm", "demo sctk", "demo streaming", "own", "shell"}
 
 
 def with_blocks(environment: str) -> list[Path]:
@@ -216,6 +222,8 @@ def test_examples_after_the_demo(document, demo, tmp_path):
     installed = {
         "demo kenlm": (ROOT / "tools/kenlm/bin/build_binary").is_file(),
         "demo sctk": find_program("sclite") is not None,
+        # a folder of DS2_TEST_DEMO may not have it
+        "demo streaming": (demo / "egs/asterisk/exp/en-streaming/decode.toml").is_file(),
     }
     run(document, {"demo", *(name for name, is_there in installed.items() if is_there)}, demo, tmp_path / "scratch")
 
