@@ -105,6 +105,8 @@ class Experiment:
         chosen: dict[str, Weights] = {"float32": "float32", "bfloat16": "bfloat16", "int8": "int8"}
         with memory.required(f"{self.path}: the network", "close other programs"), explaining(self.network.path):
             runtime = RuntimeNetwork(config, self.network.tensors, chosen.get(self.precision, self.network.weights))
+            if runtime.symbols != len(self.network.vocab):
+                raise ValueError(f"{runtime.symbols} outputs, but {len(self.network.vocab)} symbols")
         self._check_bundle(partial(compute_in_runtime, runtime))
         return runtime
 

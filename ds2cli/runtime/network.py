@@ -10,6 +10,7 @@ from ds2cli.config.model import ModelConfig
 from ds2cli.runtime.fold import fold_norms
 from ds2cli.runtime.layers import Conv1d, Conv2d, Dense, Layer, Recurrent, RowConv, count_state_bytes
 from ds2cli.runtime.matrix import Array, Weights
+from ds2cli.runtime.shapes import check_shapes
 
 
 class StreamState:
@@ -34,8 +35,9 @@ class RuntimeNetwork:
         KeyError or ValueError if the weights do not fit the settings.
         """
         self.config, self.weights = config, weights
-        self.mean, self.std = state["mean"], state["std"]
         state = fold_norms(state)
+        check_shapes(config, state)
+        self.mean, self.std = state["mean"], state["std"]
         output = Dense(state["output.weight"], state["output.bias"], "float32", relu=False)
         self._symbols = len(state["output.bias"])
         self._layers = [*_make_layers(config, state, weights), output]

@@ -152,3 +152,24 @@ def test_missing_weights_are_an_error(name):
     del weights[name]
     with pytest.raises(KeyError):
         RuntimeNetwork(config, weights)
+
+
+@pytest.mark.parametrize(
+    "name", ["convs.1.conv.weight", "rnns.1.project.weight", "rnns.0.recurrent", "row_conv.weight"]
+)
+@pytest.mark.parametrize("conv", ["row", "2d-row"])
+@pytest.mark.parametrize("axis", [0, -1])
+def test_weights_of_other_shapes_are_refused(name, conv, axis):
+    # the native library would read past their end
+    weights = weights_of(make_network(FORWARD[conv]))
+    weights[name] = np.repeat(weights[name], 2, axis)
+    with pytest.raises(ValueError, match=r"expected|broadcast"):
+        RuntimeNetwork(FORWARD[conv], weights)
+
+
+@pytest.mark.parametrize("name", ["mean", "std", "output.bias", "rnns.0.project.bias"])
+def test_vectors_of_other_shapes_or_types_are_refused(name):
+    weights = weights_of(make_network(FORWARD["relu"]))
+    for changed in (weights[name][:-1], weights[name].astype(np.float64)):
+        with pytest.raises(ValueError, match="expected"):
+            RuntimeNetwork(FORWARD["relu"], {**weights, name: changed})
