@@ -3,7 +3,7 @@
 usage: levels.py EXP ROWS.jsonl [--gains="-30 -20 -10 0 10"] [--initial-s "1 0.1 0.01"]
 
 Each recording is a stream of its own, in pieces of 100 ms; the search is greedy. --gains: in dB; with --initial-s, the
-initial level of the features counts as so many seconds, instead of as in training.
+initial level of the features counts as this many seconds instead of those of training.
 """
 
 import argparse
