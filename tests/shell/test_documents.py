@@ -147,6 +147,7 @@ def checkout(folder: Path) -> Path:
     """A copy of the folders that the documents' commands use."""
     for name in ("egs", "steps", "utils"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("data", "exp", "corpus"))
+    shutil.copy(ROOT / "LICENSE", folder)
     return folder
 
 
