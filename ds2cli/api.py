@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ds2cli.audio.source import PipedAudio
 from ds2cli.config.base import build
+from ds2cli.config.captions import CAPTION_FILES, OF_SUBTITLES
 from ds2cli.config.decode import TranscribeConfig
 from ds2cli.config.endpoint import EndpointConfig
 from ds2cli.drops import Ledger
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 __all__ = ["Recognizer", "RecognizerStream", "Result", "Transcript"]
 
 Samples = NDArray[np.float32] | NDArray[np.int16]
+
+HIGHEST_RATE = 768_000
+
+OF_THE_COMMAND = (*CAPTION_FILES, *OF_SUBTITLES, "dropped", "json", "live", "max_bad", "partials", "raw_rate")
+"""Settings of `ds2 transcribe` for what it reads and writes, which have no effect here."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +72,19 @@ class Recognizer:
 
         settings: those of `ds2 transcribe` by name, such as `lm="5gram.bin"`, `beam=200`, `hotwords="names.txt"`,
         `precision="int8"`, `nbest=5`; but `timestamps` is true by default, as word times cost little here.
-        UsageError for a wrong setting, DataError for a network or a language model that cannot be read.
+        UsageError for a wrong setting, DataError for a network or a language model that cannot be read, or for a
+        bundle whose network does not compute what it did when the bundle was made.
         """
         self.path = os.fspath(path)
+        if ignored := [name for name in settings if name in OF_THE_COMMAND]:
+            raise UsageError(f"Recognizer: {ignored[0]} only applies to the command ds2 transcribe")
         values = {"timestamps": True, "device": "cpu", **settings}
         config = build(TranscribeConfig, ("Recognizer", values))
         self.config = resolve_settings(config, self.path, _warn)
         self.experiment = Experiment(self.path, device=config.device, precision=config.precision, avoid_torch=True)
         self.search = build_search(self.config, self.experiment, _warn)
+        # an error now, and not with the first recording; threads would each load it
+        _ = self.experiment.runtime or self.experiment.trained
 
     def transcribe(self, audio: str | os.PathLike[str] | bytes | Samples, sample_rate: int | None = None) -> Transcript:
         """The text of one recording, which may be long.
@@ -102,10 +113,13 @@ class Recognizer:
 
         `advance(samples)` returns what is new with the next samples, `finish()` the rest at the end. A forward-only
         network gives results while it listens, a bidirectional one only at the end.
-        endpoints: when an utterance ends, `endpoint_silence`, `endpoint_no_speech`, `endpoint_length` (s; 0: never).
-        partials: whether to return what was said so far, too.
+        endpoints: when an utterance ends, `endpoint_silence`, `endpoint_no_speech`, `endpoint_length` (s; 0: never),
+        by default as in the settings of the recognizer. partials: whether to return what was said so far, too.
+        UsageError for a wrong setting or rate, or a network that runs on a GPU or is of another kind than ds2.
         """
-        rules = EndpointRules.from_config(build(EndpointConfig, ("Recognizer.stream", endpoints)))
+        _check_rate(sample_rate)
+        defaults = {f.name: getattr(self.config, f.name) for f in fields(EndpointConfig)}
+        rules = EndpointRules.from_config(build(EndpointConfig, ("Recognizer.stream", {**defaults, **endpoints})))
         emissions = EmissionStream(self.experiment, sample_rate)
         utterances = UtteranceStream(
             self.config,
@@ -122,6 +136,11 @@ def _warn(message: str) -> None:
     warnings.warn(message, stacklevel=3)
 
 
+def _check_rate(sample_rate: Any) -> None:
+    if not isinstance(sample_rate, int | np.integer) or not 0 < sample_rate <= HIGHEST_RATE:
+        raise UsageError(f"sample_rate: expected a number of Hz, 1 to {HIGHEST_RATE}, got {sample_rate!r}")
+
+
 def _as_source(audio: Any, sample_rate: int | None) -> str:
     """What the stage reads: a path, or the bytes of a file in memory."""
     if isinstance(audio, str | os.PathLike):
@@ -134,6 +153,7 @@ def _as_source(audio: Any, sample_rate: int | None) -> str:
         return source
     if sample_rate is None:
         raise UsageError("samples need their sample_rate, such as transcribe(samples, 16000)")
+    _check_rate(sample_rate)
     samples = np.asarray(audio)
     if samples.dtype not in (np.float32, np.float64, np.int16) or samples.ndim not in (1, 2):
         raise UsageError(

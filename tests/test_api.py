@@ -100,8 +100,43 @@ def test_errors(exp, recording, tmp_path):
         recognizer.transcribe(recording[0], 16000)
     with pytest.raises(UsageError, match="expected int16 or float32"):
         recognizer.transcribe(np.zeros(10, np.complex64), 16000)
+    for rate in (0, 16000.5):
+        with pytest.raises(UsageError, match="sample_rate: expected a number of Hz"):
+            recognizer.transcribe(recording[1], rate)
+        with pytest.raises(UsageError, match="sample_rate: expected a number of Hz"):
+            recognizer.stream(rate)
+    # when it is opened
     with pytest.raises(DataError, match="no trained network found"):
-        Recognizer(tmp_path / "none").transcribe(recording[0])
+        Recognizer(tmp_path / "none")
+
+
+def test_settings_without_an_effect_are_refused(exp):
+    with pytest.raises(UsageError, match="Recognizer: json only applies to the command ds2 transcribe"):
+        Recognizer(exp, json=True)
+
+
+def test_a_stream_has_the_endpoints_of_the_recognizer(exp, recording):
+    samples = np.tile(recording[1], 3)
+    counts = []
+    for recognizer, endpoints in (
+        (Recognizer(exp, endpoint_length=1.0), {}),
+        (Recognizer(exp), {"endpoint_length": 1.0}),
+        (Recognizer(exp), {}),
+    ):
+        stream = recognizer.stream(16000, partials=False, **endpoints)
+        counts.append(len([*stream.advance(samples), *stream.finish()]))
+    assert counts[0] == counts[1] > counts[2]
+
+
+def test_a_stream_takes_one_channel_until_its_end(exp):
+    stream = Recognizer(exp).stream()
+    for samples in (np.zeros((10, 2), np.float32), np.zeros(10, np.int32)):
+        with pytest.raises(UsageError, match=r"samples: expected int16 or float32, \(N,\)"):
+            stream.advance(samples)
+    assert stream.advance(np.zeros(10)) == stream.finish() == []
+    for call in (stream.finish, lambda: stream.advance(np.zeros(10, np.float32))):
+        with pytest.raises(UsageError, match="this stream has ended"):
+            call()
 
 
 def test_it_loads_no_torch_and_no_trainer(exp, recording):

@@ -130,7 +130,7 @@ class TranscribeConfig(SearchConfig, CaptionsConfig, EndpointConfig):
         **CaptionsConfig.no_effect,
         **dict.fromkeys(("confidence_scale", "shift_ms", "extend_ms"), (("timestamps", *CAPTION_FILES), (False, None))),
         "chunk": ("vad", ("silero",)),
-        "vad": ("live", (True,)),
+        **dict.fromkeys(("vad", "nj"), ("live", (True,))),
         **dict.fromkeys(("endpoint_silence", "endpoint_no_speech", "endpoint_length"), ("live", (False,))),
     }
 

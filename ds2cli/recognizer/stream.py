@@ -5,6 +5,8 @@ Notation: N samples, T frames or steps, V symbols.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import soxr
 from numpy.typing import NDArray
@@ -51,7 +53,7 @@ class EmissionStream:
         return self._compute(self._features.advance(samples), end=False)
 
     def finish(self) -> Array:
-        """The last ones (T, V). BadUtterance "too-short" for a stream shorter than one frame."""
+        """The last ones (T, V); a stream shorter than a frame has none in all. Nothing may follow."""
         parts = []
         if self._resampler is not None:
             parts.append(self._features.advance(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)))
@@ -69,20 +71,36 @@ class RecognizerStream:
     """Partial and final results of a stream of samples."""
 
     def __init__(self, emissions: EmissionStream, utterances: UtteranceStream) -> None:
-        self.emissions, self.utterances = emissions, utterances
+        self.emissions, self.utterances, self.has_ended = emissions, utterances, False
 
-    def advance(self, samples: Array) -> list[Result]:
+    def advance(self, samples: Array | NDArray[np.int16]) -> list[Result]:
         """The results of the next samples (N,), one channel: float32, or int16; see `UtteranceStream.advance`.
 
-        BadUtterance "not-a-number" for samples that are NaN or infinite.
+        BadUtterance "not-a-number" for samples that are NaN or infinite. UsageError for other arrays than these, and
+        after the end.
         """
-        if samples.dtype == np.int16:
-            samples = samples.astype(np.float32) / np.float32(32768)
-        return self.utterances.advance(self.emissions.advance(samples))
+        self._check_open()
+        return self.utterances.advance(self.emissions.advance(to_float32(samples)))
 
     def finish(self) -> list[Result]:
         """The results at the end of the stream; nothing may follow."""
+        self._check_open()
+        self.has_ended = True
         return [*self.utterances.advance(self.emissions.finish()), *self.utterances.finish()]
+
+    def _check_open(self) -> None:
+        if self.has_ended:
+            raise UsageError("this stream has ended: begin another one")
+
+
+def to_float32(samples: NDArray[Any]) -> Array:
+    """Samples (N,) as float32 from -1 to 1; UsageError if they are not int16 or floats, or of several channels."""
+    samples = np.asarray(samples)
+    if samples.ndim != 1 or samples.dtype not in (np.float32, np.float64, np.int16):
+        raise UsageError(f"samples: expected int16 or float32, (N,), got {samples.dtype} of {samples.ndim} dimensions")
+    if samples.dtype == np.int16:
+        return samples.astype(np.float32) / np.float32(32768)
+    return samples.astype(np.float32, copy=False)
 
 
 def stream_network(experiment: Experiment) -> RuntimeNetwork:

@@ -263,8 +263,9 @@ def test_what_does_not_go_together(exp, ds2, tmp_path):
     assert two.returncode == 2 and "--live transcribes one recording: expected one AUDIO, got 2" in two.stderr
     rule = ds2("transcribe", exp, tmp_path / "a.wav", "--endpoint-silence", "1")
     assert rule.returncode == 2 and "--endpoint-silence only applies with --live" in rule.stderr
-    vad = ds2("transcribe", exp, tmp_path / "a.wav", "--live", "--vad", "silero")
-    assert vad.returncode == 2 and "--vad has no effect with --live" in vad.stderr
+    for option, value in (("--vad", "silero"), ("--nj", "2"), ("--chunk", "30")):
+        other = ds2("transcribe", exp, tmp_path / "a.wav", "--live", option, value)
+        assert other.returncode == 2 and f"{option} has no effect with --live" in other.stderr
 
 
 def test_a_file_and_its_subtitles(exp, ds2, tmp_path):
@@ -275,3 +276,32 @@ def test_a_file_and_its_subtitles(exp, ds2, tmp_path):
     assert "aba" in (tmp_path / "srt" / "a.srt").read_text()
     missing = ds2("transcribe", exp, tmp_path / "b.wav", "--live")
     assert missing.returncode == 1 and "missing-audio" in missing.stderr
+
+
+@pytest.mark.parametrize("form", ["WAV", "FLAC"])
+def test_an_interrupt_of_a_recording_that_states_its_length(exp, tmp_path, form):
+    soundfile.write(tmp_path / "a", np.concatenate([tones("ab b aa"), np.zeros(8 * RATE)]), RATE, format=form)
+    data = (tmp_path / "a").read_bytes()
+    cut = len(wav("ab b aa")) if form == "WAV" else len(data) // 2
+    with start(exp, "--ctm", tmp_path / "a.ctm", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdin.write(data[:cut])
+        process.stdin.flush()
+        lines = [process.stdout.readline(), process.stdout.readline()]
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        lines.append(process.stdout.read())
+        assert [line.strip() for line in lines] == [b"ab", b"b", b"a"]
+        process.stdin.close()
+        assert process.wait(60) == 130 and process.stderr.read() == b"ds2: interrupted\n"
+    assert len((tmp_path / "a.ctm").read_text().splitlines()) == 3
+
+
+def test_a_stream_of_less_than_a_window(exp, ds2):
+    done = ds2("transcribe", exp, "-", "--live", "--raw-rate", RATE, input="ab" * 10)
+    assert done.returncode == 1 and "too-short: 10 samples" in done.stderr and not done.stdout
+
+
+def test_a_stream_of_a_lower_rate_is_warned_of(exp, tmp_path):
+    soundfile.write(tmp_path / "a.wav", tones("ab")[::2], RATE // 2)
+    _, _, warnings = run(exp, tmp_path / "a.wav")
+    assert len(warnings) == 1 and "this stream is 8 kHz; the training recordings were 16 kHz" in warnings[0]

@@ -38,6 +38,8 @@ def transcribe_live(
     from ds2cli.stages import live
     from ds2cli.stages.transcribe import is_live, list_recordings
 
+    if config.chunk != TranscribeConfig.chunk:
+        raise UsageError("--chunk has no effect with --live")
     ledger = Ledger(needs_rows=True)
     rows = list_recordings(audio, ledger)
     if len(rows) != 1:
