@@ -139,13 +139,15 @@ def test_a_stream_takes_one_channel_until_its_end(exp):
             call()
 
 
-def test_it_loads_no_torch_and_no_trainer(exp, recording):
+@pytest.mark.parametrize("precision", ["stored", "bfloat16"])
+def test_it_loads_no_torch_and_no_trainer(exp, recording, precision):
     code = (
-        "import sys; from ds2cli import Recognizer; Recognizer(sys.argv[1]).transcribe(sys.argv[2]); "
+        "import sys; from ds2cli import Recognizer; "
+        "Recognizer(sys.argv[1], precision=sys.argv[3]).transcribe(sys.argv[2]); "
         "print([m for m in ('torch', 'ds2cli.train.trainer', 'ds2cli.nn', 'typer') if m in sys.modules])"
     )
     run = subprocess.run(
-        [sys.executable, "-c", code, exp, str(recording[0])], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, exp, str(recording[0]), precision], capture_output=True, text=True, check=True
     )
     assert run.stdout == "[]\n"
 

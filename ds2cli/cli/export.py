@@ -43,6 +43,10 @@ def export(
     from ds2cli.stages import export as stage
 
     if config.onnx:
+        if out.endswith(SUFFIX):
+            raise UsageError(
+                f"export: OUT: names of bundles end in {SUFFIX}, expected that of an ONNX model, got {out}"
+            )
         _export_onnx(config, exp, out)
         return
     if out != "-" and not out.endswith(SUFFIX):

@@ -51,7 +51,7 @@ class Experiment:
         for many recordings.
         """
         self.path, self.device, self.precision, self.avoid_torch = path, device, precision, avoid_torch
-        if device == "cuda" or precision in ("bfloat16", "float16"):
+        if device == "cuda" or precision == "float16" or (precision == "bfloat16" and not avoid_torch):
             # an error now, and not after the first rows
             self._select()
 

@@ -22,8 +22,8 @@ Weights = Literal["float32", "bfloat16", "int8"]
 MOST_ROWS = 48
 """Rows that the native library multiplies at a time (kBlockRows of native/src/matrix.h): its workspace is for these."""
 
-MOST_STEPS = 64
-"""Numbers of rows whose offsets are kept."""
+MOST_STEPS, MOST_KEPT_ROWS = 64, 4096
+"""Numbers of rows whose offsets are kept, those of pieces of streams: at most 2 MB."""
 
 SMALLEST = np.float32(7.70371978e-34)
 """Rows of int8 weights that are all smaller count as zeros, as in the native library."""
@@ -105,9 +105,11 @@ class Matrix:
         key = rows.length, rows.step
         steps = self._steps.get(key)
         if steps is None:
-            # few sizes are common
-            self._steps = {} if len(self._steps) > MOST_STEPS else self._steps
-            steps = self._steps[key] = np.arange(rows.length, dtype=np.int64) * (4 * rows.step)
+            steps = np.arange(rows.length, dtype=np.int64) * (4 * rows.step)
+            if rows.length <= MOST_KEPT_ROWS:
+                # few sizes are common
+                self._steps = {} if len(self._steps) >= MOST_STEPS else self._steps
+                self._steps[key] = steps
         return steps + address(rows.array)
 
 

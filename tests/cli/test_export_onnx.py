@@ -105,3 +105,10 @@ def test_damaged_metadata_are_reported(run, toy, name, value, message):
     onnx.save_model(model, "m.onnx")
     with pytest.raises(DataError, match=message):
         run("emit", "--onnx", "m.onnx", toy / "dev.jsonl", "out.jsonl")
+
+
+def test_a_model_is_not_named_like_a_bundle(run):
+    with pytest.raises(
+        UsageError, match=r"names of bundles end in \.ds2, expected that of an ONNX model, got out\.ds2"
+    ):
+        run("export", "exp", "out.ds2", "--onnx")

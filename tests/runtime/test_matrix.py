@@ -8,7 +8,16 @@ import torch
 
 from ds2cli import native
 from ds2cli.runtime.layers import rows_of
-from ds2cli.runtime.matrix import Matrix, Rows, from_bfloat16, round_weights, to_bfloat16, to_int8
+from ds2cli.runtime.matrix import (
+    MOST_KEPT_ROWS,
+    MOST_STEPS,
+    Matrix,
+    Rows,
+    from_bfloat16,
+    round_weights,
+    to_bfloat16,
+    to_int8,
+)
 
 
 def test_bfloat16_is_that_of_torch():
@@ -59,3 +68,16 @@ def test_rows_may_overlap_and_be_none():
     np.testing.assert_array_equal(matrix.apply([rows]), expected)
     np.testing.assert_array_equal(matrix.apply([rows, Rows(samples, 0, 2), rows]), np.tile(expected, (2, 1)))
     assert matrix.apply([Rows(samples, 0, 2)]).shape == (0, 2)
+
+
+def test_what_is_kept_of_the_numbers_of_rows_is_bounded():
+    if not native.available():
+        pytest.skip(native.unavailable_reason())
+    matrix, rng = Matrix(np.ones((3, 2), np.float32), None, "float32"), np.random.default_rng(0)
+    for length in (*range(1, 200), MOST_KEPT_ROWS, MOST_KEPT_ROWS + 1, 100_000):
+        x = rng.normal(size=(length, 2)).astype(np.float32)
+        found = matrix.apply([Rows(x, length, 2)])
+        np.testing.assert_allclose(found, np.repeat(x.sum(axis=1, keepdims=True), 3, 1), rtol=1e-5, atol=1e-6)
+    assert len(matrix._steps) <= MOST_STEPS
+    assert sum(steps.nbytes for steps in matrix._steps.values()) <= 8 * MOST_STEPS * MOST_KEPT_ROWS
+    assert (100_000, 2) not in matrix._steps
