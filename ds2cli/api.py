@@ -60,8 +60,7 @@ class Transcript:
 class Recognizer:
     """A trained network with its search, opened once; threads may share it.
 
-    It loads no torch, unless the network runs on a GPU, or is of a kind of a plugin, or is bidirectional and the
-    recording long.
+    On a CPU (the default) it loads no torch, unless the network is of a kind that a plugin added.
 
         recognizer = Recognizer("out.ds2")
         print(recognizer.transcribe("a.wav").text)
@@ -114,7 +113,7 @@ class Recognizer:
         `advance(samples)` returns what is new with the next samples, `finish()` the rest at the end. A forward-only
         network gives results while it listens, a bidirectional one only at the end.
         endpoints: when an utterance ends, `endpoint_silence`, `endpoint_no_speech`, `endpoint_length` (s; 0: never),
-        by default as in the settings of the recognizer. partials: whether to return what was said so far, too.
+        by default as in the settings of the recognizer. partials: whether to return partial texts as well.
         UsageError for a wrong setting or rate, or a network that runs on a GPU or is of another kind than ds2.
         """
         _check_rate(sample_rate)
