@@ -36,7 +36,8 @@ class Result:
     stable: characters at the beginning of a partial text that have not changed for AGREEMENT_S.
     words: {`word`, `start`, `end` (s), `conf`} of a final text, if asked for; confidence: their mean.
     nbest: {`text`, `score`, `am`, `lm` (nats)} of a final text, if asked for.
-    reason: why it ended: `silence`, `length` (it was divided), or `end` (of the stream).
+    reason: why it ended: `silence`, `length` (it was divided), or `end` (of the stream); `impossible`, not final, with
+    an empty text: no text that is allowed fits what was heard.
     """
 
     text: str
@@ -118,10 +119,12 @@ class UtteranceStream:
         return result
 
     def _final(self, steps: Array, hypotheses: Sequence[Any], endpoint: Endpoint, reason: str | None) -> Result | None:
-        if not hypotheses[0].text:
-            # takes back what was shown
+        is_possible = bool(np.isfinite(hypotheses[0].score))
+        if not hypotheses[0].text or not is_possible:
+            # takes back what was shown, and says that no allowed word fits what was heard
             seconds = self._seconds(endpoint.step)
-            return Result("", False, seconds, seconds) if self._shown[0] else None
+            empty = Result("", False, seconds, seconds, reason="" if is_possible else "impossible")
+            return empty if self._shown[0] or not is_possible else None
         row = describe(self.config, Emission({}, steps, self.step_s), hypotheses, self.vocab)
         begin_s = self._start * self.step_s
         words = row.get("pred_words")

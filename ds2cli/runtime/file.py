@@ -31,6 +31,9 @@ METADATA_KEY = "ds2cli"
 FORMAT = 1
 """Version of both files (network, training state), raised when an older ds2 cannot read them; 1 if absent."""
 
+DTYPES: dict[str, Any] = {"F32": np.float32, "I64": np.int64, "I8": np.int8, "U16": np.uint16}
+"""The types of tensors that a network file has."""
+
 SCALE = ".scale"
 """End of the name of the scales of an int8 tensor."""
 
@@ -100,7 +103,9 @@ def parse_network_bytes(name: str, data: bytes) -> NetworkFile:
     with explaining(name):
         tensors = {}
         for key, about in deserialize(data):  # type: ignore[no-untyped-call]
-            dtype = {"F32": np.float32, "I64": np.int64, "I8": np.int8, "U16": np.uint16}[about["dtype"]]
+            dtype = DTYPES.get(about["dtype"])
+            if dtype is None:
+                raise ValueError(f"tensor {key[:60]} of type {about['dtype']}, expected {', '.join(DTYPES)}")
             tensors[key] = np.frombuffer(about["data"], dtype).reshape(about["shape"])
         length = int.from_bytes(data[:8], "little")
         return parse_network(name, json.loads(data[8 : 8 + length]).get("__metadata__", {}), tensors)

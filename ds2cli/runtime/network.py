@@ -72,8 +72,11 @@ class RuntimeNetwork:
         """The logits (T_i', V) that are complete with the next features of each stream, T_i' >= 0.
 
         feats: (T_i, F) float32 each, not normalized, T_i >= 0. ends: whether each stream ends with these; afterwards it
-        is not used again. The result of a stream does not depend on the others, nor on how it was cut, to the bit.
+        is not used again. The result of a stream does not depend on the others, nor on how it was cut: to the bit with
+        the native library, up to rounding in numpy. ValueError for features of another number of bins.
         """
+        if wrong := [x.shape for x in feats if x.ndim != 2 or x.shape[1] != self.bins]:
+            raise ValueError(f"features: expected (T, {self.bins}), got {wrong[0]}")
         ends = [False] * len(states) if ends is None else ends
         xs = [(np.asarray(x, np.float32) - self.mean) / self.std for x in feats]
         for i, layer in enumerate(self._layers):

@@ -129,3 +129,12 @@ def test_nbest_lists_of_finals():
     assert len(result.nbest) == 3
     assert result.words is None
     assert result.confidence is None
+
+
+def test_what_no_allowed_word_fits_is_said_and_does_not_end_the_stream():
+    search = BeamSearch.build(VOCAB, beam=8, words=["a"])
+    forbidden = np.full((3, 4), -np.inf, np.float32)
+    forbidden[:, 3] = 0  # certainly b
+    silence = emission("_" * 8)
+    results = listen(search, np.concatenate([forbidden, silence, emission("a"), silence]), [1], partials=False)
+    assert [(r.text, r.final, r.reason) for r in results] == [("", False, "impossible"), ("a", True, "silence")]

@@ -173,3 +173,9 @@ def test_vectors_of_other_shapes_or_types_are_refused(name):
     for changed in (weights[name][:-1], weights[name].astype(np.float64)):
         with pytest.raises(ValueError, match="expected"):
             RuntimeNetwork(FORWARD["relu"], {**weights, name: changed})
+
+
+def test_features_of_other_bins_are_an_error():
+    network = RuntimeNetwork(FORWARD["1d"], weights_of(make_network(FORWARD["1d"])))
+    with pytest.raises(ValueError, match=r"features: expected \(T, 20\), got \(5, 1\)"):
+        network.compute([np.zeros((5, 1), np.float32)])

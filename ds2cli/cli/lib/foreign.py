@@ -62,6 +62,9 @@ def emit_scores(config: EmitConfig, exp: str, in_: str, out: str) -> None:
     assert config.scores is not None
     if config.ensemble:
         raise UsageError("--ensemble has no effect with --scores")
+    for name in ("device", "precision"):
+        if getattr(config, name) != getattr(EmitConfig(), name):
+            raise UsageError(f"--{name} has no effect with --scores, as no network runs")
     path = Path(exp)
     if path.is_dir() and not (path / "tokens.txt").exists():
         from ds2cli.recognizer.vocabulary import open_vocab
