@@ -272,7 +272,9 @@ def stats(in_: In = "-") -> None:
 @app.command()
 @with_config(StageConfig)
 def level(config: StageConfig, in_: In = "-") -> None:
-    """Print the levels of the recordings in a manifest (dBFS). The mean is `initial_db` of features for streaming.
+    """Print the levels of the recordings in a manifest (dBFS).
+
+    Features for streams start from the mean: ds2 featurize --level-from past --initial-db MEAN.
 
     Example: ds2 data level data/train.jsonl
     """

@@ -105,9 +105,9 @@ def quantize(
     """Store the weights of a trained network in fewer bits: as int8 with a scale per output, or as bfloat16.
 
     Batch norms are folded into the weights, as for recognition they are constants. Every command that takes EXP takes
-    the file. On a CPU, streams (ds2 transcribe --live) and networks stored as int8 are then also computed with these
-    weights, which is faster; measure what it costs with ds2 decode and ds2 score. `--precision int8` does the same
-    with a network as it was trained.
+    the file. On a CPU, int8 weights are also computed with as they are, and bfloat16 ones by ds2 transcribe, which
+    makes streams (--live) faster; elsewhere they are converted to float32. Measure what the rounding costs with
+    ds2 decode and ds2 score. `--precision int8` does the same with a network as it was trained.
 
     Example: ds2 model quantize exp/streaming exp/streaming-int8.safetensors
     """

@@ -32,7 +32,7 @@ class EmitConfig(InferenceConfig, StageConfig):
         "auto", help="With --onnx: its input is samples (1, N), frames (1, T, F) or bins (1, F, T)."
     )
     onnx_output: str | None = setting(
-        None, help="With --onnx: name of its output with the scores [default: the only one that may be it]."
+        None, help="With --onnx: name of its output with the scores [default: the only candidate]."
     )
     standardize: bool = setting(
         False, help="With --onnx: scale the samples, or each bin, of an utterance to mean 0 and variance 1."

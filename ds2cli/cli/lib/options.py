@@ -20,7 +20,12 @@ from ds2cli.errors import UsageError
 C = TypeVar("C", bound=Config)
 In = Annotated[str, typer.Argument(metavar="IN", help="Manifest to read; - is standard input.")]
 Out = Annotated[str, typer.Argument(metavar="OUT", help="Manifest to write; - is standard output.")]
-Exp = Annotated[str, typer.Argument(metavar="EXP", help="Folder written by `ds2 train`, or bundle of `ds2 export`.")]
+Exp = Annotated[
+    str,
+    typer.Argument(
+        metavar="EXP", help="Folder of `ds2 train`, bundle of `ds2 export`, or network file (.safetensors)."
+    ),
+]
 
 
 def _waive_arguments(ctx: typer.Context, requested: bool) -> bool:
