@@ -26,9 +26,9 @@ def export(
     of transcripts), the license, and a card that describes them (`unzip -p OUT bundle.toml`). With a bundle, `ds2
     decode` and `ds2 transcribe` search with its language model unless --lm names another one, or with --greedy.
 
-    It also contains a recording with what the network makes of it. That is computed again whenever the network is
-    loaded: a difference, by other versions of libraries or damaged weights, is an error that says what differs. The
-    recording and its text become part of what you ship: --clip chooses it.
+    It also contains a recording with the network's log-probabilities for it. They are computed again whenever the
+    network is loaded: a difference, by other versions of libraries or damaged weights, is an error that says what
+    differs. The recording and its text become part of what you ship: --clip chooses it.
 
     Nothing in a bundle is code, and nothing is unpacked: the language model is mapped where it lies. Commands that
     change an experiment (train, --tune, --fit) refuse a bundle. Unpacked with `unzip`, it is an experiment again.
@@ -38,6 +38,8 @@ def export(
     Example: ds2 export exp/base base.ds2 --license LICENSE
 
     Example: ds2 transcribe base.ds2 talk.mp3
+
+    Example: ds2 export exp/streaming live.onnx --onnx --streaming
     """
     from ds2cli.experiment_files import SUFFIX
     from ds2cli.stages import export as stage

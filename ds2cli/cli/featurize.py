@@ -17,6 +17,8 @@ def featurize(config: FeaturizeConfig, in_: In = "-", out: Out = "-") -> None:
     """Compute features of the recordings in IN, write them to archives, and write the rows with `feats` to OUT.
 
     Example: ds2 featurize data/train.jsonl data/train.feats.jsonl --nj 4 --compress --speeds "0.9 1.0 1.1"
+
+    Example: ds2 featurize data/train.jsonl data/live.feats.jsonl --level-from past --initial-db -17.3
     """
     from ds2cli.archive import archive_stem
     from ds2cli.stages import featurize as stage
