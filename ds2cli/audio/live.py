@@ -59,12 +59,13 @@ class LiveAudio(str):
     def read(self, size: int = -1) -> bytes:
         """At most `size` bytes, as soon as there are some; none at the end.
 
-        BadUtterance "truncated-audio" at the end of a WAV file that states more bytes.
+        BadUtterance "truncated-audio" at the end of a WAV file that states more bytes, unless `ended` is set.
         """
         data, self._head = self._head[:size], self._head[size:]
         data = data or self._wait(size)
         self._count += len(data)
-        if not data and self.stated is not None and self._count + RIFF_SIZE_TOLERANCE < self.stated:
+        missing = self.stated is not None and self._count + RIFF_SIZE_TOLERANCE < self.stated
+        if not data and missing and not self.ended.is_set():
             raise BadUtterance(
                 "truncated-audio", f"{self.name} has {self._count} bytes, its header states {self.stated}"
             )

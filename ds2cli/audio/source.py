@@ -124,7 +124,7 @@ def source_name(source: Source) -> str:
     """The name of a recording, for messages."""
     if isinstance(source, PipedAudio):
         return source.name
-    return "<stdin>" if isinstance(source, bytes) else os.fspath(source)
+    return "<stdin>" if isinstance(source, bytes) or source == "-" else os.fspath(source)
 
 
 def _data_of(source: Source) -> bytes | None:

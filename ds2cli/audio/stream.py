@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
+import av
 import numpy as np
 import soundfile
 import soxr
@@ -159,12 +160,18 @@ def _open_ffmpeg(source: Source, file: Any = None) -> Iterator[Opened]:
 
     def read(frames: Iterator[Any], container: Any, stream: Any) -> Iterator[Samples]:
         count, rate = 0, 0
-        for frame in frames:
-            rate = rate or frame.sample_rate
-            block = decode_frame(frame)
-            count += len(block)
-            yield block
-        check_duration(count, rate, stated_duration(container, stream), name)
+        try:
+            for frame in frames:
+                rate = rate or frame.sample_rate
+                block = decode_frame(frame)
+                count += len(block)
+                yield block
+        except av.FFmpegError:
+            # a packet that the listener cut
+            if not _was_ended(source):
+                raise
+        if not _was_ended(source):
+            check_duration(count, rate, stated_duration(container, stream), name)
 
     with open_container(source, file) as (container, stream):
         frames = container.decode(stream)
@@ -174,6 +181,11 @@ def _open_ffmpeg(source: Source, file: Any = None) -> Iterator[Opened]:
             raise BadUtterance("no-samples", f"{name} has a header but no samples")
         estimate = None if container.duration is None or file is not None else container.duration / 1e6
         yield first.sample_rate, estimate, read(chain([first], frames), container, stream)
+
+
+def _was_ended(source: Source) -> bool:
+    """Whether it is a stream that who listens has ended, before its end: it has less than its header states."""
+    return isinstance(source, LiveAudio) and source.ended.is_set()
 
 
 @contextlib.contextmanager

@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from ds2cli.audio.live import LiveAudio, open_pipe
 from ds2cli.audio.read import parse_channel
+from ds2cli.audio.source import source_name
 from ds2cli.audio.stream import open_blocks
 from ds2cli.config.decode import TranscribeConfig
 from ds2cli.config.features import FeatureConfig
-from ds2cli.errors import UsageError
+from ds2cli.errors import BadUtterance, UsageError
+from ds2cli.feats import kinds
+from ds2cli.feats.bandwidth import FULL, learned_bandwidth
 from ds2cli.manifest import Row
 from ds2cli.recognizer.decoder import Search
 from ds2cli.recognizer.experiment import Experiment
@@ -41,10 +44,8 @@ def run(
     config: resolved settings.  ended: ends a stream when it is set.
     BadUtterance if the recording cannot be read. UsageError if the network cannot be used for streams.
     """
-    path, rate = (
-        row["audio_filepath"],
-        FeatureConfig.from_saved(experiment.network.features, experiment.path).sample_rate,
-    )
+    settings = FeatureConfig.from_saved(experiment.network.features, experiment.path)
+    path, rate = row["audio_filepath"], settings.sample_rate
     if experiment.runtime is not None and not experiment.runtime.can_stream:
         raise UsageError(
             f"{experiment.path}: --live needs a forward-only network, this one hears a recording to its end first "
@@ -59,15 +60,31 @@ def run(
             )
     finals: list[Result] = []
     with open_blocks(source, parse_channel(config.channel)) as blocks:
+        _warn_of_rate(source_name(source), blocks.rate, experiment, settings, warn)
         emissions = EmissionStream(experiment, blocks.rate)
         rules = EndpointRules.from_config(config)
         utterances = UtteranceStream(config, search, experiment.vocab, experiment.network.step_s, rules)
         stream, heard = RecognizerStream(emissions, utterances), 0
         for samples in _divide(blocks.samples, max(round((config.partials or CHUNK_S) * blocks.rate), 1)):
             heard += len(samples)
-            yield from _collect(stream.advance(samples), finals)
-        yield from _collect(stream.finish(), finals)
+            yield from _collect(stream.advance(samples), finals, warn)
+        yield from _collect(stream.finish(), finals, warn)
+        if not kinds.num_frames(round(heard * rate / blocks.rate), settings):
+            raise BadUtterance("too-short", f"{heard} samples of {blocks.rate} Hz, shorter than one window")
         row |= {"duration": round(heard / blocks.rate, 6), **join(finals)}
+
+
+def _warn_of_rate(
+    name: str, rate: int, experiment: Experiment, settings: FeatureConfig, warn: Callable[[str], None]
+) -> None:
+    """Warn of a stream without the upper band that the network has learned from."""
+    mean, std = (experiment.network.tensors[statistic] for statistic in ("mean", "std"))
+    learned = learned_bandwidth(mean, std, settings) or settings.sample_rate / 2
+    if rate / 2 < FULL * learned:
+        warn(
+            f"{name}: this stream is {rate / 1000:g} kHz; the training recordings were "
+            f"{settings.sample_rate / 1000:g} kHz: expect many more errors."
+        )
 
 
 def join(finals: Iterable[Result]) -> Row:
@@ -84,8 +101,10 @@ def join(finals: Iterable[Result]) -> Row:
     return {**row, "pred_words": words} if has_words else row
 
 
-def _collect(results: Iterable[Result], finals: list[Result]) -> Iterator[Result]:
+def _collect(results: Iterable[Result], finals: list[Result], warn: Callable[[str], None]) -> Iterator[Result]:
     for result in results:
+        if result.reason == "impossible":
+            warn(f"nothing that may be written fits what was heard up to {result.end_s:g} s (see --lexicon, --closed)")
         if result.final and result.text:
             finals.append(result)
         yield result

@@ -14,6 +14,7 @@ import sys
 import termios
 import threading
 import time
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +110,10 @@ def test_the_rate_of_samples_without_a_header_can_be_given(exp, piped):
     half = tones("ab b", 8000)
     results, _, warnings = run(exp, piped((half * 32767).astype("<i2").tobytes()), raw_rate=8000)
     # an 8 kHz recording has no tone of 4 kHz
-    assert finals(results) == ["a"] and not warnings
+    assert finals(results) == ["a"]
+    assert [w.partition(": ")[2] for w in warnings] == [
+        "this stream is 8 kHz; the training recordings were 16 kHz: expect many more errors."
+    ]
 
 
 def test_results_come_before_the_end(exp, tmp_path):
@@ -253,8 +257,10 @@ def test_on_a_terminal_the_line_is_rewritten(exp, pipe):
             assert process.stdout.read() == b"ab\nb\n"
     os.close(leader)
     plain = shown.decode().replace("\x1b[2m", "").replace("\x1b[22m", "").replace("\r\n", "\n")
-    assert plain.split("\r") == ["", "a\x1b[K", "ab\x1b[K", "\x1b[Kab\n"[: 3 if pipe else None], "b\x1b[K",
-                                 "\x1b[Kb\n"[: 3 if pipe else None]]  # fmt: skip
+    # a text is written again when more of it is stable, and thus no longer dim
+    lines = [line for line, _ in groupby(plain.split("\r"))]
+    shown_ends = ("\x1b[K", "\x1b[K") if pipe else ("\x1b[Kab\n", "\x1b[Kb\n")
+    assert lines == ["", "a\x1b[K", "ab\x1b[K", shown_ends[0], "b\x1b[K", shown_ends[1]]
 
 
 def test_what_does_not_go_together(exp, ds2, tmp_path):
@@ -278,26 +284,26 @@ def test_a_file_and_its_subtitles(exp, ds2, tmp_path):
     assert missing.returncode == 1 and "missing-audio" in missing.stderr
 
 
-@pytest.mark.parametrize("form", ["WAV", "FLAC"])
-def test_an_interrupt_of_a_recording_that_states_its_length(exp, tmp_path, form):
-    soundfile.write(tmp_path / "a", np.concatenate([tones("ab b aa"), np.zeros(8 * RATE)]), RATE, format=form)
-    data = (tmp_path / "a").read_bytes()
-    cut = len(wav("ab b aa")) if form == "WAV" else len(data) // 2
+def test_an_interrupt_of_a_recording_that_states_its_length(exp, tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.concatenate([tones("ab b aa"), np.zeros(8 * RATE)]), RATE)
+    data = (tmp_path / "a.wav").read_bytes()
     with start(exp, "--ctm", tmp_path / "a.ctm", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        process.stdin.write(data[:cut])
+        process.stdin.write(data[: len(wav("ab b aa"))])
         process.stdin.flush()
         lines = [process.stdout.readline(), process.stdout.readline()]
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
         lines.append(process.stdout.read())
-        assert [line.strip() for line in lines] == [b"ab", b"b", b"a"]
+        words = [line.strip() for line in lines]
+        # of the last one, as much as was decoded when the signal came
+        assert words[:2] == [b"ab", b"b"] and words[2] in (b"a", b"aa")
         process.stdin.close()
         assert process.wait(60) == 130 and process.stderr.read() == b"ds2: interrupted\n"
     assert len((tmp_path / "a.ctm").read_text().splitlines()) == 3
 
 
 def test_a_stream_of_less_than_a_window(exp, ds2):
-    done = ds2("transcribe", exp, "-", "--live", "--raw-rate", RATE, input="ab" * 10)
+    done = ds2("transcribe", exp, "-", "--live", "--raw-rate", RATE, stdin="ab" * 10)
     assert done.returncode == 1 and "too-short: 10 samples" in done.stderr and not done.stdout
 
 
