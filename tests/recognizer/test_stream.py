@@ -123,29 +123,30 @@ def compute_whole(experiment, samples):
     return log_softmax(logits)
 
 
-def test_streams_are_the_whole_to_the_bit(experiments, recordings, lm):
+@pytest.mark.long
+@pytest.mark.parametrize("name", NETWORKS)
+def test_streams_are_the_whole_to_the_bit(experiments, recordings, lm, name):
+    """Each network hears all recordings in random pieces, with each kind of search in turn."""
     if not native.available():
         pytest.skip(native.unavailable_reason())
     assert len(recordings) >= 100
-    opened, texts = {}, 0
-    for name, path in experiments.items():
-        experiment = Experiment(path, avoid_torch=True)
-        for settings in ({}, {"lm": lm}, {"greedy": True}):
-            config = resolve_settings(TranscribeConfig(**settings), path)
-            opened[name, tuple(settings)] = experiment, config, build_search(config, experiment)
-    for number, ((samples, rate), (key, (experiment, config, search))) in enumerate(
-        zip(recordings, cycle(opened.items()), strict=False)
-    ):
+    path, texts = experiments[name], 0
+    experiment = Experiment(path, avoid_torch=True)
+    searches = []
+    for settings in ({}, {"lm": lm}, {"greedy": True}):
+        config = resolve_settings(TranscribeConfig(**settings), path)
+        searches.append((config, build_search(config, experiment)))
+    for number, ((samples, rate), (config, search)) in enumerate(zip(recordings, cycle(searches), strict=False)):
         rng = np.random.default_rng(number)
         whole = compute_whole(experiment, resample(samples, rate, FEATURES.sample_rate))
         emissions = EmissionStream(experiment, rate)
         found = np.concatenate([*stream_in_pieces(emissions, samples, random_sizes(rng))])
-        np.testing.assert_array_equal(found, whole, err_msg=f"recording {number}, {key}")
+        np.testing.assert_array_equal(found, whole, err_msg=f"recording {number}")
         utterances = UtteranceStream(config, search, VOCAB, experiment.network.step_s, NO_RULES)
         stream = RecognizerStream(EmissionStream(experiment, rate), utterances)
         results = [r for part in stream_in_pieces(stream, samples, random_sizes(rng)) for r in part if r.final]
         expected = search(whole)[0].text
-        assert " ".join(r.text for r in results) == expected, f"recording {number}, {key}"
+        assert " ".join(r.text for r in results) == expected, f"recording {number}"
         texts += bool(expected)
     assert texts > len(recordings) / 2
 
