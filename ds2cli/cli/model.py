@@ -111,15 +111,20 @@ def quantize(
 
     Example: ds2 model quantize exp/streaming exp/streaming-int8.safetensors
     """
+    from pathlib import Path
+
     from ds2cli.errors import UsageError
+    from ds2cli.experiment_files import is_bundle
     from ds2cli.io import open_out_bytes
     from ds2cli.memory import format_size
+    from ds2cli.runtime.file import find_network, read_network
     from ds2cli.runtime.file import quantize as quantize_network
-    from ds2cli.runtime.file import read_network
 
     if not out.endswith(".safetensors"):
         raise UsageError(f"model quantize: OUT: expected a name that ends in .safetensors, got {out}")
     network = read_network(exp)
+    if Path(out).exists() and not is_bundle(exp) and Path(out).samefile(find_network(exp)):
+        raise UsageError(f"model quantize: OUT: {out} is the network of {exp}, which would be lost (name another file)")
     data = quantize_network(network, config.weights)
     with open_out_bytes(out) as f:
         f.write(data)

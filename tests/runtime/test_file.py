@@ -119,3 +119,15 @@ def test_weights_that_do_not_fit_are_an_error(tmp_path):
 def json_of(path, model):
     data = dump_model(model.state_dict(), CONFIGS["1d"], VOCAB, FEATURES, {})
     return json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+
+
+@pytest.mark.parametrize("out", ["exp/best.safetensors", "link.safetensors"])
+def test_a_network_is_not_overwritten_by_its_rounded_one(ds2, tmp_path, out):
+    (tmp_path / "exp").mkdir()
+    path = tmp_path / "exp" / "best.safetensors"
+    write(path, CONFIGS["1d"])
+    (tmp_path / "link.safetensors").symlink_to(path)
+    before = path.read_bytes()
+    done = ds2("model", "quantize", "exp", out, cwd=tmp_path)
+    assert done.returncode == 2 and f"OUT: {out} is the network of exp" in done.stderr
+    assert path.read_bytes() == before
