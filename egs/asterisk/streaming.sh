@@ -3,15 +3,15 @@
 # decode with and without the language model, and print a table. A run takes 6 to 7 minutes on one core; finished runs are not repeated.
 set -euo pipefail
 caller=$PWD; cd "$(dirname "$0")"; root=../..
-nj=1; seeds=0; steps="0 10 20 40"; lang=en; conf=conf/streaming.toml; base=conf/train.toml; exp=exp/streaming; data=; corpus=
-help="usage: egs/asterisk/streaming.sh [--nj 1] [--seeds 0] [--steps '0 10 20 40'] [--lang en] [--conf conf/streaming.toml] [--base conf/train.toml]
+nj=; seeds=0; steps="0 10 20 40"; lang=en; conf=conf/streaming.toml; base=conf/train.toml; exp=exp/streaming; data=; corpus=
+help="usage: egs/asterisk/streaming.sh [--nj CORES] [--seeds 0] [--steps '0 10 20 40'] [--lang en] [--conf conf/streaming.toml] [--base conf/train.toml]
                                   [--exp exp/streaming] [--data data/LANG] [--corpus FOLDER]
 steps: look-ahead of the row convolution (row_conv of CONF); base: the network to compare with"
 . $root/utils/options.sh
 data=${data:-data/$lang}
 [[ -z $corpus || $corpus == /* ]] || corpus=$caller/$corpus
 . $root/utils/path.sh
-. $root/utils/cores.sh; limit_to_cores nj jobs "at a time"
+. $root/utils/cores.sh; nj=${nj:-$cores}; limit_to_cores nj jobs "at a time"
 grep -q "^row_conv = " "$conf" || { echo "$conf: expected a line 'row_conv = STEPS'" >&2; exit 2; }
 featurize() {  # DATA [OPTION…]
   [[ -s $1/test.feats.jsonl ]] || ./run.sh --stop-stage 2 --lang "$lang" --data "$@" ${corpus:+--corpus "$corpus"}

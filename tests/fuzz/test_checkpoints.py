@@ -18,10 +18,10 @@ from ds2cli.config.features import FeatureConfig
 from ds2cli.config.model import ModelConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
-from ds2cli.nn.checkpoint import dump_model
+from ds2cli.nn.checkpoint import dump_model, load_model
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.recognizer.vocabulary import open_vocab
-from ds2cli.runtime.file import BEST, load_model
+from ds2cli.runtime.file import BEST
 from ds2cli.stages import train
 from ds2cli.text.vocab import BLANK, Vocab
 from ds2cli.train.data import prepare_job

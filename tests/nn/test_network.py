@@ -15,10 +15,11 @@ from ds2cli.config.base import as_dict, build, parse_set, read_toml, to_toml
 from ds2cli.config.model import KINDS, ModelConfig, NetworkConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.errors import DataError, UsageError
-from ds2cli.nn.checkpoint import METADATA_KEY, dump_model, load_model
+from ds2cli.nn.checkpoint import dump_model, load_model
 from ds2cli.nn.network import make_network
 from ds2cli.nn.norm import has_batch_norm
 from ds2cli.nn.transfer import transfer_weights
+from ds2cli.runtime.file import METADATA_KEY
 from ds2cli.text.vocab import Vocab
 
 VOCAB = Vocab(("<blank>", " ", "a", "b"))
