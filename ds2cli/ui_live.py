@@ -69,7 +69,7 @@ class LiveLine:
         ui.warn(message)
 
     def _write(self, text: str) -> None:
-        # what a terminal that is gone does not get is no loss
+        # a terminal that was closed shows no line, and the results do not depend on it
         with contextlib.suppress(OSError):
             assert self._terminal is not None
             self._terminal.write(text)

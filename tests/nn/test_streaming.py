@@ -8,41 +8,12 @@ from itertools import product
 import pytest
 import torch
 
-from ds2cli.config.model import ModelConfig
 from ds2cli.nn.models.ds2 import DeepSpeech2
 from ds2cli.nn.rnn import cudnn
+from tests.runtime.networks import FORWARD, ONE_D, make_network
 
-SMALL = {"rnn_layers": 2, "rnn_size": 12, "bidirectional": False}
-ONE_D = ModelConfig(channels=(8, 10), kernels=(5, 3), strides=(2, 2), **SMALL)
-TWO_D = ModelConfig(
-    conv="2d", channels=(2, 3), kernels=(5, 3), strides=(2, 1), freq_kernels=(5, 3), freq_strides=(2, 2), **SMALL
-)
-CONFIGS = {
-    "1d": ONE_D,
-    "2d": TWO_D,
-    "2d-row": replace(TWO_D, row_conv=5, fc_layers=2, fc_size=7),
-    "row": replace(ONE_D, row_conv=3),
-    "relu": replace(ONE_D, cell="rnn", activation="relu", norm="none"),
-    "relu-row": replace(ONE_D, cell="rnn", activation="relu", row_conv=1),
-    "gru-relu": replace(ONE_D, activation="relu"),
-    "lstm": replace(ONE_D, cell="lstm", fc_layers=1, fc_size=9),
-    "lstm-2d": replace(TWO_D, cell="lstm", row_conv=2, norm="none"),
-    "wide-stride": replace(ONE_D, kernels=(3, 1), strides=(4, 3)),
-    "no-recurrence": replace(ONE_D, rnn_layers=0, bidirectional=True),
-}
+CONFIGS = {**FORWARD, "relu-row": replace(ONE_D, cell="rnn", activation="relu", row_conv=1)}
 BINS, SYMBOLS = 20, 6
-
-
-def make_network(config):
-    """A network with weights, statistics of the features and of its norms as after some training."""
-    torch.manual_seed(0)
-    model = DeepSpeech2(config, SYMBOLS, BINS)
-    model.mean.normal_()
-    model.std.uniform_(0.5, 2)
-    with torch.no_grad():
-        for _ in range(3):
-            model(torch.randn(4, 60, BINS) * model.std + model.mean, torch.full((4,), 60))
-    return model.eval()
 
 
 @torch.inference_mode()

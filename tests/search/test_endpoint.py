@@ -11,21 +11,9 @@ from ds2cli.errors import UsageError
 from ds2cli.search.endpoint import Endpoint, Endpointer, EndpointRules
 from ds2cli.search.pauses import SILENT, find_cut
 from ds2cli.text.vocab import BLANK, Vocab
+from tests.search.test_pieces import STEP_S, VOCAB, emission
 
-VOCAB = Vocab((BLANK, " ", "a", "b"))
-STEP_S = 0.1
 RULES = EndpointRules(silence_s=0.5, no_speech_s=1.0, length_s=2.0)
-
-
-def emission(path, certain=0.97):
-    """Log-probabilities of a path such as `a__b`: _ is blank, . a blank that is not certain, - a space."""
-    probs = np.full((len(path), 4), (1 - certain) / 3, np.float64)
-    for i, symbol in enumerate(path):
-        if symbol == ".":
-            probs[i] = [0.8, 0.01, 0.1, 0.09]
-        else:
-            probs[i, "_-ab".index(symbol)] = certain
-    return np.log(probs).astype(np.float32)
 
 
 def find(path, size=10**6, rules=RULES):

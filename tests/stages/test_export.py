@@ -112,7 +112,7 @@ def test_the_clip_is_a_short_one_of_the_dev_set_that_can_be_read(exp, exported, 
     # only shorter ones: the longest of them
     dev.write_text("".join(json.dumps(row) + "\n" for row in rows[:1]))
     assert exported(exp)[1].card["clip"]["source"] == "a.wav"
-    # the manifest of the tuning, where that of the training is gone
+    # the dev manifest of `decode --tune`, if that of `ds2 train` no longer exists
     (exp / "config.toml").write_text("[made_by]\ncommand = 3\n")
     (exp / "align.toml").write_text(f"[made_by]\nmade_on = '{dev}'\n")
     assert exported(exp)[1].card["clip"]["source"] == "a.wav"
