@@ -32,14 +32,13 @@ def _tunable(kind: str, default: float, help: str, min: float | None, max: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchConfig(InferenceConfig, TimingConfig, StageConfig):
+class SearchSettings(TimingConfig):
     """Find the text of each utterance that maximizes Q = log p_ctc + alpha log p_lm + beta words (DS2, equation 12)."""
 
     # recognizer/decoder.py refuses further ones also where they are in a file: they would change the result
     no_effect: ClassVar = {
         "sentence_end": ("lm", (None,)),
         **dict.fromkeys(("beam", "beam_gap", "prune_mass", "prune_top", "prune_logp"), ("greedy", (True,))),
-        **dict.fromkeys(("confidence_scale", "shift_ms", "extend_ms"), ("timestamps", (False,))),
     }
 
     lm: str | None = setting(
@@ -70,12 +69,6 @@ class SearchConfig(InferenceConfig, TimingConfig, StageConfig):
         None, help="Per step, skip symbols below this log-probability (nats) [default: none].", max=0
     )
     greedy: bool = setting(False, help="Greedy decoding: take the best path, without a beam search.")
-    nbest: int = setting(
-        0, help="Write this many hypotheses as `nbest`: text, score, am, lm (nats).", min=0, max=100000
-    )
-    timestamps: bool = setting(
-        False, help="Write start, end (s) and confidence of each word as `pred_words`; of the text as `pred_conf`."
-    )
     confidence_scale: float | None = setting(
         None,
         help="Exponent of the network's probability in confidences "
@@ -83,10 +76,27 @@ class SearchConfig(InferenceConfig, TimingConfig, StageConfig):
         min=0,
         max=100,
     )
+    nj: int = setting(1, help="Search threads.", min=1, per_core=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig(SearchSettings, InferenceConfig, StageConfig):
+    """The search over rows, and which results are written."""
+
+    no_effect: ClassVar = {
+        **SearchSettings.no_effect,
+        **dict.fromkeys(("confidence_scale", "shift_ms", "extend_ms"), ("timestamps", (False,))),
+    }
+
+    nbest: int = setting(
+        0, help="Write this many hypotheses as `nbest`: text, score, am, lm (nats).", min=0, max=100000
+    )
+    timestamps: bool = setting(
+        False, help="Write start, end (s) and confidence of each word as `pred_words`; of the text as `pred_conf`."
+    )
     partials: float | None = setting(
         None, help="Decode in chunks of this length (s) and write the text after each chunk as `partials`.", min=0.001
     )
-    nj: int = setting(1, help="Search threads.", min=1, per_core=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +166,7 @@ class TranscribeConfig(SearchConfig, CaptionsConfig, EndpointConfig):
 
 
 def _untuned(kind: str) -> Mapping[str, float]:
-    return {f.name: f.metadata["untuned"] for f in fields(SearchConfig) if f.metadata.get("kind") == kind}
+    return {f.name: f.metadata["untuned"] for f in fields(SearchSettings) if f.metadata.get("kind") == kind}
 
 
 WEIGHTS = _untuned("weight")

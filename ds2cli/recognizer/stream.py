@@ -5,6 +5,7 @@ Notation: N samples, T frames or steps, V symbols.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import soxr
 from numpy.typing import NDArray
 
 from ds2cli.config.features import FeatureConfig
-from ds2cli.errors import UsageError
+from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.feats.stream import FeatureStream
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.recognizer.utterances import Result, UtteranceStream
@@ -41,30 +42,61 @@ class EmissionStream:
         self._resampler = None
         if sample_rate not in (None, rate):
             self._resampler = soxr.ResampleStream(sample_rate, rate, 1, dtype="float32", quality="HQ")
-        self._state = self.network.begin()
+        self.state = self.network.begin()
 
     def advance(self, samples: Array) -> Array:
         """The log-probabilities (T, V) that are complete with the next samples (N,) float32, maybe none.
 
         BadUtterance "not-a-number" for samples that are NaN or infinite.
         """
-        if self._resampler is not None:
-            samples = self._resampler.resample_chunk(samples)
-        return self._compute(self._features.advance(samples), end=False)
+        return self._emit(self.features(samples), end=False)
 
     def finish(self) -> Array:
         """The last ones (T, V); a stream shorter than a frame has none in all. Nothing may follow."""
+        return self._emit(self.last_features(), end=True)
+
+    def features(self, samples: Array) -> Array:
+        """The first half of `advance`: the features (T, F) that are complete with the next samples, for `emit`."""
+        if self._resampler is not None:
+            samples = self._resampler.resample_chunk(samples)
+        return self._features.advance(samples)
+
+    def last_features(self) -> Array:
+        """The first half of `finish`: the last features (T, F)."""
         parts = []
         if self._resampler is not None:
             parts.append(self._features.advance(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)))
         parts.append(self._features.finish())
-        return self._compute(np.concatenate(parts), end=True)
+        return np.concatenate(parts)
 
-    def _compute(self, feats: Array, *, end: bool) -> Array:
-        if not len(feats) and not end:
-            return np.zeros((0, len(self.vocab)), np.float32)
-        (logits,) = self.network.advance([self._state], [feats], [end])
-        return check_emission(log_softmax(logits), self.vocab) if len(logits) else logits
+    def _emit(self, feats: Array, *, end: bool) -> Array:
+        (found,) = emit([self], [feats], [end])
+        if isinstance(found, BadUtterance):
+            raise found
+        return found
+
+
+def emit(streams: Sequence[EmissionStream], feats: Sequence[Array], ends: Sequence[bool]) -> list[Array | BadUtterance]:
+    """The log-probabilities (T_i, V) of the next features (T_i', F) of several streams of one network, as one batch.
+
+    ends: whether each stream ends with these. The result of a stream does not depend on the others; it is
+    BadUtterance "not-a-number" if the network's output is not finite.
+    """
+    vocab = streams[0].vocab
+    found: list[Array | BadUtterance] = [np.zeros((0, len(vocab)), np.float32)] * len(streams)
+    if not (ready := [i for i, x in enumerate(feats) if len(x) or ends[i]]):
+        return found
+    logits = streams[0].network.advance(
+        [streams[i].state for i in ready], [feats[i] for i in ready], [ends[i] for i in ready]
+    )
+    for i, x in zip(ready, logits, strict=True):
+        if not len(x):
+            continue
+        try:
+            found[i] = check_emission(log_softmax(x), vocab)
+        except BadUtterance as e:
+            found[i] = e
+    return found
 
 
 class RecognizerStream:
@@ -86,7 +118,7 @@ class RecognizerStream:
         """The results at the end of the stream; nothing may follow."""
         self._check_open()
         self.has_ended = True
-        return [*self.utterances.advance(self.emissions.finish()), *self.utterances.finish()]
+        return [*self.utterances.advance(self.emissions.finish(), end=True), *self.utterances.finish()]
 
     def _check_open(self) -> None:
         if self.has_ended:

@@ -76,8 +76,11 @@ class UtteranceStream:
         self._shown = ("", 0)
         self._agreement = LocalAgreement(AGREEMENT_S)
 
-    def advance(self, log_probs: Array) -> list[Result]:
-        """The results of the next steps (T, V): utterances that have ended, then, if it is new, what was said since."""
+    def advance(self, log_probs: Array, *, end: bool = False) -> list[Result]:
+        """The results of the next steps (T, V): utterances that have ended, then, if it is new, what was said since.
+
+        end: whether these are the last steps: what was said since is then the final result of `finish`.
+        """
         results, added = [], 0
         for endpoint in self._endpointer.advance(log_probs):
             # only an utterance that is divided has been searched beyond its end
@@ -87,7 +90,7 @@ class UtteranceStream:
             if result := self._end(endpoint):
                 results.append(result)
         self._add(np.ascontiguousarray(log_probs[added:]))
-        if self.partials and len(log_probs) and (partial := self._partial()):
+        if self.partials and not end and len(log_probs) and (partial := self._partial()):
             results.append(partial)
         return results
 

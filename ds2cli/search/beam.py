@@ -79,6 +79,20 @@ class BeamSearch:
         options = self.options._replace(**{name: type(getattr(self.options, name))(v) for name, v in changes.items()})
         return BeamSearch(self.vocab, self.task._replace(options=options))
 
+    def with_phrases(
+        self, lm: NgramLm | None, hotwords: Mapping[str, float] | None = None, words: Iterable[str] | None = None
+    ) -> BeamSearch:
+        """The same search with other hotwords, or with these words only; None leaves them as they are.
+
+        lm: the language model of this search. Errors as of `build`.
+        """
+        task = self.task
+        if hotwords is not None:
+            task = task._replace(hotwords=build_hotwords(self.vocab, hotwords))
+        if words is not None:
+            task = task._replace(lexicon=build_lexicon(self.vocab, lm, words))
+        return BeamSearch(self.vocab, task)
+
     def __call__(self, log_probs: NDArray[np.float32], best: int = 1) -> list[Hypothesis]:
         """The `best` texts of an emission (the n-best list), best first; fewer where the beam holds fewer.
 

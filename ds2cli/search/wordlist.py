@@ -30,7 +30,7 @@ def read_hotwords(path: str, vocab: Vocab, weight: float) -> dict[str, float]:
             nats = math.nan
         if not math.isfinite(nats):
             raise DataError(f"{location}: bad weight: expected a number (nats) after the tab, found {field!r}")
-        phrase = _make_spellable(" ".join(phrase.split()), vocab, location)
+        phrase = make_spellable(" ".join(phrase.split()), vocab, location)
         if weights.setdefault(phrase, nats) != nats:
             raise DataError(f"{location}: {phrase!r} is listed twice: with weight {weights[phrase]:g} and now {nats:g}")
     if not weights:
@@ -51,7 +51,7 @@ def read_word_list(path: str, vocab: Vocab) -> tuple[list[str], list[str]]:
         if len(word.split()) > 1:
             raise DataError(f"{location}: expected one word per line, found {word!r}")
         try:
-            words[_make_spellable(word, vocab, location)] = None
+            words[make_spellable(word, vocab, location)] = None
         except DataError:
             unspellable.append(word)
     if not words:
@@ -61,7 +61,7 @@ def read_word_list(path: str, vocab: Vocab) -> tuple[list[str], list[str]]:
     return list(words), unspellable
 
 
-def _make_spellable(phrase: str, vocab: Vocab, location: str) -> str:
+def make_spellable(phrase: str, vocab: Vocab, location: str) -> str:
     """The phrase as it is, or normalized if `vocab` cannot spell it; DataError if it still cannot."""
     if not phrase:
         raise DataError(f"{location}: a weight without a phrase")

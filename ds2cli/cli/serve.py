@@ -1,0 +1,24 @@
+"""`ds2 serve EXP`."""
+
+from __future__ import annotations
+
+from ds2cli import ui
+from ds2cli.cli.lib.options import Exp, with_config
+from ds2cli.config.serve import ServeConfig
+from ds2cli.errors import UsageError
+
+
+@with_config(ServeConfig)
+def serve(config: ServeConfig, exp: Exp) -> None:
+    """Serve a network to programs and browsers: live streams over WebSocket, and uploaded recordings.
+
+    Example: ds2 serve base.ds2
+    """
+    try:
+        from ds2cli.serve.server import run
+        from ds2cli.serve.service import Service
+    except ImportError as e:
+        raise UsageError(f"ds2 serve needs the package {e.name} (pip install 'ds2cli[serve]')") from e
+
+    service = Service(config, exp, ui.warn)
+    run(service, lambda address: ui.log(f"serve: {address}, up to {service.limit} streams"))

@@ -1,0 +1,151 @@
+"""What all connections share: the network with its search, the dispatcher, limits, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from ds2cli.config.base import build
+from ds2cli.config.decode import SearchSettings, TranscribeConfig
+from ds2cli.config.endpoint import EndpointConfig
+from ds2cli.config.features import FeatureConfig
+from ds2cli.config.serve import ServeConfig
+from ds2cli.errors import BadUtterance, DataError
+from ds2cli.experiment_files import is_bundle, open_files
+from ds2cli.lm.query import NgramLm
+from ds2cli.recognizer.decoder import Search, build_beam_search, build_search, resolve_settings
+from ds2cli.recognizer.experiment import Experiment
+from ds2cli.recognizer.stream import EmissionStream, stream_network
+from ds2cli.recognizer.utterances import UtteranceStream
+from ds2cli.search.beam import BeamSearch
+from ds2cli.search.endpoint import EndpointRules
+from ds2cli.search.wordlist import make_spellable
+from ds2cli.serve.dispatch import Dispatcher
+from ds2cli.serve.metrics import Metrics
+from ds2cli.serve.refusal import bad_request, overloaded, stopping
+from ds2cli.serve.session import Session
+from ds2cli.text.profiles import guess_language
+
+MAX_PHRASES = 1000
+"""Hotwords, or words of a restricted vocabulary, of one request."""
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """What a client asks for.
+
+    rate: of the samples (Hz).  partials: whether partial results are wanted.  nbest: hypotheses of final results.
+    rules: when utterances end; None: as the server's settings say.
+    hotwords: phrases to boost, as with --hotwords.  words: the only words that may be written; None: all.
+    """
+
+    rate: int
+    partials: bool = True
+    nbest: int = 0
+    rules: EndpointRules | None = None
+    hotwords: tuple[str, ...] = ()
+    words: tuple[str, ...] | None = None
+
+
+class Service:
+    """An opened network for any number of connections."""
+
+    def __init__(self, config: ServeConfig, exp: str, warn: Callable[[str], None]) -> None:
+        """UsageError for settings that do not fit, DataError for a network or language model that cannot be read."""
+        self.config, self.exp = config, exp
+        shared = {f.name: getattr(config, f.name) for f in (*fields(SearchSettings), *fields(EndpointConfig))}
+        values = {**shared, "device": "cpu", "precision": config.precision, "timestamps": True}
+        self.settings = resolve_settings(build(TranscribeConfig, ("ds2 serve", values)), exp, warn)
+        self.experiment = Experiment(exp, device="cpu", precision=config.precision, avoid_torch=True)
+        self._lm = None if self.settings.lm is None else NgramLm.load(self.settings.lm)
+        self.search: Search
+        if self.settings.greedy:
+            self.search = build_search(self.settings, self.experiment, warn)
+        else:
+            self.search = build_beam_search(self.settings, self.experiment, warn, lm=self._lm)
+        self.network = stream_network(self.experiment)
+        self.features = FeatureConfig.from_saved(self.experiment.network.features, exp)
+        self.metrics = Metrics()
+        self.dispatcher = Dispatcher(config.max_batch, config.nj, self.metrics)
+        self.sessions: set[Session] = set()
+        self.limit = config.max_streams
+        self.is_stopping = False
+        self.metrics.ready.set(1)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the model in OpenAI's protocol, the first one its own."""
+        return self.config.model_names or (Path(self.exp).resolve().stem, "whisper-1")
+
+    @property
+    def language(self) -> str:
+        """The language of the network."""
+        files = open_files(self.exp)
+        card = files.card.get("rules", {}) if is_bundle(self.exp) else {}
+        return self.config.language or card.get("lang") or guess_language(self.experiment.vocab.symbols)
+
+    @property
+    def look_ahead_s(self) -> float | None:
+        """How much audio after a sound the network hears before it decides (s); None: all of it (bidirectional)."""
+        frames = self.network.config.look_ahead
+        return None if frames is None else frames * self.features.hop_samples / self.features.sample_rate
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there are streams or uploads that have not ended."""
+        return bool(self.sessions)
+
+    def open_session(self, options: StreamOptions) -> Session:
+        """A new stream. Refusal if the server is full or being stopped, or if an option cannot be done."""
+        if self.is_stopping:
+            raise stopping()
+        if len(self.sessions) >= self.limit:
+            raise overloaded(f"this server has its {self.limit} streams: try again later")
+        if (delay := self.dispatcher.delay_s) > self.config.max_delay:
+            raise overloaded(f"this server is {delay:.1f} s behind with its streams: try again later")
+        config = replace(self.settings, nbest=options.nbest)
+        utterances = UtteranceStream(
+            config,
+            self.search_with(options.hotwords, options.words),
+            self.experiment.vocab,
+            self.experiment.network.step_s,
+            options.rules or EndpointRules.from_config(self.settings),
+            partials=options.partials,
+        )
+        emissions = EmissionStream(self.experiment, options.rate)
+        session = Session(self.dispatcher, emissions, utterances, options.rate, self.config.max_stream, self._forget)
+        self.sessions.add(session)
+        self.metrics.streams.set(len(self.sessions))
+        return session
+
+    def search_with(self, hotwords: tuple[str, ...] = (), words: tuple[str, ...] | None = None) -> Search:
+        """The search with hotwords or a vocabulary of a client. Refusal if that cannot be done."""
+        if not hotwords and words is None:
+            return self.search
+        if not isinstance(self.search, BeamSearch):
+            raise bad_request("no-beam-search", "hotwords and vocabularies need a beam search: this server is greedy")
+        if len(hotwords) + len(words or ()) > MAX_PHRASES:
+            raise bad_request("too-many-phrases", f"at most {MAX_PHRASES} hotwords or words are allowed")
+        vocab = self.experiment.vocab
+        try:
+            boosted = {make_spellable(phrase, vocab, "hotwords"): self.settings.hotword_weight for phrase in hotwords}
+            allowed = None if words is None else [make_spellable(word, vocab, "words") for word in words]
+            return self.search.with_phrases(self._lm, boosted or None, allowed)
+        except (DataError, BadUtterance) as e:
+            raise bad_request("impossible-phrases", str(e)) from e
+
+    def _forget(self, session: Session) -> None:
+        self.sessions.discard(session)
+        self.metrics.streams.set(len(self.sessions))
+
+    def stop(self) -> None:
+        """Accept no more streams and uploads; those that are open continue."""
+        self.is_stopping = True
+        self.metrics.ready.set(0)
+
+    def close(self) -> None:
+        """End everything at once."""
+        for session in list(self.sessions):
+            session.close()
+        self.dispatcher.close()

@@ -1,0 +1,115 @@
+"""What the WebSocket protocols share: frames of samples, idle time, how a connection ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from ds2cli.serve.refusal import Refusal, bad_request, internal_error
+from ds2cli.serve.service import Service
+
+BYTES = {"s16le": 2, "f32le": 4}
+"""Encodings of samples: 16-bit integers and 32-bit floats from -1 to 1, little-endian, one channel; bytes of each."""
+
+RATES = (4000, 192_000)
+"""Sample rates that are accepted (Hz)."""
+
+MAX_MESSAGE = 1 << 22
+"""Largest message (bytes): 20 s of 96 kHz."""
+
+MAX_REASON = 120
+"""Bytes of the reason of a close frame: 123, of a control frame of 125 (RFC 6455, section 5.5)."""
+
+log = logging.getLogger("ds2cli.serve")
+
+
+class Gone(Exception):
+    """The client has closed the connection, or it broke."""
+
+
+async def receive(websocket: WebSocket, idle_s: float) -> str | bytes:
+    """The next message. Gone at the end; Refusal "idle" if nothing comes for so long (s)."""
+    try:
+        async with asyncio.timeout(idle_s):
+            message = await websocket.receive()
+    except TimeoutError:
+        raise Refusal("idle", f"nothing was received for {idle_s:g} s", 408, 1001) from None
+    if message["type"] == "websocket.disconnect":
+        raise Gone
+    data = message.get("bytes")
+    return message["text"] if data is None else data  # type: ignore[no-any-return]
+
+
+def decode_samples(data: bytes, encoding: str = "s16le") -> NDArray[np.float32]:
+    """Samples (N,) float32; Refusal if it is not a whole number of them."""
+    size = BYTES[encoding]
+    if len(data) % size:
+        raise bad_request("odd-bytes", f"a frame has {len(data)} bytes, expected samples of {size} bytes ({encoding})")
+    if encoding == "f32le":
+        return np.frombuffer(data, "<f4").astype(np.float32)
+    return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)
+
+
+def parse_message(text: str) -> dict[str, Any]:
+    """A JSON object; Refusal if it is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise bad_request("bad-message", f"expected a JSON object, got {text[:60]!r}")
+    return found
+
+
+def check_rate(value: Any) -> int:
+    """A sample rate (Hz), which clients also send as 16000.0; Refusal if it is none that is possible."""
+    low, high = RATES
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high or value != int(value):
+        raise bad_request("bad-sample-rate", f"sample_rate: expected {low} to {high} Hz, got {value!r}"[:200])
+    return int(value)
+
+
+async def run_socket(
+    websocket: WebSocket,
+    service: Service,
+    protocol: str,
+    work: Callable[[], Awaitable[None]],
+    *,
+    subprotocol: str | None,
+) -> None:
+    """Accept a connection, let `work` serve it, and close it with the code of its outcome.
+
+    work: raises Refusal or Gone, or returns when all is done.
+    """
+    outcome = "done"
+    refusal: Refusal | None = None
+    try:
+        await websocket.accept(subprotocol)
+        await work()
+    except Refusal as e:
+        outcome, refusal = e.code, e
+    except (Gone, WebSocketDisconnect):
+        outcome = "gone"
+    except Exception:
+        log.exception("%s: a connection failed", protocol)
+        outcome, refusal = "internal-error", internal_error()
+    service.metrics.streams_ended.labels(protocol, outcome).inc()
+    if refusal is not None:
+        service.metrics.refused.labels(refusal.code).inc()
+    if outcome == "gone" or websocket.application_state != WebSocketState.CONNECTED:
+        return
+    try:
+        if refusal is None:
+            await websocket.close(1000)
+        else:
+            await websocket.close(refusal.close, refusal.message.encode()[:MAX_REASON].decode("utf-8", "ignore"))
+    except (RuntimeError, WebSocketDisconnect, OSError):
+        # it broke just now
+        pass
