@@ -1,0 +1,94 @@
+/** The page: what its parts share, and the controls that belong to none of them. */
+
+import { byId, show } from "./dom.js";
+import { Listening } from "./listening.js";
+import { fetchInfo, keepToken } from "./server.js";
+import { Uploads } from "./uploads.js";
+
+const page = {
+  info: null,
+
+  addTexts(texts) {
+    byId("texts").prepend(...texts.map(({ element }) => element));
+    byId("empty").hidden = true;
+  },
+
+  removeText(text) {
+    const near = text.element.nextElementSibling ?? text.element.previousElementSibling;
+    text.close();
+    byId("empty").hidden = near !== null;
+    (near?.querySelector("h3") ?? byId("texts-title")).focus();
+  },
+
+  askForToken() {
+    byId("access").hidden = false;
+    byId("token").focus();
+  },
+};
+
+async function connect() {
+  try {
+    page.info = await fetchInfo();
+  } catch (error) {
+    show(byId("server"), "");
+    show(byId("page-message"), error.message);
+    if (error.needsToken) page.askForToken();
+    return;
+  }
+  const { model, language } = page.info;
+  const name = language && new Intl.DisplayNames(["en"], { type: "language", fallback: "code" }).of(language);
+  show(byId("server"), name ? `Model ${model}, ${name}` : `Model ${model}`);
+  show(byId("page-message"), "");
+  byId("access").hidden = true;
+}
+
+const listening = new Listening(page);
+const uploads = new Uploads(page);
+
+byId("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  try {
+    keepToken(byId("token").value);
+    show(byId("microphone-message"), "");
+    connect();
+  } catch (error) {
+    show(byId("page-message"), error.message);
+  }
+});
+
+byId("choose").addEventListener("click", () => byId("files").click());
+byId("files").addEventListener("change", ({ target }) => {
+  uploads.add([...target.files]);
+  target.value = "";
+});
+
+// the whole page takes files: one that misses the zone would replace the page
+let depth = 0;
+const setOver = (isOver) => byId("drop").classList.toggle("over", isOver);
+const hasFiles = ({ dataTransfer }) => dataTransfer?.types.includes("Files");
+addEventListener("dragenter", (event) => hasFiles(event) && setOver(++depth > 0));
+addEventListener("dragleave", (event) => hasFiles(event) && setOver(--depth > 0));
+addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
+addEventListener("drop", (event) => {
+  if (!hasFiles(event)) return;
+  event.preventDefault();
+  setOver((depth = 0));
+  uploads.add([...event.dataTransfer.files]);
+});
+
+const shade = () => {
+  document.body.classList.toggle("shaded", byId("shade").checked);
+  byId("legend").hidden = !byId("shade").checked;
+};
+byId("shade").addEventListener("change", shade);
+shade();
+
+addEventListener("beforeunload", (event) => {
+  if (listening.isBusy || uploads.isBusy) event.preventDefault();
+});
+
+const fault = (error) => show(byId("page-message"), `A part of this page failed (${error}). Reload it to continue.`);
+addEventListener("error", ({ message }) => fault(message));
+addEventListener("unhandledrejection", ({ reason }) => fault(reason?.message ?? reason));
+
+connect();

@@ -1,0 +1,97 @@
+/** The server of this page: addresses, the token, and its refusals in words. */
+
+const KEY = "ds2-token";
+
+/** Something that the server refused, or that failed; `message` is for people. */
+export class Refused extends Error {
+  /** code: of the server, such as "overloaded", or "" ; retry: after how long another try is worth it (s). */
+  constructor(message, { code = "", retry = 0, needsToken = false } = {}) {
+    super(message);
+    Object.assign(this, { code, retry, needsToken });
+  }
+}
+
+export const UNREACHABLE = "The server does not answer. Is it still running, and is this computer online?";
+
+/** The address of a route; the page may be behind a proxy, in a folder. */
+export function address(path, scheme = "") {
+  const url = new URL(path, document.baseURI);
+  if (scheme === "ws") url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return url.href;
+}
+
+export const token = () => sessionStorage.getItem(KEY) ?? "";
+
+/** Keep a token until the tab is closed. Refused if it cannot be one. */
+export function keepToken(value) {
+  const trimmed = value.trim();
+  if (!/^[\x21-\x7e]+$/.test(trimmed)) throw new Refused("A token has letters, digits and signs, and no spaces.");
+  sessionStorage.setItem(KEY, trimmed);
+}
+
+/** Headers with the token, if there is one. */
+export const headers = () => (token() ? { Authorization: `Bearer ${token()}` } : {});
+
+/** WebSockets of browsers cannot send headers: the token is the name of a second subprotocol. */
+export function subprotocols() {
+  if (!token()) return ["ds2"];
+  const encoded = btoa(token()).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  return ["ds2", `token.${encoded}`];
+}
+
+/** What the server is: {model, language, sample_rate, …}. Refused if it does not say. */
+export async function fetchInfo() {
+  let response;
+  try {
+    response = await fetch(address("info"), { headers: headers(), cache: "no-store" });
+  } catch {
+    throw new Refused(UNREACHABLE);
+  }
+  if (!response.ok) throw refusal(response.status, await response.text(), response.headers.get("Retry-After"));
+  return response.json();
+}
+
+/** The refusal that an answer of HTTP means. */
+export function refusal(status, body, retryAfter) {
+  let error = {};
+  try {
+    const found = JSON.parse(body);
+    error = typeof found.error === "object" ? found.error : found;
+  } catch {
+    // not an answer of the server itself: the status has to do
+  }
+  const said = sentence(typeof error.message === "string" ? error.message : "");
+  const retry = Number(retryAfter) || 0;
+  if (status === 401 || status === 403) {
+    const missing = token() ? "The server does not accept this token." : "This server needs a token.";
+    return new Refused(status === 401 ? missing : said || "The server does not allow this.", {
+      code: "unauthorized",
+      needsToken: status === 401,
+    });
+  }
+  const fallback = { 404: "The server has no such service.", 413: "The recording is larger than the server accepts." };
+  const busy = status === 503 || status === 429 ? "The server has too much to do." : "";
+  const message = said || fallback[status] || busy || `The server answered with the error ${status}.`;
+  return new Refused(withRetry(message, retry), { code: error.code ?? "", retry });
+}
+
+/** A refusal of /stream: its message of the type "error". */
+export function streamRefusal({ code, message, retry_s: retry = 0 }) {
+  const said = sentence(message);
+  const words = {
+    overloaded: `The server is full: ${lower(said)}`,
+    idle: "The server heard nothing for a while and ended the connection.",
+  };
+  return new Refused(withRetry(words[code] ?? said, retry), { code, retry });
+}
+
+const lower = (text) => text.charAt(0).toLowerCase() + text.slice(1);
+
+function sentence(text) {
+  const trimmed = text.trim();
+  if (!trimmed) return "";
+  const upper = trimmed.charAt(0).toUpperCase() + trimmed.slice(1);
+  return /[.!?]$/.test(upper) ? upper : `${upper}.`;
+}
+
+const withRetry = (message, seconds) => (seconds ? `${message} It is worth another try in ${seconds} s.` : message);
