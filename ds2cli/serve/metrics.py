@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 DELAYS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10)
@@ -16,6 +18,9 @@ class Metrics:
         self.connections = Gauge("ds2_connections", "Open connections", registry=registry)
         self.streams = Gauge("ds2_streams", "Open live streams", registry=registry)
         self.capacity = Gauge("ds2_streams_limit", "Live streams that are accepted at once", registry=registry)
+        # a counter, as those of Prometheus cannot be read from elsewhere
+        cpu = Gauge("ds2_process_cpu_seconds", "CPU time of this process (s)", registry=registry)
+        cpu.set_function(time.process_time)
         self.ready = Gauge("ds2_ready", "1 while new streams and uploads are accepted", registry=registry)
         self.streams_ended = Counter(
             "ds2_streams_ended", "Live streams that have ended", ("protocol", "outcome"), registry=registry

@@ -1,0 +1,137 @@
+"""`ds2 bench serve`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ds2cli import ui
+from ds2cli.cli.lib.interrupt import ending_on_interrupt
+from ds2cli.cli.lib.options import with_config
+from ds2cli.config.bench import BenchServeConfig
+from ds2cli.drops import Ledger
+from ds2cli.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from ds2cli.stages.bench_serve import Progress
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure a server under load (serve).")
+
+COLUMNS = (
+    *("streams", "max batch", "ended", "median", "p95", "p98", "max (ms)", "partial p98", "mean batch", "x real time"),
+    *("per core", "refused", "1011", "other closes", "differ", "late p98 (ms)", "load"),
+)
+
+
+@app.callback()
+def bench() -> None:
+    """Measure a server under load (`serve`)."""
+
+
+@app.command()
+@with_config(BenchServeConfig)
+def serve(
+    config: BenchServeConfig,
+    target: Annotated[
+        str, typer.Argument(metavar="URL|EXP", help="A running server, or a network for which servers are started.")
+    ],
+    audio: Annotated[list[str], typer.Argument(metavar="AUDIO…", help="Manifests (.jsonl), audio files and folders.")],
+) -> None:
+    """Load a server with live streams, or with uploads, and measure how fast their texts come and what they cost.
+
+    Each stream sends recordings one after another over /stream, in real time: each message when its last sample would
+    have been spoken. The columns median, p95, p98 and max are the time from the last samples of a recording to its last
+    text (ms). `partial p98` is how far partial texts are behind the speaker, the look-ahead of the network included.
+    `per core` is the audio that a second of the server's CPU time recognizes (s): as many streams keep one core busy.
+    `differ` counts texts unlike those that the same recording got before. `late p98`: by how much this generator itself
+    was late; above 20 ms it had too little of the CPU, and the other figures show that, too. `load` is the load average
+    of this machine before the run.
+
+    Given EXP, servers are started with --max-batch 1 (no batch dispatch) and 32, and each is measured. --plot draws the
+    batch sizes and the latencies as in figures 5 and 6 of the paper, whose values are shown, too.
+
+    Examples: ds2 bench serve http://localhost:2700 data/test.jsonl --streams 50; ds2 bench serve exp/streaming
+    data/test.jsonl --streams 10,20,30 --plot load.png
+    """
+    from ds2cli.metrics.heatmap import INSTALL_HINT, can_draw
+
+    try:
+        from ds2cli.stages import bench_serve as stage
+    except ImportError as e:
+        raise UsageError(f"ds2 bench serve needs the package {e.name} (pip install 'ds2cli[serve]')") from e
+
+    if config.plot and not can_draw():
+        raise UsageError(f"--plot: {INSTALL_HINT}")
+    if stage.is_url(target) and (given := [n for n in ("limit", "server_config") if getattr(config, n) is not None]):
+        raise UsageError(f"--{given[0].replace('_', '-')} applies to servers that are started (EXP in place of a URL)")
+    ledger, measured = Ledger(), list[dict[str, Any]]()
+    shown = _Shown()
+    with ending_on_interrupt(True) as ended:
+        for event in stage.run(config, target, audio, ledger, ended):
+            if isinstance(event, stage.Progress):
+                shown.update(event)
+            else:
+                measured.append(event)
+    if ledger.dropped:
+        ui.warn(f"bench: {ledger.dropped} recordings cannot be read ({', '.join(ledger.reasons)})")
+    report(config, measured)
+    if config.plot and measured:
+        from ds2cli.stages.bench_plots import draw
+
+        draw(config.plot, measured)
+        ui.log(f"bench: wrote {config.plot}")
+    if ended.is_set():
+        raise KeyboardInterrupt
+    if not any(row["ended"] for row in measured):
+        raise DataError("no recording came to its end: the table says why (a longer --seconds, or fewer --streams)")
+
+
+class _Shown:
+    """Progress: a line every few seconds."""
+
+    INTERVAL_S = 10.0
+
+    def __init__(self) -> None:
+        self.label, self.next_s = "", 0.0
+
+    def update(self, event: Progress) -> None:
+        """Show it if it is time to."""
+        if event.label != self.label or event.done_s < self.next_s - self.INTERVAL_S:
+            self.label, self.next_s = event.label, self.INTERVAL_S
+        if event.done_s >= self.next_s:
+            self.next_s += self.INTERVAL_S
+            rate = event.ended / event.done_s
+            ui.log(f"bench: {event.label}: {event.done_s:.0f}/{event.total_s:.0f} s, {rate:.1f} recordings/s")
+
+
+def report(config: BenchServeConfig, measured: list[dict[str, Any]]) -> None:
+    """Print the measurements: a table, or an object per line."""
+    import json
+
+    if config.json:
+        for row in measured:
+            ui.echo_data(json.dumps(row))
+        return
+    ui.table("", COLUMNS, [_cells(row) for row in measured], to_stdout=True)
+    for row in measured:
+        if row["late_ms"] and row["late_ms"]["p98"] > 20:
+            ui.warn(f"bench: with {row['streams']} streams this generator was late: give it a core or a machine")
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    finals, lags, late = row["final_ms"] or {}, row["partial_lag_ms"] or {}, row["late_ms"] or {}
+
+    def show(value: Any, digits: int = 0) -> str:
+        return "" if value is None else f"{value:.{digits}f}"
+
+    closed = dict(row["closed"])
+    failed = closed.pop("1011", 0)
+    return [
+        str(row["streams"]), show(row["max_batch"]), str(row["ended"]),
+        *(show(finals.get(name)) for name in ("median", "p95", "p98", "max")),
+        show(lags.get("p98")), show(row["mean_batch"], 1), show(row["x_real_time"], 1), show(row["streams_per_core"]),
+        " ".join(f"{code}:{count}" for code, count in row["refused"].items()) or "0", str(failed),
+        " ".join(f"{code}:{count}" for code, count in closed.items()) or "0",
+        str(row["different_texts"]), show(late.get("p98"), 1), show(row["load_average"], 1),
+    ]  # fmt: skip
