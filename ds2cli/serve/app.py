@@ -8,14 +8,14 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from ds2cli.serve import page, stream
+from ds2cli.serve import page, stream, vosk
 from ds2cli.serve.guard import Guard
 from ds2cli.serve.service import Service
 
 
 def create_app(service: Service) -> ASGIApp:
     """The application of an opened network."""
-    routes = [*_health(service), *stream.routes(service)]
+    routes = [*_health(service), *stream.routes(service), *vosk.routes(service)]
     if service.config.page:
         routes += page.routes()
     return Guard(Starlette(routes=routes), service)
@@ -35,7 +35,12 @@ def _health(service: Service) -> list[BaseRoute]:
 
     async def info(_: Request) -> Response:
         return JSONResponse(
-            {"model": service.names[0], "language": service.language, "sample_rate": service.features.sample_rate}
+            {
+                "model": service.names[0],
+                "language": service.language,
+                "sample_rate": service.features.sample_rate,
+                "max_upload_mb": service.config.max_upload_mb,
+            }
         )
 
     return [

@@ -13,7 +13,7 @@ import uvicorn
 from ds2cli.errors import Ds2Error
 from ds2cli.serve.app import create_app
 from ds2cli.serve.service import Service
-from ds2cli.serve.sockets import MAX_MESSAGE
+from ds2cli.serve.sockets import MAX_MESSAGE, LimitedProtocol
 
 FINISH_S = 10.0
 """After the drain: time for the last results of streams that did not end by themselves (s)."""
@@ -81,7 +81,7 @@ def run(service: Service, announce: Callable[[str], None]) -> None:
         host=config.host,
         port=config.port,
         http="h11",
-        ws="websockets-sansio",
+        ws=LimitedProtocol,
         ws_max_size=MAX_MESSAGE,
         ws_ping_interval=20.0,
         # a busy client is not cut: what is idle is found by `idle`

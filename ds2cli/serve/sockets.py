@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from ds2cli.serve.refusal import Refusal, bad_request, internal_error
 from ds2cli.serve.service import Service
@@ -27,7 +28,49 @@ MAX_MESSAGE = 1 << 22
 MAX_REASON = 120
 """Bytes of the reason of a close frame: 123, of a control frame of 125 (RFC 6455, section 5.5)."""
 
+CLOSE_S = 5.0
+"""Time for a client to read so much that a close frame can be sent (s)."""
+
+MAX_SHOWN = 80
+"""Characters of a client's message that are shown in an error."""
+
+ENDS_STREAM = ("idle", "too-long")
+"""Codes of refusals that end a stream as its client could: what was heard is still recognized and sent."""
+
 log = logging.getLogger("ds2cli.serve")
+
+
+class LimitedProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's protocol for clients that do not read, or send what is no text.
+
+    Without it the pongs to a client that sends pings and reads nothing would fill the memory, and a connection whose
+    last bytes are not read would stay open.
+    """
+
+    def handle_ping(self) -> None:
+        """Answer, unless too much waits to be sent already (RFC 6455, section 5.5.3, allows to leave pongs out)."""
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()
+
+    def send_receive_event_to_app(self) -> None:
+        """Close with 1007 after a text message that is not UTF-8 (RFC 6455, section 8.1)."""
+        if self.curr_msg_data_type == "text":
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:
+                self.frames = []
+                if not self.close_sent:
+                    self.conn.send_close(1007, "a text message is not UTF-8")
+                    self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()
+
+    async def run_asgi(self) -> None:
+        """Serve the connection, and drop it if the client has not read the end of it after a while."""
+        await super().run_asgi()
+        self.loop.call_later(self.close_timeout, self.transport.abort)
 
 
 class Gone(Exception):
@@ -47,6 +90,33 @@ async def receive(websocket: WebSocket, idle_s: float) -> str | bytes:
     return message["text"] if data is None else data  # type: ignore[no-any-return]
 
 
+async def send(websocket: WebSocket, text: str, idle_s: float) -> None:
+    """Send a text message. Refusal "not-read" if the client does not read what was sent before for so long (s)."""
+    try:
+        async with asyncio.timeout(idle_s):
+            # an unpaired surrogate of a client's text cannot be sent back
+            await websocket.send_text(text.encode("utf-8", "replace").decode())
+    except TimeoutError:
+        raise Refusal("not-read", f"the results were not read for {idle_s:g} s", 408, 1008) from None
+
+
+async def run_both(reading: Coroutine[Any, Any, None], writing: Coroutine[Any, Any, None]) -> None:
+    """Run both until `writing` is done, which ends `reading`. Raises what the first of them that fails has raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(reading)
+            await writing
+            task.cancel()
+    except BaseExceptionGroup as e:
+        raise e.exceptions[0] from None
+
+
+def shown(value: Any) -> str:
+    """A value of a client as an error shows it: short, and on one line."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
+
 def decode_samples(data: bytes, encoding: str = "s16le") -> NDArray[np.float32]:
     """Samples (N,) float32; Refusal if it is not a whole number of them."""
     size = BYTES[encoding]
@@ -64,7 +134,7 @@ def parse_message(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise bad_request("bad-message", f"expected a JSON object, got {text[:60]!r}")
+        raise bad_request("bad-message", f"expected a JSON object, got {shown(text)}")
     return found
 
 
@@ -72,7 +142,7 @@ def check_rate(value: Any) -> int:
     """A sample rate (Hz), which clients also send as 16000.0; Refusal if it is none that is possible."""
     low, high = RATES
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high or value != int(value):
-        raise bad_request("bad-sample-rate", f"sample_rate: expected {low} to {high} Hz, got {value!r}"[:200])
+        raise bad_request("bad-sample-rate", f"sample_rate: expected {low} to {high} Hz, got {shown(value)}")
     return int(value)
 
 
@@ -105,11 +175,10 @@ async def run_socket(
         service.metrics.refused.labels(refusal.code).inc()
     if outcome == "gone" or websocket.application_state != WebSocketState.CONNECTED:
         return
+    code, reason = (1000, "") if refusal is None else (refusal.close, refusal.message)
     try:
-        if refusal is None:
-            await websocket.close(1000)
-        else:
-            await websocket.close(refusal.close, refusal.message.encode()[:MAX_REASON].decode("utf-8", "ignore"))
+        async with asyncio.timeout(CLOSE_S):
+            await websocket.close(code, reason.encode("utf-8", "replace")[:MAX_REASON].decode("utf-8", "ignore"))
     except (RuntimeError, WebSocketDisconnect, OSError):
-        # it broke just now
+        # it broke just now, or nothing is read
         pass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from dataclasses import asdict, fields
@@ -19,7 +18,18 @@ from ds2cli.search.endpoint import EndpointRules
 from ds2cli.serve.refusal import Refusal, bad_request, stopping
 from ds2cli.serve.service import Service, StreamOptions
 from ds2cli.serve.session import WAITING_S, Session
-from ds2cli.serve.sockets import BYTES, check_rate, decode_samples, parse_message, receive, run_socket
+from ds2cli.serve.sockets import (
+    BYTES,
+    ENDS_STREAM,
+    check_rate,
+    decode_samples,
+    parse_message,
+    receive,
+    run_both,
+    run_socket,
+    send,
+    shown,
+)
 
 SUBPROTOCOL = "ds2"
 
@@ -45,71 +55,83 @@ def routes(service: Service) -> list[BaseRoute]:
 
 
 class StreamConnection:
-    """One connection."""
+    """One connection, with one stream."""
 
     def __init__(self, websocket: WebSocket, service: Service) -> None:
         self.websocket, self.service = websocket, service
         self.encoding = "s16le"
         self.finished_at = 0.0
+        self.refusal: Refusal | None = None
 
     async def run(self) -> None:
         """Serve it to its end. Refusal, which the client has also got as a message; Gone."""
         try:
             await self._serve()
         except Refusal as e:
-            await self._send(
-                {"type": "error", "code": e.code, "message": e.message, **({"retry_s": e.retry_s} if e.retry_s else {})}
-            )
+            retry = {"retry_s": e.retry_s} if e.retry_s else {}
+            await self._send({"type": "error", "code": e.code, "message": e.message, **retry})
             raise
 
     async def _serve(self) -> None:
         service = self.service
         if service.is_stopping:
             raise stopping()
-        first = await receive(self.websocket, service.config.idle)
-        options = self._parse_start(parse_message(first) if isinstance(first, str) else {"type": "start"})
+        data = await self._receive()
+        while isinstance(data, str) and is_ping(message := parse_message(data)):
+            await self._pong(message)
+            data = await self._receive()
+        options = self._parse_start(parse_message(data) if isinstance(data, str) else {"type": "start"})
         session = service.open_session(options)
         try:
             await self._send(
                 {
                     "type": "ready", "sample_rate": options.rate, "encoding": self.encoding,
                     "look_ahead_s": service.look_ahead_s, "language": service.language,
-                    "buffer_s": WAITING_S, "max_s": service.config.max_stream,
+                    "buffer_s": WAITING_S, "max_s": session.max_s, "idle_s": service.config.idle,
                 }
             )  # fmt: skip
-            async with asyncio.TaskGroup() as group:
-                reading = group.create_task(self._read(session, first if isinstance(first, bytes) else None))
-                await self._write(session)
-                reading.cancel()
-        except* Refusal as e:
-            raise e.exceptions[0] from None
+            await run_both(self._read(session, data if isinstance(data, bytes) else None), self._write(session))
         finally:
             session.close()
-        if service.is_stopping and not self.finished_at:
+        if self.refusal is not None:
+            raise self.refusal
+        if not self.finished_at:
             raise stopping()
+        service.metrics.final_seconds.observe(time.monotonic() - self.finished_at)
+        await self._send({"type": "end", "duration": round(session.received_s, 3)})
 
     async def _read(self, session: Session, data: str | bytes | None) -> None:
-        idle_s = self.service.config.idle
-        while True:
-            if data is not None:
-                await self._take(session, data)
-            data = await receive(self.websocket, idle_s)
+        try:
+            while True:
+                if data is not None:
+                    await self._take(session, data)
+                data = await self._receive()
+        except Refusal as e:
+            if e.code not in ENDS_STREAM:
+                raise
+            if not self.finished_at:
+                self.refusal = e
+                session.finish()
 
     async def _take(self, session: Session, data: str | bytes) -> None:
         if isinstance(data, bytes):
+            if self.finished_at:
+                raise bad_request("bad-message", "samples after finish: open another connection for another stream")
             await session.advance(decode_samples(data, self.encoding))
             return
         message = parse_message(data)
         kind = message.get("type")
-        if kind == "finish":
-            self.finished_at = time.monotonic()
-            session.finish()
-        elif kind == "ping":
-            await self._send({"type": "pong"})
+        if is_ping(message):
+            await self._pong(message)
+        elif kind == "finish":
+            check_fields(message, {"type"})
+            if not self.finished_at:
+                self.finished_at = time.monotonic()
+                session.finish()
         elif kind == "start":
-            raise bad_request("bad-message", "start: the stream has begun; open another connection for another one")
+            raise bad_request("bad-message", "start: the stream has begun: open another connection for another one")
         else:
-            raise bad_request("bad-message", f"type: expected finish or ping, got {kind!r}"[:200])
+            raise bad_request("bad-message", f"type: expected finish or ping, got {shown(kind)}")
 
     async def _write(self, session: Session) -> None:
         reported = 0.0
@@ -121,26 +143,26 @@ class StreamConnection:
                 await self._send(
                     {"type": "progress", "received": round(session.received_s, 3), "heard": round(reported, 3)}
                 )
-        if self.finished_at:
-            self.service.metrics.final_seconds.observe(time.monotonic() - self.finished_at)
-        await self._send({"type": "end", "duration": round(session.received_s, 3)})
+
+    async def _pong(self, message: dict[str, Any]) -> None:
+        check_fields(message, {"type", "id"})
+        await self._send({**message, "type": "pong"})
+
+    async def _receive(self) -> str | bytes:
+        return await receive(self.websocket, self.service.config.idle)
 
     async def _send(self, message: dict[str, Any]) -> None:
-        await self.websocket.send_text(json.dumps(message, ensure_ascii=False))
+        await send(self.websocket, json.dumps(message, ensure_ascii=False), self.service.config.idle)
 
     def _parse_start(self, message: dict[str, Any]) -> StreamOptions:
         """The options of the first message; Refusal for one that is not understood."""
         if message.get("type") != "start":
-            raise bad_request(
-                "bad-message", f"type: expected start as first message, got {message.get('type')!r}"[:200]
-            )
-        for name in message.keys() - START:
-            raise bad_request(
-                "bad-message", f"start: unknown field {name!r}, expected {', '.join(sorted(START))}"[:300]
-            )
+            kind = shown(message.get("type"))
+            raise bad_request("bad-message", f"type: expected start, or ping, as the first message, got {kind}")
+        check_fields(message, START)
         self.encoding = message.get("encoding", self.encoding)
-        if self.encoding not in BYTES:
-            raise bad_request("bad-encoding", f"encoding: expected {' or '.join(BYTES)}, got {self.encoding!r}"[:200])
+        if not isinstance(self.encoding, str) or self.encoding not in BYTES:
+            raise bad_request("bad-encoding", f"encoding: expected {' or '.join(BYTES)}, got {shown(self.encoding)}")
         own = EndpointRules.from_config(self.service.settings)
         defaults = dict(zip((f.name for f in fields(EndpointConfig)), asdict(own).values(), strict=True))
         given = {name: message[name] for name in defaults if name in message}
@@ -150,9 +172,9 @@ class StreamConnection:
             raise bad_request("bad-message", str(e)[:300]) from e
         nbest, partials = message.get("nbest", 0), message.get("partials", True)
         if isinstance(nbest, bool) or not isinstance(nbest, int) or not 0 <= nbest <= 100:
-            raise bad_request("bad-message", f"nbest: expected 0 to 100, got {nbest!r}"[:200])
+            raise bad_request("bad-message", f"nbest: expected 0 to 100, got {shown(nbest)}")
         if not isinstance(partials, bool):
-            raise bad_request("bad-message", f"partials: expected true or false, got {partials!r}"[:200])
+            raise bad_request("bad-message", f"partials: expected true or false, got {shown(partials)}")
         return StreamOptions(
             check_rate(message.get("sample_rate", self.service.features.sample_rate)),
             partials,
@@ -163,11 +185,23 @@ class StreamConnection:
         )
 
 
+def is_ping(message: dict[str, Any]) -> bool:
+    """Whether a client, such as a page that cannot send ping frames, asks if the connection is alive."""
+    return message.get("type") == "ping"
+
+
+def check_fields(message: dict[str, Any], known: set[str]) -> None:
+    """Refusal if a message has a field that is not known."""
+    for name in message.keys() - known:
+        expected = ", ".join(sorted(known - {"type"})) or "none"
+        raise bad_request("bad-message", f"{message['type']}: unknown field {shown(name)}, expected {expected}")
+
+
 def texts(message: dict[str, Any], name: str) -> tuple[str, ...]:
     """A list of texts in a message; Refusal if it is none."""
     found = message.get(name, [])
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
-        raise bad_request("bad-message", f"{name}: expected a list of texts, got {found!r}"[:200])
+        raise bad_request("bad-message", f"{name}: expected a list of texts, got {shown(found)}")
     return tuple(found)
 
 
