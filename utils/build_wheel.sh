@@ -29,7 +29,7 @@ sdist=$(echo "$work"/sdist/*.tar.gz)
 
 # if.failed in pyproject.toml would otherwise make a wheel without the library. The CUDA library is left out: the CUDA
 # runtime inside it needs glibc 2.34, and would keep the wheel from older systems.
-pip wheel -q --no-deps --wheel-dir "$work/native" -C cmake.define.DS2_CUDA=OFF -C install.strip=true "$sdist" \
+pip wheel -q --no-deps --wheel-dir "$work/native" --config-settings cmake.define.DS2_CUDA=OFF --config-settings install.strip=true "$sdist" \
   > "$work/log" 2>&1 || fail "the wheel cannot be built: $(tail -5 "$work/log")"
 wheel=$(echo "$work"/native/*.whl)
 case $wheel in
@@ -37,7 +37,7 @@ case $wheel in
 esac
 auditwheel repair --wheel-dir "$work/repaired" "$wheel" > "$work/log" 2>&1 || fail "auditwheel: $(tail -5 "$work/log")"
 
-pip wheel -q --no-deps --wheel-dir "$work/pure" -C wheel.cmake=false "$sdist" > "$work/log" 2>&1 ||
+pip wheel -q --no-deps --wheel-dir "$work/pure" --config-settings wheel.cmake=false "$sdist" > "$work/log" 2>&1 ||
   fail "the pure wheel cannot be built: $(tail -5 "$work/log")"
 
 twine check --strict "$sdist" "$work"/repaired/*.whl "$work"/pure/*.whl > "$work/log" || fail "$(cat "$work/log")"

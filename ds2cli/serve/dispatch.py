@@ -1,8 +1,9 @@
 """Batch dispatch: the streams of all connections through one network (paper §7.1).
 
 Eager: whatever audio is there of all streams forms the next batch as soon as the last one is done; nothing waits for a
-batch to fill. One thread computes features and network, others search. A stream is in one batch with at most one piece
-of PIECE_S, and goes to the end of the line with what is left: one that sends faster than real time slows no other down.
+batch to fill. The network's threads compute a batch together, others search. A stream is in one batch with at most one
+piece of PIECE_S, and goes to the end of the line with what is left: one that sends faster than real time slows no other
+down.
 What a stream hears depends on its samples alone, to the bit: not on its neighbours, nor on the batches.
 """
 
@@ -19,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.errors import BadUtterance
-from ds2cli.recognizer.stream import EmissionStream, emit
+from ds2cli.recognizer.stream import EmissionStream
 from ds2cli.recognizer.utterances import UtteranceStream
+from ds2cli.serve.batch import BatchComputer, Input
 from ds2cli.serve.delivery import Delivery, Observer, Unobserved
 
 PIECE_S = 0.2
@@ -75,8 +77,12 @@ class DispatchedStream:
 class Dispatcher:
     """Computes the streams of one network in batches."""
 
-    def __init__(self, max_batch: int = 32, search_threads: int = 2, observer: Observer | None = None) -> None:
-        """max_batch: streams in a batch, at most; 1 computes one after another.  search_threads: their number."""
+    def __init__(self, max_batch: int = 32, threads: int = 2, observer: Observer | None = None) -> None:
+        """max_batch: streams in a batch, at most; 1 computes one after another.
+
+        threads: of the network, among which a batch is divided, and as many of the search.
+        """
+        self._computer = BatchComputer(threads)
         self.max_batch, self.observer = max_batch, observer or Unobserved()
         self._lock = threading.Lock()
         self._network_ready, self._search_ready = threading.Condition(self._lock), threading.Condition(self._lock)
@@ -86,7 +92,7 @@ class Dispatcher:
         self._stopped = False
         self._threads = [threading.Thread(target=self._run_network, name="network", daemon=True)]
         self._threads += [
-            threading.Thread(target=self._run_search, name=f"search-{i}", daemon=True) for i in range(search_threads)
+            threading.Thread(target=self._run_search, name=f"search-{i}", daemon=True) for i in range(threads)
         ]
         for thread in self._threads:
             thread.start()
@@ -120,6 +126,7 @@ class Dispatcher:
             self._search_ready.notify_all()
         for thread in self._threads:
             thread.join()
+        self._computer.close()
 
     def _put(self, stream: DispatchedStream, samples: Samples | None, *, end: bool) -> None:
         with self._lock:
@@ -178,33 +185,14 @@ class Dispatcher:
 
     def _compute(self, batch: Sequence[tuple[DispatchedStream, _Piece]]) -> list[_Piece | None]:
         """The pieces with log-probabilities; None for a stream that has failed."""
-        found: list[_Piece | None] = [None] * len(batch)
-        ready, feats = [], []
-        for i, (stream, piece) in enumerate(batch):
-            try:
-                parts = [stream.emissions.features(piece.log_probs)]
-                if piece.end:
-                    parts.append(stream.emissions.last_features())
-            except Exception as e:
-                self._fail(stream, e)
-                continue
-            ready.append(i)
-            feats.append(np.concatenate(parts) if piece.end else parts[0])
-        if not ready:
-            return found
-        try:
-            emitted = emit([batch[i][0].emissions for i in ready], feats, [batch[i][1].end for i in ready])
-        except Exception as e:
-            # some of the states may have advanced: all results of this batch would be wrong
-            for i in ready:
-                self._fail(batch[i][0], e)
-            return found
-        for i, log_probs in zip(ready, emitted, strict=True):
-            stream, piece = batch[i]
-            if isinstance(log_probs, BadUtterance):
+        inputs = [Input(stream.emissions, piece.log_probs, piece.end) for stream, piece in batch]
+        found: list[_Piece | None] = []
+        for (stream, piece), log_probs in zip(batch, self._computer.compute(inputs), strict=True):
+            if isinstance(log_probs, Exception):
                 self._fail(stream, log_probs)
+                found.append(None)
             else:
-                found[i] = _Piece(log_probs, piece.samples, piece.arrived, piece.end)
+                found.append(_Piece(log_probs, piece.samples, piece.arrived, piece.end))
         return found
 
     def _queue_for_search(self, stream: DispatchedStream) -> None:

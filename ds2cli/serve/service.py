@@ -11,6 +11,7 @@ from ds2cli.config.decode import SearchSettings, TranscribeConfig
 from ds2cli.config.endpoint import EndpointConfig
 from ds2cli.config.features import FeatureConfig
 from ds2cli.config.serve import ServeConfig
+from ds2cli.cores import count_cores
 from ds2cli.errors import BadUtterance, DataError
 from ds2cli.experiment_files import is_bundle, open_files
 from ds2cli.lm.query import NgramLm
@@ -55,7 +56,13 @@ class Service:
         """UsageError for settings that do not fit, DataError for a network or language model that cannot be read."""
         self.config, self.exp = config, exp
         shared = {f.name: getattr(config, f.name) for f in (*fields(SearchSettings), *fields(EndpointConfig))}
-        values = {**shared, "device": "cpu", "precision": config.precision, "timestamps": True}
+        values = {
+            **shared,
+            "nj": config.nj or count_cores(),
+            "device": "cpu",
+            "precision": config.precision,
+            "timestamps": True,
+        }
         self.settings = resolve_settings(build(TranscribeConfig, ("ds2 serve", values)), exp, warn)
         self.experiment = Experiment(exp, device="cpu", precision=config.precision, avoid_torch=True)
         self._lm = None if self.settings.lm is None else NgramLm.load(self.settings.lm)
@@ -67,7 +74,7 @@ class Service:
         self.network = stream_network(self.experiment)
         self.features = FeatureConfig.from_saved(self.experiment.network.features, exp)
         self.metrics = Metrics()
-        self.dispatcher = Dispatcher(config.max_batch, config.nj, self.metrics)
+        self.dispatcher = Dispatcher(config.max_batch, self.settings.nj, self.metrics)
         self.sessions: set[Session] = set()
         self.limit = config.max_streams
         self.is_stopping = False
