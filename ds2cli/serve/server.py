@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import logging
+import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import uvicorn
 
 from ds2cli.errors import Ds2Error
 from ds2cli.serve.app import create_app
+from ds2cli.serve.http_protocol import MAX_HEAD, HttpProtocol
+from ds2cli.serve.limits import ConnectionLimits, allow_files
 from ds2cli.serve.service import Service
-from ds2cli.serve.sockets import MAX_MESSAGE, LimitedProtocol
+from ds2cli.serve.sockets import MAX_MESSAGE
+from ds2cli.serve.tls import load_tls
 
 FINISH_S = 10.0
 """After the drain: time for the last results of streams that did not end by themselves (s)."""
 
 TICK_S = 0.05
+
+log = logging.getLogger("ds2cli.serve")
 
 
 class Server(uvicorn.Server):
@@ -27,6 +38,9 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service, announce: Callable[[str], None]) -> None:
         super().__init__(config)
         self.service, self.announce = service, announce
+        self.tls = load_tls(service.config)
+        self._closing = WeakKeyDictionary[object, float]()
+        service.metrics.connections.set_function(lambda: len(self.server_state.connections))
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -44,10 +58,44 @@ class Server(uvicorn.Server):
         self.force_exit |= self.should_exit
         self.should_exit = True
 
-    def _log_started_message(self, listeners: object) -> None:
-        host, port = self.servers[0].sockets[0].getsockname()[:2]
+    async def startup(self, sockets: object = None) -> None:
+        """Listen. Ds2Error if the address cannot be used."""
+        loop, settings = asyncio.get_running_loop(), self.service.config
+        loop.set_exception_handler(_log_fault)
+        await self.lifespan.startup()
+        limits = ConnectionLimits(settings.max_connections, settings.idle, self._count_refused)
+        protocol = functools.partial(HttpProtocol, self.config, self.server_state, {}, limits=limits)
+        timeout_s = None if self.tls is None else limits.header_s
+        try:
+            listener = await loop.create_server(
+                protocol, settings.host, settings.port, backlog=self.config.backlog, ssl=self.tls,
+                ssl_handshake_timeout=timeout_s, ssl_shutdown_timeout=timeout_s,
+            )  # fmt: skip
+        except OSError as e:
+            where = f"{settings.host}:{settings.port}"
+            raise Ds2Error(f"{where}: cannot listen there: {_words(e)} (--host, --port)") from e
+        self.servers = [listener]
+        host, port = listener.sockets[0].getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        self.announce(f"{'https' if self.config.is_ssl else 'http'}://{shown}:{port}")
+        self.announce(f"{'http' if self.tls is None else 'https'}://{shown}:{port}")
+        self.started = True
+
+    def _count_refused(self, code: str) -> None:
+        self.service.metrics.refused.labels(code).inc()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times per second; whether it is time to end."""
+        if counter % 10 == 0:
+            self._cut_closing()
+        return await super().on_tick(counter)
+
+    def _cut_closing(self) -> None:
+        """Cut connections that were closed long ago, and whose clients do not read what is left to send."""
+        now = time.monotonic()
+        for connection in list(self.server_state.connections):
+            transport = connection.transport
+            if transport.is_closing() and now - self._closing.setdefault(connection, now) > self.service.config.idle:
+                transport.abort()
 
     async def shutdown(self, sockets: object = None) -> None:
         """Let streams and uploads end, then close the rest."""
@@ -57,6 +105,8 @@ class Server(uvicorn.Server):
     async def _drain(self) -> None:
         service = self.service
         service.stop()
+        if service.is_busy:
+            log.info("stopping: streams and uploads have %g s to end", service.config.drain)
         if await self._wait_for_end(service.config.drain):
             return
         for session in list(service.sessions):
@@ -76,28 +126,45 @@ class Server(uvicorn.Server):
 def run(service: Service, announce: Callable[[str], None]) -> None:
     """Serve until a signal. announce: gets the address when connections are accepted. Ds2Error if it is taken."""
     config = service.config
+    possible = allow_files(config.max_connections)
+    if possible is not None:
+        log.warning(
+            "%d connections need more open files than the %d that this process may have (ulimit -n)",
+            config.max_connections,
+            possible,
+        )
     settings = uvicorn.Config(
         create_app(service),
-        host=config.host,
-        port=config.port,
-        http="h11",
-        ws=LimitedProtocol,
+        loop="asyncio",
+        h11_max_incomplete_event_size=MAX_HEAD,
         ws_max_size=MAX_MESSAGE,
         ws_ping_interval=20.0,
         # a busy client is not cut: what is idle is found by `idle`
         ws_ping_timeout=None,
         ws_per_message_deflate=False,
-        ssl_certfile=config.ssl_certfile,
-        ssl_keyfile=config.ssl_keyfile,
         log_config=None,
         access_log=False,
         lifespan="off",
+        # X-Forwarded-For is what a client says
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=5,
     )
     try:
         Server(settings, service, announce).run()
-    except SystemExit as e:
-        raise Ds2Error(f"{config.host}:{config.port}: this address cannot be used (--port, --host)") from e
     finally:
         service.close()
+
+
+def _log_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What asyncio found wrong: one line."""
+    error = context.get("exception")
+    if not isinstance(error, ConnectionError | TimeoutError):
+        log.error("%s", context["message"], exc_info=error)
+
+
+def _words(error: OSError) -> str:
+    """The system's words, without the text that asyncio puts around them."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)

@@ -1,0 +1,83 @@
+"""How much one client may ask of the server: connections, and requests per minute."""
+
+from __future__ import annotations
+
+import ipaddress
+import resource
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+MAX_ADDRESSES = 10_000
+"""Addresses whose requests are counted at a time: some 2 MB. Beyond that, the one seen longest ago is forgotten."""
+
+HEADER_S = 10.0
+"""Time for the head of a request, from the moment a connection is there or its next request has begun (s)."""
+
+SPARE_FILES = 128
+"""Files that the server opens besides the sockets of its connections."""
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """What every TCP connection is held to.
+
+    max_connections: at once; others are closed.  idle_s: time after which a client that reads nothing is cut (s).
+    on_refused: is called with a code for each connection that is closed because of a limit.
+    """
+
+    max_connections: int
+    idle_s: float
+    on_refused: Callable[[str], None]
+
+    @property
+    def header_s(self) -> float:
+        """Time for the head of a request (s)."""
+        return min(HEADER_S, self.idle_s)
+
+
+class RateLimit:
+    """A token bucket for each address: so many requests per minute, of which all may come at once."""
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """per_minute: 0 for no limit."""
+        self.per_minute, self.clock = per_minute, clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, address: str) -> float:
+        """Count a request: 0 if it is allowed, else the time until one is (s)."""
+        if not self.per_minute:
+            return 0.0
+        key, now = _key_of(address), self.clock()
+        left, then = self._buckets.pop(key, (float(self.per_minute), now))
+        left = min(float(self.per_minute), left + (now - then) * self.per_minute / 60)
+        is_allowed = left >= 1
+        self._buckets[key] = (left - is_allowed, now)
+        while len(self._buckets) > MAX_ADDRESSES:
+            self._buckets.popitem(last=False)
+        return 0.0 if is_allowed else (1 - left) * 60 / self.per_minute
+
+
+def _key_of(address: str) -> str:
+    """What is counted as one client: an IPv4 address, or an IPv6 network of 64 bits, which one household has."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return str(ip.ipv4_mapped)
+        return str(ipaddress.ip_network((ip, 64), strict=False))
+    return str(ip)
+
+
+def allow_files(max_connections: int) -> int | None:
+    """Raise this process's limit of open files for so many connections: None, or the limit if it is too low."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = max_connections + SPARE_FILES
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return None
+    possible = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
+    return None if possible >= needed else possible
