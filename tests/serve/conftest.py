@@ -21,6 +21,7 @@ import torch
 from ds2cli.config.features import FeatureConfig
 from ds2cli.config.model import ModelConfig
 from ds2cli.feats import kinds
+from ds2cli.feats.stream import FeatureStream
 from ds2cli.nn.checkpoint import dump_model
 from ds2cli.runtime.file import BEST
 from ds2cli.text.vocab import BLANK, Vocab
@@ -39,14 +40,34 @@ START_S = 60.0
 
 
 def write_network(folder, config=FORWARD):
-    """An experiment whose network is certain of what it hears: its texts are nonsense, but not empty."""
+    """An experiment whose network is certain of what it hears: nonsense words for `speech`, nothing for silence."""
     model = make_network(config, kinds.num_bins(FEATURES), len(VOCAB))
     with torch.no_grad():
         model.mean.fill_(-12)
         model.std.fill_(4)
-        model.output.weight.mul_(30)
+        loud, quiet = _activations(model, speech(4)), _activations(model, np.zeros(64000, "<i2"))
+        output = model.output
+        output.weight.mul_(30)
+        direction = quiet.mean(0) - loud.mean(0)
+        direction /= direction.square().sum()
+        middle = (quiet.mean(0) + loud.mean(0)) @ direction / 2
+        gain = 4 * max(output(loud).max(), output(quiet).max())
+        output.weight[0], output.bias[0] = gain * direction, -gain * middle
+        # a space in one of eight steps
+        logits = output(loud)
+        output.bias[1] += (logits.max(1).values - logits[:, 1]).quantile(0.12)
     folder.mkdir(parents=True)
     (folder / BEST).write_bytes(dump_model(model.state_dict(), config, VOCAB, FEATURES.features(), {}))
+
+
+def _activations(model, samples):
+    """What the last layer of a network gets for samples (N,) int16."""
+    stream, found = FeatureStream(FEATURES), []
+    feats = np.concatenate([stream.advance(samples.astype(np.float32) / 32768), stream.finish()])
+    hook = model.output.register_forward_hook(lambda _, inputs, __: found.append(inputs[0].flatten(0, -2)))
+    model(torch.from_numpy(feats)[None], torch.tensor([len(feats)]))
+    hook.remove()
+    return found[0]
 
 
 @pytest.fixture(scope="session")
@@ -142,3 +163,11 @@ def speech(seconds, seed=0, rate=16000):
     loud = np.repeat(rng.uniform(0.0, 1.0, int(seconds * 5) + 1) > 0.3, rate // 5)[: int(seconds * rate)]
     tone = np.sin(np.cumsum(np.repeat(rng.uniform(0.05, 1.5, int(seconds * 10) + 1), rate // 10)[: len(loud)]))
     return (8000 * loud * (tone + 0.3 * rng.normal(size=len(loud)))).astype("<i2")
+
+
+def talk(utterances=3, seconds=3.0, pause=1.5, rate=16000):
+    """Utterances of `speech` with silence between them, as samples (N,) int16."""
+    parts = []
+    for i in range(utterances):
+        parts += [speech(seconds, i, rate), np.zeros(int(pause * rate), "<i2")]
+    return np.concatenate(parts[:-1])
