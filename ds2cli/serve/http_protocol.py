@@ -128,7 +128,7 @@ class HttpProtocol(H11Protocol):
     def pause_writing(self) -> None:
         """The client reads slower than the answers come; if that goes on, it is cut."""
         super().pause_writing()
-        self._write_timer = self.loop.call_later(self.limits.idle_s, self._abort)
+        self._write_timer = self.loop.call_later(self.limits.write_s, self._abort)
 
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`."""

@@ -15,6 +15,9 @@ MAX_ADDRESSES = 10_000
 HEADER_S = 10.0
 """Time for the head of a request, from the moment a connection is there or its next request has begun (s)."""
 
+GRACE_S = 10.0
+"""What the application has left after `idle` to close a connection in words, before it is cut (s)."""
+
 SPARE_FILES = 128
 """Files that the server opens besides the sockets of its connections."""
 
@@ -23,7 +26,7 @@ SPARE_FILES = 128
 class ConnectionLimits:
     """What every TCP connection is held to.
 
-    max_connections: at once; others are closed.  idle_s: time after which a client that reads nothing is cut (s).
+    max_connections: at once; others are closed.  idle_s: setting `idle` (s).
     on_refused: is called with a code for each connection that is closed because of a limit.
     """
 
@@ -35,6 +38,11 @@ class ConnectionLimits:
     def header_s(self) -> float:
         """Time for the head of a request (s)."""
         return min(HEADER_S, self.idle_s)
+
+    @property
+    def write_s(self) -> float:
+        """Time after which a client is cut that reads nothing (s)."""
+        return self.idle_s + GRACE_S
 
 
 class RateLimit:

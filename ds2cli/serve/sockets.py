@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from ds2cli.serve.refusal import Refusal, bad_request, internal_error
 from ds2cli.serve.service import Service
@@ -38,39 +37,6 @@ ENDS_STREAM = ("idle", "too-long")
 """Codes of refusals that end a stream as its client could: what was heard is still recognized and sent."""
 
 log = logging.getLogger("ds2cli.serve")
-
-
-class LimitedProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's protocol for clients that do not read, or send what is no text.
-
-    Without it the pongs to a client that sends pings and reads nothing would fill the memory, and a connection whose
-    last bytes are not read would stay open.
-    """
-
-    def handle_ping(self) -> None:
-        """Answer, unless too much waits to be sent already (RFC 6455, section 5.5.3, allows to leave pongs out)."""
-        if self.writable.is_set():
-            super().handle_ping()
-        else:
-            self.conn.data_to_send()
-
-    def send_receive_event_to_app(self) -> None:
-        """Close with 1007 after a text message that is not UTF-8 (RFC 6455, section 8.1)."""
-        if self.curr_msg_data_type == "text":
-            try:
-                b"".join(self.frames).decode()
-            except UnicodeDecodeError:
-                self.frames = []
-                if not self.close_sent:
-                    self.conn.send_close(1007, "a text message is not UTF-8")
-                    self.handle_parser_exception()
-                return
-        super().send_receive_event_to_app()
-
-    async def run_asgi(self) -> None:
-        """Serve the connection, and drop it if the client has not read the end of it after a while."""
-        await super().run_asgi()
-        self.loop.call_later(self.close_timeout, self.transport.abort)
 
 
 class Gone(Exception):

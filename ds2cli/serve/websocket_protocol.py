@@ -170,7 +170,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().pause_writing()
         if not self._is_ending:
             self._pause_reading()
-        self._write_timer = self.loop.call_later(self.limits.idle_s, self._abort)
+        self._write_timer = self.loop.call_later(self.limits.write_s, self._abort)
 
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`."""
