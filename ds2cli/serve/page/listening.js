@@ -43,7 +43,7 @@ export class Listening {
   async start() {
     this.setPhase("starting");
     show(byId("microphone-message"), "");
-    Object.assign(this, { text: null, broken: "", behind: 0, quiet: 0, clipped: 0, recording: null, stream: null });
+    Object.assign(this, { text: null, broken: "", quiet: 0, clipped: 0, recording: null, stream: null });
     this.microphone = new Microphone((piece) => this.take(piece), () => this.lose());
     try {
       await this.microphone.start(byId("device").value);
@@ -55,12 +55,11 @@ export class Listening {
     this.recording = new Recording(this.microphone.rate);
     this.stream = new LiveStream(this.microphone.rate, {
       ready: (info) => this.begin(info),
-      partial: (text, stable) => this.text.setPartial(text, stable),
+      partial: (text, stable) => this.keepVisible(() => this.text.setPartial(text, stable)),
       final: (utterance) => {
-        this.text.add(utterance);
+        this.keepVisible(() => this.text.add(utterance));
         announce(utterance.text);
       },
-      behind: (seconds) => (this.behind = seconds),
       broken: (message) => (this.broken = message),
       end: (error) => this.end(error),
     });
@@ -90,9 +89,19 @@ export class Listening {
     );
     this.text = text;
     text.remove.hidden = true;
-    text.setState("Listening");
+    text.setState("");
     this.page.addTexts([text]);
     if (this.phase === "starting") this.setPhase("on");
+    const { bottom } = text.element.getBoundingClientRect();
+    if (bottom > innerHeight) scrollBy({ top: bottom - innerHeight });
+  }
+
+  /** Follow a text as it grows, unless its end was scrolled away. */
+  keepVisible(change) {
+    const end = () => this.text.element.getBoundingClientRect().bottom;
+    const wasVisible = end() <= innerHeight;
+    change();
+    if (wasVisible && end() > innerHeight) scrollBy({ top: end() - innerHeight });
   }
 
   take({ samples, peak, level }) {
@@ -102,15 +111,16 @@ export class Listening {
     // once too loud, the advice stays for a while
     this.clipped = Math.min(50, Math.max(0, this.clipped + (peak > 0.99 ? 10 : -1)));
     this.setLevel(level);
-    if (this.phase === "on") show(byId("microphone-status"), this.describe());
-    if (this.text) this.text.setDetail(clock(this.recording.samples / this.recording.rate));
+    if (this.phase !== "on") return;
+    show(byId("microphone-status"), this.describe());
+    show(byId("microphone-clock"), clock(this.recording.samples / this.recording.rate));
   }
 
   /** The most important thing to say. */
   describe() {
     if (this.broken) return this.broken;
-    if (this.behind > BEHIND_S) {
-      return `The server is ${Math.round(this.behind)} s behind. Nothing is lost, but the text comes later.`;
+    if (this.stream.behind > BEHIND_S) {
+      return `The server is ${Math.round(this.stream.behind)} s behind. Nothing is lost, but the text comes later.`;
     }
     if (this.quiet > MUTED_PIECES) return "No sound arrives. Is the microphone muted, or is it another device?";
     if (this.clipped > CLIPPED_PIECES * 4) return "Too loud: turn the microphone down or move away from it.";
@@ -142,7 +152,9 @@ export class Listening {
     this.button.setAttribute("aria-disabled", String(phase === "starting" || phase === "finishing"));
     this.button.classList.toggle("on", phase === "on");
     byId("device").disabled = phase !== "off";
+    byId("microphone").classList.toggle("open", phase === "on" || phase === "finishing");
     show(byId("microphone-status"), phase === "finishing" ? "Waiting for the last words." : "");
+    show(byId("microphone-clock"), "");
     if (phase === "off" || phase === "finishing") this.setLevel(0);
   }
 

@@ -9,15 +9,20 @@ const KEPT_S = 60;
 
 /**
  * One stream, over as many connections as it needs. Calls of `on`: ready(info), partial(text, stable),
- * final({start, end, text, words}), behind(s), broken(message), end(Refused or null).
+ * final({start, end, text, words}), broken(message), end(Refused or null).
  */
 export class LiveStream {
   constructor(rate, on) {
     Object.assign(this, { rate, on, finishing: false, ended: false, wasReady: false, tries: 0 });
     // samples since the end of the last utterance; after a broken connection they are sent again
     this.kept = [];
-    this.captured = this.base = 0;
+    this.captured = this.base = this.heard = 0;
     this.connect();
+  }
+
+  /** Sound that the server has not recognized yet (s). */
+  get behind() {
+    return this.isReady ? (this.captured - this.base) / this.rate - this.heard : 0;
   }
 
   /** The next samples, an Int16Array. */
@@ -58,7 +63,7 @@ export class LiveStream {
     if (message.type === "ready") this.begin(message);
     else if (message.type === "partial") this.on.partial(message.text, message.stable);
     else if (message.type === "final") this.takeFinal(message, offset);
-    else if (message.type === "progress") this.on.behind((this.captured - this.base) / this.rate - message.heard);
+    else if (message.type === "progress") this.heard = message.heard;
     else if (message.type === "error") this.error = streamRefusal(message);
     else if (message.type === "end") this.end(null);
   }
@@ -66,7 +71,7 @@ export class LiveStream {
   begin(message) {
     clearTimeout(this.timer);
     this.isReady = this.wasReady = true;
-    this.tries = 0;
+    this.tries = this.heard = 0;
     this.base = this.kept.length ? this.kept[0].at : this.captured;
     for (const { samples } of this.kept) this.socket.send(samples);
     this.on.ready(message);

@@ -10,13 +10,13 @@ const page = {
 
   addTexts(texts) {
     byId("texts").prepend(...texts.map(({ element }) => element));
-    byId("empty").hidden = true;
+    showTexts();
   },
 
   removeText(text) {
     const near = text.element.nextElementSibling ?? text.element.previousElementSibling;
     text.close();
-    byId("empty").hidden = near !== null;
+    showTexts();
     (near?.querySelector("h3") ?? byId("texts-title")).focus();
   },
 
@@ -25,6 +25,16 @@ const page = {
     byId("token").focus();
   },
 };
+
+/** What depends on whether there are texts, and on the switch for their marks. */
+function showTexts() {
+  const isEmpty = !byId("texts").childElementCount;
+  const isShaded = byId("shade").checked;
+  byId("empty").hidden = !isEmpty;
+  byId("switch").hidden = isEmpty;
+  byId("legend").hidden = isEmpty || !isShaded;
+  document.body.classList.toggle("shaded", isShaded);
+}
 
 async function connect() {
   try {
@@ -76,12 +86,8 @@ addEventListener("drop", (event) => {
   uploads.add([...event.dataTransfer.files]);
 });
 
-const shade = () => {
-  document.body.classList.toggle("shaded", byId("shade").checked);
-  byId("legend").hidden = !byId("shade").checked;
-};
-byId("shade").addEventListener("change", shade);
-shade();
+byId("shade").addEventListener("change", showTexts);
+showTexts();
 
 addEventListener("beforeunload", (event) => {
   if (listening.isBusy || uploads.isBusy) event.preventDefault();
