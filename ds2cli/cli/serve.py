@@ -15,6 +15,7 @@ def serve(config: ServeConfig, exp: Exp) -> None:
     Example: ds2 serve base.ds2
     """
     try:
+        from ds2cli.serve.capacity import prepare
         from ds2cli.serve.guard import check_settings
         from ds2cli.serve.log import connect_log
         from ds2cli.serve.server import run
@@ -25,4 +26,5 @@ def serve(config: ServeConfig, exp: Exp) -> None:
     connect_log(ui.log, ui.warn)
     check_settings(config)
     service = Service(config, exp, ui.warn)
+    prepare(service, lambda line: ui.log(f"serve: {line}"))
     run(service, lambda address: ui.log(f"serve: {address}, up to {service.limit} streams"))

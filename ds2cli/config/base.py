@@ -13,6 +13,7 @@ import tomllib
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -96,7 +97,7 @@ def build(config_type: type[C], *sources: tuple[str, Mapping[str, Any]]) -> C:
     """
     values: dict[str, Any] = {}
     config_type = cast(type[C], config_type.select({n: v for _, mapping in sources for n, v in mapping.items()}))
-    hints = get_type_hints(config_type)
+    hints = _find_types(config_type)
     known = {f.name: f for f in fields(config_type)}
     for location, mapping in sources:
         for name, value in mapping.items():
@@ -119,6 +120,12 @@ def build(config_type: type[C], *sources: tuple[str, Mapping[str, Any]]) -> C:
         if f.default is MISSING and f.default_factory is MISSING and name not in values:
             raise UsageError(f"{config_type.__name__}: the setting {name!r} is required, but was not given")
     return config_type(**values)
+
+
+@cache
+def _find_types(config_type: type[Config]) -> dict[str, Any]:
+    """The types of the settings: evaluating them takes longer than a stream takes to begin."""
+    return get_type_hints(config_type)
 
 
 def _list_some(names: Iterable[str]) -> str:

@@ -111,6 +111,14 @@ class Service:
             raise overloaded(f"this server has its {self.limit} streams: try again later")
         if (delay := self.dispatcher.delay_s) > self.config.max_delay:
             raise overloaded(f"this server is {delay:.1f} s behind with its streams: try again later")
+        emissions, utterances = self.make_stream(options)
+        session = Session(self.dispatcher, emissions, utterances, options.rate, self.config.max_stream, self._forget)
+        self.sessions.add(session)
+        self.metrics.streams.set(len(self.sessions))
+        return session
+
+    def make_stream(self, options: StreamOptions) -> tuple[EmissionStream, UtteranceStream]:
+        """The network and the search of a new stream. Refusal if an option cannot be done."""
         config = replace(self.settings, nbest=options.nbest)
         utterances = UtteranceStream(
             config,
@@ -120,11 +128,7 @@ class Service:
             options.rules or EndpointRules.from_config(self.settings),
             partials=options.partials,
         )
-        emissions = EmissionStream(self.experiment, options.rate)
-        session = Session(self.dispatcher, emissions, utterances, options.rate, self.config.max_stream, self._forget)
-        self.sessions.add(session)
-        self.metrics.streams.set(len(self.sessions))
-        return session
+        return EmissionStream(self.experiment, options.rate), utterances
 
     def search_with(self, hotwords: tuple[str, ...] = (), words: tuple[str, ...] | None = None) -> Search:
         """The search with hotwords or a vocabulary of a client. Refusal if that cannot be done."""

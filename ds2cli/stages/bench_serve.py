@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ def run(
                         yield from events
 
 
-def _measure(run: _Run, clips: Sequence[Clip], ended: threading.Event) -> Iterator[Progress | Measurement]:
+def _measure(run: _Run, clips: Sequence[Clip], ended: threading.Event) -> Generator[Progress | Measurement]:
     config = run.config
     load: StreamLoad | UploadLoad
     if config.requests:
@@ -160,10 +161,9 @@ def _authorization(path: str | None) -> dict[str, str]:
     if path is None:
         return {}
     try:
-        with open(path, encoding="utf-8") as f:
-            token = f.readline().strip()
-    except OSError as e:
-        raise UsageError(f"{path}: {explain_error(e)}") from e
+        token = Path(path).read_text("utf-8").partition("\n")[0].strip()
+    except (OSError, ValueError) as e:
+        raise UsageError(f"--token-file {path}: {explain_error(e)}") from e
     return {"Authorization": f"Bearer {token}"}
 
 

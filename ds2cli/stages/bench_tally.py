@@ -18,7 +18,7 @@ class Tally:
 
     finals: from the last samples to the last final text.  firsts: from the first samples to the first partial text.
     lags: from the moment at which the last sound of a partial text was sent to the text.
-    late: by how much samples were sent late, which is the generator's own fault, or that of a server that does not read.
+    late: by how much samples were sent late: for want of CPU time of the generator, or as the server did not read.
     refused, closed: refusals by their code, and connections that ended early by the code of their close frame.
     texts: of each recording, how often each text came.  audio_s: in recordings that came to their end.
     """
