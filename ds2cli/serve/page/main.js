@@ -32,7 +32,8 @@ function showTexts() {
   const isShaded = byId("shade").checked;
   byId("empty").hidden = !isEmpty;
   byId("switch").hidden = isEmpty;
-  byId("legend").hidden = isEmpty || !isShaded;
+  byId("hint").hidden = isEmpty;
+  byId("legend").hidden = !isShaded;
   document.body.classList.toggle("shaded", isShaded);
 }
 

@@ -51,38 +51,43 @@ export async function fetchInfo() {
   return response.json();
 }
 
-/** The refusal that an answer of HTTP means. */
+/** The refusal that an answer of HTTP means: its own words, JSON or one line of text, or those for its status. */
 export function refusal(status, body, retryAfter) {
   let error = {};
   try {
     const found = JSON.parse(body);
     error = typeof found.error === "object" ? found.error : found;
   } catch {
-    // not an answer of the server itself: the status has to do
+    // that of a proxy is a page of HTML
+    if (!body.includes("<") && body.length < 400) error = { message: body };
   }
-  const said = sentence(typeof error.message === "string" ? error.message : "");
+  if (status === 401) return unauthorized();
   const retry = Number(retryAfter) || 0;
-  if (status === 401 || status === 403) {
-    const missing = token() ? "The server does not accept this token." : "This server needs a token.";
-    return new Refused(status === 401 ? missing : said || "The server does not allow this.", {
-      code: "unauthorized",
-      needsToken: status === 401,
-    });
-  }
-  const fallback = { 404: "The server has no such service.", 413: "The recording is larger than the server accepts." };
-  const busy = status === 503 || status === 429 ? "The server has too much to do." : "";
-  const message = said || fallback[status] || busy || `The server answered with the error ${status}.`;
+  const fallback = {
+    404: "The server has no such service.",
+    413: "The recording is larger than the server accepts.",
+    429: "Too many requests came from here.",
+    503: "The server has too much to do.",
+  };
+  const said = sentence(typeof error.message === "string" ? error.message : "");
+  const message = said || fallback[status] || `The server answered with the error ${status}.`;
   return new Refused(withRetry(message, retry), { code: error.code ?? "", retry });
 }
 
 /** A refusal of /stream: its message of the type "error". */
 export function streamRefusal({ code, message, retry_s: retry = 0 }) {
+  if (code === "unauthorized") return unauthorized();
   const said = sentence(message);
   const words = {
     overloaded: `The server is full: ${lower(said)}`,
-    idle: "The server heard nothing for a while and ended the connection.",
+    idle: "The server received no sound for a while and ended the connection.",
   };
   return new Refused(withRetry(words[code] ?? said, retry), { code, retry });
+}
+
+function unauthorized() {
+  const message = token() ? "The server does not accept this token." : "This server needs a token.";
+  return new Refused(message, { code: "unauthorized", needsToken: true });
 }
 
 const lower = (text) => text.charAt(0).toLowerCase() + text.slice(1);
