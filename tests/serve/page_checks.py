@@ -1,6 +1,8 @@
 """What a page must have for people who see little, or use no mouse: checked in the browser, on what is shown."""
 
-NAMES = """() => [...document.querySelectorAll("button, input, select, audio, progress, [role=meter], [role=group], section")]
+NAMES = """() => [
+  ...document.querySelectorAll("button, input, select, audio, progress, [role=meter], [role=group], section, article"),
+]
   .filter((e) => e.checkVisibility() && e.type !== "file")
   .filter((e) => {
     const ids = (e.getAttribute("aria-labelledby") ?? "").split(" ").filter(Boolean);
@@ -43,7 +45,10 @@ CONTRAST = """() => {
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
   };
   const paper = (e) => {
-    for (; e; e = e.parentElement) if (rgba(getComputedStyle(e).backgroundColor)[3] === 255) return getComputedStyle(e).backgroundColor;
+    for (; e; e = e.parentElement) {
+      const color = getComputedStyle(e).backgroundColor;
+      if (rgba(color)[3] === 255) return color;
+    }
     return "white";
   };
   const faults = [];

@@ -119,6 +119,21 @@ def stop(page):
     page.wait_for_selector(".actions button")
 
 
+def play_by_keyboard(page):
+    """Go to the second word and play from there."""
+    # one stop of the Tab key is the text, whatever its length
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('.word')"):
+            break
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    spoken = page.wait_for_selector(".word[aria-current=true]")
+    assert spoken.get_attribute("data-index") == "1"
+    until(page, "!document.querySelector('.word[data-index=\"1\"]').ariaCurrent")
+    assert page.evaluate("document.querySelector('audio').currentTime") > 0
+
+
 def test_microphone(browser, server, tmp_path):
     with opened(browser, server.http) as page:
         listen(page, 0)
@@ -130,6 +145,7 @@ def test_microphone(browser, server, tmp_path):
         assert not find_faults(page)
         until(page, "document.getElementById('microphone-clock').textContent >= '0:06'")
         stop(page)
+        play_by_keyboard(page)
         samples, rate = soundfile.read(download(page, "Save recording", tmp_path), dtype="int16")
         expected = recognize(server, samples, rate)
         assert page.evaluate(WORDS) == [[word["word"] for word in words] for words in expected]
@@ -138,7 +154,7 @@ def test_microphone(browser, server, tmp_path):
         assert page.eval_on_selector_all("#announcer p", "all => all.map(p => p.textContent)") == [
             " ".join(word["word"] for word in words) for words in expected
         ]
-        words = sum(expected, [])
+        words = [word for utterance in expected for word in utterance]
         text = download(page, "Save SRT", tmp_path).read_text("utf-8")
         assert text == format_srt(make_cues(words, Limits(), duration=len(samples) / rate))
         assert " ".join(" ".join(cue.content.split()) for cue in srt.parse(text)) == " ".join(w["word"] for w in words)
@@ -147,18 +163,129 @@ def test_microphone(browser, server, tmp_path):
         assert not find_faults(page)
 
 
-def test_words_are_played_by_keyboard(browser, server):
-    with opened(browser, server.http) as page:
-        listen(page, 3)
+def test_connection_that_breaks_loses_nothing(browser, server, tmp_path):
+    proxy = BreakableProxy(server.port)
+    with (
+        contextlib.closing(proxy),
+        opened(browser, f"http://127.0.0.1:{proxy.port}", expected=["WebSocket connection"]) as page,
+    ):
+        listen(page, 1)
+        proxy.cut()
+        page.get_by_text("The connection to the server broke.").wait_for()
+        page.get_by_text("Listening.", exact=True).wait_for()
+        proxy.flows.clear()
+        page.get_by_text(re.compile(r"The server is \d+ s behind")).wait_for()
+        proxy.flows.set()
+        page.get_by_text("Listening.", exact=True).wait_for()
         stop(page)
-        # one stop of the Tab key is the text, whatever its length
-        for _ in range(30):
-            page.keyboard.press("Tab")
-            if page.evaluate("document.activeElement.matches('.word')"):
-                break
-        page.keyboard.press("ArrowRight")
+        samples, rate = soundfile.read(download(page, "Save recording", tmp_path), dtype="int16")
+        expected = recognize(server, samples, rate)
+        assert page.evaluate(WORDS) == [[word["word"] for word in words] for words in expected]
+
+
+@pytest.fixture(scope="module")
+def guarded(exp, tmp_path_factory):
+    """A server with a token and one stream."""
+    path = tmp_path_factory.mktemp("token") / "tokens"
+    path.write_text("correct-horse-battery\n")
+    path.chmod(0o600)
+    with running_server(exp, "--max-streams", "1", "--token-file", path) as server:
+        yield server
+
+
+def test_refusals_are_said_in_words(browser, guarded):
+    with opened(browser, guarded.http, expected=["401"]) as page:
+        assert page.inner_text("#page-message") == "This server needs a token."
+        page.keyboard.type("wrong-horse-battery")
         page.keyboard.press("Enter")
-        spoken = page.wait_for_selector(".word[aria-current=true]")
-        assert spoken.get_attribute("data-index") == "1"
-        until(page, "!document.querySelector('.word[data-index=\"1\"]').ariaCurrent")
-        assert page.evaluate("document.querySelector('audio').currentTime") > 0
+        page.get_by_text("The server does not accept this token.").wait_for()
+        assert not find_faults(page)
+        page.click("#listen")
+        assert page.wait_for_selector(SHOWN).inner_text() == "The server does not accept this token."
+        page.fill("#token", "correct-horse-battery")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#access", state="hidden")
+        with connect(
+            f"{guarded.ws}/stream", additional_headers={"Authorization": "Bearer correct-horse-battery"}, proxy=None
+        ) as ws:
+            ws.send('{"type": "start"}')
+            ws.recv()
+            page.click("#listen")
+            page.get_by_text(re.compile(r"^The server is full: .* in 5 s\.$")).wait_for()
+            assert page.inner_text("#listen") == "Start" and page.inner_text("#texts") == ""
+            assert not find_faults(page)
+        page.wait_for_timeout(200)
+        listen(page, 1)
+        # kept in the tab, and only there
+        assert page.evaluate("[Object.values(sessionStorage), localStorage.length, document.cookie]") == [
+            ["correct-horse-battery"], 0, "",
+        ]  # fmt: skip
+
+
+def test_microphone_that_is_refused_or_missing(browser, server):
+    with opened(browser, server.http, permissions=[]) as page:
+        page.click("#listen")
+        assert "does not give the microphone" in page.wait_for_selector(SHOWN).inner_text()
+        assert page.inner_text("#listen") == "Start"
+    script = "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('none', 'NotFoundError'); }"
+    with opened(browser, server.http, script=script) as page:
+        page.click("#listen")
+        assert "No microphone was found" in page.wait_for_selector(SHOWN).inner_text()
+    with opened(browser, server.http, script="delete Navigator.prototype.mediaDevices") as page:
+        assert "https://" in page.inner_text("#microphone-status") and page.is_disabled("#listen")
+        assert page.is_enabled("#choose") and not find_faults(page)
+
+
+def test_phone_width_zoomed_text_and_colors(browser, server):
+    with opened(browser, server.http, viewport={"width": 360, "height": 640}) as page:
+        listen(page, 2)
+        assert not find_faults(page)
+        stop(page)
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert not find_faults(page)
+        page.evaluate("document.documentElement.style.fontSize = '200%'")
+        assert not find_faults(page)
+        page.evaluate("document.documentElement.dir = 'rtl'")
+        assert not find_faults(page)
+
+
+def fetch(address, **headers):
+    """Status, headers and text of an answer."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=30) as response:
+            return response.status, response.headers, response.read()
+    except urllib.error.HTTPError as e:
+        with e:
+            return e.code, e.headers, e.read()
+
+
+def test_files_of_the_page(server):
+    status, headers, data = fetch(server.http)
+    assert status == 200 and headers["Content-Type"] == "text/html; charset=utf-8"
+    policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
+    assert policy["default-src"] == "'none'" and policy["script-src"] == policy["style-src"] == "'self'"
+    assert policy["connect-src"] == f"'self' ws://127.0.0.1:{server.port} wss://127.0.0.1:{server.port}"
+    assert not any("unsafe" in value or "*" in value or "http" in value for value in policy.values())
+    assert headers["X-Content-Type-Options"] == "nosniff" and headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cache-Control"] == "no-cache"
+    assert fetch(server.http, **{"If-None-Match": headers["ETag"]})[::2] == (304, b"")
+    for path in page_routes.FOLDER.iterdir():
+        status, headers, data = fetch(f"{server.http}/page/{path.name}")
+        assert (status, data) == (200, path.read_bytes()) and headers["X-Content-Type-Options"] == "nosniff"
+    for path in ("../page.py", "%2e%2e/page.py", "..%2fpage.py", "%2e%2e%2fpage.py", "", "x.js", "style.css%00", "a/b"):
+        assert fetch(f"{server.http}/page/{path}")[0] == 404, path
+
+
+def test_policy_of_odd_hosts():
+    assert "ws:" not in page_routes._policy("a;script-src *") and "ws:" not in page_routes._policy("[::1]:80")
+
+
+def test_files_of_the_page_are_small_and_from_here():
+    total = 0
+    for path in page_routes.FOLDER.iterdir():
+        text = path.read_text("utf-8")
+        total += len(text)
+        assert len(text.splitlines()) <= 400 and path.suffix in page_routes.TYPES
+        assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)[a-z]|innerHTML|localStorage|eval\(", text), path.name
+    assert total < 100_000
