@@ -147,6 +147,12 @@ def running_server(exp, *options, env=None):
                 process.kill()
                 process.communicate()
                 raise
+        elif not process.stderr.closed:
+            # it has ended within the test
+            log = process.stderr.read().decode()
+            process.stderr.close()
+            with contextlib.suppress(UnboundLocalError):
+                server.log += log
     assert "Traceback" not in server.log, server.log
 
 
