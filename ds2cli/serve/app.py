@@ -8,14 +8,14 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from ds2cli.serve import page, stream, vosk
+from ds2cli.serve import openai, page, stream, vosk
 from ds2cli.serve.guard import Guard
 from ds2cli.serve.service import Service
 
 
 def create_app(service: Service) -> ASGIApp:
     """The application of an opened network."""
-    routes = [*_health(service), *stream.routes(service), *vosk.routes(service)]
+    routes = [*_health(service), *stream.routes(service), *vosk.routes(service), *openai.routes(service)]
     if service.config.page:
         routes += page.routes()
     return Guard(Starlette(routes=routes), service)

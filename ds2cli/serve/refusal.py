@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Refusal(Exception):
     """A request or a stream that is refused or ended early.
 
     code: a kebab-case word for programs, such as "overloaded".  message: one sentence for people, with the fix.
     status: of HTTP.  close: of WebSocket (RFC 6455, section 7.4, and its registry).
     retry_s: after how long it is worth another try (s); None: not without a change.
+    param: the field of the request that is at fault.
     """
 
     code: str
@@ -19,6 +20,7 @@ class Refusal(Exception):
     status: int = 400
     close: int = 1008
     retry_s: int | None = None
+    param: str | None = None
 
     def __str__(self) -> str:
         return self.message

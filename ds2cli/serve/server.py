@@ -111,6 +111,7 @@ class Server(uvicorn.Server):
             return
         for session in list(service.sessions):
             session.finish()
+        service.uploads.end_all()
         await self._wait_for_end(FINISH_S)
 
     async def _wait_for_end(self, seconds: float) -> bool:

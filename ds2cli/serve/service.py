@@ -24,8 +24,10 @@ from ds2cli.search.endpoint import EndpointRules
 from ds2cli.search.wordlist import make_spellable
 from ds2cli.serve.dispatch import Dispatcher
 from ds2cli.serve.metrics import Metrics
+from ds2cli.serve.recording import RecordingTranscriber
 from ds2cli.serve.refusal import bad_request, overloaded, stopping
 from ds2cli.serve.session import Session
+from ds2cli.serve.uploads import Uploads
 from ds2cli.text.profiles import guess_language
 
 MAX_PHRASES = 1000
@@ -74,6 +76,8 @@ class Service:
         self.network = stream_network(self.experiment)
         self.features = FeatureConfig.from_saved(self.experiment.network.features, exp)
         self.metrics = Metrics()
+        transcriber = RecordingTranscriber(self.settings, self.experiment, self.features, warn)
+        self.uploads = Uploads(config, transcriber, self.metrics)
         self.dispatcher = Dispatcher(config.max_batch, self.settings.nj, self.metrics)
         self.sessions: set[Session] = set()
         self.limit = config.max_streams
@@ -101,7 +105,7 @@ class Service:
     @property
     def is_busy(self) -> bool:
         """Whether there are streams or uploads that have not ended."""
-        return bool(self.sessions)
+        return bool(self.sessions) or self.uploads.is_busy
 
     def open_session(self, options: StreamOptions) -> Session:
         """A new stream. Refusal if the server is full or being stopped, or if an option cannot be done."""
@@ -153,10 +157,12 @@ class Service:
     def stop(self) -> None:
         """Accept no more streams and uploads; those that are open continue."""
         self.is_stopping = True
+        self.uploads.stop()
         self.metrics.ready.set(0)
 
     def close(self) -> None:
         """End everything at once."""
         for session in list(self.sessions):
             session.close()
+        self.uploads.close()
         self.dispatcher.close()

@@ -52,13 +52,15 @@ def _ignore(*_: object) -> None:
 class Listener:
     """What is called while recordings are transcribed.
 
-    warn: gets each warning.  segment: of a live stream, gets its row and the fields of each segment that is final.
+    warn: gets each warning.  segment: gets the row and the fields of each segment that is final, of a live stream as
+    soon as possible, of other recordings only `by_segment`.
     progress: gets the row, the audio transcribed so far and its whole duration (s; None if it is not known).
     """
 
     warn: Callable[[str], None]
     segment: Callable[[Row, Row], None] = _ignore
     progress: Callable[[Row, float, float | None], None] = _ignore
+    by_segment: bool = False
 
 
 class _Part(NamedTuple):
@@ -103,7 +105,7 @@ class _Reading:
 class LongTranscriber:
     """Transcribes long recordings one by one; `channel`, `settings` of the features and `decode` are for all of them.
 
-    decode: decodes an emission to a row with `pred_text`, ….
+    decode: decodes an emission to a row with `pred_text`, ….  opener: opens the recording to be read in blocks.
     """
 
     config: TranscribeConfig
@@ -112,6 +114,7 @@ class LongTranscriber:
     experiment: Experiment
     decode: Callable[[Emission], Row]
     listener: Listener
+    opener: Callable[[str, int | None], contextlib.AbstractContextManager[Blocks]] = open_blocks
 
     def __call__(self, row: Row) -> tuple[Row, int, Array]:
         """The row with its results (see `Results.join`), its sample rate (Hz), and some of its features (T, F).
@@ -120,11 +123,12 @@ class LongTranscriber:
         """
         source = row["audio_filepath"]
         is_live = isinstance(source, LiveAudio) and source.stated is None
-        notify = partial(self.listener.segment, row) if is_live else _ignore
+        is_soon = is_live or self.listener.by_segment
+        notify = partial(self.listener.segment, row) if is_soon else _ignore
         results = Results(source, self.config, self.listener.warn, notify)
         stop = threading.Event()
         pending: deque[tuple[Segment, Future[Row]]] = deque()
-        with open_blocks(source, self.channel) as blocks, contextlib.ExitStack() as stack:
+        with self.opener(source, self.channel) as blocks, contextlib.ExitStack() as stack:
             reading = _Reading(blocks.rate)
             parts = self._emit(blocks, reading, is_live, stop)
             stack.callback(parts.close)
@@ -137,7 +141,7 @@ class LongTranscriber:
                 waiting = network.submit(next, parts, None)
                 pending.extend((segment, searches.submit(self._search, segment)) for segment in part.segments)
                 # what was said live is to be written now
-                while pending and (is_live or len(pending) > PENDING_PER_THREAD * self.config.nj):
+                while pending and (is_soon or len(pending) > PENDING_PER_THREAD * self.config.nj):
                     results.add(*pending.popleft())
                 self.listener.progress(row, part.heard_s, blocks.duration_s)
             while pending:
