@@ -236,7 +236,7 @@ def test_what_was_said_comes_before_a_stream_is_ended_for_it(exp):
                 time.sleep(0.4)
                 ws.send('{"type": "ping"}')
             messages, code = rest(ws)
-            *_, final, error = [m for m in messages if m["type"] != "pong"]
+            final, error = of_type("final", messages)[-1], messages[-1]
             assert messages[0]["idle_s"] == 1.0 and messages[0]["max_s"] == 6.0
             assert final["text"] == expected and final["reason"] == "end"
             assert error == {"type": "error", "code": "idle", "message": "nothing was received for 1 s"}
@@ -245,13 +245,21 @@ def test_what_was_said_comes_before_a_stream_is_ended_for_it(exp):
             ws.send(samples.tobytes())
             ws.send(samples.tobytes())
             messages, code = rest(ws)
-            assert messages[-2]["text"] == expected and messages[-1]["code"] == "too-long" and code == 1009
+            assert (
+                of_type("final", messages)[-1]["text"] == expected
+                and messages[-1]["code"] == "too-long"
+                and code == 1009
+            )
         with stream(server) as ws:
             ws.send(samples.tobytes())
             ws.recv()
             server.process.terminate()
             messages, code = rest(ws)
-            assert messages[-2]["text"] == expected and messages[-1]["code"] == "stopping" and code == 1012
+            assert (
+                of_type("final", messages)[-1]["text"] == expected
+                and messages[-1]["code"] == "stopping"
+                and code == 1012
+            )
         assert server.process.wait(20) == 0
 
 
