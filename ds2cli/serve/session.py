@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
@@ -22,6 +23,8 @@ WAITING_S = 2.0
 WAITING_RESULTS = 64
 """Deliveries that may wait to be sent, likewise."""
 
+log = logging.getLogger("ds2cli.serve")
+
 
 class Session:
     """One stream of a client. All methods are called in the event loop."""
@@ -39,6 +42,7 @@ class Session:
         self.rate, self.max_s = rate, max_s
         self.received = self.heard = 0
         self.is_finishing = False
+        self.logs_texts = False
         self._loop = asyncio.get_running_loop()
         self._on_close: Callable[[Session], None] | None = on_close
         self._deliveries: deque[Delivery] = deque()
@@ -115,6 +119,10 @@ class Session:
         self._ended |= delivery.ended
         self._deliveries.append(delivery)
         self._changed.set()
+        if self.logs_texts:
+            for result in delivery.results:
+                if result.final:
+                    log.info("stream: %.2f-%.2f s: %s", result.start_s, result.end_s, result.text)
 
 
 def _explain(error: Exception) -> Refusal:

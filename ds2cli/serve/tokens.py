@@ -68,9 +68,9 @@ def read_tokens(path: str, warn: Callable[[str], None]) -> Tokens:
 
 
 def _decode(subprotocol: str) -> bytes | None:
-    if not subprotocol.startswith(SUBPROTOCOL_PREFIX):
-        return None
     text = subprotocol.removeprefix(SUBPROTOCOL_PREFIX)
+    if not subprotocol.startswith(SUBPROTOCOL_PREFIX) or "=" in text:
+        return None
     try:
         return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (binascii.Error, ValueError):

@@ -73,7 +73,12 @@ def with_config(config_type: type[Config]) -> Callable[[Callable[..., None]], Ca
             p for n, p in inspect.signature(command, eval_str=True).parameters.items() if n != "config"
         ]
         hints = get_type_hints(config_type)
-        settings = [_option(f, hints[f.name]) for f in ordered_fields(config_type) if is_option(hints[f.name])]
+        own = {p.name for p in command_parameters}
+        settings = [
+            _option(f, hints[f.name])
+            for f in ordered_fields(config_type)
+            if is_option(hints[f.name]) and f.name not in own
+        ]
         general = [
             _keyword("toml_files", [], _ConfigFiles),
             _keyword("set_", [], _Assignments),
@@ -136,8 +141,13 @@ def limit_setting(config: C, name: str, *, per_core: int = 1, processes: int = 1
 
 
 def is_option(hint: Any) -> bool:
-    """Whether a setting of this type gets an option; lists and sections are set with --config and --set only."""
-    return not is_dataclass(hint) and get_origin(hint) is not tuple
+    """Whether a setting of this type gets an option; lists of numbers and sections have --config and --set only."""
+    return not is_dataclass(hint) and (get_origin(hint) is not tuple or _is_texts(hint))
+
+
+def _is_texts(hint: Any) -> bool:
+    """Whether a setting is a list of texts: as an option, they are separated by commas."""
+    return get_origin(hint) is tuple and get_args(hint)[0] is str
 
 
 _METAVARS = {int: "INTEGER", float: "FLOAT"}
@@ -146,10 +156,11 @@ _METAVARS = {int: "INTEGER", float: "FLOAT"}
 def _option(f: Any, hint: Any) -> inspect.Parameter:
     """An option whose default is None: that tells a value given on the command line from one left out."""
     hint = strip_optional(hint)
-    shown = "" if f.default is MISSING or f.default is None else f"  [default: {default_text(f.default)}]"
-    metavar = "|".join(map(str, get_args(hint))) if get_origin(hint) is Literal else _METAVARS.get(hint)
+    shown = "" if f.default in (MISSING, None, ()) else f"  [default: {default_text(f.default)}]"
+    metavar = "|".join(map(str, get_args(hint))) if get_origin(hint) is Literal else _METAVARS.get(hint, "TEXT")
+    metavar = "A,B,…" if _is_texts(hint) else metavar
     parser = None if hint is bool else _parser(f"--{f.name.replace('_', '-')}", hint, f.metadata)
-    option = typer.Option(help=f.metadata["help"] + shown, show_default=False, metavar=metavar or "TEXT", parser=parser)
+    option = typer.Option(help=f.metadata["help"] + shown, show_default=False, metavar=metavar, parser=parser)
     return _keyword(f.name, None, Annotated[(bool if hint is bool else str) | None, option])
 
 
@@ -162,6 +173,8 @@ def _parser(name: str, hint: Any, limits: Mapping[str, Any]) -> Callable[[Any], 
     """A function that turns the text of an option into its value; its errors are those of a value in a TOML file."""
 
     def parse(value: Any) -> Any:
+        if isinstance(value, str) and _is_texts(hint):
+            value = [text.strip() for text in value.split(",") if text.strip()]
         if isinstance(value, str) and hint in _METAVARS:
             with contextlib.suppress(ValueError):
                 value = hint(value)
