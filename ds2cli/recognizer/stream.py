@@ -19,7 +19,9 @@ from ds2cli.recognizer.experiment import Experiment
 from ds2cli.recognizer.utterances import Result, UtteranceStream
 from ds2cli.runtime.emit import log_softmax
 from ds2cli.runtime.network import RuntimeNetwork
+from ds2cli.runtime.ragged import Ragged
 from ds2cli.search.emission import check_emission
+from ds2cli.text.vocab import Vocab
 
 Array = NDArray[np.float32]
 
@@ -86,17 +88,27 @@ def emit(streams: Sequence[EmissionStream], feats: Sequence[Array], ends: Sequen
     found: list[Array | BadUtterance] = [np.zeros((0, len(vocab)), np.float32)] * len(streams)
     if not (ready := [i for i, x in enumerate(feats) if len(x) or ends[i]]):
         return found
-    logits = streams[0].network.advance(
+    logits = streams[0].network.advance_together(
         [streams[i].state for i in ready], [feats[i] for i in ready], [ends[i] for i in ready]
     )
-    for i, x in zip(ready, logits, strict=True):
-        if not len(x):
-            continue
-        try:
-            found[i] = check_emission(log_softmax(x), vocab)
-        except BadUtterance as e:
-            found[i] = e
+    if not len(logits.rows):
+        return found
+    log_probs = Ragged(log_softmax(logits.rows), logits.counts)
+    try:
+        parts: list[Array | BadUtterance] = [*Ragged(check_emission(log_probs.rows, vocab), logits.counts).split()]
+    except BadUtterance:
+        # of one of the streams, or of several
+        parts = [_check(x, vocab) for x in log_probs.split()]
+    for i, part in zip(ready, parts, strict=True):
+        found[i] = part
     return found
+
+
+def _check(log_probs: Array, vocab: Vocab) -> Array | BadUtterance:
+    try:
+        return check_emission(log_probs, vocab)
+    except BadUtterance as e:
+        return e
 
 
 class RecognizerStream:

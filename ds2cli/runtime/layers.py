@@ -3,13 +3,13 @@
 T frames, C channels of the input, H units or channels of the output. A layer is shared by all streams; what it knows
 of each is in a state of its own. `advance` takes the next frames (T_i, C) of several streams, and whether each of them
 ends with these, and returns the outputs (T_i', H) that are complete. All products are computed for the rows of all
-streams at once. A state is used by one thread at a time.
+streams at once, and as little as possible is done for each stream: that takes longer than the products of a small
+network. A state is used by one thread at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from ds2cli import native
 from ds2cli.runtime import cells
 from ds2cli.runtime.matrix import Array, Matrix, Rows, Weights, address
+from ds2cli.runtime.ragged import Ragged, Window, slide
 
 State = Any
 
@@ -28,55 +29,9 @@ class Layer(Protocol):
         """The state of a stream before its first frame."""
         ...
 
-    def advance(self, states: Sequence[State], xs: Sequence[Array], ends: Sequence[bool]) -> list[Array]:
+    def advance(self, states: Sequence[State], x: Ragged, ends: Sequence[bool]) -> Ragged:
         """See the module."""
         ...
-
-
-def rows_of(xs: Sequence[Array]) -> list[Rows]:
-    """All rows of each stream; a copy where they are not contiguous."""
-    return [Rows(x if x.flags.c_contiguous else np.ascontiguousarray(x), len(x), x.shape[1]) for x in xs]
-
-
-def split_rows(rows: Array, counts: Sequence[int]) -> list[Array]:
-    """The rows of each stream again."""
-    if len(counts) == 1:
-        return [rows]
-    parts, begin = [], 0
-    for count in counts:
-        parts.append(rows[begin : begin + count])
-        begin += count
-    return parts
-
-
-@dataclass
-class _Window:
-    """The frames from the first one that the next output needs; outputs are `stride` apart, each of `size` frames."""
-
-    kept: Array
-    size: int
-    stride: int
-    skip: int = 0  # frames to leave out, if outputs are further apart than they are long
-
-    def add(self, x: Array, after: int) -> tuple[Array, int]:
-        """The frames that are kept with those of x and `after` frames of zeros, and how many outputs are complete.
-
-        Output i begins at frame i * stride.
-        """
-        parts = [self.kept, x]
-        if after:
-            parts.append(np.zeros((after, *x.shape[1:]), np.float32))
-        frames = np.concatenate(parts)
-        if self.skip:
-            left_out = min(self.skip, len(frames))
-            frames, self.skip = frames[left_out:], self.skip - left_out
-        count = max((len(frames) - self.size) // self.stride + 1, 0)
-        done = count * self.stride
-        self.skip += max(done - len(frames), 0)
-        kept = frames[done:]
-        # a long piece is not kept for the sake of its end
-        self.kept = kept.copy() if len(frames) > 4 * len(kept) else kept
-        return frames, count
 
 
 class Conv1d:
@@ -89,17 +44,14 @@ class Conv1d:
         # as the frames of a window lie in memory
         self.matrix = Matrix(weight.transpose(0, 2, 1).reshape(H, -1), bias, kind)
 
-    def begin(self) -> _Window:
+    def begin(self) -> Window:
         """See `Layer`."""
-        return _Window(np.zeros((self.half, self.channels), np.float32), self.kernel, self.stride)
+        return Window(np.zeros((self.half, self.channels), np.float32), self.kernel, self.stride)
 
-    def advance(self, states: Sequence[_Window], xs: Sequence[Array], ends: Sequence[bool]) -> list[Array]:
+    def advance(self, states: Sequence[Window], x: Ragged, ends: Sequence[bool]) -> Ragged:
         """See `Layer`; frames past the end are zeros."""
-        blocks = []
-        for window, x, end in zip(states, xs, ends, strict=True):
-            frames, count = window.add(x, self.half if end else 0)
-            blocks.append(Rows(frames, count, self.stride * self.channels))
-        return split_rows(self.matrix.apply(blocks, relu=True), [block.length for block in blocks])
+        frames, starts, counts = slide(states, x.rows, x.counts, [self.half if end else 0 for end in ends])
+        return Ragged(self.matrix.apply_windows(frames, starts, counts, self.stride, relu=True), counts)
 
 
 class Conv2d:
@@ -113,24 +65,23 @@ class Conv2d:
         self.border = self.height // 2
         self.matrix = Matrix(weight.transpose(0, 3, 2, 1).reshape(self.channels, -1), bias, kind)
 
-    def begin(self) -> _Window:
+    def begin(self) -> Window:
         """See `Layer`."""
         bins = self.bins + 2 * self.border
-        return _Window(np.zeros((self.half, bins, self.maps), np.float32), self.kernel, self.stride)
+        return Window(np.zeros((self.half, bins, self.maps), np.float32), self.kernel, self.stride)
 
-    def advance(self, states: Sequence[_Window], xs: Sequence[Array], ends: Sequence[bool]) -> list[Array]:
+    def advance(self, states: Sequence[Window], x: Ragged, ends: Sequence[bool]) -> Ragged:
         """See `Layer`; frames past the end, and bins beyond both ends, are zeros."""
-        blocks, counts = [], []
-        for window, x, end in zip(states, xs, ends, strict=True):
-            padded = np.zeros((len(x), self.bins + 2 * self.border, self.maps), np.float32)
-            padded[:, self.border : self.border + self.bins] = x.reshape(len(x), self.bins, self.maps)
-            frames, count = window.add(padded, self.half if end else 0)
+        padded = np.zeros((len(x.rows), self.bins + 2 * self.border, self.maps), np.float32)
+        padded[:, self.border : self.border + self.bins] = x.rows.reshape(len(x.rows), self.bins, self.maps)
+        frames, starts, counts = slide(states, padded, x.counts, [self.half if end else 0 for end in ends])
+        blocks = []
+        for start, count in zip(starts, counts, strict=True):
             # a copy: the bins of a window of frames are not contiguous
-            windows = np.ascontiguousarray(self._windows(frames, count))
+            windows = np.ascontiguousarray(self._windows(frames[start:], count))
             blocks.append(Rows(windows, count * self.bins_out, self.matrix.K))
-            counts.append(count)
         y = self.matrix.apply(blocks, relu=True)
-        return split_rows(y.reshape(-1, self.bins_out * self.channels), counts)
+        return Ragged(y.reshape(-1, self.bins_out * self.channels), counts)
 
     def _windows(self, frames: Array, count: int) -> Array:
         """(outputs, bins_out, kernel, height, maps), not a copy."""
@@ -140,10 +91,12 @@ class Conv2d:
         return np.lib.stride_tricks.as_strided(frames, shape, strides)
 
 
-@dataclass
 class _RecurrentState:
-    h: Array
-    heard: list[Array] = field(default_factory=list)  # of a bidirectional layer: its input so far
+    """h: (S, H), whose address stays the same.  heard: of a bidirectional layer, its input so far."""
+
+    def __init__(self, h: Array) -> None:
+        self.h, self.at = h, address(h)
+        self.heard: list[Array] = []
 
 
 class Recurrent:
@@ -162,44 +115,49 @@ class Recurrent:
         """See `Layer`."""
         return _RecurrentState(np.zeros((self.states, self.size), np.float32))
 
-    def advance(self, states: Sequence[_RecurrentState], xs: Sequence[Array], ends: Sequence[bool]) -> list[Array]:
+    def advance(self, states: Sequence[_RecurrentState], x: Ragged, ends: Sequence[bool]) -> Ragged:
         """See `Layer`."""
         if len(self.directions) == 1:
-            return self._run(0, [state.h for state in states], self._project(xs))
-        for state, x in zip(states, xs, strict=True):
-            state.heard.append(x)
-        ready = [i for i, end in enumerate(ends) if end]
-        outputs = [np.zeros((0, self.size), np.float32)] * len(xs)
-        if not ready:
-            return outputs
-        gates = self._project([np.concatenate(states[i].heard) for i in ready])
-        forward = self._run(0, [self.begin().h for _ in ready], gates)
-        backward = self._run(1, [self.begin().h for _ in ready], [np.ascontiguousarray(x[::-1]) for x in gates])
-        for i, ahead, back in zip(ready, forward, backward, strict=True):
+            return self._run(0, states, self._project(x))
+        for state, part in zip(states, x.split(), strict=True):
+            state.heard.append(part)
+        outputs = [np.zeros((0, self.size), np.float32)] * len(states)
+        if not (ready := [i for i, end in enumerate(ends) if end]):
+            return Ragged.join(outputs)
+        gates = self._project(Ragged.join([np.concatenate(states[i].heard) for i in ready]))
+        reversed_ = Ragged.join([part[::-1] for part in gates.split()])
+        forward = self._run(0, [self.begin() for _ in ready], gates)
+        backward = self._run(1, [self.begin() for _ in ready], reversed_)
+        for i, ahead, back in zip(ready, forward.split(), backward.split(), strict=True):
             states[i].heard.clear()
             outputs[i] = ahead + back[::-1]
-        return outputs
+        return Ragged.join(outputs)
 
-    def _project(self, xs: Sequence[Array]) -> list[Array]:
-        return split_rows(self.project.apply(rows_of(xs)), [len(x) for x in xs])
+    def _project(self, x: Ragged) -> Ragged:
+        return Ragged(self.project.apply([Rows(x.rows, len(x.rows), x.rows.shape[1])]), x.counts)
 
-    def _run(self, direction: int, states: Sequence[Array], gates: Sequence[Array]) -> list[Array]:
+    def _run(self, direction: int, states: Sequence[_RecurrentState], gates: Ragged) -> Ragged:
         """h (T_i, H) of each stream, whose states are replaced by those after its last frame."""
         matrix = self.directions[direction]
-        hidden = [np.empty((len(x), self.size), np.float32) for x in gates]
+        hidden = Ragged(np.empty((len(gates.rows), self.size), np.float32), gates.counts)
         if not matrix.native:
-            for x, state, h in zip(gates, states, hidden, strict=True):
+            for state, x, h in zip(states, gates.split(), hidden.split(), strict=True):
                 for t in range(len(x)):
-                    cells.step(self.cell, self.activation, x[t], state[0] @ matrix.transposed, state)
-                    h[t] = state[0]
-        elif active := [i for i, x in enumerate(gates) if len(x)]:
-            count = len(active)
-            lengths = np.array([len(gates[i]) for i in active], np.int32)
-            pointers = np.array([address(arrays[i]) for arrays in (gates, states, hidden) for i in active], np.int64)
-            first, workspace = address(pointers), matrix.workspace(count)
+                    cells.step(self.cell, self.activation, x[t], state.h[0] @ matrix.transposed, state.h)
+                    h[t] = state.h[0]
+        elif len(gates.rows):
+            active = [(state.at, count) for state, count in zip(states, gates.counts, strict=True) if count]
+            lengths = np.array([count for _, count in active], np.int32)
+            begins = np.zeros(len(active), np.int64)
+            np.cumsum(lengths[:-1], out=begins[1:])
+            pointers = np.empty((3, len(active)), np.int64)
+            pointers[0] = address(gates.rows) + 4 * gates.rows.shape[1] * begins
+            pointers[1] = [at for at, _ in active]
+            pointers[2] = address(hidden.rows) + 4 * self.size * begins
+            first, workspace = address(pointers), matrix.workspace(len(active))
             native.load_library().ds2_rnn_advance(
-                matrix.shape, self.code, matrix.packed_at, count, address(lengths),
-                first, first + 8 * count, first + 16 * count, address(workspace), len(workspace),
+                matrix.shape, self.code, matrix.packed_at, len(active), address(lengths),
+                first, first + 8 * len(active), first + 16 * len(active), address(workspace), len(workspace),
             )  # fmt: skip
         return hidden
 
@@ -213,24 +171,25 @@ class RowConv:
         self.ahead = taps - 1
         self.weight, self.native = np.array(weight.T, np.float32, order="C"), native.available()
 
-    def begin(self) -> _Window:
+    def begin(self) -> Window:
         """See `Layer`."""
-        return _Window(np.zeros((0, self.size), np.float32), self.ahead + 1, 1)
+        return Window(np.zeros((0, self.size), np.float32), self.ahead + 1, 1)
 
-    def advance(self, states: Sequence[_Window], xs: Sequence[Array], ends: Sequence[bool]) -> list[Array]:
+    def advance(self, states: Sequence[Window], x: Ragged, ends: Sequence[bool]) -> Ragged:
         """See `Layer`; steps past the end count as zeros."""
-        return [
-            self._sum(*window.add(x, self.ahead if end else 0)) for window, x, end in zip(states, xs, ends, strict=True)
-        ]
-
-    def _sum(self, frames: Array, count: int) -> Array:
-        y = np.zeros((count, self.size), np.float32)
+        frames, starts, counts = slide(states, x.rows, x.counts, [self.ahead if end else 0 for end in ends])
+        y = Ragged(np.zeros((sum(counts), self.size), np.float32), counts)
         if not self.native:
-            for tap, weights in enumerate(self.weight):
-                y += frames[tap : tap + count] * weights
-        elif count:
-            row_conv = native.load_library().ds2_row_conv
-            row_conv(self.size, self.ahead + 1, count, address(frames), address(self.weight), address(y))
+            for start, count, part in zip(starts, counts, y.split(), strict=True):
+                for tap, weights in enumerate(self.weight):
+                    part += frames[start + tap : start + tap + count] * weights
+        elif len(y.rows):
+            row_conv, taps = native.load_library().ds2_row_conv, self.ahead + 1
+            frames_at, weight_at, at, row = address(frames), address(self.weight), address(y.rows), 4 * self.size
+            for start, count in zip(starts, counts, strict=True):
+                if count:
+                    row_conv(self.size, taps, count, frames_at + row * start, weight_at, at)
+                    at += row * count
         return y
 
 
@@ -244,15 +203,16 @@ class Dense:
     def begin(self) -> None:
         """It needs no state."""
 
-    def advance(self, states: Sequence[State], xs: Sequence[Array], ends: Sequence[bool]) -> list[Array]:
+    def advance(self, states: Sequence[State], x: Ragged, ends: Sequence[bool]) -> Ragged:
         """See `Layer`."""
-        return split_rows(self.matrix.apply(rows_of(xs), relu=self.relu), [len(x) for x in xs])
+        y = self.matrix.apply([Rows(x.rows, len(x.rows), x.rows.shape[1])], relu=self.relu)
+        return Ragged(y, x.counts)
 
 
 def count_state_bytes(state: object) -> int:
     """Memory of the arrays of one state."""
-    if isinstance(state, _Window):
-        return state.kept.base.nbytes if state.kept.base is not None else state.kept.nbytes
+    if isinstance(state, Window):
+        return state.kept.nbytes
     if isinstance(state, _RecurrentState):
         return state.h.nbytes + sum(x.nbytes for x in state.heard)
     return 0

@@ -91,7 +91,29 @@ class Matrix:
         parts = [self._pointers(block) for block in blocks if block.length]
         if not parts:
             return np.empty((0, self.J), np.float32)
-        pointers = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return self._multiply(parts[0] if len(parts) == 1 else np.concatenate(parts), relu)
+
+    def apply_windows(
+        self, frames: Array, starts: Sequence[int], counts: Sequence[int], stride: int, *, relu: bool = False
+    ) -> Array:
+        """Outputs (M, J) of windows of K floats of frames (N, C).
+
+        starts, counts: where the first window of each stream begins, and their number.  stride: from one to the next.
+        """
+        size = frames.shape[1]
+        if len(counts) == 1 or not self.native:
+            blocks = [Rows(frames[b:], count, stride * size) for b, count in zip(starts, counts, strict=True)]
+            return self.apply(blocks, relu=relu)
+        if not (M := sum(counts)):
+            return np.empty((0, self.J), np.float32)
+        firsts = np.array(starts, np.int64)
+        firsts[1:] -= stride * np.cumsum(counts[:-1])
+        return self._multiply(
+            np.repeat(4 * size * firsts, counts) + self._pointers(Rows(frames, M, stride * size)), relu
+        )
+
+    def _multiply(self, pointers: NDArray[np.int64], relu: bool) -> Array:
+        """Outputs (M, J) of the rows at these addresses (M,)."""
         M = len(pointers)
         y, workspace = np.empty((M, self.J), np.float32), self.workspace(M)
         self._apply(

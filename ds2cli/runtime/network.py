@@ -10,6 +10,7 @@ from ds2cli.config.model import ModelConfig
 from ds2cli.runtime.fold import fold_norms
 from ds2cli.runtime.layers import Conv1d, Conv2d, Dense, Layer, Recurrent, RowConv, count_state_bytes
 from ds2cli.runtime.matrix import Array, Weights
+from ds2cli.runtime.ragged import Ragged
 from ds2cli.runtime.shapes import check_shapes
 
 
@@ -75,13 +76,20 @@ class RuntimeNetwork:
         is not used again. The result of a stream does not depend on the others, nor on how it was cut: to the bit with
         the native library, up to rounding in numpy. ValueError for features of another number of bins.
         """
+        return self.advance_together(states, feats, ends).split() if states else []
+
+    def advance_together(
+        self, states: Sequence[StreamState], feats: Sequence[Array], ends: Sequence[bool] | None = None
+    ) -> Ragged:
+        """The same in one array."""
         if wrong := [x.shape for x in feats if x.ndim != 2 or x.shape[1] != self.bins]:
             raise ValueError(f"features: expected (T, {self.bins}), got {wrong[0]}")
         ends = [False] * len(states) if ends is None else ends
-        xs = [(np.asarray(x, np.float32) - self.mean) / self.std for x in feats]
+        x = Ragged.join([np.asarray(part, np.float32) for part in feats])
+        x = Ragged((x.rows - self.mean) / self.std, x.counts)
         for i, layer in enumerate(self._layers):
-            xs = layer.advance([state.states[i] for state in states], xs, ends)
-        return xs
+            x = layer.advance([state.states[i] for state in states], x, ends)
+        return x
 
     def compute(self, feats: Sequence[Array]) -> list[Array]:
         """The logits (T_i', V) of whole recordings (T_i, F), T_i' = ceil(T_i / stride)."""

@@ -32,7 +32,7 @@ MEASURE_S = 1.0
 MOST_STREAMS = 32
 
 SHARE = 0.5
-"""Part of what was measured that streams may take up: connections, uploads and clients on this machine need the rest."""
+"""Part of what was measured that streams may take up: connections, uploads and local clients need the rest."""
 
 OTHER_RATE = 48_000
 """Sample rate of the streams of the warm-up that are resampled, as those of browsers are (Hz)."""

@@ -162,8 +162,10 @@ def _authorization(path: str | None) -> dict[str, str]:
         return {}
     try:
         token = Path(path).read_text("utf-8").partition("\n")[0].strip()
-    except (OSError, ValueError) as e:
+    except OSError as e:
         raise UsageError(f"--token-file {path}: {explain_error(e)}") from e
+    except ValueError as e:
+        raise UsageError(f"--token-file {path}: expected a token in letters and digits") from e
     return {"Authorization": f"Bearer {token}"}
 
 

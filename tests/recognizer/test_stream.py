@@ -206,7 +206,7 @@ def test_states_are_small(experiments):
     experiment = Experiment(experiments["gru-relu-2d"], avoid_torch=True)
     stream = EmissionStream(experiment)
     stream.advance((np.random.default_rng(0).normal(size=160000) * 0.1).astype(np.float32))
-    assert stream._state.bytes < 100_000
+    assert stream.state.bytes < 100_000
 
 
 def test_rows_of_a_stream_are_json(experiments):

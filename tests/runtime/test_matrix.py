@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from ds2cli import native
-from ds2cli.runtime.layers import rows_of
 from ds2cli.runtime.matrix import (
     MOST_KEPT_ROWS,
     MOST_STEPS,
@@ -50,9 +49,10 @@ def test_native_products_are_those_of_numpy(kind, J, K, M, monkeypatch):
         pytest.skip(native.unavailable_reason())
     rng = np.random.default_rng(J)
     weights, bias, x = (rng.normal(size=size).astype(np.float32) for size in ((J, K), J, (M, K)))
-    found = Matrix(weights, bias, kind).apply(rows_of([x[:1], x[1:]]), relu=True)
+    blocks = [Rows(x, 1, K), Rows(x[1:], M - 1, K)]
+    found = Matrix(weights, bias, kind).apply(blocks, relu=True)
     monkeypatch.setattr(native, "available", lambda *_: False)
-    plain = Matrix(weights, bias, kind).apply(rows_of([x[:1], x[1:]]), relu=True)
+    plain = Matrix(weights, bias, kind).apply(blocks, relu=True)
     expected = np.clip(x.astype(np.float64) @ round_weights(weights, kind).T + bias, 0, 20)
     np.testing.assert_allclose(plain, expected, rtol=1e-5, atol=1e-5 * K**0.5)
     # int8 products also round the activations, to 13 bits or more
