@@ -78,7 +78,11 @@ def _verbose(row: Row, language: str, vocab: Vocab, granularities: Sequence[str]
         phrases = make_phrases(row["pred_words"])
         answer["segments"] = [_segment(number, phrase, vocab) for number, phrase in enumerate(phrases)]
     if "word" in granularities:
-        answer["words"] = [{name: word[name] for name in ("word", "start", "end")} for word in row["pred_words"]]
+        # with a field that the protocol does not have: its clients keep it
+        answer["words"] = [
+            {**{name: word[name] for name in ("word", "start", "end")}, "confidence": word["conf"]}
+            for word in row["pred_words"]
+        ]
     return _dump({**answer, "usage": _usage(row)})
 
 
