@@ -183,19 +183,89 @@ def test_connection_that_breaks_loses_nothing(browser, server, tmp_path):
         assert page.evaluate(WORDS) == [[word["word"] for word in words] for words in expected]
 
 
+def texts_of(page):
+    """Heading and message of each text of the page."""
+    return page.eval_on_selector_all(
+        "#texts article",
+        "all => all.map(a => [a.querySelector('h3').textContent, a.querySelector('.message').textContent])",
+    )
+
+
+def test_recordings_are_sent_one_after_another(browser, server, recording, tmp_path):
+    notes, nothing = tmp_path / "notes.wav", tmp_path / "nothing.wav"
+    notes.write_text("this is no recording\n" * 100)
+    nothing.write_bytes(b"")
+    with opened(browser, server.http, expected=["400", "422"], permissions=[]) as page:
+        with page.expect_response("**/v1/audio/transcriptions") as answer:
+            page.set_input_files("#files", [recording, notes, nothing])
+        answer = answer.value.json()
+        page.get_by_text("This file is empty.").wait_for()
+        (name, message), (_, refused), (_, empty) = texts_of(page)
+        assert (name, message, empty) == (recording.name, "", "This file is empty.")
+        assert "notes" in texts_of(page)[1][0] and refused.endswith(".")
+        words = [word["word"] for word in answer["words"]]
+        assert [word for paragraph in page.evaluate(WORDS) for word in paragraph] == words and len(words) > 3
+        assert page.locator(".words p").count() == len(answer["segments"])
+        assert re.fullmatch(r"0:\d\d, .*\d+ % sure", page.get_attribute(".words .word >> nth=0", "title"))
+        unsure = [word for word in answer["words"] if word["confidence"] < 0.8]
+        assert page.locator(".words .unsure, .words .doubtful").count() == len(unsure)
+        assert not find_faults(page)
+        text = download(page, "Save SRT", tmp_path)
+        assert text.name == "two sentences.srt"
+        assert text.read_text("utf-8") == format_srt(make_cues(answer["words"], Limits(), duration=answer["duration"]))
+        page.locator(".words .word >> nth=1").click()
+        page.wait_for_selector(".word[aria-current=true]")
+        page.get_by_role("button", name="Remove two sentences.wav").click()
+        assert page.evaluate("document.activeElement.textContent") == "notes.wav"
+
+
+DROP = """(seconds) => {
+  const transfer = new DataTransfer();
+  const bytes = new Uint8Array(44 + 32000 * seconds);
+  const header = [0x52494646, 0, 0x57415645, 0x666d7420, 0x10000000, 0x01000100, 0x803e0000, 0x007d0000, 0x02001000];
+  header.forEach((value, i) => new DataView(bytes.buffer).setUint32(4 * i, value));
+  bytes.set([0x64, 0x61, 0x74, 0x61], 36);
+  new DataView(bytes.buffer).setUint32(40, 32000 * seconds, true);
+  new DataView(bytes.buffer).setUint32(4, 36 + 32000 * seconds, true);
+  for (const name of ["a.wav", "b.wav"]) transfer.items.add(new File([bytes], name));
+  for (const type of ["dragenter", "dragover", "drop"]) {
+    document.body.dispatchEvent(new DragEvent(type, { dataTransfer: transfer, bubbles: true, cancelable: true }));
+  }
+}"""
+"""Drop two silent recordings."""
+
+
+def test_dropped_recordings_can_be_cancelled(browser, server):
+    proxy = BreakableProxy(server.port)
+    with contextlib.closing(proxy), opened(browser, f"http://127.0.0.1:{proxy.port}", permissions=[]) as page:
+        proxy.flows.clear()
+        page.evaluate(DROP, 30)
+        first, second = page.locator("article").all()
+        assert second.locator(".status").inner_text() == "Waiting"
+        second.get_by_role("button", name="Cancel").click()
+        first.get_by_role("button", name="Cancel").click()
+        proxy.flows.set()
+        first.get_by_text("Cancelled").wait_for()
+        assert second.locator(".status").inner_text() == "Cancelled"
+        second.get_by_role("button", name="Try again").click()
+        second.get_by_role("button", name="Save TXT").wait_for()
+        assert first.locator(".status").inner_text() == "Cancelled"
+
+
 @pytest.fixture(scope="module")
 def guarded(exp, tmp_path_factory):
     """A server with a token and one stream."""
     path = tmp_path_factory.mktemp("token") / "tokens"
     path.write_text("correct-horse-battery\n")
     path.chmod(0o600)
-    with running_server(exp, "--max-streams", "1", "--token-file", path) as server:
+    options = ["--max-streams", 1, "--token-file", path, "--max-upload-mb", 0.2]
+    with running_server(exp, *options) as server:
         yield server
 
 
 def test_refusals_are_said_in_words(browser, guarded):
     with opened(browser, guarded.http, expected=["401"]) as page:
-        assert page.inner_text("#page-message") == "This server needs a token."
+        page.get_by_text("This server needs a token.").wait_for()
         page.keyboard.type("wrong-horse-battery")
         page.keyboard.press("Enter")
         page.get_by_text("The server does not accept this token.").wait_for()
@@ -211,11 +281,13 @@ def test_refusals_are_said_in_words(browser, guarded):
             ws.send('{"type": "start"}')
             ws.recv()
             page.click("#listen")
-            page.get_by_text(re.compile(r"^The server is full: .* in 5 s\.$")).wait_for()
+            page.get_by_text(re.compile(r"^This server has its 1 streams\. Try again in 5 s\.$")).wait_for()
             assert page.inner_text("#listen") == "Start" and page.inner_text("#texts") == ""
             assert not find_faults(page)
         page.wait_for_timeout(200)
         listen(page, 1)
+        page.evaluate(DROP, 8)
+        page.get_by_text("This file has 0.3 MB; the server accepts 0.2 MB.").first.wait_for()
         # kept in the tab, and only there
         assert page.evaluate("[Object.values(sessionStorage), localStorage.length, document.cookie]") == [
             ["correct-horse-battery"], 0, "",

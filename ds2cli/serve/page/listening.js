@@ -12,6 +12,9 @@ const MUTED_PIECES = 50;
 const CLIPPED_PIECES = 5;
 const FLOOR_DB = -60;
 
+/** Space below a text that grows (CSS pixels). */
+const MARGIN = 24;
+
 const LABELS = { off: "Start", starting: "Starting…", on: "Stop", finishing: "Finishing…" };
 
 export class Listening {
@@ -92,16 +95,16 @@ export class Listening {
     text.setState("");
     this.page.addTexts([text]);
     if (this.phase === "starting") this.setPhase("on");
-    const { bottom } = text.element.getBoundingClientRect();
-    if (bottom > innerHeight) scrollBy({ top: bottom - innerHeight });
+    text.element.scrollIntoView({ block: "nearest" });
   }
 
   /** Follow a text as it grows, unless its end was scrolled away. */
   keepVisible(change) {
-    const end = () => this.text.element.getBoundingClientRect().bottom;
-    const wasVisible = end() <= innerHeight;
+    const hidden = () => this.text.element.getBoundingClientRect().bottom + MARGIN - innerHeight;
+    // positions are rounded when a page scrolls
+    const wasVisible = hidden() < MARGIN;
     change();
-    if (wasVisible && end() > innerHeight) scrollBy({ top: end() - innerHeight });
+    if (wasVisible && hidden() > 0) scrollBy({ top: Math.ceil(hidden()) });
   }
 
   take({ samples, peak, level }) {

@@ -2,7 +2,7 @@
 
 import { byId, show } from "./dom.js";
 import { Listening } from "./listening.js";
-import { fetchInfo, keepToken } from "./server.js";
+import { fetchInfo, keepToken, token } from "./server.js";
 import { Uploads } from "./uploads.js";
 
 const page = {
@@ -42,7 +42,8 @@ async function connect() {
     page.info = await fetchInfo();
   } catch (error) {
     show(byId("server"), "");
-    show(byId("page-message"), error.message);
+    // the field itself says that a token is needed
+    show(byId("page-message"), error.needsToken && !token() ? "" : error.message);
     if (error.needsToken) page.askForToken();
     return;
   }

@@ -22,7 +22,7 @@ export async function listDevices() {
 }
 
 const REASONS = {
-  NotAllowedError: "The browser does not give the microphone to this page: allow it beside the address, then start again.",
+  NotAllowedError: "The browser does not give the microphone to this page: allow it in the address bar, then start again.",
   NotFoundError: "No microphone was found: connect one, then start again.",
   NotReadableError: "The microphone cannot be opened: another program may be using it.",
   OverconstrainedError: "This microphone is not connected any more: choose another device.",

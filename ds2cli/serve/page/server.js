@@ -78,10 +78,7 @@ export function refusal(status, body, retryAfter) {
 export function streamRefusal({ code, message, retry_s: retry = 0 }) {
   if (code === "unauthorized") return unauthorized();
   const said = sentence(message);
-  const words = {
-    overloaded: `The server is full: ${lower(said)}`,
-    idle: "The server received no sound for a while and ended the connection.",
-  };
+  const words = { idle: "The server received no sound for a while and ended the connection." };
   return new Refused(withRetry(words[code] ?? said, retry), { code, retry });
 }
 
@@ -90,8 +87,6 @@ function unauthorized() {
   return new Refused(message, { code: "unauthorized", needsToken: true });
 }
 
-const lower = (text) => text.charAt(0).toLowerCase() + text.slice(1);
-
 function sentence(text) {
   const trimmed = text.trim();
   if (!trimmed) return "";
@@ -99,4 +94,7 @@ function sentence(text) {
   return /[.!?]$/.test(upper) ? upper : `${upper}.`;
 }
 
-const withRetry = (message, seconds) => (seconds ? `${message} It is worth another try in ${seconds} s.` : message);
+/** With the time after which another try is worth it, instead of "later". */
+function withRetry(message, seconds) {
+  return seconds ? `${message.replace(/: try again later\.$/, ".")} Try again in ${seconds} s.` : message;
+}
