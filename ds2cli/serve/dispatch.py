@@ -28,8 +28,11 @@ from ds2cli.serve.delivery import Delivery, Observer, Unobserved
 PIECE_S = 0.2
 """Most audio of one stream in a batch (s)."""
 
-PENDING_PIECES = 16
+PENDING_PIECES = 4
 """Pieces that wait for the search, after which the network leaves a stream out."""
+
+SEARCH_PIECES = 2
+"""Most pieces of one stream that are searched at once; then others have their turn."""
 
 Samples = NDArray[np.float32]
 log = logging.getLogger("ds2cli.serve")
@@ -113,9 +116,10 @@ class Dispatcher:
 
     @property
     def delay_s(self) -> float:
-        """For how long the oldest audio has been waiting for the network (s)."""
+        """For how long the oldest audio has been waiting, for the network or the search (s)."""
         with self._lock:
             arrived = [stream._inbox[0][1] for stream in self._network_queue if stream._inbox]
+            arrived += [stream._pieces[0].arrived for stream in self._search_queue if stream._pieces]
         return time.monotonic() - min(arrived) if arrived else 0.0
 
     def close(self) -> None:
@@ -209,8 +213,7 @@ class Dispatcher:
                 if self._stopped:
                     return
                 stream = self._search_queue.popleft()
-                pieces = list(stream._pieces)
-                stream._pieces.clear()
+                pieces = [stream._pieces.popleft() for _ in range(min(len(stream._pieces), SEARCH_PIECES))]
                 # what waited for room
                 self._queue_for_network(stream)
             if pieces:
@@ -220,7 +223,7 @@ class Dispatcher:
                 self._queue_for_search(stream)
 
     def _search(self, stream: DispatchedStream, pieces: Sequence[_Piece]) -> None:
-        """Search all that has come since the last time at once: partial texts in between would be late."""
+        """Search pieces at once: a partial text in between would be late."""
         end = pieces[-1].end
         try:
             log_probs = [piece.log_probs for piece in pieces if len(piece.log_probs)]
