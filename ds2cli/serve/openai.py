@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +20,20 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from ds2cli.manifest import Row
-from ds2cli.serve.openai_answers import FORMATS, LANGUAGES, describe_model, format_error, make_answer
-from ds2cli.serve.openai_form import FILE, Fields, FormReader, gone
-from ds2cli.serve.refusal import Refusal, bad_request, internal_error
+from ds2cli.recognizer.decoder import Search
+from ds2cli.serve.openai_answers import describe_model, format_error, make_answer
+from ds2cli.serve.openai_form import FILE, FormReader, gone
+from ds2cli.serve.openai_options import Options, parse_options, unknown_model
+from ds2cli.serve.refusal import Refusal, internal_error
 from ds2cli.serve.service import Service
 from ds2cli.serve.uploads import Upload
 
 PATH = "/v1/audio/transcriptions"
 
-GRANULARITIES = ("segment", "word")
-STREAMED = ("json", "text")
-"""Formats that can be asked for with `stream`, whose events have texts only."""
-
 LINGER_S = 10.0
 """For how long the rest of a body is received after a refusal: many clients read no answer before they sent all."""
 
 log = logging.getLogger("ds2cli.serve")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a client asks for, as in the protocol. hotwords: the phrases of `prompt`."""
-
-    form: str = "json"
-    granularities: tuple[str, ...] = ("segment",)
-    stream: bool = False
-    hotwords: tuple[str, ...] = ()
 
 
 def routes(service: Service) -> list[BaseRoute]:
@@ -60,7 +46,7 @@ def routes(service: Service) -> list[BaseRoute]:
     async def model(request: Request) -> Response:
         name = request.path_params["name"]
         if name not in service.names:
-            return _respond(service, _unknown_model(name, service))
+            return _respond(service, unknown_model(name, service.names))
         return JSONResponse(describe_model(name, created))
 
     async def other(request: Request) -> Response:
@@ -145,7 +131,20 @@ class _Exchange:
 
     async def _transcribe(self, upload: Upload, options: Options, notify: Any) -> Row:
         service = self.service
-        row = await service.uploads.transcribe(upload, lambda: service.search_with(options.hotwords), notify)
+
+        def search() -> Search:
+            try:
+                return service.search_with(options.hotwords)
+            except Refusal as e:
+                e.message, e.param = e.message.replace("hotwords", "prompt", 1), "prompt"
+                raise
+
+        try:
+            row = await service.uploads.transcribe(upload, search, notify)
+        except Refusal as e:
+            if e.param is None and e.status < 500:
+                e.param = FILE
+            raise
         text = f": {row['pred_text']}" if service.config.log_texts else ""
         log.info("upload: %.1f s of audio%s", row["duration"], text)
         return row
@@ -220,77 +219,3 @@ class _Exchange:
 
 def _ignore(_: str) -> None:
     pass
-
-
-def parse_options(fields: Fields, models: tuple[str, ...], language: str) -> Options:
-    """What the fields of a form say. Refusal for a field that is unknown, given twice, or asks for the impossible."""
-    values = dict(fields)
-    granularities = values.pop("timestamp_granularities[]", []) + values.pop("timestamp_granularities", [])
-    for name, given in values.items():
-        if name not in _FIELDS:
-            raise _bad_field(
-                name[:60], f"unknown field, expected {', '.join((FILE, *_FIELDS, 'timestamp_granularities[]'))}"
-            )
-        if len(given) > 1:
-            raise _bad_field(name, "given twice")
-    texts = {name: given[0].strip() for name, given in values.items()}
-    _check_model(texts.get("model", ""), models)
-    _check_language(texts.get("language", ""), language)
-    _check_temperature(texts.get("temperature", ""))
-    form = texts.get("response_format") or "json"
-    if form not in FORMATS:
-        raise _bad_field("response_format", f"expected {', '.join(FORMATS)}, got {form[:60]!r}")
-    for value in granularities:
-        if value not in GRANULARITIES:
-            raise _bad_field("timestamp_granularities[]", f"expected segment or word, got {value[:60]!r}")
-    if granularities and form != "verbose_json":
-        raise _bad_field("timestamp_granularities[]", "only applies to response_format verbose_json")
-    stream = texts.get("stream", "").lower()
-    if stream not in ("", "true", "false", "1", "0"):
-        raise _bad_field("stream", f"expected true or false, got {stream[:60]!r}")
-    is_stream = stream in ("true", "1")
-    if is_stream and form not in STREAMED:
-        raise _bad_field("stream", f"needs response_format json or text, got {form}")
-    phrases = (" ".join(phrase.split()) for phrase in re.split(r"[,\n]", texts.get("prompt", "")))
-    hotwords = tuple(dict.fromkeys(phrase for phrase in phrases if phrase))
-    return Options(form, tuple(granularities) or ("segment",), is_stream, hotwords)
-
-
-_FIELDS = ("model", "language", "prompt", "response_format", "temperature", "stream")
-"""Fields that are given once, besides the file."""
-
-
-def _check_model(name: str, models: tuple[str, ...]) -> None:
-    if not name:
-        raise _bad_field("model", f"is missing, expected {' or '.join(models)}")
-    if name not in models:
-        raise _unknown_model(name, models)
-
-
-def _unknown_model(name: str, models: tuple[str, ...] | Service) -> Refusal:
-    names = models.names if isinstance(models, Service) else models
-    message = f"model: this server has {' and '.join(names)}, not {name[:60]!r}"
-    return Refusal("model_not_found", message, 404, param="model")
-
-
-def _check_language(given: str, language: str) -> None:
-    """`given` may have a region, as in en-US, or be a name, such as english."""
-    code = re.split("[-_]", given.lower())[0]
-    own = re.split("[-_]", language.lower())[0]
-    if code and code not in (own, LANGUAGES.get(own)):
-        raise _bad_field("language", f"this server understands {language}, not {given[:60]!r}")
-
-
-def _check_temperature(given: str) -> None:
-    try:
-        is_zero = not given or float(given) == 0
-    except ValueError:
-        is_zero = False
-    if not is_zero:
-        raise _bad_field("temperature", f"expected 0, as nothing is sampled at random here, got {given[:60]!r}")
-
-
-def _bad_field(name: str, message: str) -> Refusal:
-    refusal = bad_request("bad-field", f"{name}: {message}")
-    refusal.param = name
-    return refusal

@@ -255,7 +255,7 @@ class Uploads:
 
 
 def _bad_audio(detail: str) -> Refusal:
-    return bad_request("bad-audio", detail)
+    return bad_request("bad-audio", f"the recording cannot be transcribed: {detail}")
 
 
 def _lower_priority() -> None:
