@@ -2,7 +2,7 @@
 # make check  lint, types and tests, before each merge                make help   every target
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-mini test test-fast test-slow fuzz lint fmt type check docs native wheel native-sanitize kenlm sctk \
-	bench bench-rnn bench-ctc bench-decode bench-score bench-align bench-stream bench-train bench-contention gpu gpu-wheels clean
+	bench bench-rnn bench-ctc bench-decode bench-score bench-align bench-stream bench-serve bench-train bench-contention gpu gpu-wheels clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -116,6 +116,9 @@ bench-align: $(READY) build/bench-align-venv/.ready ## compare the aligner with 
 
 bench-stream: $(READY) ## compare the products and recurrences of streams with torch's
 	$(BIN)/python native/bench/bench_stream.py
+
+bench-serve: $(READY) ## load the server with 10 to 100 live streams and uploads (needs exp/en-streaming of egs/asterisk); 8 minutes
+	egs/asterisk/serve.sh $(BENCH)
 
 build/bench-venv/.ready: tests/peers/requirements.txt
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)

@@ -97,7 +97,7 @@ def build(config_type: type[C], *sources: tuple[str, Mapping[str, Any]]) -> C:
     """
     values: dict[str, Any] = {}
     config_type = cast(type[C], config_type.select({n: v for _, mapping in sources for n, v in mapping.items()}))
-    hints = _find_types(config_type)
+    hints = _find_types(config_type)  # type: ignore[arg-type]
     known = {f.name: f for f in fields(config_type)}
     for location, mapping in sources:
         for name, value in mapping.items():

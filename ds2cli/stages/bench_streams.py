@@ -15,8 +15,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from ds2cli.stages.bench_tally import Tally
 
-REFUSED_WAIT_S = 1.0
-"""How long a stream that was refused waits before it tries again (s)."""
+REFUSED_WAIT_S = 5.0
+"""How long a client that was refused waits before it tries again (s), if the server does not say that."""
 
 ANSWER_S = 60.0
 """How long a stream waits for its last text (s); then it counts as closed with the code `timeout`."""
@@ -46,6 +46,7 @@ class _Stream:
     ended: float = 0.0
     has_partial: bool = False
     refused: str = ""
+    retry_s: float = REFUSED_WAIT_S
     texts: list[str] = field(default_factory=list)
 
 
@@ -79,11 +80,12 @@ class StreamLoad:
         await asyncio.sleep(random.uniform(0, phase_s))
         while True:
             for i in random.permutation(len(self.clips)):
-                if not await self._send_one(int(i)):
-                    await asyncio.sleep(REFUSED_WAIT_S)
+                stream = await self._send_one(int(i))
+                if not stream.ended:
+                    await asyncio.sleep(stream.retry_s)
 
-    async def _send_one(self, number: int) -> bool:
-        """Send one recording; whether it came to its end."""
+    async def _send_one(self, number: int) -> _Stream:
+        """Send one recording."""
         stream, clip = _Stream(), self.clips[number]
         try:
             async with (
@@ -110,11 +112,10 @@ class StreamLoad:
                 self.tally.closed[str(e.rcvd.code if e.rcvd else 1006)] += 1
         except (OSError, InvalidHandshake) as e:
             self.tally.closed["timeout" if isinstance(e, TimeoutError) else "connect"] += 1
-        if not stream.ended:
-            return False
-        seconds = (stream.last_final or stream.ended) - stream.finished
-        self.tally.end(clip.name, " ".join(stream.texts), seconds, clip.duration_s)
-        return True
+        if stream.ended:
+            seconds = (stream.last_final or stream.ended) - stream.finished
+            self.tally.end(clip.name, " ".join(stream.texts), seconds, clip.duration_s)
+        return stream
 
     async def _exchange(self, websocket: ClientConnection, pieces: Sequence[bytes], stream: _Stream) -> None:
         sending = asyncio.create_task(self._send_pieces(websocket, pieces, stream))
@@ -126,7 +127,7 @@ class StreamLoad:
             await asyncio.gather(sending, return_exceptions=True)
 
     def _refuse(self, message: Mapping[str, Any], stream: _Stream) -> None:
-        stream.refused = message["code"]
+        stream.refused, stream.retry_s = message["code"], message.get("retry_s", REFUSED_WAIT_S)
         self.tally.refused[message["code"]] += 1
 
     async def _send_pieces(self, websocket: ClientConnection, pieces: Sequence[bytes], stream: _Stream) -> None:

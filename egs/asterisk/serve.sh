@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# What the server does under load: all figures and both plots of RESULTS.md, in some eight minutes. The clients run on the same machine,
+# which should have nothing else to do: the load average beside each figure tells.
+set -euo pipefail
+cd "$(dirname "$0")"; root=../..
+exp=exp/en-streaming; rows=data/en/dev.jsonl; streams=10,20,30,60,100; seconds=25; out=; nj=
+help="usage: egs/asterisk/serve.sh [--exp exp/en-streaming] [--rows data/en/dev.jsonl] [--streams 10,20,30,60,100] [--seconds 25] [--out EXP/serve] [--nj CORES]
+exp: a forward-only network with lm.arpa and decode.toml (run.sh --data data/en-streaming --exp exp/en-streaming …)"
+. $root/utils/options.sh
+. $root/utils/path.sh
+out=${out:-$exp/serve}
+for file in best.safetensors lm.arpa decode.toml; do
+  [[ -s $exp/$file ]] || { echo "$exp/$file is missing: train the streaming network first (RESULTS.md says how)" >&2; exit 2; }
+done
+mkdir -p "$out"
+{ echo "lm = \"$exp/lm.arpa\""; [[ -z $nj ]] || echo "nj = $nj"; cat "$exp/decode.toml"; } >"$out/server.toml"
+export OMP_NUM_THREADS=1
+bench() {  # NAME OPTION…: the table goes to OUT/NAME.txt, too
+  local name=$1; shift
+  ds2 bench serve "$@" | tee "$out/$name.txt"
+}
+echo "## Latency: batches of 1 and of up to 32"
+bench latency "$exp" "$rows" --server-config "$out/server.toml" --streams "$streams" --seconds "$seconds" --plot "$out/load.png"
+echo "## Throughput: 20 streams that do not wait"
+bench throughput "$exp" "$rows" --server-config "$out/server.toml" --streams 20 --seconds 15 --fast
+ds2 serve "$exp" --config "$out/server.toml" --port 0 --max-requests 0 --max-uploads 2 2>"$out/server.log" & server=$!
+trap 'kill $server 2>/dev/null || true; wait $server || true' EXIT
+until url=$(grep -o 'http://[^ ,]*' "$out/server.log"); do
+  kill -0 $server || { cat "$out/server.log" >&2; exit 1; }
+  sleep 0.2
+done
+limit=$(sed -n 's/.*http.*up to \([0-9]*\) streams.*/\1/p' "$out/server.log")
+echo "## Overload: as many streams as the server accepts, $limit (half of what it measured), and twice as many"
+cat "$out/server.log"
+bench overload "$url" "$rows" --streams "$limit,$((2 * limit))" --seconds "$seconds"
+echo "## Uploads: 1 and 4 at once"
+bench uploads-1 "$url" "$rows" --requests 1 --seconds 10
+bench uploads-4 "$url" "$rows" --requests 4 --seconds 10
