@@ -18,13 +18,14 @@ def serve(config: ServeConfig, exp: Exp) -> None:
         from ds2cli.serve.capacity import prepare
         from ds2cli.serve.guard import check_settings
         from ds2cli.serve.log import connect_log
-        from ds2cli.serve.server import run
+        from ds2cli.serve.server import check_address, run
         from ds2cli.serve.service import Service
     except ImportError as e:
         raise UsageError(f"ds2 serve needs the package {e.name} (pip install 'ds2cli[serve]')") from e
 
     connect_log(ui.log, ui.warn)
     check_settings(config)
+    check_address(config)
     service = Service(config, exp, ui.warn)
     prepare(service, lambda line: ui.log(f"serve: {line}"))
     run(service, lambda address: ui.log(f"serve: {address}, up to {service.limit} streams"))

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ds2cli.config.serve import ServeConfig
-from ds2cli.serve.limits import RateLimit
+from ds2cli.serve.limits import MAX_HEAD, RateLimit
 from ds2cli.serve.origins import Origins, is_loopback
 from ds2cli.serve.refusal import Refusal, bad_request
 from ds2cli.serve.service import Service
@@ -97,6 +97,11 @@ class Guard:
     def _check(self, scope: Scope, headers: Headers) -> None:
         """Refusal for a request that is not allowed."""
         path, is_socket = scope["path"], scope["type"] == "websocket"
+        if scope["http_version"] not in ("1.0", "1.1"):
+            raise Refusal("bad-request", "this server understands HTTP/1.0 and HTTP/1.1", 505)
+        # h11 counts only what comes in several parts
+        if sum(len(name) + len(value) for name, value in scope["headers"]) + len(scope["query_string"]) > MAX_HEAD:
+            raise Refusal("bad-request", f"the head of the request is larger than {MAX_HEAD} bytes", 431)
         host, origin = (_get_one(headers, name) for name in ("host", "origin"))
         authorization = _get_one(headers, "authorization")
         self.origins.check_host(host)
@@ -169,7 +174,7 @@ def _allow(headers: Headers) -> Response:
 
 def _answer(path: str, refusal: Refusal) -> Response:
     """The answer to a refused request: for `/v1`, as OpenAI's clients expect it."""
-    headers = {"Cache-Control": "no-store"}
+    headers = {"Cache-Control": "no-store", "Connection": "close"}
     if refusal.retry_s is not None:
         headers["Retry-After"] = str(refusal.retry_s)
     if refusal.status == 401:

@@ -13,9 +13,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from ds2cli.serve.limits import ConnectionLimits
 from ds2cli.serve.websocket_protocol import LINGER_S, WebSocketProtocol, plain_answer
 
-MAX_HEAD = 1 << 16
-"""Largest head of a request (bytes)."""
-
 
 class HttpProtocol(H11Protocol):
     """One connection, until it becomes a WebSocket."""
@@ -62,7 +59,7 @@ class HttpProtocol(H11Protocol):
             self._body_timer = _cancel(self._body_timer)
 
     def on_response_complete(self) -> None:
-        """A request was answered; the rest of its body, which nobody reads any more, must come soon."""
+        """A request was answered; the rest of its body, which is not read any more, must come soon."""
         super().on_response_complete()
         if self.conn.their_state is h11.SEND_BODY and not self.transport.is_closing():
             self._body_timer = self.loop.call_later(self.limits.idle_s, self.transport.close)
@@ -126,7 +123,7 @@ class HttpProtocol(H11Protocol):
             self.transport.close()
 
     def pause_writing(self) -> None:
-        """The client reads slower than the answers come; if that goes on, it is cut."""
+        """The client reads slower than the answers come; if that does not end, it is cut."""
         super().pause_writing()
         self._write_timer = self.loop.call_later(self.limits.write_s, self._abort)
 

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 MAX_ADDRESSES = 10_000
 """Addresses whose requests are counted at a time: some 2 MB. Beyond that, the one seen longest ago is forgotten."""
 
+MAX_HEAD = 1 << 16
+"""Largest head of a request (bytes)."""
+
 HEADER_S = 10.0
 """Time for the head of a request, from the moment a connection is there or its next request has begun (s)."""
 
@@ -46,7 +49,7 @@ class ConnectionLimits:
 
 
 class RateLimit:
-    """A token bucket for each address: so many requests per minute, of which all may come at once."""
+    """A token bucket for each address: a number of requests per minute, of which all may come at once."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         """per_minute: 0 for no limit."""
@@ -81,7 +84,7 @@ def _key_of(address: str) -> str:
 
 
 def allow_files(max_connections: int) -> int | None:
-    """Raise this process's limit of open files for so many connections: None, or the limit if it is too low."""
+    """Raise this process's limit of open files for a number of connections: None, or the limit if it is too low."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = max_connections + SPARE_FILES
     if soft == resource.RLIM_INFINITY or soft >= needed:

@@ -8,6 +8,7 @@ import functools
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -16,10 +17,11 @@ from weakref import WeakKeyDictionary
 
 import uvicorn
 
+from ds2cli.config.serve import ServeConfig
 from ds2cli.errors import Ds2Error
 from ds2cli.serve.app import create_app
-from ds2cli.serve.http_protocol import MAX_HEAD, HttpProtocol
-from ds2cli.serve.limits import ConnectionLimits, allow_files
+from ds2cli.serve.http_protocol import HttpProtocol
+from ds2cli.serve.limits import MAX_HEAD, ConnectionLimits, allow_files
 from ds2cli.serve.service import Service
 from ds2cli.serve.sockets import MAX_MESSAGE
 from ds2cli.serve.tls import load_tls
@@ -72,8 +74,7 @@ class Server(uvicorn.Server):
                 ssl_handshake_timeout=timeout_s, ssl_shutdown_timeout=timeout_s,
             )  # fmt: skip
         except OSError as e:
-            where = f"{settings.host}:{settings.port}"
-            raise Ds2Error(f"{where}: cannot listen there: {_words(e)} (--host, --port)") from e
+            raise _cannot_listen(settings, e) from e
         self.servers = [listener]
         host, port = listener.sockets[0].getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
@@ -124,6 +125,21 @@ class Server(uvicorn.Server):
         return True
 
 
+def check_address(config: ServeConfig) -> None:
+    """Ds2Error if the address cannot be used, before the network is loaded."""
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            config.host or None, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            with socket.socket(family, kind, protocol) as tried:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    tried.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                tried.bind(address)
+    except OSError as e:
+        raise _cannot_listen(config, e) from e
+
+
 def run(service: Service, announce: Callable[[str], None]) -> None:
     """Serve until a signal. announce: gets the address when connections are accepted. Ds2Error if it is taken."""
     config = service.config
@@ -164,8 +180,8 @@ def _log_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None
         log.error("%s", context["message"], exc_info=error)
 
 
-def _words(error: OSError) -> str:
-    """The system's words, without the text that asyncio puts around them."""
-    if error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno)
-    return error.strerror or str(error)
+def _cannot_listen(config: ServeConfig, error: OSError) -> Ds2Error:
+    # asyncio puts other text around the words of the system
+    number = error.errno or 0
+    words = os.strerror(number) if number > 0 else error.strerror or str(error)
+    return Ds2Error(f"{config.host}:{config.port}: cannot listen there: {words} (--host, --port)")

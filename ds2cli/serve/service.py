@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -29,6 +30,8 @@ from ds2cli.serve.refusal import bad_request, overloaded, stopping
 from ds2cli.serve.session import Session
 from ds2cli.serve.uploads import Uploads
 from ds2cli.text.profiles import guess_language
+
+log = logging.getLogger("ds2cli.serve")
 
 MAX_PHRASES = 1000
 """Hotwords, or words of a restricted vocabulary, of one request."""
@@ -117,6 +120,7 @@ class Service:
             raise overloaded(f"this server is {delay:.1f} s behind with its streams: try again later")
         emissions, utterances = self.make_stream(options)
         session = Session(self.dispatcher, emissions, utterances, options.rate, self.config.max_stream, self._forget)
+        session.logs_texts = self.config.log_texts
         self.sessions.add(session)
         self.metrics.streams.set(len(self.sessions))
         return session
@@ -152,6 +156,7 @@ class Service:
 
     def _forget(self, session: Session) -> None:
         self.sessions.discard(session)
+        log.info("stream: %.1f s of audio", session.received_s)
         self.metrics.streams.set(len(self.sessions))
 
     def stop(self) -> None:

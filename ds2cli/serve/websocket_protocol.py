@@ -166,7 +166,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.close()
 
     def pause_writing(self) -> None:
-        """The client reads slower than it is sent: read no more of it; if that goes on, it is cut."""
+        """The client reads slower than it is sent: read no more of it; if that does not end, it is cut."""
         super().pause_writing()
         if not self._is_ending:
             self._pause_reading()

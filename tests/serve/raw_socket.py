@@ -77,7 +77,7 @@ class RawSocket:
             self.socket.sendall(data)
 
     def read(self, size):
-        """So many bytes, fewer at the end."""
+        """The next `size` bytes, fewer at the end."""
         while len(self.buffer) < size:
             try:
                 data = self.socket.recv(65536)
