@@ -115,7 +115,7 @@ class Service:
         if self.is_stopping:
             raise stopping()
         if len(self.sessions) >= self.limit:
-            raise overloaded(f"this server has its {self.limit} streams: try again later")
+            raise overloaded(f"this server is full, all {self.limit} streams are in use: try again later")
         if (delay := self.dispatcher.delay_s) > self.config.max_delay:
             raise overloaded(f"this server is {delay:.1f} s behind with its streams: try again later")
         emissions, utterances = self.make_stream(options)

@@ -189,7 +189,7 @@ def test_refusals_are_said_in_words(browser, guarded):
             ws.send('{"type": "start"}')
             ws.recv()
             page.click("#listen")
-            page.get_by_text(re.compile(r"^This server has its 1 streams\. Try again in 5 s\.$")).wait_for()
+            page.get_by_text(re.compile(r"^This server is full, all 1 streams are in use\. Try again in 5 s\.$")).wait_for()
             assert page.inner_text("#listen") == "Start" and page.inner_text("#texts") == ""
             assert not find_faults(page)
         page.wait_for_timeout(200)

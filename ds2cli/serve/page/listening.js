@@ -16,6 +16,7 @@ const FLOOR_DB = -60;
 const MARGIN = 24;
 
 const LABELS = { off: "Start", starting: "Starting…", on: "Stop", finishing: "Finishing…" };
+const NOTES = { starting: "If the browser asks, allow the microphone.", finishing: "Waiting for the last words." };
 
 export class Listening {
   /** page: {info, addTexts, removeText, askForToken} of main.js. */
@@ -156,7 +157,7 @@ export class Listening {
     this.button.classList.toggle("on", phase === "on");
     byId("device").disabled = phase !== "off";
     byId("microphone").classList.toggle("open", phase === "on" || phase === "finishing");
-    show(byId("microphone-status"), phase === "finishing" ? "Waiting for the last words." : "");
+    show(byId("microphone-status"), NOTES[phase] ?? "");
     show(byId("microphone-clock"), "");
     if (phase === "off" || phase === "finishing") this.setLevel(0);
   }

@@ -65,7 +65,8 @@ export class LiveStream {
     else if (message.type === "final") this.takeFinal(message, offset);
     else if (message.type === "progress") this.heard = message.heard;
     else if (message.type === "error") this.error = streamRefusal(message);
-    else if (message.type === "end") this.end(null);
+    // without `finish`, it is the server that stops: the connection is closed with the reason
+    else if (message.type === "end" && this.finishing) this.end(null);
   }
 
   begin(message) {
@@ -120,6 +121,7 @@ export class LiveStream {
   end(error) {
     clearTimeout(this.timer);
     this.ended = true;
+    this.isReady = false;
     this.on.end(error);
   }
 }

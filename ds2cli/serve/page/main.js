@@ -37,6 +37,15 @@ function showTexts() {
   document.body.classList.toggle("shaded", isShaded);
 }
 
+function languageName(code) {
+  try {
+    return new Intl.DisplayNames(["en"], { type: "language" }).of(code);
+  } catch {
+    // not a code of languages
+    return code;
+  }
+}
+
 async function connect() {
   try {
     page.info = await fetchInfo();
@@ -48,8 +57,7 @@ async function connect() {
     return;
   }
   const { model, language } = page.info;
-  const name = language && new Intl.DisplayNames(["en"], { type: "language", fallback: "code" }).of(language);
-  show(byId("server"), name ? `Model ${model}, ${name}` : `Model ${model}`);
+  show(byId("server"), language ? `Model ${model}, ${languageName(language)}` : `Model ${model}`);
   show(byId("page-message"), "");
   byId("access").hidden = true;
 }
@@ -85,7 +93,9 @@ addEventListener("drop", (event) => {
   if (!hasFiles(event)) return;
   event.preventDefault();
   setOver((depth = 0));
-  uploads.add([...event.dataTransfer.files]);
+  const folders = [...event.dataTransfer.items].filter((item) => item.webkitGetAsEntry?.()?.isDirectory);
+  show(byId("page-message"), folders.length ? "Folders cannot be sent: drop the files in them." : "");
+  if (!folders.length) uploads.add([...event.dataTransfer.files]);
 });
 
 byId("shade").addEventListener("change", showTexts);

@@ -4,10 +4,13 @@ const KEY = "ds2-token";
 
 /** Something that the server refused, or that failed; `message` is for people. */
 export class Refused extends Error {
-  /** code: of the server, such as "overloaded", or "" ; retry: after how long another try is worth it (s). */
-  constructor(message, { code = "", retry = 0, needsToken = false } = {}) {
+  /**
+   * code: of the server, such as "overloaded", or "".  needsToken: whether a token, or another one, helps.
+   * again: whether the same may work at another time.
+   */
+  constructor(message, { code = "", needsToken = false, again = true } = {}) {
     super(message);
-    Object.assign(this, { code, retry, needsToken });
+    Object.assign(this, { code, needsToken, again });
   }
 }
 
@@ -71,7 +74,8 @@ export function refusal(status, body, retryAfter) {
   };
   const said = sentence(typeof error.message === "string" ? error.message : "");
   const message = said || fallback[status] || `The server answered with the error ${status}.`;
-  return new Refused(withRetry(message, retry), { code: error.code ?? "", retry });
+  const again = status >= 500 || status === 408 || status === 429;
+  return new Refused(withRetry(message, retry), { code: error.code ?? "", again });
 }
 
 /** A refusal of /stream: its message of the type "error". */
@@ -79,7 +83,7 @@ export function streamRefusal({ code, message, retry_s: retry = 0 }) {
   if (code === "unauthorized") return unauthorized();
   const said = sentence(message);
   const words = { idle: "The server received no sound for a while and ended the connection." };
-  return new Refused(withRetry(words[code] ?? said, retry), { code, retry });
+  return new Refused(withRetry(words[code] ?? said, retry), { code });
 }
 
 function unauthorized() {

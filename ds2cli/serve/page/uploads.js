@@ -45,7 +45,7 @@ export class Uploads {
       await this.transcribe(upload);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      this.stopped(upload, "", error.message);
+      this.stopped(upload, "", error);
       if (error.needsToken) this.page.askForToken();
     } finally {
       clearInterval(upload.ticking);
@@ -62,10 +62,11 @@ export class Uploads {
     upload.request?.abort();
   }
 
-  stopped(upload, state, message = "") {
+  stopped(upload, state, error = null) {
     upload.text.setState(state);
-    upload.text.setMessage(message);
-    upload.text.setActions(["Try again", () => this.retry(upload)]);
+    upload.text.setMessage(error?.message ?? "");
+    if (error && !error.again) upload.text.setActions();
+    else upload.text.setActions(["Try again", () => this.retry(upload)]);
   }
 
   retry(upload) {
@@ -77,9 +78,10 @@ export class Uploads {
   async transcribe(upload) {
     const { file, text } = upload;
     const info = (this.page.info ??= await fetchInfo());
-    if (!file.size) throw new Refused("This file is empty.");
+    if (!file.size) throw new Refused("This file is empty.", { again: false });
     if (file.size > 1e6 * info.max_upload_mb) {
-      throw new Refused(`This file has ${(file.size / 1e6).toFixed(1)} MB; the server accepts ${info.max_upload_mb} MB.`);
+      const size = `${(file.size / 1e6).toFixed(1)} MB`;
+      throw new Refused(`This file has ${size}; the server accepts ${info.max_upload_mb} MB.`, { again: false });
     }
     const result = await this.post(upload, info.model);
     if (!result) return;
@@ -116,7 +118,7 @@ export class Uploads {
         if (request.status === 200) resolve(JSON.parse(request.responseText));
         else reject(refusal(request.status, request.responseText, request.getResponseHeader("Retry-After")));
       };
-      request.onerror = () => reject(new Refused("The connection to the server broke. Is it still running?"));
+      request.onerror = () => reject(new Refused("The recording could not be sent. Is the server still running, and the file still there?"));
       request.onabort = () => {
         this.stopped(upload, "Cancelled");
         resolve(null);
