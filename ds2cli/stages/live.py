@@ -25,6 +25,7 @@ from ds2cli.recognizer.stream import EmissionStream, RecognizerStream
 from ds2cli.recognizer.utterances import Result, UtteranceStream
 from ds2cli.search.endpoint import EndpointRules
 from ds2cli.stages.transcribe import is_live
+from ds2cli.text.spacing import join_texts
 
 CHUNK_S = 0.1
 """Audio after which a partial result is shown, unless the settings say otherwise (s)."""
@@ -97,7 +98,7 @@ def join(finals: Iterable[Result]) -> Row:
         segments.append({**segment, **({} if result.confidence is None else {"conf": result.confidence})})
         has_words |= result.words is not None
         words += result.words or []
-    row: Row = {"pred_text": " ".join(segment["text"] for segment in segments), "segments": segments}
+    row: Row = {"pred_text": join_texts(segment["text"] for segment in segments), "segments": segments}
     return {**row, "pred_words": words} if has_words else row
 
 

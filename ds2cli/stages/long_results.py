@@ -14,6 +14,7 @@ from ds2cli.config.decode import SearchConfig
 from ds2cli.errors import BadUtterance
 from ds2cli.manifest import Row
 from ds2cli.search.confidence import LOWEST
+from ds2cli.text.spacing import join_texts
 
 
 class Segment(NamedTuple):
@@ -72,7 +73,7 @@ class Results:
 
         silence: log-probability of what is in no segment (nats).
         """
-        text = " ".join(segment["text"] for segment in self.segments)
+        text = join_texts(segment["text"] for segment in self.segments)
         row: Row = {"pred_text": text, "pred_score": round(self.score + silence, 4), "segments": self.segments}
         if self.config.timestamps:
             confidences = [word["conf"] for word in self.words]

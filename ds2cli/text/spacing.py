@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ds2cli.text.units import is_unspaced
 
@@ -43,3 +43,22 @@ def join_words(words: Sequence[str], spaces: Sequence[str]) -> str:
     '开wifi 设'
     """
     return "".join(space + word for space, word in zip(spaces, words, strict=True))[len(spaces[0]) if spaces else 0 :]
+
+
+def join_texts(texts: Iterable[str]) -> str:
+    """Texts that follow each other as one, such as those of utterances; empty ones are left out.
+
+    >>> join_texts(["打开", "", "设置", "wifi please", "now"])
+    '打开设置 wifi please now'
+    """
+    joined = ""
+    for text in texts:
+        joined += f"{space_between(joined, text)}{text}"
+    return joined
+
+
+def space_between(before: str, after: str) -> str:
+    """What stands between two texts, "" or " ": nothing beside an empty one, nor in a script without spaces."""
+    if not before or not after or (is_unspaced(before[-1]) and is_unspaced(after[0])):
+        return ""
+    return " "

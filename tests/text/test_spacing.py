@@ -2,7 +2,7 @@
 
 import pytest
 
-from ds2cli.text.spacing import find_spaces, join_words
+from ds2cli.text.spacing import find_spaces, join_texts, join_words
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,10 @@ def test_words_that_are_not_those_of_the_text():
 def test_words_may_have_spaces_in_them():
     """Those of a gap are one string."""
     assert find_spaces(["打", "开 窗", "户"], "打开 窗户") == [" ", "", ""]
+
+
+def test_texts_that_follow_each_other_are_joined_as_their_script_is_written():
+    assert join_texts(["press one", "", "or hold"]) == "press one or hold"
+    assert join_texts(["打开", "设置", "", "wifi", "吧"]) == "打开设置 wifi 吧"
+    assert join_texts(["", "เปิด", "ปิด"]) == "เปิดปิด"
+    assert join_texts([]) == join_texts([""]) == ""
