@@ -22,6 +22,7 @@ from tests.serve.browser_page import DROP, WORDS, download, listen, opened, reco
 from tests.serve.conftest import running_server
 from tests.serve.page_checks import find_faults
 
+PHONE = {"width": 360, "height": 640}
 SHOWN = "#microphone-message:not([hidden])"
 
 
@@ -58,6 +59,9 @@ def play_by_keyboard(page):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.matches('.word')"):
             break
+        # the controls of a recording are the browser's own
+        if not page.evaluate("document.activeElement.matches('audio, body')"):
+            assert page.evaluate("parseFloat(getComputedStyle(document.activeElement).outlineWidth)") >= 2
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     spoken = page.wait_for_selector(".word[aria-current=true]")
@@ -76,6 +80,7 @@ def test_microphone(browser, server, tmp_path):
         assert page.inner_text("#microphone-status") == "Listening."
         assert not find_faults(page)
         until(page, "document.getElementById('microphone-clock').textContent >= '0:05'")
+        assert page.locator("#device option").count() > 1
         stop(page)
         play_by_keyboard(page)
         samples, rate = soundfile.read(download(page, "Save recording", tmp_path), dtype="int16")
@@ -99,7 +104,7 @@ def test_connection_that_breaks_loses_nothing(browser, server, tmp_path):
     proxy = BreakableProxy(server.port)
     with (
         contextlib.closing(proxy),
-        opened(browser, f"http://127.0.0.1:{proxy.port}", expected=["WebSocket connection"]) as page,
+        opened(browser, f"http://127.0.0.1:{proxy.port}", expected=["WebSocket connection"], viewport=PHONE) as page,
     ):
         listen(page, 1)
         proxy.cut()
@@ -107,6 +112,7 @@ def test_connection_that_breaks_loses_nothing(browser, server, tmp_path):
         page.get_by_text("Listening.", exact=True).wait_for()
         proxy.flows.clear()
         page.get_by_text(re.compile(r"The server is \d+ s behind")).wait_for()
+        assert not find_faults(page)
         proxy.flows.set()
         page.get_by_text("Listening.", exact=True).wait_for()
         stop(page)
@@ -119,7 +125,7 @@ def test_recordings_are_sent_one_after_another(browser, server, recording, tmp_p
     notes, nothing = tmp_path / "notes.wav", tmp_path / "nothing.wav"
     notes.write_text("this is no recording\n" * 100)
     nothing.write_bytes(b"")
-    with opened(browser, server.http, expected=["400", "422"], permissions=[]) as page:
+    with opened(browser, server.http, expected=["400"], permissions=["clipboard-read", "clipboard-write"]) as page:
         with page.expect_response("**/v1/audio/transcriptions") as answer:
             page.set_input_files("#files", [recording, notes, nothing])
         answer = answer.value.json()
@@ -134,6 +140,14 @@ def test_recordings_are_sent_one_after_another(browser, server, recording, tmp_p
         unsure = [word for word in answer["words"] if word["confidence"] < 0.8]
         assert page.locator(".words .unsure, .words .doubtful").count() == len(unsure)
         assert not find_faults(page)
+        page.get_by_label("Mark uncertain words").press("Space")
+        assert page.is_hidden("#legend")
+        assert not page.evaluate(
+            "[...document.querySelectorAll('.word')].some(w => getComputedStyle(w).textDecorationLine != 'none')"
+        )
+        page.get_by_role("button", name="Copy").click()
+        page.get_by_role("button", name="Copied").wait_for()
+        assert page.evaluate("navigator.clipboard.readText()").split() == words
         text = download(page, "Save SRT", tmp_path)
         assert text.name == "two sentences.srt"
         assert text.read_text("utf-8") == format_srt(make_cues(answer["words"], Limits(), duration=answer["duration"]))
@@ -189,7 +203,9 @@ def test_refusals_are_said_in_words(browser, guarded):
             ws.send('{"type": "start"}')
             ws.recv()
             page.click("#listen")
-            page.get_by_text(re.compile(r"^This server is full, all 1 streams are in use\. Try again in 5 s\.$")).wait_for()
+            page.get_by_text(
+                re.compile(r"^This server is full, all 1 streams are in use\. Try again in 5 s\.$")
+            ).wait_for()
             assert page.inner_text("#listen") == "Start" and page.inner_text("#texts") == ""
             assert not find_faults(page)
         page.wait_for_timeout(200)
@@ -216,11 +232,11 @@ def test_microphone_that_is_refused_or_missing(browser, server):
         assert page.is_enabled("#choose") and not find_faults(page)
 
 
-def test_phone_width_zoomed_text_and_colors(browser, server):
-    with opened(browser, server.http, viewport={"width": 360, "height": 640}) as page:
-        listen(page, 2)
+def test_phone_width_zoomed_text_and_colors(browser, server, recording):
+    with opened(browser, server.http, viewport=PHONE) as page:
         assert not find_faults(page)
-        stop(page)
+        page.set_input_files("#files", recording)
+        page.get_by_role("button", name="Save TXT").wait_for()
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
             assert not find_faults(page)
@@ -257,6 +273,12 @@ def test_files_of_the_page(server):
         assert fetch(f"{server.http}/page/{path}")[0] == 404, path
 
 
+def test_page_can_be_switched_off(exp):
+    with running_server(exp, "--no-page") as server:
+        assert fetch(server.http)[0] == fetch(f"{server.http}/page/index.html")[0] == 404
+        assert fetch(f"{server.http}/info")[0] == 200
+
+
 def test_policy_of_odd_hosts():
     assert "ws:" not in page_routes._policy("a;script-src *") and "ws:" not in page_routes._policy("[::1]:80")
 
@@ -266,6 +288,6 @@ def test_files_of_the_page_are_small_and_from_here():
     for path in page_routes.FOLDER.iterdir():
         text = path.read_text("utf-8")
         total += len(text)
-        assert len(text.splitlines()) <= 400 and path.suffix in page_routes.TYPES
+        assert len(text.splitlines()) <= 300 and path.suffix in page_routes.TYPES
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)[a-z]|innerHTML|localStorage|eval\(", text), path.name
     assert total < 100_000
