@@ -60,7 +60,11 @@ class RecordingTranscriber:
         def opener(*_: object) -> Iterator[Blocks]:
             yield Blocks(audio.rate, audio.duration_s, read())
 
-        listener = Listener(self.warn, lambda _, part: notify(part), lambda *_: check(), by_segment=True)
+        def notify_of(_: Row, part: Row) -> None:
+            check()
+            notify(part)
+
+        listener = Listener(self.warn, notify_of, lambda *_: check(), by_segment=True)
         transcribe = LongTranscriber(self.settings, None, self.features, self.experiment, decode, listener, opener)
         row, _, _ = transcribe({"id": NAME, "audio_filepath": NAME})
         return {**row, "duration": audio.duration_s}
