@@ -415,3 +415,13 @@ def test_log(exp):
     with running_server(exp, "--log-texts") as server:
         recognize(server.ws, samples)
     assert all(text in server.log for text in texts)
+
+
+def test_a_log_that_is_not_read_stops_nothing(exp):
+    with running_server(exp, "--max-requests", 0) as server:
+        for _ in range(1200):
+            with RawSocket(server.port) as ws:
+                ws.open("/stream", rest=b"\x81\x91" + bytes(4) + b'{"type": "start"}' + b"\x81\x92" + bytes(4))
+                ws.send(b'{"type": "finish"}')
+                ws.read_frame()
+        assert server.get("/healthz") == "ok\n"
