@@ -153,7 +153,8 @@ def test_recordings_are_sent_one_after_another(browser, server, recording, tmp_p
         assert text.read_text("utf-8") == format_srt(make_cues(answer["words"], Limits(), duration=answer["duration"]))
         page.locator(".words .word >> nth=1").click()
         page.wait_for_selector(".word[aria-current=true]")
-        page.get_by_role("button", name="Remove two sentences.wav").click()
+        page.get_by_role("button", name="Remove").first.press("Enter")
+        page.get_by_role("button", name="Remove for good?").press("Enter")
         assert page.evaluate("document.activeElement.textContent") == "notes.wav"
 
 

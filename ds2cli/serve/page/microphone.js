@@ -1,6 +1,6 @@
 /** The microphone: permission, devices, samples. */
 
-import { address, Refused } from "./server.js";
+import { address, Refused, UNREACHABLE } from "./server.js";
 
 /** Why this browser cannot use a microphone here, in words; "" if it can. */
 export function findObstacle() {
@@ -43,10 +43,13 @@ export class Microphone {
         audio: { deviceId: device ? { exact: device } : undefined, echoCancellation: false, noiseSuppression: false },
       });
       this.context = new AudioContext();
-      await this.context.audioWorklet.addModule(address("page/worklet.js"));
+      await this.context.audioWorklet.addModule(address("page/worklet.js")).catch(() => {
+        throw new Refused(UNREACHABLE);
+      });
       await this.context.resume();
     } catch (error) {
       this.close();
+      if (error instanceof Refused) throw error;
       throw new Refused(REASONS[error.name] ?? `The microphone cannot be opened: ${error.message}`);
     }
     this.rate = this.context.sampleRate;

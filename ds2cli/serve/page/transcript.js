@@ -27,11 +27,24 @@ export class Transcript {
     this.partial = make("p", { class: "partial", lang: language, dir: "auto", hidden: true });
     this.actions = make("div", { class: "row actions" });
     this.title = make("h3", { id, text: name, tabindex: "-1" });
-    this.remove = make("button", { type: "button", class: "plain", text: "Remove", "aria-label": `Remove ${name}`, onclick: onRemove });
+    this.remove = make("button", { type: "button", class: "plain", "aria-describedby": id });
+    this.askBeforeRemoval(onRemove);
     this.element = make("article", { class: "text", "aria-labelledby": id }, [
       make("div", { class: "heading" }, [this.title, this.remove]),
       this.status, this.progress, this.message, this.audio, this.box, this.partial, this.actions,
     ]);
+  }
+
+  /** A text that is there takes a second click: it exists nowhere else. */
+  askBeforeRemoval(onRemove) {
+    const button = this.remove;
+    const reset = () => (button.textContent = "Remove");
+    reset();
+    button.addEventListener("blur", reset);
+    button.addEventListener("click", () => {
+      if (!this.words.length || button.textContent !== "Remove") onRemove();
+      else button.textContent = "Remove for good?";
+    });
   }
 
   /** How far it is, in words; fraction: 0 to 1, null for a time that nobody knows, undefined for no bar. */
