@@ -36,6 +36,9 @@ log = logging.getLogger("ds2cli.serve")
 MAX_PHRASES = 1000
 """Hotwords, or words of a restricted vocabulary, of one request."""
 
+MAX_PHRASE, MAX_CHARACTERS = 100, 20_000
+"""Characters of one of them, and of all: the time to build their automaton grows with the square of their lengths."""
+
 
 @dataclass(frozen=True)
 class StreamOptions:
@@ -144,8 +147,13 @@ class Service:
             return self.search
         if not isinstance(self.search, BeamSearch):
             raise bad_request("no-beam-search", "hotwords and vocabularies need a beam search: this server is greedy")
-        if len(hotwords) + len(words or ()) > MAX_PHRASES:
-            raise bad_request("too-many-phrases", f"at most {MAX_PHRASES} hotwords or words are allowed")
+        lengths = [len(phrase) for phrase in (*hotwords, *(words or ()))]
+        if len(lengths) > MAX_PHRASES or sum(lengths) > MAX_CHARACTERS or max(lengths, default=0) > MAX_PHRASE:
+            raise bad_request(
+                "too-many-phrases",
+                f"at most {MAX_PHRASES} hotwords or words are allowed, of up to {MAX_PHRASE} characters each, "
+                f"{MAX_CHARACTERS} in all",
+            )
         vocab = self.experiment.vocab
         try:
             boosted = {make_spellable(phrase, vocab, "hotwords"): self.settings.hotword_weight for phrase in hotwords}

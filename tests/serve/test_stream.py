@@ -170,6 +170,18 @@ REFUSED = {
 }
 
 
+LONG = [["a" * 101], ["a"] * 1001, ["a" * 50] * 401, ["a b" * 1_000_000]]
+
+
+@pytest.mark.parametrize("name", ["hotwords", "words"])
+@pytest.mark.parametrize("phrases", LONG, ids=lambda phrases: f"{len(phrases)} of {len(phrases[0])}")
+def test_phrases_that_would_take_long(server, name, phrases):
+    with stream(server) as ws:
+        ws.send(json.dumps({"type": "start", name: phrases}))
+        (error,), code = rest(ws)
+    assert error["code"] == "too-many-phrases" and code == 1008
+
+
 @pytest.mark.parametrize("message", REFUSED, ids=lambda text: text[:50])
 def test_a_first_message_that_is_not_understood(server, message):
     with stream(server) as ws:
