@@ -27,6 +27,7 @@ from ds2cli.serve.openai_options import Options, parse_options, unknown_model
 from ds2cli.serve.refusal import Refusal, internal_error
 from ds2cli.serve.service import Service
 from ds2cli.serve.uploads import Upload
+from ds2cli.text.spacing import space_between
 
 PATH = "/v1/audio/transcriptions"
 
@@ -171,7 +172,7 @@ class _Exchange:
             text = ""
             while (part := await parts.get()) is not None:
                 if part:
-                    delta = f" {part}" if text else part
+                    delta = f"{space_between(text, part)}{part}"
                     text += delta
                     await self._send_event({"type": "transcript.text.delta", "delta": delta})
             await work

@@ -15,6 +15,7 @@ from ds2cli.captions.vtt import format_vtt
 from ds2cli.errors import BadUtterance
 from ds2cli.manifest import Row
 from ds2cli.serve.refusal import Refusal
+from ds2cli.text.spacing import join_texts
 from ds2cli.text.vocab import Vocab
 
 LANGUAGES = {
@@ -87,7 +88,7 @@ def _verbose(row: Row, language: str, vocab: Vocab, granularities: Sequence[str]
 
 
 def _segment(number: int, words: Sequence[Mapping[str, Any]], vocab: Vocab) -> dict[str, Any]:
-    text = " ".join(word["word"] for word in words)
+    text = join_texts(word["word"] for word in words)
     try:
         tokens = [*map(int, vocab.encode(text))]
     except BadUtterance:

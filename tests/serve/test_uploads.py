@@ -299,7 +299,7 @@ def test_sigterm_lets_uploads_end(exp):
         wait_for(lambda: server.metric("ds2_uploads_waiting") == 1)
         assert server.stop() == 0
         stack.close()
-        assert [running[0][0], waiting[0][0]] == [200, 200]
+        assert [running[0][0], waiting[0][0]] == [200, 200] and "error" not in server.log
 
 
 def test_sigterm_cuts_what_takes_too_long(exp):
