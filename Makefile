@@ -1,7 +1,7 @@
 # make demo   train and decode on 24 minutes of recorded speech     make test   the test suite
 # make check  lint, types and tests, before each merge                make help   every target
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-mini test test-fast test-slow fuzz lint fmt type check docs native wheel native-sanitize kenlm sctk \
+.PHONY: help setup demo demo-mini test test-fast test-slow fuzz fuzz-serve soak lint fmt type check docs native wheel native-sanitize kenlm sctk \
 	bench bench-rnn bench-ctc bench-decode bench-score bench-align bench-stream bench-serve bench-train bench-contention gpu gpu-wheels clean
 PYTHON ?= python3
 VENV ?= .venv
@@ -52,6 +52,12 @@ test-fast: $(READY) ## run the quick tests: not those that start commands or pro
 MINUTES ?= 30
 fuzz: $(READY)   ## feed the commands damaged files and hostile input for MINUTES; failures are kept in build/fuzz
 	$(BIN)/python tests/fuzz/long_run.py --minutes $(MINUTES) --jobs $(JOBS)
+
+fuzz-serve: $(READY) ## feed the server random messages, requests and frames for MINUTES
+	$(BIN)/python tests/fuzz/long_run.py --minutes $(MINUTES) --jobs 1 -k test_server
+
+soak: $(READY)   ## hostile clients, floods and large uploads against the server for MINUTES, beside streams that must not change
+	$(BIN)/python tests/serve/soak.py --minutes $(MINUTES)
 
 test-slow: $(READY) ## run the slow tests: whole recipes, killed training runs
 	$(BIN)/python -m pytest -m slow
