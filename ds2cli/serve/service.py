@@ -39,6 +39,9 @@ MAX_PHRASES = 1000
 MAX_PHRASE, MAX_CHARACTERS = 100, 20_000
 """Characters of one of them, and of all: the time to build their automaton grows with the square of their lengths."""
 
+BIDIRECTIONAL_S = 600.0
+"""Longest stream of a bidirectional network (s): it is kept whole, and computed at its end while all others wait."""
+
 
 @dataclass(frozen=True)
 class StreamOptions:
@@ -122,7 +125,10 @@ class Service:
         if (delay := self.dispatcher.delay_s) > self.config.max_delay:
             raise overloaded(f"this server is {delay:.1f} s behind with its streams: try again later")
         emissions, utterances = self.make_stream(options)
-        session = Session(self.dispatcher, emissions, utterances, options.rate, self.config.max_stream, self._forget)
+        max_s = self.config.max_stream
+        if self.look_ahead_s is None:
+            max_s = min(max_s, BIDIRECTIONAL_S)
+        session = Session(self.dispatcher, emissions, utterances, options.rate, max_s, self._forget)
         session.logs_texts = self.config.log_texts
         self.sessions.add(session)
         self.metrics.streams.set(len(self.sessions))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -13,6 +14,7 @@ from websockets.sync.client import connect
 
 from ds2cli import Recognizer
 from tests.serve.conftest import ROOT, running_server, speech, talk
+from tests.serve.raw_socket import BINARY, PING, TEXT, RawSocket, frame
 
 PROTOCOL = (ROOT / "ds2cli" / "serve" / "PROTOCOL.md").read_text()
 
@@ -106,6 +108,41 @@ def test_hotwords_and_words(server, exp, tmp_path):
     assert found["nbest"] == expected.nbest != of_type("final", recognize(server, samples, nbest=5))[0]["nbest"]
     found = of_type("final", recognize(server, samples, words=["yes", "no"]))
     assert {word for m in found for word in m["text"].split()} <= {"yes", "no"}
+
+
+def test_a_client_that_sends_faster_than_real_time_is_held_back(server):
+    samples = np.tile(talk(), 6)
+    messages = recognize(server, samples, size=800)
+    progress = of_type("progress", messages)
+    assert len(progress) > 10 and progress[-1]["heard"] > len(samples) / 16000 - 2
+    assert max(m["received"] - m["heard"] for m in progress) <= messages[0]["buffer_s"] + 0.1
+
+
+def test_a_bidirectional_network_writes_at_the_end(bidirectional_exp):
+    samples = talk()
+    with running_server(bidirectional_exp, "--max-stream", 1000) as server:
+        messages = recognize(server, samples)
+        assert messages[0]["look_ahead_s"] is None and messages[0]["max_s"] == 600.0
+        assert not of_type("partial", messages)
+        assert [m["text"] for m in of_type("final", messages)] == [r.text for r in finals(bidirectional_exp, samples)]
+
+
+@pytest.mark.slow
+def test_pings_come_and_a_missing_pong_closes_nothing(server):
+    with RawSocket(server.port) as ws:
+        ws.open("/stream")
+        begin, pings = time.monotonic(), 0
+        ws.socket.settimeout(1)
+        while time.monotonic() < begin + 45:
+            ws.send(frame(BINARY, bytes(3200)))
+            with contextlib.suppress(TimeoutError):
+                found = ws.read_frame()
+                pings += found.opcode == PING
+        assert pings == 2
+        ws.send(frame(TEXT, b'{"type": "finish"}'))
+        ws.socket.settimeout(20)
+        *_, end, close = ws.read_frames()
+        assert end.json["type"] == "end" and close.code == 1000
 
 
 def test_samples_may_come_first(server):
