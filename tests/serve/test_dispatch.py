@@ -165,13 +165,13 @@ def test_neighbours_that_fail_change_nothing(recognizers, dispatcher, caplog, mo
     nan, nan_heard = open_stream(dispatcher, recognizer)
     broken, broken_heard = open_stream(dispatcher, recognizer)
     monkeypatch.setattr(broken.utterances, "advance", lambda *_, **__: 1 / 0)
-    deaf, deaf_heard = open_stream(dispatcher, recognizer)
-    monkeypatch.setattr(deaf.emissions, "features", lambda *_: 1 / 0)
+    faulty, fault_heard = open_stream(dispatcher, recognizer)
+    monkeypatch.setattr(faulty.emissions, "features", lambda *_: 1 / 0)
     aborted, aborted_heard = open_stream(dispatcher, recognizer)
     stream, heard = open_stream(dispatcher, recognizer)
     for begin in range(0, len(samples), 1600):
         piece = floats(samples[begin : begin + 1600])
-        for each in (nan, broken, deaf, aborted, stream):
+        for each in (nan, broken, faulty, aborted, stream):
             each.advance(piece)
         if begin == 16000:
             nan.advance(bad)
@@ -179,10 +179,10 @@ def test_neighbours_that_fail_change_nothing(recognizers, dispatcher, caplog, mo
             aborted.abort()
     stream.finish()
     assert heard.finals == alone(recognizer, samples) and len(heard.finals) > 0
-    for other in (nan_heard, broken_heard, deaf_heard):
+    for other in (nan_heard, broken_heard, fault_heard):
         assert other.ended.wait(10)
     assert isinstance(nan_heard.error, BadUtterance) and nan_heard.error.reason == "not-a-number"
-    assert isinstance(broken_heard.error, ZeroDivisionError) and isinstance(deaf_heard.error, ZeroDivisionError)
+    assert isinstance(broken_heard.error, ZeroDivisionError) and isinstance(fault_heard.error, ZeroDivisionError)
     assert not aborted_heard.ended.is_set() and dispatcher.streams == 0
     # faults of the server are in its log, those of clients are not
     assert [record.message for record in caplog.records] == ["a stream failed"] * 2
