@@ -30,6 +30,9 @@ MAX_REASON = 120
 CLOSE_S = 5.0
 """Time for a client to read so much that a close frame can be sent (s)."""
 
+MAX_TEXT = 100_000
+"""Characters of the largest text message: all phrases that a client may send, and more."""
+
 MAX_SHOWN = 80
 """Characters of a client's message that are shown in an error."""
 
@@ -79,7 +82,10 @@ async def run_both(reading: Coroutine[Any, Any, None], writing: Coroutine[Any, A
 
 def shown(value: Any) -> str:
     """A value of a client as an error shows it: short, and on one line."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = "a deeply nested value"
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
@@ -95,6 +101,8 @@ def decode_samples(data: bytes, encoding: str = "s16le") -> NDArray[np.float32]:
 
 def parse_message(text: str) -> dict[str, Any]:
     """A JSON object; Refusal if it is none."""
+    if len(text) > MAX_TEXT:
+        raise bad_request("bad-message", f"a text message has {len(text)} characters, expected at most {MAX_TEXT}")
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

@@ -146,6 +146,8 @@ class StreamConnection:
 
     async def _pong(self, message: dict[str, Any]) -> None:
         check_fields(message, {"type", "id"})
+        if not isinstance(message.get("id", 0), str | int | float):
+            raise bad_request("bad-message", f"id: expected a text or a number, got {shown(message['id'])}")
         await self._send({**message, "type": "pong"})
 
     async def _receive(self) -> str | bytes:

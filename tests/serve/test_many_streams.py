@@ -139,7 +139,7 @@ def test_clients_that_vanish_leave_nothing(exp, path):
 
 
 def test_two_hundred_connects_at_once(exp):
-    """Those that fit are served, the others are refused in words; nobody is cut otherwise."""
+    """Those that fit are served, the others are refused in words; none is cut otherwise."""
     samples = speech(2)
     expected = [text for text, _ in alone(exp, samples)]
 

@@ -99,7 +99,7 @@ def test_a_sender_waits_while_results_are_not_taken(recognizer, dispatcher):
                     while session.heard < session.received:
                         await asyncio.sleep(0.001)
         assert len(session._deliveries) <= WAITING_RESULTS + 2 and count <= WAITING_RESULTS + 2
-        # it goes on as soon as they are taken
+        # it continues as soon as they are taken
         sending = asyncio.create_task(session.advance(floats(speech(0.2))))
         taken = 0
         async for _ in session.deliveries():
