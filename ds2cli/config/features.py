@@ -15,7 +15,7 @@ KINDS = Kinds(
     "kind of features",
     "spectrogram",
     needs=("num_bins", "num_frames", "compute"),
-    shared=("bandwidth", "blocks", "cmvn", "frames", "kinds", "padding", "stream"),
+    shared=("bandwidth", "blocks", "cmvn", "frames", "kinds", "padding", "stream", "together"),
 )
 """The kinds of features; the default one has only the settings that all kinds have."""
 

@@ -43,6 +43,8 @@ class FrameStream:
         # numbers of complete hops, of frames computed, and of the hop with which the kept samples begin
         self.hops = self.frames = self.base = 0
         self.kept = np.empty(max(self.wait * self.hop, self.width) + BLOCK * self.hop, np.float32)
+        # of the same memory: numpy lets other threads run during each copy, which here takes longer than the copy
+        self.view = self.kept.data
         self.count = 0
         self.empty = np.zeros((0, kinds.num_bins(config)), np.float32)
 
@@ -71,30 +73,67 @@ class FrameStream:
 
     def _compute(self) -> NDArray[np.float32]:
         """The frames (T, F) that the kept samples complete."""
-        hop, base = self.hop, self.base
-        hops = self.count // hop
-        if base + hops > self.hops:
-            self.gains += self.gain.add(hop_powers(self.kept[(self.hops - base) * hop : hops * hop], hop))
-            self.hops = base + hops
-        start = (self.frames - base) * hop
-        total = (self.count - start - self.width) // hop + 1
-        if total <= 0 or self.hops < self.wait:
+        if len(hops := self.new_hops()):
+            self.add_powers(hop_powers(hops, self.hop))
+        start, stop = self.find_frames()
+        if start == stop:
             return self.empty
-        stop = start + (total - 1) * hop + self.width
-        features: NDArray[np.float32] = self.transform(self.kept[start:stop], self._take_gains(total), self.config)
-        self.frames += total
-        # a hop longer than the window is not complete with the frame that begins with it
-        self.base = min(self.frames, self.hops)
-        first = (self.base - base) * hop
-        self.kept[: self.count - first] = self.kept[first : self.count]
-        self.count -= first
+        samples, total = self.kept[start:stop], self.count_frames(stop - start)
+        features: NDArray[np.float32] = self.transform(
+            samples, np.array(self.take_gains(total), np.float32), self.config
+        )
+        self.forget(total)
         return features
 
-    def _take_gains(self, total: int) -> NDArray[np.float32]:
+    # the steps of `_compute`, which `together.py` takes for several streams at once
+
+    def can_add(self, samples: NDArray[np.float32]) -> bool:
+        """Whether samples (N,) fit into what is kept, before frames have been computed."""
+        return self.count + len(samples) <= len(self.kept)
+
+    def add(self, samples: memoryview) -> None:
+        """Keep the next samples (N,), float32, which are finite."""
+        self.view[self.count : self.count + len(samples)] = samples
+        self.count += len(samples)
+
+    def new_hops(self) -> NDArray[np.float32]:
+        """The samples of the hops that have become complete."""
+        return self.kept[(self.hops - self.base) * self.hop : self.count // self.hop * self.hop]
+
+    def add_powers(self, powers: list[float]) -> None:
+        """Take the mean power of each of those hops."""
+        self.gains += self.gain.add(powers)
+        self.hops += len(powers)
+
+    def find_frames(self) -> tuple[int, int]:
+        """Where the samples of the frames that are complete begin and end in `kept`; at one place if there are none."""
+        start = (self.frames - self.base) * self.hop
+        total = self.count_frames(self.count - start)
+        if total <= 0 or self.hops < self.wait:
+            return start, start
+        return start, start + (total - 1) * self.hop + self.width
+
+    def count_frames(self, samples: int) -> int:
+        """How many frames begin in so many samples, and end in them."""
+        return (samples - self.width) // self.hop + 1
+
+    def take_gains(self, total: int) -> list[float]:
         """The gains (T,) of the next frames; those that no later frame has are forgotten."""
         first, first_gain = self.frames + self.lag, self.first_gain
-        numbers = range(first, first + total)
-        gains = np.array([self.gains[max(number, self.wait) - first_gain] for number in numbers], np.float32)
+        if first >= self.wait:
+            gains = self.gains[first - first_gain : first - first_gain + total]
+        else:
+            gains = [self.gains[max(number, self.wait) - first_gain] for number in range(first, first + total)]
         self.first_gain = max(first + total, self.wait)
         del self.gains[: self.first_gain - first_gain]
         return gains
+
+    def forget(self, total: int) -> None:
+        """The next frames (T,) have been computed: what no later one needs is not kept."""
+        base = self.base
+        self.frames += total
+        # a hop longer than the window is not complete with the frame that begins with it
+        self.base = min(self.frames, self.hops)
+        first = (self.base - base) * self.hop
+        self.view[: self.count - first] = self.view[first : self.count]
+        self.count -= first

@@ -32,3 +32,10 @@ class FeatureStream:
     def finish(self) -> NDArray[np.float32]:
         """The last frames (T, F); a stream shorter than a window has none in all. No more samples may follow."""
         return self._stream.finish()
+
+    def framer(self, samples: NDArray[np.float32]) -> FrameStream | None:
+        """What computes single frames, if it can take the next samples (N,) at once (see `together.py`)."""
+        stream = self._stream
+        if isinstance(stream, FrameStream) and stream.can_add(samples) and samples.flags.c_contiguous:
+            return stream if samples.dtype == np.float32 else None
+        return None

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ds2cli.config.features import FeatureConfig
 from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.feats.stream import FeatureStream
+from ds2cli.feats.together import advance_together
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.recognizer.utterances import Result, UtteranceStream
 from ds2cli.runtime.emit import log_softmax
@@ -59,9 +60,11 @@ class EmissionStream:
 
     def features(self, samples: Array) -> Array:
         """The first half of `advance`: the features (T, F) that are complete with the next samples, for `emit`."""
-        if self._resampler is not None:
-            samples = self._resampler.resample_chunk(samples)
-        return self._features.advance(samples)
+        return self._features.advance(self.resample(samples))
+
+    def resample(self, samples: Array) -> Array:
+        """Samples (N,) at the rate of the features."""
+        return samples if self._resampler is None else self._resampler.resample_chunk(samples)
 
     def last_features(self) -> Array:
         """The first half of `finish`: the last features (T, F)."""
@@ -76,6 +79,21 @@ class EmissionStream:
         if isinstance(found, BadUtterance):
             raise found
         return found
+
+
+def compute_features(
+    streams: Sequence[EmissionStream], samples: Sequence[Array], ends: Sequence[bool]
+) -> list[Array | BadUtterance]:
+    """The features (T_i, F) of the next samples (N_i,) of several streams; the last ones of those that end with these.
+
+    BadUtterance "not-a-number" in the place of a stream with samples that are NaN or infinite.
+    """
+    resampled = [stream.resample(part) for stream, part in zip(streams, samples, strict=True)]
+    found = advance_together([stream._features for stream in streams], resampled)
+    for i, end in enumerate(ends):
+        if end and not isinstance(x := found[i], BadUtterance):
+            found[i] = np.concatenate([x, streams[i].last_features()])
+    return found
 
 
 def emit(streams: Sequence[EmissionStream], feats: Sequence[Array], ends: Sequence[bool]) -> list[Array | BadUtterance]:

@@ -46,7 +46,7 @@ class Conv1d:
 
     def begin(self) -> Window:
         """See `Layer`."""
-        return Window(np.zeros((self.half, self.channels), np.float32), self.kernel, self.stride)
+        return Window(bytes(4 * self.half * self.channels), self.kernel, self.stride)
 
     def advance(self, states: Sequence[Window], x: Ragged, ends: Sequence[bool]) -> Ragged:
         """See `Layer`; frames past the end are zeros."""
@@ -68,7 +68,7 @@ class Conv2d:
     def begin(self) -> Window:
         """See `Layer`."""
         bins = self.bins + 2 * self.border
-        return Window(np.zeros((self.half, bins, self.maps), np.float32), self.kernel, self.stride)
+        return Window(bytes(4 * self.half * bins * self.maps), self.kernel, self.stride)
 
     def advance(self, states: Sequence[Window], x: Ragged, ends: Sequence[bool]) -> Ragged:
         """See `Layer`; frames past the end, and bins beyond both ends, are zeros."""
@@ -173,7 +173,7 @@ class RowConv:
 
     def begin(self) -> Window:
         """See `Layer`."""
-        return Window(np.zeros((0, self.size), np.float32), self.ahead + 1, 1)
+        return Window(b"", self.ahead + 1, 1)
 
     def advance(self, states: Sequence[Window], x: Ragged, ends: Sequence[bool]) -> Ragged:
         """See `Layer`; steps past the end count as zeros."""
@@ -212,7 +212,7 @@ class Dense:
 def count_state_bytes(state: object) -> int:
     """Memory of the arrays of one state."""
     if isinstance(state, Window):
-        return state.kept.nbytes
+        return len(state.kept)
     if isinstance(state, _RecurrentState):
         return state.h.nbytes + sum(x.nbytes for x in state.heard)
     return 0

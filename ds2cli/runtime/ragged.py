@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,9 +20,15 @@ class Ragged(NamedTuple):
 
     @classmethod
     def join(cls, parts: Sequence[Array]) -> Ragged:
-        """Of the rows of each stream; a copy, unless there is one part that is contiguous."""
-        rows = np.ascontiguousarray(parts[0]) if len(parts) == 1 else np.concatenate(parts)
-        return cls(rows, [len(part) for part in parts])
+        """Of the rows of each stream, float32; a copy, unless there is one part that is contiguous."""
+        counts = [len(part) for part in parts]
+        parts = [part if part.flags.c_contiguous else np.ascontiguousarray(part) for part in parts]
+        if len(parts) == 1:
+            return cls(parts[0], counts)
+        return cls(
+            np.frombuffer(bytearray().join([part.data for part in parts]), np.float32).reshape(-1, parts[0].shape[1]),
+            counts,
+        )
 
     def split(self) -> list[Array]:
         """The rows of each stream, not copies."""
@@ -36,12 +43,15 @@ class Ragged(NamedTuple):
 
 @dataclass
 class Window:
-    """The frames from the first one that the next output needs; outputs are `stride` apart, each of `size` frames."""
+    """The frames from the first one that the next output needs; outputs are `stride` apart, each of `size` frames.
 
-    kept: Array
+    kept: their values, float32.  skip: frames to leave out, if outputs are further apart than they are long.
+    """
+
+    kept: bytes
     size: int
     stride: int
-    skip: int = 0  # frames to leave out, if outputs are further apart than they are long
+    skip: int = 0
 
 
 def slide(
@@ -52,20 +62,19 @@ def slide(
     rows: (M, …), the next `counts` frames of each stream, which follow those that its window has kept.  after: frames
     of zeros that follow those.  Output i of a stream that begins at b is that of the frames from b + i * stride on.
     """
-    size = sum([len(window.kept) for window in windows]) + len(rows) + sum(after)
-    frames = np.empty((size, *rows.shape[1:]), np.float32)
-    starts, outputs, stop, row = [], [], 0, 0
+    shape = rows.shape[1:]
+    row_bytes = rows.itemsize * math.prod(shape)
+    given = rows.data.cast("B") if rows.size else memoryview(b"")
+    parts, end = list[bytes | memoryview](), 0
     for window, count, zeros in zip(windows, counts, after, strict=True):
-        begin, kept = stop, len(window.kept)
-        stop += kept
-        if kept:
-            frames[begin:stop] = window.kept
-        frames[stop : stop + count] = rows[row : row + count]
-        stop += count
-        row += count
-        if zeros:
-            frames[stop : stop + zeros] = 0
-            stop += zeros
+        begin, end = end, end + count * row_bytes
+        parts += [window.kept, given[begin:end], bytes(zeros * row_bytes)]
+    # numpy would let another thread run during each copy, which takes longer than the copy
+    data = bytearray().join(parts)
+    view = memoryview(data)
+    starts, outputs, stop = list[int](), list[int](), 0
+    for window, count, zeros in zip(windows, counts, after, strict=True):
+        begin, stop = stop, stop + len(window.kept) // row_bytes + count + zeros
         if window.skip:
             left_out = min(window.skip, stop - begin)
             begin, window.skip = begin + left_out, window.skip - left_out
@@ -73,8 +82,7 @@ def slide(
         done = begin + complete * window.stride
         if done > stop:
             window.skip += done - stop
-        # a copy: a piece is not kept for the sake of its end
-        window.kept = frames[min(done, stop) : stop].copy()
+        window.kept = bytes(view[done * row_bytes : stop * row_bytes])
         starts.append(begin)
         outputs.append(complete)
-    return frames, starts, outputs
+    return np.frombuffer(data, np.float32).reshape(-1, *shape), starts, outputs

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2cli.recognizer.stream import EmissionStream, emit
+from ds2cli.recognizer.stream import EmissionStream, compute_features, emit
 
 STREAMS_PER_THREAD = 3
 """A batch of fewer streams is not divided among threads: they would share too little work."""
@@ -50,19 +50,20 @@ class BatchComputer:
 
 
 def _compute(inputs: Sequence[Input]) -> list[Array | Exception]:
-    found: list[Array | Exception] = []
-    for emissions, samples, end in inputs:
-        try:
-            features = emissions.features(samples)
-            found.append(np.concatenate([features, emissions.last_features()]) if end else features)
-        except Exception as e:
-            found.append(e)
+    streams = [emissions for emissions, _, _ in inputs]
+    try:
+        features = compute_features(streams, [x.samples for x in inputs], [x.end for x in inputs])
+    except Exception as e:
+        return [e] * len(inputs)
+    found: list[Array | Exception] = [*features]
     ready = [i for i, x in enumerate(found) if not isinstance(x, Exception)]
     if not ready:
         return found
     try:
         emitted: Sequence[Array | Exception] = emit(
-            [inputs[i].emissions for i in ready], [found[i] for i in ready], [inputs[i].end for i in ready]
+            [streams[i] for i in ready],
+            [x for x in found if not isinstance(x, Exception)],
+            [inputs[i].end for i in ready],
         )
     except Exception as e:
         # some of their states may have advanced: none of them can continue
