@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from ds2cli.serve.sockets import MAX_MESSAGE
+from ds2cli.serve.sockets import MAX_MESSAGE, MAX_TEXT
 from tests.serve.conftest import running_server
 from tests.serve.raw_socket import (
     BINARY,
@@ -61,7 +61,7 @@ RIGHT = {
     "1.1 text of 128 bytes": lambda p: frame(TEXT, text(p, 128)),
     "1.1 text of 65535 bytes": lambda p: frame(TEXT, text(p, 65535)),
     "1.1 text of 65536 bytes": lambda p: frame(TEXT, text(p, 65536)),
-    "9.1 text of the largest size": lambda p: frame(TEXT, text(p, MAX_MESSAGE)),
+    "9.1 text of the largest size": lambda p: frame(TEXT, text(p, MAX_TEXT)),
     "1.2 binary of 0 bytes": lambda p: frame(BINARY),
     "1.2 binary of 124 bytes": lambda p: frame(BINARY, bytes(124)),
     "1.2 binary of 126 bytes": lambda p: frame(BINARY, bytes(126)),
@@ -125,6 +125,7 @@ WRONG = {
         for code in (0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535)
     },
     "9 message of more than the largest size": (lambda p: frame(BINARY, bytes(MAX_MESSAGE + 2)), 1009),
+    "9 text of more than the largest size": (lambda p: frame(TEXT, text(p, MAX_TEXT + 1)), 1008),
     "9 fragments of more than the largest size": (
         lambda p: frame(BINARY, bytes(MAX_MESSAGE), fin=False) + frame(CONT, b"xx"), 1009,
     ),
