@@ -83,16 +83,26 @@ class EmissionStream:
 
 def compute_features(
     streams: Sequence[EmissionStream], samples: Sequence[Array], ends: Sequence[bool]
-) -> list[Array | BadUtterance]:
+) -> list[Array | Exception]:
     """The features (T_i, F) of the next samples (N_i,) of several streams; the last ones of those that end with these.
 
-    BadUtterance "not-a-number" in the place of a stream with samples that are NaN or infinite.
+    In the place of a stream that fails is its exception, BadUtterance "not-a-number" for NaN or infinite samples.
     """
-    resampled = [stream.resample(part) for stream, part in zip(streams, samples, strict=True)]
-    found = advance_together([stream._features for stream in streams], resampled)
-    for i, end in enumerate(ends):
-        if end and not isinstance(x := found[i], BadUtterance):
-            found[i] = np.concatenate([x, streams[i].last_features()])
+    found: list[Array | Exception] = []
+    for stream, part in zip(streams, samples, strict=True):
+        try:
+            found.append(stream.resample(part))
+        except Exception as e:
+            found.append(e)
+    resampled = {i: part for i, part in enumerate(found) if not isinstance(part, Exception)}
+    computed = advance_together([streams[i]._features for i in resampled], list(resampled.values()))
+    for i, features in zip(resampled, computed, strict=True):
+        found[i] = features
+        if ends[i] and not isinstance(features, BadUtterance):
+            try:
+                found[i] = np.concatenate([features, streams[i].last_features()])
+            except Exception as e:
+                found[i] = e
     return found
 
 

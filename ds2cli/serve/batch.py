@@ -52,10 +52,9 @@ class BatchComputer:
 def _compute(inputs: Sequence[Input]) -> list[Array | Exception]:
     streams = [emissions for emissions, _, _ in inputs]
     try:
-        features = compute_features(streams, [x.samples for x in inputs], [x.end for x in inputs])
+        found = compute_features(streams, [x.samples for x in inputs], [x.end for x in inputs])
     except Exception as e:
         return [e] * len(inputs)
-    found: list[Array | Exception] = [*features]
     ready = [i for i, x in enumerate(found) if not isinstance(x, Exception)]
     if not ready:
         return found

@@ -166,7 +166,7 @@ def test_neighbours_that_fail_change_nothing(recognizers, dispatcher, caplog, mo
     broken, broken_heard = open_stream(dispatcher, recognizer)
     monkeypatch.setattr(broken.utterances, "advance", lambda *_, **__: 1 / 0)
     faulty, fault_heard = open_stream(dispatcher, recognizer)
-    monkeypatch.setattr(faulty.emissions, "features", lambda *_: 1 / 0)
+    monkeypatch.setattr(faulty.emissions, "resample", lambda *_: 1 / 0)
     aborted, aborted_heard = open_stream(dispatcher, recognizer)
     stream, heard = open_stream(dispatcher, recognizer)
     for begin in range(0, len(samples), 1600):
