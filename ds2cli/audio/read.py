@@ -156,7 +156,7 @@ def is_sndfile_format(source: Source) -> bool:
         )
     if is_audio(source):
         return False
-    raise BadUtterance("not-audio", f"{name} is not in a known audio format: it starts with {head[:12]!r}")
+    raise BadUtterance("not-audio", f"{name} is not in a known audio format: it starts with {_show_bytes(head[:12])}")
 
 
 def _check_riff(head: bytes, size: int, name: str) -> None:
@@ -219,6 +219,13 @@ def _decode_ffmpeg(source: Source, offset_s: float, duration_s: float | None) ->
         check_duration(start + len(samples), rate, stated_s, name)
     begin = round(offset_s * rate) - start
     return samples[max(0, begin) : None if end is None else end - start], rate
+
+
+def _show_bytes(head: bytes) -> str:
+    """The first bytes of a file for people: as text in quotes if they are one, else as numbers."""
+    if head.isascii() and (text := head.decode().strip()).isprintable():
+        return f'"{text}"'
+    return head.hex(" ")
 
 
 def parse_channel(text: str) -> int | None:
