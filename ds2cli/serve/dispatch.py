@@ -237,10 +237,12 @@ class Dispatcher:
         now = time.monotonic()
         for piece in pieces:
             self.observer.searched(now - piece.arrived)
-        if not stream._is_closed:
-            self._deliver(stream, Delivery(results, stream._heard, end))
+        is_open = not stream._is_closed
         if end:
+            # who gets the last delivery finds the stream gone
             self._remove(stream)
+        if is_open:
+            self._deliver(stream, Delivery(results, stream._heard, end))
 
     def _fail(self, stream: DispatchedStream, error: Exception) -> None:
         if not isinstance(error, BadUtterance):
