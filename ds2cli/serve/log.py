@@ -13,8 +13,15 @@ import threading
 import traceback
 from collections.abc import Callable
 
-LEVELS = {"ds2cli.serve": logging.INFO, "uvicorn.error": logging.ERROR, "asyncio": logging.ERROR}
-"""The loggers and the lowest level that is written."""
+LEVELS = {
+    "": logging.ERROR,
+    "ds2cli.serve": logging.INFO,
+    "uvicorn.error": logging.ERROR,
+    "asyncio": logging.ERROR,
+    # it warns of what clients send
+    "python_multipart": logging.CRITICAL,
+}
+"""The loggers and the lowest level that is written; the first one is for all others."""
 
 MAX_WAITING = 10_000
 """Lines that may wait to be written; others are left out."""

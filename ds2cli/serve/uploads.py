@@ -188,7 +188,10 @@ class Uploads:
         upload.is_working = True
         future = self._pool.submit(work)
         future.add_done_callback(lambda _: call_soon(self._end_turn, upload))
-        row = await asyncio.shield(asyncio.wrap_future(future))
+        work_done = asyncio.wrap_future(future)
+        # when the client has left, the work ends with an exception that is not raised here
+        work_done.add_done_callback(lambda done: done.cancelled() or done.exception())
+        row = await asyncio.shield(work_done)
         self.metrics.upload_seconds.observe(time.monotonic() - received)
         self.metrics.audio.labels("upload").inc(row["duration"])
         return row

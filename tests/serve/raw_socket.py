@@ -131,6 +131,9 @@ class RawSocket:
             frames.append(found)
             if found.opcode == CLOSE:
                 self.send(frame(CLOSE, found.payload[:2]))
+                # the answer may be within a frame that was begun
+                with contextlib.suppress(OSError):
+                    self.socket.shutdown(socket.SHUT_WR)
         return frames
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import ssl
 import subprocess
@@ -419,7 +420,8 @@ def test_log(exp):
 
 def test_a_log_that_is_not_read_stops_nothing(exp):
     with running_server(exp, "--max-requests", 0) as server:
-        for _ in range(1200):
+        fcntl.fcntl(server.process.stderr, fcntl.F_SETPIPE_SZ, 4096)
+        for _ in range(300):
             with RawSocket(server.port) as ws:
                 ws.open("/stream", rest=b"\x81\x91" + bytes(4) + b'{"type": "start"}' + b"\x81\x92" + bytes(4))
                 ws.send(b'{"type": "finish"}')
