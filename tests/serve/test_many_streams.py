@@ -226,7 +226,7 @@ def check_floods(exp, clients, seconds):
 
 
 def test_clients_that_never_read_are_bounded_in_memory(exp):
-    check_floods(exp, [(path, data) for path in ("/stream", "/") for data in FLOODS.values()], 3)
+    check_floods(exp, [(path, data) for path in ("/stream", "/") for data in FLOODS.values()], 1.5)
 
 
 @pytest.mark.slow

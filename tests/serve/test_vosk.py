@@ -250,23 +250,32 @@ def test_audio_then_another_configuration(server):
         assert closed_with(ws)[0] == 1008
 
 
-def test_the_text_of_a_client_that_falls_silent_is_not_lost(exp):
+@pytest.fixture(scope="module")
+def limited(exp):
+    """A server with low limits."""
+    with running_server(exp, "--idle", 1, "--max-stream", 6, "--max-streams", 1) as server:
+        yield server
+
+
+def test_the_text_of_a_client_that_falls_silent_is_not_lost(limited, exp):
     samples = speech(4)
-    with running_server(exp, "--idle", 1, "--max-stream", 6) as server:
-        with vosk(server) as ws:
-            ws.send(CONFIG_16K)
-            send_in_turn(ws, samples)
-            assert json.loads(ws.recv())["text"] == finals(exp, samples)[-1].text
-            assert json.loads(ws.recv()) == {"error": "nothing was received for 1 s", "code": "idle"}
-            assert closed_with(ws) == (1001, "nothing was received for 1 s")
-        with vosk(server) as ws:
-            ws.send(CONFIG_16K)
-            long = speech(8)
-            for begin in range(0, len(long), 3200):
-                ws.send(long[begin : begin + 3200].tobytes())
-            *replies, last, error = map(json.loads, _rest(ws))
-            assert len(replies) == 31 and last["text"] and error["code"] == "too-long"
-            assert ws.close_code == 1009
+    with vosk(limited) as ws:
+        ws.send(CONFIG_16K)
+        send_in_turn(ws, samples)
+        assert json.loads(ws.recv())["text"] == finals(exp, samples)[-1].text
+        assert json.loads(ws.recv()) == {"error": "nothing was received for 1 s", "code": "idle"}
+        assert closed_with(ws) == (1001, "nothing was received for 1 s")
+
+
+def test_the_text_of_a_stream_that_is_too_long_is_not_lost(limited):
+    with vosk(limited) as ws:
+        ws.send(CONFIG_16K)
+        samples = speech(8)
+        for begin in range(0, len(samples), 3200):
+            ws.send(samples[begin : begin + 3200].tobytes())
+        *replies, last, error = map(json.loads, _rest(ws))
+        assert len(replies) == 31 and last["text"] and error["code"] == "too-long"
+        assert ws.close_code == 1009
 
 
 def _rest(ws):
@@ -279,8 +288,8 @@ def _rest(ws):
             return found
 
 
-def test_a_full_server_says_so(exp):
-    with running_server(exp, "--max-streams", 1) as server, vosk(server) as first, vosk(server) as second:
+def test_a_full_server_says_so(limited):
+    with vosk(limited) as first, vosk(limited) as second:
         first.send(bytes(3200))
         first.recv()
         second.send(bytes(3200))
