@@ -104,8 +104,7 @@ def _measure(run: _Run, clips: Sequence[Clip], ended: threading.Event) -> Genera
             "" if run.max_batch is None else f", batches of {run.max_batch}"
         )
         loop.run_until_complete(asyncio.sleep(PHASE_S))
-        # what came before was not yet the load to measure
-        load.tally.__init__()  # type: ignore[misc]
+        load.tally.restart()
         began, cpu_s = time.perf_counter(), time.process_time()
         before = loop.run_until_complete(asyncio.to_thread(read_metrics, run.url, run.headers))
         done_s = 0.0

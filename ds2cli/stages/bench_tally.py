@@ -32,6 +32,12 @@ class Tally:
     texts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     audio_s: float = 0.0
 
+    def restart(self) -> None:
+        """Forget the times: what came until now was not yet the load to measure. Refusals and errors still count."""
+        for times in (self.finals, self.firsts, self.lags, self.late):
+            times.clear()
+        self.audio_s = 0.0
+
     def end(self, name: str, text: str, seconds: float, audio_s: float) -> None:
         """A recording has come to its end, `seconds` after its last samples."""
         self.finals.append(seconds)
