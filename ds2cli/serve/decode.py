@@ -42,8 +42,11 @@ from ds2cli.serve.sandbox import Limits, enter
 MEMORY = 512_000_000
 """Bytes that decoding may take in addition to the recording itself."""
 
-FASTEST_CODEC = 20
-"""CPU time: a second for so many seconds of the longest recording: the slowest codecs decode at 100 x real time."""
+MIN_SPEED = 20
+"""Audio (s) that a second of CPU time must decode; the slowest codecs manage 100."""
+
+START_S = 60.0
+"""Time for the first process (s)."""
 
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]")
 """How lists of other files start. FFmpeg, which may open none of them, tries it for seconds."""
@@ -97,7 +100,6 @@ class _Task:
     max_s: float
     chunk_s: float
     deadline_s: float
-    parent: int
 
 
 class _Files:
@@ -130,9 +132,10 @@ class Decoder:
         self._context.set_forkserver_preload([__name__, *parts])
         process = self._context.Process(target=_do_nothing, daemon=True)
         self._start(process)
-        process.join()
-        if process.exitcode:
-            raise Ds2Error("processes that decode uploads end at once: is the system out of memory or processes?")
+        process.join(START_S)
+        if process.exitcode != 0:
+            process.kill()
+            raise Ds2Error("no process that decodes uploads can be started: is the system out of memory or processes?")
 
     def __call__(
         self, body: IO[bytes], size: int, suffix: str, deadline: float, check: Callable[[], None]
@@ -144,7 +147,7 @@ class Decoder:
         Refusal in words for what cannot be decoded.
         """
         name = f"the recording{suffix}"
-        task = _Task(name, self.rate, self.max_s, self.chunk_s, deadline - time.monotonic(), os.getpid())
+        task = _Task(name, self.rate, self.max_s, self.chunk_s, deadline - time.monotonic())
         samples = memory_file("ds2-samples")
         try:
             report = self._run(body, size, samples, task, check)
@@ -239,7 +242,7 @@ def _do_nothing() -> None:
 def _decode(files: tuple[int, ...], size: int, task: _Task) -> None:
     """The work of a process: samples are written to the second file, a line about them to the third one."""
     body, samples, report = files
-    # a pipe holds a line, even if nobody reads it
+    # a pipe holds a line, even if it is not read
     os.write(report, json.dumps(_report(body, samples, size, task)).encode()[:MAX_REPORT])
     os._exit(0)
 
@@ -247,10 +250,10 @@ def _decode(files: tuple[int, ...], size: int, task: _Task) -> None:
 def _report(body: int, samples: int, size: int, task: _Task) -> dict[str, Any]:
     # playlists may refer to other files: none of those is opened
     codecs.OPEN_OPTIONS["options"] = {"protocol_whitelist": "none"}
-    cpu_s = round(10 + task.max_s / FASTEST_CODEC)
+    cpu_s = round(10 + task.max_s / MIN_SPEED)
     try:
         source = PipedAudio(task.name)
-        enter(Limits(MEMORY + size, cpu_s, task.deadline_s, 4 * round((task.max_s + 1) * task.rate)), os.getppid())
+        enter(Limits(MEMORY + size, cpu_s, task.deadline_s, 4 * round((task.max_s + 1) * task.rate)))
         source.data = os.pread(body, size, 0)
         if source.data.startswith(PLAYLISTS):
             raise BadUtterance("not-audio", f"{task.name} is a playlist of other files, expected a recording")

@@ -24,7 +24,7 @@ Fields = dict[str, list[str]]
 
 
 def gone() -> Refusal:
-    """The client has left: nobody gets this."""
+    """The client has left; this is not sent."""
     return Refusal("gone", "the client has left", 499)
 
 

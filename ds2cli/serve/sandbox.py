@@ -1,4 +1,4 @@
-"""Limits of a process that handles what a stranger has sent: memory, CPU time, files, network.
+"""Limits of a process that handles untrusted files: memory, CPU time, files, network.
 
 Memory, time and the size of files are limited everywhere; Linux (5.13 and later) also denies it every file and address.
 """
@@ -36,8 +36,8 @@ class Limits:
     file: int
 
 
-def enter(limits: Limits, parent: int) -> None:
-    """Limit this process for good. It ends when `parent`, its process id, ends, where the system allows that.
+def enter(limits: Limits) -> None:
+    """Limit this process for good. On Linux it ends with its parent.
 
     Past `cpu_s` SIGXCPU ends it, past `wall_s` SIGALRM.
     """
@@ -52,8 +52,6 @@ def enter(limits: Limits, parent: int) -> None:
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
         _deny_files(libc)
 
 

@@ -132,7 +132,7 @@ class Uploads:
         return round(self.config.max_upload_mb * 1e6)
 
     def check_size(self, size: int) -> None:
-        """Refusal for the body of a request that has so many bytes, or more."""
+        """Refusal for the body of a request that has `size` bytes or more, if that is too large."""
         if size > self.max_bytes + FIELDS_BYTES:
             raise too_large(
                 f"the recording has more than {self.config.max_upload_mb:g} MB, the limit of this server: "

@@ -315,7 +315,7 @@ def test_sigterm_cuts_what_takes_too_long(exp):
 SANDBOX = """
 import os, signal, socket, sys, time
 from ds2cli.serve.sandbox import Limits, enter
-enter(Limits(memory=50_000_000, cpu_s=1, wall_s={wall_s}, file=1000), os.getppid())
+enter(Limits(memory=50_000_000, cpu_s=1, wall_s={wall_s}, file=1000))
 {code}
 """
 
