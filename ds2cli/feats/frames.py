@@ -114,7 +114,7 @@ class FrameStream:
         return start, start + (total - 1) * self.hop + self.width
 
     def count_frames(self, samples: int) -> int:
-        """How many frames begin in so many samples, and end in them."""
+        """How many frames begin in that many samples, and end in them."""
         return (samples - self.width) // self.hop + 1
 
     def take_gains(self, total: int) -> list[float]:

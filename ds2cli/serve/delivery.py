@@ -27,7 +27,7 @@ class Observer(Protocol):
     """Is called with what the dispatcher does, by its threads."""
 
     def batch(self, streams: int, audio_s: float, seconds: float) -> None:
-        """A batch with pieces of so many streams was computed in `seconds`."""
+        """A batch with pieces of that many streams was computed in `seconds`."""
         ...
 
     def searched(self, seconds: float) -> None:

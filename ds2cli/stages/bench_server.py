@@ -22,7 +22,7 @@ START_S = 180.0
 
 STOP_S = 60.0
 MOST_COUNTED = 10
-"""Batches of up to so many streams are counted for each number of streams, as in figure 5 of the paper."""
+"""Batches of up to this many streams are counted for each number of streams, as in figure 5 of the paper."""
 
 Metrics = Mapping[str, float]
 
