@@ -133,7 +133,11 @@ def running_server(exp, *options, env=None):
     log, deadline = "", time.monotonic() + START_S
     try:
         while not (found := re.search(r"https?://[^ ]*:(\d+)", log)):
-            assert time.monotonic() < deadline and process.poll() is None, log + process.stderr.read().decode()
+            if time.monotonic() > deadline:
+                # its output would have no end
+                process.kill()
+                process.wait()
+            assert process.poll() is None, log + process.stderr.read().decode()
             if select.select([process.stderr], [], [], 0.1)[0]:
                 log += os.read(process.stderr.fileno(), 65536).decode()
         server = RunningServer(process, int(found[1]), log)

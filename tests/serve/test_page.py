@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shutil
 import urllib.error
@@ -202,11 +203,10 @@ def test_refusals_are_said_in_words(browser, guarded):
             f"{guarded.ws}/stream", additional_headers={"Authorization": "Bearer correct-horse-battery"}, proxy=None
         ) as ws:
             ws.send('{"type": "start"}')
-            ws.recv()
+            assert json.loads(ws.recv())["type"] == "ready"
             page.click("#listen")
-            page.get_by_text(
-                re.compile(r"^This server is full, all 1 streams are in use\. Try again in 5 s\.$")
-            ).wait_for()
+            until(page, "!document.getElementById('microphone-message').hidden")
+            assert page.inner_text(SHOWN) == "This server is full, all 1 streams are in use. Try again in 5 s."
             assert page.inner_text("#listen") == "Start" and page.inner_text("#texts") == ""
             assert not find_faults(page)
         page.wait_for_timeout(200)

@@ -46,7 +46,8 @@ export class Microphone {
       await this.context.audioWorklet.addModule(address("page/worklet.js")).catch(() => {
         throw new Refused(UNREACHABLE);
       });
-      await this.context.resume();
+      // not waited for: a context that does not begin must not keep the server's answer back
+      this.context.resume().catch(() => {});
     } catch (error) {
       this.close();
       if (error instanceof Refused) throw error;
