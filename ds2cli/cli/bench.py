@@ -63,7 +63,9 @@ def serve(
 
     if config.plot and not can_draw():
         raise UsageError(f"--plot: {INSTALL_HINT}")
-    if stage.is_url(target) and (given := [n for n in ("limit", "server_config") if getattr(config, n) is not None]):
+    default = BenchServeConfig()
+    of_started = ("limit", "max_batch", "server_config")
+    if stage.is_url(target) and (given := [n for n in of_started if getattr(config, n) != getattr(default, n)]):
         raise UsageError(f"--{given[0].replace('_', '-')} applies to servers that are started (EXP in place of a URL)")
     ledger, measured = Ledger(), list[dict[str, Any]]()
     shown = _Shown()

@@ -153,6 +153,9 @@ def _server_options(config: BenchServeConfig, max_batch: int, streams: int) -> l
     options = ["--max-batch", str(max_batch), "--max-streams", str(config.limit or streams), "--max-requests", "0"]
     if config.requests:
         options += ["--max-uploads", str(config.requests)]
+    if config.fast:
+        # streams that do not wait are behind, which is not why to refuse them here
+        options += ["--max-delay", "60"]
     return options + (["--config", config.server_config] if config.server_config else [])
 
 
