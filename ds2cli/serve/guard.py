@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ds2cli.config.serve import ServeConfig
 from ds2cli.serve.limits import MAX_HEAD, RateLimit
+from ds2cli.serve.openai_answers import format_error
 from ds2cli.serve.origins import Origins, is_loopback
 from ds2cli.serve.refusal import Refusal, bad_request
 from ds2cli.serve.service import Service
@@ -180,9 +181,7 @@ def _answer(path: str, refusal: Refusal) -> Response:
     if refusal.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="ds2"'
     if path.startswith("/v1/"):
-        kind = "authentication_error" if refusal.status == 401 else "invalid_request_error"
-        error = {"message": refusal.message, "type": kind, "param": None, "code": refusal.code}
-        return JSONResponse({"error": error}, refusal.status, headers)
+        return JSONResponse(format_error(refusal), refusal.status, headers)
     return PlainTextResponse(refusal.message + "\n", refusal.status, headers)
 
 

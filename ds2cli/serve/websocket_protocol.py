@@ -125,7 +125,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def _linger(self) -> None:
         """Close, after a while in which the client can read the last frame: unread data would make it a reset."""
-        self._is_ending = True
+        # the application has no handshake to answer any more
+        self._is_ending = self.handshake_complete = True
         if self.transport.is_closing():
             return
         if not self.transport.can_write_eof():
@@ -161,6 +162,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.write(b"".join(self.conn.data_to_send()))
         elif not self.handshake_complete:
             self.send_500_response()
+            self.handshake_complete = True
         if self.close_timer is not None:
             self.close_timer.cancel()
         self.transport.close()

@@ -180,7 +180,7 @@ def test_token(guarded):
 def test_token_for_openai(guarded):
     _, _, body = request(guarded.port, "/v1/models", ["Authorization: Bearer wrong"])
     error = json.loads(body)["error"]
-    assert error["code"] == "unauthorized" and error["type"] == "authentication_error" and "wrong" not in body.lower()
+    assert error["code"] == "unauthorized" and error["type"] == "invalid_request_error" and "wrong" not in body.lower()
 
 
 @pytest.mark.parametrize("path", ["/stream", "/"])
