@@ -3,17 +3,18 @@
 # which should have nothing else to do: the load average beside each figure tells.
 set -euo pipefail
 cd "$(dirname "$0")"; root=../..
-exp=exp/en-streaming; rows=data/en/dev.jsonl; streams=10,20,30,60,100; seconds=25; out=; nj=
-help="usage: egs/asterisk/serve.sh [--exp exp/en-streaming] [--rows data/en/dev.jsonl] [--streams 10,20,30,60,100] [--seconds 25] [--out EXP/serve] [--nj CORES]
+nj=; exp=exp/en-streaming; rows=data/en/dev.jsonl; streams=10,20,30,60,100; seconds=25; out=
+help="usage: egs/asterisk/serve.sh [--nj CORES] [--exp exp/en-streaming] [--rows data/en/dev.jsonl] [--streams 10,20,30,60,100] [--seconds 25] [--out EXP/serve]
 exp: a forward-only network with lm.arpa and decode.toml (run.sh --data data/en-streaming --exp exp/en-streaming …)"
 . $root/utils/options.sh
 . $root/utils/path.sh
+. $root/utils/cores.sh; nj=${nj:-$cores}; limit_to_cores nj threads used
 out=${out:-$exp/serve}
 for file in best.safetensors lm.arpa decode.toml; do
   [[ -s $exp/$file ]] || { echo "$exp/$file is missing: train the streaming network first (RESULTS.md says how)" >&2; exit 2; }
 done
 mkdir -p "$out"
-{ echo "lm = \"$exp/lm.arpa\""; [[ -z $nj ]] || echo "nj = $nj"; cat "$exp/decode.toml"; } >"$out/server.toml"
+{ echo "lm = \"$exp/lm.arpa\""; echo "nj = $nj"; cat "$exp/decode.toml"; } >"$out/server.toml"
 export OMP_NUM_THREADS=1
 bench() {  # NAME OPTION…: the table goes to OUT/NAME.txt, too
   local name=$1; shift
