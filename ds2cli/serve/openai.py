@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from ds2cli.manifest import Row
 from ds2cli.recognizer.decoder import Search
-from ds2cli.serve.openai_answers import describe_model, format_error, make_answer
+from ds2cli.serve.openai_answers import Answer, describe_model, format_error, make_answer
 from ds2cli.serve.openai_form import FILE, FormReader, gone
 from ds2cli.serve.openai_options import Options, parse_options, unknown_model
 from ds2cli.serve.refusal import Refusal, internal_error
@@ -122,15 +122,12 @@ class _Exchange:
             if options.stream:
                 await self._stream(upload, options)
                 return
-            row = await self._transcribe(upload, options, _ignore)
+            body, media_type = await self._transcribe(upload, options, _ignore)
         finally:
             watch.cancel()
-        body, media_type = make_answer(
-            options.form, row, self.language, self.service.experiment.vocab, options.granularities
-        )
         await self._send_all(200, body, {"content-type": media_type})
 
-    async def _transcribe(self, upload: Upload, options: Options, notify: Any) -> Row:
+    async def _transcribe(self, upload: Upload, options: Options, notify: Callable[[str], None]) -> Answer:
         service = self.service
 
         def search() -> Search:
@@ -140,15 +137,17 @@ class _Exchange:
                 e.message, e.param = e.message.replace("hotwords", "prompt", 1), "prompt"
                 raise
 
+        def finish(row: Row) -> Answer:
+            text = f": {row['pred_text']}" if service.config.log_texts else ""
+            log.info("upload: %.1f s of audio%s", row["duration"], text)
+            return make_answer(options.form, row, self.language, service.experiment.vocab, options.granularities)
+
         try:
-            row = await service.uploads.transcribe(upload, search, notify)
+            return await service.uploads.transcribe(upload, search, notify, finish)
         except Refusal as e:
             if e.param is None and e.status < 500:
                 e.param = FILE
             raise
-        text = f": {row['pred_text']}" if service.config.log_texts else ""
-        log.info("upload: %.1f s of audio%s", row["duration"], text)
-        return row
 
     async def _watch(self, upload: Upload) -> None:
         """End the upload when the client leaves."""
@@ -161,7 +160,7 @@ class _Exchange:
         parts: asyncio.Queue[str | None] = asyncio.Queue()
         work = asyncio.ensure_future(self._transcribe(upload, options, parts.put_nowait))
 
-        def end(work: asyncio.Future[Row]) -> None:
+        def end(work: asyncio.Future[Answer]) -> None:
             if not work.cancelled():
                 # it is raised below, if anybody is still there
                 work.exception()

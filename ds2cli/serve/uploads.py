@@ -167,10 +167,13 @@ class Uploads:
         if self._waiting >= self.config.max_waiting and self._turns.locked():
             raise overloaded(f"{self._waiting} recordings wait already: try again later")
 
-    async def transcribe(self, upload: Upload, search: Callable[[], Search], notify: Callable[[str], None]) -> Row:
-        """The row of its recording, see `RecordingTranscriber`. Refusal in words.
+    async def transcribe(
+        self, upload: Upload, search: Callable[[], Search], notify: Callable[[str], None], finish: Callable[[Row], R]
+    ) -> R:
+        """The text of its recording. Refusal in words.
 
-        search: makes or finds the search, in a thread; may raise Refusal.
+        search: makes or finds the search; may raise Refusal.  finish: makes the result of the row (see
+        `RecordingTranscriber`), which may take some time: both are called in a thread.
         notify: gets each part of the text as soon as it is final, in the event loop.
         """
         received = time.monotonic()
@@ -182,8 +185,8 @@ class Uploads:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(function, *args)
 
-        def work() -> Row:
-            return self._work(upload, search, lambda row: call_soon(notify, row["pred_text"]))
+        def work() -> tuple[float, R]:
+            return self._work(upload, search, lambda part: call_soon(notify, part["pred_text"]), finish)
 
         upload.is_working = True
         future = self._pool.submit(work)
@@ -191,10 +194,10 @@ class Uploads:
         work_done = asyncio.wrap_future(future)
         # when the client has left, the work ends with an exception that is not raised here
         work_done.add_done_callback(lambda done: done.cancelled() or done.exception())
-        row = await asyncio.shield(work_done)
+        duration_s, result = await asyncio.shield(work_done)
         self.metrics.upload_seconds.observe(time.monotonic() - received)
-        self.metrics.audio.labels("upload").inc(row["duration"])
-        return row
+        self.metrics.audio.labels("upload").inc(duration_s)
+        return result
 
     def stop(self) -> None:
         """Accept no more uploads; those that are open continue."""
@@ -238,8 +241,14 @@ class Uploads:
             raise overloaded("this server holds as many recordings as it has memory for: try again later")
         self._held += size
 
-    def _work(self, upload: Upload, search: Callable[[], Search], notify: Callable[[Row], None]) -> Row:
-        """Called by a thread of low priority."""
+    def _work(
+        self,
+        upload: Upload,
+        search: Callable[[], Search],
+        notify: Callable[[Row], None],
+        finish: Callable[[Row], R],
+    ) -> tuple[float, R]:
+        """Called by a thread of low priority. The duration of the recording (s), and what `finish` makes of its row."""
         try:
             upload.check()
             found = search()
@@ -247,7 +256,8 @@ class Uploads:
                 self._decode(upload.file, upload.size, upload.suffix, upload.deadline, upload.check)
             ) as audio:
                 upload.file.truncate(0)
-                return self._transcribe(audio, found, upload.check, notify)
+                row = self._transcribe(audio, found, upload.check, notify)
+            return audio.duration_s, finish(row)
         except (Refusal, Cancelled):
             raise
         except BadUtterance as e:

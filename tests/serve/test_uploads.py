@@ -97,7 +97,8 @@ def wait_for(condition, seconds=20.0):
 
 
 LONG_S = 480
-LONG = form(flac(LONG_S, speech(60)), "long.flac")
+LONG_FLAC = flac(LONG_S, speech(60))
+LONG = form(LONG_FLAC, "long.flac")
 
 
 @contextlib.contextmanager
@@ -279,15 +280,23 @@ def test_a_client_that_leaves_ends_its_work(exp):
             start = time.monotonic()
             assert post(server, form(wav(1)))[0] == 200
             assert time.monotonic() - start < 5
-        assert server.metric('ds2_uploads_total{outcome="gone"}') == 2
+        with client_of(server) as client:
+            events = client.audio.transcriptions.create(file=("a.flac", LONG_FLAC), model=MODEL, stream=True)
+            assert next(events).type == "transcript.text.delta"
+            events.close()
+        wait_for(lambda: server.metric('ds2_uploads_total{outcome="gone"}') == 3)
 
 
 @pytest.mark.slow
 def test_a_deadline(exp):
     with running_server(exp, "--upload-timeout", 1) as server:
-        status, headers, answer = post(server, form(flac(2400, speech(60)), "a.flac"))
+        data = flac(2400, speech(60))
+        status, headers, answer = post(server, form(data, "a.flac"))
         assert (status, headers["x-should-retry"]) == (503, "false")
         assert "was not there within 1 s" in answer["error"]["message"]
+        # the same while events are sent
+        with client_of(server) as client, pytest.raises(openai.APIError, match="was not there within 1 s"):
+            list(client.audio.transcriptions.create(file=("a.flac", data), model=MODEL, stream=True))
         assert post(server, form(wav(1)))[0] == 200
 
 
