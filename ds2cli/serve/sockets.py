@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from uvicorn.protocols.utils import ClientDisconnected
 
 from ds2cli.serve.refusal import Refusal, bad_request, internal_error
 from ds2cli.serve.service import Service
@@ -33,6 +35,10 @@ CLOSE_S = 5.0
 MAX_TEXT = 100_000
 """Characters of the largest text message: all phrases that a client may send, and more."""
 
+MESSAGES_PER_S, BURST = 4000, 1000
+"""Messages of a connection that are read per second, and after a pause at once. If fewer were, a client that vanished
+would keep its stream until the rest of its flood is read."""
+
 MAX_SHOWN = 80
 """Characters of a client's message that are shown in an error."""
 
@@ -46,17 +52,35 @@ class Gone(Exception):
     """The client has closed the connection, or it broke."""
 
 
-async def receive(websocket: WebSocket, idle_s: float) -> str | bytes:
-    """The next message. Gone at the end; Refusal "idle" if nothing comes for so long (s)."""
-    try:
-        async with asyncio.timeout(idle_s):
-            message = await websocket.receive()
-    except TimeoutError:
-        raise Refusal("idle", f"nothing was received for {idle_s:g} s", 408, 1001) from None
-    if message["type"] == "websocket.disconnect":
-        raise Gone
-    data = message.get("bytes")
-    return message["text"] if data is None else data  # type: ignore[no-any-return]
+class Receiver:
+    """The messages of a connection, at most MESSAGES_PER_S on average: a flood of small ones must delay no others."""
+
+    def __init__(self, websocket: WebSocket, idle_s: float) -> None:
+        self.websocket, self.idle_s = websocket, idle_s
+        self._allowed, self._counted = float(BURST), time.monotonic()
+
+    async def receive(self) -> str | bytes:
+        """The next message. Gone at the end; Refusal "idle" if nothing comes for so long (s)."""
+        self._allowed -= 1
+        if self._allowed < 0:
+            await self._slow_down()
+        try:
+            async with asyncio.timeout(self.idle_s):
+                message = await self.websocket.receive()
+        except TimeoutError:
+            raise Refusal("idle", f"nothing was received for {self.idle_s:g} s", 408, 1001) from None
+        if message["type"] == "websocket.disconnect":
+            raise Gone
+        data = message.get("bytes")
+        return message["text"] if data is None else data  # type: ignore[no-any-return]
+
+    async def _slow_down(self) -> None:
+        now = time.monotonic()
+        self._allowed = min(self._allowed + (now - self._counted) * MESSAGES_PER_S, BURST)
+        self._counted = now
+        if self._allowed < 0:
+            # some at once: a short sleep takes longer than it says
+            await asyncio.sleep((BURST / 10 - self._allowed) / MESSAGES_PER_S)
 
 
 async def send(websocket: WebSocket, text: str, idle_s: float) -> None:
@@ -139,7 +163,7 @@ async def run_socket(
         await work()
     except Refusal as e:
         outcome, refusal = e.code, e
-    except (Gone, WebSocketDisconnect):
+    except (Gone, WebSocketDisconnect, ClientDisconnected):
         outcome = "gone"
     except Exception:
         log.exception("%s: a connection failed", protocol)

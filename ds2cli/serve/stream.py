@@ -21,10 +21,10 @@ from ds2cli.serve.session import WAITING_S, Session
 from ds2cli.serve.sockets import (
     BYTES,
     ENDS_STREAM,
+    Receiver,
     check_rate,
     decode_samples,
     parse_message,
-    receive,
     run_both,
     run_socket,
     send,
@@ -59,6 +59,7 @@ class StreamConnection:
 
     def __init__(self, websocket: WebSocket, service: Service) -> None:
         self.websocket, self.service = websocket, service
+        self.receiver = Receiver(websocket, service.config.idle)
         self.encoding = "s16le"
         self.finished_at = 0.0
         self.refusal: Refusal | None = None
@@ -151,7 +152,7 @@ class StreamConnection:
         await self._send({**message, "type": "pong"})
 
     async def _receive(self) -> str | bytes:
-        return await receive(self.websocket, self.service.config.idle)
+        return await self.receiver.receive()
 
     async def _send(self, message: dict[str, Any]) -> None:
         await send(self.websocket, json.dumps(message, ensure_ascii=False), self.service.config.idle)

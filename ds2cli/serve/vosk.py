@@ -21,10 +21,10 @@ from ds2cli.serve.service import Service, StreamOptions
 from ds2cli.serve.session import Session
 from ds2cli.serve.sockets import (
     ENDS_STREAM,
+    Receiver,
     check_rate,
     decode_samples,
     parse_message,
-    receive,
     run_both,
     run_socket,
     send,
@@ -105,6 +105,9 @@ class VoskConnection:
     marks: deque[int] = field(default_factory=deque)
     """For each frame without a reply: the samples of the stream up to its end."""
     room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_FRAMES))
+
+    def __post_init__(self) -> None:
+        self.receiver = Receiver(self.websocket, self.service.config.idle)
 
     async def run(self) -> None:
         """Serve it to its end. Refusal, which the client has also got as a message; Gone."""
@@ -243,7 +246,7 @@ class VoskConnection:
         return round(self.offset_s + seconds, 3)
 
     async def _receive(self) -> str | bytes:
-        return await receive(self.websocket, self.service.config.idle)
+        return await self.receiver.receive()
 
     async def _send(self, message: dict[str, Any]) -> None:
         await send(self.websocket, json.dumps(message, ensure_ascii=False), self.service.config.idle)

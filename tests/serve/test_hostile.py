@@ -48,7 +48,7 @@ def settle(server, held, seconds=20.0):
 @pytest.mark.parametrize("messages", [1500, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_hostile_clients(exp, messages):
     rng = np.random.default_rng(messages)
-    options = ["--max-requests", 0, "--idle", 3, "--max-upload-mb", 10]
+    options = ["--max-requests", 0, "--idle", 3, "--max-upload-mb", 10, "--max-streams", 400]
     with running_server(exp, *options) as server:
         # what is allocated once
         attack(server, rng, 50)

@@ -92,6 +92,17 @@ def test_twenty_streams_of_real_recordings_at_once(server, exp, shared_data):
     assert sum(map(len, expected)) >= 20
 
 
+def test_a_flood_of_messages_is_read_slowly(server):
+    with connect(f"{server.ws}/stream", proxy=None) as ws:
+        begin = time.monotonic()
+        for _ in range(5000):
+            ws.send(b"")
+        ws.send('{"type": "finish"}')
+        assert json.loads(list(ws)[-1])["type"] == "end"
+        # 1000 at once
+        assert 0.9 < time.monotonic() - begin < 10
+
+
 def wait_for(condition, seconds=15):
     deadline = time.monotonic() + seconds
     while not condition():
@@ -197,6 +208,9 @@ FLOODS = {
 BOUND_MB = 20
 """For each client that sends and never reads."""
 
+OTHERS_S = 5.0
+"""Time of another stream of 2 s meanwhile; it was 8 s with three of these clients alone."""
+
 
 def check_floods(exp, clients, seconds):
     """The server serves others meanwhile, and its memory is bounded. clients: path and bytes to repeat of each."""
@@ -215,11 +229,15 @@ def check_floods(exp, clients, seconds):
         ]
         for thread in threads:
             thread.start()
-        most = 0.0
+        most = longest = 0.0
         while any(thread.is_alive() for thread in threads):
+            begin = time.monotonic()
             assert send_to_vosk(server, samples, np.random.default_rng(1)) == expected
+            longest = max(longest, time.monotonic() - begin)
             most = max(most, server.memory_mb())
         assert most - before < BOUND_MB * len(clients)
+        # some 15 replies, one after the other
+        assert longest < OTHERS_S
         for ws in sockets:
             reset(ws)
         wait_for(lambda: server.metric("ds2_streams") == 0)
