@@ -55,7 +55,8 @@ class Soak:
         self.recording = speech(20, seed=77)
         self.expected = [recognize(server.ws, samples) for samples in self.samples]
         self.expected_upload = transcribe(server.http, self.recording)
-        assert self.expected_upload[0] == 200 and all(any(t for t, _ in finals) for finals in self.expected)
+        assert self.expected_upload[0] == 200, self.expected_upload
+        assert all(any(text for text, _ in finals) for finals in self.expected), self.expected
 
     def start(self):
         """Start every kind of client in a thread of its own."""
