@@ -78,7 +78,7 @@ def _check_language(given: str, language: str) -> None:
     """`given` may have a region, as in en-US, or be a name, such as english."""
     code = re.split("[-_]", given.lower())[0]
     own = re.split("[-_]", language.lower())[0]
-    if code and code not in (own, LANGUAGES.get(own)):
+    if given and code not in (own, LANGUAGES.get(own)):
         raise _bad_field("language", f"this server understands {language}, not {given[:60]!r}")
 
 

@@ -134,10 +134,12 @@ class Uploads:
     def check_size(self, size: int) -> None:
         """Refusal for the body of a request that has `size` bytes or more, if that is too large."""
         if size > self.max_bytes + FIELDS_BYTES:
-            raise too_large(
+            refusal = too_large(
                 f"the recording has more than {self.config.max_upload_mb:g} MB, the limit of this server: "
                 "compress it (FLAC, MP3, Opus) or divide it"
             )
+            refusal.param = "file"
+            raise refusal
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Upload]:

@@ -19,6 +19,8 @@ from ds2cli import Recognizer
 from ds2cli.captions.cues import Limits, make_cues
 from ds2cli.captions.srt import format_srt
 from ds2cli.captions.vtt import format_vtt
+from ds2cli.serve.openai_options import Options, parse_options
+from ds2cli.serve.refusal import Refusal
 from tests.serve.conftest import speech
 
 MODEL = "whisper-1"
@@ -145,6 +147,35 @@ def test_errors_are_those_of_the_client(client, fields, kind, param, message):
     with pytest.raises(kind, match=re.escape(message)) as e:
         client.audio.transcriptions.create(**{"file": ("a.wav", wav(1)), "model": MODEL, **fields})
     assert e.value.param == param and e.value.type == "invalid_request_error" and "\n" not in e.value.body["message"]
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "is_right"),
+    [
+        ("en", "en", True), ("en", "EN", True), ("en", "en-US", True), ("en", "en_GB", True), ("en", "English", True),
+        ("en", "", True), ("en-US", "en", True), ("zh", "chinese", True), ("xx", "xx", True),
+        ("en", "de", False), ("en", "german", False), ("en", "e", False), ("zh", "en", False), ("en", "-", False),
+    ],
+)  # fmt: skip
+def test_languages_have_codes_regions_and_names(own, given, is_right):
+    fields = {"model": [MODEL], "language": [given]}
+    if is_right:
+        assert parse_options(fields, (MODEL,), own).form == "json"
+    else:
+        with pytest.raises(Refusal, match=f"understands {own}, not"):
+            parse_options(fields, (MODEL,), own)
+
+
+def test_options():
+    fields = {
+        "model": [MODEL], "stream": ["True"], "response_format": ["text"], "temperature": ["0.0"],
+        "prompt": [" Ana  Lee ,\nBo,\n,Bo"],
+    }  # fmt: skip
+    assert parse_options(fields, (MODEL,), "en") == Options("text", ("segment",), True, ("Ana Lee", "Bo"))
+    for name, value in (("stream", "yes"), ("temperature", "nan"), ("temperature", "cold"), ("model", "")):
+        with pytest.raises(Refusal) as e:
+            parse_options({**fields, name: [value]}, (MODEL,), "en")
+        assert e.value.param == name
 
 
 def test_nothing_is_translated(client):
