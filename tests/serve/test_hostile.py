@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 
-from tests.serve.conftest import running_server
+from tests.serve.conftest import ROOT, running_server
 from tests.serve.hostile_clients import (
     connect_at_once,
     held_connections,
@@ -63,3 +65,11 @@ def test_hostile_clients(exp, messages):
         assert server.metric("ds2_streams") == 0 and server.metric("ds2_connections") == 1
         assert recognize(server.ws, np.zeros(1600, "<i2")) is not None
     assert "error" not in server.log, server.log
+
+
+@pytest.mark.slow
+def test_soak():
+    """What `make soak` runs for longer."""
+    command = [sys.executable, str(ROOT / "tests" / "serve" / "soak.py"), "--minutes", "1", "--every", "15"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0 and "soak: 0 faults" in done.stdout, done.stdout + done.stderr
