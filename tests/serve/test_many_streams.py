@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from ds2cli import Recognizer
+from ds2cli.serve.sockets import MAX_MESSAGE
 from tests.serve.conftest import running_server, speech
 from tests.serve.raw_socket import BINARY, PING, TEXT, RawSocket, frame
 
@@ -200,6 +201,7 @@ def flood(ws, data, seconds):
 
 FLOODS = {
     "samples": frame(BINARY, speech(0.1).tobytes()),
+    "the largest frames": frame(BINARY, speech(4).tobytes().ljust(MAX_MESSAGE, b"\0")),
     "empty frames": frame(BINARY) * 1000,
     "one sample": frame(BINARY, b"ab") * 1000,
     "messages with answers": frame(TEXT, json.dumps({"type": "ping", "id": "x" * 50_000}).encode()),

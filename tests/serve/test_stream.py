@@ -268,8 +268,8 @@ def test_samples_that_are_no_numbers(server):
 
 def test_a_message_that_is_too_large(server):
     with stream(server) as ws:
-        ws.send(bytes(1 << 22))
-        ws.send(bytes((1 << 22) + 2))
+        ws.send(bytes(1 << 20))
+        ws.send(bytes((1 << 20) + 2))
         with pytest.raises(ConnectionClosed) as closed:
             while True:
                 ws.recv(timeout=20)
