@@ -71,6 +71,8 @@ class VoskConfig:
         """With the fields of a `config` message. Refusal for one that is unknown or impossible."""
         if not isinstance(fields, dict):
             raise bad_request("bad-message", f"config: expected an object, got {shown(fields)}")
+        # what some clients send for what they do not ask for
+        fields = {k: v for k, v in fields.items() if v is not None or k not in ("model", "phrase_list")}
         for name in fields.keys() - set(KEYS):
             if name == "model":
                 raise bad_request("bad-message", "config: this server has one model: leave the field model out")

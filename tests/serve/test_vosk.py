@@ -147,7 +147,7 @@ def test_reset_begins_a_stream_whose_times_go_on(server, exp):
     with vosk(server) as ws:
         ws.send('{"reset" : 1}')
         assert json.loads(ws.recv()) == {"text": ""}
-        ws.send('{"config": {"sample_rate": 8000}}')
+        ws.send('{"config": {"sample_rate": 8000, "model": null, "phrase_list": null, "max_alternatives": 0}}')
         ws.send('{"config": {"sample_rate": 16000}}')
         for i in range(3):
             replies = send_in_turn(ws, samples)
