@@ -7,6 +7,7 @@ reaches this process, and no file has a name.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import multiprocessing
@@ -242,8 +243,10 @@ def _do_nothing() -> None:
 def _decode(files: tuple[int, ...], size: int, task: _Task) -> None:
     """The work of a process: samples are written to the second file, a line about them to the third one."""
     body, samples, report = files
+    line = json.dumps(_report(body, samples, size, task)).encode()[:MAX_REPORT]
     # a pipe holds a line, even if it is not read
-    os.write(report, json.dumps(_report(body, samples, size, task)).encode()[:MAX_REPORT])
+    with contextlib.suppress(BrokenPipeError):
+        os.write(report, line)
     os._exit(0)
 
 
