@@ -31,6 +31,8 @@ from ds2cli.serve.sockets import (
     shown,
 )
 
+SUBPROTOCOL = "vosk"
+
 RATE = 8000
 """Sample rate until a configuration says another one (Hz): that of Vosk's server, whose clients rely on it."""
 
@@ -49,7 +51,9 @@ def routes(service: Service) -> list[BaseRoute]:
     """The route of the protocol."""
 
     async def endpoint(websocket: WebSocket) -> None:
-        await run_socket(websocket, service, "vosk", VoskConnection(websocket, service).run, subprotocol=None)
+        # Vosk knows none, but a browser needs one to be selected if it offers its token as another
+        subprotocol = SUBPROTOCOL if SUBPROTOCOL in websocket.scope["subprotocols"] else None
+        await run_socket(websocket, service, "vosk", VoskConnection(websocket, service).run, subprotocol=subprotocol)
 
     return [WebSocketRoute("/", endpoint)]
 

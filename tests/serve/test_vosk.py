@@ -163,6 +163,13 @@ def test_reset_begins_a_stream_whose_times_go_on(server, exp):
         assert json.loads(ws.recv()) == {"text": ""}
 
 
+def test_the_subprotocol_is_selected_if_it_is_offered(server):
+    with vosk(server, subprotocols=["other", "vosk"]) as ws:
+        assert ws.subprotocol == "vosk"
+    with vosk(server) as ws:
+        assert ws.subprotocol is None
+
+
 def test_a_result_without_words(server):
     with vosk(server) as ws:
         ws.send('{"config" : {"sample_rate" : 16000, "words" : 0}}')
