@@ -19,6 +19,9 @@ from tests.serve.raw_socket import BINARY, CLOSE, CONT, PING, PONG, TEXT, RawSoc
 
 BEGIN = {"/stream": b'{"type": "start"}', "/": b'{"config": {"sample_rate": 16000}}'}
 
+UPLOAD_S = 600.0
+"""Time for the answer to an upload (s)."""
+
 NUMBERS = (0, -1, 1, 0.5, 1e308, -1e308, 10**400, 2**31, 2**63, 16000, 16000.5, True)
 WORDS = (
     "type", "start", "finish", "ping", "id", "sample_rate", "encoding", "s16le", "f32le", "partials", "nbest",
@@ -201,7 +204,8 @@ def upload(port, size, *, chunked=False, kind=b"noise"):
     head += b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
     tail = b"\r\n--x--\r\n"
     length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % (len(head) + size + len(tail))
-    with RawSocket(port) as http:
+    # it waits for its turn, at low priority
+    with RawSocket(port, timeout=UPLOAD_S) as http:
         try:
             http.socket.sendall(
                 b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
