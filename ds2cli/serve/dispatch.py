@@ -43,6 +43,7 @@ class _Piece:
     log_probs: Samples
     samples: int
     arrived: float
+    due: float
     end: bool
 
 
@@ -55,6 +56,7 @@ class DispatchedStream:
     rate: int
     deliver: Callable[[Delivery], None]
     _dispatcher: Dispatcher
+    _opened: float = field(default_factory=time.monotonic)
     # the fields below are guarded by the lock of the dispatcher
     _inbox: deque[tuple[Samples, float]] = field(default_factory=deque)
     _pieces: deque[_Piece] = field(default_factory=deque)
@@ -62,7 +64,13 @@ class DispatchedStream:
     _is_closed: bool = False
     _in_network: bool = False
     _in_search: bool = False
+    _taken: int = 0
     _heard: int = 0
+
+    @property
+    def _due(self) -> float:
+        """When the next samples of the inbox had arrived, or would have in real time if they came faster."""
+        return max(self._inbox[0][1], self._opened + self._taken / self.rate)
 
     def advance(self, samples: Samples) -> None:
         """Take the next samples (N,), float32 of the stream's rate; returns at once."""
@@ -116,11 +124,15 @@ class Dispatcher:
 
     @property
     def delay_s(self) -> float:
-        """For how long the oldest audio has been waiting, for the network or the search (s)."""
+        """For how long the oldest audio has been waiting, for the network or the search (s).
+
+        What came faster than real time counts from when it would have come: it is no delay that a file sent at once
+        takes its time.
+        """
         with self._lock:
-            arrived = [stream._inbox[0][1] for stream in self._network_queue if stream._inbox]
-            arrived += [stream._pieces[0].arrived for stream in self._search_queue if stream._pieces]
-        return time.monotonic() - min(arrived) if arrived else 0.0
+            due = [stream._due for stream in self._network_queue if stream._inbox]
+            due += [stream._pieces[0].due for stream in self._search_queue if stream._pieces]
+        return max(time.monotonic() - min(due), 0.0) if due else 0.0
 
     def close(self) -> None:
         """End the threads; open streams get nothing more."""
@@ -196,7 +208,7 @@ class Dispatcher:
                 self._fail(stream, log_probs)
                 found.append(None)
             else:
-                found.append(_Piece(log_probs, piece.samples, piece.arrived, piece.end))
+                found.append(_Piece(log_probs, piece.samples, piece.arrived, piece.due, piece.end))
         return found
 
     def _queue_for_search(self, stream: DispatchedStream) -> None:
@@ -263,7 +275,7 @@ class Dispatcher:
 def _take_piece(stream: DispatchedStream) -> _Piece:
     """The next samples of a stream, at most PIECE_S of them."""
     size, parts, count = max(round(PIECE_S * stream.rate), 1), list[Samples](), 0
-    arrived = stream._inbox[0][1]
+    arrived, due = stream._inbox[0][1], stream._due
     while stream._inbox and count < size:
         samples, time_ = stream._inbox.popleft()
         if len(samples) > size - count:
@@ -272,4 +284,5 @@ def _take_piece(stream: DispatchedStream) -> _Piece:
         parts.append(samples)
         count += len(samples)
     end = stream._is_ending and not stream._inbox
-    return _Piece(np.concatenate(parts), count, arrived, end)
+    stream._taken += count
+    return _Piece(np.concatenate(parts), count, arrived, due, end)
