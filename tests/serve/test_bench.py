@@ -35,11 +35,6 @@ def recordings(tmp_path_factory):
     return str(folder)
 
 
-@pytest.fixture(autouse=True)
-def short_phase(monkeypatch):
-    monkeypatch.setattr(bench_serve, "PHASE_S", 0.3)
-
-
 def measure(target, recordings, **settings):
     """The measurements of a run."""
     config = build(BenchServeConfig, ("test", {"min_length": 0.0, "seconds": 1.5, **settings}))
@@ -73,6 +68,7 @@ def test_uploads(server, recordings):
     assert row["refused"] == row["closed"] == {} and row["different_texts"] == 0
 
 
+@pytest.mark.long
 def test_twice_as_many_streams_as_are_accepted(exp, recordings):
     with running_server(exp, "--max-streams", "4") as server:
         within, beyond = measure(server.http, recordings, streams="4,8", seconds=3.0)
@@ -84,6 +80,7 @@ def test_twice_as_many_streams_as_are_accepted(exp, recordings):
     assert beyond["final_ms"]["median"] < max(10 * within["final_ms"]["median"], 500)
 
 
+@pytest.mark.long
 def test_servers_are_started_for_a_network(exp, recordings, tmp_path):
     settings = tmp_path / "server.toml"
     settings.write_text("endpoint_silence = 0.4\n")
@@ -105,16 +102,20 @@ def test_a_token_is_sent(exp, recordings, tmp_path):
         assert row["ended"] and not row["refused"]
 
 
+@pytest.mark.long
 def test_interrupted_it_prints_what_was_measured(server, recordings):
     command = [sys.executable, "-m", "ds2cli", "bench", "serve", server.http, recordings]
-    options = ["--min-length", "0", "--streams", "2", "--seconds", "60", "--json"]
+    options = ["--min-length", "0", "--streams", "2", "--seconds", "5", "--json"]
     process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    time.sleep(7)
+    deadline = time.monotonic() + 20
+    while not server.metric("ds2_streams") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(3)
     process.send_signal(signal.SIGINT)
     out, log = process.communicate(timeout=20)
     assert process.returncode == 130, log
     row = json.loads(out)
-    assert row["ended"] >= 1 and row["seconds"] < 10
+    assert row["ended"] >= 1 and row["seconds"] < 4.5
 
 
 def test_without_a_server_it_says_so(recordings):
