@@ -219,6 +219,17 @@ def test_a_body_without_an_end_is_cut_at_the_limit(strict):
     assert e.value.status_code == 413
 
 
+def test_bodies_have_a_limit_together(strict):
+    with contextlib.ExitStack() as stack:
+        body = form(bytes(1_900_000))[:-100]
+        held = [stack.enter_context(sending(strict, len(body) + 100, body)) for _ in range(12)]
+        answers = [received(s) for s in held]
+    # 4 x (2 MB and the other fields) are held: those that come later are refused, the others have stopped to send
+    codes = [json.loads(answer.partition("\r\n\r\n")[2])["error"]["code"] for answer in answers]
+    assert codes.count("idle") >= 4 and codes.count("overloaded") >= 1, codes
+    assert post(strict, form(wav(1)))[0] == 200
+
+
 @pytest.mark.slow
 def test_100_mb(server):
     before = server.memory_mb()
