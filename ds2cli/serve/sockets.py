@@ -120,7 +120,8 @@ def decode_samples(data: bytes, encoding: str = "s16le") -> NDArray[np.float32]:
         raise bad_request("odd-bytes", f"a frame has {len(data)} bytes, expected samples of {size} bytes ({encoding})")
     if encoding == "f32le":
         return np.frombuffer(data, "<f4").astype(np.float32)
-    return np.multiply(np.frombuffer(data, "<i2"), np.float32(1 / 32768), dtype=np.float32)
+    samples: NDArray[np.float32] = np.multiply(np.frombuffer(data, "<i2"), np.float32(1 / 32768), dtype=np.float32)
+    return samples
 
 
 def parse_message(text: str) -> dict[str, Any]:
