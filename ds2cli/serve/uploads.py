@@ -60,7 +60,12 @@ class Upload:
 
     def write(self, data: bytes) -> None:
         """Keep the next bytes of the recording. Refusal if those of all uploads are too many."""
-        self._uploads.hold(len(data))
+        try:
+            self._uploads.hold(len(data))
+        except Refusal:
+            # at once: others that are read now have room then
+            self.close()
+            raise
         self.size += len(data)
         view = memoryview(data)
         while view:
