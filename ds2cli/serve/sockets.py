@@ -84,7 +84,10 @@ class Receiver:
 
 
 async def send(websocket: WebSocket, text: str, idle_s: float) -> None:
-    """Send a text message. Gone after the end; Refusal "not-read" if the client does not read what was sent before for so long (s)."""
+    """Send a text message. Gone after the end.
+
+    Refusal "not-read" if the client does not read what was sent before for so long (s).
+    """
     if websocket.application_state != WebSocketState.CONNECTED:
         # an earlier message could not be sent
         raise Gone
