@@ -30,7 +30,7 @@ class ServeConfig(SearchSettings, EndpointConfig):
     language: str | None = setting(
         None, help="Language of the network, such as en [default: that of the bundle, else guessed by its symbols]."
     )
-    nj: int = setting(0, help="Threads of the network, and as many of the search; 0: one per core.", min=0)
+    nj: int = setting(0, help="Threads of the network, and as many of the search; 0: one for every two cores.", min=0)
     page: bool = setting(True, help="Serve the page with microphone and uploads at /.")
     token_file: str | None = setting(
         None, help="File with the tokens that clients must send, one per line [default: none needed]."

@@ -69,7 +69,7 @@ class Service:
         shared = {f.name: getattr(config, f.name) for f in (*fields(SearchSettings), *fields(EndpointConfig))}
         values = {
             **shared,
-            "nj": config.nj or count_cores(),
+            "nj": config.nj or max(count_cores() // 2, 1),
             "device": "cpu",
             "precision": config.precision,
             "timestamps": True,

@@ -157,7 +157,7 @@ def running_server(exp, *options, env=None):
             process.stderr.close()
             with contextlib.suppress(UnboundLocalError):
                 server.log += log
-    assert "Traceback" not in server.log, server.log
+    assert "Traceback" not in server.log and "serve: error" not in server.log, server.log
 
 
 @pytest.fixture(scope="session")
