@@ -286,6 +286,7 @@ def test_the_server_of_forks_may_be_killed(exp):
         running = stack.enter_context(long_upload(server, SILENCE))
         wait_for(lambda: decoders(server))
         (forks,) = (child for child in children_of(server.process.pid) if children_of(child))
+        server.is_damaged = True
         os.kill(int(forks), signal.SIGKILL)
         wait_for(lambda: running)
         assert running[0][0] in (413, 500)
