@@ -23,9 +23,9 @@ def serve(config: ServeConfig, exp: Exp) -> None:
     except ImportError as e:
         raise UsageError(f"ds2 serve needs the package {e.name} (pip install 'ds2cli[serve]')") from e
 
-    connect_log(ui.log, ui.warn)
-    check_settings(config)
-    check_address(config)
-    service = Service(config, exp, ui.warn)
-    prepare(service, lambda line: ui.log(f"serve: {line}"))
-    run(service, lambda address: ui.log(f"serve: {address}, up to {service.limit} streams"))
+    with connect_log(ui.log, ui.warn):
+        check_settings(config)
+        check_address(config)
+        service = Service(config, exp, ui.warn)
+        prepare(service, lambda line: ui.log(f"serve: {line}"))
+        run(service, lambda address: ui.log(f"serve: {address}, up to {service.limit} streams"))

@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 LEVELS = {
     "": logging.ERROR,
@@ -78,13 +78,18 @@ class LineHandler(logging.Handler):
             self._left_out += 1
 
 
-def connect_log(write: Callable[[str], None], warn: Callable[[str], None]) -> None:
-    """From now on, what is logged is written as lines: `serve: …`, or warnings."""
+@contextlib.contextmanager
+def connect_log(write: Callable[[str], None], warn: Callable[[str], None]) -> Iterator[None]:
+    """Within the block, what is logged is written as lines: `serve: …`, or warnings; at its end all are written."""
     handler = LineHandler(write, warn)
     for name, level in LEVELS.items():
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level)
+    try:
+        yield
+    finally:
+        handler.close()
 
 
 def describe(error: BaseException) -> str:
