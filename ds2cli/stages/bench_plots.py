@@ -25,7 +25,7 @@ def draw(path: str, measured: Sequence[Mapping[str, Any]]) -> None:
     """Plot measurements to a PNG, which is written completely or not at all; matplotlib must be installed."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(14.0, 5.0), layout="constrained")
+    figure = Figure(figsize=(15.0, 4.5), layout="constrained")
     batches, latencies = figure.subplots(1, 2)
     dispatched = [row for row in measured if row["batches"] and row["max_batch"] != 1]
     _draw_batches(batches, dispatched)
@@ -58,7 +58,7 @@ def _draw_latencies(axes: Any, measured: Sequence[Mapping[str, Any]]) -> None:
         for percentile, label, line in (("p98", "98th percentile", "-"), ("median", "median", "--")):
             values = [row["final_ms"][percentile] for row in rows]
             axes.plot([row["streams"] for row in rows], values, f"{line}o", color=f"C{i}", label=f"{name}{label}")
-    for i, (label, line) in enumerate((("median", "--"), ("98th percentile", "-"))):
+    for i, label, line in ((1, "98th percentile", "-"), (0, "median", "--")):
         values = [latencies[i] for latencies in PAPER_LATENCIES.values()]
         axes.plot([*PAPER_LATENCIES], values, f"{line}x", color="0.6", label=f"the paper, {label}")
     axes.set_title("From the last sample to the last text (figure 6)")
@@ -66,4 +66,4 @@ def _draw_latencies(axes: Any, measured: Sequence[Mapping[str, Any]]) -> None:
     axes.set_ylabel("ms")
     axes.set_yscale("log")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
