@@ -61,7 +61,7 @@ class FrameStream:
             self.kept[self.count : self.count + size] = samples[start : start + size]
             self.count += size
             start += size
-            parts.append(self._compute())
+            parts.append(self.compute())
         if len(parts) == 1:
             return parts[0]
         return np.concatenate(parts) if parts else self.empty
@@ -69,10 +69,10 @@ class FrameStream:
     def finish(self) -> NDArray[np.float32]:
         """The frames (T, F) that still waited, when no more samples follow."""
         self.wait = min(self.wait, self.hops)
-        return self._compute()
+        return self.compute()
 
-    def _compute(self) -> NDArray[np.float32]:
-        """The frames (T, F) that the kept samples complete."""
+    def compute(self) -> NDArray[np.float32]:
+        """The frames (T, F) that the kept samples complete. BadUtterance as of `advance`."""
         if len(hops := self.new_hops()):
             self.add_powers(hop_powers(hops, self.hop))
         start, stop = self.find_frames()
@@ -85,7 +85,7 @@ class FrameStream:
         self.forget(total)
         return features
 
-    # the steps of `_compute`, which `together.py` takes for several streams at once
+    # the steps of `compute`, which `together.py` takes for several streams at once
 
     def can_add(self, samples: NDArray[np.float32]) -> bool:
         """Whether samples (N,) fit into what is kept, before frames have been computed."""

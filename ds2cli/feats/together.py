@@ -45,7 +45,14 @@ def _advance_one(stream: FeatureStream, samples: Array) -> Array | BadUtterance:
         return e
 
 
-def _advance(streams: Sequence[FrameStream], samples: Sequence[Array]) -> list[Array] | None:
+def _compute_one(stream: FrameStream) -> Array | BadUtterance:
+    try:
+        return stream.compute()
+    except BadUtterance as e:
+        return e
+
+
+def _advance(streams: Sequence[FrameStream], samples: Sequence[Array]) -> Sequence[Array | BadUtterance] | None:
     """None, with nothing changed, if there are samples that may be an error."""
     hop, width, config = streams[0].hop, streams[0].width, streams[0].config
     joined = _join([part.data for part in samples])
@@ -54,7 +61,11 @@ def _advance(streams: Sequence[FrameStream], samples: Sequence[Array]) -> list[A
     for stream, part in zip(streams, samples, strict=True):
         stream.add(part.data)
     hops = [stream.new_hops() for stream in streams]
-    powers = hop_powers(_join([part.data for part in hops]), hop)
+    try:
+        powers = hop_powers(_join([part.data for part in hops]), hop)
+    except BadUtterance:
+        # of a stream that had kept such samples, whose hop is complete only now: the others are not to blame
+        return [_compute_one(stream) for stream in streams]
     begin = 0
     for stream, part in zip(streams, hops, strict=True):
         end = begin + len(part) // hop

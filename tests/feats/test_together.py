@@ -70,3 +70,16 @@ def test_bad_samples_are_the_error_of_their_stream_alone(bad):
     assert isinstance(found[2], BadUtterance) and found[2].reason == "not-a-number"
     for i in (0, 1, 3):
         np.testing.assert_array_equal(found[i], expected[i])
+
+
+def test_a_sample_that_is_kept_for_the_next_hop_is_the_error_of_its_stream_alone():
+    config, recordings = FeatureConfig.from_saved(PAST, "test"), [x[:1600] for x in sounds(2, 4)]
+    recordings[2][3] = 1e20
+    alone, together = [[FeatureStream(config) for _ in recordings] for _ in range(2)]
+    # the first pieces are shorter than a hop
+    for begin, end in [(0, 80), (80, 1600)]:
+        pieces = [x[begin:end] for x in recordings]
+        found = advance_together(together, pieces)
+        for i in (0, 1, 3):
+            np.testing.assert_array_equal(found[i], alone[i].advance(pieces[i]))
+    assert isinstance(found[2], BadUtterance) and found[2].reason == "not-a-number"
