@@ -41,7 +41,7 @@ OTHER_RATE = 48_000
 def prepare(service: Service, report: Callable[[str], None]) -> None:
     """Warm up, and set the limit of streams, if the settings do not say it, to what this machine is measured to do.
 
-    report: called with a line that tells the measurement.
+    report: gets a line with the result.
     """
     samples = find_clip(service)
     dispatcher = Dispatcher(service.config.max_batch, service.settings.nj)
@@ -58,7 +58,8 @@ def prepare(service: Service, report: Callable[[str], None]) -> None:
             seconds = _recognize(service, dispatcher, samples, rate, streams)
             factor = streams * len(samples) / rate / seconds
             service.limit = max(math.floor(SHARE * factor), 1)
-            report(f"this machine does {factor:.0f} x real time: up to {service.limit} streams (--max-streams)")
+            speed = f"this machine recognizes {factor:.0f} s of audio per second"
+            report(f"{speed}: up to {service.limit} streams (--max-streams)")
     finally:
         dispatcher.close()
     service.metrics.capacity.set(service.limit)

@@ -52,8 +52,8 @@ def check_settings(config: ServeConfig) -> None:
         read_tokens(config.token_file, log.warning)
     elif not is_loopback(config.host):
         log.warning(
-            "everyone who can reach %s can use this server: --token-file asks for a token, --ssl-certfile hides "
-            "what is sent",
+            "everyone who can reach %s can use this server: --token-file asks for a token, --ssl-certfile "
+            "encrypts the connections",
             config.host,
         )
 
@@ -102,7 +102,7 @@ class Guard:
             raise Refusal("bad-request", "this server understands HTTP/1.0 and HTTP/1.1", 505)
         # h11 counts only what comes in several parts
         if sum(len(name) + len(value) for name, value in scope["headers"]) + len(scope["query_string"]) > MAX_HEAD:
-            raise Refusal("bad-request", f"the head of the request is larger than {MAX_HEAD} bytes", 431)
+            raise Refusal("bad-request", f"the headers of the request have more than {MAX_HEAD} bytes", 431)
         host, origin = (_get_one(headers, name) for name in ("host", "origin"))
         authorization = _get_one(headers, "authorization")
         self.origins.check_host(host)
@@ -112,7 +112,7 @@ class Guard:
         if path not in HEALTH and (wait_s := self.rate.take((scope.get("client") or ("",))[0])):
             raise Refusal(
                 "too-many-requests",
-                f"more than {self.rate.per_minute} requests per minute came from this address: wait", 429, 1013,
+                f"this address sent more than {self.rate.per_minute} requests per minute: wait", 429, 1013,
                 retry_s=int(wait_s) + 1,
             )  # fmt: skip
         is_public = not is_socket and (path in PUBLIC or path.startswith(PUBLIC_PREFIX))

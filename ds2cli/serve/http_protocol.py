@@ -80,7 +80,7 @@ class HttpProtocol(H11Protocol):
         """Called for a request that is not HTTP/1.1, or larger than MAX_HEAD."""
         error = sys.exception()
         status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
-        self._refuse("bad-request", status, f"this is not a request of HTTP/1.1 that this server takes: {error or msg}")
+        self._refuse("bad-request", status, f"this is not a valid HTTP/1.1 request: {error or msg}")
         self._linger()
 
     def _end_slow_head(self) -> None:

@@ -63,7 +63,7 @@ def parse_options(fields: Fields, models: tuple[str, ...], language: str) -> Opt
 
 def unknown_model(name: str, models: tuple[str, ...]) -> Refusal:
     """The refusal of a name that is none of this server's models."""
-    message = f"model: this server has {' and '.join(models)}, not {name[:60]!r}"
+    message = f"model: this server has {' and '.join(models)}, not {name[:60]!r} (--model-names)"
     return Refusal("model_not_found", message, 404, param="model")
 
 

@@ -107,7 +107,7 @@ class Server(uvicorn.Server):
         service = self.service
         service.stop()
         if service.is_busy:
-            log.info("stopping: streams and uploads have %g s to end", service.config.drain)
+            log.info("stopping: streams and uploads have %g s to finish", service.config.drain)
         if await self._wait_for_end(service.config.drain):
             return
         for session in list(service.sessions):

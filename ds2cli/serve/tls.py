@@ -30,7 +30,7 @@ def load_tls(config: ServeConfig) -> ssl.SSLContext | None:
         raise UsageError(f"{key}: the key is encrypted: decrypt it with openssl pkey -in {key} -out FILE") from None
     except ssl.SSLError as e:
         if e.reason == "KEY_VALUES_MISMATCH":
-            raise UsageError(f"{key}: this key is not that of the certificate {config.ssl_certfile}") from e
+            raise UsageError(f"{key}: this key does not belong to the certificate {config.ssl_certfile}") from e
         raise UsageError(
             f"{config.ssl_certfile}: not a certificate with its key in PEM: {e.reason or e} "
             "(--ssl-certfile, --ssl-keyfile)"
@@ -44,7 +44,7 @@ def _check_pem(option: str, path: str) -> None:
     except OSError as e:
         raise UsageError(f"{option} {path}: {e.strerror or e}") from e
     if b"-----BEGIN " not in data:
-        raise UsageError(f"{option} {path}: expected a PEM file (-----BEGIN …), this is none")
+        raise UsageError(f"{option} {path}: not a PEM file (it has no line -----BEGIN …)")
 
 
 def _ask_nothing() -> str:

@@ -101,7 +101,7 @@ class Upload:
     def late(self) -> Refusal:
         """The refusal when the time is over."""
         seconds = self._uploads.config.upload_timeout
-        return Refusal("timeout", f"the text was not there within {seconds:g} s: send a shorter recording", 503, 1013)
+        return Refusal("timeout", f"not transcribed within {seconds:g} s: send a shorter recording", 503, 1013)
 
     def close(self) -> None:
         """Free its memory, when no thread uses it any more. May be called twice."""

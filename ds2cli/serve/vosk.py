@@ -190,7 +190,7 @@ class VoskConnection:
         if name == "config":
             config = self.config.updated(value)
             if session is not None and config != self.config:
-                raise bad_request("bad-message", 'config: audio has come: send it before, or after {"reset": 1}')
+                raise bad_request("bad-message", 'config: change it before the first frame, or after {"reset": 1}')
             self.config = config
         elif name in ("eof", "reset") and value in (1, True):
             self.end = name

@@ -67,7 +67,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.conn.handshake_exc is not None and not self.handshake_initiated:
             self.limits.on_refused("bad-request")
             self.transport.write(
-                b"".join(self.conn.data_to_send()) or plain_answer(400, "this is no request for a WebSocket")
+                b"".join(self.conn.data_to_send()) or plain_answer(400, "this is not a WebSocket handshake")
             )
             self._linger()
 

@@ -55,7 +55,9 @@ def test_the_limit_is_a_share_of_what_is_measured(make_service):
     service, lines = make_service(), []
     capacity.prepare(service, lines.append)
     (line,) = lines
-    factor, limit = map(int, re.fullmatch(r"this machine does (\d+) x real time: up to (\d+) .*", line).groups())
+    factor, limit = map(
+        int, re.fullmatch(r"this machine recognizes (\d+) s of audio per second: up to (\d+) .*", line).groups()
+    )
     assert service.limit == limit >= 1
     assert limit == pytest.approx(capacity.SHARE * factor, abs=1)
     assert service.metrics.capacity._value.get() == limit

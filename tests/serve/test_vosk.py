@@ -253,7 +253,7 @@ def test_audio_then_another_configuration(server):
         ws.send(bytes(3200))
         assert json.loads(ws.recv()) == {"partial": ""}
         ws.send(CONFIG_16K)
-        assert json.loads(ws.recv())["error"].startswith("config: audio has come: send it before")
+        assert json.loads(ws.recv())["error"].startswith("config: change it before the first frame")
         assert closed_with(ws)[0] == 1008
 
 
