@@ -181,6 +181,8 @@ class Decoder:
                 with self._lock:
                     process.join()
             if process.exitcode:
+                # its alarm may have come a moment before the deadline was noticed here
+                check()
                 raise _explain_end(process.exitcode)
             return _parse_report(os.read(reading, MAX_REPORT))
         finally:
