@@ -34,24 +34,26 @@ def bench() -> None:
 def serve(
     config: BenchServeConfig,
     target: Annotated[
-        str, typer.Argument(metavar="URL|EXP", help="A running server, or a network for which servers are started.")
+        str, typer.Argument(metavar="URL|EXP", help="A running server, or a network for which `ds2 serve` is started.")
     ],
     audio: Annotated[list[str], typer.Argument(metavar="AUDIO…", help="Manifests (.jsonl), audio files and folders.")],
 ) -> None:
-    """Load a server with live streams, or with uploads, and measure how fast their texts come and what they cost.
+    """Load a server with live streams or uploads, and measure its latency and how much CPU time it takes.
 
     Each stream sends recordings one after another over /stream, in real time: each message when its last sample would
-    have been spoken. The columns median, p95, p98 and max are the time from the last samples of a recording to its last
-    text (ms). `partial p98` is how far partial texts are behind the speaker, the look-ahead of the network included.
-    `per core` is the audio that a second of the server's CPU time recognizes (s): as many streams keep one core busy.
-    `differ` counts texts unlike those that the same recording got before. `late p98`: by how much this generator itself
-    was late; above 20 ms it had too little of the CPU, and the other figures show that, too. `load` is the load average
-    of this machine before the run.
+    have been spoken. `ended` is the number of recordings that were finished. The columns median, p95, p98 and max are
+    the time from the last sample of a recording to its final text (ms). `partial p98` is how far partial texts lag
+    behind the speaker, including the look-ahead of the network. `x real time` is the audio recognized per second.
+    `per core` is the audio recognized per second of the server's CPU time: the number of streams that keep one core
+    busy. `refused` and `1011` count streams that the server refused, or cut by its own fault. `differ` counts texts
+    unlike those that the same recording got before. `late p98` is the delay of this generator itself: above 20 ms it
+    had too little CPU time, and the other figures are too high. `load` is the load average of this machine before the
+    run.
 
-    Given EXP, servers are started with --max-batch 1 (no batch dispatch) and 32, and each is measured. --plot draws the
-    batch sizes and the latencies as in figures 5 and 6 of the paper, whose values are shown, too.
+    With EXP, two servers are started and measured in turn: one with --max-batch 1 (no batch dispatch), one with 32.
+    --plot draws batch sizes and latencies like figures 5 and 6 of the paper, with the paper's values next to them.
 
-    Examples: ds2 bench serve http://localhost:2700 data/test.jsonl --streams 50; ds2 bench serve exp/streaming
+    Examples: ds2 bench serve http://localhost:2700 data/test.jsonl --streams 50; ds2 bench serve exp/en-streaming
     data/test.jsonl --streams 10,20,30 --plot load.png
     """
     from ds2cli.metrics.heatmap import INSTALL_HINT, can_draw
@@ -66,7 +68,7 @@ def serve(
     default = BenchServeConfig()
     of_started = ("limit", "max_batch", "server_config")
     if stage.is_url(target) and (given := [n for n in of_started if getattr(config, n) != getattr(default, n)]):
-        raise UsageError(f"--{given[0].replace('_', '-')} applies to servers that are started (EXP in place of a URL)")
+        raise UsageError(f"--{given[0].replace('_', '-')} only applies to a server started from EXP, not to a URL")
     ledger, measured = Ledger(), list[dict[str, Any]]()
     shown = _Shown()
     with ending_on_interrupt(True) as ended:
@@ -86,7 +88,7 @@ def serve(
     if ended.is_set():
         raise KeyboardInterrupt
     if not any(row["ended"] for row in measured):
-        raise DataError("no recording came to its end: the table says why (a longer --seconds, or fewer --streams)")
+        raise DataError("no recording was finished: increase --seconds, or see the table for refusals and errors")
 
 
 class _Shown:
@@ -118,7 +120,7 @@ def report(config: BenchServeConfig, measured: list[dict[str, Any]]) -> None:
     ui.table("", COLUMNS, [_cells(row) for row in measured], to_stdout=True)
     for row in measured:
         if row["late_ms"] and row["late_ms"]["p98"] > 20:
-            ui.warn(f"bench: with {row['streams']} streams this generator was late: give it a core or a machine")
+            ui.warn(f"bench: with {row['streams']} streams this generator was late: run it on another core or machine")
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

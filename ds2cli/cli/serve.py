@@ -10,9 +10,15 @@ from ds2cli.errors import UsageError
 
 @with_config(ServeConfig)
 def serve(config: ServeConfig, exp: Exp) -> None:
-    """Serve a network to programs and browsers: live streams over WebSocket, and uploaded recordings.
+    """Serve a network to programs and browsers: live streams over WebSocket, and uploaded recordings over HTTP.
 
-    Example: ds2 serve base.ds2
+    Prints the address and how many live streams it accepts, then a line per stream, upload and refusal (on standard
+    error). Clients of OpenAI's transcriptions (http://HOST:2700/v1) and of Vosk's server (ws://HOST:2700) work as they
+    are; http://HOST:2700 is a page with a microphone. Ctrl-C or SIGTERM lets open streams finish. Live text needs a
+    forward-only network. The guide: ds2cli/serve/README.md.
+
+    Examples: ds2 serve base.ds2; ds2 serve exp/en-streaming --lm exp/en-streaming/lm.arpa --port 8080; ds2 serve
+    base.ds2 --host 0.0.0.0 --token-file tokens --ssl-certfile cert.pem --ssl-keyfile key.pem
     """
     try:
         from ds2cli.serve.capacity import prepare
@@ -20,7 +26,7 @@ def serve(config: ServeConfig, exp: Exp) -> None:
         from ds2cli.serve.log import connect_log
         from ds2cli.serve.server import check_address, run
         from ds2cli.serve.service import Service
-    except ImportError as e:
+    except ModuleNotFoundError as e:
         raise UsageError(f"ds2 serve needs the package {e.name} (pip install 'ds2cli[serve]')") from e
 
     with connect_log(ui.log, ui.warn):

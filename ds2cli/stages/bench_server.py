@@ -104,7 +104,7 @@ def _wait_for_address(process: subprocess.Popen[bytes], log: int) -> str:
             return found[0]
         if status is not None:
             message = text.strip().rpartition("\n")[2] or f"exit status {status}"
-            raise UsageError(f"ds2 serve has ended: {message.removeprefix('ds2: ')}")
+            raise UsageError(f"ds2 serve exited: {message.removeprefix('ds2: ')}")
         if time.monotonic() > deadline:
-            raise Ds2Error(f"ds2 serve does not accept connections after {START_S:g} s")
+            raise Ds2Error(f"ds2 serve accepts no connections after {START_S:g} s")
         time.sleep(0.1)

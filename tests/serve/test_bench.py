@@ -88,7 +88,7 @@ def test_servers_are_started_for_a_network(exp, recordings, tmp_path):
     assert [row["max_batch"] for row in rows] == [1, 8]
     assert rows[0]["mean_batch"] == 1 and all(row["ended"] and not row["closed"] for row in rows)
     settings.write_text("endpoint = 0.4\n")
-    with pytest.raises(UsageError, match=r"ds2 serve has ended: .*unknown setting 'endpoint'"):
+    with pytest.raises(UsageError, match=r"ds2 serve exited: .*unknown setting 'endpoint'"):
         measure(str(exp), recordings, server_config=str(settings))
 
 
