@@ -16,6 +16,9 @@ from ds2cli.errors import UsageError
 SUBPROTOCOL_PREFIX = "token."
 """A browser sends no headers of its choice with a WebSocket, but subprotocols: `token.` and the token in base64url."""
 
+MAX_FILE = 1 << 20
+"""Largest file of tokens (bytes)."""
+
 _TOKEN = re.compile(r"[!-~]{1,512}")
 _BEARER = re.compile(r"Bearer +([!-~]{1,512}) *", re.IGNORECASE)
 
@@ -43,11 +46,16 @@ class Tokens:
 def read_tokens(path: str, warn: Callable[[str], None]) -> Tokens:
     """The tokens of a file, one per line; lines that begin with # are comments. UsageError if there are none."""
     try:
-        mode, text = Path(path).stat().st_mode, Path(path).read_text("utf-8-sig")
+        mode = Path(path).stat().st_mode
+        with Path(path).open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+        text = data.decode("utf-8-sig")
     except OSError as e:
         raise UsageError(f"--token-file {path}: {e.strerror or e}") from e
     except UnicodeDecodeError as e:
         raise UsageError(f"--token-file {path}: expected a text file in UTF-8, one token per line") from e
+    if len(data) > MAX_FILE:
+        raise UsageError(f"--token-file {path}: expected at most {MAX_FILE} bytes: is this the file of tokens?")
     tokens = list[str]()
     for number, line in enumerate(text.splitlines(), start=1):
         token = line.strip()

@@ -208,6 +208,8 @@ def test_token_files(tmp_path):
             read(wrong)
     with pytest.raises(UsageError, match="No such file"):
         read_tokens(str(tmp_path / "missing"), warnings.append)
+    with pytest.raises(UsageError, match="expected at most 1048576 bytes"):
+        read_tokens("/dev/zero", warnings.append)
     assert not warnings
     file.chmod(0o644)
     read(b"0123456789abcdef")
