@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -74,7 +76,12 @@ class Service:
             "precision": config.precision,
             "timestamps": True,
         }
-        self.settings = resolve_settings(build(TranscribeConfig, ("ds2 serve", values)), exp, warn)
+        # the weight is also that of the hotwords of clients
+        is_for_clients = config.hotwords is None and not config.greedy
+        if is_for_clients:
+            del values["hotword_weight"]
+        settings = resolve_settings(build(TranscribeConfig, ("ds2 serve", values)), exp, warn)
+        self.settings = replace(settings, hotword_weight=config.hotword_weight) if is_for_clients else settings
         self.experiment = Experiment(exp, device="cpu", precision=config.precision, avoid_torch=True)
         self._lm = None if self.settings.lm is None else NgramLm.load(self.settings.lm)
         self.search: Search
@@ -84,26 +91,19 @@ class Service:
             self.search = build_beam_search(self.settings, self.experiment, warn, lm=self._lm)
         self.network = stream_network(self.experiment)
         self.features = FeatureConfig.from_saved(self.experiment.network.features, exp)
+        # names of the model in OpenAI's protocol, the first one its own
+        self.names = config.model_names or (Path(exp).resolve().stem, "whisper-1")
+        # once: the file may be replaced by a newer one while this one is served
+        self.language = config.language or _find_language(exp, self.experiment)
         self.metrics = Metrics()
         transcriber = RecordingTranscriber(self.settings, self.experiment, self.features, warn)
         self.uploads = Uploads(config, transcriber, self.metrics)
         self.dispatcher = Dispatcher(config.max_batch, self.settings.nj, self.metrics)
+        self._phrase_thread = ThreadPoolExecutor(1, "phrases")
         self.sessions: set[Session] = set()
         self.limit = config.max_streams
         self.is_stopping = False
         self.metrics.ready.set(1)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the model in OpenAI's protocol, the first one its own."""
-        return self.config.model_names or (Path(self.exp).resolve().stem, "whisper-1")
-
-    @property
-    def language(self) -> str:
-        """The language of the network."""
-        files = open_files(self.exp)
-        card = files.card.get("rules", {}) if is_bundle(self.exp) else {}
-        return self.config.language or card.get("lang") or guess_language(self.experiment.vocab.symbols)
 
     @property
     def look_ahead_s(self) -> float | None:
@@ -116,15 +116,17 @@ class Service:
         """Whether there are streams or uploads that have not ended."""
         return bool(self.sessions) or self.uploads.is_busy
 
-    def open_session(self, options: StreamOptions) -> Session:
+    async def open_session(self, options: StreamOptions) -> Session:
         """A new stream. Refusal if the server is full or being stopped, or if an option cannot be done."""
-        if self.is_stopping:
-            raise stopping()
-        if len(self.sessions) >= self.limit:
-            raise overloaded(f"this server is full, all {self.limit} streams are in use: try again later")
-        if (delay := self.dispatcher.delay_s) > self.config.max_delay:
-            raise overloaded(f"this server is {delay:.1f} s behind with its streams: try again later")
-        emissions, utterances = self.make_stream(options)
+        self._check_room()
+        search = self.search
+        if options.hotwords or options.words is not None:
+            # of many phrases: tenths of a second, in which the event loop serves the others
+            search = await asyncio.get_running_loop().run_in_executor(
+                self._phrase_thread, self.search_with, options.hotwords, options.words
+            )
+            self._check_room()
+        emissions, utterances = self.make_stream(options, search)
         max_s = self.config.max_stream
         if self.look_ahead_s is None:
             max_s = min(max_s, BIDIRECTIONAL_S)
@@ -134,12 +136,22 @@ class Service:
         self.metrics.streams.set(len(self.sessions))
         return session
 
-    def make_stream(self, options: StreamOptions) -> tuple[EmissionStream, UtteranceStream]:
-        """The network and the search of a new stream. Refusal if an option cannot be done."""
+    def _check_room(self) -> None:
+        if self.is_stopping:
+            raise stopping()
+        if len(self.sessions) >= self.limit:
+            raise overloaded(f"this server is full, all {self.limit} streams are in use: try again later")
+        if (delay := self.dispatcher.delay_s) > self.config.max_delay:
+            raise overloaded(f"this server is {delay:.1f} s behind with its streams: try again later")
+
+    def make_stream(
+        self, options: StreamOptions, search: Search | None = None
+    ) -> tuple[EmissionStream, UtteranceStream]:
+        """The network and the search of a new stream.  search: that of its phrases; None: it has none."""
         config = replace(self.settings, nbest=options.nbest)
         utterances = UtteranceStream(
             config,
-            self.search_with(options.hotwords, options.words),
+            search or self.search,
             self.experiment.vocab,
             self.experiment.network.step_s,
             options.rules or EndpointRules.from_config(self.settings),
@@ -183,5 +195,12 @@ class Service:
         """End everything at once."""
         for session in list(self.sessions):
             session.close()
+        self._phrase_thread.shutdown(cancel_futures=True)
         self.uploads.close()
         self.dispatcher.close()
+
+
+def _find_language(exp: str, experiment: Experiment) -> str:
+    """The language of a network: that of the bundle, else guessed by its symbols."""
+    card = open_files(exp).card.get("rules", {}) if is_bundle(exp) else {}
+    return card.get("lang") or guess_language(experiment.vocab.symbols)

@@ -47,7 +47,6 @@ class Session:
         self._on_close: Callable[[Session], None] | None = on_close
         self._deliveries: deque[Delivery] = deque()
         self._changed = asyncio.Event()
-        self._error: Refusal | None = None
         self._ended = False
         self._stream = dispatcher.open(emissions, utterances, rate, self._deliver)
 
@@ -64,7 +63,7 @@ class Session:
     async def advance(self, samples: NDArray[np.float32]) -> None:
         """Pass on the next samples (N,); waits while too much waits already. After `finish` they are left out.
 
-        Refusal "too-large" for a stream that gets too long.
+        Refusal "too-long" for a stream that gets too long.
         """
         if self.is_finishing:
             return

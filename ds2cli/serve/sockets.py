@@ -135,12 +135,17 @@ def parse_message(text: str) -> dict[str, Any]:
     if len(text) > MAX_TEXT:
         raise bad_request("bad-message", f"a text message has {len(text)} characters, expected at most {MAX_TEXT}")
     try:
-        found = json.loads(text)
+        found = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise bad_request("bad-message", f"expected a JSON object, got {shown(text)}")
     return found
+
+
+def _refuse_constant(name: str) -> float:
+    """NaN and Infinity are not JSON."""
+    raise ValueError(name)
 
 
 def check_rate(value: Any) -> int:

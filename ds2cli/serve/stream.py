@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import asdict, fields
 from typing import Any
@@ -82,7 +83,7 @@ class StreamConnection:
             await self._pong(message)
             data = await self._receive()
         options = self._parse_start(parse_message(data) if isinstance(data, str) else {"type": "start"})
-        session = service.open_session(options)
+        session = await service.open_session(options)
         try:
             await self._send(
                 {
@@ -147,7 +148,7 @@ class StreamConnection:
 
     async def _pong(self, message: dict[str, Any]) -> None:
         check_fields(message, {"type", "id"})
-        if not isinstance(message.get("id", 0), str | int | float):
+        if not isinstance(id_ := message.get("id", 0), str | int | float) or id_ in (math.inf, -math.inf):
             raise bad_request("bad-message", f"id: expected a text or a number, got {shown(message['id'])}")
         await self._send({**message, "type": "pong"})
 
@@ -173,9 +174,13 @@ class StreamConnection:
             rules = build(EndpointConfig, ("start", {**defaults, **given}))
         except UsageError as e:
             raise bad_request("bad-message", str(e)[:300]) from e
+        if own.length_s and not rules.endpoint_length:
+            raise bad_request("bad-message", "endpoint_length: expected more than 0: an utterance without end grows")
         nbest, partials = message.get("nbest", 0), message.get("partials", True)
         if isinstance(nbest, bool) or not isinstance(nbest, int) or not 0 <= nbest <= 100:
             raise bad_request("bad-message", f"nbest: expected 0 to 100, got {shown(nbest)}")
+        if nbest > 1 and self.service.settings.greedy:
+            raise bad_request("no-beam-search", "nbest needs a beam search: this server is greedy")
         if not isinstance(partials, bool):
             raise bad_request("bad-message", f"partials: expected true or false, got {shown(partials)}")
         return StreamOptions(

@@ -136,7 +136,9 @@ class VoskConnection:
                 await self._send(self._result(()))
             return
         config = self.config
-        session = self.service.open_session(StreamOptions(config.rate, nbest=config.alternatives, words=config.phrases))
+        session = await self.service.open_session(
+            StreamOptions(config.rate, nbest=config.alternatives, words=config.phrases)
+        )
         try:
             await run_both(self._read(session, first), self._write(session))
         finally:

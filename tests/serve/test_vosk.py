@@ -222,7 +222,7 @@ REFUSED = {
     '{"config": {"model": "/etc"}}': "this server has one model",
     '{"config": {"sample_rate": 16000.5}}': "expected 4000 to 192000 Hz, got 16000.5",
     '{"config": {"sample_rate": "much"}}': "got 'much'",
-    '{"config": {"sample_rate": NaN}}': "got nan",
+    '{"config": {"sample_rate": NaN}}': "expected a JSON object",
     '{"config": {"sample_rate": null}}': "got None",
     '{"config": {"words": "no"}}': "words: expected true or false, got 'no'",
     '{"config": {"words": [[[]]]}}': "words: expected true or false",
