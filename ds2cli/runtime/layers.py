@@ -120,7 +120,8 @@ class Recurrent:
         if len(self.directions) == 1:
             return self._run(0, states, self._project(x))
         for state, part in zip(states, x.split(), strict=True):
-            state.heard.append(part)
+            # a copy: the rows of the other streams need not be kept for as long
+            state.heard.append(part.copy())
         outputs = [np.zeros((0, self.size), np.float32)] * len(states)
         if not (ready := [i for i, end in enumerate(ends) if end]):
             return Ragged.join(outputs)
