@@ -53,14 +53,15 @@ def serve(
     With EXP, two servers are started and measured in turn: one with --max-batch 1 (no batch dispatch), one with 32.
     --plot draws batch sizes and latencies like figures 5 and 6 of the paper, with the paper's values next to them.
 
-    Examples: ds2 bench serve http://localhost:2700 data/test.jsonl --streams 50; ds2 bench serve exp/en-streaming
-    data/test.jsonl --streams 10,20,30 --plot load.png
+    Example: ds2 bench serve http://localhost:2700 data/test.jsonl --streams 50
+
+    Example: ds2 bench serve exp/streaming data/test.jsonl --streams 10,20,30 --plot load.png
     """
     from ds2cli.metrics.heatmap import INSTALL_HINT, can_draw
 
     try:
         from ds2cli.stages import bench_serve as stage
-    except ImportError as e:
+    except ModuleNotFoundError as e:
         raise UsageError(f"ds2 bench serve needs the package {e.name} (pip install 'ds2cli[serve]')") from e
 
     if config.plot and not can_draw():

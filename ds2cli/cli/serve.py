@@ -17,8 +17,11 @@ def serve(config: ServeConfig, exp: Exp) -> None:
     are; http://HOST:2700 is a page with a microphone. Ctrl-C or SIGTERM lets open streams finish. Live text needs a
     forward-only network. The guide: ds2cli/serve/README.md.
 
-    Examples: ds2 serve base.ds2; ds2 serve exp/en-streaming --lm exp/en-streaming/lm.arpa --port 8080; ds2 serve
-    base.ds2 --host 0.0.0.0 --token-file tokens --ssl-certfile cert.pem --ssl-keyfile key.pem
+    Example: ds2 serve base.ds2
+
+    Example: ds2 serve exp/streaming --lm exp/streaming/lm.arpa --port 8080
+
+    Example: ds2 serve base.ds2 --host 0.0.0.0 --token-file tokens --ssl-certfile cert.pem --ssl-keyfile key.pem
     """
     try:
         from ds2cli.serve.capacity import prepare

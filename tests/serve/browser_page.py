@@ -53,7 +53,7 @@ def opened(browser, address, *, expected=(), script=None, **context):
     if script:
         page.add_init_script(script)
     page.goto(address)
-    until(page, "document.getElementById('server').textContent !== 'Asking the server…'")
+    until(page, "document.getElementById('server').textContent !== 'Connecting to the server…'")
     yield page
     context.close()
     assert not foreign

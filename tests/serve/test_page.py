@@ -109,7 +109,7 @@ def test_connection_that_breaks_loses_nothing(browser, server, tmp_path):
     ):
         listen(page, 1)
         proxy.cut()
-        page.get_by_text("The connection to the server broke.").wait_for()
+        page.get_by_text("The connection to the server was lost.").wait_for()
         page.get_by_text("Listening.", exact=True).wait_for()
         proxy.flows.clear()
         page.get_by_text(re.compile(r"The server is \d+ s behind")).wait_for()
@@ -222,7 +222,7 @@ def test_refusals_are_said_in_words(browser, guarded):
 def test_microphone_that_is_refused_or_missing(browser, server):
     with opened(browser, server.http, permissions=[]) as page:
         page.click("#listen")
-        assert "does not give the microphone" in page.wait_for_selector(SHOWN).inner_text()
+        assert "blocks the microphone" in page.wait_for_selector(SHOWN).inner_text()
         assert page.inner_text("#listen") == "Start"
     script = "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('none', 'NotFoundError'); }"
     with opened(browser, server.http, script=script) as page:

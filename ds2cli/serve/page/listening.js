@@ -76,7 +76,7 @@ export class Listening {
   }
 
   lose() {
-    show(byId("microphone-message"), "The microphone was disconnected. What it heard until then is below.");
+    show(byId("microphone-message"), "The microphone was disconnected. What was heard until then is below.");
     if (this.phase === "on") this.stop();
   }
 
@@ -126,9 +126,9 @@ export class Listening {
     if (this.stream.behind > BEHIND_S) {
       return `The server is ${Math.round(this.stream.behind)} s behind. Nothing is lost, but the text comes later.`;
     }
-    if (this.quiet > MUTED_PIECES) return "No sound arrives. Is the microphone muted, or is it another device?";
+    if (this.quiet > MUTED_PIECES) return "No sound arrives. Is the microphone muted, or another device selected?";
     if (this.clipped > CLIPPED_PIECES * 4) return "Too loud: turn the microphone down or move away from it.";
-    return this.hearsAll ? "Listening. This network hears to the end first: the text appears when you stop." : "Listening.";
+    return this.hearsAll ? "Listening. This network needs the whole recording: the text appears when you stop." : "Listening.";
   }
 
   end(error) {

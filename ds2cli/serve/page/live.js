@@ -98,7 +98,7 @@ export class LiveStream {
     if (this.wasReady && isTemporary && this.error?.code !== "idle" && this.tries < TRY_AGAIN_S.length) {
       const wait = TRY_AGAIN_S[this.tries++];
       this.on.broken(
-        "The connection to the server broke. It is being made again; what you say meanwhile is recognized then.",
+        "The connection to the server was lost. Reconnecting: what you say meanwhile will be recognized.",
       );
       this.timer = setTimeout(() => this.connect(), 1000 * wait);
       return;
@@ -135,5 +135,5 @@ async function explain(code, reason, opened) {
   } catch (error) {
     return error;
   }
-  return new Refused("The server does not accept live streams from this page. A proxy in between may not pass WebSockets.");
+  return new Refused("The server does not accept live streams from this page. A proxy in between may be blocking WebSockets.");
 }

@@ -6,11 +6,11 @@ import { address, Refused, UNREACHABLE } from "./server.js";
 export function findObstacle() {
   if (!window.isSecureContext || !navigator.mediaDevices?.getUserMedia) {
     return (
-      "Browsers give the microphone to pages on https:// or on localhost only: " +
-      "start the server with --ssl-certfile, or open it on its own machine. Recordings can be sent all the same."
+      "Browsers allow the microphone only on pages on https:// or localhost: " +
+      "start the server with --ssl-certfile, or open it on its own machine. Recordings can still be sent."
     );
   }
-  return window.AudioWorkletNode ? "" : "This browser is too old for the microphone. Recordings can be sent all the same.";
+  return window.AudioWorkletNode ? "" : "This browser is too old for live text. Recordings can still be sent.";
 }
 
 /** The microphones as [{id, label}]; without permission, they have no labels and are left out. */
@@ -22,7 +22,7 @@ export async function listDevices() {
 }
 
 const REASONS = {
-  NotAllowedError: "The browser does not give the microphone to this page: allow it in the address bar, then start again.",
+  NotAllowedError: "The browser blocks the microphone for this page: allow it in the address bar, then start again.",
   NotFoundError: "No microphone was found: connect one, then start again.",
   NotReadableError: "The microphone cannot be opened: another program may be using it.",
   OverconstrainedError: "This microphone is not connected any more: choose another device.",

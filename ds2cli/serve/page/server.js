@@ -28,7 +28,7 @@ export const token = () => sessionStorage.getItem(KEY) ?? "";
 /** Keep a token until the tab is closed. Refused if it cannot be one. */
 export function keepToken(value) {
   const trimmed = value.trim();
-  if (!/^[\x21-\x7e]+$/.test(trimmed)) throw new Refused("A token has letters, digits and signs, and no spaces.");
+  if (!/^[\x21-\x7e]+$/.test(trimmed)) throw new Refused("A token consists of letters, digits and signs, without spaces.");
   sessionStorage.setItem(KEY, trimmed);
 }
 
@@ -67,10 +67,10 @@ export function refusal(status, body, retryAfter) {
   if (status === 401) return unauthorized();
   const retry = Number(retryAfter) || 0;
   const fallback = {
-    404: "The server has no such service.",
+    404: "The server does not offer this.",
     413: "The recording is larger than the server accepts.",
-    429: "Too many requests came from here.",
-    503: "The server has too much to do.",
+    429: "Too many requests came from this address.",
+    503: "The server is overloaded.",
   };
   const said = sentence(typeof error.message === "string" ? error.message : "");
   const message = said || fallback[status] || `The server answered with the error ${status}.`;
