@@ -9,6 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ds2cli.errors import Ds2Error
+
 MAX_ADDRESSES = 10_000
 """Addresses whose requests are counted at a time: some 2 MB. Beyond that, the one seen longest ago is forgotten."""
 
@@ -23,6 +25,15 @@ GRACE_S = 10.0
 
 SPARE_FILES = 128
 """Files that the server opens besides the sockets of its connections."""
+
+BACKLOG = 2048
+"""Connections that the system keeps until they are accepted: all of them at once, before one can be refused."""
+
+FEWEST_FILES = 64
+"""Half of them for connections, half for uploads and the rest."""
+
+MOST_FILES = 1 << 20
+"""Open files for which the limit is raised: what Linux allows (fs.nr_open)."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +94,18 @@ def _key_of(address: str) -> str:
     return str(ip)
 
 
-def allow_files(max_connections: int) -> int | None:
-    """Raise this process's limit of open files for a number of connections: None, or the limit if it is too low."""
+def allow_files(max_connections: int) -> int:
+    """Raise this process's limit of open files for a number of connections; returns how many it has files for.
+
+    Ds2Error if it has none for anything else.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = max_connections + SPARE_FILES
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return None
-    possible = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
-    return None if possible >= needed else possible
+    wanted = min(max_connections + SPARE_FILES + BACKLOG, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY:
+        return max_connections
+    if soft < FEWEST_FILES:
+        raise Ds2Error(f"this process may open {soft} files, expected at least {FEWEST_FILES} (ulimit -n 1024)")
+    return min(max_connections, max(soft - SPARE_FILES, soft // 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import logging
 import os
@@ -21,7 +22,7 @@ from ds2cli.config.serve import ServeConfig
 from ds2cli.errors import Ds2Error
 from ds2cli.serve.app import create_app
 from ds2cli.serve.http_protocol import HttpProtocol
-from ds2cli.serve.limits import MAX_HEAD, ConnectionLimits, allow_files
+from ds2cli.serve.limits import BACKLOG, MAX_HEAD, ConnectionLimits, allow_files
 from ds2cli.serve.service import Service
 from ds2cli.serve.sockets import MAX_MESSAGE
 from ds2cli.serve.tls import load_tls
@@ -31,16 +32,25 @@ FINISH_S = 10.0
 
 TICK_S = 0.05
 
+FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""Why the system accepts no connection for now."""
+
+FULL_S = 60.0
+"""How often that is logged (s)."""
+
 log = logging.getLogger("ds2cli.serve")
 
 
 class Server(uvicorn.Server):
     """Serves until SIGTERM or Ctrl-C; a second one ends it at once."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, announce: Callable[[str], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, service: Service, max_connections: int, announce: Callable[[str], None]
+    ) -> None:
         super().__init__(config)
-        self.service, self.announce = service, announce
+        self.service, self.max_connections, self.announce = service, max_connections, announce
         self.tls = load_tls(service.config)
+        self._told_full = -FULL_S
         self._closing = WeakKeyDictionary[object, float]()
         service.metrics.connections.set_function(lambda: len(self.server_state.connections))
 
@@ -63,9 +73,9 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: object = None) -> None:
         """Listen. Ds2Error if the address cannot be used."""
         loop, settings = asyncio.get_running_loop(), self.service.config
-        loop.set_exception_handler(_log_fault)
+        loop.set_exception_handler(self._log_fault)
         await self.lifespan.startup()
-        limits = ConnectionLimits(settings.max_connections, settings.idle, self._count_refused)
+        limits = ConnectionLimits(self.max_connections, settings.idle, self._count_refused)
         protocol = functools.partial(HttpProtocol, self.config, self.server_state, {}, limits=limits)
         timeout_s = None if self.tls is None else limits.header_s
         try:
@@ -80,6 +90,20 @@ class Server(uvicorn.Server):
         shown = f"[{host}]" if ":" in host else host
         self.announce(f"{'http' if self.tls is None else 'https'}://{shown}:{port}")
         self.started = True
+
+    def _log_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What asyncio found wrong: one line."""
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in FULL:
+            # for each connection that waits, once per second
+            if time.monotonic() - self._told_full >= FULL_S:
+                self._told_full = time.monotonic()
+                log.warning(
+                    "new connections wait, as the system accepts no more: %s (ulimit -n, --max-connections)",
+                    os.strerror(error.errno),
+                )
+        elif not isinstance(error, ConnectionError | TimeoutError):
+            log.error("%s", context["message"], exc_info=error)
 
     def _count_refused(self, code: str) -> None:
         self.service.metrics.refused.labels(code).inc()
@@ -143,13 +167,9 @@ def check_address(config: ServeConfig) -> None:
 def run(service: Service, announce: Callable[[str], None]) -> None:
     """Serve until a signal. announce: gets the address when connections are accepted. Ds2Error if it is taken."""
     config = service.config
-    possible = allow_files(config.max_connections)
-    if possible is not None:
-        log.warning(
-            "%d connections need more open files than the %d that this process may have (ulimit -n)",
-            config.max_connections,
-            possible,
-        )
+    connections = allow_files(config.max_connections)
+    if connections < config.max_connections:
+        log.warning("this process may open files for only %d connections (ulimit -n, --max-connections)", connections)
     settings = uvicorn.Config(
         create_app(service),
         loop="asyncio",
@@ -159,6 +179,7 @@ def run(service: Service, announce: Callable[[str], None]) -> None:
         # a busy client is not cut: what is idle is found by `idle`
         ws_ping_timeout=None,
         ws_per_message_deflate=False,
+        backlog=BACKLOG,
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -168,16 +189,9 @@ def run(service: Service, announce: Callable[[str], None]) -> None:
         timeout_graceful_shutdown=5,
     )
     try:
-        Server(settings, service, announce).run()
+        Server(settings, service, connections, announce).run()
     finally:
         service.close()
-
-
-def _log_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What asyncio found wrong: one line."""
-    error = context.get("exception")
-    if not isinstance(error, ConnectionError | TimeoutError):
-        log.error("%s", context["message"], exc_info=error)
 
 
 def _cannot_listen(config: ServeConfig, error: OSError) -> Ds2Error:
