@@ -38,7 +38,11 @@ class BatchComputer:
         count = min(self.threads, max(len(inputs) // STREAMS_PER_THREAD, 1))
         bounds = [len(inputs) * i // count for i in range(count + 1)]
         parts = [inputs[begin:end] for begin, end in pairwise(bounds)]
-        others = [self._pool.submit(_compute, part) for part in parts[1:]]
+        try:
+            others = [self._pool.submit(_compute, part) for part in parts[1:]]
+        except RuntimeError as e:
+            # the system has no thread left; parts may be computed already
+            return [e] * len(inputs)
         found = _compute(parts[0])
         for other in others:
             found += other.result()

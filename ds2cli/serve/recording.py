@@ -70,7 +70,9 @@ class RecordingTranscriber:
         return {**row, "duration": audio.duration_s}
 
     def _transcribe(self, audio: DecodedAudio, decode: Callable[[Emission], Row], check: Callable[[], None]) -> Row:
-        features = kinds.compute(np.concatenate([*audio.blocks()]), self.features)
+        # none are left of a single sample at a high rate
+        samples = np.concatenate([np.zeros(0, np.float32), *audio.blocks()])
+        features = kinds.compute(samples, self.features)
         (log_probs,) = self.experiment.compute_emissions([features], check)
         if isinstance(log_probs, BadUtterance):
             raise log_probs

@@ -13,6 +13,7 @@ import pytest
 
 from ds2cli import Recognizer
 from ds2cli.errors import BadUtterance
+from ds2cli.serve.batch import BatchComputer, Input
 from ds2cli.serve.delivery import Unobserved
 from ds2cli.serve.dispatch import PENDING_PIECES, PIECE_S, SEARCH_PIECES, Dispatcher
 from tests.runtime.networks import CONFIGS
@@ -205,6 +206,17 @@ def test_a_fault_of_the_network_ends_its_batch_and_the_server_goes_on(recognizer
     second.finish()
     assert heard.finals == alone(recognizer, samples)
     assert caplog.records and all(record.levelno == logging.ERROR for record in caplog.records)
+
+
+def test_a_batch_for_which_no_thread_can_be_started(recognizers, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("can't start new thread")
+
+    recognizer, computer = recognizers("forward"), BatchComputer(2)
+    inputs = [Input(recognizer.stream(RATE).emissions, floats(speech(1)), True) for _ in range(6)]
+    monkeypatch.setattr(computer._pool, "submit", fail)
+    assert [type(found) for found in computer.compute(inputs)] == [RuntimeError] * 6
+    computer.close()
 
 
 def test_results_that_cannot_be_delivered_end_their_stream_only(recognizers, dispatcher, caplog):

@@ -148,6 +148,7 @@ def strict(exp):
         (b"\0" * 4000, "a.pcm", "has no header: its sample rate and encoding are unknown"),
         (b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n/etc/hostname\n", "a.mp3", "is a playlist of other files"),
         (b"ffconcat version 1.0\nfile /etc/hostname\n", "a.wav", "is a playlist of other files"),
+        (wav(1.5 / 192_000, rate=192_000), "a.wav", "shorter than one window"),
         (b"\x7fELF" + os.urandom(5000), "../../etc/passwd", "the recording is not in a known audio format"),
     ],
 )
