@@ -7,10 +7,13 @@ Blocks of one document and environment share a shell.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +28,8 @@ ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"(?:<!-- test: (?P<where>[^>]*?) -->\n)?```console\n(?P<body>.*?)^```$", re.M | re.S)
 NUMBER = re.compile(r"[-+]?\d[\d,.]*(?:e[-+]?\d+)?")
 END = "end of command, status"
+PORT = "2700"
+"""The port of a server in the documents; the tests use a free one."""
 STREAMING = ["--conf", "conf/streaming.toml", "--features", "conf/featurize.streaming.toml"]
 """Options of run.sh that train exp/en-streaming, a network for streams."""
 
@@ -53,11 +58,13 @@ class Shell:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "COLUMNS": "120",
+            "no_proxy": "127.0.0.1",
         }
         self.bash = subprocess.Popen(
             ["bash", "--norc"], cwd=self.folder, env=env, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
+        self.port = find_free_port()
 
     def run(self, line):
         """Output lines and exit status of a command."""
@@ -68,13 +75,22 @@ class Shell:
         for out in self.bash.stdout:
             if out.startswith(END):
                 return lines, int(out.split()[-1])
-            lines.append(out.rstrip("\n").replace(f"{self.scratch}/", "/tmp/"))
+            lines.append(out.rstrip("\n").replace(f"{self.scratch}/", "/tmp/").replace(str(self.port), PORT))
         raise AssertionError(f"the shell ended in: {line}")
 
     def close(self):
         self.bash.stdin.close()
         self.bash.stdout.close()
         self.bash.wait()
+        # a server that an example has not ended
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.bash.pid, signal.SIGTERM)
+
+
+def find_free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
 
 
 def documents() -> list[Path]:
@@ -122,7 +138,7 @@ def pattern(shown: list[str], vary: str) -> str:
 
 
 def check(shell: Shell, command: Command):
-    found, status = shell.run(command.line.replace("/tmp/", f"{shell.scratch}/"))
+    found, status = shell.run(command.line.replace("/tmp/", f"{shell.scratch}/").replace(PORT, str(shell.port)))
     output = "".join(f"{line}\n" for line in found)
     assert status == 0, f"{command.place}: {command.line}\nstatus {status}\n{output[-3000:]}"
     assert "Traceback" not in output, f"{command.place}: {output[-3000:]}"
@@ -194,7 +210,7 @@ def own_recordings(shared_data, tmp_path):
     return folder
 
 
-ENVIRONMENTS = {"demo", "demo kenlm", "demo sctk", "demo streaming", "own", "shell"}
+ENVIRONMENTS = {"demo", "demo kenlm", "demo sctk", "demo streaming", "demo server", "own", "shell"}
 
 
 def with_blocks(environment: str) -> list[Path]:
@@ -217,16 +233,30 @@ def test_examples_that_need_nothing(document, tmp_path):
     run(document, {"shell"}, checkout(tmp_path / "checkout"), tmp_path / "scratch")
 
 
+def has_streams(demo):
+    """Whether a demo has the network for streams; a folder of DS2_TEST_DEMO may not."""
+    return (demo / "egs/asterisk/exp/en-streaming/decode.toml").is_file()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("document", with_blocks("demo"), ids=name)
 def test_examples_after_the_demo(document, demo, tmp_path):
     installed = {
         "demo kenlm": (ROOT / "tools/kenlm/bin/build_binary").is_file(),
         "demo sctk": find_program("sclite") is not None,
-        # a folder of DS2_TEST_DEMO may not have it
-        "demo streaming": (demo / "egs/asterisk/exp/en-streaming/decode.toml").is_file(),
+        "demo streaming": has_streams(demo),
     }
     run(document, {"demo", *(name for name, is_there in installed.items() if is_there)}, demo, tmp_path / "scratch")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", with_blocks("demo server"), ids=name)
+def test_examples_with_a_server(document, demo, tmp_path):
+    for module in ("starlette", "openai"):
+        pytest.importorskip(module)
+    if not shutil.which("curl") or not has_streams(demo):
+        pytest.skip("needs curl, and the demo's network for streams")
+    run(document, {"demo server"}, demo, tmp_path / "scratch")
 
 
 @pytest.mark.slow
