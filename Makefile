@@ -123,7 +123,7 @@ bench-align: $(READY) build/bench-align-venv/.ready ## compare the aligner with 
 bench-stream: $(READY) ## compare the products and recurrences of streams with torch's
 	$(BIN)/python native/bench/bench_stream.py
 
-bench-serve: $(READY) ## load the server with 10 to 100 live streams and uploads (needs exp/en-streaming of egs/asterisk); 8 minutes
+bench-serve: $(READY) ## load the server with 10 to 100 live streams and uploads: 8 minutes; needs exp/en-streaming of egs/asterisk
 	egs/asterisk/serve.sh $(BENCH)
 
 build/bench-venv/.ready: tests/peers/requirements.txt

@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# What the server does under load: all figures and both plots of RESULTS.md, in some eight minutes. The clients run on the same machine,
-# which should have nothing else to do: the load average beside each figure tells.
+# Measure the server under load: all figures and both plots of RESULTS.md, in about eight minutes. The clients run on the same machine,
+# which should have nothing else to do: see the load average next to each figure.
 set -euo pipefail
 cd "$(dirname "$0")"; root=../..
 nj=; exp=exp/en-streaming; rows=data/en/dev.jsonl; streams=10,20,30,60,100; seconds=25; out=
 help="usage: egs/asterisk/serve.sh [--nj CORES] [--exp exp/en-streaming] [--rows data/en/dev.jsonl] [--streams 10,20,30,60,100] [--seconds 25] [--out EXP/serve]
-exp: a forward-only network with lm.arpa and decode.toml (run.sh --data data/en-streaming --exp exp/en-streaming …)"
+exp: a forward-only network with lm.arpa and decode.toml, as run.sh --conf conf/streaming.toml --features conf/featurize.streaming.toml writes it"
 . $root/utils/options.sh
 . $root/utils/path.sh
 . $root/utils/cores.sh; nj=${nj:-$cores}; limit_to_cores nj threads used
 out=${out:-$exp/serve}
 for file in best.safetensors lm.arpa decode.toml; do
-  [[ -s $exp/$file ]] || { echo "$exp/$file is missing: train the streaming network first (RESULTS.md says how)" >&2; exit 2; }
+  [[ -s $exp/$file ]] || { echo "$exp/$file is missing: train it with ./run.sh --conf conf/streaming.toml --features conf/featurize.streaming.toml" >&2; exit 2; }
 done
 mkdir -p "$out"
 { echo "lm = \"$exp/lm.arpa\""; echo "nj = $nj"; cat "$exp/decode.toml"; } >"$out/server.toml"
 export OMP_NUM_THREADS=1
-bench() {  # NAME OPTION…: the table goes to OUT/NAME.txt, too
+bench() {  # NAME OPTION…: the table also goes to OUT/NAME.txt
   local name=$1; shift
   ds2 bench serve "$@" | tee "$out/$name.txt"
 }
@@ -31,7 +31,7 @@ until url=$(grep -o 'http://[^ ,]*' "$out/server.log"); do
   sleep 0.2
 done
 limit=$(sed -n 's/.*http.*up to \([0-9]*\) streams.*/\1/p' "$out/server.log")
-echo "## Overload: as many streams as the server accepts, $limit (half of what it measured), and twice as many"
+echo "## Overload: as many streams as the server accepts, $limit (half of what it measured), and twice that"
 cat "$out/server.log"
 bench overload "$url" "$rows" --streams "$limit,$((2 * limit))" --seconds "$seconds"
 echo "## Uploads: 1 and 4 at once"
