@@ -30,6 +30,7 @@ from ds2cli.serve.sockets import (
     send,
     shown,
 )
+from ds2cli.text.spacing import join_texts
 
 SUBPROTOCOL = "vosk"
 
@@ -235,7 +236,7 @@ class VoskConnection:
         ]
         shown_words = {"result": words} if words and self.config.words else {}
         if not self.config.alternatives:
-            return {**shown_words, "text": " ".join(result.text for result in finals)}
+            return {**shown_words, "text": join_texts(result.text for result in finals)}
         lists = [result.nbest or [{"text": result.text, "score": 0.0}] for result in finals]
         found: list[dict[str, Any]] = []
         for i in range(max(map(len, lists), default=0)):
@@ -244,7 +245,7 @@ class VoskConnection:
             found.append(
                 {
                     "confidence": round(sum(h["score"] for h in chosen), 4),
-                    "text": " ".join(h["text"] for h in chosen),
+                    "text": join_texts(h["text"] for h in chosen),
                     **({} if i else shown_words),
                 }
             )

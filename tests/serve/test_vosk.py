@@ -18,6 +18,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from ds2cli import Recognizer
+from ds2cli.recognizer.utterances import Result
+from ds2cli.serve.vosk import VoskConfig, VoskConnection
 from tests.serve.conftest import running_server, speech, talk
 from tests.serve.kaldi_model import write_kaldi_model
 
@@ -168,6 +170,19 @@ def test_the_subprotocol_is_selected_if_it_is_offered(server):
         assert ws.subprotocol == "vosk"
     with vosk(server) as ws:
         assert ws.subprotocol is None
+
+
+@pytest.mark.parametrize(("texts", "joined"), [(("打开", "设置"), "打开设置"), (("one", "two"), "one two")])
+def test_several_utterances_of_a_frame(texts, joined):
+    class Service:
+        class config:
+            idle = 1.0
+
+    found = [Result(text, True, 0.0, 1.0, words=[], nbest=[{"text": text, "score": -1.0}]) for text in texts]
+    connection = VoskConnection(None, Service)
+    assert connection._result(found) == {"text": joined}
+    connection.config = VoskConfig(alternatives=1)
+    assert connection._result(found) == {"alternatives": [{"confidence": -2.0, "text": joined}]}
 
 
 def test_a_result_without_words(server):
