@@ -151,7 +151,7 @@ class Service:
         config = replace(self.settings, nbest=options.nbest)
         utterances = UtteranceStream(
             config,
-            search or self.search,
+            self.search if search is None else search,
             self.experiment.vocab,
             self.experiment.network.step_s,
             options.rules or EndpointRules.from_config(self.settings),
