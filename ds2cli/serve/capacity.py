@@ -24,7 +24,7 @@ CLIP_S = 4.0
 """Length of the sound that is recognized (s)."""
 
 PIECE_S = 0.1
-"""Audio that a stream sends at a time (s), as clients do."""
+"""Audio per message of a stream (s), as clients send it."""
 
 MEASURE_S = 1.0
 """About how long the measurement takes (s)."""
@@ -32,14 +32,14 @@ MEASURE_S = 1.0
 MOST_STREAMS = 32
 
 SHARE = 0.5
-"""Part of what was measured that streams may take up: connections, uploads and local clients need the rest."""
+"""Share of the measured capacity that streams may use: connections, uploads and local clients need the rest."""
 
 OTHER_RATE = 48_000
 """Sample rate of the streams of the warm-up that are resampled, as those of browsers are (Hz)."""
 
 
 def prepare(service: Service, report: Callable[[str], None]) -> None:
-    """Warm up, and set the limit of streams, if the settings do not say it, to what this machine is measured to do.
+    """Warm up, and measure how many streams this machine can do: the limit, unless the settings have one.
 
     report: gets a line with the result.
     """
@@ -47,7 +47,7 @@ def prepare(service: Service, report: Callable[[str], None]) -> None:
     dispatcher = Dispatcher(service.config.max_batch, service.settings.nj)
     try:
         rate = service.features.sample_rate
-        # the first compiles and loads; of the second the time is known
+        # the first run compiles and loads: only the second one is timed
         _warm_search(service)
         _recognize(service, dispatcher, samples, rate, 1)
         alone_s = _recognize(service, dispatcher, samples, rate, 1)

@@ -128,7 +128,7 @@ class Decoder:
 
     def start(self) -> None:
         """Start the server of forks, so that the first recording need not wait. Ds2Error if that is impossible."""
-        # what PyAV imports only when it is needed could not be imported within the sandbox
+        # what PyAV imports late could not be imported within the sandbox
         parts = [module.name for module in pkgutil.walk_packages(av.__path__, "av.")]
         self._context.set_forkserver_preload([__name__, *parts])
         process = self._context.Process(target=_do_nothing, daemon=True)
@@ -189,7 +189,7 @@ class Decoder:
             os.close(reading)
 
     def _start(self, process: BaseProcess) -> None:
-        # a start looks for other processes that have ended, whose status only one thread may read
+        # starting a process also reaps those that have ended, which only one thread may do
         with self._lock:
             try:
                 start_ignoring_signals([process])
@@ -227,7 +227,7 @@ def _refuse(reason: str, detail: str) -> Refusal:
 
 
 def _explain_end(status: int) -> Refusal:
-    """Why a process that has reported nothing has ended."""
+    """Why a process ended without a report."""
     if status in (-signal.SIGXCPU, -signal.SIGALRM):
         return Refusal("too-long", "decoding the recording takes too long: convert it to WAV or FLAC", 413, 1009)
     if status == -signal.SIGKILL:
@@ -246,7 +246,7 @@ def _decode(files: tuple[int, ...], size: int, task: _Task) -> None:
     """The work of a process: samples are written to the second file, a line about them to the third one."""
     body, samples, report = files
     line = json.dumps(_report(body, samples, size, task)).encode()[:MAX_REPORT]
-    # a pipe holds a line, even if it is not read
+    # a pipe buffers a line, even if nothing reads it
     with contextlib.suppress(BrokenPipeError):
         os.write(report, line)
     os._exit(0)

@@ -11,7 +11,7 @@ from ds2cli.recognizer.utterances import Result
 
 @dataclass(frozen=True)
 class Delivery:
-    """What is new of a stream.
+    """What is new in a stream.
 
     heard: samples recognized so far.  ended: nothing follows.
     error: why the stream ended early: BadUtterance for its samples, another exception for a fault of the server.
@@ -24,14 +24,14 @@ class Delivery:
 
 
 class Observer(Protocol):
-    """Is called with what the dispatcher does, by its threads."""
+    """Gets the measurements of the dispatcher, called by its threads."""
 
     def batch(self, streams: int, audio_s: float, seconds: float) -> None:
         """A batch with pieces of that many streams was computed in `seconds`."""
         ...
 
     def searched(self, seconds: float) -> None:
-        """The results of a piece are there, `seconds` after the piece had arrived."""
+        """The results of a piece are ready, `seconds` after it arrived."""
         ...
 
 

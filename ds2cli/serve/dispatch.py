@@ -29,10 +29,10 @@ PIECE_S = 0.2
 """Most audio of one stream in a batch (s)."""
 
 PENDING_PIECES = 4
-"""Pieces that wait for the search, after which the network leaves a stream out."""
+"""Pieces of a stream that may wait for the search; with more, the network leaves the stream out of batches."""
 
 SEARCH_PIECES = 2
-"""Most pieces of one stream that are searched at once; then others have their turn."""
+"""Most pieces of one stream that are searched in one turn."""
 
 Samples = NDArray[np.float32]
 log = logging.getLogger("ds2cli.serve")
@@ -226,7 +226,7 @@ class Dispatcher:
                     return
                 stream = self._search_queue.popleft()
                 pieces = [stream._pieces.popleft() for _ in range(min(len(stream._pieces), SEARCH_PIECES))]
-                # what waited for room
+                # what had waited for room in the search
                 self._queue_for_network(stream)
             if pieces:
                 self._search(stream, pieces)
@@ -251,7 +251,7 @@ class Dispatcher:
             self.observer.searched(now - piece.arrived)
         is_open = not stream._is_closed
         if end:
-            # who gets the last delivery finds the stream gone
+            # removed first: the receiver of the last delivery must find the stream gone
             self._remove(stream)
         if is_open:
             self._deliver(stream, Delivery(results, stream._heard, end))

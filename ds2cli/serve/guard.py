@@ -1,4 +1,4 @@
-"""Who may use the server: hosts, origins, tokens, rates. What is refused is refused in words, before anything is read.
+"""Who may use the server: hosts, origins, tokens, rates. A request is refused with a reason, before its body is read.
 
 A WebSocket is accepted and then closed with a code and a reason: browsers show neither the status nor the text of a
 handshake that was refused. On `/stream`, the same comes as a message of its protocol first.
@@ -87,7 +87,7 @@ class Guard:
                 await _answer(scope["path"], e)(scope, receive, self._with_origin(headers, send))
             return
         if scope["type"] == "websocket":
-            # the token goes no further
+            # the application does not get the token
             names = [name for name in scope["subprotocols"] if not name.startswith(SUBPROTOCOL_PREFIX)]
             await self.app({**scope, "subprotocols": names}, receive, send)
         elif _is_preflight(scope, headers):
@@ -100,7 +100,7 @@ class Guard:
         path, is_socket = scope["path"], scope["type"] == "websocket"
         if scope["http_version"] not in ("1.0", "1.1"):
             raise Refusal("bad-request", "this server understands HTTP/1.0 and HTTP/1.1", 505)
-        # h11 counts only what comes in several parts
+        # h11 limits only headers that arrive in several parts
         if sum(len(name) + len(value) for name, value in scope["headers"]) + len(scope["query_string"]) > MAX_HEAD:
             raise Refusal("bad-request", f"the headers of the request have more than {MAX_HEAD} bytes", 431)
         host, origin = (_get_one(headers, name) for name in ("host", "origin"))
@@ -186,7 +186,7 @@ def _answer(path: str, refusal: Refusal) -> Response:
 
 
 async def _close(scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:
-    """Accept a WebSocket and close it with a code and words."""
+    """Accept a WebSocket and close it with a code and a reason."""
     await receive()
     names = [name for name in scope["subprotocols"] if not name.startswith(SUBPROTOCOL_PREFIX)]
     try:
@@ -199,5 +199,5 @@ async def _close(scope: Scope, receive: Receive, send: Send, refusal: Refusal) -
         reason = refusal.message.encode()[:MAX_REASON].decode("utf-8", "ignore")
         await send({"type": "websocket.close", "code": refusal.close, "reason": reason})
     except OSError:
-        # it broke just now
+        # the connection broke just now
         pass

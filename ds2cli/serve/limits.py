@@ -21,7 +21,7 @@ HEADER_S = 10.0
 """Time for the head of a request, from the moment a connection is there or its next request has begun (s)."""
 
 GRACE_S = 10.0
-"""What the application has left after `idle` to close a connection in words, before it is cut (s)."""
+"""Time after `idle` for the application to close a connection with a reason, before it is cut (s)."""
 
 SPARE_FILES = 128
 """Files that the server opens besides the sockets of its connections."""
@@ -38,7 +38,7 @@ MOST_FILES = 1 << 20
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """What every TCP connection is held to.
+    """The limits of every TCP connection.
 
     max_connections: at once; others are closed.  idle_s: setting `idle` (s).
     on_refused: is called with a code for each connection that is closed because of a limit.

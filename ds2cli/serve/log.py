@@ -18,7 +18,7 @@ LEVELS = {
     "ds2cli.serve": logging.INFO,
     "uvicorn.error": logging.ERROR,
     "asyncio": logging.ERROR,
-    # it warns of what clients send
+    # it would warn about what clients send
     "python_multipart": logging.CRITICAL,
 }
 """The loggers and the lowest level that is written; the first one is for all others."""
@@ -64,7 +64,7 @@ class LineHandler(logging.Handler):
         """See `logging.Handler`."""
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, asyncio.CancelledError):
-            # a handler that was still running when the server ended
+            # a request was still running when the server ended
             return
         line = record.getMessage().strip()
         if error is not None:

@@ -32,7 +32,7 @@ from ds2cli.text.spacing import space_between
 PATH = "/v1/audio/transcriptions"
 
 LINGER_S = 10.0
-"""For how long the rest of a body is received after a refusal: many clients read no answer before they sent all."""
+"""Time for receiving the rest of a body after a refusal (s): many clients read no answer before they have sent all."""
 
 log = logging.getLogger("ds2cli.serve")
 
@@ -162,7 +162,7 @@ class _Exchange:
 
         def end(work: asyncio.Future[Answer]) -> None:
             if not work.cancelled():
-                # it is raised below, if anybody is still there
+                # it is raised below, if the client is still connected
                 work.exception()
             parts.put_nowait(None)
 

@@ -79,7 +79,7 @@ def _verbose(row: Row, language: str, vocab: Vocab, granularities: Sequence[str]
         phrases = make_phrases(row["pred_words"])
         answer["segments"] = [_segment(number, phrase, vocab) for number, phrase in enumerate(phrases)]
     if "word" in granularities:
-        # with a field that the protocol does not have: its clients keep it
+        # `confidence` is not in the protocol; clients keep it
         answer["words"] = [
             {**{name: word[name] for name in ("word", "start", "end")}, "confidence": word["conf"]}
             for word in row["pred_words"]
@@ -101,13 +101,13 @@ def _segment(number: int, words: Sequence[Mapping[str, Any]], vocab: Vocab) -> d
         "seek": int(words[0]["start"] * FRAMES_PER_S),
         "start": words[0]["start"],
         "end": max(word["end"] for word in words),
-        # with a space before it, as Whisper writes them: segments are joined without one
+        # with a leading space, as Whisper writes it: clients join segments without one
         "text": f" {text}" if " " in vocab.symbols else text,
         "tokens": tokens,
         "temperature": 0.0,
         "avg_logprob": round(sum(logs) / len(logs), 4),
         "compression_ratio": round(len(data) / len(zlib.compress(data)), 4),
-        # what has no speech is in no segment
+        # segments contain speech only
         "no_speech_prob": 0.0,
     }
 

@@ -1,4 +1,4 @@
-"""What a client is refused, in words, with the status codes of HTTP and WebSocket."""
+"""Refusals: the reason in words, and the status codes of HTTP and WebSocket."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Refusal(Exception):
 
 
 def overloaded(message: str) -> Refusal:
-    """The server has all that it can do: try again later, or elsewhere."""
+    """The server is at its limit: try again later, or elsewhere."""
     return Refusal("overloaded", message, 503, 1013, retry_s=5)
 
 

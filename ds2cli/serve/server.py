@@ -95,7 +95,7 @@ class Server(uvicorn.Server):
         """What asyncio found wrong: one line."""
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in FULL:
-            # for each connection that waits, once per second
+            # comes once per second for each waiting connection
             if time.monotonic() - self._told_full >= FULL_S:
                 self._told_full = time.monotonic()
                 log.warning(
@@ -176,14 +176,14 @@ def run(service: Service, announce: Callable[[str], None]) -> None:
         h11_max_incomplete_event_size=MAX_HEAD,
         ws_max_size=MAX_MESSAGE,
         ws_ping_interval=20.0,
-        # a busy client is not cut: what is idle is found by `idle`
+        # no client is cut for a late pong; `--idle` finds dead connections
         ws_ping_timeout=None,
         ws_per_message_deflate=False,
         backlog=BACKLOG,
         log_config=None,
         access_log=False,
         lifespan="off",
-        # X-Forwarded-For is what a client says
+        # X-Forwarded-For is whatever a client says
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=5,
@@ -195,7 +195,7 @@ def run(service: Service, announce: Callable[[str], None]) -> None:
 
 
 def _cannot_listen(config: ServeConfig, error: OSError) -> Ds2Error:
-    # asyncio puts other text around the words of the system
+    # asyncio adds text to the system's message
     number = error.errno or 0
     words = os.strerror(number) if number > 0 else error.strerror or str(error)
     return Ds2Error(f"{config.host}:{config.port}: cannot listen there: {words} (--host, --port)")

@@ -76,7 +76,7 @@ class Service:
             "precision": config.precision,
             "timestamps": True,
         }
-        # the weight is also that of the hotwords of clients
+        # the weight also applies to the hotwords of clients
         is_for_clients = config.hotwords is None and not config.greedy
         if is_for_clients:
             del values["hotword_weight"]
@@ -93,7 +93,7 @@ class Service:
         self.features = FeatureConfig.from_saved(self.experiment.network.features, exp)
         # names of the model in OpenAI's protocol, the first one its own
         self.names = config.model_names or (Path(exp).resolve().stem, "whisper-1")
-        # once: the file may be replaced by a newer one while this one is served
+        # read once: the file may be replaced while it is served
         self.language = config.language or _find_language(exp, self.experiment)
         self.metrics = Metrics()
         transcriber = RecordingTranscriber(self.settings, self.experiment, self.features, warn)
@@ -121,7 +121,7 @@ class Service:
         self._check_room()
         search = self.search
         if options.hotwords or options.words is not None:
-            # of many phrases: tenths of a second, in which the event loop serves the others
+            # many phrases take tenths of a second: in a thread, so that the event loop continues
             search = await asyncio.get_running_loop().run_in_executor(
                 self._phrase_thread, self.search_with, options.hotwords, options.words
             )
@@ -160,7 +160,7 @@ class Service:
         return EmissionStream(self.experiment, options.rate), utterances
 
     def search_with(self, hotwords: tuple[str, ...] = (), words: tuple[str, ...] | None = None) -> Search:
-        """The search with hotwords or a vocabulary of a client. Refusal if that cannot be done."""
+        """The search with hotwords or a vocabulary of a client. Refusal if that is impossible."""
         if not hotwords and words is None:
             return self.search
         if not isinstance(self.search, BeamSearch):

@@ -79,7 +79,7 @@ class Receiver:
         self._allowed = min(self._allowed + (now - self._counted) * MESSAGES_PER_S, BURST)
         self._counted = now
         if self._allowed < 0:
-            # some at once: a short sleep takes longer than it says
+            # several messages per sleep: a short sleep takes longer than asked
             await asyncio.sleep((BURST / 10 - self._allowed) / MESSAGES_PER_S)
 
 
@@ -120,7 +120,7 @@ def shown(value: Any) -> str:
 
 
 def decode_samples(data: bytes, encoding: str = "s16le") -> NDArray[np.float32]:
-    """Samples (N,) float32; Refusal if it is not a whole number of them."""
+    """Samples (N,) float32; Refusal for a part of a sample."""
     size = BYTES[encoding]
     if len(data) % size:
         raise bad_request("odd-bytes", f"a frame has {len(data)} bytes, expected samples of {size} bytes ({encoding})")
@@ -131,7 +131,7 @@ def decode_samples(data: bytes, encoding: str = "s16le") -> NDArray[np.float32]:
 
 
 def parse_message(text: str) -> dict[str, Any]:
-    """A JSON object; Refusal if it is none."""
+    """A JSON object; Refusal for anything else."""
     if len(text) > MAX_TEXT:
         raise bad_request("bad-message", f"a text message has {len(text)} characters, expected at most {MAX_TEXT}")
     try:
@@ -190,5 +190,5 @@ async def run_socket(
         async with asyncio.timeout(CLOSE_S):
             await websocket.close(code, reason.encode("utf-8", "replace")[:MAX_REASON].decode("utf-8", "ignore"))
     except (RuntimeError, WebSocketDisconnect, OSError):
-        # it broke just now, or nothing is read
+        # the connection broke just now, or the client does not read
         pass

@@ -38,7 +38,7 @@ class Tokens:
     def _contains(self, token: bytes) -> bool:
         hashed, found = _hash(token), False
         for known in self._hashes:
-            # no early end: the time must not show which one it is
+            # compare all of them: the time must not show which one matches
             found |= hmac.compare_digest(hashed, known)
         return found
 

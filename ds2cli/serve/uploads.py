@@ -63,7 +63,7 @@ class Upload:
         try:
             self._uploads.hold(len(data))
         except Refusal:
-            # at once: others that are read now have room then
+            # freed at once, so that other uploads have room
             self.close()
             raise
         self.size += len(data)
@@ -188,7 +188,7 @@ class Uploads:
         loop = asyncio.get_running_loop()
 
         def call_soon(function: Callable[..., None], *args: Any) -> None:
-            # the loop may have ended before the work
+            # the event loop may have ended before the work
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(function, *args)
 

@@ -52,7 +52,7 @@ def routes(service: Service) -> list[BaseRoute]:
     """The route of the protocol."""
 
     async def endpoint(websocket: WebSocket) -> None:
-        # Vosk knows none, but a browser needs one to be selected if it offers its token as another
+        # Vosk has none, but a browser that offers its token as a subprotocol needs one to be selected
         subprotocol = SUBPROTOCOL if SUBPROTOCOL in websocket.scope["subprotocols"] else None
         await run_socket(websocket, service, "vosk", VoskConnection(websocket, service).run, subprotocol=subprotocol)
 
@@ -76,7 +76,7 @@ class VoskConfig:
         """With the fields of a `config` message. Refusal for one that is unknown or impossible."""
         if not isinstance(fields, dict):
             raise bad_request("bad-message", f"config: expected an object, got {shown(fields)}")
-        # what some clients send for what they do not ask for
+        # some clients send null for what they do not set
         fields = {k: v for k, v in fields.items() if v is not None or k not in ("model", "phrase_list")}
         for name in fields.keys() - set(KEYS):
             if name == "model":
