@@ -125,6 +125,15 @@ def test_memory_of_a_stream_does_not_grow():
     assert state.bytes <= 2 * first
 
 
+def test_a_stream_keeps_nothing_of_its_neighbours():
+    config = CONFIGS["both"]
+    network = RuntimeNetwork(config, weights_of(make_network(config)))
+    states = [network.begin() for _ in range(8)]
+    network.advance(states, [np.zeros((30, 20), np.float32)] * 8)
+    heard = [part for state in states[0].states for part in getattr(state, "heard", ())]
+    assert sum(map(len, heard)) > 0 and all(part.base is None for part in heard)
+
+
 def test_rounded_weights_change_little_and_take_less_memory():
     config = FORWARD["row"]
     model, feats = make_network(config), make_feats(60)
