@@ -4,11 +4,11 @@
 set -euo pipefail
 cd "$(dirname "$0")"; root=../..
 nj=; exp=exp/en-streaming; rows=data/en/dev.jsonl; streams=10,20,30,60,100; seconds=25; out=
-help="usage: egs/asterisk/serve.sh [--nj CORES] [--exp exp/en-streaming] [--rows data/en/dev.jsonl] [--streams 10,20,30,60,100] [--seconds 25] [--out EXP/serve]
+help="usage: egs/asterisk/serve.sh [--nj CORES/2] [--exp exp/en-streaming] [--rows data/en/dev.jsonl] [--streams 10,20,30,60,100] [--seconds 25] [--out EXP/serve]
 exp: a forward-only network with lm.arpa and decode.toml, as run.sh --conf conf/streaming.toml --features conf/featurize.streaming.toml writes it"
 . $root/utils/options.sh
 . $root/utils/path.sh
-. $root/utils/cores.sh; nj=${nj:-$cores}; limit_to_cores nj threads used
+. $root/utils/cores.sh; nj=${nj:-$((cores > 1 ? cores / 2 : 1))}; limit_to_cores nj threads used  # the default of ds2 serve
 out=${out:-$exp/serve}
 for file in best.safetensors lm.arpa decode.toml; do
   [[ -s $exp/$file ]] || { echo "$exp/$file is missing: train it with ./run.sh --conf conf/streaming.toml --features conf/featurize.streaming.toml" >&2; exit 2; }
@@ -22,7 +22,7 @@ bench() {  # NAME OPTION…: the table also goes to OUT/NAME.txt
 }
 echo "## Latency: batches of 1 and of up to 32"
 bench latency "$exp" "$rows" --server-config "$out/server.toml" --streams "$streams" --seconds "$seconds" --plot "$out/load.png"
-echo "## Throughput: 20 streams that do not wait"
+echo "## Throughput: 20 streams that send as fast as the server reads"
 bench throughput "$exp" "$rows" --server-config "$out/server.toml" --streams 20 --seconds 15 --fast
 ds2 serve "$exp" --config "$out/server.toml" --port 0 --max-requests 0 --max-uploads 2 2>"$out/server.log" & server=$!
 trap 'kill $server 2>/dev/null || true; wait $server || true' EXIT
