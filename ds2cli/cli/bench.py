@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -66,6 +67,8 @@ def serve(
 
     if config.plot and not can_draw():
         raise UsageError(f"--plot: {INSTALL_HINT}")
+    if config.plot and Path(config.plot).is_dir():
+        raise UsageError(f"--plot {config.plot}: this is a folder, expected a file name to write to")
     default = BenchServeConfig()
     of_started = ("limit", "max_batch", "server_config")
     if stage.is_url(target) and (given := [n for n in of_started if getattr(config, n) != getattr(default, n)]):

@@ -31,6 +31,7 @@ from ds2cli.serve.recording import RecordingTranscriber
 from ds2cli.serve.refusal import bad_request, overloaded, stopping
 from ds2cli.serve.session import Session
 from ds2cli.serve.uploads import Uploads
+from ds2cli.stages.live import describe_rate
 from ds2cli.text.profiles import guess_language
 
 log = logging.getLogger("ds2cli.serve")
@@ -40,6 +41,9 @@ MAX_PHRASES = 1000
 
 MAX_PHRASE, MAX_CHARACTERS = 100, 20_000
 """Characters of one of them, and of all: the time to build their automaton grows with the square of their lengths."""
+
+MAX_RATES = 100
+"""Sample rates of streams about which the log may warn."""
 
 BIDIRECTIONAL_S = 600.0
 """Longest stream of a bidirectional network (s): it is kept whole, and computed at its end while all others wait."""
@@ -103,6 +107,7 @@ class Service:
         self.sessions: set[Session] = set()
         self.limit = config.max_streams
         self.is_stopping = False
+        self._seen_rates = set[int]()
         self.metrics.ready.set(1)
 
     @property
@@ -134,7 +139,16 @@ class Service:
         session.logs_texts = self.config.log_texts
         self.sessions.add(session)
         self.metrics.streams.set(len(self.sessions))
+        self._warn_of_rate(options.rate)
         return session
+
+    def _warn_of_rate(self, rate: int) -> None:
+        """Log, once for each rate, that streams lack a part of the sound from which the network has learned."""
+        if rate in self._seen_rates or len(self._seen_rates) >= MAX_RATES:
+            return
+        self._seen_rates.add(rate)
+        if problem := describe_rate(rate, self.experiment, self.features):
+            log.warning("stream: %s", problem)
 
     def _check_room(self) -> None:
         if self.is_stopping:

@@ -61,7 +61,8 @@ def run(
             )
     finals: list[Result] = []
     with open_blocks(source, parse_channel(config.channel)) as blocks:
-        _warn_of_rate(source_name(source), blocks.rate, experiment, settings, warn)
+        if problem := describe_rate(blocks.rate, experiment, settings):
+            warn(f"{source_name(source)}: {problem}")
         emissions = EmissionStream(experiment, blocks.rate)
         rules = EndpointRules.from_config(config)
         utterances = UtteranceStream(config, search, experiment.vocab, experiment.network.step_s, rules)
@@ -75,17 +76,16 @@ def run(
         row |= {"duration": round(heard / blocks.rate, 6), **join(finals)}
 
 
-def _warn_of_rate(
-    name: str, rate: int, experiment: Experiment, settings: FeatureConfig, warn: Callable[[str], None]
-) -> None:
-    """Warn of a stream without the upper band that the network has learned from."""
+def describe_rate(rate: int, experiment: Experiment, settings: FeatureConfig) -> str | None:
+    """A warning if a stream of a sample rate (Hz) is without the upper band of the training recordings, or None."""
     mean, std = (experiment.network.tensors[statistic] for statistic in ("mean", "std"))
     learned = learned_bandwidth(mean, std, settings) or settings.sample_rate / 2
-    if rate / 2 < FULL * learned:
-        warn(
-            f"{name}: this stream is {rate / 1000:g} kHz; the training recordings were "
-            f"{settings.sample_rate / 1000:g} kHz: expect many more errors."
-        )
+    if rate / 2 >= FULL * learned:
+        return None
+    return (
+        f"this stream is {rate / 1000:g} kHz; the training recordings were {settings.sample_rate / 1000:g} kHz: "
+        "expect many more errors."
+    )
 
 
 def join(finals: Iterable[Result]) -> Row:

@@ -173,3 +173,9 @@ def test_the_figures(tmp_path):
     ]
     bench_plots.draw(str(tmp_path / "load.png"), [*rows, {**rows[0], "final_ms": None, "batches": {}}])
     assert (tmp_path / "load.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_folder_for_the_figures_is_refused_before_the_run(ds2, tmp_path):
+    pytest.importorskip("matplotlib")
+    result = ds2("bench", "serve", "http://127.0.0.1:1", str(tmp_path), "--plot", str(tmp_path))
+    assert result.returncode == 2 and "this is a folder, expected a file name" in result.stderr

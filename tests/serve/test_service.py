@@ -91,3 +91,11 @@ def test_a_bundle_that_is_replaced_does_not_matter(make_service, monkeypatch):
     service = make_service(max_streams=1)
     monkeypatch.setattr(opened, "open_files", None)
     assert (service.language, service.names) == ("en", ("nonsense", "whisper-1"))
+
+
+def test_the_log_warns_once_of_a_rate_below_that_of_the_network(exp):
+    with running_server(exp) as server:
+        for rate in (8000, 8000, 16000, 48000):
+            recognize(server, speech(1), sample_rate=rate)
+        server.stop()
+        assert server.log.count("expect many more errors") == server.log.count("this stream is 8 kHz") == 1
