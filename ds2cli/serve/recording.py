@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from ds2cli.config.features import FeatureConfig
 from ds2cli.errors import BadUtterance
 from ds2cli.feats import kinds
 from ds2cli.manifest import Row
+from ds2cli.recognizer.bandwidth import describe_mismatch, find_band_mismatch
 from ds2cli.recognizer.decoder import Search
 from ds2cli.recognizer.emissions import Emission
 from ds2cli.recognizer.experiment import Experiment
@@ -25,6 +27,8 @@ from ds2cli.stages.decode import make_decoder
 from ds2cli.stages.long_recording import Listener, LongTranscriber
 
 NAME = "the recording"
+
+log = logging.getLogger("ds2cli.serve")
 
 
 @dataclass(frozen=True)
@@ -66,16 +70,22 @@ class RecordingTranscriber:
 
         listener = Listener(self.warn, notify_of, lambda *_: check(), by_segment=True)
         transcribe = LongTranscriber(self.settings, None, self.features, self.experiment, decode, listener, opener)
-        row, _, _ = transcribe({"id": NAME, "audio_filepath": NAME})
+        row, _, features = transcribe({"id": NAME, "audio_filepath": NAME})
+        self._check_band(features)
         return {**row, "duration": audio.duration_s}
 
     def _transcribe(self, audio: DecodedAudio, decode: Callable[[Emission], Row], check: Callable[[], None]) -> Row:
         # none are left of a single sample at a high rate
         samples = np.concatenate([np.zeros(0, np.float32), *audio.blocks()])
         features = kinds.compute(samples, self.features)
+        self._check_band(features)
         (log_probs,) = self.experiment.compute_emissions([features], check)
         if isinstance(log_probs, BadUtterance):
             raise log_probs
         check()
         vocab, step_s = self.experiment.vocab, self.experiment.network.step_s
         return decode(Emission({}, check_emission(log_probs, vocab), step_s))
+
+    def _check_band(self, features: NDArray[np.float32]) -> None:
+        if bands := find_band_mismatch(features, self.experiment):
+            log.warning("upload: %s", describe_mismatch(*bands))
