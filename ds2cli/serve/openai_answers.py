@@ -18,7 +18,11 @@ from ds2cli.serve.refusal import Refusal
 from ds2cli.text.spacing import join_texts
 from ds2cli.text.vocab import Vocab
 
+UNKNOWN = "und"
+"""The code of a language that is not known (BCP 47)."""
+
 LANGUAGES = {
+    UNKNOWN: "unknown",
     "ar": "arabic", "bg": "bulgarian", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek",
     "en": "english", "es": "spanish", "et": "estonian", "fa": "persian", "fi": "finnish", "fr": "french",
     "he": "hebrew", "hi": "hindi", "hr": "croatian", "hu": "hungarian", "id": "indonesian", "it": "italian",

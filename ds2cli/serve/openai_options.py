@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ds2cli.serve.openai_answers import FORMATS, LANGUAGES
+from ds2cli.serve.openai_answers import FORMATS, LANGUAGES, UNKNOWN
 from ds2cli.serve.openai_form import FILE, Fields
 from ds2cli.serve.refusal import Refusal, bad_request
 
@@ -78,6 +78,8 @@ def _check_language(given: str, language: str) -> None:
     """`given` may have a region, as in en-US, or be a name, such as english."""
     code = re.split("[-_]", given.lower())[0]
     own = re.split("[-_]", language.lower())[0]
+    if given and own == UNKNOWN:
+        raise _bad_field("language", "leave it out: this server does not know its language (ds2 serve --language)")
     if given and code not in (own, LANGUAGES.get(own)):
         raise _bad_field("language", f"this server understands {language}, not {given[:60]!r}")
 

@@ -27,6 +27,7 @@ from ds2cli.search.endpoint import EndpointRules
 from ds2cli.search.wordlist import make_spellable
 from ds2cli.serve.dispatch import Dispatcher
 from ds2cli.serve.metrics import Metrics
+from ds2cli.serve.openai_answers import UNKNOWN
 from ds2cli.serve.recording import RecordingTranscriber
 from ds2cli.serve.refusal import bad_request, overloaded, stopping
 from ds2cli.serve.session import Session
@@ -215,6 +216,10 @@ class Service:
 
 
 def _find_language(exp: str, experiment: Experiment) -> str:
-    """The language of a network: that of the bundle, else guessed by its symbols."""
+    """The language of a network: that of the bundle, else guessed by its symbols; UNKNOWN if they do not tell."""
     card = open_files(exp).card.get("rules", {}) if is_bundle(exp) else {}
-    return card.get("lang") or guess_language(experiment.vocab.symbols)
+    symbols = experiment.vocab.symbols
+    guess = guess_language(symbols)
+    # it says English for all that is not Turkish
+    is_foreign = guess == "en" and any(c.isalpha() and not c.isascii() for symbol in symbols for c in symbol)
+    return card.get("lang") or (UNKNOWN if is_foreign else guess)

@@ -154,6 +154,7 @@ def test_errors_are_those_of_the_client(client, fields, kind, param, message):
     [
         ("en", "en", True), ("en", "EN", True), ("en", "en-US", True), ("en", "en_GB", True), ("en", "English", True),
         ("en", "", True), ("en-US", "en", True), ("zh", "chinese", True), ("xx", "xx", True),
+        ("und", "", True),
         ("en", "de", False), ("en", "german", False), ("en", "e", False), ("zh", "en", False), ("en", "-", False),
     ],
 )  # fmt: skip
@@ -164,6 +165,11 @@ def test_languages_have_codes_regions_and_names(own, given, is_right):
     else:
         with pytest.raises(Refusal, match=f"understands {own}, not"):
             parse_options(fields, (MODEL,), own)
+
+
+def test_a_language_that_is_not_known():
+    with pytest.raises(Refusal, match="leave it out"):
+        parse_options({"model": [MODEL], "language": ["zh"]}, (MODEL,), "und")
 
 
 def test_options():

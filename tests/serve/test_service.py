@@ -12,6 +12,8 @@ from ds2cli.errors import UsageError
 from ds2cli.serve import service as opened
 from ds2cli.serve.refusal import Refusal
 from ds2cli.serve.service import MAX_CHARACTERS, MAX_PHRASE, Service, StreamOptions
+from ds2cli.text.vocab import BLANK, Vocab
+from tests.serve import conftest
 from tests.serve.conftest import running_server, speech
 from tests.serve.test_stream import finals, of_type, recognize, rest, stream
 
@@ -91,6 +93,19 @@ def test_a_bundle_that_is_replaced_does_not_matter(make_service, monkeypatch):
     service = make_service(max_streams=1)
     monkeypatch.setattr(opened, "open_files", None)
     assert (service.language, service.names) == ("en", ("nonsense", "whisper-1"))
+
+
+@pytest.mark.parametrize(
+    ("letters", "language"), [("abc'", "en"), ("abcıi", "tr"), ("你好", "und"), ("ابت", "und"), ("abcäö", "und")]
+)
+def test_a_language_is_guessed_only_where_symbols_tell(tmp_path, monkeypatch, letters, language):
+    monkeypatch.setattr(conftest, "VOCAB", Vocab((BLANK, " ", *letters)))
+    conftest.write_network(tmp_path / "net")
+    service = Service(ServeConfig(), str(tmp_path / "net"), print)
+    try:
+        assert service.language == language
+    finally:
+        service.close()
 
 
 def test_the_log_warns_once_of_a_rate_below_that_of_the_network(exp):

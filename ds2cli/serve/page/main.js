@@ -57,7 +57,7 @@ async function connect() {
     return;
   }
   const { model, language } = page.info;
-  show(byId("server"), language ? `Model ${model}, ${languageName(language)}` : `Model ${model}`);
+  show(byId("server"), language !== "und" ? `Model ${model}, ${languageName(language)}` : `Model ${model}`);
   show(byId("page-message"), "");
   byId("access").hidden = true;
 }
