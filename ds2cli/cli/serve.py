@@ -12,9 +12,9 @@ from ds2cli.errors import UsageError
 def serve(config: ServeConfig, exp: Exp) -> None:
     """Serve a network to programs and browsers: live streams over WebSocket, and uploaded recordings over HTTP.
 
-    Prints the address and how many live streams it accepts, then a line per stream, upload and refusal (on standard
-    error). Clients of OpenAI's transcriptions (http://HOST:2700/v1) and of Vosk's server (ws://HOST:2700) work as they
-    are; http://HOST:2700 is a page with a microphone. Ctrl-C or SIGTERM lets open streams finish. Live text needs a
+    Prints the address and how many live streams it accepts, then a line per stream and upload (on standard error).
+    Clients of OpenAI's transcriptions (http://HOST:2700/v1) and of Vosk's server (ws://HOST:2700) work as they are;
+    http://HOST:2700 is a page with a microphone. Ctrl-C or SIGTERM lets open streams finish. Live text needs a
     forward-only network. The guide: ds2cli/serve/README.md.
 
     Example: ds2 serve base.ds2
