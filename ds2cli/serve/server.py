@@ -133,6 +133,10 @@ class Server(uvicorn.Server):
         if service.is_busy:
             log.info("stopping: streams and uploads have %g s to finish", service.config.drain)
         if await self._wait_for_end(service.config.drain):
+            if service.uploads.is_busy:
+                # a second signal: at least clients learn why
+                service.uploads.end_all()
+                await asyncio.sleep(TICK_S)
             return
         for session in list(service.sessions):
             session.finish()

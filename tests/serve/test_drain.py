@@ -12,7 +12,9 @@ import threading
 import time
 import urllib.error
 import wave
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -147,12 +149,18 @@ def test_second_signal_ends_at_once(exp, number):
         streams = [SlowStream(server.ws, speech(2), finish=False) for _ in range(3)]
         for stream in streams:
             assert stream.ready.wait(30)
-        server.process.send_signal(number)
-        time.sleep(0.5)
-        assert server.process.poll() is None
-        start = time.monotonic()
-        status = server.stop(number)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(upload, server.http, np.tile(speech(30), 60))
+            time.sleep(0.5)
+            server.process.send_signal(number)
+            time.sleep(0.5)
+            assert server.process.poll() is None
+            start = time.monotonic()
+            status = server.stop(number)
         assert time.monotonic() - start < 3 and status == 0
+        code, answer = waiting.result()
+        # or it was done in time
+        assert code == 200 or (code == 503 and "stopping" in answer)
         for stream in streams:
             stream.thread.join()
 
