@@ -43,7 +43,7 @@ class ServeConfig(SearchSettings, EndpointConfig):
     allowed_hosts: tuple[str, ...] = setting(
         (), help="Host names by which requests may address this server [default: --host and localhost]."
     )
-    max_streams: int = setting(0, help="Live streams at once; 0: half of what this machine is measured to do.", min=0)
+    max_streams: int = setting(0, help="Live streams at once; 0: 40 % of what this machine is measured to do.", min=0)
     max_batch: int = setting(32, help="Largest batch: streams computed at once; 1: one after another.", min=1, max=1024)
     max_delay: float = setting(
         0.5, help="Refuse new streams while audio has waited for longer than this (s).", min=0.01, max=60

@@ -31,7 +31,7 @@ MEASURE_S = 1.0
 
 MOST_STREAMS = 32
 
-SHARE = 0.5
+SHARE = 0.4
 """Share of the measured capacity that streams may use: connections, uploads and local clients need the rest."""
 
 OTHER_RATE = 48_000

@@ -38,9 +38,6 @@ UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
 MAX_AGE_S = 600
 """For how long a browser remembers what a page of another server may send (s)."""
 
-LINES_PER_MINUTE = 12
-"""Lines in the log about refusals of one kind; /metrics counts all of them."""
-
 log = logging.getLogger("ds2cli.serve")
 
 
@@ -69,7 +66,6 @@ class Guard:
         if config.token_file is not None:
             self.tokens = read_tokens(config.token_file, lambda _: None)
         self.rate = RateLimit(config.max_requests)
-        self.lines = RateLimit(LINES_PER_MINUTE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass an allowed request on, answer the others."""
@@ -80,7 +76,8 @@ class Guard:
         try:
             self._check(scope, headers)
         except Refusal as e:
-            self._record(scope, e)
+            address = (scope.get("client") or ("?",))[0]
+            self.service.refusals.record(e, f"{address} on {scope['path'][:60]}", e.message)
             if scope["type"] == "websocket":
                 await _close(scope, receive, send, e)
             else:
@@ -121,12 +118,6 @@ class Guard:
         if not self.tokens.accept(authorization, scope.get("subprotocols", ())):
             which = "the token is not one of this server" if _has_token(scope, authorization) else "a token is needed"
             raise Refusal("unauthorized", f"{which}: send Authorization: Bearer TOKEN", 401, 1008)
-
-    def _record(self, scope: Scope, refusal: Refusal) -> None:
-        self.service.metrics.refused.labels(refusal.code).inc()
-        if not self.lines.take(refusal.code):
-            address = (scope.get("client") or ("?",))[0]
-            log.info("%s: refused on %s: %s", address, scope["path"][:60], refusal.message)
 
     def _with_origin(self, headers: Headers, send: Send) -> Send:
         """Tell the browser whether the page may read the answer."""

@@ -66,7 +66,7 @@ def routes(service: Service) -> list[BaseRoute]:
 
 
 def _respond(service: Service, refusal: Refusal) -> Response:
-    service.metrics.refused.labels(refusal.code).inc()
+    service.refusals.record(refusal, "upload")
     return JSONResponse(format_error(refusal), refusal.status, _headers_of(refusal))
 
 
@@ -109,7 +109,7 @@ class _Exchange:
                 log.exception("a request failed")
                 raise internal_error() from None
         except Refusal as e:
-            self.service.metrics.refused.labels(e.code).inc()
+            self.service.refusals.record(e, "upload")
             if e.code != "gone":
                 await self._refuse(e)
 
@@ -182,7 +182,14 @@ class _Exchange:
 
     async def _send_event(self, event: Mapping[str, Any]) -> None:
         if not self.has_begun:
-            await self._begin(200, {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store"})
+            await self._begin(
+                200,
+                {
+                    "content-type": "text/event-stream; charset=utf-8",
+                    "cache-control": "no-store",
+                    "x-accel-buffering": "no",
+                },
+            )
         data = f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
         await self.send({"type": "http.response.body", "body": data, "more_body": True})
 

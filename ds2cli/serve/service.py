@@ -30,6 +30,7 @@ from ds2cli.serve.metrics import Metrics
 from ds2cli.serve.openai_answers import UNKNOWN
 from ds2cli.serve.recording import RecordingTranscriber
 from ds2cli.serve.refusal import bad_request, overloaded, stopping
+from ds2cli.serve.refusal_log import RefusalLog
 from ds2cli.serve.session import Session
 from ds2cli.serve.uploads import Uploads
 from ds2cli.stages.live import describe_rate
@@ -101,6 +102,7 @@ class Service:
         # read once: the file may be replaced while it is served
         self.language = config.language or _find_language(exp, self.experiment)
         self.metrics = Metrics()
+        self.refusals = RefusalLog(self.metrics)
         transcriber = RecordingTranscriber(self.settings, self.experiment, self.features, warn)
         self.uploads = Uploads(config, transcriber, self.metrics)
         self.dispatcher = Dispatcher(config.max_batch, self.settings.nj, self.metrics)
@@ -143,12 +145,16 @@ class Service:
         self._warn_of_rate(options.rate)
         return session
 
+    def problem_of(self, rate: int) -> str | None:
+        """What is wrong with streams of this sample rate (Hz): they lack what the network has learned from."""
+        return describe_rate(rate, self.experiment, self.features)
+
     def _warn_of_rate(self, rate: int) -> None:
-        """Log, once for each rate, that streams lack a part of the sound from which the network has learned."""
+        """Log, once for each rate, what is wrong with streams of it."""
         if rate in self._seen_rates or len(self._seen_rates) >= MAX_RATES:
             return
         self._seen_rates.add(rate)
-        if problem := describe_rate(rate, self.experiment, self.features):
+        if problem := self.problem_of(rate):
             log.warning("stream: %s", problem)
 
     def _check_room(self) -> None:

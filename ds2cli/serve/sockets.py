@@ -182,7 +182,7 @@ async def run_socket(
         outcome, refusal = "internal-error", internal_error()
     service.metrics.streams_ended.labels(protocol, outcome).inc()
     if refusal is not None:
-        service.metrics.refused.labels(refusal.code).inc()
+        service.refusals.record(refusal, protocol)
     if outcome == "gone" or websocket.application_state != WebSocketState.CONNECTED:
         return
     code, reason = (1000, "") if refusal is None else (refusal.close, refusal.message)

@@ -90,6 +90,7 @@ class StreamConnection:
                     "type": "ready", "sample_rate": options.rate, "encoding": self.encoding,
                     "look_ahead_s": service.look_ahead_s, "language": service.language,
                     "buffer_s": WAITING_S, "max_s": session.max_s, "idle_s": service.config.idle,
+                    **({"warning": problem} if (problem := service.problem_of(options.rate)) else {}),
                 }
             )  # fmt: skip
             await run_both(self._read(session, data if isinstance(data, bytes) else None), self._write(session))

@@ -31,7 +31,7 @@ until url=$(grep -o 'http://[^ ,]*' "$out/server.log"); do
   sleep 0.2
 done
 limit=$(sed -n 's/.*http.*up to \([0-9]*\) streams.*/\1/p' "$out/server.log")
-echo "## Overload: as many streams as the server accepts, $limit (half of what it measured), and twice that"
+echo "## Overload: as many streams as the server accepts, $limit (40 % of what it measured), and twice that"
 cat "$out/server.log"
 bench overload "$url" "$rows" --streams "$limit,$((2 * limit))" --seconds "$seconds"
 echo "## Uploads: 1 and 4 at once"
