@@ -151,6 +151,6 @@ def test_wrong_tls_files(certificate, tmp_path):
     broken.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     assert "No such file" in error(tmp_path / "missing.pem") and "Is a directory" in error(tmp_path)
     assert "PEM" in error(no_pem) and "PEM" in error(cert, no_pem) and "PEM" in error(broken, key)
-    assert "not that of the certificate" in error(cert, certificate / "other.key")
+    assert "does not belong to the certificate" in error(cert, certificate / "other.key")
     assert "--ssl-keyfile" in error(cert)
     assert "encrypted" in error(cert, certificate / "locked.key")

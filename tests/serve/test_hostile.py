@@ -64,7 +64,7 @@ def test_hostile_clients(exp, messages):
         assert after.files <= before.files and after.threads <= before.threads + POOL_THREADS, (before, after)
         assert server.metric("ds2_streams") == 0 and server.metric("ds2_connections") == 1
         assert recognize(server.ws, np.zeros(1600, "<i2")) is not None
-    assert "error" not in server.log, server.log
+    assert "serve: error" not in server.log, server.log
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ import ds2cli
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-MODULE_OF = {"python-multipart": "multipart"}
+MODULE_OF = {"python-multipart": "python_multipart"}
 OPTIONAL = {"kenlm", "ufal", "google"}
 """Modules that are used where they are installed and belong to no extra, and google.protobuf, which onnx needs."""
 
