@@ -193,7 +193,9 @@ SERVER = ROOT / "egs" / "asterisk" / "serve.sh"
 """It measures the server's own default."""
 
 
-@pytest.mark.parametrize("recipe", sorted(set(ROOT.glob("egs/*/*.sh")) - {SERVER}), ids=lambda p: f"{p.parent.name}-{p.stem}")
+@pytest.mark.parametrize(
+    "recipe", sorted(set(ROOT.glob("egs/*/*.sh")) - {SERVER}), ids=lambda p: f"{p.parent.name}-{p.stem}"
+)
 def test_recipes_use_all_cores_by_default(recipe):
     text = recipe.read_text()
     assert re.search(r"^(.*; )?nj=;", text, re.MULTILINE) and ". $root/utils/cores.sh; nj=${nj:-$cores}" in text
