@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from ds2cli.audio.source import PipedAudio
 from ds2cli.config.base import build
 from ds2cli.config.captions import CAPTION_FILES, OF_SUBTITLES
 from ds2cli.config.decode import TranscribeConfig
-from ds2cli.config.endpoint import EndpointConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.recognizer.decoder import build_search, resolve_settings
@@ -117,8 +116,7 @@ class Recognizer:
         UsageError for a wrong setting or rate, or a network that runs on a GPU or is of another kind than ds2.
         """
         _check_rate(sample_rate)
-        defaults = {f.name: getattr(self.config, f.name) for f in fields(EndpointConfig)}
-        rules = EndpointRules.from_config(build(EndpointConfig, ("Recognizer.stream", {**defaults, **endpoints})))
+        rules = EndpointRules.changed(self.config, endpoints, "Recognizer.stream")
         emissions = EmissionStream(self.experiment, sample_rate)
         utterances = UtteranceStream(
             self.config,

@@ -6,12 +6,14 @@ gets too long is divided between two words, not where it happens to be. Notation
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ds2cli.config.base import build
 from ds2cli.config.endpoint import EndpointConfig
 from ds2cli.search.pauses import SILENT, SilenceReader, find_cut
 from ds2cli.text.vocab import Vocab
@@ -34,6 +36,12 @@ class EndpointRules:
     def from_config(cls, config: EndpointConfig) -> EndpointRules:
         """The rules that the settings describe."""
         return cls(config.endpoint_silence, config.endpoint_no_speech, config.endpoint_length)
+
+    @classmethod
+    def changed(cls, config: EndpointConfig, changes: Mapping[str, Any], where: str) -> EndpointRules:
+        """Those of the settings, some of them changed. UsageError, which begins with `where`, for a wrong one."""
+        settings = {f.name: getattr(config, f.name) for f in fields(EndpointConfig)}
+        return cls.from_config(build(EndpointConfig, (where, {**settings, **changes})))
 
 
 class Endpoint(NamedTuple):

@@ -251,7 +251,7 @@ class Dispatcher:
             self.observer.searched(now - piece.arrived)
         is_open = not stream._is_closed
         if end:
-            # removed first: the receiver of the last delivery must find the stream gone
+            # removed first: who gets the last delivery may count the streams that are left
             self._remove(stream)
         if is_open:
             self._deliver(stream, Delivery(results, stream._heard, end))

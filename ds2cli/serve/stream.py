@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from ds2cli.config.base import build
 from ds2cli.config.endpoint import EndpointConfig
 from ds2cli.errors import UsageError
 from ds2cli.recognizer.utterances import Result
@@ -168,14 +167,13 @@ class StreamConnection:
         self.encoding = message.get("encoding", self.encoding)
         if not isinstance(self.encoding, str) or self.encoding not in BYTES:
             raise bad_request("bad-encoding", f"encoding: expected {' or '.join(BYTES)}, got {shown(self.encoding)}")
-        own = EndpointRules.from_config(self.service.settings)
-        defaults = dict(zip((f.name for f in fields(EndpointConfig)), asdict(own).values(), strict=True))
-        given = {name: message[name] for name in defaults if name in message}
+        settings = self.service.settings
+        given = {f.name: message[f.name] for f in fields(EndpointConfig) if f.name in message}
         try:
-            rules = build(EndpointConfig, ("start", {**defaults, **given}))
+            rules = EndpointRules.changed(settings, given, "start")
         except UsageError as e:
             raise bad_request("bad-message", str(e)[:300]) from e
-        if own.length_s and not rules.endpoint_length:
+        if settings.endpoint_length and not rules.length_s:
             raise bad_request("bad-message", "endpoint_length: expected more than 0: an utterance without end grows")
         nbest, partials = message.get("nbest", 0), message.get("partials", True)
         if isinstance(nbest, bool) or not isinstance(nbest, int) or not 0 <= nbest <= 100:
@@ -188,7 +186,7 @@ class StreamConnection:
             check_rate(message.get("sample_rate", self.service.features.sample_rate)),
             partials,
             nbest,
-            EndpointRules.from_config(rules),
+            rules,
             texts(message, "hotwords"),
             texts(message, "words") if "words" in message else None,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,21 @@ class _Stream:
     texts: list[str] = field(default_factory=list)
 
 
+async def send_in_turn(
+    send: Callable[[int], Awaitable[float]], count: int, seed: Sequence[int], phase_s: float
+) -> None:
+    """Send recordings 0 … count - 1 in random orders, until this is cancelled.
+
+    send: sends one, and returns how long to wait before the next (s).  phase_s: wait for up to this long at first (s).
+    """
+    random = np.random.default_rng(seed)
+    await asyncio.sleep(random.uniform(0, phase_s))
+    while True:
+        for i in random.permutation(count):
+            if wait_s := await send(int(i)):
+                await asyncio.sleep(wait_s)
+
+
 class StreamLoad:
     """Streams that send recordings one after another until they are stopped."""
 
@@ -75,14 +90,13 @@ class StreamLoad:
         self.tally = Tally()
 
     async def run(self, number: int, phase_s: float) -> None:
-        """One stream after another, until this is cancelled. phase_s: wait for up to this long at first (s)."""
-        random = np.random.default_rng([self.seed, number])
-        await asyncio.sleep(random.uniform(0, phase_s))
-        while True:
-            for i in random.permutation(len(self.clips)):
-                stream = await self._send_one(int(i))
-                if not stream.ended:
-                    await asyncio.sleep(stream.retry_s)
+        """One stream after another, until this is cancelled; see `send_in_turn`."""
+
+        async def send(i: int) -> float:
+            stream = await self._send_one(i)
+            return 0.0 if stream.ended else stream.retry_s
+
+        await send_in_turn(send, len(self.clips), [self.seed, number], phase_s)
 
     async def _send_one(self, number: int) -> _Stream:
         """Send one recording."""

@@ -11,9 +11,7 @@ import wave
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
-import numpy as np
-
-from ds2cli.stages.bench_streams import REFUSED_WAIT_S, Clip
+from ds2cli.stages.bench_streams import REFUSED_WAIT_S, Clip, send_in_turn
 from ds2cli.stages.bench_tally import Tally
 
 BOUNDARY = "ds2-bench-boundary"
@@ -33,13 +31,12 @@ class UploadLoad:
         self.tally = Tally()
 
     async def run(self, number: int, phase_s: float) -> None:
-        """One upload after another, until this is cancelled. phase_s: wait for up to this long at first (s)."""
-        random = np.random.default_rng([self.seed, number])
-        await asyncio.sleep(random.uniform(0, phase_s))
-        while True:
-            for i in random.permutation(len(self.clips)):
-                if not await self._upload(self.clips[i], self._bodies[i]):
-                    await asyncio.sleep(REFUSED_WAIT_S)
+        """One upload after another, until this is cancelled; see `send_in_turn`."""
+
+        async def send(i: int) -> float:
+            return 0.0 if await self._upload(self.clips[i], self._bodies[i]) else REFUSED_WAIT_S
+
+        await send_in_turn(send, len(self.clips), [self.seed, number], phase_s)
 
     async def _upload(self, clip: Clip, body: bytes) -> bool:
         """Upload one recording; whether its text came."""

@@ -47,7 +47,7 @@ export class Transcript {
     });
   }
 
-  /** How far it is, in words; fraction: 0 to 1, null for a time that nobody knows, undefined for no bar. */
+  /** How far it is, in words; fraction: 0 to 1, null if it is not known, undefined for no bar. */
   setState(text, fraction) {
     if (this.state.textContent !== text) this.state.textContent = text;
     this.detail.textContent = "";
