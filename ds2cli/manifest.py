@@ -81,6 +81,7 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "duration": _SECONDS,
     "text": _TEXT,
     "offset": _SECONDS,
+    "channel": _COUNT,
     "speaker": _TEXT,
     "lang": _TEXT,
     "sample_rate": _COUNT,

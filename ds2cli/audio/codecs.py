@@ -32,14 +32,19 @@ OPEN_OPTIONS: Any = {"options": {"protocol_whitelist": "file"}, "metadata_errors
 @np.errstate(invalid="ignore", over="ignore")
 def select_channel(samples: Samples, channel: int | None, name: str) -> Samples:
     """One channel (N,) of samples (N, C), or their mean if `channel` is None; BadUtterance as in `read`."""
-    if channel is not None and channel >= samples.shape[1]:
-        raise BadUtterance(
-            "no-such-channel", f"{name} has {samples.shape[1]} channels, none is number {channel} (the first is 0)"
-        )
+    check_channel(samples.shape[1], channel, name)
     mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1) if channel is None else samples[:, channel]
     if not np.isfinite(mono).all():
         raise BadUtterance("not-a-number", f"{name}: {int((~np.isfinite(mono)).sum())} samples are NaN or infinite")
     return np.ascontiguousarray(mono, np.float32)
+
+
+def check_channel(channels: int, channel: int | None, name: str) -> None:
+    """BadUtterance "no-such-channel" unless a recording with so many channels has the one wanted."""
+    if channel is not None and channel >= channels:
+        raise BadUtterance(
+            "no-such-channel", f"{name} has {channels} channels, none is number {channel} (the first is 0)"
+        )
 
 
 def check_rate(rate: int, name: str) -> None:

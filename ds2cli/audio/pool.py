@@ -57,7 +57,8 @@ class RecordingPool:
         if wanted < length:
             start, length = position * (length - wanted), wanted
         try:
-            samples, file_rate = read(recording.path, offset_s=(recording.offset_s or 0.0) + start, duration_s=length)
+            begin = (recording.offset_s or 0.0) + start
+            samples, file_rate = read(recording.path, channel=recording.channel, offset_s=begin, duration_s=length)
         except BadUtterance as e:
             self.failures.setdefault(recording.path, str(e))
             return None
@@ -118,7 +119,9 @@ def _read_response(recording: Recording, rate: int) -> Samples:
     assert recording.duration_s is not None
     length = min(recording.duration_s, MAX_RESPONSE_S)
     # averaging several microphones would give the response of no real position
-    samples, file_rate = read(recording.path, channel=0, offset_s=recording.offset_s or 0.0, duration_s=length)
+    samples, file_rate = read(
+        recording.path, channel=recording.channel or 0, offset_s=recording.offset_s or 0.0, duration_s=length
+    )
     response = resample(samples, file_rate, rate)
     if not response.any():
         raise BadUtterance("silent", f"{recording.path}: this impulse response is all zeros")

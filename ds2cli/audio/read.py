@@ -228,10 +228,13 @@ def _show_bytes(head: bytes) -> str:
     return head.hex(" ")
 
 
-def parse_channel(text: str) -> int | None:
-    """The channel number in the option --channel; None for `mix`. UsageError for anything else."""
+def parse_channel(text: str, others: str = "") -> int | None:
+    """The channel number in the option --channel; None for `mix`. UsageError for anything else.
+
+    others: further words that the command accepts, for the message.
+    """
     if text == "mix":
         return None
     if not (text.isascii() and text.isdigit()):
-        raise UsageError(f"--channel {text!r}: expected mix or a channel number from 0")
+        raise UsageError(f"--channel {text!r}: expected mix{others} or a channel number from 0")
     return int(text)

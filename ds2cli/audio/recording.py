@@ -20,7 +20,7 @@ class Recording:
     """An audio file, or a segment of one if offset_s is given.
 
     duration_s: as the row states it: the duration of a copy played `speed` times as fast.
-    rate: sample rate of the file, if the row states it (Hz).
+    rate: sample rate of the file, if the row states it (Hz).  channel: of the file, from 0, if the row states one.
     """
 
     path: str
@@ -28,6 +28,7 @@ class Recording:
     duration_s: float | None = None
     speed: float = 1.0
     rate: int | None = None
+    channel: int | None = None
 
     @property
     def file_duration_s(self) -> float | None:
@@ -40,7 +41,12 @@ def parse_recording(row: Mapping[str, Any]) -> Recording | None:
     if not row.get("audio_filepath"):
         return None
     return Recording(
-        row["audio_filepath"], row.get("offset"), row.get("duration"), row.get("speed", 1.0), row.get("sample_rate")
+        row["audio_filepath"],
+        row.get("offset"),
+        row.get("duration"),
+        row.get("speed", 1.0),
+        row.get("sample_rate"),
+        row.get("channel"),
     )
 
 
@@ -49,10 +55,11 @@ def read_samples(
 ) -> NDArray[np.float32]:
     """The samples (N,) at `rate` Hz, as `ds2 featurize` reads them.
 
-    factor: speed relative to the row's own.
+    factor: speed relative to the row's own.  channel: of recordings whose rows state none; None for the mean of all.
     BadUtterance "truncated-audio" and the reasons of `read`.
     """
     expected_s = recording.file_duration_s
+    channel = channel if recording.channel is None else recording.channel
     if recording.offset_s is None:
         samples, file_rate = read(recording.path, channel=channel)
     else:

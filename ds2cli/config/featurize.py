@@ -24,7 +24,9 @@ class FeaturizeConfig(FeatureConfig, StageConfig):
     speeds: str = setting(
         "1.0", help='Speed factors, one copy each, such as "0.9 1.0 1.1"; ids at speeds other than 1 become sp0.9-ID.'
     )
-    channel: str = setting("mix", help="Channel of multi-channel files: mix (the mean of all) or a number from 0.")
+    channel: str = setting(
+        "mix", help="Channel of multi-channel files whose rows state none: mix (the mean of all) or a number from 0."
+    )
     resample: Literal["yes", "no"] = setting("yes", help="Files with another sample rate: resample (yes) or drop (no).")
     min_duration: float = setting(0.0, help="Drop utterances shorter than this, after the change of speed (s).", min=0)
     max_duration: float | None = setting(

@@ -24,6 +24,10 @@ class PrepareConfig(StageConfig):
     check: Literal["decode", "header"] = setting(
         "decode", help="Decode each recording completely (finds truncated files), or trust its header (fast)."
     )
+    channel: str = setting(
+        "mix",
+        help="Channel of multi-channel files: mix (the mean of all), a number from 0, or each (a row per channel).",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

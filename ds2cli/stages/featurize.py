@@ -179,7 +179,7 @@ class _Featurizer:
         segment: dict[str, Any] = {}
         if "offset" in row:
             segment = {"offset_s": row["offset"], "duration_s": None if stated is None else stated * row_speed}
-        samples, rate = read(row["audio_filepath"], channel=self.channel, **segment)
+        samples, rate = read(row["audio_filepath"], channel=row.get("channel", self.channel), **segment)
         seconds = len(samples) / rate
         if stated is not None and seconds < 0.9 * stated * row_speed:
             detail = f"{row['audio_filepath']} has {seconds:.2f} s, the row states {stated * row_speed:.2f} s"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import chain
 
 from ds2cli import memory
-from ds2cli.audio.read import probe, read
+from ds2cli.audio.codecs import check_channel
+from ds2cli.audio.read import parse_channel, probe, read
 from ds2cli.config.prepare import PrepareConfig
 from ds2cli.corpora import load_corpus
 from ds2cli.drops import Ledger
@@ -17,6 +19,9 @@ from ds2cli.text.normalize import TextRules
 
 BLOCK = 256
 """Rows given to the threads at a time, and the most that Ctrl-C has to wait for."""
+
+EACH = "each"
+"""Value of --channel that makes a row per channel."""
 
 MAX_CHARACTERS_PER_SECOND = 25.0
 """Faster than anyone speaks: the text does not match the recording."""
@@ -28,9 +33,14 @@ def run(name: str, source: str, config: PrepareConfig, ledger: Ledger) -> Iterat
     config: an `Options` of that corpus.
     Unreadable recordings, texts that cannot be written in letters, and repeated ids are dropped.
     """
-    rules = TextRules.of(config)
-    rows = sorted(load_corpus(name).prepare(source, config, ledger), key=lambda row: str(row["id"]))
+    rules, channel = TextRules.of(config), None if config.channel == EACH else parse_channel(config.channel, ", each")
+    found: Iterable[Row] = load_corpus(name).prepare(source, config, ledger)
     with ThreadPoolExecutor(config.nj) as pool:
+        if config.channel == EACH:
+            found = chain.from_iterable(pool.map(_split_channels, found))
+        elif channel is not None:
+            found = ({"channel": channel, **row} for row in found)
+        rows = sorted(found, key=lambda row: str(row["id"]))
         last = None
         for start in range(0, len(rows), BLOCK):
             block = rows[start : start + BLOCK]
@@ -47,6 +57,20 @@ def run(name: str, source: str, config: PrepareConfig, ledger: Ledger) -> Iterat
                     ledger.drop_error(row["id"], checked)
                 else:
                     yield checked
+
+
+def _split_channels(row: Row) -> list[Row]:
+    """A copy of the row for each channel of its recording; the row itself if it has one channel, or states its own."""
+    if "channel" in row:
+        return [row]
+    try:
+        channels = probe(row["audio_filepath"], decode=False).channels
+    except BadUtterance:
+        # whatever is wrong drops the row when it is checked
+        return [row]
+    if channels == 1:
+        return [row]
+    return [{**row, "id": f"{row['id']}-ch{number}", "channel": number} for number in range(channels)]
 
 
 def _check(row: Row, config: PrepareConfig, rules: TextRules) -> Row | BadUtterance:
@@ -70,17 +94,18 @@ def _needs_text(config: PrepareConfig) -> bool:
 
 
 def _with_duration(row: Row, config: PrepareConfig) -> Row:
-    path = row["audio_filepath"]
+    path, channel = row["audio_filepath"], row.get("channel")
     if "offset" in row:
-        samples, rate = read(path, offset_s=row["offset"], duration_s=row.get("duration"))
+        samples, rate = read(path, channel=channel, offset_s=row["offset"], duration_s=row.get("duration"))
         seconds = len(samples) / rate
     else:
         info = probe(path, decode=config.check == "decode")
         seconds, rate = info.duration_s, info.sample_rate
+        check_channel(info.channels, channel, path)
     if _needs_text(config) and len(row["text"]) > MAX_CHARACTERS_PER_SECOND * seconds:
         detail = f"{len(row['text'])} characters in {seconds:.2f} s, more than {MAX_CHARACTERS_PER_SECOND:g} per second"
         raise BadUtterance("text-too-long", detail)
     row["duration"] = round(seconds, 6)
     row["sample_rate"] = rate
-    order = ("id", "audio_filepath", "offset", "duration", "text")
+    order = ("id", "audio_filepath", "channel", "offset", "duration", "text")
     return {**{name: row[name] for name in order if name in row}, **row}

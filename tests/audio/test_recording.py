@@ -87,3 +87,12 @@ def test_a_channel_at_another_speed_and_rate(tmp_path):
     got = read_samples(Recording(str(tmp_path / "a.wav"), speed=1.25), 8000, factor=2.0, channel=1)
     assert len(got) == 3200
     assert got[1600] == pytest.approx(-0.5, abs=1e-2)
+
+
+def test_the_channel_of_a_row_precedes_that_of_the_command(tmp_path):
+    samples = np.stack([np.full(800, 0.25), np.full(800, -0.5)], axis=1)
+    soundfile.write(tmp_path / "two.wav", samples, 8000, subtype="FLOAT")
+    row = {"audio_filepath": str(tmp_path / "two.wav")}
+    assert read_samples(parse_recording({**row, "channel": 1}), 8000, channel=0)[0] == -0.5
+    assert read_samples(parse_recording(row), 8000, channel=0)[0] == 0.25
+    assert read_samples(parse_recording(row), 8000)[0] == -0.125

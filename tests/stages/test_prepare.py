@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from ds2cli.audio.recording import parse_recording, read_samples
 from ds2cli.config.base import build
 from ds2cli.config.prepare import PrepareConfig
 from ds2cli.corpora import corpus_names, csv, load_corpus
@@ -289,3 +290,35 @@ def test_a_recording_that_memory_does_not_hold_is_dropped(folder, monkeypatch, n
     monkeypatch.setattr(prepare, "probe", probe_or_fail)
     rows, drops = prepared(folder, nj=nj)
     assert [row["id"] for row in rows] == ["a", "b"] and drops == {"large": "out-of-memory"}
+
+
+@pytest.fixture
+def telephone(tmp_path):
+    """A recording whose second channel is half as loud and reversed, next to one with a single channel."""
+    noise = 0.1 * np.random.default_rng(1).normal(size=16000)
+    soundfile.write(tmp_path / "call.wav", np.stack([noise, noise[::-1] / 2], axis=1), 8000, subtype="FLOAT")
+    soundfile.write(tmp_path / "mono.wav", noise, 8000, subtype="FLOAT")
+    return (tmp_path,), noise
+
+
+def test_a_row_per_channel(telephone):
+    rows, drops = prepared(telephone[0], text=False, channel="each")
+    assert not drops
+    assert [(row["id"], row.get("channel")) for row in rows] == [("call-ch0", 0), ("call-ch1", 1), ("mono", None)]
+    samples, _ = read_row(rows[1])
+    np.testing.assert_allclose(samples, telephone[1][::-1] / 2, atol=1e-6)
+
+
+def test_one_channel_of_all_recordings(telephone):
+    rows, drops = prepared(telephone[0], text=False, channel="1")
+    assert drops == {"mono": "no-such-channel"}
+    assert [(row["id"], row["channel"]) for row in rows] == [("call", 1)]
+
+
+def test_a_channel_that_is_no_number(telephone):
+    with pytest.raises(UsageError, match="expected mix, each or a channel number"):
+        prepared(telephone[0], text=False, channel="left")
+
+
+def read_row(row):
+    return read_samples(parse_recording(row), row["sample_rate"]), row["sample_rate"]
