@@ -37,7 +37,18 @@ from ds2cli.audio.source import Source, open_source, read_head, source_name
 from ds2cli.errors import BadUtterance, UsageError
 
 SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd")
-FFMPEG_MAGIC = (b"ID3", b"NIST_1A", b"\x1aE\xdf\xa3", b"caff", b"#!AMR", b"wvpk", b"\xff\xfb", b"\xff\xf3", b"\xff\xf1")
+SPHERE_MAGIC = b"NIST_1A"
+FFMPEG_MAGIC = (
+    b"ID3",
+    SPHERE_MAGIC,
+    b"\x1aE\xdf\xa3",
+    b"caff",
+    b"#!AMR",
+    b"wvpk",
+    b"\xff\xfb",
+    b"\xff\xf3",
+    b"\xff\xf1",
+)
 RIFF_SIZE_TOLERANCE = 64
 """Bytes by which the size in a WAV header may be wrong: some writers miscount their own header."""
 
@@ -91,17 +102,11 @@ def probe(source: Source, *, decode: bool = True) -> AudioInfo:
     """Duration, sample rate and channels of a file.
 
     decode: decode the whole file, which finds truncated and broken ones; otherwise the header is trusted where
-    libsndfile reads the format.
+    libsndfile reads the format, and that of SPHERE files.
     BadUtterance as in `read`.
     """
-    if not decode and is_sndfile_format(source):
-        try:
-            info = soundfile.info(open_source(source))
-        except soundfile.SoundFileError as e:
-            raise BadUtterance("unreadable-audio", f"{source_name(source)}: {reason_of(e)}") from e
-        # without samples in the header the file may still have some
-        if info.frames:
-            return AudioInfo(info.frames / info.samplerate, info.samplerate, info.channels)
+    if not decode and (info := _read_header(source)) is not None:
+        return info
     samples, rate = _decode(source, 0.0, None)
     if not len(samples):
         raise BadUtterance("no-samples", f"{source_name(source)} has a header but no samples")
@@ -109,6 +114,28 @@ def probe(source: Source, *, decode: bool = True) -> AudioInfo:
         bad = int((~np.isfinite(samples)).sum())
         raise BadUtterance("not-a-number", f"{source_name(source)}: {bad} samples are NaN or infinite")
     return AudioInfo(len(samples) / rate, rate, samples.shape[1])
+
+
+def _read_header(source: Source) -> AudioInfo | None:
+    """What the header of a file states; None if it does not state the exact number of samples."""
+    if is_sndfile_format(source):
+        try:
+            info = soundfile.info(open_source(source))
+        except soundfile.SoundFileError as e:
+            raise BadUtterance("unreadable-audio", f"{source_name(source)}: {reason_of(e)}") from e
+        # without samples in the header the file may still have some
+        return AudioInfo(info.frames / info.samplerate, info.samplerate, info.channels) if info.frames else None
+    name, (head, size) = source_name(source), read_head(source)
+    if not head.startswith(SPHERE_MAGIC):
+        return None
+    with open_container(source) as (container, stream):
+        seconds, codec = stated_duration(container, stream), stream.codec_context
+        if seconds is None:
+            return None
+        check_rate(stream.rate, name)
+        if codec.name.startswith("pcm_"):
+            check_duration(round(size * 8 / codec.bit_rate * stream.rate), stream.rate, seconds, name)
+        return AudioInfo(seconds, stream.rate, codec.layout.nb_channels)
 
 
 def is_audio(source: Source) -> bool:
@@ -207,7 +234,8 @@ def _decode_ffmpeg(source: Source, offset_s: float, duration_s: float | None) ->
                 # without timestamps no seek was possible: decoding began at the start
                 seek_s = 0 if frame.pts is None else (frame.pts - first) * (stream.time_base or 0)
                 start = max(0, round(seek_s * rate)) if offset_s > PREROLL_S else 0
-                end = None if duration_s is None else round((offset_s + duration_s) * rate)
+                # as libsndfile's: a duration has the same number of samples at any offset
+                end = None if duration_s is None else round(offset_s * rate) + round(duration_s * rate)
             parts.append(decode_frame(frame))
             if end is not None and start + sum(map(len, parts)) >= end:
                 break

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain
 
 from ds2cli import memory
 from ds2cli.audio.codecs import check_channel
-from ds2cli.audio.read import parse_channel, probe, read
+from ds2cli.audio.read import AudioInfo, parse_channel, probe, read
 from ds2cli.config.prepare import PrepareConfig
 from ds2cli.corpora import load_corpus
 from ds2cli.drops import Ledger
@@ -26,6 +26,14 @@ EACH = "each"
 MAX_CHARACTERS_PER_SECOND = 25.0
 """Faster than anyone speaks: the text does not match the recording."""
 
+ENOUGH = 0.9
+"""Share of its stated duration that a recording has to have."""
+
+FILES_AT_A_TIME = 4096
+"""Files whose headers are remembered: segments of a long recording are usually listed together."""
+
+Header = Callable[[str], AudioInfo | BadUtterance]
+
 
 def run(name: str, source: str, config: PrepareConfig, ledger: Ledger) -> Iterator[Row]:
     """Yield the rows of a corpus sorted by id, each with a readable recording, its duration, and a normalized text.
@@ -35,16 +43,18 @@ def run(name: str, source: str, config: PrepareConfig, ledger: Ledger) -> Iterat
     """
     rules, channel = TextRules.of(config), None if config.channel == EACH else parse_channel(config.channel, ", each")
     found: Iterable[Row] = load_corpus(name).prepare(source, config, ledger)
+    header: Header = lru_cache(FILES_AT_A_TIME)(_read_header)
+    check = partial(_check, config=config, rules=rules, header=header)
     with ThreadPoolExecutor(config.nj) as pool:
         if config.channel == EACH:
-            found = chain.from_iterable(pool.map(_split_channels, found))
+            found = chain.from_iterable(pool.map(partial(_split_channels, header=header), found))
         elif channel is not None:
             found = ({"channel": channel, **row} for row in found)
         rows = sorted(found, key=lambda row: str(row["id"]))
         last = None
         for start in range(0, len(rows), BLOCK):
             block = rows[start : start + BLOCK]
-            for row, checked in zip(block, pool.map(lambda row: _check(row, config, rules), block), strict=True):
+            for row, checked in zip(block, pool.map(check, block), strict=True):
                 if row["id"] == last:
                     ledger.drop(
                         row["id"],
@@ -59,21 +69,24 @@ def run(name: str, source: str, config: PrepareConfig, ledger: Ledger) -> Iterat
                     yield checked
 
 
-def _split_channels(row: Row) -> list[Row]:
-    """A copy of the row for each channel of its recording; the row itself if it has one channel, or states its own."""
-    if "channel" in row:
-        return [row]
+def _read_header(path: str) -> AudioInfo | BadUtterance:
+    """What the header of a file states, or the error."""
     try:
-        channels = probe(row["audio_filepath"], decode=False).channels
-    except BadUtterance:
-        # whatever is wrong drops the row when it is checked
-        return [row]
-    if channels == 1:
-        return [row]
-    return [{**row, "id": f"{row['id']}-ch{number}", "channel": number} for number in range(channels)]
+        return probe(path, decode=False)
+    except BadUtterance as e:
+        return e
 
 
-def _check(row: Row, config: PrepareConfig, rules: TextRules) -> Row | BadUtterance:
+def _split_channels(row: Row, header: Header) -> list[Row]:
+    """A copy of the row for each channel of its recording; the row itself if it has one channel, or states its own."""
+    info = header(row["audio_filepath"]) if "channel" not in row else None
+    # whatever is wrong with the recording drops the row when it is checked
+    if not isinstance(info, AudioInfo) or info.channels == 1:
+        return [row]
+    return [{**row, "id": f"{row['id']}-ch{number}", "channel": number} for number in range(info.channels)]
+
+
+def _check(row: Row, config: PrepareConfig, rules: TextRules, header: Header) -> Row | BadUtterance:
     """The row with its duration, sample rate and normalized text, or the error that drops it."""
     try:
         if not is_id(row["id"]):
@@ -84,7 +97,7 @@ def _check(row: Row, config: PrepareConfig, rules: TextRules) -> Row | BadUttera
             row["text"] = rules.normalize(text, row.get("lang"))
             if not row["text"]:
                 raise BadUtterance("no-text", f"the text {text[:40]!r} has no letters" if text else "the text is empty")
-        return memory.fit_utterance(partial(_with_duration, row, config), "the recording", memory.SHORTER)
+        return memory.fit_utterance(partial(_with_duration, row, config, header), "the recording", memory.SHORTER)
     except BadUtterance as e:
         return e
 
@@ -93,15 +106,19 @@ def _needs_text(config: PrepareConfig) -> bool:
     return bool(getattr(config, "text", True))
 
 
-def _with_duration(row: Row, config: PrepareConfig) -> Row:
+def _with_duration(row: Row, config: PrepareConfig, header: Header) -> Row:
     path, channel = row["audio_filepath"], row.get("channel")
-    if "offset" in row:
+    if "offset" in row and config.check == "decode":
         samples, rate = read(path, channel=channel, offset_s=row["offset"], duration_s=row.get("duration"))
         seconds = len(samples) / rate
     else:
-        info = probe(path, decode=config.check == "decode")
-        seconds, rate = info.duration_s, info.sample_rate
+        info = probe(path) if config.check == "decode" else header(path)
+        if isinstance(info, BadUtterance):
+            raise info
         check_channel(info.channels, channel, path)
+        seconds, rate = _segment_seconds(row, info) if "offset" in row else info.duration_s, info.sample_rate
+    if seconds < ENOUGH * row.get("duration", 0.0):
+        raise BadUtterance("truncated-audio", f"{path} has {seconds:.2f} s, expected {row['duration']:.2f} s")
     if _needs_text(config) and len(row["text"]) > MAX_CHARACTERS_PER_SECOND * seconds:
         detail = f"{len(row['text'])} characters in {seconds:.2f} s, more than {MAX_CHARACTERS_PER_SECOND:g} per second"
         raise BadUtterance("text-too-long", detail)
@@ -109,3 +126,15 @@ def _with_duration(row: Row, config: PrepareConfig) -> Row:
     row["sample_rate"] = rate
     order = ("id", "audio_filepath", "channel", "offset", "duration", "text")
     return {**{name: row[name] for name in order if name in row}, **row}
+
+
+def _segment_seconds(row: Row, info: AudioInfo) -> float:
+    """How long the segment of a row is in its file (s); the number of samples is that of `read`."""
+    path, total = row["audio_filepath"], round(info.duration_s * info.sample_rate)
+    start = round(row["offset"] * info.sample_rate)
+    if start >= total:
+        raise BadUtterance(
+            "bad-segment", f"{path} has {info.duration_s:.2f} s, the segment starts at {row['offset']:g} s"
+        )
+    wanted: int = round(row["duration"] * info.sample_rate) if "duration" in row else total
+    return min(wanted, total - start) / info.sample_rate

@@ -422,3 +422,34 @@ def test_a_segment_of_the_length_of_the_universe_is_an_error(tmp_path, speech, c
         assert reason(path, offset_s=seconds) == "bad-segment"
         assert reason(path, offset_s=seconds, duration_s=seconds) == "bad-segment"
         assert reason(path, duration_s=seconds) == "truncated-audio"
+
+
+def write_sphere(path, samples, rate, coding="pcm", **options):
+    """A SPHERE file of int16 samples (N, C), as TED-LIUM has them."""
+    fields = {"channel_count": samples.shape[1], "sample_count": len(samples), "sample_rate": rate}
+    fields |= {"sample_n_bytes": 2, "sample_sig_bits": 16, **options}
+    header = [f"{name} -i {value}" for name, value in fields.items()]
+    head = "\n".join(
+        ["NIST_1A", "   1024", *header, "sample_byte_format -s2 01", f"sample_coding -s3 {coding}", "end_head"]
+    )
+    path.write_bytes(f"{head}\n".encode().ljust(1024) + samples.astype("<i2").tobytes())
+
+
+@pytest.mark.parametrize("rate, channels", [(8000, 2), (11025, 1), (16000, 1)])
+def test_the_header_of_a_sphere_file_states_its_number_of_samples(tmp_path, speech, rate, channels):
+    samples = np.tile((speech[:12345] * 32767).astype(np.int16)[:, None], channels)
+    write_sphere(tmp_path / "a.sph", samples, rate)
+    header = probe(tmp_path / "a.sph", decode=False)
+    assert header == probe(tmp_path / "a.sph")
+    assert (round(header.duration_s * rate), header.channels) == (12345, channels)
+
+
+@pytest.mark.parametrize("ending", ["sph", "flac"])
+def test_a_segment_of_a_length_has_as_many_samples_at_any_offset(tmp_path, speech, ending):
+    samples = (speech[:16000] * 32767).astype(np.int16)
+    write_sphere(tmp_path / "a.sph", samples[:, None], RATE)
+    soundfile.write(tmp_path / "a.flac", samples, RATE)
+    lengths = {
+        len(read(tmp_path / f"a.{ending}", offset_s=i / 7 / RATE, duration_s=100.5 / RATE)[0]) for i in range(99)
+    }
+    assert lengths == {round(100.5)}

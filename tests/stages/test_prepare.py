@@ -234,10 +234,10 @@ def test_a_text_may_have_25_characters_per_second(folder, characters, kept):
     assert prepared(folder)[1] == ({} if kept else {"exact": "text-too-long"})
 
 
-def prepared_table(folder, *lines):
+def prepared_table(folder, *lines, **settings):
     (folder[0] / "t.csv").write_text("".join(f"{line}\n" for line in lines))
     ledger = Ledger()
-    rows = list(run("csv", str(folder[0] / "t.csv"), csv.Options(), ledger))
+    rows = list(run("csv", str(folder[0] / "t.csv"), csv.Options(**settings), ledger))
     return rows, {r["id"]: r["reason"] for r in ledger.rows}
 
 
@@ -264,6 +264,40 @@ def test_a_segment_has_its_own_duration(folder):
         "long-00002500": "truncated-audio",
         "long-00005000": "bad-segment",
     }
+
+
+@pytest.mark.parametrize("check", ["decode", "header"])
+def test_segments_are_the_same_whether_they_are_decoded_or_their_times_are_trusted(folder, check):
+    folder[1]("long", "x", seconds=3)
+    table = (
+        "path,text,offset,duration",
+        "long.wav,a,0,1",
+        "long.wav,b,2.0001,1.05",
+        "long.wav,c,2.5,1",
+        "long.wav,d,5,1",
+    )
+    rows, drops = prepared_table(folder, *table, check=check)
+    assert [(row["text"], row["duration"]) for row in rows] == [("a", 1.0), ("b", 0.999875)]
+    assert drops == {"long-00002500": "truncated-audio", "long-00005000": "bad-segment"}
+
+
+def test_the_header_of_a_long_file_is_read_once_for_all_its_segments(folder, monkeypatch):
+    folder[1]("long", "x", seconds=5)
+    read_headers, probe = [], prepare.probe
+    monkeypatch.setattr(prepare, "probe", lambda path, **options: read_headers.append(path) or probe(path, **options))
+    rows, _ = prepared_table(
+        folder, "path,text,offset,duration", *(f"long.wav,a,{i / 1000},1" for i in range(1000)), check="header"
+    )
+    assert len(rows) == 1000 and len(read_headers) == 1
+
+
+def test_a_recording_shorter_than_its_row_states_is_dropped(folder, monkeypatch):
+    rows = [{"id": name, "audio_filepath": str(folder[0] / f"{name}.wav"), "text": "x"} for name in "ab"]
+    corpus = types.SimpleNamespace(prepare=lambda *_: [{**rows[0], "duration": 1.05}, {**rows[1], "duration": 1.2}])
+    monkeypatch.setattr("ds2cli.stages.prepare.load_corpus", lambda name: corpus)
+    ledger = Ledger()
+    assert [row["duration"] for row in run("bare", ".", PrepareConfig(), ledger)] == [1.0]
+    assert [(row["id"], row["reason"]) for row in ledger.rows] == [("b", "truncated-audio")]
 
 
 def test_a_text_without_letters_is_shown_with_its_reason(folder):
