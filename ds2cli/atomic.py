@@ -122,9 +122,8 @@ def replacing(path: str) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        in_file = isinstance(e, FileExistsError | NotADirectoryError) and next(
-            (folder for folder in target.parents if folder.is_file()), None
-        )
+        exists = isinstance(e, FileExistsError | NotADirectoryError)
+        in_file = exists and next((folder for folder in target.parents if folder.is_file()), None)
         reason = f"{os.path.relpath(in_file)} is a file" if in_file else inputs.explain_error(e)
         raise DataError(f"{path}: its folder cannot be created: {reason}") from e
     waiting, part = _waiting.get(), None
@@ -142,9 +141,9 @@ def replacing(path: str) -> Iterator[Path]:
     except BrokenPipeError as e:
         e.add_note(path)
         raise
+    except ConnectionError:
+        raise
     except OSError as e:
-        if isinstance(e, ConnectionError):
-            raise
         # an error that names another file was raised by the caller while it produced the content
         if e.filename not in (None, str(part and part.file)) and part is not None:
             raise DataError(f"{e.filename}: {inputs.explain_error(e)}") from e
@@ -185,8 +184,7 @@ def together() -> Iterator[None]:
     if _waiting.get() is not None:
         yield
         return
-    parts: list[_Part] = []
-    token = _waiting.set(parts)
+    token = _waiting.set(parts := list[_Part]())
     try:
         yield
         for part in parts:
@@ -199,6 +197,12 @@ def together() -> Iterator[None]:
         _waiting.reset(token)
         for part in parts:
             part.discard()
+
+
+def find_written(path: str) -> Path:
+    """The file that will be at `path` at the end of the `together` block around it, or is there already."""
+    target = Path(os.path.realpath(path))
+    return next((part.file for part in _waiting.get() or () if part.target == target), target)
 
 
 @contextlib.contextmanager
@@ -218,8 +222,7 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
     Folders of this prefix that processes of this user left when they were killed are removed, too.
     """
     begin_output()
-    root = Path(tempfile.gettempdir())
-    for old in root.glob(f"{prefix}*"):
+    for old in (root := Path(tempfile.gettempdir())).glob(f"{prefix}*"):
         with contextlib.suppress(OSError):
             _remove_if_abandoned(old)
     folder, _, lock = _create_folder(prefix, root)
@@ -231,10 +234,7 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
 
 
 def remove_abandoned_files(folder: Path) -> None:
-    """Remove the unfinished files that killed processes of this user have left in a folder.
-
-    This is also done before a process first writes to the folder.
-    """
+    """Remove the unfinished files that killed processes of this user have left in a folder."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if _PART.fullmatch(entry.name):

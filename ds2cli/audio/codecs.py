@@ -40,7 +40,7 @@ def select_channel(samples: Samples, channel: int | None, name: str) -> Samples:
 
 
 def check_channel(channels: int, channel: int | None, name: str) -> None:
-    """BadUtterance "no-such-channel" unless a recording with so many channels has the one wanted."""
+    """BadUtterance "no-such-channel" unless the channel is one of those that a recording has."""
     if channel is not None and channel >= channels:
         raise BadUtterance(
             "no-such-channel", f"{name} has {channels} channels, none is number {channel} (the first is 0)"

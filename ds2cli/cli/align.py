@@ -10,7 +10,8 @@ from ds2cli.atomic import together
 from ds2cli.cli.lib.captions import CaptionFiles
 from ds2cli.cli.lib.features import warn_of_other_features
 from ds2cli.cli.lib.filter import filter_rows, first_row, is_pipe
-from ds2cli.cli.lib.options import Exp, In, Out, with_config
+from ds2cli.cli.lib.options import Exp, IfStale, In, Out, with_config
+from ds2cli.cli.lib.provenance import begin
 from ds2cli.config.align import AlignConfig
 from ds2cli.drops import Ledger
 from ds2cli.encoding import explain_undecodable
@@ -19,7 +20,7 @@ from ds2cli.manifest import Row
 
 
 @with_config(AlignConfig)
-def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
+def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-", if_stale: IfStale = False) -> None:
     """Align each text of IN with its speech (forced alignment): find the start and end time of each word.
 
     The rows of OUT get `words` (s), `align_logprob` (log-probability of the best path, nats) and `ctc_cost` (-log of
@@ -59,6 +60,7 @@ def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
         tune_align(config, exp, in_, out)
         return
     config = resolve_timing(config, exp)
+    made = begin("align", config, out, {"EXP": exp, "IN": in_, "--book": config.book}, if_stale=if_stale)
     experiment = Experiment(exp, device=config.device, precision=config.precision)
     # DataError now, and not one for each utterance
     _ = experiment.vocab
@@ -77,7 +79,8 @@ def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
                 captions.add(row)
                 yield row
 
-        filter_rows("align", config, in_, out, needs=("id", "text") if text is None else ("id",), run=run)
+        needs = ("id", "text") if text is None else ("id",)
+        filter_rows("align", config, in_, out, needs=needs, run=run, made=made)
     for warning in captions.warnings:
         ui.warn(warning)
 

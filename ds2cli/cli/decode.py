@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator
 from ds2cli import ui
 from ds2cli.cli.lib.features import warn_of_other_features
 from ds2cli.cli.lib.filter import filter_rows
-from ds2cli.cli.lib.options import Exp, In, Out, with_config
+from ds2cli.cli.lib.options import Exp, IfStale, In, Out, with_config
+from ds2cli.cli.lib.provenance import begin, existing
 from ds2cli.config.decode import DecodeConfig
 from ds2cli.drops import Ledger
 from ds2cli.manifest import Row
 
 
 @with_config(DecodeConfig)
-def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
+def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-", if_stale: IfStale = False) -> None:
     """Decode each utterance of IN to text; write its row to OUT with `pred_text` and `pred_score`.
 
     Rows with an `emission` are decoded without the network; the others need features, and the network computes their
@@ -42,6 +43,9 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
         tune(config, exp, in_, out)
         return
     resolved = resolve_settings(config, exp, ui.warn)
+    files = {"--lm": resolved.lm, "--lexicon": existing(resolved.lexicon), "--hotwords": resolved.hotwords}
+    archives = "" if config.emissions is None else "emission"
+    made = begin("decode", resolved, out, {"EXP": exp, "IN": in_, **files}, archives, if_stale=if_stale)
     experiment = Experiment(exp, device=config.device, precision=config.precision)
     warn_of_other_features(in_, experiment)
     search, check = build_search(resolved, experiment, ui.warn), BandCheck()
@@ -53,6 +57,6 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
         return stage.run(resolved, rows, ledger, experiment, search, features=check.read, ark=ark)
 
-    filter_rows("decode", resolved, in_, out, needs=("id",), run=run, buffer_pipe=ark is not None)
+    filter_rows("decode", resolved, in_, out, needs=("id",), run=run, buffer_pipe=ark is not None, made=made)
     for sentence in check.describe():
         ui.warn(f"decode: {sentence}")

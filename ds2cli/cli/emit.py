@@ -10,7 +10,8 @@ import typer
 
 from ds2cli.cli.lib.features import warn_of_other_features
 from ds2cli.cli.lib.filter import filter_rows
-from ds2cli.cli.lib.options import Exp, In, Out, with_config
+from ds2cli.cli.lib.options import Exp, IfStale, In, Out, with_config
+from ds2cli.cli.lib.provenance import begin
 from ds2cli.config.emit import EmitConfig
 from ds2cli.drops import Ledger
 from ds2cli.manifest import Row
@@ -30,6 +31,7 @@ def emit(
             help="Average the probabilities with those of this experiment; repeatable.",
         ),
     ] = None,
+    if_stale: IfStale = False,
 ) -> None:
     """Compute emissions: run the network of EXP over the features of IN.
 
@@ -62,6 +64,8 @@ def emit(
 
         (emit_onnx if config.onnx else emit_scores)(config, exp, in_, out)
         return
+    members = {f"--ensemble {number}": path for number, path in enumerate(config.ensemble, start=1)}
+    made = begin("emit", config, out, {"EXP": exp, "IN": in_, **members}, "emission", if_stale=if_stale)
     if config.ensemble:
         experiment: Experiment = Ensemble([exp, *config.ensemble], device=config.device, precision=config.precision)
     else:
@@ -72,4 +76,4 @@ def emit(
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
         return stage.run(rows, ledger, experiment, ark, config.max_bad)
 
-    filter_rows("emit", config, in_, out, needs=("id", "feats"), run=run, buffer_pipe=True)
+    filter_rows("emit", config, in_, out, needs=("id", "feats"), run=run, buffer_pipe=True, made=made)

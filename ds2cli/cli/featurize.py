@@ -6,14 +6,15 @@ from collections.abc import Iterable, Iterator
 
 from ds2cli import ui
 from ds2cli.cli.lib.filter import filter_rows
-from ds2cli.cli.lib.options import In, Out, with_config
+from ds2cli.cli.lib.options import IfStale, In, Out, with_config
+from ds2cli.cli.lib.provenance import begin
 from ds2cli.config.featurize import FeaturizeConfig
 from ds2cli.drops import Ledger
 from ds2cli.manifest import Row
 
 
 @with_config(FeaturizeConfig)
-def featurize(config: FeaturizeConfig, in_: In = "-", out: Out = "-") -> None:
+def featurize(config: FeaturizeConfig, in_: In = "-", out: Out = "-", if_stale: IfStale = False) -> None:
     """Compute features of the recordings in IN, write them to archives, and write the rows with `feats` to OUT.
 
     Example: ds2 featurize data/train.jsonl data/train.feats.jsonl --nj 4 --compress --speeds "0.9 1.0 1.1"
@@ -23,6 +24,7 @@ def featurize(config: FeaturizeConfig, in_: In = "-", out: Out = "-") -> None:
     from ds2cli.archive import archive_stem
     from ds2cli.stages import featurize as stage
 
+    made = begin("featurize", config, out, {"IN": in_}, "feats", if_stale=if_stale)
     stem = archive_stem("featurize", config.dir, out, "feats")
     tally = stage.Tally()
 
@@ -30,7 +32,7 @@ def featurize(config: FeaturizeConfig, in_: In = "-", out: Out = "-") -> None:
         return stage.run(config, rows, ledger, stem, tally)
 
     needs, copies = ("id", "audio_filepath"), len(stage.parse_speeds(config))
-    filter_rows("featurize", config, in_, out, needs=needs, run=run, copies=copies, buffer_pipe=True)
+    filter_rows("featurize", config, in_, out, needs=needs, run=run, copies=copies, buffer_pipe=True, made=made)
     ui.log(
         f"featurize: {tally.utterances} utterances ({tally.seconds / 3600:.2f} h), {tally.resampled} resampled to "
         f"{config.sample_rate} Hz; archives: {stem}.*.ark"

@@ -7,14 +7,15 @@ from dataclasses import replace
 
 from ds2cli.cli.lib.features import inherit_features, warn_of_other_features
 from ds2cli.cli.lib.filter import filter_rows
-from ds2cli.cli.lib.options import Exp, In, Out, with_config
+from ds2cli.cli.lib.options import Exp, IfStale, In, Out, with_config
+from ds2cli.cli.lib.provenance import begin
 from ds2cli.config.filter import FilterConfig
 from ds2cli.drops import Ledger
 from ds2cli.manifest import Row
 
 
 @with_config(FilterConfig)
-def filter(config: FilterConfig, exp: Exp, in_: In = "-", out: Out = "-") -> None:
+def filter(config: FilterConfig, exp: Exp, in_: In = "-", out: Out = "-", if_stale: IfStale = False) -> None:
     """Drop utterances whose text is not what was said; the others get `filter_score`, from 0 to 1.
 
     A linear classifier decides by the six features of Deep Speech 2 (section 5.1): CTC cost, CTC cost per step and per
@@ -44,10 +45,11 @@ def filter(config: FilterConfig, exp: Exp, in_: In = "-", out: Out = "-") -> Non
     experiment, classifier = Experiment(exp), load_filter(exp)
     if config.threshold is None and not config.keep_all:
         config = replace(config, threshold=classifier.threshold)
+    made = begin("filter", config, out, {"EXP": exp, "IN": in_}, if_stale=if_stale)
     warn_of_other_features(in_, experiment)
 
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
         return stage.run(config, rows, ledger, experiment, classifier)
 
     facts = inherit_features([in_])
-    filter_rows("filter", config, in_, out, needs=("id", "text"), run=run, is_choice=True, facts=facts)
+    filter_rows("filter", config, in_, out, needs=("id", "text"), run=run, is_choice=True, facts=facts, made=made)

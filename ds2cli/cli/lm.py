@@ -10,7 +10,8 @@ from typer.core import TyperGroup
 from ds2cli import ui
 from ds2cli.atomic import temporary_folder
 from ds2cli.cli.lib.filter import report_drops, writing
-from ds2cli.cli.lib.options import with_config
+from ds2cli.cli.lib.options import IfStale, with_config
+from ds2cli.cli.lib.provenance import begin, existing
 from ds2cli.config.lm import InfoConfig, LmConfig, MixConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import Ds2Error, UsageError
@@ -45,6 +46,7 @@ def estimate(
             help="Manifests or plain text (.gz, or - for stdin), then the output: .arpa, .arpa.gz or .bin.",
         ),
     ],
+    if_stale: IfStale = False,
 ) -> None:
     """Estimate a language model from text: interpolated modified Kneser-Ney.
 
@@ -61,11 +63,14 @@ def estimate(
     if len(files) < 2:
         raise UsageError(f"lm: expected at least one TEXT, then OUT, got only {files[0]} (ds2 lm TEXT… OUT)")
     *sources, out = files
+    texts = {f"TEXT {number}": path for number, path in enumerate(sources, start=1)}
+    inputs = {**texts, "--dev": config.dev, "--vocab": existing(config.vocab)}
+    made = begin("lm", config, out, inputs, if_stale=if_stale)
     estimator, prune = stage.check_options(config, out)
     rules = TextRules.of(config)
     tokenizer = stage.make_tokenizer(config.unit, stage.load_vocab(config.vocab))
     ledger, facts = Ledger(), dict[str, Any]()
-    with temporary_folder("ds2-lm-") as folder, writing("lm", config, out, ledger, facts):
+    with temporary_folder("ds2-lm-") as folder, writing("lm", config, out, ledger, facts, made):
         arpa_file = folder / "model.arpa"
         lines = ui.progress(stage.read_sentences(tokenizer, sources, ledger, rules), "lm", unit="line")
         result = stage.estimate(config, estimator, prune, lines, arpa_file)
@@ -122,9 +127,11 @@ def mix(
     *sources, out = files
     weights = lm_mix.parse_weights(config, sources)
     stage.check_output(out, order=2)
+    models = {f"MODEL {number}": path for number, path in enumerate(sources, start=1)}
+    made = begin("lm mix", config, out, {**models, "--dev": config.dev, "--vocab": existing(config.vocab)})
     ledger, facts = Ledger(), dict[str, Any]()
     counted = ledger if config.dev else None
-    with temporary_folder("ds2-lm-") as folder, writing("lm mix", config, out, counted, facts):
+    with temporary_folder("ds2-lm-") as folder, writing("lm mix", config, out, counted, facts, made):
         arpa_file = folder / "model.arpa"
         result = lm_mix.run(config, sources, weights, ledger, arpa_file)
         ledger.enforce_max_bad("lm mix", config.max_bad)

@@ -10,7 +10,8 @@ from typer.core import TyperGroup
 
 from ds2cli import ui
 from ds2cli.cli.lib.filter import require_rows, write_rows
-from ds2cli.cli.lib.options import Out, with_config
+from ds2cli.cli.lib.options import IfStale, Out, with_config
+from ds2cli.cli.lib.provenance import begin
 from ds2cli.config.prepare import PrepareConfig
 from ds2cli.corpora import corpus_names, load_corpus
 from ds2cli.drops import Ledger
@@ -54,12 +55,14 @@ def corpus_command(name: str) -> Any:
         config: PrepareConfig,
         src: Annotated[str, typer.Argument(metavar="SRC", help="Folder or table of the corpus, as described above.")],
         out: Out = "-",
+        if_stale: IfStale = False,
     ) -> None:
         from ds2cli.stages import prepare as stage
 
+        made = begin("prepare", config, out, {"SRC": src}, if_stale=if_stale)
         ledger = require_rows(Ledger(source=src), config, is_choice=True)
         rows = ui.progress(stage.run(name, src, config, ledger), f"prepare {name}")
-        write_rows("prepare", config, out, rows, ledger)
+        write_rows("prepare", config, out, rows, ledger, made=made)
 
     title, *paragraphs = (corpus.__doc__ or f"{name}.").strip().split("\n\n")
     # \b keeps the line breaks of a paragraph

@@ -10,6 +10,7 @@ import typer
 from ds2cli import manifest, ui
 from ds2cli.cli.lib.filter import count_lines, first_row, require_rows, source_name, write_rows
 from ds2cli.cli.lib.options import with_config
+from ds2cli.cli.lib.provenance import begin
 from ds2cli.config.rover import RoverConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
@@ -55,11 +56,12 @@ def rover(
     if sources.count("-") > 1:
         raise UsageError("rover: - (standard input) can be given for one input only")
     names = [source_name(source) for source in sources]
+    made = begin("rover", config, out, {f"IN {number}": path for number, path in enumerate(sources, start=1)})
     ledgers, counts = [Ledger() for _ in sources], stage.RoverCounts()
     ledger = require_rows(Ledger(source=", ".join(names)), config)
     systems = [manifest.read(source, ledger=own) for source, own in zip(sources, ledgers, strict=True)]
     rows = ui.progress(stage.run(config, names, systems, ledgers, ledger, counts), "rover", count_lines(sources[0]))
-    write_rows("rover", config, out, rows, ledger)
+    write_rows("rover", config, out, rows, ledger, made=made)
     places = counts.places
     agreement = "".join(
         f", {what} {100 * part / places.total:.1f} %"

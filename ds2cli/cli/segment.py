@@ -6,14 +6,15 @@ from collections.abc import Iterable, Iterator
 
 from ds2cli import ui
 from ds2cli.cli.lib.filter import filter_rows
-from ds2cli.cli.lib.options import In, Out, with_config
+from ds2cli.cli.lib.options import IfStale, In, Out, with_config
+from ds2cli.cli.lib.provenance import begin
 from ds2cli.config.segment import SegmentConfig
 from ds2cli.drops import Ledger
 from ds2cli.manifest import Row
 
 
 @with_config(SegmentConfig)
-def segment(config: SegmentConfig, in_: In = "-", out: Out = "-") -> None:
+def segment(config: SegmentConfig, in_: In = "-", out: Out = "-", if_stale: IfStale = False) -> None:
     """Cut aligned recordings (the rows of `ds2 align`) into segments at pauses between words.
 
     The rows of OUT point into the recordings (`offset`, `duration`); no audio is cut. Cuts are chosen for segments of
@@ -26,11 +27,11 @@ def segment(config: SegmentConfig, in_: In = "-", out: Out = "-") -> None:
     from ds2cli.stages import segment as stage
 
     config.check()
-    tally = stage.Tally()
+    made, tally = begin("segment", config, out, {"IN": in_}, if_stale=if_stale), stage.Tally()
 
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
         return stage.run(config, rows, ledger, tally)
 
-    filter_rows("segment", config, in_, out, needs=("id", "audio_filepath"), run=run, copies=None)
+    filter_rows("segment", config, in_, out, needs=("id", "audio_filepath"), run=run, copies=None, made=made)
     for line in tally.describe():
         ui.log(f"segment: {line}")

@@ -41,12 +41,15 @@ def setting(
     min: float | None = None,
     max: float | None = None,
     per_core: int | None = None,
+    same_result: bool = False,
 ) -> Any:
     """Declare one setting: its default, its help (one line, with the unit) and its inclusive bounds.
 
     per_core: of a number of threads or processes that changes no result: a command uses no more than this per core.
+    same_result: whether the result is the same with any value (provenance.py).
     """
-    return field(default=default, metadata={"help": help, "min": min, "max": max, "per_core": per_core})
+    metadata = {"help": help, "min": min, "max": max, "per_core": per_core, "same_result": same_result}
+    return field(default=default, metadata=metadata)
 
 
 def section(config_type: type[Config]) -> Any:
@@ -79,10 +82,14 @@ class StageConfig(Config):
     """Base class of the settings of a stage that filters rows and may drop some."""
 
     max_bad: float = setting(
-        1.0, help="Refuse the result if more than this share of the utterances is bad (percent).", min=0, max=100
+        1.0,
+        help="Refuse the result if more than this share of the utterances is bad (percent).",
+        min=0,
+        max=100,
+        same_result=True,
     )
     dropped: str | None = setting(
-        None, help="File for the dropped utterances [default: OUT.dropped.jsonl; EXP/dropped.jsonl]."
+        None, help="File for the dropped utterances [default: OUT.dropped.jsonl; EXP/dropped.jsonl].", same_result=True
     )
 
 

@@ -13,7 +13,7 @@ class InferenceConfig(Config):
     """Where the network runs, and how precisely."""
 
     device: Literal["auto", "cpu", "cuda"] = setting(
-        "auto", help="Device that the network runs on; auto is a GPU if available."
+        "auto", help="Device that the network runs on; auto is a GPU if available.", same_result=True
     )
     precision: Literal["stored", "float32", "bfloat16", "float16", "int8", "auto"] = setting(
         "stored",

@@ -35,19 +35,31 @@ class TrainConfig(StageConfig):
         True, help="Train the first epoch from short to long utterances (SortaGrad, paper §3.3)."
     )
     seed: int = setting(0, help="Seed of all random numbers.", min=0, max=2**63 - 1)
-    device: Literal["auto", "cpu", "cuda"] = setting("auto", help="Device to train on; auto is a GPU if available.")
+    device: Literal["auto", "cpu", "cuda"] = setting(
+        "auto", help="Device to train on; auto is a GPU if available.", same_result=True
+    )
     nproc: int = setting(
         1,
         help="Processes that divide each batch, at most one per core or GPU; ignored under torchrun.",
         min=1,
         max=1024,
+        same_result=True,
     )
     sync_norm: bool = setting(
         False, help="Compute batch-norm statistics over all processes (slower), as if there were only one."
     )
-    readers: int = setting(0, help="Data-loader processes per training process; 0 reads in a thread.", min=0, max=1024)
+    readers: int = setting(
+        0,
+        help="Data-loader processes per training process; 0 reads in a thread.",
+        min=0,
+        max=1024,
+        same_result=True,
+    )
     restarts: int = setting(
-        3, help="Maximum restarts in a row from last.pt when one of the --nproc processes dies.", min=0
+        3,
+        help="Maximum restarts in a row from last.pt when one of the --nproc processes dies.",
+        min=0,
+        same_result=True,
     )
     precision: Literal["float32", "bfloat16", "float16", "auto"] = setting(
         "float32",
@@ -56,7 +68,9 @@ class TrainConfig(StageConfig):
     ctc: Literal["native", "torch"] = setting(
         "native", help="CTC implementation: native, or torch (slower; differs in the last digits)."
     )
-    save_minutes: float = setting(10.0, help="Minutes between writes of last.pt within an epoch.", min=0)
+    save_minutes: float = setting(
+        10.0, help="Minutes between writes of last.pt within an epoch.", min=0, same_result=True
+    )
     keep: Literal["best", "last"] = setting(
         "best", help="Weights saved in best.safetensors: from the epoch with the lowest dev CER, or from the last one."
     )
@@ -67,9 +81,11 @@ class TrainConfig(StageConfig):
         None, help="Stop after this many epochs without a lower dev CER [default: never].", min=1
     )
     tensorboard: bool = setting(
-        False, help="Also write EXP/tensorboard: the loss of each step and the results of each epoch."
+        False,
+        help="Also write EXP/tensorboard: the loss of each step and the results of each epoch.",
+        same_result=True,
     )
-    fresh: bool = setting(False, help="Start over: remove the checkpoint, networks and rows in EXP.")
+    fresh: bool = setting(False, help="Start over: remove the checkpoint, networks and rows in EXP.", same_result=True)
     units: UnitsConfig = section(UnitsConfig)
     model: NetworkConfig = section(ModelConfig)
     optim: OptimConfig = section(OptimConfig)

@@ -18,7 +18,7 @@ LAYERS = [
     "blas kernels native processes",
     "audio text lm search metrics captions",
     "feats runtime onnx nn",
-    "drops parallel",
+    "drops parallel fingerprint provenance",
     "manifest archive corpora",
     "transcripts train recognizer",
     "stages",

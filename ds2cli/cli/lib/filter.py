@@ -17,6 +17,7 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.io import open_out
 from ds2cli.manifest import Row
+from ds2cli.provenance import Provenance
 
 Stage = Callable[[Iterable[Row], Ledger], Iterable[Row]]
 
@@ -33,6 +34,7 @@ def filter_rows(
     buffer_pipe: bool = False,
     is_choice: bool = False,
     facts: Mapping[str, Any] = MappingProxyType({}),
+    made: Provenance | None = None,
 ) -> Ledger:
     """Read `source`, pass its rows through the stage `run`, write `out`; return the ledger.
 
@@ -41,6 +43,7 @@ def filter_rows(
         pipe opens the archive at the first row, but it is complete only after the last one.
     is_choice: whether the stage selects rows; see `require_rows`.
     facts: what is saved with the settings, besides the counts.
+    made: what the rows are made from, see `cli/lib/provenance.py`.
     Ds2Error (exit status 1) if more than `config.max_bad` percent are bad, or no row is kept: `out` and the files next
     to it are then left unchanged, and the dropped rows are written to a file of their own. DataError for no rows.
     UsageError if the dropped rows would replace `source` or `out`.
@@ -50,7 +53,8 @@ def filter_rows(
     rows = manifest.read(source, needs, ledger)
     lines = count_lines(source)
     results = ui.progress(run(rows, ledger), name, lines and copies and copies * lines)
-    write_rows(name, config, out, _collect(results) if buffer_pipe and is_pipe(out) else results, ledger, facts)
+    results = _collect(results) if buffer_pipe and is_pipe(out) else results
+    write_rows(name, config, out, results, ledger, facts, made)
     return ledger
 
 
@@ -76,14 +80,17 @@ def write_rows(
     rows: Iterable[Row],
     ledger: Ledger,
     facts: Mapping[str, Any] = MappingProxyType({}),
+    made: Provenance | None = None,
 ) -> None:
     """Write the rows of a stage, its dropped rows and its settings; refuse the result if too many are bad.
 
-    facts: what is saved with the settings, complete after the last row.
+    facts: what is saved with the settings, complete after the last row.  made: see `filter_rows`.
     """
+    parts: dict[str, None] = {}
     try:
-        with writing(name, config, out, ledger, facts):
-            manifest.write(out, _refuse_at_end(name, config, rows, ledger))
+        with writing(name, config, out, ledger, facts, made, parts):
+            kept = _refuse_at_end(name, config, rows, ledger)
+            manifest.write(out, _note_archives(kept, made.archives, parts) if made and made.archives else kept)
     finally:
         # otherwise the threads of an interrupted stage would finish all their work
         if isinstance(rows, Generator):
@@ -92,11 +99,18 @@ def write_rows(
 
 @contextlib.contextmanager
 def writing(
-    name: str, config: StageConfig, out: str, ledger: Ledger | None, facts: Mapping[str, Any]
+    name: str,
+    config: StageConfig,
+    out: str,
+    ledger: Ledger | None,
+    facts: Mapping[str, Any],
+    made: Provenance | None = None,
+    parts: Iterable[str] = (),
 ) -> Iterator[None]:
     """Write `out` in this block: its dropped rows and its settings appear together with it, or none of them does.
 
     ledger: None if no rows are counted.  facts: what is saved with the settings, complete at the end of the block.
+    made: what `out` is made from.  parts: the files that it refers to, complete at the end of the block.
     UsageError if the dropped rows would replace `out`.
     """
     _refuse_drops_in(out, config)
@@ -107,6 +121,8 @@ def writing(
             if ledger is not None:
                 _write_drops(config, ledger, drops_path(config, out))
                 facts = {"kept": ledger.kept, "dropped": ledger.dropped, **facts}
+            if made is not None and not is_pipe(out):
+                facts = {**facts, **made.to_saved(out, [*parts])}
             save_config(config, out, **facts)
     except BrokenPipeError as e:
         # the reader did not want the rest of the result, nor a report on it
@@ -195,6 +211,13 @@ def first_row(path: str) -> Row | None:
             with open(path, encoding="utf-8") as f:  # noqa: PTH123
                 return manifest.parse(f.readline())
     return None
+
+
+def _note_archives(rows: Iterable[Row], field: str, parts: dict[str, None]) -> Iterator[Row]:
+    """Pass rows through and note the archives that their `field` refers to."""
+    for row in rows:
+        parts[row[field].rpartition(":")[0]] = None
+        yield row
 
 
 def _collect(rows: Iterable[Row]) -> Iterator[Row]:

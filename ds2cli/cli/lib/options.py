@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -62,6 +63,17 @@ _PrintConfig = Annotated[
 ]
 
 
+IfStale = Annotated[
+    bool,
+    typer.Option(
+        "--if-stale", help="Do nothing if OUT is fresh: made from these inputs, with these settings (ds2 status)."
+    ),
+]
+
+config_files: ContextVar[Sequence[tuple[str, Mapping[str, Any]]]] = ContextVar("config_files", default=())
+"""The files given with --config, with their values."""
+
+
 def with_config(config_type: type[Config]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for each plain setting, `--config`, `--set` and `--print-config`.
 
@@ -93,6 +105,7 @@ def with_config(config_type: type[Config]) -> Callable[[Callable[..., None]], Ca
         def wrapped(**arguments: Any) -> None:
             options = {s.name: arguments.pop(s.name) for s in settings}
             sources = [(path, read_toml(path)) for path in arguments.pop("toml_files")]
+            config_files.set(tuple(sources))
             given = [(f"--set {text}", parse_set(text)) for text in arguments.pop("set_")]
             given.append(("command line", {n: v for n, v in options.items() if v is not None}))
             config = build(config_type, *sources, *given)

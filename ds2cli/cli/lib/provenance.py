@@ -1,0 +1,57 @@
+"""What an output is made from: hashed when a command begins; with --if-stale a fresh output is left as it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import typer
+
+from ds2cli import io, ui
+from ds2cli.cli.lib.filter import is_pipe
+from ds2cli.cli.lib.options import config_files
+from ds2cli.config.base import Config
+from ds2cli.provenance import PIPE, Provenance
+
+MOST_REASONS = 3
+
+
+def begin(
+    stage: str,
+    config: Config,
+    out: str,
+    inputs: Mapping[str, str | None],
+    archives: str = "",
+    *,
+    if_stale: bool = False,
+) -> Provenance | None:
+    """What OUT is about to be made from; None if OUT is a pipe, which gets no record.
+
+    inputs: paths by role, such as IN or --lm; None for one that was not given.  archives: field of the rows that refers
+    to archives of this stage, such as feats.
+    if_stale: end the command if OUT is fresh, and otherwise say why it is not.
+    """
+    if is_pipe(out):
+        return None
+    read = {role: redirected(path) if path == PIPE else path for role, path in inputs.items()}
+    made = Provenance.begin(stage, config, read, config_files.get(), archives)
+    if not if_stale:
+        return made
+    reasons = made.explain_stale(out)
+    if not reasons:
+        ui.log(f"{stage}: {out} is fresh: nothing to do")
+        raise typer.Exit
+    more = [f"and {len(reasons) - MOST_REASONS} more"] if len(reasons) > MOST_REASONS else []
+    shown = "; ".join([*reasons[:MOST_REASONS], *more])
+    ui.log(f"{stage}: making {out}: {shown}")
+    return made
+
+
+def redirected(path: str) -> str:
+    """The file that the shell opened as standard input, or `-` for a pipe."""
+    return io.redirect_target(io.standard_input()) or path
+
+
+def existing(path: str | None) -> str | None:
+    """The path, if it is one: some options also take names."""
+    return path if path is not None and os.path.exists(path) else None  # noqa: PTH110

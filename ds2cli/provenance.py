@@ -1,0 +1,289 @@
+"""What an output was made from: its record in OUT.config.toml, and why it no longer corresponds to its inputs.
+
+The table `made_by` of a record has the command, its stage, and
+
+    format        version of what the stage writes (FORMATS)
+    output        size, time and hash of OUT
+    parts         files that rows of OUT refer to, and their sizes
+    inputs        of each role, such as IN or EXP: path, hash, and the fingerprint of the record next to it
+    configs       of each --config FILE: path and values, so that a change of a comment changes nothing
+    fingerprint   hash of the stage, its format, its settings and its inputs
+
+Paths are relative to the folder of OUT, which may be moved. An input counts as changed when its content changes, or the
+fingerprint of its record: features computed with other settings may have the same rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ds2cli.atomic import find_written
+from ds2cli.config.base import MADE_BY, Config, as_dict, find_presets, read_toml
+from ds2cli.errors import DataError, UsageError
+from ds2cli.fingerprint import FileState, fingerprint, hash_file, hash_files, hash_folder
+from ds2cli.inputs import is_stream
+
+FORMATS: dict[str, int] = {}
+"""Versions of what stages write, 1 if not listed: raised when a stage gives another result for the same inputs."""
+
+NETWORK_FILES = ("best.safetensors", "tokens.txt", "pieces.model")
+"""The files of an experiment that recognition depends on; the settings of its search are among those of each stage."""
+
+MOST_SHOWN = 60
+"""Characters that a reason shows of a value."""
+
+PIPE = "-"
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input as it was when the stage began. path: as the command names it.  made_by: fingerprint of its record."""
+
+    path: str
+    sha256: str
+    made_by: str = ""
+    state: FileState | None = None
+
+    @classmethod
+    def read(cls, path: str, known: FileState | None = None) -> Input:
+        """An input now: a file, a folder of recordings, an experiment, or a pipe. known: its state at an earlier time.
+
+        DataError if it is missing or cannot be read.
+        """
+        if path == PIPE or is_stream(path):
+            return cls(PIPE, "")
+        if Path(path, NETWORK_FILES[0]).is_file():
+            return cls(path, hash_files(path, NETWORK_FILES))
+        if Path(path).is_dir():
+            return cls(path, hash_folder(path))
+        record = read_record(path) or {}
+        state = hash_file(path, [known, FileState.from_saved(record.get("output", {}))])
+        return cls(path, state.sha256, str(record.get("fingerprint", "")), state)
+
+    def to_saved(self, folder: str) -> dict[str, Any]:
+        """The input as a table of a record; folder: of OUT."""
+        path = self.path if self.path == PIPE else os.path.relpath(self.path, folder or ".")
+        state = {} if self.state is None else self.state.to_saved()
+        made_by = {"made_by": self.made_by} if self.made_by else {}
+        return {"path": path, "sha256": self.sha256, **state, **made_by}
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a command makes its output from.
+
+    settings: those that change the result, by name; defaults: their defaults.  inputs: by role.  configs: paths and
+    values of --config files.  archives: field of the rows that refers to archives of this stage, "" for none.
+    """
+
+    stage: str
+    settings: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+    inputs: Mapping[str, Input]
+    configs: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    archives: str = ""
+
+    @classmethod
+    def begin(
+        cls,
+        stage: str,
+        config: Config,
+        inputs: Mapping[str, str | None],
+        configs: Sequence[tuple[str, Mapping[str, Any]]] = (),
+        archives: str = "",
+    ) -> Provenance:
+        """Hash the inputs, before they are read. inputs: paths by role; None for one that was not given."""
+        read = {role: Input.read(path) for role, path in inputs.items() if path is not None}
+        return cls(stage, relevant_settings(config), default_settings(type(config)), read, configs, archives)
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for results that are equal: a hash of the stage, its format, its settings and its inputs."""
+        inputs = {role: [i.sha256, i.made_by] for role, i in self.inputs.items()}
+        return fingerprint([self.stage, FORMATS.get(self.stage, 1), self.settings, inputs])
+
+    def to_saved(self, out: str, parts: Sequence[str] = ()) -> dict[str, Any]:
+        """The record of OUT, which has been written; a table for `made_by`. parts: files that its rows refer to."""
+        folder, file = os.path.dirname(out), find_written(out)
+        return {
+            "stage": self.stage,
+            "format": FORMATS.get(self.stage, 1),
+            "fingerprint": self.fingerprint,
+            "output": hash_file(str(file)).to_saved() if file.is_file() else {},
+            "parts": [
+                {"path": os.path.relpath(part, folder or "."), "size": find_written(part).stat().st_size}
+                for part in parts
+            ],
+            "inputs": {role: i.to_saved(folder) for role, i in self.inputs.items()},
+            "configs": [
+                {"path": _config_path(path, folder), "values": {n: v for n, v in values.items() if n != MADE_BY}}
+                for path, values in self.configs
+            ],
+        }
+
+    def explain_stale(self, out: str) -> list[str]:
+        """Why OUT is not what this command would write; [] if it is."""
+        record = read_record(out)
+        if record is None:
+            return [f"{out} does not exist" if not Path(out).exists() else "no record says what it was made from"]
+        reasons = [*check_output(out, record)]
+        if record.get("stage") != self.stage:
+            reasons.append(f"ds2 {record.get('stage')} wrote it")
+        reasons += explain_format(record)
+        # a setting that an older version did not have behaved as its default
+        reasons += explain_settings({**self.defaults, **_flatten(record.get("settings", {}))}, self.settings)
+        saved = _tables(record, "inputs")
+        for role in sorted({*saved, *self.inputs}):
+            now, before = self.inputs.get(role), saved.get(role)
+            if now is None or before is None:
+                reasons.append(f"{role} was {'not given' if before is None else 'given'}")
+            else:
+                reasons += explain_input(role, before, now)
+        return reasons
+
+
+def relevant_settings(config: Config) -> dict[str, Any]:
+    """The settings that change what is written, by name; those of sections as `section.name`."""
+    flat: dict[str, Any] = {}
+    values = as_dict(config)
+    for f in fields(config):
+        value = getattr(config, f.name)
+        if isinstance(value, Config):
+            flat.update({f"{f.name}.{name}": v for name, v in relevant_settings(value).items()})
+        elif not (f.metadata.get("per_core") or f.metadata.get("same_result")):
+            flat[f.name] = values.get(f.name)
+    return flat
+
+
+def default_settings(config_type: type[Config]) -> dict[str, Any]:
+    """The defaults of `relevant_settings`; {} if a setting has none."""
+    try:
+        return relevant_settings(config_type())
+    except (TypeError, UsageError):
+        return {}
+
+
+def record_path(out: str) -> str:
+    """The file of the record of an output: EXP/config.toml of an experiment, otherwise OUT.config.toml."""
+    return os.path.join(out, "config.toml") if Path(out).is_dir() else f"{out}.config.toml"
+
+
+def read_record(out: str) -> dict[str, Any] | None:
+    """The record of an output, with its `settings`; None if there is none, or one of an older version."""
+    path = record_path(out)
+    if not Path(path).is_file():
+        return None
+    with contextlib.suppress(UsageError):
+        values = read_toml(path)
+        record = values.pop(MADE_BY, None)
+        if isinstance(record, dict) and isinstance(record.get("stage"), str):
+            return {**record, "settings": values}
+    return None
+
+
+def check_output(out: str, record: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the files of an output themselves."""
+    state = FileState.from_saved(record.get("output", {}))
+    if not Path(out).exists():
+        yield f"{out} does not exist"
+    elif state is not None and hash_file(out, [state]).sha256 != state.sha256:
+        yield f"{out} was changed by something else since"
+    yield from missing_parts(out, record)
+
+
+def missing_parts(out: str, record: Mapping[str, Any]) -> Iterator[str]:
+    """The files that rows of OUT refer to and that are missing, or shorter or longer than they were."""
+    for part in record.get("parts", []):
+        path = os.path.normpath(os.path.join(os.path.dirname(out), str(part.get("path"))))
+        size = Path(path).stat().st_size if Path(path).is_file() else None
+        if size is None:
+            yield f"{path} is missing"
+        elif size != part.get("size"):
+            yield f"{path} has {size} bytes, had {part.get('size')}"
+
+
+def explain_format(record: Mapping[str, Any]) -> Iterator[str]:
+    """The reason for which a result of another version of a stage is stale."""
+    now = FORMATS.get(str(record.get("stage")), 1)
+    if record.get("format") != now:
+        yield f"written in format {record.get('format')}, now {now} (by ds2cli {record.get('ds2cli')})"
+
+
+def explain_settings(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    """The settings of `now` that were different before. before: nested values, or those of `relevant_settings`."""
+    was = _flatten(before)
+    for name, value in _flatten(now).items():
+        if was.get(name) != value:
+            yield f"{where}{name} was {_shown(was.get(name))}, is {_shown(value)}"
+
+
+def explain_input(role: str, before: Mapping[str, Any], now: Input) -> Iterator[str]:
+    """Why an input is not what it was; before: its table in the record."""
+    if now.path == PIPE or before.get("path") == PIPE:
+        yield f"{role} is a pipe, of which no record is kept"
+    elif before.get("sha256") != now.sha256:
+        yield f"{role} {now.path} has changed"
+    elif before.get("made_by", "") != now.made_by:
+        yield f"{role} {now.path} was made again with other settings or from other inputs"
+
+
+def explain_configs(out: str, record: Mapping[str, Any]) -> Iterator[str]:
+    """The values in the --config files of a record that are different now."""
+    for config in record.get("configs", []):
+        name, before = str(config.get("path")), config.get("values", {})
+        path = name if name in find_presets() else os.path.normpath(os.path.join(os.path.dirname(out), name))
+        try:
+            now = read_toml(path)
+        except UsageError as e:
+            yield str(e)
+            continue
+        removed = _flatten(before).keys() - _flatten(now).keys()
+        yield from explain_settings(before, now, f"{path}: ")
+        yield from (f"{path}: {name} was {_shown(_flatten(before)[name])}, is not set" for name in sorted(removed))
+
+
+def read_inputs(out: str, record: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Role, path and saved table of each input of a record."""
+    for role, before in _tables(record, "inputs").items():
+        path = str(before.get("path"))
+        yield role, path if path == PIPE else os.path.normpath(os.path.join(os.path.dirname(out), path)), before
+
+
+def explain_saved_input(role: str, path: str, before: Mapping[str, Any]) -> Iterator[str]:
+    """Why an input of a record is not what it was, looked at now."""
+    if path == PIPE:
+        return
+    try:
+        now = Input.read(path, FileState.from_saved(before))
+    except (DataError, OSError):
+        yield f"{role} {path} is missing"
+        return
+    yield from explain_input(role, before, now)
+
+
+def _tables(record: Mapping[str, Any], name: str) -> dict[str, Mapping[str, Any]]:
+    value = record.get(name, {})
+    return {k: v for k, v in value.items() if isinstance(v, Mapping)} if isinstance(value, Mapping) else {}
+
+
+def _config_path(path: str, folder: str) -> str:
+    is_preset = path in find_presets() and not Path(path).exists()
+    return path if is_preset else os.path.relpath(path, folder or ".")
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if name != MADE_BY:
+            flat.update(_flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value})
+    return flat
+
+
+def _shown(value: Any) -> str:
+    text = "not set" if value is None else repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
