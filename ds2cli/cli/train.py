@@ -15,7 +15,8 @@ import typer
 from ds2cli import __version__, manifest, native, ui
 from ds2cli.atomic import together
 from ds2cli.cli.lib.features import inherit_features, saved_features, warn_of_unknown_features
-from ds2cli.cli.lib.options import limit_setting, with_config
+from ds2cli.cli.lib.options import IfStale, limit_setting, with_config
+from ds2cli.cli.lib.provenance import begin_training
 from ds2cli.cli.lib.train_display import handling_signals, ignoring_signals, show
 from ds2cli.config.base import to_toml
 from ds2cli.config.train import TrainConfig
@@ -23,6 +24,7 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.experiment_files import refuse_bundle
 from ds2cli.io import open_out
+from ds2cli.provenance import Provenance, read_record
 
 REQUIRED_FIELDS = ("id", "text")
 FeaturesFile = Annotated[
@@ -52,6 +54,7 @@ def train(
         ),
     ] = None,
     features: FeaturesFile = None,
+    if_stale: IfStale = False,
 ) -> None:
     """Train a network on TRAIN and write it to the folder EXP. The same command resumes interrupted training.
 
@@ -80,6 +83,8 @@ def train(
     if dev and not features:
         # raises DataError if they differ
         inherit_features([train, dev])
+    manifests = {"TRAIN": train, "--dev": dev, "augment.noise": config.augment.noise, "augment.rir": config.augment.rir}
+    made = begin_training(config, exp, {**manifests, "--cmvn": cmvn, "--features": features}, if_stale=if_stale)
     ledger, is_rank_0 = Ledger(), (torchrun_rank() or (0, 1))[0] == 0
     # the training processes of this machine, which torchrun has started if it is used
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if torchrun_rank() else config.nproc
@@ -103,13 +108,15 @@ def train(
     if not config.fresh and not Path(exp, LAST).is_file() and Path(exp, BEST).is_file():
         ui.warn(f"train: {exp} has no {LAST} to resume from: starting over, which replaces {BEST}")
     with handling_signals() as request:
-        events = stage.run(job, exp, request, lambda: _save_settings(config, ledger, exp, dropped))
+        events = stage.run(job, exp, request, lambda: _save_settings(config, ledger, exp, dropped, made))
         done = show(monitored(events, exp, tensorboard=config.tensorboard), config)
     if request.stop and not done:
         ui.log("train: interrupted; last.pt was written and the same command resumes from it")
         raise typer.Exit(128 + request.stop)
     if not Path(exp, BEST).is_file():
         raise DataError(f"{exp}/{BEST}: missing, although training is complete (raise --epochs, or give --fresh)")
+    if (read_record(exp) or {}).get("finished") is False:
+        _save_record(config, ledger, exp, made, finished=True)
     # a finished training is not repeated, and its network may have been damaged since
     load_model(exp)
     ui.log(f"train: done, the network is {exp}/{BEST}")
@@ -156,13 +163,18 @@ def _has_training(exp: str) -> bool:
     return any(Path(exp, name).exists() for name in ("config.toml", LAST, LOG, BEST))
 
 
-def _save_settings(config: TrainConfig, ledger: Ledger, exp: str, dropped: str | None) -> None:
+def _save_record(config: TrainConfig, ledger: Ledger, exp: str, made: Provenance, *, finished: bool) -> None:
+    command = {"ds2cli": __version__, "command": shlex.join(["ds2", *sys.argv[1:]])}
+    counts = {"kept": ledger.kept, "dropped": ledger.dropped, "finished": finished}
+    with open_out(f"{exp}/config.toml") as f:
+        # EXP/config.toml may be passed back with --config to resume, which must not start over
+        f.write(to_toml(replace(config, fresh=False), {**command, **counts, **made.to_saved(exp)}))
+
+
+def _save_settings(config: TrainConfig, ledger: Ledger, exp: str, dropped: str | None, made: Provenance) -> None:
     """What EXP says of a training that starts: its settings, and the dropped utterances unless they are written."""
-    made_by = {"ds2cli": __version__, "command": shlex.join(["ds2", *sys.argv[1:]]), "kept": ledger.kept}
     with together():
-        with open_out(f"{exp}/config.toml") as f:
-            # EXP/config.toml may be passed back with --config to resume, which must not start over
-            f.write(to_toml(replace(config, fresh=False), made_by))
+        _save_record(config, ledger, exp, made, finished=False)
         if dropped:
             _write_drops(dropped, ledger)
     Path(exp, "refused.jsonl").unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from ds2cli import io, ui
 from ds2cli.cli.lib.filter import is_pipe
 from ds2cli.cli.lib.options import config_files
 from ds2cli.config.base import Config
-from ds2cli.provenance import PIPE, Provenance
+from ds2cli.provenance import PIPE, Provenance, read_record
 
 MOST_REASONS = 3
 
@@ -44,6 +44,15 @@ def begin(
     more = [f"and {len(reasons) - MOST_REASONS} more"] if len(reasons) > MOST_REASONS else []
     shown = "; ".join([*reasons[:MOST_REASONS], *more])
     ui.log(f"{stage}: making {out}: {shown}")
+    return made
+
+
+def begin_training(config: Config, exp: str, inputs: Mapping[str, str | None], *, if_stale: bool) -> Provenance:
+    """What the experiment EXP is about to be trained from; see `begin`. An unfinished training is never fresh."""
+    made = Provenance.begin("train", config, inputs, config_files.get())
+    if if_stale and (read_record(exp) or {}).get("finished") and not made.explain_stale(exp):
+        ui.log(f"train: {exp} is fresh: nothing to do")
+        raise typer.Exit
     return made
 
 
