@@ -12,7 +12,8 @@ from ds2cli import manifest, ui
 from ds2cli.atomic import together
 from ds2cli.cli.lib.features import inherit_features
 from ds2cli.cli.lib.filter import filter_rows, report_drops, require_rows, save_config, source_name, write_rows
-from ds2cli.cli.lib.options import In, Out, number_option, with_config
+from ds2cli.cli.lib.options import IfStale, In, Out, number_option, with_config
+from ds2cli.cli.lib.provenance import begin
 from ds2cli.config.base import StageConfig
 from ds2cli.config.data import FixConfig, OverlapConfig, SplitConfig, SubsetConfig, ValidateConfig
 from ds2cli.drops import Ledger, no_utterances
@@ -56,7 +57,8 @@ def sort(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
     from ds2cli.stages import data_repair
 
     ledger = require_rows(Ledger(source=source_name(in_)), config)
-    write_rows("sort", config, out, data_repair.sort(in_, ledger), ledger, inherit_features([in_]))
+    rows, made = data_repair.sort(in_, ledger), begin("data sort", config, out, {"IN": in_})
+    write_rows("sort", config, out, rows, ledger, inherit_features([in_]), made)
 
 
 @app.command()
@@ -70,7 +72,8 @@ def fix(config: FixConfig, in_: In = "-", out: Out = "-") -> None:
 
     ledger = require_rows(Ledger(source=source_name(in_)), config)
     rows = data_repair.fix(data_repair.sort(in_, ledger, make_ids=True), ledger, config)
-    write_rows("fix", config, out, rows, ledger, inherit_features([in_]))
+    made = begin("data fix", config, out, {"IN": in_})
+    write_rows("fix", config, out, rows, ledger, inherit_features([in_]), made)
 
 
 @app.command()
@@ -82,7 +85,8 @@ def subset(config: SubsetConfig, in_: In = "-", out: Out = "-") -> None:
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterable[Row]:
         return data.subset(config, rows, ledger)
 
-    filter_rows("subset", config, in_, out, needs=("id",), run=run, facts=inherit_features([in_]))
+    made = begin("data subset", config, out, {"IN": in_, "--ids": config.ids})
+    filter_rows("subset", config, in_, out, needs=("id",), run=run, facts=inherit_features([in_]), made=made)
 
 
 @app.command()
@@ -162,6 +166,7 @@ def combine(
     files: Annotated[
         list[str], typer.Argument(metavar="IN… OUT", help="Manifests to merge, then the manifest to write.")
     ],
+    if_stale: IfStale = False,
 ) -> None:
     """Merge sorted manifests. A repeated id counts as bad and is dropped.
 
@@ -173,9 +178,11 @@ def combine(
     if len(files) < 2:
         raise UsageError("combine: expected at least two manifests, IN… OUT, got one")
     *sources, out = files
+    inputs = {f"IN {number}": path for number, path in enumerate(sources, start=1)}
+    made = begin("data combine", config, out, inputs, if_stale=if_stale)
     ledger, features = require_rows(Ledger(source=", ".join(sources)), config), inherit_features(sources)
     rows = data.combine([manifest.read(source, ledger=ledger) for source in sources], ledger)
-    write_rows("combine", config, out, rows, ledger, features)
+    write_rows("combine", config, out, rows, ledger, features, made)
 
 
 @app.command()

@@ -27,6 +27,8 @@ def begin(
 ) -> Provenance | None:
     """What OUT is about to be made from; None if OUT is a pipe, which gets no record.
 
+    None, too, if OUT replaces an input.
+
     inputs: paths by role, such as IN or --lm; None for one that was not given.  archives: field of the rows that refers
     to archives of this stage, such as feats.
     if_stale: end the command if OUT is fresh, and otherwise say why it is not.
@@ -34,6 +36,9 @@ def begin(
     if is_pipe(out):
         return None
     read = {role: redirected(path) if path == PIPE else path for role, path in inputs.items()}
+    if any(path is not None and os.path.realpath(path) == os.path.realpath(out) for path in read.values()):
+        # what OUT was before is no longer there to compare with
+        return None
     made = Provenance.begin(stage, config, read, config_files.get(), archives)
     if not if_stale:
         return made
