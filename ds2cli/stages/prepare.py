@@ -130,11 +130,11 @@ def _with_duration(row: Row, config: PrepareConfig, header: Header) -> Row:
 
 def _segment_seconds(row: Row, info: AudioInfo) -> float:
     """How long the segment of a row is in its file (s); the number of samples is that of `read`."""
-    path, total = row["audio_filepath"], round(info.duration_s * info.sample_rate)
-    start = round(row["offset"] * info.sample_rate)
+    rate = info.sample_rate
+    start, total = round(row["offset"] * rate), round(info.duration_s * rate)
     if start >= total:
-        raise BadUtterance(
-            "bad-segment", f"{path} has {info.duration_s:.2f} s, the segment starts at {row['offset']:g} s"
-        )
-    wanted: int = round(row["duration"] * info.sample_rate) if "duration" in row else total
-    return min(wanted, total - start) / info.sample_rate
+        stated = f"the segment starts at {row['offset']:g} s"
+        raise BadUtterance("bad-segment", f"{row['audio_filepath']} has {info.duration_s:.2f} s, {stated}")
+    wanted: int = round(row["duration"] * rate) if "duration" in row else total
+    length = min(wanted, total - start)
+    return length / rate
