@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance
 from ds2cli.manifest import MAX_SECONDS, Row, is_id
 from ds2cli.transcripts.texts import COMMENT, read_lines, report_bad, require_utf8
@@ -48,19 +49,22 @@ class Segment:
         return row
 
 
-def read(path: str) -> list[Segment]:
-    """The segments of a file, by recording, channel and begin. DataError with `path:line` for a bad line."""
-    segments = list(_read_segments(path))
+def read(path: str, ledger: Ledger | None = None) -> list[Segment]:
+    """The segments of a file, by recording, channel and begin.
+
+    ledger: records bad lines; without it they are a DataError with `path:line`.
+    """
+    segments = list(_read_segments(path, ledger))
     return sorted(segments, key=lambda s: (s.recording, s.channel, s.begin))
 
 
-def _read_segments(path: str) -> Iterator[Segment]:
+def _read_segments(path: str, ledger: Ledger | None) -> Iterator[Segment]:
     for location, line in read_lines(path, COMMENT):
         try:
             require_utf8(line)
             segment = _parse(line)
         except BadUtterance as e:
-            report_bad(location, e, None)
+            report_bad(location, e, ledger)
         else:
             yield segment
 
