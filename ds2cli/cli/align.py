@@ -50,7 +50,7 @@ def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-", if_stale
     Example: ds2 align --tune exp/base data/dev.jsonl
     """
     from ds2cli.recognizer.experiment import Experiment
-    from ds2cli.recognizer.timing import resolve_timing
+    from ds2cli.recognizer.timing import TIMING_FILE, resolve_timing
     from ds2cli.stages import align as stage
     from ds2cli.stages import align_book
 
@@ -60,7 +60,8 @@ def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-", if_stale
         tune_align(config, exp, in_, out)
         return
     config = resolve_timing(config, exp)
-    made = begin("align", config, out, {"EXP": exp, "IN": in_, "--book": config.book}, if_stale=if_stale)
+    inputs = {"EXP": exp, "IN": in_, "--book": config.book}
+    made = begin("align", config, out, inputs, if_stale=if_stale, tuned=[f"{exp}/{TIMING_FILE}"])
     experiment = Experiment(exp, device=config.device, precision=config.precision)
     # DataError now, and not one for each utterance
     _ = experiment.vocab

@@ -32,20 +32,22 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-", if_sta
     Example: ds2 decode --tune exp/base data/dev.feats.jsonl --lm exp/lm/3gram.bin --nj 4
     """
     from ds2cli.recognizer.bandwidth import BandCheck
-    from ds2cli.recognizer.decoder import build_search, describe_search, resolve_settings
+    from ds2cli.recognizer.decoder import TUNED_FILE, build_search, describe_search, resolve_settings
     from ds2cli.recognizer.emissions import archive_path
     from ds2cli.recognizer.experiment import Experiment
+    from ds2cli.recognizer.timing import TIMING_FILE
     from ds2cli.stages import decode as stage
 
     if config.tune:
         from ds2cli.cli.lib.tune import tune
 
-        tune(config, exp, in_, out)
+        tune(config, exp, in_, out, if_stale=if_stale)
         return
     resolved = resolve_settings(config, exp, ui.warn)
     files = {"--lm": resolved.lm, "--lexicon": existing(resolved.lexicon), "--hotwords": resolved.hotwords}
+    tuned = [f"{exp}/{TUNED_FILE}"] * (resolved.lm is not None) + [f"{exp}/{TIMING_FILE}"] * resolved.timestamps
     archives = "" if config.emissions is None else "emission"
-    made = begin("decode", resolved, out, {"EXP": exp, "IN": in_, **files}, archives, if_stale=if_stale)
+    made = begin("decode", resolved, out, {"EXP": exp, "IN": in_, **files}, archives, if_stale=if_stale, tuned=tuned)
     experiment = Experiment(exp, device=config.device, precision=config.precision)
     warn_of_other_features(in_, experiment)
     search, check = build_search(resolved, experiment, ui.warn), BandCheck()

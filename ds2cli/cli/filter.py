@@ -34,7 +34,7 @@ def filter(config: FilterConfig, exp: Exp, in_: In = "-", out: Out = "-", if_sta
     Example: ds2 filter exp/base data/long.feats.jsonl data/long.good.jsonl
     """
     from ds2cli.recognizer.experiment import Experiment
-    from ds2cli.recognizer.transcript_filter import load_filter
+    from ds2cli.recognizer.transcript_filter import FILTER_FILE, load_filter
     from ds2cli.stages import filter as stage
 
     if config.fit:
@@ -45,7 +45,7 @@ def filter(config: FilterConfig, exp: Exp, in_: In = "-", out: Out = "-", if_sta
     experiment, classifier = Experiment(exp), load_filter(exp)
     if config.threshold is None and not config.keep_all:
         config = replace(config, threshold=classifier.threshold)
-    made = begin("filter", config, out, {"EXP": exp, "IN": in_}, if_stale=if_stale)
+    made = begin("filter", config, out, {"EXP": exp, "IN": in_}, if_stale=if_stale, tuned=[f"{exp}/{FILTER_FILE}"])
     warn_of_other_features(in_, experiment)
 
     def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:

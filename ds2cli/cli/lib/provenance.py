@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import typer
 
 from ds2cli import io, ui
 from ds2cli.cli.lib.filter import is_pipe
 from ds2cli.cli.lib.options import config_files
-from ds2cli.config.base import Config
+from ds2cli.config.base import Config, read_toml
 from ds2cli.provenance import PIPE, Provenance, read_record
 
 MOST_REASONS = 3
@@ -24,6 +25,7 @@ def begin(
     archives: str = "",
     *,
     if_stale: bool = False,
+    tuned: Sequence[str] = (),
 ) -> Provenance | None:
     """What OUT is about to be made from; None if OUT is a pipe, which gets no record.
 
@@ -31,6 +33,7 @@ def begin(
 
     inputs: paths by role, such as IN or --lm; None for one that was not given.  archives: field of the rows that refers
     to archives of this stage, such as feats.
+    tuned: files with settings that an earlier command has stored, such as EXP/decode.toml.
     if_stale: end the command if OUT is fresh, and otherwise say why it is not.
     """
     if is_pipe(out):
@@ -39,7 +42,9 @@ def begin(
     if any(path is not None and os.path.realpath(path) == os.path.realpath(out) for path in read.values()):
         # what OUT was before is no longer there to compare with
         return None
-    made = Provenance.begin(stage, config, read, config_files.get(), archives)
+    stored = [(path, read_toml(path)) for path in tuned if Path(path).is_file()]
+    configs = (*config_files.get(), *stored)
+    made = Provenance.begin(stage, config, read, configs, archives)
     if not if_stale:
         return made
     reasons = made.explain_stale(out)

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ds2cli import manifest, ui
-from ds2cli.cli.lib.filter import report_drops
+from ds2cli.atomic import together
+from ds2cli.cli.lib.filter import report_drops, save_config
+from ds2cli.cli.lib.provenance import begin, existing
 from ds2cli.config.decode import WEIGHTS, DecodeConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from ds2cli.stages.tune import LimitTrial, Summary
 
 
-def tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
+def tune(config: DecodeConfig, exp: str, dev: str, out: str, *, if_stale: bool = False) -> None:
     """Tune the search on `dev`, print the error rates near the best weights, and store these in EXP/decode.toml."""
     from ds2cli.kernels.prefix import WORD_LM
     from ds2cli.metrics import heatmap
@@ -46,6 +48,8 @@ def tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
     if config.plot is not None and not heatmap.can_draw():
         raise UsageError(f"--plot {config.plot}: {heatmap.INSTALL_HINT}")
     refuse_bundle(exp, f"--tune writes {TUNED_FILE} into EXP")
+    inputs = {"EXP": exp, "DEV": dev, "--lm": config.lm, "--lexicon": existing(config.lexicon)}
+    made = begin("tune", config, stored, {**inputs, "--hotwords": config.hotwords}, if_stale=if_stale)
     experiment = Experiment(exp, device=config.device, precision=config.precision)
     if not Path(exp).is_dir():
         raise UsageError(f"--tune writes {stored}, but {exp} is not a folder")
@@ -80,14 +84,17 @@ def tune(config: DecodeConfig, exp: str, dev: str, out: str) -> None:
         _print_fit(fit)
         if fit.scale is not None:
             settings[CONFIDENCE_SCALE] = round(fit.scale, 4)
-    stage.save_settings(
-        exp,
-        settings,
-        lm=config.lm,
-        made_on=dev,
-        result=rate_line(rate_name, summary.best.counts),
-        interval=[round(bound, 2) for bound in summary.interval],
-    )
+    with together():
+        stage.save_settings(
+            exp,
+            settings,
+            lm=config.lm,
+            made_on=dev,
+            result=rate_line(rate_name, summary.best.counts),
+            interval=[round(bound, 2) for bound in summary.interval],
+        )
+        if made is not None:
+            save_config(config, stored, **made.to_saved(stored))
     ui.log(f"tune: stored in {stored} for ds2 decode")
     plot = config.plot or str(Path(exp) / "decode.png")
     if heatmap.can_draw():

@@ -1,0 +1,181 @@
+"""Real commands in a folder; then something changes, and the status of every output is checked."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from ds2cli.cli.main import app
+from ds2cli.errors import DataError, UsageError
+from ds2cli.stages.status import find_status
+
+NOISE = 0.1 * np.random.default_rng(0).normal(size=16000)
+
+
+def ds2(*arguments):
+    result = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Recordings → all → feats, two parts of feats that are combined again, and a language model."""
+    monkeypatch.chdir(tmp_path)
+    Path("wav").mkdir()
+    for name in "abc":
+        soundfile.write(f"wav/{name}.wav", NOISE[: 8000 + 1000 * ord(name)], 16000)
+        Path(f"wav/{name}.txt").write_text(f"the text of {name}")
+    Path("f.toml").write_text("# how features are computed\ncompress = false\n")
+    run_all()
+    return tmp_path
+
+
+def run_all(*options):
+    return "".join(
+        [
+            ds2("prepare", "folder", "wav", "data/all.jsonl", *options),
+            ds2("featurize", "data/all.jsonl", "data/feats.jsonl", "--config", "f.toml", *options),
+            ds2(
+                "data", "combine", "data/feats.jsonl", "data/feats.jsonl", "data/both.jsonl", "--max-bad", 60, *options
+            ),
+            ds2("lm", "data/all.jsonl", "data/lm.arpa", "--order", 2, *options),
+        ]
+    )
+
+
+def states(*places):
+    return {status.out: status.state for status in find_status([*places] or ["."])}
+
+
+def reasons(out):
+    (status,) = find_status([out])
+    return "; ".join(status.reasons)
+
+
+FRESH = dict.fromkeys(["data/all.jsonl", "data/both.jsonl", "data/feats.jsonl", "data/lm.arpa"], "fresh")
+
+
+def test_everything_is_fresh_after_a_run(project):
+    assert states() == FRESH
+    assert run_all("--if-stale").count("fresh: nothing to do") == 4
+
+
+def test_a_touch_or_a_comment_makes_nothing_stale(project):
+    for file in (*Path("wav").iterdir(), Path("data/all.jsonl"), Path("data/feats.jsonl")):
+        file.touch()
+    Path("f.toml").write_text("# another comment\n\ncompress=false # still\n")
+    assert states() == FRESH
+    assert run_all("--if-stale").count("fresh: nothing to do") == 4
+
+
+def test_a_changed_setting_is_named_and_what_depends_on_it_is_stale(project):
+    Path("f.toml").write_text("compress = true\n")
+    assert states() == FRESH | {"data/feats.jsonl": "stale", "data/both.jsonl": "stale"}
+    assert reasons("data/feats.jsonl") == "f.toml: compress was False, is True"
+    assert reasons("data/both.jsonl") == "IN 1 data/feats.jsonl is stale; IN 2 data/feats.jsonl is stale"
+    output = run_all("--if-stale")
+    assert output.count("fresh: nothing to do") == 2
+    assert "making data/feats.jsonl: compress was False, is True" in output
+    assert states() == FRESH
+
+
+def test_features_of_other_settings_are_noticed_though_their_rows_are_the_same(project):
+    before = Path("data/feats.jsonl").read_bytes()
+    ds2("featurize", "data/all.jsonl", "data/feats.jsonl", "--config", "f.toml", "--level-db", -30)
+    assert Path("data/feats.jsonl").read_bytes() == before
+    assert states()["data/both.jsonl"] == "stale"
+    assert "was made again with other settings" in reasons("data/both.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("change", "stale"),
+    [
+        (lambda: Path("wav/a.txt").write_text("another text"), ["data/all.jsonl", "data/feats.jsonl", "data/lm.arpa"]),
+        (lambda: soundfile.write("wav/a.wav", NOISE[:5000], 16000), ["data/all.jsonl", "data/feats.jsonl"]),
+        (lambda: shutil.copy("wav/a.wav", "wav/d.wav"), ["data/all.jsonl"]),
+        (lambda: Path("wav/c.wav").unlink(), ["data/all.jsonl", "data/lm.arpa"]),
+    ],
+)
+def test_changes_of_the_recordings(project, change, stale):
+    change()
+    found = states()
+    assert all(found[out] == "stale" for out in stale)
+    assert reasons("data/all.jsonl") == "SRC wav has changed"
+
+
+def test_an_output_that_was_edited_is_stale_and_so_is_what_was_made_from_it(project):
+    Path("data/all.jsonl").write_text(Path("data/all.jsonl").read_text().replace("the", "a"))
+    assert states() == dict.fromkeys(FRESH, "stale")
+    assert reasons("data/all.jsonl") == "data/all.jsonl was changed by something else since"
+
+
+def test_missing_outputs_and_archives(project):
+    Path("data/feats/feats.1.ark").unlink()
+    assert states()["data/feats.jsonl"] == "partial"
+    assert reasons("data/feats.jsonl") == "data/feats/feats.1.ark is missing"
+    Path("data/feats.jsonl").unlink()
+    assert states() == FRESH | {"data/feats.jsonl": "missing", "data/both.jsonl": "stale"}
+    assert run_all("--if-stale").count("fresh: nothing to do") == 3
+    assert states() == FRESH
+
+
+def test_a_truncated_archive_is_partial(project):
+    archive = Path("data/feats/feats.1.ark")
+    archive.write_bytes(archive.read_bytes()[:-1])
+    assert states()["data/feats.jsonl"] == "partial"
+
+
+def test_another_format_of_the_stage(project, monkeypatch):
+    monkeypatch.setitem(__import__("ds2cli.provenance").provenance.FORMATS, "featurize", 2)
+    assert reasons("data/feats.jsonl") == "written in format 1, now 2 (by ds2cli 0.1.0)"
+
+
+def test_a_moved_folder_is_as_fresh_as_before(project):
+    Path("moved").mkdir()
+    for name in ("data", "wav", "f.toml"):
+        shutil.move(name, f"moved/{name}")
+    assert states() == {f"moved/{out}": "fresh" for out in FRESH}
+
+
+def test_a_pipe_leaves_no_doubt_unmentioned(project):
+    result = CliRunner().invoke(
+        app, ["featurize", "-", "data/piped.jsonl"], input=Path("data/all.jsonl").read_text().replace('"../', '"')
+    )
+    assert result.exit_code == 0, result.output
+    assert states()["data/piped.jsonl"] == "fresh"
+    output = (
+        CliRunner()
+        .invoke(
+            app,
+            ["featurize", "-", "data/piped.jsonl", "--if-stale"],
+            input=Path("data/all.jsonl").read_text().replace('"../', '"'),
+        )
+        .output
+    )
+    assert "IN is a pipe, of which no record is kept" in output
+
+
+def test_the_command(project):
+    Path("f.toml").write_text("compress = true\n")
+    output = ds2("status")
+    assert "fresh    data/all.jsonl  (prepare)" in output
+    assert "           $ ds2 " in output
+    assert output.endswith("2 fresh, 2 stale\n")
+    assert "data/all.jsonl" not in [line.split()[1] for line in ds2("status", "--stale").splitlines()]
+    result = CliRunner().invoke(app, ["status", "--check"])
+    assert result.exit_code
+    assert "no outputs with a record" in ds2("status", "wav")
+
+
+def test_places_without_a_record(project):
+    with pytest.raises(UsageError, match="nowhere: no such file or folder"):
+        list(find_status(["nowhere"]))
+    with pytest.raises(DataError, match="f.toml: no record of what it was made from"):
+        list(find_status(["f.toml"]))
+    Path("data/broken.config.toml").write_text("not toml")
+    Path("data/other.config.toml").write_text("[made_by]\nstage = 3\n")
+    assert states() == FRESH
