@@ -51,12 +51,14 @@ class Input:
 
     @classmethod
     def read(cls, path: str, known: FileState | None = None) -> Input:
-        """An input now: a file, a folder of recordings, an experiment, or a pipe. known: its state at an earlier time.
+        """An input now: a file, a folder of recordings, an experiment, or a pipe; without a hash if there is none.
 
-        DataError if it is missing or cannot be read.
+        known: its state at an earlier time. DataError if it cannot be read.
         """
         if path == PIPE or is_stream(path):
             return cls(PIPE, "")
+        if not os.path.exists(path):  # noqa: PTH110
+            return cls(path, "")
         if Path(path, NETWORK_FILES[0]).is_file():
             return cls(path, hash_files(path, NETWORK_FILES))
         if Path(path).is_dir():
@@ -110,6 +112,8 @@ class Provenance:
     def to_saved(self, out: str, parts: Sequence[str] = ()) -> dict[str, Any]:
         """The record of OUT, which has been written; a table for `made_by`. parts: files that its rows refer to."""
         folder, file = os.path.dirname(out), find_written(out)
+        # what a command has downloaded was not there when it began
+        inputs = {role: i if i.sha256 or i.path == PIPE else Input.read(i.path) for role, i in self.inputs.items()}
         return {
             "stage": self.stage,
             "format": FORMATS.get(self.stage, 1),
@@ -119,7 +123,7 @@ class Provenance:
                 {"path": os.path.relpath(part, folder or "."), "size": find_written(part).stat().st_size}
                 for part in parts
             ],
-            "inputs": {role: i.to_saved(folder) for role, i in self.inputs.items()},
+            "inputs": {role: i.to_saved(folder) for role, i in inputs.items()},
             "configs": [
                 {"path": _config_path(path, folder), "values": {n: v for n, v in values.items() if n != MADE_BY}}
                 for path, values in self.configs
@@ -226,6 +230,8 @@ def explain_input(role: str, before: Mapping[str, Any], now: Input) -> Iterator[
     """Why an input is not what it was; before: its table in the record."""
     if now.path == PIPE or before.get("path") == PIPE:
         yield f"{role} is a pipe, of which no record is kept"
+    elif not now.sha256:
+        yield f"{role} {now.path} is missing"
     elif before.get("sha256") != now.sha256:
         yield f"{role} {now.path} has changed"
     elif before.get("made_by", "") != now.made_by:
@@ -260,8 +266,8 @@ def explain_saved_input(role: str, path: str, before: Mapping[str, Any]) -> Iter
         return
     try:
         now = Input.read(path, FileState.from_saved(before))
-    except (DataError, OSError):
-        yield f"{role} {path} is missing"
+    except DataError as e:
+        yield f"{role} {e}"
         return
     yield from explain_input(role, before, now)
 

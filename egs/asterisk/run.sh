@@ -2,12 +2,14 @@
 # Deep Speech 2 on the telephone prompts of Asterisk (24 minutes, one speaker): from Debian packages to word error rates.
 set -euo pipefail
 caller=$PWD; cd "$(dirname "$0")"; root=../..
-stage=0; stop_stage=9; nj=; lang=en; conf=conf/train.toml; seed=0; features=; exp=; data=; corpus=
+stage=0; stop_stage=9; nj=; lang=en; conf=conf/train.toml; seed=0; resume=false; features=; exp=; data=; corpus=
 help="usage: egs/asterisk/run.sh [--stage 0] [--stop-stage 9] [--nj CORES] [--lang en|es|fr|it|ru] [--conf conf/train.toml] [--seed 0]
                             [--features conf/featurize.fbank.toml]   (other features, in exp/LANG-fbank and data/LANG-fbank)
                             [--exp exp/LANG] [--data data/LANG] [--corpus FOLDER]   (use these recordings instead of fetching them)
+                            [--resume true]   (make only what is not fresh: see ds2 status)
 stages: 0 fetch  1 prepare  2 featurize  3 lm  4 train  5 emit  6 tune  7 decode  8 score  9 align"
 . $root/utils/options.sh
+if_stale=(); [[ $resume == false ]] || if_stale=(--if-stale)
 name=$(basename "$features" .toml); suffix=${features:+-${name#featurize.}}
 exp=${exp:-exp/$lang$suffix}; data=${data:-data/$lang$suffix}
 [[ -z $corpus || $corpus == /* ]] || corpus=$caller/$corpus
@@ -17,39 +19,39 @@ download=--no-download; [[ -n $corpus ]] || { corpus=corpus/$lang; download=--do
 begin_stage() { [[ $stage -le $1 && $stop_stage -ge $1 ]] && echo "== stage $1: $2" >&2; }
 
 if begin_stage 0 "fetch the recordings and transcripts"; then
-  ds2 prepare asterisk "$corpus" "$data/all.jsonl" --lang "$lang" $download
+  ds2 prepare asterisk "${if_stale[@]}" "$corpus" "$data/all.jsonl" --lang "$lang" $download
 fi
 if begin_stage 1 "one manifest per part; identical texts stay in one part"; then
   for part in train dev test; do
-    ds2 prepare asterisk "$corpus" "$data/$part.jsonl" --lang "$lang" --part $part
+    ds2 prepare asterisk "${if_stale[@]}" "$corpus" "$data/$part.jsonl" --lang "$lang" --part $part
   done
   ds2 data stats "$data/train.jsonl"
 fi
 if begin_stage 2 "features; the training part at several speeds"; then
-  ds2 featurize "$data/train.jsonl" "$data/train.feats.jsonl" --dir "$data/feats/train" --nj "$nj" \
+  ds2 featurize "${if_stale[@]}" "$data/train.jsonl" "$data/train.feats.jsonl" --dir "$data/feats/train" --nj "$nj" \
     --config conf/featurize.train.toml ${features:+--config "$features"}
   for part in dev test; do
-    ds2 featurize "$data/$part.jsonl" "$data/$part.feats.jsonl" --dir "$data/feats/$part" --nj "$nj" ${features:+--config "$features"}
+    ds2 featurize "${if_stale[@]}" "$data/$part.jsonl" "$data/$part.feats.jsonl" --dir "$data/feats/$part" --nj "$nj" ${features:+--config "$features"}
   done
 fi
 if begin_stage 3 "language model from the training transcripts"; then
-  ds2 lm "$data/train.jsonl" "$exp/lm.arpa" --dev "$data/dev.jsonl" --config conf/lm.toml
+  ds2 lm "${if_stale[@]}" "$data/train.jsonl" "$exp/lm.arpa" --dev "$data/dev.jsonl" --config conf/lm.toml
 fi
 if begin_stage 4 "train the network"; then
-  ds2 train "$data/train.feats.jsonl" "$exp" --dev "$data/dev.feats.jsonl" --config "$conf" --seed "$seed"
+  ds2 train "${if_stale[@]}" "$data/train.feats.jsonl" "$exp" --dev "$data/dev.feats.jsonl" --config "$conf" --seed "$seed"
 fi
 if begin_stage 5 "emissions of the dev and test parts"; then
   for part in dev test; do
-    ds2 emit "$exp" "$data/$part.feats.jsonl" "$exp/$part.emit.jsonl" --dir "$exp/emissions/$part"
+    ds2 emit "${if_stale[@]}" "$exp" "$data/$part.feats.jsonl" "$exp/$part.emit.jsonl" --dir "$exp/emissions/$part"
   done
 fi
 if begin_stage 6 "tune the search weights on dev"; then
-  ds2 decode "$exp" "$exp/dev.emit.jsonl" --tune --lm "$exp/lm.arpa" --nj "$nj"
+  ds2 decode "${if_stale[@]}" "$exp" "$exp/dev.emit.jsonl" --tune --lm "$exp/lm.arpa" --nj "$nj"
 fi
 if begin_stage 7 "decode without and with the language model"; then
-  ds2 decode "$exp" "$exp/test.emit.jsonl" "$exp/test.greedy.jsonl" --greedy
+  ds2 decode "${if_stale[@]}" "$exp" "$exp/test.emit.jsonl" "$exp/test.greedy.jsonl" --greedy
   for part in dev test; do
-    ds2 decode "$exp" "$exp/$part.emit.jsonl" "$exp/$part.lm.jsonl" --lm "$exp/lm.arpa" --nj "$nj" --nbest 5 --timestamps
+    ds2 decode "${if_stale[@]}" "$exp" "$exp/$part.emit.jsonl" "$exp/$part.lm.jsonl" --lm "$exp/lm.arpa" --nj "$nj" --nbest 5 --timestamps
   done
 fi
 if begin_stage 8 "word and character error rates; causes of the errors on dev; the gain by the language model"; then
@@ -63,6 +65,6 @@ if begin_stage 8 "word and character error rates; causes of the errors on dev; t
   ds2 score --compare "$exp/test.greedy.jsonl" "$exp/test.lm.jsonl" | tee "$exp/test.compare"
 fi
 if begin_stage 9 "word times of the dev part (CTM)"; then
-  ds2 align "$exp" "$exp/dev.emit.jsonl" "$exp/dev.align.jsonl" --ctm "$exp/dev.ctm"
+  ds2 align "${if_stale[@]}" "$exp" "$exp/dev.emit.jsonl" "$exp/dev.align.jsonl" --ctm "$exp/dev.ctm"
   head -n 5 "$exp/dev.ctm" >&2
 fi

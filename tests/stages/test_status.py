@@ -174,8 +174,18 @@ def test_the_command(project):
 def test_places_without_a_record(project):
     with pytest.raises(UsageError, match="nowhere: no such file or folder"):
         list(find_status(["nowhere"]))
-    with pytest.raises(DataError, match="f.toml: no record of what it was made from"):
+    with pytest.raises(DataError, match=r"f\.toml: no record of what it was made from"):
         list(find_status(["f.toml"]))
     Path("data/broken.config.toml").write_text("not toml")
     Path("data/other.config.toml").write_text("[made_by]\nstage = 3\n")
+    assert states() == FRESH
+
+
+def test_a_source_that_the_command_itself_fetches(project):
+    shutil.move("wav", "elsewhere")
+    missing = CliRunner().invoke(app, ["prepare", "folder", "wav", "data/all.jsonl", "--if-stale"])
+    assert missing.exit_code
+    assert "SRC wav is missing" in missing.output
+    assert reasons("data/all.jsonl") == "SRC wav is missing"
+    shutil.move("elsewhere", "wav")
     assert states() == FRESH
