@@ -32,8 +32,14 @@ def unique_ids(paths: Sequence[str], make_id: Callable[[Path], str] = id_from_pa
 
 
 def segment_id(recording_id: str, row: Row) -> str:
-    """The id of a row that was made from that of its recording: with the offset in ms if it is a segment."""
-    return f"{recording_id}-{round(row['offset'] * 1000):08d}" if "offset" in row else recording_id
+    """The id of a row that was made from that of its recording: with its offset in ms and its channel, if it has them.
+
+    >>> segment_id("call", {"offset": 1.5, "channel": 1})
+    'call-00001500-ch1'
+    """
+    offset = f"-{round(row['offset'] * 1000):08d}" if "offset" in row else ""
+    channel = f"-ch{row['channel']}" if "channel" in row else ""
+    return f"{recording_id}{offset}{channel}"
 
 
 def note_hashes(paths: Sequence[str], ids: Sequence[str], ledger: Ledger) -> None:

@@ -7,9 +7,10 @@ Layout     The first line decides the format: `{` or `[` starts JSON, otherwise 
            between the columns. Columns with usual names (path, sentence, …) are found, in upper or lower case;
            --audio-column and so on name others. Without a header, the name of a column is its number, from 0. Audio
            paths are relative to the folder of the table, the one above, or one in it such as clips/ or wavs/; the file
-           extension may be missing. A row with `offset` and `duration` (s) stands for that part of its file. Codes in
-           a column lang, locale or language (tr) are the languages of the rows. Rows without an id get one made from
-           the audio path, with a hash of the path where it would not be unique.
+           extension may be missing. A row with `offset` and `duration` (s) stands for that part of its file, one with
+           a `channel` (a number from 0, or A and B) for that side of a telephone call. Codes in a column lang, locale
+           or language (tr) are the languages of the rows. Rows without an id get one made from the audio path, with a
+           hash of the path where it would not be unique.
 Dropped    Rows with a wrong number of columns or a quotation mark that is never closed, bad JSON, text that is not
            UTF-8, or no audio path or text. Empty lines are no rows.
 
@@ -57,6 +58,9 @@ _LONGEST_ID = 100
 
 LANGUAGE_COLUMNS = ("lang", "locale", "language")
 """Columns whose codes, such as tr, are the languages of the rows; names of languages are not used."""
+
+CHANNEL_LETTERS = ("A", "B")
+"""The sides of a call, as telephone corpora write them."""
 
 LJSPEECH_COLUMNS = {"audio": "0", "text": "2", "id": "0", "speaker": None}
 
@@ -203,6 +207,22 @@ def _seconds(cells: Cells, name: str) -> float:
     return seconds
 
 
+def _channel(value: Any) -> int:
+    text = value.strip().upper() if isinstance(value, str) else value
+    if text in CHANNEL_LETTERS:
+        return CHANNEL_LETTERS.index(text)
+    try:
+        # pandas writes 1.0 where another row has no channel
+        number = -1.0 if isinstance(value, bool) else float(text)
+    except (TypeError, ValueError, OverflowError):
+        number = -1.0
+    if number < 0 or not number.is_integer():
+        raise BadUtterance(
+            "wrong-type", f"the channel must be a number from 0, or A or B, got {json.dumps(value)[:40]}"
+        )
+    return int(number)
+
+
 def _make_row(
     cells: Cells | BadUtterance, columns: Columns, finder: AudioFinder, config: Options, source: str
 ) -> tuple[Row, str]:
@@ -231,6 +251,8 @@ def _make_row(
         row["speaker"] = values["speaker"]
     codes = (cells[name] for name in LANGUAGE_COLUMNS if isinstance(cells.get(name), str))
     row["lang"] = next((code for code in codes if is_language_tag(code)), config.lang)
+    if not _is_missing(cells.get("channel")):
+        row["channel"] = _channel(cells["channel"])
     if not _is_missing(cells.get("offset")):
         row["offset"], row["duration"] = _seconds(cells, "offset"), _seconds(cells, "duration")
     return row, values["audio"]

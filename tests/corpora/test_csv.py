@@ -202,3 +202,37 @@ def test_a_table_in_a_pipe_starts_from_the_current_folder(tmp_path, monkeypatch)
     rows, ledger = rows_of("-")
     assert [row["audio_filepath"] for row in rows] == ["clips/a.wav"]
     assert reasons(ledger) == {"b": "no-text"}
+
+
+@pytest.mark.parametrize(
+    "value, channel", [("0", 0), ("1", 1), ("A", 0), ("b", 1), (" B ", 1), ("1.0", 1), ("12", 12), ("", None)]
+)
+def test_a_row_may_state_its_channel(tmp_path, value, channel):
+    (tmp_path / "t.csv").write_text(f"path,text,channel\ncall.wav,x,{value}\n")
+    row = rows_of(tmp_path / "t.csv")[0][0]
+    assert row.get("channel") == channel
+    assert row["id"] == ("call" if channel is None else f"call-ch{channel}")
+
+
+@pytest.mark.parametrize("value", ["C", "left", "-1", "0.5", "nan", "inf", "1e400"])
+def test_a_channel_that_is_none_drops_the_row(tmp_path, value):
+    (tmp_path / "t.csv").write_text(f"id,path,text,channel\np,call.wav,x,{value}\n")
+    rows, ledger = rows_of(tmp_path / "t.csv")
+    assert not rows and reasons(ledger) == {"p": "wrong-type"}
+    assert "the channel must be a number from 0, or A or B, got" in ledger.rows[0]["detail"]
+
+
+def test_channels_in_json(tmp_path):
+    rows = [{"path": "call.wav", "text": "x", "channel": channel} for channel in (0, 1.0, "A", None, True, [])]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps({"id": str(i), **row}) + "\n" for i, row in enumerate(rows)))
+    found, ledger = rows_of(tmp_path / "t.jsonl")
+    assert [row.get("channel") for row in found] == [0, 1, 0, None]
+    assert reasons(ledger) == {"4": "wrong-type", "5": "wrong-type"}
+
+
+def test_the_segments_of_both_sides_of_a_call_have_different_ids(tmp_path):
+    (tmp_path / "t.csv").write_text(
+        "path,text,channel,offset,duration\nc.wav,x,A,0,1\nc.wav,y,B,0,1\nc.wav,z,B,1.5,1\n"
+    )
+    ids = [row["id"] for row in rows_of(tmp_path / "t.csv")[0]]
+    assert ids == ["c-00000000-ch0", "c-00000000-ch1", "c-00001500-ch1"]
