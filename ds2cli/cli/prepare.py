@@ -15,6 +15,7 @@ from ds2cli.cli.lib.provenance import begin
 from ds2cli.config.prepare import PrepareConfig
 from ds2cli.corpora import corpus_names, load_corpus
 from ds2cli.drops import Ledger
+from ds2cli.ui_bytes import ByteProgress
 
 
 class CorpusGroup(TyperGroup):
@@ -59,6 +60,9 @@ def corpus_command(name: str) -> Any:
     ) -> None:
         from ds2cli.stages import prepare as stage
 
+        if hasattr(corpus, "fetch"):
+            with ByteProgress(f"prepare {name}") as report:
+                corpus.fetch(src, config, report)
         made = begin("prepare", config, out, {"SRC": src}, if_stale=if_stale)
         ledger = require_rows(Ledger(source=src), config, is_choice=True)
         rows = ui.progress(stage.run(name, src, config, ledger), f"prepare {name}")

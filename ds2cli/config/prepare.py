@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ds2cli.config.base import StageConfig, setting
+from ds2cli.config.base import Config, StageConfig, setting
 from ds2cli.config.text import LanguageOption, TextOptions
 
 
@@ -37,3 +37,19 @@ class TranscriptOptions(TextOptions, LanguageOption):
     no_effect: ClassVar = {"numbers": ("text", (False,)), "remove_tags": ("text", (False,))}
 
     text: bool = setting(True, help="Require a text for each recording; --no-text is for decoding.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownloadOptions(Config):
+    """For corpora with archives at OpenSLR."""
+
+    no_effect: ClassVar = {"mirror": ("download", (False,))}
+
+    download: bool = setting(
+        False, help="Download into SRC what is not there; an interrupted download continues.", same_result=True
+    )
+    mirror: str | None = setting(
+        None,
+        help="Mirror of OpenSLR, such as https://openslr.elda.org/resources [default: the first that answers].",
+        same_result=True,
+    )

@@ -4,6 +4,8 @@
                                        that it adds is an option of `ds2 prepare NAME`
     prepare(source, config, ledger)    yields the rows, in any order. source: SRC of the command line. config: an
                                        `Options`. ledger: `ledger.drop(id, reason, detail)` records what is left out
+    fetch(source, config, report)      optional: downloads what config asks for into `source`, before `prepare` is
+                                       called. report: shows the progress, a `Report` (_download.py)
 
 A row has an `id` (without spaces), an `audio_filepath`, usually a `text` as the corpus writes it, and optionally
 `offset` and `duration` (s, for a part of a longer file), `speaker`, `lang` and `split`. `stages/prepare.py` does the

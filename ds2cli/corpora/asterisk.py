@@ -34,6 +34,7 @@ from ds2cli.audio.find import walk_files
 from ds2cli.audio.formats import AUDIO_SUFFIXES
 from ds2cli.config.base import setting
 from ds2cli.config.prepare import PrepareConfig
+from ds2cli.corpora._download import Report
 from ds2cli.drops import Ledger
 from ds2cli.encoding import explain_undecodable
 from ds2cli.errors import BadUtterance, DataError, Ds2Error
@@ -86,6 +87,12 @@ class Options(PrepareConfig):
     part: Literal["all", "train", "dev", "test"] = setting("all", help="Part of the prompts.")
     lang: str = setting("en", help="Language of the prompts: en, es, fr, it or ru.")
     download: bool = setting(False, help="Download the Debian packages into SRC first, unless they are there.")
+
+
+def fetch(source: str, config: Options, report: Report) -> None:
+    """Download and unpack the packages if `config.download`, before the files in `source` are hashed."""
+    if config.download:
+        download(source, config.lang)
 
 
 def prepare(source: str, config: Options, ledger: Ledger) -> Iterator[Row]:

@@ -21,9 +21,10 @@ LAYERS = [
     "drops parallel fingerprint provenance",
     "manifest archive corpora",
     "transcripts train recognizer",
+    "checks",
     "stages",
     "api serve report",
-    "ui ui_live",
+    "ui ui_bytes ui_live",
     "cli",
 ]
 RANK = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
