@@ -15,6 +15,7 @@ from ds2cli import __version__, ui
 from ds2cli.atomic import together
 from ds2cli.cli.lib.filter import count_lines, first_row, report_drops, source_name, write_rows
 from ds2cli.cli.lib.options import In, with_config
+from ds2cli.cli.lib.provenance import begin
 from ds2cli.config.score import SEARCH_SETTINGS, ScoreConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import Ds2Error, UsageError
@@ -105,6 +106,7 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None, more: Mor
             raise Ds2Error(f"score: --by {config.by}: no utterance has this field")
         facts["certificate"] = certificate.as_fields()
 
+    made = None if out is None else begin("score", config, out, {"IN": in_, "--ref": config.ref})
     ledger, complete = Ledger(source=source_name(in_), needs_rows=True), False
     rows = ui.progress(run(stage.open_rows(config, in_, ledger), ledger), "score", count_lines(in_))
     try:
@@ -114,7 +116,7 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None, more: Mor
                     pass
                 report_drops("score", config, "-", ledger)
             else:
-                write_rows("score", config, out, rows, ledger, facts)
+                write_rows("score", config, out, rows, ledger, facts, made)
             complete = True
             ledger.enforce_max_bad("score", config.max_bad)
         files.run_sclite()

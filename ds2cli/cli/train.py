@@ -15,6 +15,7 @@ import typer
 from ds2cli import __version__, manifest, native, ui
 from ds2cli.atomic import together
 from ds2cli.cli.lib.features import inherit_features, saved_features, warn_of_unknown_features
+from ds2cli.cli.lib.filter import count_facts
 from ds2cli.cli.lib.options import IfStale, limit_setting, with_config
 from ds2cli.cli.lib.provenance import begin_training
 from ds2cli.cli.lib.train_display import handling_signals, ignoring_signals, show
@@ -90,7 +91,7 @@ def train(
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if torchrun_rank() else config.nproc
     config = limit_setting(config, "readers", processes=processes, quiet=not is_rank_0)
     dev_rows = manifest.read(dev, REQUIRED_FIELDS) if dev else None
-    train_rows = manifest.read(train, REQUIRED_FIELDS, ledger)
+    train_rows = ManifestRows(train, REQUIRED_FIELDS, ledger)
     warn = ui.warn if is_rank_0 else lambda _: None
     job = prepare_job(config, train_rows, dev_rows, exp, saved_features(train, features), ledger, cmvn, warn)
     plan = None if job.init is None else plan_initial_weights(job)
@@ -116,7 +117,7 @@ def train(
     if not Path(exp, BEST).is_file():
         raise DataError(f"{exp}/{BEST}: missing, although training is complete (raise --epochs, or give --fresh)")
     if (read_record(exp) or {}).get("finished") is False:
-        _save_record(config, ledger, exp, made, finished=True)
+        _save_record(config, ledger, exp, dropped, made, finished=True)
     # a finished training is not repeated, and its network may have been damaged since
     load_model(exp)
     ui.log(f"train: done, the network is {exp}/{BEST}")
@@ -163,9 +164,11 @@ def _has_training(exp: str) -> bool:
     return any(Path(exp, name).exists() for name in ("config.toml", LAST, LOG, BEST))
 
 
-def _save_record(config: TrainConfig, ledger: Ledger, exp: str, made: Provenance, *, finished: bool) -> None:
+def _save_record(
+    config: TrainConfig, ledger: Ledger, exp: str, dropped: str | None, made: Provenance, *, finished: bool
+) -> None:
     command = {"ds2cli": __version__, "command": shlex.join(["ds2", *sys.argv[1:]])}
-    counts = {"kept": ledger.kept, "dropped": ledger.dropped, "finished": finished}
+    counts = count_facts(ledger, dropped or config.dropped, os.path.dirname(exp)) | {"finished": finished}
     with open_out(f"{exp}/config.toml") as f:
         # EXP/config.toml may be passed back with --config to resume, which must not start over
         f.write(to_toml(replace(config, fresh=False), {**command, **counts, **made.to_saved(exp)}))
@@ -174,7 +177,7 @@ def _save_record(config: TrainConfig, ledger: Ledger, exp: str, made: Provenance
 def _save_settings(config: TrainConfig, ledger: Ledger, exp: str, dropped: str | None, made: Provenance) -> None:
     """What EXP says of a training that starts: its settings, and the dropped utterances unless they are written."""
     with together():
-        _save_record(config, ledger, exp, made, finished=False)
+        _save_record(config, ledger, exp, dropped, made, finished=False)
         if dropped:
             _write_drops(dropped, ledger)
     Path(exp, "refused.jsonl").unlink(missing_ok=True)

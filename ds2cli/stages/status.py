@@ -18,9 +18,11 @@ from typing import Any
 from ds2cli import provenance
 from ds2cli.errors import DataError, UsageError
 from ds2cli.provenance import PIPE
+from ds2cli.stages.lineage import find_outputs
 
 STATES = ("fresh", "stale", "partial", "missing")
-RECORD, TRAINING, UNFINISHED = ".config.toml", "config.toml", ".unfinished"
+UNFINISHED = ".unfinished"
+"""End of the names of the folders in which interrupted commands leave what they have finished (journal.py)."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def find_status(places: Iterable[str]) -> Iterator[Status]:
     checker, found = Checker(), dict[str, Status]()
     for place in places:
         if Path(place).is_dir():
-            for out in _find_outputs(place):
+            for out in find_outputs(place):
                 if status := checker.check(out):
                     found[out] = status
             found |= {status.out: status for status in _find_unfinished(place, found)}
@@ -95,18 +97,8 @@ def find_status(places: Iterable[str]) -> Iterator[Status]:
     yield from (found[out] for out in sorted(found))
 
 
-def _find_outputs(folder: str) -> Iterator[str]:
-    for here, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if name.endswith(RECORD):
-                yield os.path.normpath(os.path.join(here, name.removesuffix(RECORD)))
-            elif name == TRAINING:
-                yield os.path.normpath(here)
-
-
 def _find_unfinished(folder: str, found: Mapping[str, Status]) -> Iterator[Status]:
-    """What interrupted commands have left (ds2cli/journal.py)."""
+    """What interrupted commands have left."""
     for here, folders, _ in os.walk(folder):
         for name in [name for name in folders if name.startswith(".") and name.endswith(UNFINISHED)]:
             about = _read_about(os.path.join(here, name))

@@ -120,7 +120,7 @@ def writing(
             yield
             if ledger is not None:
                 _write_drops(config, ledger, drops_path(config, out))
-                facts = {"kept": ledger.kept, "dropped": ledger.dropped, **facts}
+                facts = {**count_facts(ledger, drops_path(config, out), os.path.dirname(out)), **facts}
             if made is not None and not is_pipe(out):
                 facts = {**facts, **made.to_saved(out, [*parts])}
             save_config(config, out, **facts)
@@ -141,6 +141,16 @@ def writing(
             _remove_stale_drops(stale)
     if ledger is not None:
         _log_drops(name, ledger, drops_path(config, out))
+
+
+def count_facts(ledger: Ledger, dropped: str | None, folder: str) -> dict[str, Any]:
+    """What a record says of the utterances. dropped: the file that lists the dropped ones.  folder: of the output."""
+    facts: dict[str, Any] = {"kept": ledger.kept, "dropped": ledger.dropped, "reasons": dict(ledger.reasons)}
+    if ledger.unselected:
+        facts["not_selected"] = dict(ledger.unselected)
+    if dropped and ledger.rows:
+        facts["dropped_list"] = os.path.relpath(dropped, folder or ".")
+    return facts
 
 
 def report_drops(name: str, config: StageConfig, out: str, ledger: Ledger, *, refused: bool = False) -> None:

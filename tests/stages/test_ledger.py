@@ -1,0 +1,184 @@
+"""The ledger over all stages, and the story of single utterances, of real commands on recordings of noise."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from ds2cli.cli.main import app
+from ds2cli.errors import Ds2Error, UsageError
+from ds2cli.stages.ledger import find_targets, make_balance, make_entries
+from ds2cli.stages.lineage import trace
+from ds2cli.stages.why import describe_errors, id_matcher, tell
+
+NOISE = 0.1 * np.random.default_rng(0).normal(size=64000)
+SMALL = """
+epochs = 2
+batch_s = 4.0
+[model]
+channels = [8]
+kernels = [5]
+strides = [2]
+rnn_layers = 1
+rnn_size = 8
+"""
+
+
+def ds2(*arguments, status=0):
+    result = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """Ten recordings, of which one has no text, one a text with digits, one is too long; the others at two speeds."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "wav").mkdir()
+    for i in range(10):
+        seconds = 4.0 if i == 3 else 1.0 + 0.1 * i
+        soundfile.write(folder / f"wav/u{i}.wav", NOISE[: int(16000 * seconds)], 16000)
+        text = {1: None, 2: "in 1984"}.get(i, f"text {'abcdefghij'[i]}")
+        if text:
+            (folder / f"wav/u{i}.txt").write_text(text)
+    (folder / "small.toml").write_text(SMALL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        ds2("prepare", "folder", "wav", "data/all.jsonl", "--max-bad", 30)
+        ds2("data", "subset", "data/all.jsonl", "data/some.jsonl", "--match", "text [^j]")
+        limits = ["--max-duration", 3, "--speeds", "0.9 1.0"]
+        ds2("featurize", "data/some.jsonl", "data/feats.jsonl", *limits)
+        ds2("train", "data/feats.jsonl", "exp", "--config", "small.toml")
+        ds2("emit", "exp", "data/feats.jsonl", "exp/emit.jsonl")
+        ds2("decode", "exp", "exp/emit.jsonl", "exp/greedy.jsonl", "--greedy")
+        ds2("score", "exp/greedy.jsonl", "exp/scored.jsonl")
+    return folder
+
+
+@pytest.fixture
+def there(project, monkeypatch):
+    monkeypatch.chdir(project)
+    return project
+
+
+def test_every_stage_has_an_entry(there):
+    entries = {entry.out: entry for entry in make_entries(trace(["exp"]))}
+    assert list(entries)[:4] == ["data/all.jsonl", "data/some.jsonl", "data/feats.jsonl", "exp"]
+    assert dict(entries["data/all.jsonl"].dropped) == {"no-text": 1, "digits": 1}
+    assert (entries["data/all.jsonl"].total, entries["data/all.jsonl"].kept) == (10, 8)
+    assert dict(entries["data/some.jsonl"].not_selected) == {"no-match": 1}
+    feats = entries["data/feats.jsonl"]
+    assert (feats.total, feats.kept, dict(feats.dropped)) == (14, 12, {"longer-than-max-duration": 2})
+    assert feats.copies == 2
+    assert entries["exp"].kept == entries["exp/emit.jsonl"].kept == entries["exp/scored.jsonl"].kept == 12
+    assert all(entry.reconciles for entry in entries.values())
+
+
+def test_the_balance_over_all_stages(there):
+    outputs = trace(["exp/scored.jsonl"])
+    balance = {target.path: make_balance(target) for target in find_targets(outputs)}["exp/scored.jsonl"]
+    # each of the ten recordings counts as two copies
+    assert (balance.total, balance.kept) == (20, 12)
+    assert balance.dropped == {"no-text": 2, "digits": 2, "longer-than-max-duration": 2}
+    assert balance.not_selected == {"no-match": 2}
+    assert balance.reconciles
+
+
+def test_the_command_adds_up(there):
+    output = ds2("ledger", "exp", "--reasons")
+    assert "exp/scored.jsonl: 20 in = 12 kept + 6 dropped + 2 not selected" in output
+    assert "       2  longer-than-max-duration  (featurize data/feats.jsonl)" in output
+    assert any(line.split()[:6] == ["14", "12", "2", "0", "featurize", "x"] for line in output.splitlines())
+
+
+def test_counts_that_do_not_agree_are_named(there):
+    record = Path("data/some.jsonl.config.toml")
+    before = record.read_text()
+    try:
+        record.write_text(before.replace("kept = 7", "kept = 9"))
+        with pytest.raises(Ds2Error, match="2 sums do not agree"):
+            ds2("ledger", "data")
+    finally:
+        record.write_text(before)
+    entry = {entry.out: entry for entry in make_entries(trace(["data"]))}["data/feats.jsonl"]
+    assert entry.reconciles
+
+
+def test_places_that_have_no_record(there):
+    with pytest.raises(UsageError, match="nowhere: no such"):
+        trace(["nowhere"])
+    with pytest.raises(UsageError, match="no record of what it was made from"):
+        trace(["small.toml"])
+
+
+def story(utterance, *places):
+    return {(c.output.path, c.id): " | ".join(c.lines) for c in tell(utterance, trace([*places] or ["."]))}
+
+
+def test_the_story_of_an_utterance_that_was_kept(there):
+    told = story("u4")
+    assert told["data/all.jsonl", "u4"].startswith("recording wav/u4.wav: 1.40 s, 16000 Hz, 1 channel, level -20.")
+    assert "text: 'text e', 4.3 characters/s" in told["data/all.jsonl", "u4"]
+    assert told["data/some.jsonl", "u4"] == "kept"
+    assert told["data/feats.jsonl", "u4"].startswith("features: 139 frames, data/feats/feats.1.ark:")
+    assert "features: 15" in told["data/feats.jsonl", "sp0.9-u4"]
+    assert told["exp/emit.jsonl", "u4"].startswith("emission: 70 steps")
+    assert "hypothesis: " in told["exp/greedy.jsonl", "u4"]
+    assert "errors in 2 words" in told["exp/scored.jsonl", "u4"]
+
+
+@pytest.mark.parametrize(
+    ("utterance", "chapters"),
+    [
+        ("u1", {("data/all.jsonl", "u1"): "dropped: no-text: no text file wav/u1.txt"}),
+        ("u2", {("data/all.jsonl", "u2"): "dropped: digits: "}),
+        (
+            "u3",
+            {
+                ("data/feats.jsonl", "u3"): "dropped: longer-than-max-duration: 4.00 s",
+                ("data/feats.jsonl", "sp0.9-u3"): "dropped: longer-than-max-duration: 4.44 s",
+            },
+        ),
+    ],
+)
+def test_the_story_of_an_utterance_that_was_dropped(there, utterance, chapters):
+    told = story(utterance)
+    for chapter, start in chapters.items():
+        assert told[chapter].startswith(start)
+    assert not any(path.startswith("exp") for path, _ in told)
+
+
+def test_an_utterance_that_is_nowhere(there):
+    output = CliRunner().invoke(app, ["why", "u77"])
+    assert output.exit_code
+    assert "u77" not in output.stdout
+
+
+def test_a_missing_recording_and_archive_are_part_of_the_story(there):
+    row = next(json.loads(line) for line in Path("data/feats.jsonl").read_text().splitlines() if '"u5"' in line)
+    moved = {Path("wav/u5.wav"): Path("wav/elsewhere"), Path("data/feats/feats.1.ark"): Path("data/elsewhere")}
+    for file, place in moved.items():
+        file.rename(place)
+    try:
+        told = story("u5")
+        assert "recording wav/u5.wav: missing-audio: no file" in told["data/all.jsonl", "u5"]
+        assert "features: missing-archive" in told["data/feats.jsonl", "u5"]
+        assert row["num_frames"] > 0
+    finally:
+        for file, place in moved.items():
+            place.rename(file)
+
+
+def test_ids_that_belong_to_an_utterance():
+    matches = id_matcher("a.b").fullmatch
+    assert all(matches(i) for i in ("a.b", "sp0.9-a.b", "a.b-ch1", "a.b-000100-000250", "sp1.1-a.b-ch0"))
+    assert not any(matches(i) for i in ("aXb", "a.b2", "xa.b", "a.b-1"))
+
+
+def test_word_errors():
+    assert describe_errors(["a", "b", "c"], ["a", "x", "c", "d"]) == "errors: b → x, +d"
+    assert describe_errors(["a", "b"], ["a"]) == "errors: -b"
+    assert describe_errors([], []) == "no word errors"
