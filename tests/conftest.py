@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,6 +38,32 @@ def shared_data():
     if not SHARED.is_dir():
         pytest.skip(f"no recordings at {SHARED} (set DS2_TEST_DATA)")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def utterances(shared_data):
+    """Six utterances of a chapter of LibriSpeech: samples (N,) int16 at 16 kHz and texts, in order."""
+    import soundfile
+
+    chapter = shared_data / "LibriSpeech/train-clean-100/27/124992"
+    lines = (chapter / "27-124992.trans.txt").read_text("utf-8").splitlines()[:6]
+    pairs = (line.split(" ", 1) for line in lines)
+    return [(soundfile.read(chapter / f"{name}.flac", dtype="int16")[0], text) for name, text in pairs]
+
+
+@pytest.fixture(scope="session")
+def long_recording(utterances):
+    """The utterances after pauses of half a second: samples (N,) int16, and parts with begin, end (s), samples, text."""
+    import numpy as np
+
+    pause, parts, pieces, begin = np.zeros(8000, np.int16), [], [], 0
+    for samples, text in utterances:
+        pieces += [pause, samples]
+        begin += len(pause)
+        end = begin + len(samples)
+        parts.append(SimpleNamespace(begin=begin / 16000, end=end / 16000, samples=samples, text=text))
+        begin = end
+    return np.concatenate([*pieces, pause]), parts
 
 
 def pytest_configure(config):

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 from ds2cli.captions.phrases import MAX_PHRASE, make_phrases
@@ -58,8 +59,13 @@ def make_utterances(row: Mapping[str, Any], words: Words, recording: str, offset
     return utterances
 
 
-def format_folder(utterances: Iterable[Utterance], paths: Mapping[str, str]) -> dict[str, str]:
-    """The text of each file of the folder. paths: of the audio files by recording."""
+def format_folder(
+    utterances: Iterable[Utterance], paths: Mapping[str, str], channels: Mapping[str, int] = MappingProxyType({})
+) -> dict[str, str]:
+    """The text of each file of the folder.
+
+    paths: of the audio files by recording.  channels: of those recordings that are one channel of their file.
+    """
     found = sorted(_with_unique_ids(utterances), key=lambda u: u.id)
     by_speaker: dict[str, list[str]] = {}
     for utterance in found:
@@ -70,16 +76,17 @@ def format_folder(utterances: Iterable[Utterance], paths: Mapping[str, str]) -> 
         "text": "".join(f"{u.id} {u.text}\n" for u in found),
         "utt2spk": "".join(f"{u.id} {u.speaker}\n" for u in found),
         "spk2utt": "".join(f"{speaker} {' '.join(ids)}\n" for speaker, ids in sorted(by_speaker.items())),
-        "wav.scp": "".join(f"{name} {read_command(paths[name])}\n" for name in recordings),
+        "wav.scp": "".join(f"{name} {read_command(paths[name], channels.get(name))}\n" for name in recordings),
     }
 
 
-def read_command(path: str) -> str:
-    """What Kaldi reads a recording from: the file, or, if it is not WAV, the output of ffmpeg."""
+def read_command(path: str, channel: int | None = None) -> str:
+    """What Kaldi reads a recording from: the file, or, if it is not WAV or one channel of it, the output of ffmpeg."""
     absolute = os.path.abspath(path)
-    if absolute.lower().endswith(".wav"):
+    if absolute.lower().endswith(".wav") and channel is None:
         return absolute
-    return f"ffmpeg -nostdin -v error -i {shlex.quote(absolute)} -ac 1 -f wav - |"
+    mono = "-ac 1" if channel is None else f"-af 'pan=mono|c0=c{channel}'"
+    return f"ffmpeg -nostdin -v error -i {shlex.quote(absolute)} {mono} -f wav - |"
 
 
 def _with_unique_ids(utterances: Iterable[Utterance]) -> Iterator[Utterance]:

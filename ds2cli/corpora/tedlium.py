@@ -37,8 +37,6 @@ NOISES = ("NOISE", "COUGH", "SMACK", "BREATH")
 HESITATIONS = {"{UH}": "uh", "{UM}": "um"}
 """Marks of the corpus. Any other one is a tag, which drops its segment unless --remove-tags names it."""
 
-CHANNELS = {"1": 0, "A": 0, "2": 1, "B": 1}
-
 _REMOVED = re.compile(rf"\(\d\)|<sil>|\{{(?:{'|'.join(NOISES)})\}}|\s\(\S*\)$")
 """Numbers of pronunciations, as in read(2), silence, noises, and the name of the segment after the text."""
 
@@ -154,10 +152,10 @@ def _text_of(segment: stm.Segment) -> str:
 def _make_row(segment: stm.Segment, audio: Path, text: str) -> Row:
     if segment.end <= segment.begin:
         raise BadUtterance("bad-segment", f"the segment from {segment.begin:g} to {segment.end:g} s has no duration")
-    if segment.channel not in CHANNELS:
+    if segment.channel not in stm.CHANNELS:
         raise BadUtterance("wrong-type", f"the channel must be 1 or A, got {segment.channel!r}")
     row: dict[str, Any] = {"id": kaldi_id(segment), "audio_filepath": str(audio)}
-    row |= {"channel": CHANNELS[segment.channel], "offset": segment.begin}
+    row |= {"channel": stm.CHANNELS[segment.channel], "offset": segment.begin}
     row |= {"duration": round(segment.end - segment.begin, 6), "text": text, "speaker": segment.speaker, "lang": "en"}
     if gender := _GENDER.search(segment.label):
         is_female = gender[1] or (gender[2] or "").lower() == "f"

@@ -115,7 +115,8 @@ class CtmWriter:
     """Writes the words of rows with `pred_words` to `f`; rows arrive by id.
 
     The recording is the file of `audio_filepath` without its extension for a segment of a longer one (a row with
-    `offset`, which is added to the times), else the id. Words are sorted within a recording.
+    `offset`, which is added to the times) or one of its channels (`channel`), else the id. Words are sorted within a
+    recording.
     missing: rows without `pred_words`.  is_sorted: whether the recordings came in order, as sclite expects.
     """
 
@@ -149,12 +150,13 @@ class CtmWriter:
 
 def recording_of(row: Row) -> tuple[tuple[str, str], float]:
     """The recording and the channel of a row, and where the row begins in it (s)."""
-    channel = str(row.get("channel", "1"))
+    channel = str(row.get("stm_channel", row.get("channel", 0) + 1))
     if "recording" in row:
         return (str(row["recording"]), channel), row.get("offset", 0.0)
-    if "offset" in row and row.get("audio_filepath"):
+    offset = row.get("offset", 0.0)
+    if ("offset" in row or "channel" in row) and row.get("audio_filepath"):
         name = row["audio_filepath"].rpartition("/")[2]
-        return ("_".join((name.rpartition(".")[0] or name).split()) or row["id"], channel), row["offset"]
+        return ("_".join((name.rpartition(".")[0] or name).split()) or row["id"], channel), offset
     return (row["id"], channel), 0.0
 
 

@@ -13,6 +13,9 @@ from ds2cli.errors import BadUtterance
 from ds2cli.manifest import MAX_SECONDS, Row, is_id
 from ds2cli.transcripts.texts import COMMENT, read_lines, report_bad, require_utf8
 
+CHANNELS = {"1": 0, "2": 1, "A": 0, "B": 1}
+"""Number from 0 of a channel as NIST's formats name it."""
+
 _IGNORED = ("IGNORE_TIME_SEGMENT_IN_SCORING", "IGNORETIMESEGMENTINSCORING")
 
 
@@ -38,10 +41,13 @@ class Segment:
         """As a row, whose id is made from speaker, recording, channel and times (ms).
 
         The speaker comes first as in Kaldi, whose tools and sclite take the beginning of an id for the speaker.
+        `channel` is a number from 0, if it is known; `stm_channel` is its name here.
         """
         times = f"{round(self.begin * 1000):08d}-{round(self.end * 1000):08d}"
         row: Row = {"id": f"{self.speaker}-{self.recording}-{self.channel}-{times}", "recording": self.recording}
-        row |= {"channel": self.channel, "speaker": self.speaker, "offset": self.begin}
+        row |= {"stm_channel": self.channel, "speaker": self.speaker, "offset": self.begin}
+        if self.channel in CHANNELS:
+            row["channel"] = CHANNELS[self.channel]
         row["duration"] = round(self.end - self.begin, 6)
         if self.label:
             row["label"] = self.label

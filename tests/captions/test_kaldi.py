@@ -80,6 +80,7 @@ def test_ids_that_a_speaker_makes_equal():
 def test_a_file_that_is_read_through_a_shell_is_quoted():
     assert read_command("/a/it's;.mp3").startswith("ffmpeg -nostdin -v error -i '/a/it'\"'\"'s;.mp3' ")
     assert read_command("/a/x.WAV") == "/a/x.WAV"
+    assert read_command("/a/x.wav", 1) == "ffmpeg -nostdin -v error -i /a/x.wav -af 'pan=mono|c0=c1' -f wav - |"
 
 
 @pytest.mark.peer

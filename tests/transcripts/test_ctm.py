@@ -41,8 +41,8 @@ def test_words_belong_to_the_segment_that_ends_after_their_middle(file):
     assert (ann["pred_text"], bob["pred_text"]) == ("a b", "late gap c tail")
     del ann["pred_words"]
     assert ann == {
-        "id": "ann-f-1-00000000-00001000", "recording": "f", "channel": "1", "speaker": "ann", "offset": 0.0,
-        "duration": 1.0, "label": "o,f0,female", "text": "a b", "pred_text": "a b",
+        "id": "ann-f-1-00000000-00001000", "recording": "f", "stm_channel": "1", "channel": 0, "speaker": "ann",
+        "offset": 0.0, "duration": 1.0, "label": "o,f0,female", "text": "a b", "pred_text": "a b",
     }  # fmt: skip
     assert "label" not in bob
     # times from the begin of the segment
@@ -119,7 +119,7 @@ def test_written_words_are_read_back(file):
     writer.add({"id": "u2"})
     writer.add({"id": "u3", "audio_filepath": "wav/long file.1.wav", "offset": 60.0, "pred_words": [word]})
     writer.add({"id": "u4", "audio_filepath": "wav/long file.1.wav", "offset": 30.0, "pred_words": [word]})
-    writer.add({"id": "u5", "recording": "z", "channel": "B", "offset": 1.0, "pred_words": [{**word, "start": 0}]})
+    writer.add({"id": "u5", "recording": "z", "stm_channel": "B", "offset": 1.0, "pred_words": [{**word, "start": 0}]})
     writer.finish()
     assert f.getvalue() == (
         "u1 1 0.100 0.250 yes 0.5000\n"
@@ -129,6 +129,18 @@ def test_written_words_are_read_back(file):
     )
     assert writer.missing == 1 and not writer.is_sorted
     assert ctm.read(file("x.ctm", f.getvalue()))["u1", "1"] == [ctm.TimedWord("yes", 0.1, 0.25, 0.5)]
+
+
+def test_a_channel_of_a_recording_is_named_as_nist_does():
+    f = io.StringIO()
+    writer = ctm.CtmWriter(f)
+    word = {"word": "yes", "start": 0.1, "end": 0.35}
+    for channel in (0, 1):
+        row = {"id": f"call-ch{channel}", "audio_filepath": "wav/call.wav", "channel": channel}
+        writer.add({**row, "pred_words": [word]})
+    writer.finish()
+    assert [line.split()[:2] for line in f.getvalue().splitlines()] == [["call", "1"], ["call", "2"]]
+    assert writer.is_sorted
 
 
 def test_words_without_confidence_and_bad_words():

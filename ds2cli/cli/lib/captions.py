@@ -58,6 +58,7 @@ class CaptionFiles:
         self._ctm: CtmWriter | None = None
         self._utterances: list[kaldi.Utterance] = []
         self._paths: dict[str, str] = {}
+        self._channels: dict[str, int] = {}
         self._recordings: dict[tuple[str, str], str] = {}
         self._missing = 0
         self._is_needed = config.needs_word_times
@@ -94,7 +95,7 @@ class CaptionFiles:
             self._missing += 1
             return
         if self.id_is_path:
-            row = {**row, "id": self._names.name(stem_of(row["id"]))}
+            row = {**row, "id": self._names.name(_stem_of(row))}
             name = row["id"]
         else:
             name = self._names.name(row["id"]) if self._folders else ""
@@ -138,6 +139,9 @@ class CaptionFiles:
         from ds2cli.transcripts.ctm import recording_of
 
         (recording, _), offset = recording_of(row)
+        channel = row.get("channel")
+        # Kaldi's recordings have one channel
+        recording = recording if channel is None else f"{recording}-ch{channel}"
         path = row.get("audio_filepath")
         if isinstance(path, str) and path and clean(path) == path:
             name = self._recordings.setdefault((recording, path), recording)
@@ -146,6 +150,8 @@ class CaptionFiles:
                 name = self._recordings[recording, path] = f"{recording}-{len(self._paths)}"
                 self._paths[name] = path
             recording = name
+            if channel is not None:
+                self._channels[recording] = channel
         self._utterances += kaldi.make_utterances(row, words, recording, offset)
 
     def _finish(self) -> None:
@@ -157,7 +163,7 @@ class CaptionFiles:
                     "(sort -k1,1 -k2,2 -k3n,3)"
                 )
         if (folder := self.config.kaldi_data) is not None:
-            for name, text in kaldi.format_folder(self._utterances, self._paths).items():
+            for name, text in kaldi.format_folder(self._utterances, self._paths, self._channels).items():
                 with open_out(os.path.join(folder, name)) as f:
                     f.write(text)
             if without := len({u.recording for u in self._utterances} - self._paths.keys()):
@@ -172,6 +178,12 @@ def _writing(path: str) -> Iterator[None]:
         yield
     except OSError as e:
         raise DataError(f"{path}: cannot be written: {inputs.explain_error(e)}") from e
+
+
+def _stem_of(row: Row) -> str:
+    """The name of a recording that is known by its path, with its channel if it has one."""
+    ending = f"-ch{row['channel']}" if "channel" in row else ""
+    return f"{stem_of(row['id'].removesuffix(ending))}{ending}"
 
 
 def _check(config: CaptionsConfig, out: str) -> None:
