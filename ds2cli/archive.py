@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli import inputs
+from ds2cli.atomic import extending
 from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.io import open_out_bytes
 
@@ -37,16 +38,22 @@ class ArkWriter:
 
     >>> with ArkWriter("feats.1.ark") as ark:
     ...     row["feats"] = ark.write(row["id"], matrix)
+
+    file: where it is written instead, to get its name later; what it has is kept up to `position`.
     """
 
-    def __init__(self, path: str | os.PathLike[str], compress: bool = False) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], compress: bool = False, file: Path | None = None, position: int = 0
+    ) -> None:
         self.path = os.fspath(path)
         self.compress = compress
+        self.file = file
+        self.position = position
         self._stack = contextlib.ExitStack()
-        self._position = 0
 
     def __enter__(self) -> ArkWriter:
-        self._file = self._stack.enter_context(open_out_bytes(self.path))
+        opened = open_out_bytes(self.path) if self.file is None else extending(self.path, self.file, self.position)
+        self._file = self._stack.enter_context(opened)
         return self
 
     def __exit__(
@@ -61,10 +68,24 @@ class ArkWriter:
         """
         head = key.encode() + b" "
         body = _encode(matrix, self.compress)
-        start = self._position + len(head)
+        start = self.position + len(head)
         for part in (head, b"\0B", *body):
-            self._position += self._file.write(part)
+            self.position += self._file.write(part)
         return f"{self.path}:{start}"
+
+    def sync(self) -> int:
+        """Write everything to disk; returns the size of the archive (bytes)."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self.position
+
+
+def has_key(file: Path, ref: str, key: str) -> bool:
+    """Whether a file has the id of a matrix before the byte of its `path:byte`; cheap, for an unfinished archive."""
+    head = key.encode() + b" \0B"
+    with file.open("rb") as f:
+        f.seek(max(0, int(ref.rpartition(":")[2]) + 2 - len(head)))
+        return f.read(len(head)) == head
 
 
 def archive_stem(stage: str, folder: str | None, out: str, default: str) -> str:

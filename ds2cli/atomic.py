@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from ds2cli import inputs
 from ds2cli.errors import DataError
@@ -79,6 +80,50 @@ class _Files(_Part):
 
     def discard(self) -> None:
         """Remove the temporary folder with the files that are left in it, and release the lock."""
+        shutil.rmtree(self.file, ignore_errors=True)
+        os.close(self.lock)
+
+
+class _Linked(_Part):
+    """A complete file that gets another name, and keeps its own."""
+
+    def _replace(self) -> None:
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        link = self.target.with_name(f".{os.getpid()}.part.{secrets.token_hex(4)}.{self.target.name}")
+        try:
+            os.link(self.file, link)
+        except OSError:
+            # a file system without links
+            self.file.replace(self.target)
+            return
+        try:
+            link.replace(self.target)
+        finally:
+            # two names of one file stay as they are
+            link.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Leave the file where it is."""
+
+
+class _Obsolete(_Part):
+    """A file that is removed."""
+
+    def _replace(self) -> None:
+        self.file.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Leave the file where it is."""
+
+
+class _Workspace(_Part):
+    """A temporary folder."""
+
+    def _replace(self) -> None:
+        """Keep the folder until other files have their names."""
+
+    def discard(self) -> None:
+        """Remove the folder, and release the lock."""
         shutil.rmtree(self.file, ignore_errors=True)
         os.close(self.lock)
 
@@ -173,6 +218,74 @@ def replacing_files(folder: str) -> Iterator[Path]:
     finally:
         if part not in (waiting or ()):
             part.discard()
+
+
+@contextlib.contextmanager
+def workspace(folder: str) -> Iterator[Path]:
+    """A temporary folder in `folder` for files that get their names by `link_file`; removed once they have them."""
+    begin_output()
+    target, waiting = Path(os.path.realpath(folder)), _waiting.get()
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        remove_abandoned_files(target)
+        part = _Workspace(folder, *_create_folder(f".{os.getpid()}.part.", target))
+    except OSError as e:
+        raise _cannot_be_written(folder, e) from e
+    try:
+        yield part.file
+        if waiting is not None:
+            waiting.append(part)
+    finally:
+        if part not in (waiting or ()):
+            part.discard()
+
+
+def link_file(file: Path, path: str) -> None:
+    """Let a complete file, which is on disk, also be `path`; at the end of the `together` block, if there is one.
+
+    On a file system without links the file is moved. DataError if that fails.
+    """
+    _add(_Linked(path, file, Path(os.path.realpath(path)), -1))
+
+
+def remove_file(path: str) -> None:
+    """Remove a file of an earlier run; at the end of the `together` block, if there is one."""
+    _add(_Obsolete(path, Path(path), Path(os.path.realpath(path)), -1))
+
+
+def _add(part: _Part) -> None:
+    waiting = _waiting.get()
+    if waiting is None:
+        part.replace()
+    else:
+        waiting.append(part)
+
+
+@contextlib.contextmanager
+def extending(path: str, file: Path, position: int = 0) -> Iterator[BinaryIO]:
+    """An unfinished file, opened to write from `position` on, where what it has is cut off; on disk at the end.
+
+    path: what the user calls it.  DataError as of `replacing`.
+    """
+    begin_output()
+    try:
+        # another name of it (`link_file`) may be in use already
+        if file.exists() and file.stat().st_nlink > 1:
+            copy = file.with_name(f"{file.name}.copy")
+            shutil.copyfile(file, copy)
+            copy.replace(file)
+        with open(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b") as f:  # noqa: PTH123
+            f.truncate(position)
+            f.seek(position)
+            yield f
+            f.flush()
+            os.fsync(f.fileno())
+    except OSError as e:
+        if isinstance(e, ConnectionError):
+            raise
+        if e.filename not in (None, str(file)):
+            raise DataError(f"{e.filename}: {inputs.explain_error(e)}") from e
+        raise _cannot_be_written(path, e) from e
 
 
 @contextlib.contextmanager

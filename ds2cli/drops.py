@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from ds2cli.errors import BadUtterance, DataError, Ds2Error
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -30,6 +32,8 @@ class Ledger:
     notes: list[str] = field(default_factory=list)
     needs_rows: bool = False
     source: str = ""
+    _before: dict[int, tuple[bool, str, int]] = field(default_factory=dict, repr=False, compare=False)
+    """Of rows dropped while the input was read, by their index: where they belong in the order of the input."""
 
     def drop(self, utterance: str, reason: str, detail: str = "", *, bad: bool = True) -> None:
         """Record a dropped utterance. bad: False for one that an option or a rule excludes; --max-bad ignores those."""
@@ -46,6 +50,28 @@ class Ledger:
         for row in rows:
             self.kept += 1
             yield row
+
+    def follow(self, items: Iterable[T], find_id: Callable[[T], str]) -> Iterator[T]:
+        """Pass on the input of a stage, sorted by id; what is dropped while it is read comes before the next item."""
+        start, source = len(self.rows), iter(items)
+        for item in source:
+            self._note(start, (False, find_id(item), 0))
+            yield item
+            start = len(self.rows)
+        self._note(start, (True, "", 0))
+
+    def stage_drops(self, start: int) -> list[dict[str, Any]]:
+        """The dropped rows from this index on, except those that were dropped while the input was read."""
+        return [row for i, row in enumerate(self.rows[start:], start) if i not in self._before]
+
+    def sort(self) -> None:
+        """Sort the dropped rows as the input that was passed on: a stage may read ahead of what it processes."""
+        order = sorted(range(len(self.rows)), key=lambda i: self._before.get(i, (False, self.rows[i]["id"], 1)))
+        self.rows[:] = [self.rows[i] for i in order]
+        self._before.clear()
+
+    def _note(self, start: int, place: tuple[bool, str, int]) -> None:
+        self._before.update(dict.fromkeys(range(start, len(self.rows)), place))
 
     @property
     def dropped(self) -> int:

@@ -1,8 +1,7 @@
-"""Map a function over items in several processes, each with its own resources (an archive), with results in order.
+"""Map a function over items, or over blocks of them, in several processes, with results in order.
 
-Batches are assigned in turn, so what each process writes does not depend on timing. Processes are spawned, not forked:
-no lock or thread of the parent is copied. If the parent exits or stops early, each process sees the end of its pipe and
-leaves its `with` block as after an error, so it removes unfinished files.
+Processes are spawned, not forked: no lock or thread of the parent is copied. If the parent exits or stops early, each
+process sees the end of its pipe and leaves its `with` block as after an error, so it removes unfinished files.
 """
 
 from __future__ import annotations
@@ -13,11 +12,13 @@ import queue
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from ds2cli import memory
 from ds2cli.errors import Ds2Error
@@ -62,6 +63,8 @@ def map_ordered(
 ) -> Iterator[R]:
     """Yield the worker's value for each item, in the order of the items, with only a few batches in flight.
 
+    Batches are assigned in turn, so what each process gets does not depend on timing.
+
     make_worker: picklable; called with the number of the process, 1 … nj. A process starts with its first batch, so few
     items have few processes, at least one.
     on_result: called with `Worker.result()` of each process, in order, after all of them have finished.
@@ -81,12 +84,7 @@ def map_ordered(
     processes: list[BaseProcess] = []
 
     def start_process() -> None:
-        pipe, child_end = context.Pipe()
-        pipes.append(pipe)
-        process = context.Process(target=_run_worker, args=(make_worker, len(pipes), child_end), daemon=True)
-        start_ignoring_signals([process])
-        processes.append(process)
-        child_end.close()
+        pipes.append(_start(context, _run_worker, (make_worker, len(pipes) + 1), processes))
 
     try:
         pending: deque[Connection] = deque()
@@ -110,10 +108,92 @@ def map_ordered(
     finally:
         for pipe in pipes:
             pipe.close()
-        for process in processes:
-            process.join(10)
-            if process.is_alive():
-                process.kill()
+        _end(processes)
+
+
+def map_blocks(work: Callable[[T], Generator[R]], blocks: Iterable[T], nj: int) -> Iterator[R]:
+    """Yield what `work` yields for each block, in the order of the blocks; a process that is free gets the next block.
+
+    work: picklable; what it yields for the first unfinished block comes at once.
+    No more processes than blocks are started; with nj = 1 everything runs in this process. Errors as of `map_ordered`.
+    """
+    if nj == 1:
+        for block in blocks:
+            yield from work(block)
+        return
+    context = multiprocessing.get_context("spawn")
+    processes: list[BaseProcess] = []
+    idle: deque[Connection] = deque()
+    busy: dict[Connection, _Pending[R]] = {}
+    pending: deque[_Pending[R]] = deque()
+    try:
+        source = iter(blocks)
+        while True:
+            # results of later blocks wait in memory for those of the first one
+            while len(busy) < nj and len(pending) < 2 * nj:
+                try:
+                    block = next(source)
+                except StopIteration:
+                    nj = len(busy)
+                    break
+                if not idle:
+                    idle.append(_start(context, _run_blocks, (work,), processes))
+                pipe = idle.popleft()
+                _send(pipe, block)
+                pending.append(_Pending())
+                busy[pipe] = pending[-1]
+            if not pending:
+                return
+            first = pending[0]
+            while first.results:
+                yield first.results.popleft()
+            if first.is_complete:
+                pending.popleft()
+                continue
+            ready = wait([*busy])
+            for pipe in [pipe for pipe in busy if pipe in ready]:
+                results = _receive(pipe)
+                busy[pipe].results.extend(results or ())
+                if results is None:
+                    busy.pop(pipe).is_complete = True
+                    idle.append(pipe)
+    finally:
+        for pipe in (*idle, *busy):
+            pipe.close()
+        _end(processes)
+
+
+@dataclass
+class _Pending(Generic[R]):
+    """The results of a block that have arrived and not been yielded."""
+
+    results: deque[R] = field(default_factory=deque)
+    is_complete: bool = False
+
+
+def _start(
+    context: SpawnContext, target: Callable[..., None], arguments: tuple[Any, ...], processes: list[BaseProcess]
+) -> Connection:
+    """Start a process, and append it to the others; returns the pipe to it, whose other end is its last argument."""
+    pipe, child_end = context.Pipe()
+    process = context.Process(target=target, args=(*arguments, child_end), daemon=True)
+    try:
+        start_ignoring_signals([process])
+    except BaseException:
+        pipe.close()
+        raise
+    finally:
+        child_end.close()
+    processes.append(process)
+    return pipe
+
+
+def _end(processes: Iterable[BaseProcess]) -> None:
+    """Wait for processes whose pipes were closed."""
+    for process in processes:
+        process.join(10)
+        if process.is_alive():
+            process.kill()
 
 
 def _batches(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
@@ -155,6 +235,23 @@ def _run_worker(make_worker: Callable[[int], Worker[Any, Any]], number: int, pip
                     pipe.send((True, [worker(item) for item in batch]))
             pipe.send((True, worker.result()))
         except (ParentExitedError, BrokenPipeError, ConnectionResetError):
+            raise
+        except Exception as e:
+            pipe.send((False, (e, traceback.format_exc())))
+    end_process(0)
+
+
+def _run_blocks(work: Callable[[Any], Generator[Any]], pipe: Connection) -> None:
+    """The main function of a process: answer each block with batches of its results, and None at its end."""
+    # the parent has exited, or stopped before the last result
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        try:
+            while True:
+                with contextlib.closing(work(pipe.recv())) as results:
+                    for batch in _batches(results):
+                        pipe.send((True, batch))
+                pipe.send((True, None))
+        except (EOFError, BrokenPipeError, ConnectionResetError):
             raise
         except Exception as e:
             pipe.send((False, (e, traceback.format_exc())))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ds2cli.errors import Ds2Error
-from ds2cli.parallel import map_ordered
+from ds2cli.parallel import map_blocks, map_ordered
 
 ROOT = Path(__file__).parents[1]
 
@@ -168,3 +168,76 @@ def test_the_results_of_the_processes_are_in_their_order(tmp_path, nj, expected)
     results = []
     list(map_ordered(partial(Doubler, tmp_path), range(20), nj, results.append))
     assert results == expected
+
+
+def double_each(folder, block):
+    """Yield twice each item of a block; FIRST.ok appears at its end, FIRST.failed if it is left early."""
+    name = folder / str(block[0]).replace("/", "")
+    try:
+        for item in block:
+            if item == "die":
+                os._exit(9)
+            if item == "raise":
+                raise Ds2Error("no such thing")
+            if item == "slow":
+                time.sleep(0.05)
+            yield 2 * item
+    except BaseException:
+        name.with_suffix(".failed").touch()
+        raise
+    name.with_suffix(".ok").touch()
+
+
+@pytest.mark.parametrize("nj", [1, 2, 3])
+def test_blocks_of_any_size_come_in_order(tmp_path, nj):
+    blocks = [list(range(start, start + size)) for start, size in ((0, 1), (10, 200), (500, 3), (600, 50), (700, 1))]
+    found = list(map_blocks(partial(double_each, tmp_path), iter(blocks), nj))
+    assert found == [2 * i for block in blocks for i in block]
+    assert len(list(tmp_path.glob("*.ok"))) == 5
+    assert list(map_blocks(partial(double_each, tmp_path), [], nj)) == []
+
+
+def test_results_of_a_block_come_before_it_ends(tmp_path):
+    """Those of a slow first block; the process of the second one does not wait for it, either."""
+    blocks = [["slow"] * 20, [1] * 40_000, [2]]
+    began = time.monotonic()
+    results = map_blocks(partial(double_each, tmp_path), blocks, 2)
+    assert next(results) == "slowslow"
+    first = time.monotonic() - began
+    assert len(list(results)) == 20 + 40_000
+    assert first < time.monotonic() - began - 0.5
+
+
+def test_blocks_are_read_lazily_and_left_when_no_more_results_are_wanted(tmp_path):
+    taken = []
+
+    def blocks():
+        for i in range(1000):
+            taken.append(i)
+            yield [i] * 1000
+
+    results = map_blocks(partial(double_each, tmp_path), blocks(), 2)
+    assert next(results) == 0
+    results.close()
+    assert len(taken) < 10
+
+
+@pytest.mark.parametrize("nj", [1, 2])
+def test_an_error_in_a_block_is_raised_in_the_parent(tmp_path, nj):
+    with pytest.raises(Ds2Error, match="no such thing"):
+        list(map_blocks(partial(double_each, tmp_path), [[1], [2, "raise"], [3]], nj))
+    assert (tmp_path / "2.failed").exists()
+
+
+def test_a_process_that_dies_within_a_block_is_an_error(tmp_path):
+    with pytest.raises(Ds2Error, match="a worker process died"):
+        list(map_blocks(partial(double_each, tmp_path), [[1], [2, "die"], [3]], 2))
+
+
+def test_no_more_processes_start_than_there_are_blocks(tmp_path, monkeypatch):
+    started, start = [], multiprocessing.context.SpawnProcess.start
+    monkeypatch.setattr(
+        multiprocessing.context.SpawnProcess, "start", lambda process: started.append(process) or start(process)
+    )
+    assert len(list(map_blocks(partial(double_each, tmp_path), [[1], [2]], 1000))) == 2
+    assert len(started) <= 2

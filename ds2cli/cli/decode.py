@@ -9,6 +9,7 @@ from ds2cli.cli.lib.features import warn_of_other_features
 from ds2cli.cli.lib.filter import filter_rows
 from ds2cli.cli.lib.options import Exp, IfStale, In, Out, with_config
 from ds2cli.cli.lib.provenance import begin, existing
+from ds2cli.cli.lib.resume import resuming
 from ds2cli.config.decode import DecodeConfig
 from ds2cli.drops import Ledger
 from ds2cli.manifest import Row
@@ -20,6 +21,8 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-", if_sta
 
     Rows with an `emission` are decoded without the network; the others need features, and the network computes their
     emissions while earlier ones are searched. --emissions stores these, so that decoding again skips the network.
+    An interrupted command, also one that was killed, goes on after the utterances that it has finished when it is given
+    again.
 
     --timestamps also writes confidences from 0 to 1: `conf` of each word in `pred_words`, and their mean, `pred_conf`.
 
@@ -56,9 +59,11 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-", if_sta
 
     ark = archive_path(config.emissions, out) if config.emissions is not None else None
 
-    def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
-        return stage.run(resolved, rows, ledger, experiment, search, features=check.read, ark=ark)
+    with resuming(made, resolved, out if ark is None else ark.removesuffix(".ark")) as journal:
 
-    filter_rows("decode", resolved, in_, out, needs=("id",), run=run, buffer_pipe=ark is not None, made=made)
+        def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
+            return stage.run(resolved, rows, ledger, experiment, search, features=check.read, ark=ark, journal=journal)
+
+        filter_rows("decode", resolved, in_, out, needs=("id",), run=run, buffer_pipe=ark is not None, made=made)
     for sentence in check.describe():
         ui.warn(f"decode: {sentence}")

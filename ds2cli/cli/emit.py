@@ -12,6 +12,7 @@ from ds2cli.cli.lib.features import warn_of_other_features
 from ds2cli.cli.lib.filter import filter_rows
 from ds2cli.cli.lib.options import Exp, IfStale, In, Out, with_config
 from ds2cli.cli.lib.provenance import begin
+from ds2cli.cli.lib.resume import resuming
 from ds2cli.config.emit import EmitConfig
 from ds2cli.drops import Ledger
 from ds2cli.manifest import Row
@@ -36,7 +37,8 @@ def emit(
     """Compute emissions: run the network of EXP over the features of IN.
 
     The rows of OUT get `emission` (a reference into the archive), `num_steps` and `step_s`. `ds2 decode`, `ds2 align`
-    and tuning read them instead of running the network.
+    and tuning read them instead of running the network. An interrupted command, also one that was killed, goes on after
+    the utterances that it has finished when it is given again.
 
     --ensemble averages the probabilities of several networks. With a language model, tuned again, they often make fewer
     errors together than each alone; greedy decoding may make more. They need the same symbols, in any order, the same
@@ -73,7 +75,9 @@ def emit(
     ark = archive_path(config.dir, out)
     warn_of_other_features(in_, experiment)
 
-    def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
-        return stage.run(rows, ledger, experiment, ark, config.max_bad)
+    with resuming(made, config, ark.removesuffix(".ark")) as journal:
 
-    filter_rows("emit", config, in_, out, needs=("id", "feats"), run=run, buffer_pipe=True, made=made)
+        def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
+            return stage.run(rows, ledger, experiment, ark, config.max_bad, journal)
+
+        filter_rows("emit", config, in_, out, needs=("id", "feats"), run=run, buffer_pipe=True, made=made)

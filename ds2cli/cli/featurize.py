@@ -8,6 +8,7 @@ from ds2cli import ui
 from ds2cli.cli.lib.filter import filter_rows
 from ds2cli.cli.lib.options import IfStale, In, Out, with_config
 from ds2cli.cli.lib.provenance import begin
+from ds2cli.cli.lib.resume import resuming
 from ds2cli.config.featurize import FeaturizeConfig
 from ds2cli.drops import Ledger
 from ds2cli.manifest import Row
@@ -16,6 +17,9 @@ from ds2cli.manifest import Row
 @with_config(FeaturizeConfig)
 def featurize(config: FeaturizeConfig, in_: In = "-", out: Out = "-", if_stale: IfStale = False) -> None:
     """Compute features of the recordings in IN, write them to archives, and write the rows with `feats` to OUT.
+
+    Features are computed in blocks of rows, each with an archive of its own: NAME.1.ark, NAME.2.ark and so on. An
+    interrupted command, also one that was killed, goes on after the blocks that it has finished when it is given again.
 
     Example: ds2 featurize data/train.jsonl data/train.feats.jsonl --nj 4 --compress --speeds "0.9 1.0 1.1"
 
@@ -28,11 +32,13 @@ def featurize(config: FeaturizeConfig, in_: In = "-", out: Out = "-", if_stale: 
     stem = archive_stem("featurize", config.dir, out, "feats")
     tally = stage.Tally()
 
-    def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
-        return stage.run(config, rows, ledger, stem, tally)
-
     needs, copies = ("id", "audio_filepath"), len(stage.parse_speeds(config))
-    filter_rows("featurize", config, in_, out, needs=needs, run=run, copies=copies, buffer_pipe=True, made=made)
+    with resuming(made, config, stem) as journal:
+
+        def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
+            return stage.run(config, rows, ledger, stem, tally, journal)
+
+        filter_rows("featurize", config, in_, out, needs=needs, run=run, copies=copies, buffer_pipe=True, made=made)
     ui.log(
         f"featurize: {tally.utterances} utterances ({tally.seconds / 3600:.2f} h), {tally.resampled} resampled to "
         f"{config.sample_rate} Hz; archives: {stem}.*.ark"

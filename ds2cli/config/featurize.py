@@ -17,7 +17,7 @@ class FeaturizeConfig(FeatureConfig, StageConfig):
     """Compute features and their normalization statistics."""
 
     dir: str | None = setting(None, help="Folder for the archives [default: feats/ next to OUT].")
-    nj: int = setting(1, help="Number of processes, each writing its own archive.", min=1, max=1024, per_core=1)
+    nj: int = setting(1, help="Number of processes; the result does not depend on it.", min=1, max=1024, per_core=1)
     compress: bool = setting(
         False, help="Store one byte per bin instead of four (Kaldi's compressed matrices, slightly lossy)."
     )

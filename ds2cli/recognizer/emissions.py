@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli import memory
-from ds2cli.archive import ArkWriter, archive_stem, read_matrix
+from ds2cli.archive import archive_stem, read_matrix
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance
 from ds2cli.manifest import Row
@@ -90,13 +90,23 @@ def load_emissions(
     needs_step_s: whether `Emission.step_s` is used; if so, rows without `step_s` take the network's.
     features: reads the features of a row without an emission.
     """
+    return load_chunks(split_chunks(rows), ledger, experiment, needs_step_s, features)
 
+
+def load_chunks(
+    chunks: Iterable[list[Row]],
+    ledger: Ledger,
+    experiment: Experiment,
+    needs_step_s: bool = True,
+    features: FeatureReader = read_features,
+) -> Generator[list[Emission]]:
+    """The same of rows that have been divided into chunks, on which emissions depend in the last bits."""
     stop = threading.Event()
 
     def emit(chunk: list[Row]) -> list[Emission | Dropped]:
         return _emit_chunk(chunk, experiment, needs_step_s, features, stop)
 
-    for items in _prefetch(emit, _split_chunks(rows), stop):
+    for items in _prefetch(emit, chunks, stop):
         kept = []
         for item in items:
             if isinstance(item, Emission):
@@ -156,30 +166,8 @@ def archive_path(folder: str | None, out: str) -> str:
     return f"{archive_stem('emit', folder, out, 'emissions')}.ark"
 
 
-def archive_emissions(
-    path: str,
-    chunks: Chunks,
-    process: Callable[[Chunks], Generator[Row]],
-    ledger: Ledger,
-    max_bad: float,
-    *,
-    stage: str,
-) -> Generator[Row]:
-    """Write the emissions of `chunks` to the archive at `path`, and yield the rows that `process` makes of the chunks.
-
-    `process` sees each row with `emission`, `num_steps` and `step_s`; a row that already has an emission is neither
-    written nor changed. The archive appears after the last row. Ds2Error if more than `max_bad` percent of the rows
-    were dropped: an existing archive then stays as it was.
-    """
-    count = 0
-    with ArkWriter(path) as writer, contextlib.closing(process(_write_chunks(chunks, writer))) as rows:
-        for row in rows:
-            count += 1
-            yield row
-        ledger.enforce_max_bad(stage, max_bad, count)
-
-
-def _split_chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+def split_chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Divide rows into chunks, which depend on nothing but the rows before and their numbers of frames."""
     size, frames = FIRST_CHUNK, 0
     chunk: list[Row] = []
     for row in rows:
@@ -264,15 +252,3 @@ def _step_seconds(row: Row, experiment: Experiment, needed: bool) -> float:
     if row.get("step_s"):
         return float(row["step_s"])
     return experiment.network.step_s if needed else 0.0
-
-
-def _write_chunks(chunks: Chunks, writer: ArkWriter) -> Chunks:
-    with contextlib.closing(chunks):
-        for items in chunks:
-            yield [item if item.row.get("emission") is not None else _write(item, writer) for item in items]
-
-
-def _write(item: Emission, writer: ArkWriter) -> Emission:
-    place = writer.write(item.row["id"], item.log_probs)
-    fields = {"emission": place, "num_steps": len(item.log_probs), "step_s": item.step_s}
-    return item._replace(row={**item.row, **fields})

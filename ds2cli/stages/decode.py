@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Generator, Iterable
 
 from ds2cli.config.decode import SearchConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import UsageError
+from ds2cli.errors import BadUtterance, UsageError
+from ds2cli.journal import Journal
 from ds2cli.manifest import Row
 from ds2cli.recognizer.decoder import Search
 from ds2cli.recognizer.emissions import (
     Emission,
     FeatureReader,
-    archive_emissions,
-    load_emissions,
+    load_chunks,
     map_emissions,
     read_features,
 )
 from ds2cli.recognizer.experiment import Experiment
 from ds2cli.recognizer.results import describe, needed_hypotheses
+from ds2cli.recognizer.resumed import process_chunks
 from ds2cli.search.beam import BeamSearch
 from ds2cli.search.hypothesis import Hypothesis
 
@@ -31,6 +33,7 @@ def run(
     search: Search,
     features: FeatureReader = read_features,
     ark: str | None = None,
+    journal: Journal | None = None,
 ) -> Generator[Row]:
     """Yield each row with `pred_text` and `pred_score`, and if configured with `nbest`, `pred_words` and `partials`.
 
@@ -40,15 +43,28 @@ def run(
     features: reads the features of a row without an emission.
     ark: archive for the emissions that are computed; their rows get `emission`, `num_steps` and `step_s`. It appears
     after the last row, unless too many rows are bad.
+    journal: keeps finished chunks; the features of their rows are read again, but for nothing else.
     UsageError if `partials` are configured and `search` is not a beam search.
     """
     work = make_decoder(config, experiment, search)
     needs_step_s = config.timestamps or config.partials is not None
-    chunks = load_emissions(rows, ledger, experiment, needs_step_s, features)
-    if ark is None:
-        return map_emissions(work, chunks, ledger, config.nj)
-    return archive_emissions(
-        ark, chunks, lambda c: map_emissions(work, c, ledger, config.nj), ledger, config.max_bad, stage="decode"
+
+    def look_at(row: Row) -> None:
+        # `features` may count what it has read
+        with contextlib.suppress(BadUtterance):
+            if row.get("emission") is None:
+                features(row, experiment)
+
+    return process_chunks(
+        rows,
+        lambda chunks: load_chunks(chunks, ledger, experiment, needs_step_s, features),
+        lambda chunks: map_emissions(work, chunks, ledger, config.nj),
+        ledger,
+        stage="decode",
+        max_bad=config.max_bad,
+        ark=ark,
+        journal=journal,
+        on_replayed=look_at,
     )
 
 

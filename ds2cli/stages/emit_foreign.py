@@ -17,8 +17,10 @@ from ds2cli.archive import read_matrix
 from ds2cli.audio.recording import parse_recording, read_samples
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError
+from ds2cli.journal import Journal
 from ds2cli.manifest import Row
-from ds2cli.recognizer.emissions import Chunks, Emission, archive_emissions
+from ds2cli.recognizer.emissions import Chunks, Emission
+from ds2cli.recognizer.resumed import list_rows, process_chunks
 from ds2cli.recognizer.score_files import to_log_probs
 from ds2cli.search.emission import check_emission
 from ds2cli.text.tokens import Tokens, load_tokens
@@ -32,15 +34,32 @@ Steps = Callable[[Row, int], float]
 
 
 def run(
-    rows: Iterable[Row], ledger: Ledger, scores: Scores, tokens: Tokens, step_s: Steps, ark: str, max_bad: float = 100.0
+    rows: Iterable[Row],
+    ledger: Ledger,
+    scores: Scores,
+    tokens: Tokens,
+    step_s: Steps,
+    ark: str,
+    max_bad: float = 100.0,
+    journal: Journal | None = None,
 ) -> Generator[Row]:
     """Yield each row with `emission`, `num_steps` and `step_s`.
 
     The archive `ark` and, next to it, the tokens.txt of its symbols appear after the last row, unless more than
     `max_bad` percent of the rows are bad (Ds2Error). DataError if scores are of another number of symbols.
+    journal: keeps finished chunks.
     """
-    chunks = _compute(rows, ledger, scores, tokens, step_s)
-    yield from archive_emissions(ark, chunks, _rows, ledger, max_bad, stage="emit")
+    yield from process_chunks(
+        rows,
+        lambda chunks: _compute(chunks, ledger, scores, tokens, step_s),
+        list_rows,
+        ledger,
+        stage="emit",
+        max_bad=max_bad,
+        ark=ark,
+        journal=journal,
+        fields=("feats", "audio_filepath"),
+    )
     tokens.vocab.save(tokens_path(ark))
 
 
@@ -78,21 +97,17 @@ def read_standardized(row: Row, rate: int | None, *, standardize: bool) -> NDArr
     return np.asarray(x, np.float32)
 
 
-def _compute(rows: Iterable[Row], ledger: Ledger, scores: Scores, tokens: Tokens, step_s: Steps) -> Chunks:
+def _compute(chunks: Iterable[list[Row]], ledger: Ledger, scores: Scores, tokens: Tokens, step_s: Steps) -> Chunks:
     def work(row: Row) -> Emission:
         found = check_emission(to_log_probs(scores(row), tokens), tokens.vocab)
         return Emission({**row, "emission": None}, found, step_s(row, len(found)))
 
-    for row in rows:
-        try:
-            item = memory.fit_utterance(partial(work, row), "the network over this recording", memory.SHORTER)
-        except BadUtterance as e:
-            ledger.drop_error(row["id"], e)
-        else:
-            yield [item]
-
-
-def _rows(chunks: Chunks) -> Generator[Row]:
-    for items in chunks:
-        for item in items:
-            yield item.row
+    for chunk in chunks:
+        found = []
+        for row in chunk:
+            try:
+                what = "the network over this recording"
+                found.append(memory.fit_utterance(partial(work, row), what, memory.SHORTER))
+            except BadUtterance as e:
+                ledger.drop_error(row["id"], e)
+        yield found

@@ -1,21 +1,32 @@
-"""Compute the features of each row, store them in archives, and collect the statistics for normalization."""
+"""Compute the features of each row, store them in archives, and collect the statistics for normalization.
+
+The tasks, one per row and speed, are divided into blocks by nothing but their position. Each block has its own archive
+and its part of the statistics, so that results do not depend on the number of processes, to the bit, and an interrupted
+run goes on after the blocks that it has finished.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import heapq
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+import os
+import re
+import secrets
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import tee
-from types import TracebackType
+from itertools import islice, repeat, tee
+from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli import memory
-from ds2cli.archive import ArkWriter
+from ds2cli.archive import ArkWriter, has_key
+from ds2cli.atomic import link_file, remove_file, workspace
 from ds2cli.audio.perturb import change_speed, format_speed_id
 from ds2cli.audio.read import parse_channel, read
 from ds2cli.config.featurize import FeaturizeConfig
@@ -23,8 +34,12 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.feats import cmvn, kinds
 from ds2cli.feats.bandwidth import find_bandwidth
+from ds2cli.journal import Block, Entry, Journal, Recorder, Replay, replay_drops
 from ds2cli.manifest import Row
-from ds2cli.parallel import Worker, map_ordered
+from ds2cli.parallel import map_blocks
+
+FIRST_BLOCK, LARGEST_BLOCK, BLOCKS_PER_SIZE = 16, 1024, 8
+"""Tasks per block: 8 blocks of 16, 8 of 32 and so on, then all of 1024."""
 
 Outcome = Row | tuple[str, str, str]
 """A finished row, or the id, reason and detail of a dropped one."""
@@ -45,7 +60,7 @@ class Tally:
     stats: NDArray[np.float64] | None = None
 
     def add(self, other: Tally) -> None:
-        """Add the counts and statistics of another process."""
+        """Add the counts and statistics of what follows."""
         self.utterances += other.utterances
         self.resampled += other.resampled
         self.narrow += other.narrow
@@ -53,6 +68,18 @@ class Tally:
         self.seconds += other.seconds
         if other.stats is not None:
             self.stats = other.stats if self.stats is None else self.stats + other.stats
+
+    def to_saved(self) -> dict[str, Any]:
+        """The tally in plain types, which JSON keeps exactly."""
+        stats = None if self.stats is None else self.stats.tolist()
+        return {**vars(self), "narrow": {str(khz): count for khz, count in self.narrow.items()}, "stats": stats}
+
+    @classmethod
+    def from_saved(cls, values: dict[str, Any]) -> Tally:
+        """The tally that `to_saved` made this of."""
+        narrow = Counter({int(khz): count for khz, count in values["narrow"].items()})
+        stats = None if values["stats"] is None else np.array(values["stats"], np.float64)
+        return cls(**{**values, "narrow": narrow, "stats": stats})
 
 
 @dataclass(frozen=True)
@@ -65,32 +92,62 @@ class Task:
 
 
 def run(
-    config: FeaturizeConfig, rows: Iterable[Row], ledger: Ledger, stem: str, tally: Tally | None = None
+    config: FeaturizeConfig,
+    rows: Iterable[Row],
+    ledger: Ledger,
+    stem: str,
+    tally: Tally | None = None,
+    journal: Journal | None = None,
 ) -> Iterator[Row]:
     """Yield each row with `feats` and `num_frames`, and its copies at other speeds, all sorted by id.
 
-    stem: "data/feats/train" writes data/feats/train.1.ark …, one per process, and data/feats/train.cmvn.ark. They
+    stem: "data/feats/train" writes data/feats/train.1.ark …, one per block, and data/feats/train.cmvn.ark. They
     appear after the last row. If the generator is closed early, or too many rows are bad (Ds2Error), none
     appears and those of an earlier run stay.
     tally: receives the counts at the end.
+    journal: keeps finished blocks.
     """
     tally = tally if tally is not None else Tally()
     parse_channel(config.channel)
     tasks = _filter_durations(config, _make_tasks(parse_speeds(config), rows), ledger)
-    make_worker: Callable[[int], Worker[Task, Outcome]] = partial(_Featurizer, config, stem)
-    kept = 0
+    blocks = split_blocks(ledger.follow(tasks, attrgetter("id")))
+    place = os.path.dirname(stem) or "."
+    try:
+        with workspace(place) if journal is None else contextlib.nullcontext(journal.folder) as folder:
+            count, replay = 0, Replay(journal, blocks, ("audio_filepath",), partial(_is_intact, folder))
+            for _, entry in replay:
+                count += 1
+                tally.add(Tally.from_saved(entry.facts["tally"]))
+                yield from replay_drops(entry, ledger)
+            _remove_other_parts(folder, count)
+            ends: deque[dict[str, Any]] = deque()
+            recorder: Recorder[list[Task]] = Recorder(journal, ledger, ends.popleft)
+            numbered = enumerate(recorder.read(replay.rest), start=count + 1)
+            outcomes = map_blocks(partial(_featurize_block, config, stem, folder), numbered, config.nj)
+            yield from recorder.write(_take_ends(outcomes, ledger, tally, ends))
+            ledger.enforce_max_bad("featurize", config.max_bad, tally.utterances)
+            _publish(folder, stem)
+            with ArkWriter(f"{stem}.cmvn.ark") as ark:
+                ark.write("global", tally.stats if tally.stats is not None else cmvn.empty(kinds.num_bins(config)))
+    finally:
+        ledger.sort()
 
-    def check_drops() -> None:
-        ledger.enforce_max_bad("featurize", config.max_bad, kept)
 
-    for outcome in map_ordered(make_worker, tasks, config.nj, tally.add, check_drops):
-        if isinstance(outcome, dict):
-            kept += 1
-            yield outcome
-        else:
-            ledger.drop(*outcome)
-    with ArkWriter(f"{stem}.cmvn.ark") as ark:
-        ark.write("global", tally.stats if tally.stats is not None else cmvn.empty(kinds.num_bins(config)))
+def split_blocks(tasks: Iterable[Task]) -> Iterator[Block[list[Task]]]:
+    """Divide tasks into blocks, whose sizes depend on nothing but their position (see `block_sizes`)."""
+    iterator = iter(tasks)
+    for size in block_sizes():
+        if not (block := list(islice(iterator, size))):
+            return
+        yield Block([{**task.row, "id": task.id} for task in block], block)
+
+
+def block_sizes() -> Iterator[int]:
+    """The number of tasks in each block: small ones first, so that small corpora occupy all processes."""
+    size = FIRST_BLOCK
+    while True:
+        yield from repeat(size, BLOCKS_PER_SIZE)
+        size = min(2 * size, LARGEST_BLOCK)
 
 
 def parse_speeds(config: FeaturizeConfig) -> list[float]:
@@ -136,67 +193,127 @@ def _filter_durations(config: FeaturizeConfig, tasks: Iterable[Task], ledger: Le
         yield task
 
 
-class _Featurizer:
-    """The worker of one process, with its own archive and its part of the statistics."""
+@dataclass(frozen=True)
+class _BlockEnd:
+    """The last result of a block. size: of its archive (bytes)."""
 
-    def __init__(self, config: FeaturizeConfig, stem: str, number: int) -> None:
-        self.config = config
-        self.channel = parse_channel(config.channel)
-        self.ark = ArkWriter(f"{stem}.{number}.ark", compress=config.compress)
-        self.tally = Tally(stats=cmvn.empty(kinds.num_bins(config)))
+    number: int
+    size: int
+    tally: Tally
 
-    def __enter__(self) -> _Featurizer:
-        self.ark.__enter__()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.ark.__exit__(kind, error, trace)
+def _featurize_block(
+    config: FeaturizeConfig, stem: str, folder: Path, block: tuple[int, list[Task]]
+) -> Generator[Outcome | _BlockEnd]:
+    """Yield what becomes of the tasks of a block; its archive is in the folder, on disk, when the last one has come."""
+    number, tasks = block
+    tally = Tally(stats=cmvn.empty(kinds.num_bins(config)))
+    # a process of a killed run may still be writing its own
+    new = folder / f"{number}.{os.getpid()}.{secrets.token_hex(4)}.new"
+    try:
+        with ArkWriter(f"{stem}.{number}.ark", config.compress, new) as ark:
+            for task in tasks:
+                yield _featurize(config, task, ark, tally)
+        new.replace(_part(folder, number))
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+    yield _BlockEnd(number, ark.position, tally)
 
-    def __call__(self, task: Task) -> Outcome:
-        try:
-            name = "the recording with its features"
-            row, features, counts = memory.fit_utterance(partial(self._compute, task), name, memory.SHORTER)
-            # the archive is written to once the matrix is encoded, so that this may be repeated
-            place = memory.fit_utterance(partial(self.ark.write, task.id, features), name, memory.SHORTER)
-        except BadUtterance as e:
-            return task.id, e.reason, e.detail
-        self.tally.add(counts)
-        assert self.tally.stats is not None
-        cmvn.accumulate(self.tally.stats, features)
-        return {**row, "feats": place, "num_frames": len(features)}
 
-    def result(self) -> Tally:
-        return self.tally
+def _featurize(config: FeaturizeConfig, task: Task, ark: ArkWriter, tally: Tally) -> Outcome:
+    try:
+        name = "the recording with its features"
+        row, features, counts = memory.fit_utterance(partial(_compute, config, task), name, memory.SHORTER)
+        # the archive is written to once the matrix is encoded, so that this may be repeated
+        place = memory.fit_utterance(partial(ark.write, task.id, features), name, memory.SHORTER)
+    except BadUtterance as e:
+        return task.id, e.reason, e.detail
+    tally.add(counts)
+    assert tally.stats is not None
+    cmvn.accumulate(tally.stats, features)
+    return {**row, "feats": place, "num_frames": len(features)}
 
-    def _compute(self, task: Task) -> tuple[Row, NDArray[np.float32], Tally]:
-        config, row, counts = self.config, task.row, Tally(utterances=1)
-        # the row may itself be a copy at another speed: its duration is then that of the copy, not of the file
-        row_speed = row.get("speed", 1.0)
-        factor = row_speed * task.factor
-        stated = row.get("duration")
-        segment: dict[str, Any] = {}
-        if "offset" in row:
-            segment = {"offset_s": row["offset"], "duration_s": None if stated is None else stated * row_speed}
-        samples, rate = read(row["audio_filepath"], channel=row.get("channel", self.channel), **segment)
-        seconds = len(samples) / rate
-        if stated is not None and seconds < 0.9 * stated * row_speed:
-            detail = f"{row['audio_filepath']} has {seconds:.2f} s, the row states {stated * row_speed:.2f} s"
-            raise BadUtterance("truncated-audio", detail)
-        if rate != config.sample_rate:
-            if config.resample == "no":
-                raise BadUtterance("wrong-sample-rate", f"{rate} Hz, expected {config.sample_rate} (--resample yes)")
-            counts.resampled = 1
-        features = kinds.compute(change_speed(samples, factor, rate, config.sample_rate), config)
-        if highest := find_bandwidth(features, config):
-            counts.narrow[round(highest / 1000)] = 1
-            counts.narrow_example = task.id
-        counts.seconds = seconds / factor
-        duration = (seconds / row_speed if stated is None else stated) / task.factor
-        copy = {**row, "id": task.id, "duration": round(duration, 6)}
-        if round(factor, 9) != 1.0:
-            copy["speed"] = round(factor, 9)
+
+def _take_ends(
+    outcomes: Iterable[Outcome | _BlockEnd], ledger: Ledger, tally: Tally, ends: deque[dict[str, Any]]
+) -> Iterator[Row]:
+    """The finished rows; drops go to the ledger, ends of blocks to the tally and, as facts of an entry, to `ends`."""
+    for outcome in outcomes:
+        if isinstance(outcome, _BlockEnd):
+            # in the order of the blocks, as sums depend on it in the last bit
+            tally.add(outcome.tally)
+            ends.append({"number": outcome.number, "size": outcome.size, "tally": outcome.tally.to_saved()})
+        elif isinstance(outcome, dict):
+            yield outcome
         else:
-            copy.pop("speed", None)
-        return copy, features, counts
+            ledger.drop(*outcome)
+
+
+def _part(folder: Path, number: int) -> Path:
+    """The archive of a block before it gets its name."""
+    return folder / f"{number}.part"
+
+
+def _is_intact(folder: Path, entry: Entry) -> bool:
+    """Whether the archive of a finished block is what the journal says."""
+    part = _part(folder, entry.facts["number"])
+    rows = [outcome for outcome in entry.outcomes if isinstance(outcome, dict)]
+    return (
+        part.is_file()
+        and part.stat().st_size == entry.facts["size"]
+        and all(has_key(part, row["feats"], row["id"]) for row in (*rows[:1], *rows[-1:]))
+    )
+
+
+def _remove_other_parts(folder: Path, count: int) -> None:
+    """Remove what a killed run has left, except for its first `count` blocks."""
+    kept = {_part(folder, number) for number in range(1, count + 1)}
+    for path in [*folder.glob("*.part"), *folder.glob("*.new")]:
+        if path not in kept:
+            path.unlink(missing_ok=True)
+
+
+def _publish(folder: Path, stem: str) -> None:
+    """Give the archives their names, and remove further ones of a run with more blocks."""
+    count = 0
+    while (part := _part(folder, count + 1)).exists():
+        count += 1
+        link_file(part, f"{stem}.{count}.ark")
+    pattern = re.compile(re.escape(Path(stem).name) + r"\.([1-9]\d*)\.ark")
+    place = Path(stem).parent
+    for path in place.iterdir() if place.is_dir() else ():
+        if (found := pattern.fullmatch(path.name)) and int(found[1]) > count:
+            remove_file(str(path))
+
+
+def _compute(config: FeaturizeConfig, task: Task) -> tuple[Row, NDArray[np.float32], Tally]:
+    row, counts = task.row, Tally(utterances=1)
+    # the row may itself be a copy at another speed: its duration is then that of the copy, not of the file
+    row_speed = row.get("speed", 1.0)
+    factor = row_speed * task.factor
+    stated = row.get("duration")
+    segment: dict[str, Any] = {}
+    if "offset" in row:
+        segment = {"offset_s": row["offset"], "duration_s": None if stated is None else stated * row_speed}
+    samples, rate = read(row["audio_filepath"], channel=row.get("channel", parse_channel(config.channel)), **segment)
+    seconds = len(samples) / rate
+    if stated is not None and seconds < 0.9 * stated * row_speed:
+        detail = f"{row['audio_filepath']} has {seconds:.2f} s, the row states {stated * row_speed:.2f} s"
+        raise BadUtterance("truncated-audio", detail)
+    if rate != config.sample_rate:
+        if config.resample == "no":
+            raise BadUtterance("wrong-sample-rate", f"{rate} Hz, expected {config.sample_rate} (--resample yes)")
+        counts.resampled = 1
+    features = kinds.compute(change_speed(samples, factor, rate, config.sample_rate), config)
+    if highest := find_bandwidth(features, config):
+        counts.narrow[round(highest / 1000)] = 1
+        counts.narrow_example = task.id
+    counts.seconds = seconds / factor
+    duration = (seconds / row_speed if stated is None else stated) / task.factor
+    copy = {**row, "id": task.id, "duration": round(duration, 6)}
+    if round(factor, 9) != 1.0:
+        copy["speed"] = round(factor, 9)
+    else:
+        copy.pop("speed", None)
+    return copy, features, counts

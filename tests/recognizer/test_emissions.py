@@ -16,8 +16,9 @@ from ds2cli.errors import BadUtterance, DataError, Ds2Error
 from ds2cli.nn.checkpoint import dump_model
 from ds2cli.nn.infer import compute_emissions
 from ds2cli.nn.models.ds2 import DeepSpeech2
-from ds2cli.recognizer.emissions import CHUNK, _split_chunks, archive_emissions, load_emissions, map_emissions
+from ds2cli.recognizer.emissions import CHUNK, load_chunks, load_emissions, map_emissions, split_chunks
 from ds2cli.recognizer.experiment import Experiment
+from ds2cli.recognizer.resumed import list_rows, process_chunks
 from ds2cli.runtime.file import BEST
 from ds2cli.text.vocab import BLANK, Vocab
 
@@ -41,13 +42,13 @@ def features(count, frames=20):
 
 
 def test_chunks_begin_small_and_stay_bounded():
-    sizes = [len(c) for c in _split_chunks({"id": str(i)} for i in range(300))]
+    sizes = [len(c) for c in split_chunks({"id": str(i)} for i in range(300))]
     assert sizes == [8, 16, 32, 64, 64, 64, 52]
-    sizes = [len(c) for c in _split_chunks({"id": str(i), "num_frames": 9000} for i in range(7))]
+    sizes = [len(c) for c in split_chunks({"id": str(i), "num_frames": 9000} for i in range(7))]
     assert sizes == [3, 3, 1]
-    sizes = [len(c) for c in _split_chunks({"id": str(i), "num_frames": 10000} for i in range(5))]
+    sizes = [len(c) for c in split_chunks({"id": str(i), "num_frames": 10000} for i in range(5))]
     assert sizes == [2, 2, 1]
-    assert list(_split_chunks([])) == []
+    assert list(split_chunks([])) == []
 
 
 def test_computed_emissions_equal_those_of_a_single_pass_in_order(exp):
@@ -193,7 +194,7 @@ def test_the_step_of_a_row_comes_before_that_of_the_network(exp):
 
 def test_rows_with_emissions_fill_a_chunk_by_their_steps():
     rows = [{"id": str(i), "num_steps": 15000} for i in range(5)]
-    assert [len(c) for c in _split_chunks(rows)] == [2, 2, 1]
+    assert [len(c) for c in split_chunks(rows)] == [2, 2, 1]
 
 
 @pytest.mark.parametrize("field, width", [("emission", 4), ("feats", 5)])
@@ -213,10 +214,9 @@ def test_an_archive_gets_only_the_emissions_that_were_computed(exp):
     with ArkWriter(exp / "old.ark") as ark:
         emission = ark.write("a", np.log(np.full((3, 4), 0.25, np.float32)))
         rows = [{"id": "a", "emission": emission}, {"id": "b", "feats": ark.write("b", np.zeros((20, 5), np.float32))}]
-    chunks = load_emissions(rows, Ledger(), Experiment(str(exp)))
-    new = str(exp / "new.ark")
-    first, second = archive_emissions(
-        new, chunks, lambda c: (item.row for items in c for item in items), Ledger(), 0.0, stage="x"
+    new, ledger, experiment = str(exp / "new.ark"), Ledger(), Experiment(str(exp))
+    first, second = process_chunks(
+        rows, lambda c: load_chunks(c, ledger, experiment), list_rows, ledger, stage="x", max_bad=0.0, ark=new
     )
     assert first == rows[0]
     assert second == {**rows[1], "emission": second["emission"], "num_steps": 10, "step_s": 0.02}

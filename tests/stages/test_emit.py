@@ -103,8 +103,9 @@ def test_a_refused_run_leaves_the_previous_archive(toy, tmp_path, experiment):
 
 def test_the_command_passes_its_folder_and_limit_on(tmp_path, monkeypatch, jsonl):
     given = []
-    monkeypatch.setattr(emit, "run", lambda *arguments: given.append(arguments[3:]) or arguments[0])
-    source = jsonl(tmp_path / "in.jsonl", [{"id": "a", "feats": "x.ark:3"}])
+    monkeypatch.setattr(emit, "run", lambda *arguments: given.append(arguments[3:5]) or arguments[0])
+    source = jsonl(tmp_path / "in.jsonl", [{"id": "a", "feats": "x.ark:3", "emission": "y.ark:3"}])
+    (tmp_path / "y.ark").touch()
     arguments = [tmp_path, source, tmp_path / "out.jsonl", "--dir", tmp_path / "x"]
     command = typer.main.get_command(app)
     command.main(["emit", *map(str, arguments), "--max-bad", "7"], standalone_mode=False)

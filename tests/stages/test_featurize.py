@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import soundfile
@@ -11,8 +13,8 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, Ds2Error, UsageError
 from ds2cli.feats import cmvn
 from ds2cli.feats.spectrogram import compute as log_power
-from ds2cli.parallel import BATCH_SIZE
-from ds2cli.stages.featurize import Tally, parse_speeds, run
+from ds2cli.journal import open_journal
+from ds2cli.stages.featurize import BLOCKS_PER_SIZE, FIRST_BLOCK, LARGEST_BLOCK, Tally, block_sizes, parse_speeds, run
 
 
 @pytest.fixture
@@ -44,8 +46,7 @@ def test_rows_refer_to_the_features_of_their_recording(tmp_path, rows, nj):
         assert after["num_frames"] == len(matrix)
         assert after == {**before, "feats": after["feats"], "num_frames": len(matrix)}
         expected_frames.append(matrix)
-    processes = min(nj, -(-len(rows) // BATCH_SIZE))
-    archives = [f"train.{n + 1}.ark" for n in range(processes)]
+    archives = [f"train.{n + 1}.ark" for n in range(-(-len(rows) // FIRST_BLOCK))]
     assert sorted(p.name for p in tmp_path.iterdir()) == [*archives, "train.cmvn.ark"]
     mean, std = cmvn.mean_std(tally.stats)
     np.testing.assert_allclose(mean, np.concatenate(expected_frames).mean(0), rtol=1e-4)
@@ -193,7 +194,7 @@ def test_a_refused_run_keeps_the_archives_of_the_previous_run(tmp_path, nj):
         rows.append({"id": name, "audio_filepath": str(tmp_path / f"{name}.wav"), "text": "x"})
     done, _, _ = features(tmp_path, rows, nj=nj)
     before = {path: path.read_bytes() for path in tmp_path.glob("*.ark")}
-    assert len(before) == nj + 1
+    assert [path.name for path in sorted(before)] == ["train.1.ark", "train.cmvn.ark"]
     (tmp_path / "a.wav").unlink()
     with pytest.raises(Ds2Error, match=r"refused: 1 of 10 utterances are bad \(10.0 %"):
         features(tmp_path, rows, nj=nj, max_bad=1.0)
@@ -304,3 +305,132 @@ def test_a_recording_that_memory_does_not_hold_is_dropped(tmp_path, rows, monkey
     for name in ("1.ark", "cmvn.ark"):
         assert (tmp_path / f"with.{name}").read_bytes() == (tmp_path / f"without.{name}").read_bytes()
     assert (tally.utterances, tally.seconds) == (expected_tally.utterances, expected_tally.seconds)
+
+
+def short_recordings(tmp_path, count):
+    rng, rows = np.random.default_rng(0), []
+    for i in range(count):
+        soundfile.write(tmp_path / f"{i}.wav", rng.normal(scale=0.1, size=1600 + 160 * (i % 7)), 16000)
+        rows.append({"id": f"u{i:03}", "audio_filepath": str(tmp_path / f"{i}.wav")})
+    return rows
+
+
+def written(tmp_path, name):
+    return {path.name.removeprefix(name): path.read_bytes() for path in tmp_path.glob(f"{name}.*")}
+
+
+@pytest.mark.long
+def test_nothing_depends_on_the_number_of_processes(tmp_path):
+    rows = short_recordings(tmp_path, 100)
+    (tmp_path / "40.wav").write_bytes(b"RIFF")
+    found = {}
+    for nj in (1, 2, 3):
+        done, drops, tally = features(tmp_path, rows, f"n{nj}", nj=nj)
+        places = [row["feats"].replace(f"n{nj}.", "") for row in done]
+        stats = tally.stats.tobytes()
+        found[nj] = places, drops, stats, vars(tally) | {"stats": None}, written(tmp_path, f"n{nj}")
+    assert found[1] == found[2] == found[3]
+    assert list(found[1][1]) == ["u040"] and sorted(found[1][4]) == [*(f".{n}.ark" for n in range(1, 8)), ".cmvn.ark"]
+
+
+def test_blocks_grow_with_their_position():
+    sizes = list(itertools.islice(block_sizes(), 60))
+    assert sizes[0] == FIRST_BLOCK and sizes[-1] == LARGEST_BLOCK
+    assert [sizes.count(size) for size in (16, 32, 64, 128, 256, 512)] == [BLOCKS_PER_SIZE] * 6
+    assert sizes == sorted(sizes)
+
+
+def test_a_shorter_run_removes_the_further_archives_of_an_earlier_one(tmp_path):
+    rows = short_recordings(tmp_path, 40)
+    others = [tmp_path / name for name in ("train.1.4.ark", "train.x.ark", "train.2.arks", "more.9.ark")]
+    for path in others:
+        path.touch()
+    features(tmp_path, rows)
+    assert sorted(p.name for p in tmp_path.glob("train.?.ark") if p.stat().st_size) == [
+        f"train.{n}.ark" for n in (1, 2, 3)
+    ]
+    features(tmp_path, rows[:20])
+    assert sorted(p.name for p in tmp_path.glob("train.?.ark") if p.stat().st_size) == ["train.1.ark", "train.2.ark"]
+    assert all(path.exists() for path in others)
+
+
+class KillError(BaseException):
+    """Ends a run in the middle."""
+
+
+def interrupted_run(tmp_path, rows, after, name="train", **settings):
+    """Run with a journal until `after` rows have come; None for a run to the end."""
+    ledger, resumed = Ledger(), []
+    stem = str(tmp_path / name)
+    try:
+        with open_journal(stem, "featurize", settings, resumed.append) as journal:
+            config = FeaturizeConfig(max_bad=100.0, **settings)
+            done = []
+            for row in run(config, iter(rows), ledger, stem, Tally(), journal):
+                done.append(row)
+                if len(done) == after:
+                    raise KillError
+    except KillError:
+        return None
+    return done, ledger.rows, resumed
+
+
+def test_a_run_goes_on_after_the_blocks_that_an_interrupted_one_has_finished(tmp_path):
+    rows = short_recordings(tmp_path, 100)
+    (tmp_path / "3.wav").write_bytes(b"RIFF")
+    done, drops, _ = features(tmp_path, rows)
+    expected = written(tmp_path, "train")
+    assert interrupted_run(tmp_path, rows, 40, "again") is None
+    assert not written(tmp_path, "again")
+    assert interrupted_run(tmp_path, rows, 70, "again") is None
+    again, dropped, resumed = interrupted_run(tmp_path, rows, None, "again")
+    assert resumed == [64]
+    assert [row["feats"].replace("again.", "train.") for row in again] == [row["feats"] for row in done]
+    assert {drop["id"]: drop["reason"] for drop in dropped} == drops == {"u003": "unreadable-audio"}
+    assert written(tmp_path, "again") == expected
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        ("nothing", 64),
+        ("row", 16),
+        ("recording", 32),
+        ("setting", 0),
+        ("archive", 48),
+        ("journal", 32),
+        ("shorter", 20),
+    ],
+)
+def test_what_has_changed_since_is_computed_anew(tmp_path, change, kept):
+    rows, settings = short_recordings(tmp_path, 100), {}
+    assert interrupted_run(tmp_path, rows, 70) is None
+    folder = tmp_path / ".train.featurize.unfinished"
+    match change:
+        case "row":
+            rows[20] = {**rows[20], "text": "changed"}
+        case "recording":
+            soundfile.write(rows[40]["audio_filepath"], np.ones(3200), 16000)
+        case "setting":
+            settings = {"level_db": -30.0}
+        case "archive":
+            (folder / "4.part").write_bytes((folder / "4.part").read_bytes()[:-1])
+        case "journal":
+            lines = (folder / "journal.jsonl").read_bytes().splitlines(keepends=True)
+            (folder / "journal.jsonl").write_bytes(b"".join(lines[:3]) + lines[3][:-9])
+        case "shorter":
+            rows = rows[:20]
+    done, _, resumed = interrupted_run(tmp_path, rows, None, **settings)
+    # the last block of a shorter input has other rows
+    assert resumed == ([kept // 16 * 16] if kept else [])
+    features(tmp_path, rows, "fresh", **settings)
+    assert written(tmp_path, "train") == written(tmp_path, "fresh") and len(done) == len(rows)
+
+
+def test_a_run_beside_another_one_keeps_nothing_and_ends_well(tmp_path):
+    rows = short_recordings(tmp_path, 20)
+    with open_journal(str(tmp_path / "train"), "featurize", {}):
+        done, _, resumed = interrupted_run(tmp_path, rows, None)
+        assert len(done) == 20 and resumed == []
+    assert sorted(p.name for p in tmp_path.glob("*.ark")) == ["train.1.ark", "train.2.ark", "train.cmvn.ark"]

@@ -1,0 +1,44 @@
+"""Commands that go on after what an interrupted run of them has finished."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from ds2cli import ui
+from ds2cli.config.base import Config
+from ds2cli.journal import Journal, open_journal
+from ds2cli.provenance import FORMATS, Provenance
+
+
+@contextlib.contextmanager
+def resuming(made: Provenance | None, config: Config, place: str) -> Iterator[Journal | None]:
+    """The journal of a command, in a folder next to `place`; it is removed when the block succeeds.
+
+    made: what OUT is made from; None if there is no journal: OUT is a pipe, or replaces an input.
+    """
+    if made is None:
+        yield None
+        return
+    inputs = {role: [i.sha256, i.made_by] for role, i in made.inputs.items() if role != "IN"}
+    # rows that are finished refer to files by these paths; another device gives other last bits
+    identity = {
+        "format": FORMATS.get(made.stage, 1),
+        "place": place,
+        "device": getattr(config, "device", None),
+        "settings": dict(made.settings),
+        "inputs": inputs,
+    }
+
+    def log_replayed(count: int) -> None:
+        ui.log(f"{made.stage}: going on after {count:,} utterances that an interrupted run has finished")
+
+    with open_journal(place, made.stage, identity, log_replayed) as journal:
+        try:
+            yield journal
+        except BaseException:
+            if journal is not None and journal.finished:
+                ui.log(
+                    f"{made.stage}: {journal.finished:,} utterances are finished: the same command goes on after them"
+                )
+            raise

@@ -1,0 +1,144 @@
+"""Commands that are killed at any point go on from what is there, and end with the same bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FEATS = ("featurize", "in.jsonl", "feats.jsonl", "--max-bad", 50, "--speeds", "1.0 0.9", "--compress")
+EMIT = ("emit", "exp", "feats.jsonl", "emit.jsonl", "--max-bad", 50)
+DECODE = ("decode", "exp", "feats.jsonl", "decode.jsonl", "--max-bad", 50, "--beam", 16, "--nbest", 2)
+COPIES = 60
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory, shared_data):
+    """A folder with a manifest of some good and some bad rows, their features, and an untrained network."""
+    import torch
+
+    from ds2cli.config.features import FeatureConfig
+    from ds2cli.config.model import ModelConfig
+    from ds2cli.nn.checkpoint import dump_model
+    from ds2cli.nn.models.ds2 import DeepSpeech2
+    from ds2cli.text.vocab import BLANK, Vocab
+
+    folder = tmp_path_factory.mktemp("material")
+    files = sorted((shared_data / "LibriSpeech/dev-clean").rglob("*.flac"))[:5]
+    (folder / "broken.wav").write_bytes(b"RIFF")
+    lines = []
+    for i in range(COPIES):
+        lines += [{"id": f"u{i:03}-{k}", "audio_filepath": str(path), "text": "é"} for k, path in enumerate(files)]
+        if i % 7 == 3:
+            lines.append({"id": f"u{i:03}-x", "audio_filepath": "broken.wav"})
+        if i % 9 == 5:
+            lines += [lines[-1], {"id": f"u{i:03}-y", "duration": "long"}]
+    (folder / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    vocab, config = Vocab((BLANK, " ", *"abc")), ModelConfig(channels=(8,), kernels=(5,), strides=(2,), rnn_size=96)
+    torch.manual_seed(0)
+    weights = DeepSpeech2(config, len(vocab), 161).state_dict()
+    (folder / "exp").mkdir()
+    (folder / "exp/best.safetensors").write_bytes(
+        dump_model(weights, config, vocab, FeatureConfig().features(), {"seed": 0})
+    )
+    run(folder, *FEATS)
+    return folder
+
+
+def start(folder, *command):
+    return subprocess.Popen(
+        [sys.executable, "-m", "ds2cli", *map(str, command)],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+
+
+def run(folder, *command):
+    running = start(folder, *command)
+    errors = running.communicate(timeout=120)[1]
+    assert running.returncode == 0, errors
+    return errors
+
+
+def inputs_in(tmp_path, material, *names):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    for name in names:
+        (folder / name).symlink_to(material / name)
+    return folder
+
+
+def results(folder):
+    """What a command has written, by name: not its record, which has times."""
+    files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file() and not p.is_symlink()}
+    return {name: p.read_bytes() for name, p in files.items() if not name.endswith(".config.toml")}
+
+
+def journal_size(folder):
+    return sum(p.stat().st_size for p in folder.rglob("*.unfinished/journal.jsonl"))
+
+
+def kill(folder, command, rng, whole_group=True):
+    """Kill a command after it has finished a block more; returns whether it was still running."""
+    running = start(folder, *command)
+    size, until = journal_size(folder), time.monotonic() + 60
+    while journal_size(folder) <= size and running.poll() is None and time.monotonic() < until:
+        time.sleep(0.001)
+    time.sleep(rng.uniform(0, 0.1))
+    if running.poll() is None:
+        os.killpg(running.pid, signal.SIGKILL) if whole_group else running.kill()
+    running.communicate(timeout=30)
+    return running.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("nj", [1, 2])
+def test_featurize_goes_on_after_kills(tmp_path, material, nj):
+    check(tmp_path, material, ("in.jsonl", "broken.wav"), (*FEATS, "--nj", nj), FEATS)
+
+
+def test_emit_goes_on_after_kills(tmp_path, material):
+    check(tmp_path, material, ("exp", "feats.jsonl", "feats"), EMIT)
+
+
+@pytest.mark.parametrize("options", [(), ("--emissions", "e", "--nj", 2)])
+def test_decode_goes_on_after_kills(tmp_path, material, options):
+    check(tmp_path, material, ("exp", "feats.jsonl", "feats"), (*DECODE, *options))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("command", [(*FEATS, "--nj", 2), EMIT, (*DECODE, "--emissions", "e")])
+def test_many_kills_at_random_moments(tmp_path, material, seed, command):
+    inputs = ("in.jsonl", "broken.wav") if command[0] == "featurize" else ("exp", "feats.jsonl", "feats")
+    check(tmp_path, material, inputs, command, seed=seed, kills=6)
+
+
+def check(tmp_path, material, inputs, command, reference=None, *, seed=0, kills=3):
+    folder, rng = inputs_in(tmp_path, material, *inputs), random.Random(seed)
+    run(folder, *(reference or command))
+    expected = results(folder)
+    folder.rename(tmp_path / "whole")
+    folder = inputs_in(tmp_path, material, *inputs)
+    out, killed = folder / command[command.index("--max-bad") - 1], 0
+    while killed < kills and kill(folder, command, rng, whole_group=killed % 2 == 0):
+        killed += 1
+        if out.exists():
+            assert results(folder).items() >= expected.items(), (
+                "killed when all was done, but for the removal of the folder"
+            )
+    errors = run(folder, *command)
+    assert killed and " that an interrupted run has finished" in errors, (killed, errors)
+    assert results(folder) == expected
+    assert not list(folder.rglob("*.unfinished"))
