@@ -2,9 +2,9 @@
 
 Evidence, each as far as it is known:
 
-    loss    CTC loss per label (nats), averaged over the epochs of training after the first: networks learn wrong texts
+    loss    CTC loss per character (nats), averaged over the epochs of training after the first: networks learn wrong texts
             later than right ones
-    cost    CTC cost per label (nats) of the trained network (ds2 align, ds2 filter)
+    cost    CTC cost per character (nats) of the trained network (ds2 align, ds2 filter)
     rate    characters per second, slower or faster than others
     cer     character error rate of the hypothesis (percent)
 
@@ -66,7 +66,7 @@ def rank(rows: Iterable[Row], results: Sequence[Iterable[Row]], losses: Losses |
                 known[row["id"]] = {**known[row["id"]], **row}
     ids, table = list(known), list(known.values())
     values = {
-        "loss": _losses(ids, losses),
+        "loss": _losses(ids, [row.get("text") or "" for row in table], losses),
         "cost": np.array([_cost(row) for row in table]),
         "rate": np.array([_rate(row) for row in table]),
         "cer": np.array([_cer(row) for row in table]),
@@ -108,16 +108,15 @@ def deviate(x: Values, *, both: bool = False) -> Values:
     return np.asarray(np.nan_to_num(np.clip(np.where(found, scaled, 0.0), 0.0, MAX_DEVIATIONS)))
 
 
-def _losses(ids: Sequence[str], losses: Losses | None) -> Values:
-    """(N,) nats per label, averaged over the epochs after the first; of one epoch, its own."""
+def _losses(ids: Sequence[str], texts: Sequence[str], losses: Losses | None) -> Values:
+    """(N,) nats per character, averaged over the epochs after the first; of one epoch, its own."""
     if losses is None:
         return np.full(len(ids), np.nan)
     nats = losses.nats[1:] if len(losses.nats) > 1 else losses.nats
-    with np.errstate(divide="ignore", invalid="ignore"):
-        sums, epochs = np.nansum(nats, axis=0, dtype=np.float64), np.isfinite(nats).sum(axis=0)
-        per_label = sums / epochs / np.maximum(losses.labels, 1)
-    by_id = dict(zip(losses.ids, per_label.tolist(), strict=True))
-    return np.array([by_id.get(name, np.nan) for name in ids])
+    with np.errstate(invalid="ignore"):
+        average = np.nansum(nats, axis=0, dtype=np.float64) / np.isfinite(nats).sum(axis=0)
+    by_id = dict(zip(losses.ids, average.tolist(), strict=True))
+    return np.array([by_id.get(name, np.nan) / max(len(text), 1) for name, text in zip(ids, texts, strict=True)])
 
 
 def _cost(row: Mapping[str, Any]) -> float:

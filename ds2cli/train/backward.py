@@ -24,13 +24,15 @@ UTTERANCE_FAULTS = (Verdict.TOO_SHORT, Verdict.IMPOSSIBLE)
 class LossSums:
     """Sums over the utterances of a step that count.
 
-    cost: nats; labels; counted: number of utterances.  skipped: reason codes of the others by id.  non_finite: a loss
-    was not finite, so the gradients cannot be used.  pieces: number of pieces the batches were computed in.
+    cost: nats; labels; counted: number of utterances.  costs: of each of them (nats), by id.  skipped: reason codes of
+    the others by id.  non_finite: a loss was not finite, so the gradients cannot be used.  pieces: number of pieces the
+    batches were computed in.
     """
 
     cost: float = 0.0
     labels: int = 0
     counted: int = 0
+    costs: dict[str, float] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     non_finite: bool = False
     pieces: int = 0
@@ -44,6 +46,7 @@ class LossSums:
         self.cost += other.cost
         self.labels += other.labels
         self.counted += other.counted
+        self.costs |= other.costs
         self.skipped |= other.skipped
         self.non_finite |= other.non_finite
         return self
@@ -132,7 +135,9 @@ class Backward:
             (self.scale * cost).backward()  # type: ignore[no-untyped-call]
         labels = int(batch.target_lengths[ok.cpu()].sum())
         reasons = {name: verdict.code for name, verdict in bad.items()}
-        return LossSums(float(cost.detach()), labels, len(batch.ids) - len(bad), reasons, non_finite)
+        each = dict(zip(batch.ids, costs.detach().tolist(), strict=True))
+        counted = {name: nats for name, nats in each.items() if name not in bad}
+        return LossSums(float(cost.detach()), labels, len(counted), counted, reasons, non_finite)
 
     def _join_norms(self) -> None:
         """Take part in the synchronized norms without a frame, in the order of the other processes."""

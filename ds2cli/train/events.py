@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any
@@ -34,6 +35,7 @@ class TrainStep:
 
     epoch: from 0.  batch: steps taken in this epoch.  batches: steps per epoch.  step: steps since the start.
     loss: nats per label.  progress: fraction of the whole training.  skipped: reason codes by utterance id.
+    positions: of the utterances in the training set.  costs: their losses (nats), NaN of the skipped ones.
     """
 
     epoch: int
@@ -44,6 +46,8 @@ class TrainStep:
     progress: float
     elapsed_s: float
     skipped: dict[str, str]
+    positions: Sequence[int] = field(default=(), repr=False, compare=False)
+    costs: Sequence[float] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,13 @@ class NotDrawn:
 
 
 @dataclass(frozen=True)
+class NotRecorded:
+    """The losses of the utterances cannot be written any more; the training continues. reason: why."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Resumed:
     """The training continues from a checkpoint, or is already complete.
 
@@ -155,5 +166,17 @@ class Restart:
     reason: str
 
 
-Event = Measuring | Precision | Resumed | TrainStep | MemoryProbe | Saved | Restart | TimeLimit | NotDrawn | Epoch
+Event = (
+    Measuring
+    | Precision
+    | Resumed
+    | TrainStep
+    | MemoryProbe
+    | Saved
+    | Restart
+    | TimeLimit
+    | NotDrawn
+    | NotRecorded
+    | Epoch
+)
 """Anything that training reports."""

@@ -1,7 +1,6 @@
 """The loss of each training utterance in each epoch, EXP/losses/: N utterances, E epochs.
 
 ids.txt         the id of each utterance, in the order of the training set
-labels.npy      (N,) int32, the number of its labels
 epoch-001.npy   (N,) float32, its loss in the first epoch (nats); NaN if it was skipped
 
 The file of an epoch appears when the epoch is complete. Until then its losses are in a file of their own: a run that is
@@ -12,7 +11,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,17 +21,17 @@ from numpy.typing import NDArray
 from ds2cli.errors import DataError
 from ds2cli.inputs import explain_error
 from ds2cli.io import open_out, open_out_bytes
+from ds2cli.train.events import Epoch, Event, NotRecorded, TrainStep
 
-FOLDER, IDS, LABELS = "losses", "ids.txt", "labels.npy"
+FOLDER, IDS = "losses", "ids.txt"
 _EPOCH = re.compile(r"epoch-(\d+)\.npy")
 
 
 @dataclass(frozen=True)
 class Losses:
-    """The losses of a training. ids: N; labels: (N,); nats: (E, N), NaN where an utterance was skipped."""
+    """The losses of a training. ids: N; nats: (E, N), NaN where an utterance was skipped."""
 
     ids: list[str]
-    labels: NDArray[np.int32]
     nats: NDArray[np.float32]
 
 
@@ -45,34 +44,37 @@ class LossRecorder:
         self._epoch = -1
         self._nats: NDArray[np.float32] = np.zeros(0, np.float32)
 
-    def begin(self, ids: Iterable[str], labels: NDArray[np.int32]) -> None:
-        """Write what is the same for all epochs, unless an earlier run has. labels: (N,), numbers of labels."""
-        if (self.folder / LABELS).is_file():
-            return
-        with open_out(str(self.folder / IDS)) as f:
-            f.writelines(f"{name}\n" for name in ids)
-        with open_out_bytes(str(self.folder / LABELS)) as raw:
-            np.save(raw, np.asarray(labels, np.int32))
+    def begin(self, ids: Iterable[str]) -> None:
+        """Write the ids of the training set, unless an earlier run has."""
+        if not (self.folder / IDS).is_file():
+            with open_out(str(self.folder / IDS)) as f:
+                f.writelines(f"{name}\n" for name in ids)
 
-    def add(self, epoch: int, positions: Sequence[int], nats: NDArray[np.float64]) -> None:
+    def add(self, epoch: int, positions: Sequence[int], nats: Sequence[float]) -> None:
         """Note the losses of a step. epoch: from 0.  positions: of its utterances.  nats: NaN for a skipped one."""
         if epoch != self._epoch:
+            # an earlier run may have been ended between its checkpoint and this
+            for earlier in range(epoch):
+                self._complete(earlier)
             self._epoch, self._nats = epoch, self._open(epoch)
-        self._nats[positions] = nats
+        self._nats[np.asarray(positions, np.int64)] = nats
 
     def finish(self, epoch: int) -> None:
-        """The epoch is complete: give its file the final name, and remove those of later epochs."""
-        if epoch != self._epoch:
-            # no step of it was taken
-            return
-        with open_out_bytes(str(self.folder / _file_name(epoch))) as f:
-            np.save(f, self._nats)
-        self._partial(epoch).unlink(missing_ok=True)
-        self._epoch = -1
+        """The epoch is complete: give its file the final name."""
+        if epoch == self._epoch:
+            self._epoch, self._nats = -1, np.zeros(0, np.float32)
+            self._complete(epoch)
 
     def remove(self) -> None:
         """Remove the losses of an earlier training."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _complete(self, epoch: int) -> None:
+        partial = self._partial(epoch)
+        if partial.is_file() and partial.stat().st_size == 4 * self.count:
+            with open_out_bytes(str(self.folder / _file_name(epoch))) as f:
+                np.save(f, np.fromfile(partial, np.float32))
+            partial.unlink()
 
     def _partial(self, epoch: int) -> Path:
         return self.folder / f".{_file_name(epoch)}.part"
@@ -88,6 +90,46 @@ class LossRecorder:
             raise DataError(f"{path}: cannot be written: {explain_error(e)}") from e
 
 
+def recorded(
+    events: Iterable[Event], exp: str, count: int, read_ids: Callable[[], Iterable[str]], *, fresh: bool = False
+) -> Iterator[Event]:
+    """Pass on the events of a training in EXP and write the losses of its utterances.
+
+    count, read_ids: of the training set.  fresh: remove those of an earlier training. What cannot be written is
+    reported once and does not end the training.
+    """
+    recorder: LossRecorder | None = LossRecorder(exp, count)
+    for event in events:
+        yield event
+        try:
+            if recorder is not None and isinstance(event, TrainStep):
+                if fresh:
+                    recorder.remove()
+                    fresh = False
+                recorder.add(event.epoch, event.positions, event.costs)
+            elif recorder is not None and isinstance(event, Epoch):
+                recorder.begin(read_ids())
+                recorder.finish(event.epoch - 1)
+        except (DataError, OSError) as e:
+            recorder = None
+            yield NotRecorded(str(e))
+
+
+def spread_costs(
+    step: Sequence[int], own: Iterable[tuple[int, str]], costs: Mapping[str, float]
+) -> NDArray[np.float64]:
+    """The losses of a process in the order of a step, to be added to those of the other processes.
+
+    step: positions of the utterances in the training set.  own: position and id of those of this process.
+    costs: by id. Returns one value for each in `step`: 0 for those of other processes, NaN for skipped ones.
+    """
+    index = {position: i for i, position in enumerate(step)}
+    spread = np.zeros(len(step))
+    for position, name in own:
+        spread[index[position]] = costs.get(name, np.nan)
+    return spread
+
+
 def read_losses(exp: str) -> Losses | None:
     """The losses of the complete epochs of an experiment; None if it has none. DataError if a file is damaged."""
     folder = Path(exp) / FOLDER
@@ -96,13 +138,12 @@ def read_losses(exp: str) -> Losses | None:
         return None
     try:
         ids = (folder / IDS).read_text("utf-8").splitlines()
-        labels = np.load(folder / LABELS, allow_pickle=False)
         epochs = [np.load(path, mmap_mode="r", allow_pickle=False) for path in files]
     except (EOFError, OSError, ValueError) as e:
         raise DataError(f"{folder}: the losses cannot be read: {e}") from e
-    if any(values.shape != (len(ids),) for values in (labels, *epochs)):
+    if any(values.shape != (len(ids),) for values in epochs):
         raise DataError(f"{folder}: expected a loss of each of {len(ids)} utterances in each file")
-    return Losses(ids, labels, np.stack(epochs))
+    return Losses(ids, np.stack(epochs))
 
 
 def _file_name(epoch: int) -> str:

@@ -19,7 +19,7 @@ class StepTotals:
 
     cost: nats.  labels, counted: labels and utterances that the cost includes.  any_skipped: whether utterances were
     left out.  non_finite: whether a loss was not finite.  cut: whether a batch was computed in pieces.  frames,
-    padding: frames without and of padding.  request, elapsed_s: those of rank 0.
+    padding: frames without and of padding.  request, elapsed_s: those of rank 0.  costs: nats of each utterance.
     """
 
     cost: float
@@ -32,14 +32,20 @@ class StepTotals:
     padding: int
     request: Request
     elapsed_s: float
+    costs: tuple[float, ...] = ()
 
 
 def reduce_step(
-    reducer: GradientReducer, local_sums: LossSums, batches: Sequence[Batch], request: int, elapsed_s: float
+    reducer: GradientReducer,
+    local_sums: LossSums,
+    batches: Sequence[Batch],
+    request: int,
+    elapsed_s: float,
+    costs: Sequence[float] = (),
 ) -> StepTotals:
     """Sum the gradients and the costs over all processes; `local_sums` and `batches` are this process's share.
 
-    request: NONE except on rank 0.
+    request: NONE except on rank 0.  costs: of all utterances of the step, 0 for those of other processes.
     """
     group = reducer.group
     frames = sum(int(b.lengths.sum()) for b in batches)
@@ -52,10 +58,10 @@ def reduce_step(
         local_sums.pieces - len(batches),
     ]
     # sums rather than a separate broadcast: only rank 0 contributes to the last two
-    numbers = [local_sums.cost, *counts, frames, padding, request, elapsed_s if group.rank == 0 else 0.0]
+    numbers = [local_sums.cost, *counts, frames, padding, request, elapsed_s if group.rank == 0 else 0.0, *costs]
     totals = torch.tensor(numbers, dtype=torch.float64, device=group.device)
     reducer.finish(totals)
-    cost, labels, counted, skipped, non_finite, cut, frames, padding, request, elapsed_s = totals.tolist()
+    cost, labels, counted, skipped, non_finite, cut, frames, padding, request, elapsed_s, *costs = totals.tolist()
     return StepTotals(
         cost,
         int(labels),
@@ -67,4 +73,5 @@ def reduce_step(
         int(padding),
         Request(int(request)),
         elapsed_s,
+        tuple(costs),
     )

@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 
 from ds2cli.errors import DataError
-from ds2cli.train.losses import LossRecorder, read_losses
+from ds2cli.train.events import Epoch, NotRecorded, TrainStep
+from ds2cli.train.losses import LossRecorder, read_losses, recorded, spread_costs
 
 
 @pytest.fixture
 def recorder(tmp_path):
     recorder = LossRecorder(str(tmp_path), 4)
-    recorder.begin(["a", "b", "ü", "d"], np.array([3, 1, 0, 2]))
+    recorder.begin(["a", "b", "ü", "d"])
     return recorder
 
 
@@ -27,10 +28,9 @@ def test_losses_of_two_epochs(recorder, tmp_path):
     recorder.finish(1)
     losses = read_losses(str(tmp_path))
     assert losses.ids == ["a", "b", "ü", "d"]
-    np.testing.assert_array_equal(losses.labels, [3, 1, 0, 2])
     np.testing.assert_array_equal(losses.nats, [[1.5, np.nan, 2.5, np.nan], [3, 2, 1, 0]])
     assert sorted(path.name for path in (tmp_path / "losses").iterdir()) == [
-        *("epoch-001.npy", "epoch-002.npy", "ids.txt", "labels.npy"),
+        *("epoch-001.npy", "epoch-002.npy", "ids.txt"),
     ]
 
 
@@ -39,7 +39,7 @@ def test_a_resumed_run_continues_the_epoch(recorder, tmp_path):
     del recorder
     again = LossRecorder(str(tmp_path), 4)
     # not written again
-    again.begin([], np.zeros(0))
+    again.begin([])
     again.add(0, [2, 3], np.array([3.0, 4.0]))
     again.finish(0)
     np.testing.assert_array_equal(read_losses(str(tmp_path)).nats, [[1, 2, 3, 4]])
@@ -57,7 +57,7 @@ def test_losses_of_an_earlier_training_are_removed(recorder, tmp_path):
     assert not (tmp_path / "losses").exists()
 
 
-@pytest.mark.parametrize("name", ["ids.txt", "labels.npy", "epoch-001.npy"])
+@pytest.mark.parametrize("name", ["ids.txt", "epoch-001.npy"])
 @pytest.mark.parametrize("content", [b"", b"no numbers\n", None])
 def test_damaged_files(recorder, tmp_path, name, content):
     recorder.add(0, [0], np.ones(1))
@@ -73,3 +73,43 @@ def test_damaged_files(recorder, tmp_path, name, content):
     else:
         with pytest.raises(DataError):
             read_losses(str(tmp_path))
+
+
+def step(epoch, positions, costs):
+    return TrainStep(epoch, 1, 1, 1, 1.0, 0.5, 1.0, {}, positions, costs)
+
+
+def epoch_end(epoch):
+    return Epoch(
+        epoch=epoch, step=1, loss=1.0, lr=0.1, seconds=1.0, hours_per_hour=1.0, padding=0.0, waiting=0.0, memory_mb=1
+    )
+
+
+def test_the_losses_of_a_training_are_written_as_it_runs(tmp_path):
+    events = [step(0, [1, 0], [2.0, 1.0]), epoch_end(1), step(1, [0], [0.5]), step(1, [1], [float("nan")])]
+    assert list(recorded(events, str(tmp_path), 2, lambda: ["a", "b"])) == events
+    np.testing.assert_array_equal(read_losses(str(tmp_path)).nats, [[1, 2]])
+    # a run that continues in the third epoch: the second one was complete
+    assert list(recorded([step(2, [0], [0.1])], str(tmp_path), 2, lambda: ["a", "b"]))
+    np.testing.assert_array_equal(read_losses(str(tmp_path)).nats, [[1, 2], [0.5, np.nan]])
+
+
+def test_a_new_training_removes_the_losses_of_the_earlier_one(tmp_path):
+    for fresh, epochs in ((False, 2), (True, 1)):
+        events = [event for e in range(epochs) for event in (step(e, [0, 1], [1.0, 2.0]), epoch_end(e + 1))]
+        list(recorded(events, str(tmp_path), 2, lambda: ["a", "b"], fresh=fresh))
+    assert read_losses(str(tmp_path)).nats.shape == (1, 2)
+
+
+def test_losses_that_cannot_be_written_do_not_end_the_training(tmp_path):
+    (tmp_path / "losses").write_text("a file where the folder should be")
+    events = [step(0, [0], [1.0]), step(0, [1], [1.0]), epoch_end(1)]
+    passed = list(recorded(events, str(tmp_path), 2, lambda: ["a", "b"]))
+    assert [type(event) for event in passed] == [TrainStep, NotRecorded, TrainStep, Epoch]
+    assert "cannot be written" in passed[1].reason
+
+
+def test_costs_in_the_order_of_a_step():
+    spread = spread_costs([7, 3, 9], [(9, "c"), (3, "b")], {"c": 1.5})
+    np.testing.assert_array_equal(spread, [0, np.nan, 1.5])
+    assert spread_costs([], [], {}).shape == (0,)

@@ -26,7 +26,7 @@ def suspects(
 ) -> None:
     """Rank the training utterances by how likely their transcript is wrong, with the evidence.
 
-    The evidence is the loss per label (nats) in each epoch but the first, which EXP/losses/ has, the rate of speech
+    The evidence is the loss per character (nats) in each epoch but the first, which EXP/losses/ has, the rate of speech
     (characters per second), and, with IN, the CTC cost of ds2 align and the character error rate of ds2 decode. Each is
     measured in robust standard deviations from the median of all utterances; the score is their sum. ds2 why tells more
     about an utterance, and ds2 data subset --without leaves those of --out out of the next training.
@@ -44,7 +44,7 @@ def suspects(
     for suspect in ranked[: config.most]:
         values = [_format(suspect.evidence.get(name), suspect.deviations.get(name, 0.0)) for name in EVIDENCE]
         rows.append([f"{suspect.score:.1f}", *values, suspect.id, suspect.text[:SHOWN_TEXT]])
-    ui.table("", ["score", "loss/label", "cost/label", "chars/s", "CER %", "id", "text"], rows, to_stdout=True)
+    ui.table("", ["score", "loss/char", "cost/char", "chars/s", "CER %", "id", "text"], rows, to_stdout=True)
     found = [suspect for suspect in ranked if suspect.score >= config.score]
     ui.log(f"suspects: {len(found)} of {len(ranked)} utterances of {train} have a score of {config.score:g} or more")
     if config.out is not None:

@@ -126,6 +126,7 @@ def format_event(event: Event, config: TrainConfig) -> Iterator[str]:
         Measuring,
         MemoryProbe,
         NotDrawn,
+        NotRecorded,
         Precision,
         Restart,
         Resumed,
@@ -152,6 +153,8 @@ def format_event(event: Event, config: TrainConfig) -> Iterator[str]:
         yield f"train: {event.failed}; training continues, the previous checkpoint is intact"
     elif isinstance(event, NotDrawn):
         yield f"warning: train: {event.name} does not fit in memory: {event.lack}; training continues without it"
+    elif isinstance(event, NotRecorded):
+        yield f"warning: train: losses are no longer written: {event.reason}; training continues"
     elif isinstance(event, TimeLimit):
         yield _format_time_limit(event, config)
     elif isinstance(event, Restart):
