@@ -53,7 +53,7 @@ def utterances(shared_data):
 
 @pytest.fixture(scope="session")
 def long_recording(utterances):
-    """The utterances after pauses of half a second: samples (N,) int16, and parts with begin, end (s), samples, text."""
+    """The utterances after pauses of half a second: samples (N,), and parts with begin, end (s), samples and text."""
     import numpy as np
 
     pause, parts, pieces, begin = np.zeros(8000, np.int16), [], [], 0

@@ -8,8 +8,10 @@ FFmpeg is tried last on what neither the bytes nor the name tell.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -138,6 +140,18 @@ def _read_header(source: Source) -> AudioInfo | None:
         return AudioInfo(seconds, stream.rate, codec.layout.nb_channels)
 
 
+def count_channels(source: Source) -> int:
+    """The number of channels that the header of a recording states; nothing is decoded. BadUtterance as in `read`."""
+    if is_sndfile_format(source):
+        try:
+            return int(soundfile.info(open_source(source)).channels)
+        except soundfile.SoundFileError as e:
+            if not is_unsupported(e):
+                raise explain_sndfile_error(e, source_name(source)) from e
+    with open_container(source) as (_, stream):
+        return int(stream.codec_context.layout.nb_channels)
+
+
 def is_audio(source: Source) -> bool:
     """Whether FFmpeg recognizes the format and finds an audio stream in it. Nothing is decoded."""
     try:
@@ -254,6 +268,17 @@ def _show_bytes(head: bytes) -> str:
     if head.isascii() and (text := head.decode().strip()).isprintable():
         return f'"{text}"'
     return head.hex(" ")
+
+
+def split_channels(row: Mapping[str, Any], channels: int) -> list[dict[str, Any]]:
+    """A copy of the row of a recording for each of its channels; the row itself if it has one.
+
+    >>> [row["id"] for row in split_channels({"id": "call"}, 2)]
+    ['call-ch0', 'call-ch1']
+    """
+    if channels == 1:
+        return [dict(row)]
+    return [{**row, "id": f"{row['id']}-ch{number}", "channel": number} for number in range(channels)]
 
 
 def parse_channel(text: str, others: str = "") -> int | None:

@@ -17,6 +17,7 @@ from ds2cli.cli.lib.interrupt import ending_on_interrupt
 from ds2cli.cli.lib.live import transcribe_live
 from ds2cli.cli.lib.options import Exp, with_config
 from ds2cli.config.decode import TranscribeConfig
+from ds2cli.config.prepare import EACH
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
 from ds2cli.manifest import Row
@@ -33,7 +34,8 @@ def transcribe(
     Recordings may have any format and sample rate; channels are mixed down. --lm, --alpha, … work as in `ds2 decode`.
     --partials also prints the text as it grows: one line per change, preceded by the seconds of audio decoded.
     --timestamps prints a line per word instead of the text: its start and end (s), tab-separated. --nbest N prints
-    N lines, the best first: score (nats) and text. With --json, they are fields of the row.
+    N lines, the best first: score (nats) and text. With --json, they are fields of the row. --channel each transcribes
+    each channel of a recording, such as the two sides of a call, on its own: `ch0` or `ch1` stands before its lines.
 
     A recording longer than --chunk is divided at pauses of the network's output, and each segment is decoded as an
     utterance of its own: `segments` of the row has their start, end (s), text, `conf` with --timestamps, and n-best
@@ -63,6 +65,8 @@ def transcribe(
         raise UsageError("--timestamps and --nbest together need --json (their lines would be mixed)")
     if config.raw_rate is not None and not any(map(stage.is_live, audio)):
         raise UsageError("--raw-rate only applies to standard input (-) and pipes")
+    if config.live and config.channel == EACH:
+        raise UsageError("--live transcribes one channel: expected --channel mix or a number, got each")
     files = CaptionFiles(config, "pred_words", out="-", id_is_path=True)
     resolved, ledger = resolve_settings(config, exp, ui.warn), Ledger(needs_rows=True)
     # captions need word times, which are printed only on request
@@ -73,13 +77,17 @@ def transcribe(
         return
     experiment = Experiment(exp, device=config.device, precision=config.precision, avoid_torch=True)
     rows = stage.list_recordings(audio, ledger)
+    has_names = len(rows) > 1
+    if config.channel == EACH:
+        rows = stage.split_by_channel(rows, ledger)
     search = build_search(searching, experiment, ui.warn)
     printed: set[str] = set()
 
     def show(row: Row) -> None:
-        name = "" if len(rows) == 1 else f"{row['audio_filepath']}\t"
+        name = f"{row['audio_filepath']}\t" if has_names else ""
+        channel = f"ch{row['channel']}\t" if "channel" in row else ""
         for line in format_texts(row, config):
-            ui.echo_data(f"{name}{line}")
+            ui.echo_data(f"{name}{channel}{line}")
 
     def show_segment(row: Row, segment: Row) -> None:
         printed.add(row["id"])

@@ -162,7 +162,10 @@ class TranscribeConfig(SearchConfig, CaptionsConfig, EndpointConfig):
         min=1000,
         max=768000,
     )
-    channel: str = setting("mix", help="Channel of multi-channel files: mix (the mean of all) or a number from 0.")
+    channel: str = setting(
+        "mix",
+        help="Channel of multi-channel files: mix (the mean of all), a number from 0, or each (a result per channel).",
+    )
 
 
 def _untuned(kind: str) -> Mapping[str, float]:

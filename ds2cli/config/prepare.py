@@ -11,6 +11,9 @@ from typing import ClassVar, Literal
 from ds2cli.config.base import Config, StageConfig, setting
 from ds2cli.config.text import LanguageOption, TextOptions
 
+EACH = "each"
+"""Value of --channel that makes a row per channel."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareConfig(StageConfig):

@@ -103,8 +103,9 @@ class _Reading:
 
 @dataclass(frozen=True)
 class LongTranscriber:
-    """Transcribes long recordings one by one; `channel`, `settings` of the features and `decode` are for all of them.
+    """Transcribes long recordings one by one; `settings` of the features and `decode` are for all of them.
 
+    channel: of recordings whose rows state none; None for the mean of all.
     decode: decodes an emission to a row with `pred_text`, ….  opener: opens the recording to be read in blocks.
     """
 
@@ -128,7 +129,7 @@ class LongTranscriber:
         results = Results(source, self.config, self.listener.warn, notify)
         stop = threading.Event()
         pending: deque[tuple[Segment, Future[Row]]] = deque()
-        with self.opener(source, self.channel) as blocks, contextlib.ExitStack() as stack:
+        with self.opener(source, row.get("channel", self.channel)) as blocks, contextlib.ExitStack() as stack:
             reading = _Reading(blocks.rate)
             parts = self._emit(blocks, reading, is_live, stop)
             stack.callback(parts.close)

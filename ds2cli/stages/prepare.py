@@ -9,8 +9,8 @@ from itertools import chain
 
 from ds2cli import memory
 from ds2cli.audio.codecs import check_channel
-from ds2cli.audio.read import AudioInfo, parse_channel, probe, read
-from ds2cli.config.prepare import PrepareConfig
+from ds2cli.audio.read import AudioInfo, count_channels, parse_channel, probe, read, split_channels
+from ds2cli.config.prepare import EACH, PrepareConfig
 from ds2cli.corpora import load_corpus
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance
@@ -19,9 +19,6 @@ from ds2cli.text.normalize import TextRules
 
 BLOCK = 256
 """Rows given to the threads at a time, and the most that Ctrl-C has to wait for."""
-
-EACH = "each"
-"""Value of --channel that makes a row per channel."""
 
 MAX_CHARACTERS_PER_SECOND = 25.0
 """Faster than anyone speaks: the text does not match the recording."""
@@ -47,7 +44,8 @@ def run(name: str, source: str, config: PrepareConfig, ledger: Ledger) -> Iterat
     check = partial(_check, config=config, rules=rules, header=header)
     with ThreadPoolExecutor(config.nj) as pool:
         if config.channel == EACH:
-            found = chain.from_iterable(pool.map(partial(_split_channels, header=header), found))
+            count = lru_cache(FILES_AT_A_TIME)(_count_channels)
+            found = chain.from_iterable(pool.map(partial(_split, count=count), found))
         elif channel is not None:
             found = ({"channel": channel, **row} for row in found)
         rows = sorted(found, key=lambda row: str(row["id"]))
@@ -77,13 +75,17 @@ def _read_header(path: str) -> AudioInfo | BadUtterance:
         return e
 
 
-def _split_channels(row: Row, header: Header) -> list[Row]:
-    """A copy of the row for each channel of its recording; the row itself if it has one channel, or states its own."""
-    info = header(row["audio_filepath"]) if "channel" not in row else None
-    # whatever is wrong with the recording drops the row when it is checked
-    if not isinstance(info, AudioInfo) or info.channels == 1:
-        return [row]
-    return [{**row, "id": f"{row['id']}-ch{number}", "channel": number} for number in range(info.channels)]
+def _count_channels(path: str) -> int:
+    """The number of channels of a recording; 1 if it cannot be read, as it is dropped when it is checked."""
+    try:
+        return count_channels(path)
+    except BadUtterance:
+        return 1
+
+
+def _split(row: Row, count: Callable[[str], int]) -> list[Row]:
+    """A row for each channel; the row itself if it states its own."""
+    return [row] if "channel" in row else split_channels(row, count(row["audio_filepath"]))
 
 
 def _check(row: Row, config: PrepareConfig, rules: TextRules, header: Header) -> Row | BadUtterance:
@@ -137,4 +139,4 @@ def _segment_seconds(row: Row, info: AudioInfo) -> float:
         raise BadUtterance("bad-segment", f"{row['audio_filepath']} has {info.duration_s:.2f} s, {stated}")
     wanted: int = round(row["duration"] * rate) if "duration" in row else total
     length = min(wanted, total - start)
-    return length / rate
+    return float(length / rate)

@@ -14,11 +14,12 @@ from ds2cli import inputs
 from ds2cli.audio import vad
 from ds2cli.audio.find import find_audio
 from ds2cli.audio.live import open_pipe
-from ds2cli.audio.read import parse_channel, read
+from ds2cli.audio.read import count_channels, parse_channel, read, split_channels
 from ds2cli.audio.resample import resample
 from ds2cli.audio.stream import lasts_longer
 from ds2cli.config.decode import TranscribeConfig
 from ds2cli.config.features import FeatureConfig
+from ds2cli.config.prepare import EACH
 from ds2cli.corpora._ids import unique_ids
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError, UsageError
@@ -53,6 +54,20 @@ def list_recordings(paths: Iterable[str], ledger: Ledger) -> list[Row]:
     return [{"id": name, "audio_filepath": file} for name, file in zip(ids, files, strict=True)]
 
 
+def split_by_channel(rows: Iterable[Row], ledger: Ledger) -> list[Row]:
+    """A row per channel of each recording; those that cannot be read are dropped. UsageError for a stream."""
+    split: list[Row] = []
+    for row in rows:
+        path = row["audio_filepath"]
+        if is_live(path):
+            raise UsageError(f"--channel each needs files, {path} is read only once (name a channel, such as 0)")
+        try:
+            split += split_channels(row, count_channels(path))
+        except BadUtterance as e:
+            ledger.drop_error(row["id"], e)
+    return split
+
+
 def run(
     config: TranscribeConfig,
     rows: Iterable[Row],
@@ -83,14 +98,14 @@ def run(
                 f"--vad silero needs a network for recordings of {vad.RATE} Hz, {experiment.path} is for "
                 f"{settings.sample_rate} Hz"
             )
-    channel = parse_channel(config.channel)
+    channel = None if config.channel == EACH else parse_channel(config.channel, ", each")
 
     def check_band(row: Row, rate: int, features: NDArray[np.float32]) -> None:
         if bands := find_band_mismatch(features, experiment):
             listener.warn(f"{row['audio_filepath']}: {_band_warning(bands, rate, settings.sample_rate)}")
 
     def features(row: Row, _: Experiment) -> NDArray[np.float32]:
-        samples, rate = read(row["audio_filepath"], channel=channel)
+        samples, rate = read(row["audio_filepath"], channel=row.get("channel", channel))
         row["duration"] = round(len(samples) / rate, 6)
         features = kinds.compute(resample(samples, rate, settings.sample_rate), settings)
         check_band(row, rate, features)

@@ -48,6 +48,8 @@ def transcribed(experiment, files, *, search=None, segments=None, progress=None,
     listener = Listener(warnings.append, segments or nothing, progress or nothing)
     config = TranscribeConfig(**{"chunk": 10.0, "confidence_scale": 1.0, **settings})
     rows = transcribe.list_recordings([*map(str, files)], ledger)
+    if config.channel == "each":
+        rows = transcribe.split_by_channel(rows, ledger)
     search = search or GreedySearch(VOCAB)
     return list(transcribe.run(config, rows, ledger, experiment, search, listener, ended)), ledger, warnings
 
@@ -101,6 +103,8 @@ def test_stereo_and_other_rates(experiment, tmp_path):
     assert not warnings
     rows, ledger, _ = transcribed(experiment, files, channel="1")
     assert [row["pred_text"] for row in rows] == ["", ""] and not ledger.rows
+    rows, _, _ = transcribed(experiment, files, channel="each")
+    assert [(row["pred_text"], row["channel"]) for row in rows] == [(texts[0], 0), ("", 1), (texts[1], 0), ("", 1)]
 
 
 def test_silence_has_no_segments(experiment, tmp_path):

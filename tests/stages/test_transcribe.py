@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +66,8 @@ def transcribed(experiment, paths, channel="mix"):
         return [Hypothesis("a", -1.0, -1.0, 0.0, (2,))]
 
     rows = transcribe.list_recordings(paths, ledger)
+    if channel == "each":
+        rows = transcribe.split_by_channel(rows, ledger)
     config = TranscribeConfig(channel=channel, nj=1)
     listener = Listener(warnings.append)
     return list(transcribe.run(config, rows, ledger, experiment, search, listener)), emissions, ledger, warnings
@@ -119,6 +123,28 @@ def test_the_channel_is_chosen_and_a_missing_one_drops_the_file(experiment, reco
     np.testing.assert_array_equal(left[1][0], left[1][1])
     assert not np.allclose(left[1][1], right[1][0]) and not np.allclose(left[1][1], mixed[1][1])
     assert [row["audio_filepath"] for row in right[0]] == files[1:] and right[2].reasons == {"no-such-channel": 1}
+
+
+def test_each_channel_has_a_result_of_its_own(experiment, recording, tmp_path):
+    files = [recording("stereo.wav", channels=2), recording("mono.wav")]
+    (tmp_path / "bad.wav").write_text("this is a text, not a recording\n" * 20)
+    rows, emissions, ledger, _ = transcribed(experiment, [*files, str(tmp_path / "bad.wav")], "each")
+    assert [(row["id"], row.get("channel"), row["audio_filepath"]) for row in rows] == [
+        (f"{files[0]}-ch0", 0, files[0]),
+        (f"{files[0]}-ch1", 1, files[0]),
+        (files[1], None, files[1]),
+    ]
+    for channel in (0, 1):
+        alone = transcribed(experiment, files[:1], str(channel))[1][0]
+        np.testing.assert_allclose(emissions[channel], alone, atol=1e-5)
+    assert ledger.reasons == {"not-audio": 1}
+
+
+def test_a_stream_has_no_result_per_channel(experiment, recording, piped):
+    pipe = piped(Path(recording("a.wav")).read_bytes())
+    for path in ("-", pipe):
+        with pytest.raises(UsageError, match=r"--channel each needs files, .* is read only once"):
+            transcribe.split_by_channel(transcribe.list_recordings([path], Ledger()), Ledger())
 
 
 def test_an_unreadable_file_is_dropped_and_the_others_are_transcribed(experiment, recording, tmp_path):
@@ -205,6 +231,43 @@ def test_each_line_begins_with_the_file_if_there_are_several(run_command, capsys
     assert rows == [
         {"id": file, "audio_filepath": file, "pred_text": "a b", "partials": partials} for file in ("x.wav", "y.wav")
     ]
+
+
+def test_each_line_begins_with_the_channel_if_there_are_several(run_command, capsys, recording):
+    def work(config, rows, *_):
+        yield from ({**row, "pred_text": "a b"} for row in rows)
+
+    files = [recording("stereo.wav", channels=2), recording("mono.wav")]
+    run_command(work, files[0], "--channel", "each")
+    assert capsys.readouterr().out.splitlines() == ["ch0\ta b", "ch1\ta b"]
+    run_command(work, *files, "--channel", "each")
+    assert capsys.readouterr().out.splitlines() == [
+        f"{files[0]}\tch0\ta b",
+        f"{files[0]}\tch1\ta b",
+        f"{files[1]}\ta b",
+    ]
+    with pytest.raises(UsageError, match="--live transcribes one channel: expected --channel mix or a number"):
+        run_command(work, files[0], "--channel", "each", "--live")
+
+
+def test_the_subtitles_of_each_channel_are_in_a_file_of_its_own(run_command, recording, tmp_path):
+    def work(config, rows, *_):
+        yield from ({**row, "duration": 62.0, "pred_text": "a b", "pred_words": WORDS} for row in rows)
+
+    options = ("--channel", "each", "--srt", tmp_path / "srt", "--ctm", tmp_path / "x.ctm")
+    run_command(work, recording("stereo.wav", channels=2), *options, "--kaldi-data", tmp_path / "kaldi")
+    assert sorted(path.name for path in (tmp_path / "srt").iterdir()) == ["stereo-ch0.srt", "stereo-ch1.srt"]
+    lines = (tmp_path / "x.ctm").read_text().splitlines()
+    assert [line.split()[:2] for line in lines] == [["stereo", channel] for channel in "1122"]
+    scp = (tmp_path / "kaldi/wav.scp").read_text().splitlines()
+    assert [line.split()[0] for line in scp] == ["stereo-ch0", "stereo-ch1"]
+    for line, channel in zip(scp, (0, 1), strict=True):
+        command = line.partition(" ")[2].removesuffix("|")
+        if shutil.which("ffmpeg"):
+            data = subprocess.run(command, shell=True, capture_output=True, check=True).stdout
+            heard, _ = soundfile.read(io.BytesIO(data))
+            both, _ = soundfile.read(tmp_path / "stereo.wav")
+            np.testing.assert_allclose(heard, both[:, channel], atol=1e-4)
 
 
 def test_each_line_begins_with_the_file_if_one_argument_is_a_folder_of_several(run_command, capsys, tmp_path):
