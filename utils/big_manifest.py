@@ -145,10 +145,8 @@ def main() -> None:
     parser.add_argument("out", help="manifest to write (.gz: compressed); - is standard output")
     parser.add_argument("--rows", type=int, default=1_000_000, help="number of rows [default: 1000000]")
     parser.add_argument("--seed", type=int, default=1, help="seed of the texts, durations and matrices [default: 1]")
-    parser.add_argument("--shuffle", action="store_true", help="write the rows in random order (needs memory for all)")
-    parser.add_argument(
-        "--features", action="store_true", help="also write archives of features, to feats/ next to OUT"
-    )
+    parser.add_argument("--shuffle", action="store_true", help="write the rows in random order")
+    parser.add_argument("--features", action="store_true", help="also write archives, to feats/ next to OUT")
     parser.add_argument("--archives", type=int, default=4, help="number of archives [default: 4]")
     parser.add_argument("--frames", type=int, default=20, help="frames of each matrix [default: 20]")
     parser.add_argument("--bins", type=int, default=8, help="bins of each matrix [default: 8]")
@@ -167,9 +165,9 @@ def main() -> None:
     if options.out == "-":
         opened = contextlib.nullcontext(sys.stdout)
     elif options.out.endswith(".gz"):
-        opened = gzip.open(options.out, "wt", compresslevel=1, encoding="utf-8")
+        opened = gzip.open(options.out, "wt", compresslevel=1, encoding="utf-8")  # noqa: SIM115
     else:
-        opened = Path(options.out).open("w", encoding="utf-8")
+        opened = Path(options.out).open("w", encoding="utf-8")  # noqa: SIM115
     with opened as f:
         f.writelines(rows)
     if features is not None:
