@@ -85,13 +85,14 @@ def continue_transfer(part: Part, url: str, report: Report, require_space: Calla
     require_space: called with the size of the file, if known, and the bytes that are there, before any are written.
     """
     name = part.file.name.removesuffix(".part")
-    failures = 0
+    failures, most = 0, part.size
     while True:
-        before = part.size
         try:
             _transfer(part, url, name, report, require_space)
         except _Interrupted as e:
-            failures = 1 if part.size > before else failures + 1
+            # a file that changes on the server, or is always read from the start, makes no progress either
+            failures = 1 if part.size > most else failures + 1
+            most = max(most, part.size)
             if failures > len(WAITS_S):
                 raise TransferError(f"{e}, {failures} times in a row") from e
             wait = WAITS_S[failures - 1]
@@ -184,7 +185,9 @@ def _is_same(known: dict[str, Any], found: dict[str, Any]) -> bool:
     """Whether two files can be the same one. A mirror has another ETag for it, but not another size."""
     if None not in (known.get("size"), found["size"]) and known.get("size") != found["size"]:
         return False
-    return known.get("url") != found["url"] or None in (known.get("etag"), found["etag"]) or known == found
+    return (
+        known.get("url") != found["url"] or None in (known.get("etag"), found["etag"]) or known["etag"] == found["etag"]
+    )
 
 
 def _explain(error: object) -> str:

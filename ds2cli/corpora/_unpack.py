@@ -31,7 +31,9 @@ def unpack(archive: Path, folder: Path, show: Show = lambda done, total: None) -
             f.seek(0)
             (_unpack_zip if is_zip else _unpack_tar)(f, archive.stat().st_size, folder, show)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as e:
-        raise DataError(f"{archive}: broken archive: {e} (download it again)") from e
+        # of a file that is no archive, tarfile has a line for each format
+        reason = str(e).partition("\n")[0].rstrip(":")
+        raise DataError(f"{archive}: broken archive: {reason} (download it again)") from e
     except OSError as e:
         raise DataError(f"{e.filename or archive}: {inputs.explain_error(e)}") from e
 
