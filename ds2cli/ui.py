@@ -83,6 +83,14 @@ def echo_data(line: str) -> None:
     out.write(line + "\n")
 
 
+def echo_diff(line: str) -> None:
+    """Print a line of a unified diff to standard output: on a terminal in color, as `git diff` does."""
+    colors = {"---": "1", "+++": "1", "@@ ": "36", "-": "31", "+": "32"}
+    color = next((color for start, color in colors.items() if line.startswith(start)), "")
+    shown = one_line(line, "utf-8")
+    echo(f"\x1b[{color}m{shown}\x1b[0m" if color and sys.stdout.isatty() else shown)
+
+
 def flush() -> None:
     """Let the reader of standard output have what was printed."""
     sys.stdout.flush()

@@ -17,7 +17,6 @@ from ds2cli.cli.lib.provenance import begin
 from ds2cli.config.base import StageConfig
 from ds2cli.config.data import FixConfig, OverlapConfig, SplitConfig, SubsetConfig, ValidateConfig
 from ds2cli.drops import Ledger, no_utterances
-from ds2cli.errors import DataError
 from ds2cli.manifest import Row
 
 MAX_TOGETHER = 100
@@ -32,22 +31,21 @@ app = typer.Typer(
 
 @app.command()
 @with_config(ValidateConfig)
-def validate(config: ValidateConfig, in_: In = "-") -> None:
-    """Check each row of a manifest. Print `path:line` of each faulty row, and exit with status 3 if there are any."""
-    from ds2cli.stages.data import find_errors
+def validate(
+    config: ValidateConfig,
+    inputs: Annotated[
+        list[str] | None, typer.Argument(metavar="[IN…]", help="Manifests to check; - is standard input.  [default: -]")
+    ] = None,
+) -> None:
+    """Find all faults of all rows: form, texts, recordings, features, repeats. Exit with status 3 if there are any.
 
-    rows = faulty = 0
-    for error in ui.progress(find_errors(config, in_), "validate"):
-        rows += 1
-        if error:
-            faulty += 1
-            if faulty <= config.most:
-                ui.log(error)
-    if not rows:
-        raise no_utterances(source_name(in_))
-    if faulty:
-        raise DataError(f"{in_}: {faulty} of {rows} rows are faulty (ds2 data fix repairs or drops them)")
-    ui.log(f"{in_}: all {rows} rows are valid")
+    Several manifests must not share ids or recordings; shared speakers and texts are warnings.
+
+    Example: ds2 data validate train.jsonl dev.jsonl --train-config conf/train.toml --nj 2 --report faults.jsonl
+    """
+    from ds2cli.cli.lib.fault_report import run_validation
+
+    run_validation(config, inputs or ["-"])
 
 
 @app.command()
@@ -63,17 +61,25 @@ def sort(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
 
 @app.command()
 @with_config(FixConfig)
-def fix(config: FixConfig, in_: In = "-", out: Out = "-") -> None:
-    """Repair a manifest. Sort rows, normalize texts (Unicode form, case, punctuation, CRLF), drop unusable rows.
+def fix(
+    config: FixConfig,
+    in_: In = "-",
+    out: Out = "-",
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Replace IN, as with OUT the same; IN.backup has what it was.")
+    ] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Print what changes, as a unified diff of rows.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; show counts, and --diff.")] = False,
+) -> None:
+    """Repair a manifest: order, ids, fields, texts (Unicode form, case, punctuation); drop rows that cannot be used.
 
     IN may also be a JSON list. Rows without an id, such as those of NeMo, get one made from the path of the recording.
-    """
-    from ds2cli.stages import data_repair
 
-    ledger = require_rows(Ledger(source=source_name(in_)), config)
-    rows = data_repair.fix(data_repair.sort(in_, ledger, make_ids=True), ledger, config)
-    made = begin("data fix", config, out, {"IN": in_})
-    write_rows("fix", config, out, rows, ledger, inherit_features([in_]), made)
+    Example: ds2 data fix train.jsonl --in-place --audio header --diff
+    """
+    from ds2cli.cli.lib.fix_rows import run_fix
+
+    run_fix(config, in_, out, in_place=in_place, diff=diff, dry_run=dry_run)
 
 
 @app.command()

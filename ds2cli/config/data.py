@@ -57,14 +57,50 @@ class OverlapConfig(Config):
 class FixConfig(TextOptions, LanguageOption, StageConfig):
     """Repair a manifest."""
 
+    no_effect: ClassVar = {"nj": ("audio", ("exists",))}
+
+    audio: Literal["exists", "header", "decode"] = setting(
+        "exists", help="Take duration and sample_rate from headers, or from decoded recordings; or only look for files."
+    )
+    nj: int = setting(1, help="Processes that read recordings.", min=1, max=1024, per_core=1, same_result=True)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ValidateConfig(LanguageOption):
-    """Check each row of a manifest."""
+    """Find all faults of all rows of manifests."""
 
-    no_effect: ClassVar = {"lang": ("normalized", (False,))}
+    no_effect: ClassVar = {
+        "lang": ("normalized", (False,)),
+        **dict.fromkeys(("audio", "nj", "tolerance", "silence_db", "max_dc", "max_clipped"), ("files", (False,))),
+    }
 
     needs: str = setting("id,audio_filepath,duration,text", help="Fields that each row must have, separated by commas.")
-    files: bool = setting(True, help="Also check that audio files and archives exist.")
+    files: bool = setting(True, help="Also check recordings and archives.")
+    audio: Literal["decode", "header", "exists"] = setting(
+        "decode", help="Decode recordings, trust their headers (fast), or only check that they exist."
+    )
+    nj: int = setting(1, help="Processes that read recordings and archives.", min=1, max=1024, per_core=1)
     normalized: bool = setting(True, help="Also check that texts are in the normalized form that `ds2 prepare` writes.")
-    most: int = setting(20, help="Maximum number of faulty rows to print; all are counted.", min=1)
+    strict: bool = setting(False, help="Count warnings as faults.")
+    ignore: str = setting("", help='Kinds to leave out, such as "duplicate-text, clipping".')
+    most: int = setting(5, help="Maximum number of faults of each kind to print; all are counted.", min=0)
+    exp: str | None = setting(
+        None, help="Network (EXP) whose symbols must spell the texts, and whose steps must suffice."
+    )
+    vocab: str | None = setting(None, help="Symbols that must spell the texts: EXP, or a list such as tokens.txt.")
+    train_config: str | None = setting(
+        None, help="Settings of a training (TOML or preset), whose steps must suffice for the labels at every speed."
+    )
+    speeds: str | None = setting(
+        None, help='Further speeds of the training, such as "0.9 1.0 1.1" [default: those of --train-config].'
+    )
+    features: str | None = setting(
+        None, help="TOML file of feature settings [default: those saved with IN, else the default settings]."
+    )
+    max_rate: float = setting(35.0, help="Highest speaking rate (characters per second).", min=0.1)
+    tolerance: float = setting(0.1, help="Allowed difference between stated and real durations (s).", min=0)
+    silence_db: float = setting(-60.0, help="Highest RMS level of a silent recording (dBFS).", min=-200, max=0)
+    max_dc: float = setting(0.01, help="Largest mean of the samples (of full scale).", min=0, max=1)
+    max_clipped: float = setting(0.1, help="Largest share of clipped samples (percent).", min=0, max=100)
+    report: str | None = setting(None, help="File for all faults: path, line, id, kind, severity, detail (JSON Lines).")
+    json: bool = setting(False, help="Print all faults as JSON Lines instead of the first of each kind.")

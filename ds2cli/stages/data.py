@@ -1,9 +1,8 @@
-"""Check, select, split, merge and count the rows of manifests."""
+"""Select, split, merge and count the rows of manifests."""
 
 from __future__ import annotations
 
 import heapq
-import os
 import random
 import re
 from collections import Counter
@@ -11,55 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from ds2cli import io, manifest
-from ds2cli.config.data import SplitConfig, SubsetConfig, ValidateConfig
+from ds2cli import io
+from ds2cli.config.data import SplitConfig, SubsetConfig
 from ds2cli.drops import Ledger, no_utterances
-from ds2cli.errors import BadUtterance, Ds2Error, UsageError
+from ds2cli.errors import Ds2Error, UsageError
 from ds2cli.manifest import Row
-
-
-def find_errors(config: ValidateConfig, path: str) -> Iterator[str | None]:
-    """One item per row: `path:line: what is wrong` for the first error in the row, None if there is none."""
-    from ds2cli.text.normalize import TextRules
-
-    rules = TextRules.of(config)
-    needs = [n.strip() for n in config.needs.split(",") if n.strip()]
-    folder = manifest.base_folder(path)
-    last = ""
-    for location, line in manifest.read_lines(path):
-        try:
-            row = manifest.parse(line, needs)
-            if "id" in row and row["id"] <= last:
-                error = (
-                    "appears twice"
-                    if row["id"] == last
-                    else f"comes after {last!r}, expected sorted ids (ds2 data sort)"
-                )
-                raise BadUtterance("order", f"id {row['id']!r} {error}")
-            last = row.get("id", last)
-            if row.get("duration") == 0:
-                raise BadUtterance("duration", "the duration is 0 s")
-            text = row.get("text", "")
-            if config.normalized and (clean := rules.normalize(text, row.get("lang"))) != text:
-                raise BadUtterance(
-                    "text", f"the text {text[:40]!r} is not normalized, expected {clean[:40]!r} (ds2 data fix)"
-                )
-            if config.files:
-                check_files(row, folder)
-        except BadUtterance as e:
-            yield f"{location}: {e.detail}"
-        else:
-            yield None
-
-
-def check_files(row: Row, folder: str) -> None:
-    """BadUtterance "vanished" if a file that the row names is not there; folder: of relative paths."""
-    for name in manifest.PATH_FIELDS:
-        if name not in row:
-            continue
-        file = os.path.join(folder, row[name] if name == "audio_filepath" else row[name].rpartition(":")[0])
-        if not os.path.isfile(file):
-            raise BadUtterance("vanished", f"{name}: no file {file}")
 
 
 def subset(config: SubsetConfig, rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:

@@ -1,33 +1,33 @@
-"""Repair what other commands refuse: unsorted rows, rows without ids, a JSON list, texts not normalized."""
+"""Read what other commands refuse: unsorted rows, rows without ids, a JSON list."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 
 from ds2cli import io, json_lines, manifest
-from ds2cli.config.data import FixConfig
 from ds2cli.corpora._ids import note_hashes, segment_id, unique_ids
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError
 from ds2cli.manifest import Row
-from ds2cli.stages.data import check_files
-from ds2cli.text.normalize import TextRules
 
 Parsed = Row | BadUtterance
 """A row, or the reason why a line is not a row."""
 
 
-def sort(path: str, ledger: Ledger, *, make_ids: bool = False) -> Iterator[Row]:
+def sort(
+    path: str, ledger: Ledger, *, make_ids: bool = False, repair: Callable[[Row], Row] | None = None
+) -> Iterator[Row]:
     """The rows of `path` sorted by id; malformed rows are dropped, and repeated ids after the first.
 
     The file may be one JSON document, such as a list of rows.
     make_ids: give rows without an id one that is made from the path of their recording, and from their offset.
+    repair: called with the fields of a malformed row; returns repaired ones.
     """
     folder = manifest.base_folder(path)
-    read = [(location, _parse(line, make_ids)) for location, line in _read_lines(path)]
+    read = [(location, _parse(line, make_ids, repair)) for location, line in read_lines(path)]
     if make_ids:
         read = _add_ids(read, ledger)
     rows: dict[str, Row] = {}
@@ -41,21 +41,7 @@ def sort(path: str, ledger: Ledger, *, make_ids: bool = False) -> Iterator[Row]:
     yield from (rows[name] for name in sorted(rows))
 
 
-def fix(rows: Iterable[Row], ledger: Ledger, config: FixConfig | None = None) -> Iterator[Row]:
-    """Normalize the texts (Unicode form, case, punctuation); drop rows with unusable texts or missing files."""
-    rules = TextRules.of(config or FixConfig())
-    for row in rows:
-        try:
-            if "text" in row:
-                row = {**row, "text": rules.normalize(row["text"], row.get("lang"))}
-            check_files(row, "")
-        except BadUtterance as e:
-            ledger.drop_error(row["id"], e)
-        else:
-            yield row
-
-
-def _read_lines(path: str) -> Iterator[tuple[str, str]]:
+def read_lines(path: str) -> Iterator[tuple[str, str]]:
     """One JSON text per row after its location `path:line`; a document is taken apart. DataError if it is broken."""
     name = "<stdin>" if path == "-" else path
     lines = ((number, line) for number, line in io.read_lines(path) if line.strip())
@@ -77,9 +63,15 @@ def _read_lines(path: str) -> Iterator[tuple[str, str]]:
         raise DataError(f"{name}: not JSON: {json_lines.explain_json_error(e)}") from e
 
 
-def _parse(line: str, make_ids: bool) -> Parsed:
+def _parse(line: str, make_ids: bool, repair: Callable[[Row], Row] | None = None) -> Parsed:
+    needs = () if make_ids else ("id",)
     try:
-        row = manifest.parse(line, () if make_ids else ("id",))
+        try:
+            row = manifest.parse(line, needs)
+        except BadUtterance as e:
+            if repair is None or e.reason not in ("wrong-type", "no-id"):
+                raise
+            row = manifest.parse(json.dumps(repair(json_lines.parse_json(line, finite=False))), needs)
         if "id" not in row and "audio_filepath" not in row:
             raise BadUtterance("no-id", "the fields 'id' and 'audio_filepath' are missing")
     except BadUtterance as e:

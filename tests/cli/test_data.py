@@ -10,24 +10,56 @@ from ds2cli.cli.main import app
 
 
 def test_validate_accepts_or_names_the_line(ds2, jsonl, tmp_path):
-    good = jsonl(tmp_path / "good.jsonl", [{"id": "a", "text": "x"}, {"id": "b", "text": ""}])
+    good = jsonl(tmp_path / "good.jsonl", [{"id": "a", "text": "x"}, {"id": "b", "text": "y"}])
     done = ds2("data", "validate", good, "--needs", "id,text")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", f"{good}: all 2 rows are valid\n")
-    (tmp_path / "bad.jsonl").write_text('{"id":"a","text":"x"}\n{"id":"b","text":5}\n{"id":"a","text":"x"}\n')
-    done = ds2("data", "validate", tmp_path / "bad.jsonl", "--needs", "id,text")
+    (tmp_path / "bad.jsonl").write_text('{"id":"a","text":"x"}\n{"id":"b","text":5}\n{"id":"a","text":"y"}\n')
+    done = ds2("data", "validate", "bad.jsonl", "--needs", "id,text", cwd=tmp_path)
     assert done.returncode == 3
-    assert f"{tmp_path}/bad.jsonl:2: field 'text' must be a string, got 5" in done.stderr
-    assert f"{tmp_path}/bad.jsonl:3: id 'a' appears twice" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stdout.splitlines() == [
+        "wrong-type: a field has a value of another type",
+        "  bad.jsonl:2 b: field 'text' must be a string, got 5",
+        "not-sorted: an id that comes before that of an earlier row",
+        "  bad.jsonl:3 a: the id comes after 'b', expected sorted ids (ds2 data sort)",
+        "duplicate-id: the id of an earlier row",
+        "  bad.jsonl:3 a: the id 'a' is also in line 1 (ds2 data fix drops the later row)",
+        "",
+        "kind          severity  count  first",
+        "wrong-type    fault     1      bad.jsonl:2",
+        "not-sorted    fault     1      bad.jsonl:3",
+        "duplicate-id  fault     1      bad.jsonl:3",
+    ]
+    assert done.stderr == "ds2: bad.jsonl: 3 faults in 2 of 3 rows (ds2 data fix repairs or drops them)\n"
 
 
-def test_validate_prints_the_first_faulty_rows_wherever_they_are(ds2, tmp_path):
+def test_validate_prints_the_first_faults_of_each_kind_and_reports_all(ds2, jsonl, tmp_path):
     rows = [{"id": f"u{i}", "text": "x" if i < 5 else i} for i in range(8)]
-    (tmp_path / "late.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = ds2("data", "validate", "late.jsonl", "--needs", "id,text", "--most", 2, cwd=tmp_path)
-    lines = done.stderr.splitlines()
-    assert [line.partition(": ")[0] for line in lines[:-1]] == ["late.jsonl:6", "late.jsonl:7"]
-    assert "3 of 8 rows are faulty" in lines[-1]
+    jsonl(tmp_path / "late.jsonl", rows)
+    options = ("--needs", "id,text", "--most", 2, "--ignore", "duplicate-text")
+    done = ds2("data", "validate", "late.jsonl", *options, "--report", "all.jsonl", cwd=tmp_path)
+    assert [line.split(" ")[2] for line in done.stdout.splitlines()[1:3]] == ["late.jsonl:6", "late.jsonl:7"]
+    assert done.stdout.splitlines()[3].startswith("  … and 1 more (--most 3 prints them")
+    assert "3 faults in 3 of 8 rows" in done.stderr
+    assert [
+        (row["path"], row["line"], row["id"], row["kind"], row["severity"]) for row in jsonl(tmp_path / "all.jsonl")
+    ] == [("late.jsonl", i + 1, f"u{i}", "wrong-type", "fault") for i in (5, 6, 7)]
+    as_json = ds2("data", "validate", "late.jsonl", *options, "--json", cwd=tmp_path)
+    assert as_json.returncode == 3 and as_json.stdout == (tmp_path / "all.jsonl").read_text()
+
+
+def test_warnings_are_faults_only_if_they_are_to_be(ds2, tmp_path):
+    rows = '{"id":"a","text":"x"}\n{"id":"b","text":"x"}\n'
+    done = ds2("data", "validate", "--needs", "id,text", "-", stdin=rows)
+    assert done.returncode == 0 and "  <stdin>:2 b: the text 'x' is also in line 1" in done.stdout
+    assert done.stderr == "<stdin>: all 2 rows are valid, 1 warnings (--strict counts them as faults)\n"
+    done = ds2("data", "validate", "--needs", "id,text", "--strict", stdin=rows)
+    assert done.returncode == 3 and "duplicate-text  fault     1      <stdin>:2" in done.stdout
+    assert (
+        ds2("data", "validate", "--needs", "id,text", "--strict", "--ignore", "duplicate-text", stdin=rows).returncode
+        == 0
+    )
+    done = ds2("data", "validate", "--ignore", "duplicate-txt", stdin=rows)
+    assert done.returncode == 2 and "did you mean 'duplicate-text'?" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def usage_error(monkeypatch, *arguments):
         ("lm", None),
         ("lm mix", "lm mix: MODEL… OUT is missing"),
         ("data split a b c", "data split: unexpected argument c"),
-        ("data validate a b c", "data validate: unexpected argument b c"),
+        ("data stats a b c", "data stats: unexpected argument b c"),
         ("data subset --first", "data subset: option '--first' requires an argument"),
         ("lm info --most", "lm info: option '--most' requires an argument"),
         ("data subset --first x", "data subset: --first: expected an integer, got 'x'"),

@@ -2,7 +2,7 @@ from itertools import product
 
 import pytest
 
-from ds2cli.config.data import FixConfig, SplitConfig, SubsetConfig, ValidateConfig
+from ds2cli.config.data import SplitConfig, SubsetConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.stages import data, data_repair
@@ -109,50 +109,6 @@ def test_sort_repairs_order_and_line_ends(tmp_path):
     ]
 
 
-def test_fix_normalizes_texts_and_drops_unusable_rows():
-    ledger = Ledger()
-    rows = [{"id": "a", "text": "Hello!"}, {"id": "b", "text": "5"}, {"id": "c", "audio_filepath": "missing.wav"}]
-    assert list(data_repair.fix(rows, ledger)) == [{"id": "a", "text": "hello"}]
-    assert ledger.reasons == {"digits": 1, "vanished": 1}
-
-
-def test_fix_and_find_errors_know_the_language_of_a_row(tmp_path):
-    rows = [{"id": "a", "text": "Iğdır", "lang": "az"}, {"id": "b", "text": "Iğdır"}]
-    assert [row["text"] for row in data_repair.fix(rows, Ledger())] == ["ığdır", "iğdır"]
-    config = FixConfig(lang="tr", numbers="spell", remove_tags="x")
-    assert [row["text"] for row in data_repair.fix([{"id": "b", "text": "5 [X] Iğdır"}], Ledger(), config)] == [
-        "beş ığdır"
-    ]
-    path = tmp_path / "a.jsonl"
-    path.write_text('{"id":"a","text":"ığdır"}\n{"id":"b","text":"Iğdır","lang":"tr"}\n', "utf-8")
-    first, second = data.find_errors(ValidateConfig(needs="id", lang="tr"), str(path))
-    assert first is None and second is not None and "expected 'ığdır'" in second
-    with pytest.raises(UsageError, match="--lang türkçe"):
-        list(data.find_errors(ValidateConfig(lang="türkçe"), str(path)))
-
-
-@pytest.mark.parametrize(
-    "line, message",
-    [
-        ('{"id":"a","text":"x"}', None),
-        ('{"id":"a","text":"X!"}', "not normalized"),
-        ('{"id":"a","text":"x","duration":0}', "duration is 0"),
-        ('{"id":"a","text":"x","audio_filepath":"no.wav"}', "no file"),
-        ('{"id":"a"}', "'text' is missing"),
-    ],
-)
-def test_find_errors_names_the_line(tmp_path, line, message):
-    path = tmp_path / "a.jsonl"
-    path.write_text('{"id":"0","text":""}\n' + line + "\n")
-    first, second = data.find_errors(ValidateConfig(needs="id,text"), str(path))
-    assert first is None
-    if message is None:
-        assert second is None
-    else:
-        assert second.startswith(f"{path}:2: ")
-        assert message in second
-
-
 def test_stats():
     counts = data.stats(ROWS)
     assert (counts["utterances"], counts["hours"], counts["speakers"]) == (7, round(28 / 3600, 3), 3)
@@ -249,50 +205,6 @@ def test_sorted_rows_keep_their_files(tmp_path, monkeypatch):
     (tmp_path / "in/a.jsonl").write_text('{"id":"a","audio_filepath":"x.wav"}\n')
     monkeypatch.chdir(tmp_path)
     assert list(data_repair.sort("in/a.jsonl", Ledger())) == [{"id": "a", "audio_filepath": "in/x.wav"}]
-
-
-@pytest.mark.parametrize(
-    "settings, message",
-    [
-        ({}, "not normalized"),
-        ({"normalized": False}, "audio_filepath: no file"),
-        ({"normalized": False, "files": False}, None),
-        ({"needs": "", "normalized": False, "files": False}, None),
-        ({"needs": "id,duration"}, "'duration' is missing"),
-    ],
-)
-def test_find_errors_checks_what_the_settings_select(tmp_path, settings, message):
-    path = tmp_path / "a.jsonl"
-    path.write_text('{"id":"a","text":"X!","audio_filepath":"no.wav"}\n')
-    (error,) = data.find_errors(ValidateConfig(**{"needs": "id, text", **settings}), str(path))
-    assert error is None if message is None else message in error
-
-
-def test_find_errors_looks_for_files_next_to_the_manifest(tmp_path):
-    (tmp_path / "x.wav").touch()
-    (tmp_path / "x.ark").touch()
-    path = tmp_path / "a.jsonl"
-    fields = ['"audio_filepath":"x.wav","feats":"x.ark:5"', '"feats":"y.ark:5"', '"emission":"z.ark:5"']
-    path.write_text("".join(f'{{"id":"u{i}",{field}}}\n' for i, field in enumerate(fields)))
-    assert list(data.find_errors(ValidateConfig(needs="id"), str(path))) == [
-        None,
-        f"{path}:2: feats: no file {tmp_path}/y.ark",
-        f"{path}:3: emission: no file {tmp_path}/z.ark",
-    ]
-
-
-def test_find_errors_names_each_row_out_of_order(tmp_path):
-    path = tmp_path / "a.jsonl"
-    path.write_text("".join(f'{{"id":"{name}"}}\n' for name in "bdacde"))
-    errors = list(data.find_errors(ValidateConfig(needs="id"), str(path)))
-    assert [error and error.partition(", expected")[0] for error in errors] == [
-        None,
-        None,
-        f"{path}:3: id 'a' comes after 'd'",
-        f"{path}:4: id 'c' comes after 'd'",
-        f"{path}:5: id 'd' appears twice",
-        None,
-    ]
 
 
 def test_stats_of_rows_without_speakers_and_durations():

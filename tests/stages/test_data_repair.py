@@ -3,14 +3,17 @@
 import json
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 
 from ds2cli import manifest
+from ds2cli.checks.faults import Tally
 from ds2cli.config.data import ValidateConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError
-from ds2cli.stages import data, data_repair
+from ds2cli.stages import data_fix, data_repair
+from ds2cli.stages.data_validate import Validation, open_source
 from ds2cli.stages.lm import read_sentences
 
 NEMO = [
@@ -31,9 +34,13 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+def validate_all(path):
+    return Validation(ValidateConfig(), Tally(), lambda _: {}).check([open_source(path, Path(), 0)])
+
+
 def repair(path):
     ledger = Ledger()
-    rows = list(data_repair.fix(data_repair.sort(path, ledger, make_ids=True), ledger))
+    rows = list(data_fix.fix(data_repair.sort(path, ledger, make_ids=True), ledger))
     return rows, ledger
 
 
@@ -97,7 +104,7 @@ def test_a_broken_list_is_one_line(folder, text, message):
     "read",
     [
         lambda path: manifest.read(path, ledger=Ledger()),
-        lambda path: data.find_errors(ValidateConfig(), path),
+        lambda path: validate_all(path),
         lambda path: read_sentences(str, [path], Ledger()),
     ],
 )
