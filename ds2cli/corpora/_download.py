@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ds2cli import inputs
-from ds2cli.atomic import begin_output
+from ds2cli.atomic import begin_output, remove_abandoned_files
 from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.io import FolderLock
 from ds2cli.memory import format_size
@@ -212,9 +212,9 @@ def _unpack(file: Path, folder: Path, archive: Archive, report: Report, prepare:
     """Unpack an archive into a hidden folder, and move what it has to `folder`, the marker last."""
     from ds2cli.corpora._unpack import unpack
 
-    # walk_files passes over such a name, and without its lock it is removed with other unfinished files
+    # walk_files passes over such a name; if this process is killed, the next one removes it
+    remove_abandoned_files(folder)
     unfinished = folder / f".{os.getpid()}.part.{archive.marker}"
-    shutil.rmtree(unfinished, ignore_errors=True)
     lock = FolderLock(str(unfinished), "another process is unpacking into this folder (wait for it)")
     try:
         unpack(file, unfinished, lambda done, total: report.update(f"unpack {archive.name}", done, total))

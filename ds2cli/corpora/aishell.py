@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ds2cli import io
+from ds2cli.atomic import remove_abandoned_files
 from ds2cli.audio.find import walk_files
 from ds2cli.config.base import setting
 from ds2cli.config.prepare import DownloadOptions, PrepareConfig
@@ -127,6 +128,7 @@ def _unpack_speakers(folder: Path, report: Report, *, keep: bool) -> None:
     from ds2cli.corpora._unpack import unpack
 
     packed, wav = _find_packed(folder), folder / "wav"
+    remove_abandoned_files(wav)
     done, total = 0, sum(path.stat().st_size for path in packed)
     for archive in packed:
         # a name that walk_files passes over

@@ -45,7 +45,7 @@ class Site:
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self):  # noqa: N802
+    def do_GET(self):
         site = self.server.site
         site.requests.append((self.path, self.headers.get("Range")))
         if site.statuses:

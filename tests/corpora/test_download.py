@@ -199,13 +199,13 @@ def test_a_server_that_is_slow_is_waited_for_and_one_that_sends_nothing_is_not(t
 
 @pytest.mark.parametrize("mirror", ["http://127.0.0.1:9", "http://127.0.0.1:x", "http://no-such-host.invalid"])
 def test_a_server_that_does_not_answer(tmp_path, archive, mirror):
-    with pytest.raises(Ds2Error, match="part.tar.gz: the download failed"):
+    with pytest.raises(Ds2Error, match=r"part.tar.gz: the download failed"):
         fetch_archives(str(tmp_path), [archive], mirror)
 
 
 @pytest.mark.parametrize("mirror", ["", "openslr.org", "ftp://x", "file:///etc"])
 def test_a_mirror_that_is_no_address(tmp_path, archive, mirror):
-    with pytest.raises(UsageError, match="--mirror .*: expected an address"):
+    with pytest.raises(UsageError, match=r"--mirror .*: expected an address"):
         fetch_archives(str(tmp_path), [archive], mirror)
 
 
@@ -282,3 +282,11 @@ def test_a_process_that_was_stopped_is_continued_by_the_next(tmp_path, site, arc
     assert first == second and nothing is None
     # of a killed process, a block that was not written is missing
     assert int(wants.strip("bytes=-")) > (40_000 if number == signal.SIGINT else -1)
+
+
+def test_what_a_process_left_that_was_killed_while_it_unpacked_is_removed(tmp_path, site, archive):
+    left = tmp_path / ".99999999.part.part/Corpus/part"
+    left.mkdir(parents=True)
+    (left / "a.wav").touch()
+    fetch(tmp_path, archive, site)
+    check(tmp_path)

@@ -1,8 +1,10 @@
 import shutil
+from dataclasses import replace
 
 import pytest
 
-from ds2cli.corpora.librispeech import Options, prepare
+from ds2cli.corpora import librispeech
+from ds2cli.corpora.librispeech import Options, fetch, prepare
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.stages import prepare as stage
@@ -112,3 +114,64 @@ def test_a_byte_order_mark_is_no_part_of_an_id(tmp_path, codec):
     ledger = Ledger()
     assert [(row["id"], row["text"]) for row in prepare(str(tmp_path), Options(), ledger)] == [("7-8-0001", "A WORD")]
     assert not ledger.rows
+
+
+@pytest.fixture
+def openslr(site, packed, shared_data):
+    """A mirror that has two subsets of LibriSpeech, with the checksums of these."""
+    checksums = {}
+    for subset in ("dev-clean", "test-clean"):
+        files = {p: p.read_bytes() for p in sorted((shared_data / "LibriSpeech" / subset).rglob("*.*"))}
+        names = {f"LibriSpeech/{p.relative_to(shared_data / 'LibriSpeech')}": data for p, data in files.items()}
+        names = {"LibriSpeech/README.TXT": b"readme", **names}
+        checksums[subset] = site.put(f"12/{subset}.tar.gz", packed["tar"](names))
+    return checksums
+
+
+def test_subsets_are_downloaded_once(tmp_path, site, openslr, monkeypatch, shared_data):
+    monkeypatch.setattr(librispeech, "CHECKSUMS", openslr)
+    config = Options(download=True, mirror=site.address, part="dev-clean")
+    for source, part, requests in (
+        ("new", "dev-clean", 1),
+        ("new", "dev-clean, test-clean", 2),
+        (".", "test-clean", 2),
+    ):
+        (tmp_path / "new").mkdir(exist_ok=True)
+        fetch(str(tmp_path / "new" if source == "new" else tmp_path / "new/test-clean"), replace(config, part=part))
+        assert len(site.requests) == requests
+    rows = list(stage.run("librispeech", str(tmp_path / "new"), Options(), Ledger()))
+    published = list(stage.run("librispeech", str(shared_data / "LibriSpeech"), replace(config, part="all"), Ledger()))
+    kept = {row["id"]: row["text"] for row in published if row["split"] in ("dev-clean", "test-clean")}
+    assert {row["id"]: row["text"] for row in rows} == kept and len(rows) == 11
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["README.TXT", "dev-clean", "test-clean"]
+
+
+def test_the_folder_above_may_be_the_source(tmp_path, site, openslr, monkeypatch):
+    monkeypatch.setattr(librispeech, "CHECKSUMS", openslr)
+    (tmp_path / "LibriSpeech").mkdir()
+    fetch(str(tmp_path), Options(download=True, mirror=site.address, part="dev-clean"))
+    assert (tmp_path / "LibriSpeech/dev-clean").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [("all", "--download: all subsets have 60 GB: name some"), ("dev-dirty", "--part dev-dirty: expected subsets to")],
+)
+def test_subsets_to_download_are_named(tmp_path, site, part, message):
+    with pytest.raises(UsageError, match=message):
+        fetch(str(tmp_path), Options(download=True, mirror=site.address, part=part))
+    fetch(str(tmp_path), Options(part=part))
+    assert not site.requests
+
+
+def test_the_command_downloads_before_it_reads(ds2, jsonl, tmp_path, site, openslr):
+    """The published checksum is not that of the miniature, so the archive is refused; what is there is read."""
+    arguments = ("prepare", "librispeech", "LibriSpeech", "out.jsonl", "--part", "dev-clean")
+    done = ds2(*arguments, "--download", "--mirror", site.address, cwd=tmp_path)
+    assert done.returncode == 1 and "its MD5 checksum is" in done.stderr.splitlines()[-1]
+    assert site.requests == [("/12/dev-clean.tar.gz", None)] and not (tmp_path / "out.jsonl").exists()
+    chapter_of(tmp_path / "LibriSpeech/dev-clean/7/8", "7-8-0001")
+    done = ds2(*arguments, "--download", "--mirror", site.address, "--max-bad", 100, cwd=tmp_path)
+    assert len(site.requests) == 1 and "1 in = 0 kept + 1 dropped (1 empty-file)" in done.stderr
+    done = ds2(*arguments, "--mirror", site.address, cwd=tmp_path)
+    assert done.returncode == 2 and "--mirror" in done.stderr

@@ -49,7 +49,7 @@ def test_broken_archives(tmp_path, packed, kind):
         (tmp_path / name).write_bytes(broken)
         with pytest.raises(DataError, match=rf"{name}: broken archive: .*\(download it again\)"):
             unpack(tmp_path / name, tmp_path / "out")
-    with pytest.raises(DataError, match="No such file"):
+    with pytest.raises(DataError, match="no such file"):
         unpack(tmp_path / "missing", tmp_path / "out")
 
 
