@@ -164,7 +164,7 @@ class TranscribeConfig(SearchConfig, CaptionsConfig, EndpointConfig):
     )
     channel: str = setting(
         "mix",
-        help="Channel of multi-channel files: mix (the mean of all), a number from 0, or each (a result per channel).",
+        help="Channel of multi-channel files: mix (their mean), a number from 0, or each (a result per channel).",
     )
 
 

@@ -1,5 +1,6 @@
-"""Common Voice: sentences that volunteers read aloud, in more than a hundred languages, as MP3 clips.
+"""Common Voice: sentences read aloud in a hundred languages.
 
+What       MP3 clips of volunteers, with the votes of those who listened to them.
 License    CC0 (Mozilla and its contributors; Ardila et al., LREC 2020).
 Source     Mozilla's downloads; SRC is the folder cv-corpus-VERSION that an archive unpacks to, or that of a language
            in it, such as cv-corpus-VERSION/tr.

@@ -1,5 +1,6 @@
-"""GigaSpeech: 10,000 hours of English audiobooks, podcasts and YouTube, as segments of long Opus files.
+"""GigaSpeech: 10,000 hours of English, segments of long files.
 
+What       Audiobooks, podcasts and YouTube, as Opus files of up to several hours.
 License    Apache 2.0 for the texts; the recordings are for non-commercial research and education (Chen et al.,
            Interspeech 2021).
 Source     github.com/SpeechColab/GigaSpeech; SRC is the folder with GigaSpeech.json and audio/, or a JSON file of the

@@ -1,5 +1,6 @@
-"""TED-LIUM: English TED talks with their texts, 118, 207 or 452 hours (releases 1, 2 and 3), at 16 kHz.
+"""TED-LIUM: English TED talks with their texts.
 
+What       118, 207 or 452 hours (releases 1, 2 and 3) at 16 kHz.
 License    CC BY-NC-ND 3.0 (Rousseau et al., LREC 2012 and 2014; Hernandez et al., SPECOM 2018).
 Source     OpenSLR 7, 19 and 51; SRC is the folder TEDLIUM_release1, TEDLIUM_release2 or TEDLIUM_release-3. Of
            release 3, the parts of `legacy` are taken, unless SRC is its folder speaker-adaptation or data.

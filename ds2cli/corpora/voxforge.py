@@ -1,5 +1,6 @@
-"""VoxForge: prompts read by volunteers with many accents of English, and in other languages.
+"""VoxForge: prompts read by volunteers with many accents.
 
+What       English, with the accent of each speaker, and other languages; mostly 16 kHz.
 License    GPL 3 (the contributors of VoxForge).
 Source     The .tgz archives of VoxForge; SRC is a folder of the folders that they unpack to.
 Layout     SPEAKER-DATE-XXX/etc/PROMPTS, or etc/prompts-original, with lines `NAME text`; etc/README; and NAME.wav or
@@ -104,7 +105,7 @@ def find_accent(dialect: str) -> str | None:
 
 
 def find_speaker(folder: str) -> str:
-    """The speaker of a submission, by the name of its folder; anonymous ones are told apart by the whole name.
+    """The speaker of a submission, by the name of its folder; of an anonymous one, the whole name.
 
     >>> find_speaker("1snoke-20120412-hge")
     '1snoke'

@@ -1,5 +1,6 @@
-"""WenetSpeech: 10,000 hours of Mandarin from YouTube and podcasts, as segments of long Opus files.
+"""WenetSpeech: 10,000 hours of Mandarin, segments of long files.
 
+What       YouTube and podcasts, as Opus files of up to several hours.
 License    CC BY 4.0 for the texts; the recordings are for non-commercial research (Zhang et al., ICASSP 2022).
 Source     github.com/wenet-e2e/WenetSpeech; SRC is the folder with WenetSpeech.json and audio/, or a JSON file of the
            same format. The file is read entry by entry, as it has several gigabytes.

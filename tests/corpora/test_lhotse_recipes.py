@@ -10,6 +10,7 @@ from ds2cli.corpora import load_corpus
 from ds2cli.drops import Ledger
 
 pytest.importorskip("lhotse")
+pytestmark = pytest.mark.peer
 
 
 def rows_of(name, source, **settings):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -44,11 +45,12 @@ def test_dummy_corpus(ds2, jsonl, plugins, wav, tmp_path):
 
 
 def test_dummy_corpus_in_help(ds2, plugins):
-    assert "  dummy        Dummy: WAV files that all say the same.\n" in ds2("prepare", "--help").stdout
+    listed = ds2("prepare", "--help").stdout
+    assert re.search(r"^  dummy +Dummy: WAV files that all say the same.$", listed, re.MULTILINE)
     done = ds2("prepare", "dummy", "--help")
     assert "Text of every recording.  [default: hello]" in done.stdout
     assert "  Source     SRC is a folder of WAV files.\n" in done.stdout
-    assert "expected one of asterisk, csv, dummy, folder, librispeech" in ds2("prepare", "dumy", "x").stderr
+    assert re.search(r"expected one of .*csv, dummy, folder", ds2("prepare", "dumy", "x").stderr)
 
 
 def test_dummy_command(ds2, plugins):
