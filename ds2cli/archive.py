@@ -2,9 +2,6 @@
 
 An archive is a sequence of `id SPACE \\0B matrix`. A row refers to a matrix as `path:byte`, the position of its `\\0B`,
 as Kaldi's scp files do. Kaldi, lhotse, ESPnet and kaldi_native_io read archives written here.
-
-Compressed matrices follow Kaldi's src/matrix/compressed-matrix.cc: "CM " has one byte per element and four quantiles
-per column (Kaldi's speech-feature format), "CM2 " two bytes per element, "CM3 " one byte per element on one scale.
 """
 
 from __future__ import annotations
@@ -23,14 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli import inputs
+from ds2cli.archive_compressed import (
+    Matrix,
+    NotAMatrixError,
+    OutOfFileError,
+    check_sizes,
+    compress_matrix,
+    compressed_shape,
+    decompress,
+    take_array,
+)
 from ds2cli.atomic import extending
 from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.io import open_out_bytes
-
-Matrix = NDArray[np.float32]
-QUANTILE_MAX = 65535
-SHORT_ROWS = 8
-"""Up to this many rows Kaldi chooses the two-byte format, as quantiles per column would take more space."""
 
 
 class ArkWriter:
@@ -127,9 +129,9 @@ def read_matrix(ref: str, key: str | None = None) -> Matrix:
         # what float32 cannot hold becomes infinite, and is refused where the matrix is used
         with np.errstate(over="ignore", invalid="ignore"):
             return _decode(data, offset)
-    except _OutOfFileError:
+    except OutOfFileError:
         raise BadUtterance("truncated-archive", f"{path} ends within the matrix at byte {offset}") from None
-    except _NotAMatrixError as e:
+    except NotAMatrixError as e:
         raise BadUtterance("not-a-matrix", f"{ref}: {e}") from None
 
 
@@ -142,8 +144,8 @@ def matrix_shape(ref: str, key: str | None = None) -> tuple[int, int]:
         if token in (b"CM", b"CM2", b"CM3") and bytes(data[offset : offset + 2]) == b"\0B":
             _check_key(ref, key, data, offset)
             try:
-                return _compressed_shape(data, offset + 3 + len(token), token)
-            except (_OutOfFileError, _NotAMatrixError):
+                return compressed_shape(data, offset + 3 + len(token), token)
+            except (OutOfFileError, NotAMatrixError):
                 pass
     rows, columns = read_matrix(ref, key).shape
     return rows, columns
@@ -160,14 +162,6 @@ def list_matrices(path: str) -> Iterator[tuple[str, str]]:
         token, count = bytes(data[offset + 2 : offset + 6]).partition(b" ")[0], rows * columns
         sizes = {b"FM": 15 + 4 * count, b"DM": 15 + 8 * count, b"CM": 21 + 8 * columns + count}
         offset += {**sizes, b"CM2": 22 + 2 * count, b"CM3": 22 + count}[token]
-
-
-class _OutOfFileError(Exception):
-    """The file ends within the matrix."""
-
-
-class _NotAMatrixError(Exception):
-    """The bytes are no matrix in a known format."""
 
 
 def _check_key(ref: str, key: str | None, data: memoryview, offset: int) -> None:
@@ -202,114 +196,30 @@ def _mapped(path: str, _inode: int, size: int, _mtime_ns: int) -> memoryview:
         return memoryview(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def _array(data: memoryview, kind: str, offset: int, count: int) -> NDArray[Any]:
-    if offset + count * np.dtype(kind).itemsize > len(data):
-        raise _OutOfFileError
-    return np.frombuffer(data, kind, count, offset)
-
-
 def _decode(data: memoryview, offset: int) -> Matrix:
     if offset + 5 > len(data):
-        raise _OutOfFileError
+        raise OutOfFileError
     if bytes(data[offset : offset + 2]) != b"\0B":
-        raise _NotAMatrixError("no binary matrix starts at this byte")
+        raise NotAMatrixError("no binary matrix starts at this byte")
     token = bytes(data[offset + 2 : offset + 6]).partition(b" ")[0]
     offset += 3 + len(token)
     if token in (b"FM", b"DM"):
-        sizes = _array(data, "u1", offset, 10)
+        sizes = take_array(data, "u1", offset, 10)
         if sizes[0] != 4 or sizes[5] != 4:
-            raise _NotAMatrixError("its header does not give the size as two 4-byte integers")
-        rows, columns = _sizes(int(sizes[1:5].view("<i4")[0]), int(sizes[6:10].view("<i4")[0]))
+            raise NotAMatrixError("its header does not give the size as two 4-byte integers")
+        rows, columns = check_sizes(int(sizes[1:5].view("<i4")[0]), int(sizes[6:10].view("<i4")[0]))
         kind = "<f4" if token == b"FM" else "<f8"
-        flat = _array(data, kind, offset + 10, rows * columns)
+        flat = take_array(data, kind, offset + 10, rows * columns)
         return flat.reshape(rows, columns).astype(np.float32, copy=False)
     if token in (b"CM", b"CM2", b"CM3"):
-        return _decompress(data, offset, token)
-    raise _NotAMatrixError(f"expected a matrix, found a Kaldi object of type {token!r}")
-
-
-def _sizes(rows: int, columns: int) -> tuple[int, int]:
-    if rows < 0 or columns < 0:
-        raise _NotAMatrixError(f"its header gives a size of {rows} x {columns}")
-    return rows, columns
-
-
-def _compressed_shape(data: memoryview, offset: int, token: bytes) -> tuple[int, int]:
-    rows, columns = _sizes(*struct.unpack("<8xii", _array(data, "u1", offset, 16).tobytes()))
-    size = {b"CM": 8 * columns + rows * columns, b"CM2": 2 * rows * columns, b"CM3": rows * columns}[token]
-    _array(data, "u1", offset + 16, size)
-    return rows, columns
-
-
-def _decompress(data: memoryview, offset: int, token: bytes) -> Matrix:
-    low, span, *sizes = struct.unpack("<ffii", _array(data, "u1", offset, 16).tobytes())
-    rows, columns = _sizes(*sizes)
-    offset += 16
-    if token == b"CM2":
-        values = _array(data, "<u2", offset, rows * columns).reshape(rows, columns)
-        return _as_float(values, low, span, QUANTILE_MAX)
-    if token == b"CM3":
-        return _as_float(_array(data, "u1", offset, rows * columns).reshape(rows, columns), low, span, 255)
-    quantiles = _as_float(_array(data, "<u2", offset, 4 * columns).reshape(columns, 4), low, span, QUANTILE_MAX)
-    codes = _array(data, "u1", offset + 8 * columns, rows * columns).reshape(columns, rows)
-    # a column has only 256 possible values, on a piecewise linear scale: decode by table look-up
-    table = np.empty((columns, 256), np.float32)
-    q0, q25, q75, q100 = (quantiles[:, i : i + 1] for i in range(4))
-    steps = np.arange(256, dtype=np.float32)
-    table[:, :65] = q0 + (q25 - q0) * (steps[:65] / 64)
-    table[:, 65:193] = q25 + (q75 - q25) * ((steps[65:193] - 64) / 128)
-    table[:, 193:] = q75 + (q100 - q75) * ((steps[193:] - 192) / 63)
-    offsets = 256 * np.arange(columns, dtype=np.int64)[:, None]
-    return np.ascontiguousarray(np.take(table, codes + offsets).T)
-
-
-def _as_float(values: NDArray[Any], low: float, span: float, top: int) -> Matrix:
-    return (values * np.float32(span / top) + np.float32(low)).astype(np.float32, copy=False)
+        return decompress(data, offset, token)
+    raise NotAMatrixError(f"expected a matrix, found a Kaldi object of type {token!r}")
 
 
 def _encode(matrix: NDArray[Any], compress: bool) -> list[Any]:
     rows, columns = matrix.shape
     if compress and matrix.dtype != np.float64 and matrix.size:
-        return _compress(np.asarray(matrix, np.float32))
+        return compress_matrix(np.asarray(matrix, np.float32))
     double = matrix.dtype == np.float64
     body = np.ascontiguousarray(matrix, "<f8" if double else "<f4")
     return [(b"DM " if double else b"FM ") + struct.pack("<bibi", 4, rows, 4, columns), body.data if body.size else b""]
-
-
-def _compress(matrix: Matrix) -> list[Any]:
-    rows, columns = matrix.shape
-    low, high = np.float32(matrix.min()), np.float32(matrix.max())
-    if high == low:
-        high = low + (1 + abs(low))
-    span = np.float32(high - low)
-    if rows <= SHORT_ROWS:
-        return [b"CM2 " + struct.pack("<ffii", low, span, rows, columns), _to_uint16(matrix, low, span).tobytes()]
-    columnwise = np.ascontiguousarray(matrix.T)
-    quarter = rows // 4
-    marks = np.sort(columnwise, axis=1)[:, [0, quarter, 3 * quarter, rows - 1]].T
-    # the four quantiles of a column must increase strictly, so that no segment of its scale is empty
-    q0, q25, q75, q100 = _to_uint16(marks, low, span).astype(np.int64)
-    q0 = np.minimum(q0, QUANTILE_MAX - 3)
-    q25 = np.clip(q25, q0 + 1, QUANTILE_MAX - 2)
-    q75 = np.clip(q75, q25 + 1, QUANTILE_MAX - 1)
-    quantiles = np.stack([q0, q25, q75, np.maximum(q100, q75 + 1)], axis=1).astype("<u2")
-    p0, p25, p75, p100 = _as_float(quantiles, float(low), float(span), QUANTILE_MAX).T[:, :, None]
-    # a value above a segment adds all steps of the segment, a value below it adds none
-    codes = _steps(columnwise, p0, p25, 64)
-    codes += _steps(columnwise, p25, p75, 128)
-    codes += _steps(columnwise, p75, p100, 63)
-    head = b"CM " + struct.pack("<ffii", low, span, rows, columns)
-    return [head, quantiles.tobytes(), codes.tobytes()]
-
-
-def _steps(values: Matrix, low: Matrix, high: Matrix, count: int) -> NDArray[np.uint8]:
-    """The nearest of `count` equal steps from low to high for each value: 0 … count."""
-    scaled = values - low
-    scaled *= np.float32(count) / (high - low)
-    scaled += np.float32(0.5)
-    return scaled.clip(0, count, out=scaled).astype(np.uint8)
-
-
-def _to_uint16(values: Matrix, low: np.float32, span: np.float32) -> NDArray[np.uint16]:
-    scaled = ((values - low) / span).clip(0, 1) * np.float32(QUANTILE_MAX) + np.float32(0.499)
-    return scaled.astype("<u2")

@@ -9,21 +9,28 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
-import secrets
 import shutil
-import stat
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from ds2cli import inputs
+from ds2cli.atomic_parts import (
+    FolderPart,
+    LinkPart,
+    ObsoletePart,
+    Part,
+    WorkspacePart,
+    cannot_be_written,
+    create_folder,
+    create_part,
+    remove_if_abandoned,
+)
 from ds2cli.errors import DataError
 
 on_first: Callable[[], None] | None = None
@@ -34,101 +41,7 @@ _searched: set[Path] = set()
 """Folders in which this process has looked for files of killed processes."""
 
 
-@dataclass
-class _Part:
-    """A file under its temporary name. path: what the user calls it.  lock: a descriptor, open while it is used."""
-
-    path: str
-    file: Path
-    target: Path
-    lock: int
-    is_in_place: bool = False
-
-    def replace(self) -> None:
-        """Give the file its own name. DataError if it cannot be written."""
-        try:
-            self._replace()
-        except OSError as e:
-            raise _cannot_be_written(self.path, e) from e
-
-    def _replace(self) -> None:
-        os.fsync(self.lock)
-        self.file.replace(self.target)
-        self.is_in_place = True
-
-    def discard(self) -> None:
-        """Remove the file unless it has its own name, and release the lock."""
-        # on a read-only file system even removing a missing file fails
-        with contextlib.suppress(OSError):
-            # another process may have created a file of the temporary name since
-            if not self.is_in_place:
-                self.file.unlink(missing_ok=True)
-        os.close(self.lock)
-
-
-class _Files(_Part):
-    """Files in a temporary folder, which is `file`, that get their names in the folder `target`."""
-
-    def _replace(self) -> None:
-        names = sorted(os.listdir(self.file))  # noqa: PTH208
-        if any((self.target / name).is_dir() for name in names):
-            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
-        for name in names:
-            with (self.file / name).open("rb") as f:
-                os.fsync(f.fileno())
-            (self.file / name).replace(self.target / name)
-
-    def discard(self) -> None:
-        """Remove the temporary folder with the files that are left in it, and release the lock."""
-        shutil.rmtree(self.file, ignore_errors=True)
-        os.close(self.lock)
-
-
-class _Linked(_Part):
-    """A complete file that gets another name, and keeps its own."""
-
-    def _replace(self) -> None:
-        self.target.parent.mkdir(parents=True, exist_ok=True)
-        link = self.target.with_name(f".{os.getpid()}.part.{secrets.token_hex(4)}.{self.target.name}")
-        try:
-            os.link(self.file, link)
-        except OSError:
-            # a file system without links
-            self.file.replace(self.target)
-            return
-        try:
-            link.replace(self.target)
-        finally:
-            # two names of one file stay as they are
-            link.unlink(missing_ok=True)
-
-    def discard(self) -> None:
-        """Leave the file where it is."""
-
-
-class _Obsolete(_Part):
-    """A file that is removed."""
-
-    def _replace(self) -> None:
-        self.file.unlink(missing_ok=True)
-
-    def discard(self) -> None:
-        """Leave the file where it is."""
-
-
-class _Workspace(_Part):
-    """A temporary folder."""
-
-    def _replace(self) -> None:
-        """Keep the folder until other files have their names."""
-
-    def discard(self) -> None:
-        """Remove the folder, and release the lock."""
-        shutil.rmtree(self.file, ignore_errors=True)
-        os.close(self.lock)
-
-
-_waiting: ContextVar[list[_Part] | None] = ContextVar("waiting", default=None)
+_waiting: ContextVar[list[Part] | None] = ContextVar("waiting", default=None)
 """The complete files of a `together` block."""
 
 
@@ -176,7 +89,7 @@ def replacing(path: str) -> Iterator[Path]:
         if target.parent not in _searched:
             _searched.add(target.parent)
             remove_abandoned_files(target.parent)
-        part = _create_part(path, target)
+        part = create_part(path, target)
         yield part.file
         if waiting is None:
             part.replace()
@@ -192,7 +105,7 @@ def replacing(path: str) -> Iterator[Path]:
         # an error that names another file was raised by the caller while it produced the content
         if e.filename not in (None, str(part and part.file)) and part is not None:
             raise DataError(f"{e.filename}: {inputs.explain_error(e)}") from e
-        raise _cannot_be_written(path, e) from e
+        raise cannot_be_written(path, e) from e
     finally:
         if part is not None and part not in (waiting or ()):
             part.discard()
@@ -206,9 +119,9 @@ def replacing_files(folder: str) -> Iterator[Path]:
     try:
         target.mkdir(parents=True, exist_ok=True)
         remove_abandoned_files(target)
-        part = _Files(folder, *_create_folder(f".{os.getpid()}.part.", target))
+        part = FolderPart(folder, *create_folder(f".{os.getpid()}.part.", target))
     except OSError as e:
-        raise _cannot_be_written(folder, e) from e
+        raise cannot_be_written(folder, e) from e
     try:
         yield part.file
         if waiting is None:
@@ -228,9 +141,9 @@ def workspace(folder: str) -> Iterator[Path]:
     try:
         target.mkdir(parents=True, exist_ok=True)
         remove_abandoned_files(target)
-        part = _Workspace(folder, *_create_folder(f".{os.getpid()}.part.", target))
+        part = WorkspacePart(folder, *create_folder(f".{os.getpid()}.part.", target))
     except OSError as e:
-        raise _cannot_be_written(folder, e) from e
+        raise cannot_be_written(folder, e) from e
     try:
         yield part.file
         if waiting is not None:
@@ -245,15 +158,15 @@ def link_file(file: Path, path: str) -> None:
 
     On a file system without links the file is moved. DataError if that fails.
     """
-    _add(_Linked(path, file, Path(os.path.realpath(path)), -1))
+    _add(LinkPart(path, file, Path(os.path.realpath(path)), -1))
 
 
 def remove_file(path: str) -> None:
     """Remove a file of an earlier run; at the end of the `together` block, if there is one."""
-    _add(_Obsolete(path, Path(path), Path(os.path.realpath(path)), -1))
+    _add(ObsoletePart(path, Path(path), Path(os.path.realpath(path)), -1))
 
 
-def _add(part: _Part) -> None:
+def _add(part: Part) -> None:
     waiting = _waiting.get()
     if waiting is None:
         part.replace()
@@ -285,7 +198,7 @@ def extending(path: str, file: Path, position: int = 0) -> Iterator[BinaryIO]:
             raise
         if e.filename not in (None, str(file)):
             raise DataError(f"{e.filename}: {inputs.explain_error(e)}") from e
-        raise _cannot_be_written(path, e) from e
+        raise cannot_be_written(path, e) from e
 
 
 @contextlib.contextmanager
@@ -297,7 +210,7 @@ def together() -> Iterator[None]:
     if _waiting.get() is not None:
         yield
         return
-    token = _waiting.set(parts := list[_Part]())
+    token = _waiting.set(parts := list[Part]())
     try:
         yield
         for part in parts:
@@ -337,8 +250,8 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
     begin_output()
     for old in (root := Path(tempfile.gettempdir())).glob(f"{prefix}*"):
         with contextlib.suppress(OSError):
-            _remove_if_abandoned(old)
-    folder, _, lock = _create_folder(prefix, root)
+            remove_if_abandoned(old)
+    folder, _, lock = create_folder(prefix, root)
     try:
         yield folder
     finally:
@@ -352,62 +265,4 @@ def remove_abandoned_files(folder: Path) -> None:
         for entry in entries:
             if _PART.fullmatch(entry.name):
                 with contextlib.suppress(OSError):
-                    _remove_if_abandoned(Path(entry.path))
-
-
-def _create_part(path: str, target: Path) -> _Part:
-    """Create and lock the temporary file. Its name keeps the ending, which some writers look at (gzip, audio files)."""
-    distinct = ""
-    while True:
-        part = target.with_name(f".{os.getpid()}.part.{distinct}{target.name}")
-        with contextlib.suppress(FileExistsError):
-            lock = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            if _lock_new(lock, part):
-                return _Part(path, part, target, lock)
-        # a process in another container has the same number, or this one writes the file twice at a time
-        distinct = f"{secrets.token_hex(4)}."
-
-
-def _create_folder(prefix: str, parent: Path) -> tuple[Path, Path, int]:
-    """Create and lock a folder of a new name; return it, the folder that it is in, and the lock."""
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        with contextlib.suppress(FileNotFoundError):
-            lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-            if _lock_new(lock, folder):
-                return folder, parent, lock
-
-
-def _lock_new(descriptor: int, path: Path) -> bool:
-    """Lock what was just created; False, and closed, if another process took it for abandoned before it was locked."""
-    with contextlib.suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    if path.exists():
-        return True
-    os.close(descriptor)
-    return False
-
-
-def _remove_if_abandoned(path: Path) -> None:
-    """Remove a file or folder of this user that no process has locked; OSError if there is another one, or no locks."""
-    # NFS locks a file only for those that can write it
-    access = os.O_RDONLY if path.is_dir() else os.O_RDWR
-    descriptor = os.open(path, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        found = os.fstat(descriptor)
-        if found.st_uid != os.geteuid():
-            return
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # another process may have removed it and created a new one
-        if not os.path.samestat(found, path.stat()):
-            return
-        if stat.S_ISDIR(found.st_mode):
-            shutil.rmtree(path)
-        elif stat.S_ISREG(found.st_mode):
-            path.unlink()
-    finally:
-        os.close(descriptor)
-
-
-def _cannot_be_written(path: str, error: OSError) -> DataError:
-    return DataError(f"{path}: cannot be written: {inputs.explain_error(error)}")
+                    remove_if_abandoned(Path(entry.path))

@@ -1,4 +1,4 @@
-"""What a stage has finished, kept beside its output while it runs, so that an interrupted run can go on from there.
+"""What a stage has finished, kept beside its output while it runs, so that the next run can continue from there.
 
 The folder `.NAME.STAGE.unfinished` has the archives as far as they are written, and a journal: a line of JSON with the
 identity of the run, then one line per block of utterances. A stage divides its input into blocks by nothing but
@@ -6,7 +6,7 @@ their position; the line of a block has
 
     key       hash of the input rows, and of the size and time of the files that they refer to
     outcomes  finished rows, and [id, reason, detail, bad] of dropped ones, in the order of the input
-    facts     what else the stage needs to go on, such as the size of its archive
+    facts     what else the stage needs to continue, such as the size of its archive
 
 A line is written after everything that it refers to is on disk. The next run of the same identity takes outcomes from
 the journal as long as the keys agree, and computes everything else: its result is the same to the bit. The folder is

@@ -21,8 +21,7 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-", if_sta
 
     Rows with an `emission` are decoded without the network; the others need features, and the network computes their
     emissions while earlier ones are searched. --emissions stores these, so that decoding again skips the network.
-    An interrupted command, also one that was killed, goes on after the utterances that it has finished when it is given
-    again.
+    The same command continues after the utterances that an interrupted one has finished, also one that was killed.
 
     --timestamps also writes confidences from 0 to 1: `conf` of each word in `pred_words`, and their mean, `pred_conf`.
 

@@ -18,8 +18,8 @@ from ds2cli.manifest import Row
 def featurize(config: FeaturizeConfig, in_: In = "-", out: Out = "-", if_stale: IfStale = False) -> None:
     """Compute features of the recordings in IN, write them to archives, and write the rows with `feats` to OUT.
 
-    Features are computed in blocks of rows, each with an archive of its own: NAME.1.ark, NAME.2.ark and so on. An
-    interrupted command, also one that was killed, goes on after the blocks that it has finished when it is given again.
+    Features are computed in blocks of rows, each with an archive of its own: NAME.1.ark, NAME.2.ark and so on. The same
+    command continues after the blocks that an interrupted one has finished, also one that was killed.
 
     Example: ds2 featurize data/train.jsonl data/train.feats.jsonl --nj 4 --compress --speeds "0.9 1.0 1.1"
 
@@ -27,10 +27,11 @@ def featurize(config: FeaturizeConfig, in_: In = "-", out: Out = "-", if_stale: 
     """
     from ds2cli.archive import archive_stem
     from ds2cli.stages import featurize as stage
+    from ds2cli.stages.featurize_blocks import Tally
 
     made = begin("featurize", config, out, {"IN": in_}, "feats", if_stale=if_stale)
     stem = archive_stem("featurize", config.dir, out, "feats")
-    tally = stage.Tally()
+    tally = Tally()
 
     needs, copies = ("id", "audio_filepath"), len(stage.parse_speeds(config))
     with resuming(made, config, stem) as journal:

@@ -2,7 +2,7 @@
 
 The tasks, one per row and speed, are divided into blocks by nothing but their position. Each block has its own archive
 and its part of the statistics, so that results do not depend on the number of processes, to the bit, and an interrupted
-run goes on after the blocks that it has finished.
+run continues after the blocks that it has finished.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ from __future__ import annotations
 import contextlib
 import heapq
 import os
-import re
 import secrets
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice, repeat, tee
+from itertools import tee
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -25,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli import memory
-from ds2cli.archive import ArkWriter, has_key
-from ds2cli.atomic import link_file, remove_file, workspace
+from ds2cli.archive import ArkWriter
+from ds2cli.atomic import workspace
 from ds2cli.audio.perturb import change_speed, format_speed_id
 from ds2cli.audio.read import parse_channel, read
 from ds2cli.config.featurize import FeaturizeConfig
@@ -34,61 +32,22 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.feats import cmvn, kinds
 from ds2cli.feats.bandwidth import find_bandwidth
-from ds2cli.journal import Block, Entry, Journal, Recorder, Replay, replay_drops
+from ds2cli.journal import Journal, Recorder, Replay, replay_drops
 from ds2cli.manifest import Row
 from ds2cli.parallel import map_blocks
-
-FIRST_BLOCK, LARGEST_BLOCK, BLOCKS_PER_SIZE = 16, 1024, 8
-"""Tasks per block: 8 blocks of 16, 8 of 32 and so on, then all of 1024."""
+from ds2cli.stages.featurize_blocks import (
+    BlockEnd,
+    Tally,
+    Task,
+    is_intact,
+    part_path,
+    publish_archives,
+    remove_other_parts,
+    split_blocks,
+)
 
 Outcome = Row | tuple[str, str, str]
 """A finished row, or the id, reason and detail of a dropped one."""
-
-
-@dataclass
-class Tally:
-    """Counts of a run, and its normalization statistics. seconds: of audio, after any change of speed.
-
-    narrow: recordings without the upper part of their band, by the highest frequency with sound (kHz).
-    """
-
-    utterances: int = 0
-    resampled: int = 0
-    narrow: Counter[int] = field(default_factory=Counter)
-    narrow_example: str = ""
-    seconds: float = 0.0
-    stats: NDArray[np.float64] | None = None
-
-    def add(self, other: Tally) -> None:
-        """Add the counts and statistics of what follows."""
-        self.utterances += other.utterances
-        self.resampled += other.resampled
-        self.narrow += other.narrow
-        self.narrow_example = self.narrow_example or other.narrow_example
-        self.seconds += other.seconds
-        if other.stats is not None:
-            self.stats = other.stats if self.stats is None else self.stats + other.stats
-
-    def to_saved(self) -> dict[str, Any]:
-        """The tally in plain types, which JSON keeps exactly."""
-        stats = None if self.stats is None else self.stats.tolist()
-        return {**vars(self), "narrow": {str(khz): count for khz, count in self.narrow.items()}, "stats": stats}
-
-    @classmethod
-    def from_saved(cls, values: dict[str, Any]) -> Tally:
-        """The tally that `to_saved` made this of."""
-        narrow = Counter({int(khz): count for khz, count in values["narrow"].items()})
-        stats = None if values["stats"] is None else np.array(values["stats"], np.float64)
-        return cls(**{**values, "narrow": narrow, "stats": stats})
-
-
-@dataclass(frozen=True)
-class Task:
-    """One row at one speed. id: of the copy.  factor: speed relative to that of the row."""
-
-    id: str
-    factor: float
-    row: Row
 
 
 def run(
@@ -114,40 +73,23 @@ def run(
     place = os.path.dirname(stem) or "."
     try:
         with workspace(place) if journal is None else contextlib.nullcontext(journal.folder) as folder:
-            count, replay = 0, Replay(journal, blocks, ("audio_filepath",), partial(_is_intact, folder))
+            count, replay = 0, Replay(journal, blocks, ("audio_filepath",), partial(is_intact, folder))
             for _, entry in replay:
                 count += 1
                 tally.add(Tally.from_saved(entry.facts["tally"]))
                 yield from replay_drops(entry, ledger)
-            _remove_other_parts(folder, count)
+            remove_other_parts(folder, count)
             ends: deque[dict[str, Any]] = deque()
             recorder: Recorder[list[Task]] = Recorder(journal, ledger, ends.popleft)
             numbered = enumerate(recorder.read(replay.rest), start=count + 1)
             outcomes = map_blocks(partial(_featurize_block, config, stem, folder), numbered, config.nj)
             yield from recorder.write(_take_ends(outcomes, ledger, tally, ends))
             ledger.enforce_max_bad("featurize", config.max_bad, tally.utterances)
-            _publish(folder, stem)
+            publish_archives(folder, stem)
             with ArkWriter(f"{stem}.cmvn.ark") as ark:
                 ark.write("global", tally.stats if tally.stats is not None else cmvn.empty(kinds.num_bins(config)))
     finally:
         ledger.sort()
-
-
-def split_blocks(tasks: Iterable[Task]) -> Iterator[Block[list[Task]]]:
-    """Divide tasks into blocks, whose sizes depend on nothing but their position (see `block_sizes`)."""
-    iterator = iter(tasks)
-    for size in block_sizes():
-        if not (block := list(islice(iterator, size))):
-            return
-        yield Block([{**task.row, "id": task.id} for task in block], block)
-
-
-def block_sizes() -> Iterator[int]:
-    """The number of tasks in each block: small ones first, so that small corpora occupy all processes."""
-    size = FIRST_BLOCK
-    while True:
-        yield from repeat(size, BLOCKS_PER_SIZE)
-        size = min(2 * size, LARGEST_BLOCK)
 
 
 def parse_speeds(config: FeaturizeConfig) -> list[float]:
@@ -193,18 +135,9 @@ def _filter_durations(config: FeaturizeConfig, tasks: Iterable[Task], ledger: Le
         yield task
 
 
-@dataclass(frozen=True)
-class _BlockEnd:
-    """The last result of a block. size: of its archive (bytes)."""
-
-    number: int
-    size: int
-    tally: Tally
-
-
 def _featurize_block(
     config: FeaturizeConfig, stem: str, folder: Path, block: tuple[int, list[Task]]
-) -> Generator[Outcome | _BlockEnd]:
+) -> Generator[Outcome | BlockEnd]:
     """Yield what becomes of the tasks of a block; its archive is in the folder, on disk, when the last one has come."""
     number, tasks = block
     tally = Tally(stats=cmvn.empty(kinds.num_bins(config)))
@@ -214,11 +147,11 @@ def _featurize_block(
         with ArkWriter(f"{stem}.{number}.ark", config.compress, new) as ark:
             for task in tasks:
                 yield _featurize(config, task, ark, tally)
-        new.replace(_part(folder, number))
+        new.replace(part_path(folder, number))
     except BaseException:
         new.unlink(missing_ok=True)
         raise
-    yield _BlockEnd(number, ark.position, tally)
+    yield BlockEnd(number, ark.position, tally)
 
 
 def _featurize(config: FeaturizeConfig, task: Task, ark: ArkWriter, tally: Tally) -> Outcome:
@@ -236,11 +169,11 @@ def _featurize(config: FeaturizeConfig, task: Task, ark: ArkWriter, tally: Tally
 
 
 def _take_ends(
-    outcomes: Iterable[Outcome | _BlockEnd], ledger: Ledger, tally: Tally, ends: deque[dict[str, Any]]
+    outcomes: Iterable[Outcome | BlockEnd], ledger: Ledger, tally: Tally, ends: deque[dict[str, Any]]
 ) -> Iterator[Row]:
     """The finished rows; drops go to the ledger, ends of blocks to the tally and, as facts of an entry, to `ends`."""
     for outcome in outcomes:
-        if isinstance(outcome, _BlockEnd):
+        if isinstance(outcome, BlockEnd):
             # in the order of the blocks, as sums depend on it in the last bit
             tally.add(outcome.tally)
             ends.append({"number": outcome.number, "size": outcome.size, "tally": outcome.tally.to_saved()})
@@ -248,43 +181,6 @@ def _take_ends(
             yield outcome
         else:
             ledger.drop(*outcome)
-
-
-def _part(folder: Path, number: int) -> Path:
-    """The archive of a block before it gets its name."""
-    return folder / f"{number}.part"
-
-
-def _is_intact(folder: Path, entry: Entry) -> bool:
-    """Whether the archive of a finished block is what the journal says."""
-    part = _part(folder, entry.facts["number"])
-    rows = [outcome for outcome in entry.outcomes if isinstance(outcome, dict)]
-    return (
-        part.is_file()
-        and part.stat().st_size == entry.facts["size"]
-        and all(has_key(part, row["feats"], row["id"]) for row in (*rows[:1], *rows[-1:]))
-    )
-
-
-def _remove_other_parts(folder: Path, count: int) -> None:
-    """Remove what a killed run has left, except for its first `count` blocks."""
-    kept = {_part(folder, number) for number in range(1, count + 1)}
-    for path in [*folder.glob("*.part"), *folder.glob("*.new")]:
-        if path not in kept:
-            path.unlink(missing_ok=True)
-
-
-def _publish(folder: Path, stem: str) -> None:
-    """Give the archives their names, and remove further ones of a run with more blocks."""
-    count = 0
-    while (part := _part(folder, count + 1)).exists():
-        count += 1
-        link_file(part, f"{stem}.{count}.ark")
-    pattern = re.compile(re.escape(Path(stem).name) + r"\.([1-9]\d*)\.ark")
-    place = Path(stem).parent
-    for path in place.iterdir() if place.is_dir() else ():
-        if (found := pattern.fullmatch(path.name)) and int(found[1]) > count:
-            remove_file(str(path))
 
 
 def _compute(config: FeaturizeConfig, task: Task) -> tuple[Row, NDArray[np.float32], Tally]:

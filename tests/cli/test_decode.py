@@ -297,4 +297,6 @@ def test_ctrl_c_stops_network_and_search_and_leaves_no_files(place):
     _, stderr = running.communicate(timeout=60)
     assert running.returncode == 130, stderr
     assert "interrupted" in stderr and "Traceback" not in stderr
-    assert not list(place.glob("*out.jsonl*")) and not list(place.glob(".*part*"))
+    left = list(place.glob("*out.jsonl*"))
+    assert [path.name for path in left] in ([], [".out.jsonl.decode.unfinished"]) and not list(place.glob(".*part*"))
+    assert bool(left) == ("the same command continues" in stderr)

@@ -149,15 +149,21 @@ def test_an_interrupted_run_leaves_no_partial_output_and_no_process(jsonl, recor
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     until = time.monotonic() + 60
-    while not list(tmp_path.glob("feats/.*.ark")) and time.monotonic() < until:
-        time.sleep(0.05)
+    unfinished = tmp_path / "feats/.o.featurize.unfinished"
+    while len(list(unfinished.glob("*.part"))) < 3 and time.monotonic() < until:
+        time.sleep(0.01)
     running.kill() if interruption == signal.SIGKILL else os.killpg(running.pid, interruption)
     errors = running.communicate(timeout=30)[1].decode()
     assert running.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[interruption]
     if interruption != signal.SIGKILL:
         assert "Traceback" not in errors
-    while list(tmp_path.glob("feats/.*.ark")) and time.monotonic() < until:
+        assert (
+            " utterances are finished and kept in " in errors and ": the same command continues after them\n" in errors
+        )
+    # the processes have noticed that the first one is not there any more
+    while list(unfinished.glob("*.new")) and time.monotonic() < until:
         time.sleep(0.05)
+    assert not list(unfinished.glob("*.new")) and len(list(unfinished.glob("*.part"))) >= 3
     left = [p.name for p in tmp_path.rglob("*") if p.suffix == ".ark"]
     assert left == []
     if interruption != signal.SIGKILL:

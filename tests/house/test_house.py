@@ -14,14 +14,14 @@ FILES = sorted((ROOT / "ds2cli").rglob("*.py"))
 # a module may import from its own layer and from those earlier in this list
 LAYERS = [
     "errors cgroups memory",
-    "config cores encoding inputs json_lines atomic io plugins stored_zip experiment_files",
+    "config cores encoding inputs json_lines atomic atomic_parts io plugins stored_zip experiment_files",
     "blas kernels native processes",
     "audio text lm search metrics captions",
     "feats runtime onnx nn",
     "drops parallel fingerprint provenance",
-    "manifest archive corpora",
-    "transcripts train recognizer",
-    "checks",
+    "manifest archive archive_compressed journal transcripts corpora",
+    "train recognizer",
+    "checks interop",
     "stages",
     "api serve report",
     "ui ui_bytes ui_live",

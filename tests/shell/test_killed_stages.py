@@ -1,4 +1,4 @@
-"""Commands that are killed at any point go on from what is there, and end with the same bytes."""
+"""Commands that are killed at any point continue from what is there, and end with the same bytes."""
 
 from __future__ import annotations
 
@@ -104,16 +104,16 @@ def kill(folder, command, rng, whole_group=True):
 
 
 @pytest.mark.parametrize("nj", [1, 2])
-def test_featurize_goes_on_after_kills(tmp_path, material, nj):
+def test_featurize_continues_after_kills(tmp_path, material, nj):
     check(tmp_path, material, ("in.jsonl", "broken.wav"), (*FEATS, "--nj", nj), FEATS)
 
 
-def test_emit_goes_on_after_kills(tmp_path, material):
+def test_emit_continues_after_kills(tmp_path, material):
     check(tmp_path, material, ("exp", "feats.jsonl", "feats"), EMIT)
 
 
 @pytest.mark.parametrize("options", [(), ("--emissions", "e", "--nj", 2)])
-def test_decode_goes_on_after_kills(tmp_path, material, options):
+def test_decode_continues_after_kills(tmp_path, material, options):
     check(tmp_path, material, ("exp", "feats.jsonl", "feats"), (*DECODE, *options))
 
 

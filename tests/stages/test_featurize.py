@@ -14,7 +14,8 @@ from ds2cli.errors import BadUtterance, Ds2Error, UsageError
 from ds2cli.feats import cmvn
 from ds2cli.feats.spectrogram import compute as log_power
 from ds2cli.journal import open_journal
-from ds2cli.stages.featurize import BLOCKS_PER_SIZE, FIRST_BLOCK, LARGEST_BLOCK, Tally, block_sizes, parse_speeds, run
+from ds2cli.stages.featurize import parse_speeds, run
+from ds2cli.stages.featurize_blocks import BLOCKS_PER_SIZE, FIRST_BLOCK, LARGEST_BLOCK, Tally, block_sizes
 
 
 @pytest.fixture
@@ -375,7 +376,7 @@ def interrupted_run(tmp_path, rows, after, name="train", **settings):
     return done, ledger.rows, resumed
 
 
-def test_a_run_goes_on_after_the_blocks_that_an_interrupted_one_has_finished(tmp_path):
+def test_a_run_continues_after_the_blocks_that_an_interrupted_one_has_finished(tmp_path):
     rows = short_recordings(tmp_path, 100)
     (tmp_path / "3.wav").write_bytes(b"RIFF")
     done, drops, _ = features(tmp_path, rows)
@@ -403,7 +404,7 @@ def test_a_run_goes_on_after_the_blocks_that_an_interrupted_one_has_finished(tmp
         ("shorter", 20),
     ],
 )
-def test_what_has_changed_since_is_computed_anew(tmp_path, change, kept):
+def test_what_has_changed_since_is_computed_again(tmp_path, change, kept):
     rows, settings = short_recordings(tmp_path, 100), {}
     assert interrupted_run(tmp_path, rows, 70) is None
     folder = tmp_path / ".train.featurize.unfinished"

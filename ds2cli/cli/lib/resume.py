@@ -1,8 +1,9 @@
-"""Commands that go on after what an interrupted run of them has finished."""
+"""Commands that continue after what an interrupted run of them has finished."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 from ds2cli import ui
@@ -31,14 +32,13 @@ def resuming(made: Provenance | None, config: Config, place: str) -> Iterator[Jo
     }
 
     def log_replayed(count: int) -> None:
-        ui.log(f"{made.stage}: going on after {count:,} utterances that an interrupted run has finished")
+        ui.log(f"{made.stage}: continuing after {count:,} utterances that an interrupted run has finished")
 
     with open_journal(place, made.stage, identity, log_replayed) as journal:
         try:
             yield journal
         except BaseException:
             if journal is not None and journal.finished:
-                ui.log(
-                    f"{made.stage}: {journal.finished:,} utterances are finished: the same command goes on after them"
-                )
+                kept = f"{journal.finished:,} utterances are finished and kept in {os.path.relpath(journal.folder)}"
+                ui.log(f"{made.stage}: {kept}: the same command continues after them")
             raise
