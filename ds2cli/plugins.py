@@ -1,8 +1,8 @@
-"""Find corpora, networks, features and commands by their file names, in the package and in plugin folders outside it.
+"""Find corpora, networks, features, formats and commands by their file names, in the package and in plugin folders.
 
 The environment variable DS2_PLUGINS names the plugin folders, separated by `:`. Each may contain the folders `corpora`,
-`models`, `feats` and `cli`: a file `corpora/NAME.py` there is the corpus NAME, without being installed. Child processes
-inherit the variable. A file or folder whose name begins with `_` is no corpus: other files import it.
+`models`, `feats`, `interop` and `cli`: a file `corpora/NAME.py` there is the corpus NAME, without being installed.
+Child processes inherit the variable. A file or folder whose name begins with `_` is no corpus: other files import it.
 tests/house/plugins is an example.
 """
 
@@ -21,7 +21,7 @@ from ds2cli.errors import UsageError
 
 VARIABLE = "DS2_PLUGINS"
 
-FOLDERS = {"corpora": "corpora", "models": "nn/models", "feats": "feats", "cli": "cli"}
+FOLDERS = {"corpora": "corpora", "models": "nn/models", "feats": "feats", "interop": "interop", "cli": "cli"}
 """The folders in a plugin folder, and the folders of the package that they extend."""
 
 

@@ -12,6 +12,7 @@ from ds2cli import manifest, ui
 from ds2cli.atomic import together
 from ds2cli.cli.lib.features import inherit_features
 from ds2cli.cli.lib.filter import filter_rows, report_drops, require_rows, save_config, source_name, write_rows
+from ds2cli.cli.lib.interop import export_app, import_app
 from ds2cli.cli.lib.options import IfStale, In, Out, number_option, with_config
 from ds2cli.cli.lib.provenance import begin
 from ds2cli.config.base import StageConfig
@@ -27,6 +28,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Check, sort, select, split, merge and count the rows of manifests.",
 )
+app.add_typer(import_app, name="import")
+app.add_typer(export_app, name="export")
 
 
 @app.command()

@@ -1,0 +1,114 @@
+"""`ds2 data import FORMAT SRC [OUT]` and `ds2 data export FORMAT IN DIR`: a subcommand per format of ds2cli/interop."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ds2cli import ui
+from ds2cli.cli.lib.filter import count_lines, require_rows, source_name, write_rows, writing
+from ds2cli.cli.lib.options import IfStale, In, Out, with_config
+from ds2cli.cli.lib.provenance import begin
+from ds2cli.config.interop import ExportConfig, ImportConfig
+from ds2cli.drops import Ledger
+from ds2cli.interop import format_names, load_format
+
+
+class _FormatGroup(TyperGroup):
+    """The formats as subcommands; the module of a format is imported when its command is used or listed."""
+
+    make_command: Callable[[str], Any]
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of the formats."""
+        return format_names()
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a format; UsageError for an unknown one, None while a shell completes a word."""
+        if ctx is not None and ctx.resilient_parsing and cmd_name not in format_names():
+            return None
+        return type(self).make_command(cmd_name)
+
+
+@functools.cache
+def _import_command(name: str) -> Any:
+    """The command `ds2 data import NAME`."""
+    module = load_format(name)
+
+    @with_config(module.ImportOptions)
+    def import_(
+        config: ImportConfig,
+        src: Annotated[str, typer.Argument(metavar="SRC", help="Data of the other toolkit, as described above.")],
+        out: Out = "-",
+        if_stale: IfStale = False,
+    ) -> None:
+        from ds2cli.stages import data_import
+
+        label = f"import {name}"
+        made = begin(f"data import {name}", config, out, {"SRC": src}, if_stale=if_stale)
+        ledger = require_rows(Ledger(source=source_name(src)), config, is_choice=True)
+        rows = ui.progress(data_import.run(name, src, config, ledger), label)
+        write_rows(label, config, out, rows, ledger, made=made)
+
+    return _make_command(name, module, import_)
+
+
+@functools.cache
+def _export_command(name: str) -> Any:
+    """The command `ds2 data export NAME`."""
+    module = load_format(name)
+
+    @with_config(module.ExportOptions)
+    def export(
+        config: ExportConfig,
+        in_: In,
+        folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder to write.")],
+        if_stale: IfStale = False,
+    ) -> None:
+        from ds2cli.stages import data_export
+
+        label, out = f"export {name}", data_export.main_file(name, folder)
+        made = begin(f"data export {name}", config, out, {"IN": in_}, if_stale=if_stale)
+        ledger = require_rows(Ledger(source=source_name(in_)), config)
+        lines = count_lines(in_)
+        with writing(label, config, out, ledger, {}, made):
+            data_export.run(name, in_, folder, config, ledger, lambda rows: ui.progress(rows, label, lines))
+            ledger.enforce_max_bad(label, config.max_bad)
+
+    return _make_command(name, module, export)
+
+
+def _make_command(name: str, module: Any, function: Any) -> Any:
+    title, *paragraphs = (module.__doc__ or f"{name}.").strip().split("\n\n")
+    # \b keeps the line breaks of a paragraph
+    function.__doc__ = "\n\n".join([title, *(p if p.startswith("Example: ") else f"\b\n{p}" for p in paragraphs)])
+    command = typer.Typer(rich_markup_mode=None, add_completion=False)
+    command.command(name, short_help=title)(function)
+    return typer.main.get_command(command)
+
+
+class ImportGroup(_FormatGroup):
+    """`ds2 data import`."""
+
+    make_command = staticmethod(_import_command)
+
+
+class ExportGroup(_FormatGroup):
+    """`ds2 data export`."""
+
+    make_command = staticmethod(_export_command)
+
+
+def _group(cls: type[_FormatGroup], metavar: str, help: str) -> typer.Typer:
+    group = typer.Typer(cls=cls, no_args_is_help=True, rich_markup_mode=None, subcommand_metavar=metavar, help=help)
+    # without a callback, Typer takes an app with no registered commands for an empty one
+    group.callback()(lambda: None)
+    return group
+
+
+import_app = _group(ImportGroup, "FORMAT SRC [OUT]", "Make a manifest of the data of another toolkit.")
+export_app = _group(ExportGroup, "FORMAT IN DIR", "Write the rows of a manifest in the format of another toolkit.")
