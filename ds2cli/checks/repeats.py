@@ -41,8 +41,10 @@ class Columns:
         """Remember a row."""
         self.lines.append(line)
         hashes = self.hashes
-        for name in ("id", "text", "speaker"):
-            hashes[name].append(_hash(row.get(name)))
+        hashes["id"].append(_hash(row.get("id")))
+        text = row.get("text")
+        hashes["text"].append(NONE if text is None or text.isspace() else _hash(text))
+        hashes["speaker"].append(_hash(row.get("speaker")))
         path = row.get("audio_filepath")
         if path:
             real = _real_path(path)
