@@ -17,9 +17,7 @@ def rows(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    "arguments", [("in.jsonl", "--in-place"), ("in.jsonl", "in.jsonl"), ("in.jsonl", "./in.jsonl")]
-)
+@pytest.mark.parametrize("out", ["--in-place", "in.jsonl", "./in.jsonl"])
 def test_a_manifest_that_is_replaced_has_a_backup_that_no_other_replaces(ds2, jsonl, rows, out):
     for number, suffix in enumerate(("", ".1", ".2")):
         before = (rows / "in.jsonl").read_text()
@@ -32,7 +30,7 @@ def test_a_manifest_that_is_replaced_has_a_backup_that_no_other_replaces(ds2, js
 
 def test_a_refused_repair_leaves_the_manifest_without_a_backup(ds2, rows):
     done = ds2("data", "fix", "in.jsonl", "--in-place", cwd=rows)
-    assert (done.returncode == 1 and "refused: 1 of" in done.stderr) or "refused: 2 of" in done.stderr
+    assert done.returncode == 1 and "refused: 2 of 5 utterances are bad" in done.stderr
     assert (rows / "in.jsonl").read_text() == LINES
     assert sorted(path.name for path in rows.iterdir()) == ["in.jsonl", "in.jsonl.refused.jsonl"]
 
