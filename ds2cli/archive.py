@@ -10,11 +10,13 @@ import contextlib
 import mmap
 import os
 import struct
+import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,12 @@ from ds2cli.archive_compressed import (
 from ds2cli.atomic import extending
 from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.io import open_out_bytes
+
+MOST_TOUCHED = 256 << 20
+"""Bytes of archives that are read before their pages are given back: those in use are mapped again in no time."""
+
+_FAULT = 64 << 10
+"""Bytes that the system maps around one that is read."""
 
 
 class ArkWriter:
@@ -128,11 +136,13 @@ def read_matrix(ref: str, key: str | None = None) -> Matrix:
     try:
         # what float32 cannot hold becomes infinite, and is refused where the matrix is used
         with np.errstate(over="ignore", invalid="ignore"):
-            return _decode(data, offset)
+            matrix = _decode(data, offset)
     except OutOfFileError:
         raise BadUtterance("truncated-archive", f"{path} ends within the matrix at byte {offset}") from None
     except NotAMatrixError as e:
         raise BadUtterance("not-a-matrix", f"{ref}: {e}") from None
+    _count_touched(matrix.nbytes)
+    return matrix
 
 
 def matrix_shape(ref: str, key: str | None = None) -> tuple[int, int]:
@@ -149,6 +159,24 @@ def matrix_shape(ref: str, key: str | None = None) -> tuple[int, int]:
                 pass
     rows, columns = read_matrix(ref, key).shape
     return rows, columns
+
+
+def map_archive(path: str) -> memoryview:
+    """The bytes of an archive, mapped. BadUtterance "missing-archive", "unreadable-archive"."""
+    return _map(path)
+
+
+def forget_pages() -> None:
+    """Give the memory of all mapped archives back to the system, which may keep it as a cache of the files.
+
+    Otherwise every page that was ever read counts as memory of this process, in an epoch those of all archives.
+    """
+    global _touched
+    _touched = 0
+    for mapped in list(_maps):
+        # macOS, where a page in use can be taken back, does without
+        if sys.platform == "linux":
+            mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def list_matrices(path: str) -> Iterator[tuple[str, str]]:
@@ -174,6 +202,19 @@ def _check_key(ref: str, key: str | None, data: memoryview, offset: int) -> None
         )
 
 
+_maps: WeakSet[mmap.mmap] = WeakSet()
+"""The archives that are mapped."""
+_touched = 0
+"""Bytes of their pages that may be in memory, at most; those of matrix headers are not counted."""
+
+
+def _count_touched(size: int) -> None:
+    global _touched
+    _touched += size + _FAULT
+    if _touched > MOST_TOUCHED:
+        forget_pages()
+
+
 def _map(path: str) -> memoryview:
     try:
         inputs.require_file(path)
@@ -193,7 +234,9 @@ def _mapped(path: str, _inode: int, size: int, _mtime_ns: int) -> memoryview:
     if size == 0:
         return memoryview(b"")
     with Path(path).open("rb") as f:
-        return memoryview(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ))
+        mapped = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+    _maps.add(mapped)
+    return memoryview(mapped)
 
 
 def _decode(data: memoryview, offset: int) -> Matrix:

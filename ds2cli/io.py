@@ -81,6 +81,23 @@ def read_lines(path: str) -> Iterator[tuple[int, str]]:
             yield number, line.rstrip("\r\n").removeprefix(encoding.MARK)
 
 
+@contextlib.contextmanager
+def open_utf8(path: str) -> Iterator[io.RawIOBase | None]:
+    """Open a file for reading its bytes, unpacked if it is gzip data, if `read_lines` would read it as plain UTF-8.
+
+    None, and nothing is read, for standard input, a pipe, or a file in another encoding or with other line ends.
+    DataError if the file cannot be read, or its gzip stream is broken.
+    """
+    if path == "-" or not os.path.isfile(path):
+        yield None
+        return
+    with _open_source(path) as source:
+        head = source.peek_line()
+        special = encoding.describe_binary(head) or head.startswith(encoding.MARK.encode())
+        plain = encoding.detect(head) == "utf-8" and not encoding.has_cr_line_ends(head.decode("utf-8", "replace"))
+        yield source if plain and not special else None
+
+
 def read_bytes(path: str) -> bytes:
     """The bytes of a file, unpacked if it is gzip data; '-' is standard input. DataError if it cannot be read."""
     with _open_source(path) as source:

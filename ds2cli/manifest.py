@@ -153,23 +153,35 @@ def read(path: str, needs: Iterable[str] = ("id",), ledger: Ledger | None = None
     ledger: records bad rows, which are dropped; without it a bad row is a DataError with `path:line`. Unsorted ids are
     always a DataError: later stages join manifests in one pass and depend on the order.
     """
-    needs = tuple(needs)
-    folder = base_folder(path)
-    last = ""
+    reader = Reader(path, needs, ledger)
     for location, line in read_lines(path):
+        if (row := reader.read(location, line)) is not None:
+            yield row
+
+
+class Reader:
+    """Reads the lines of a manifest in order. last: the id of the last row that was not bad."""
+
+    def __init__(self, path: str, needs: Iterable[str] = ("id",), ledger: Ledger | None = None) -> None:
+        self.last = ""
+        self._needs, self._ledger, self._folder = tuple(needs), ledger, base_folder(path)
+
+    def read(self, location: str, line: str) -> Row | None:
+        """The row of a line, as `read` yields it; None if it is bad."""
         try:
-            row = parse(line, needs)
-            if "id" in row and row["id"] == last:
-                raise BadUtterance("duplicate-id", f"id {last!r} appears more than once")
+            row = parse(line, self._needs)
+            if "id" in row and row["id"] == self.last:
+                raise BadUtterance("duplicate-id", f"id {self.last!r} appears more than once")
         except BadUtterance as e:
-            if ledger is None:
+            if self._ledger is None:
                 raise DataError(f"{location}: {e.detail}") from e
-            ledger.drop(_id_of(line, location), e.reason, f"{location}: {e.detail}")
-            continue
-        if row["id"] < last:
-            raise DataError(f"{location}: id {row['id']!r} comes after {last!r}, expected sorted ids (ds2 data sort)")
-        last = row["id"]
-        yield rebase_paths(row, folder)
+            self._ledger.drop(id_of(line, location), e.reason, f"{location}: {e.detail}")
+            return None
+        if row["id"] < self.last:
+            after = f"{location}: id {row['id']!r} comes after {self.last!r}"
+            raise DataError(f"{after}, expected sorted ids (ds2 data sort)")
+        self.last = row["id"]
+        return rebase_paths(row, self._folder)
 
 
 def write(path: str, rows: Iterable[Row]) -> int:
@@ -177,7 +189,7 @@ def write(path: str, rows: Iterable[Row]) -> int:
 
     DataError if ids are not unique and sorted; then `path` is not written.
     """
-    folder = base_folder("-" if path == "-" else os.path.abspath(path), sys.stdout)
+    folder = output_folder(path)
     count, last = 0, ""
     with io.open_out(path) as f:
         for row in rows:
@@ -185,7 +197,7 @@ def write(path: str, rows: Iterable[Row]) -> int:
                 raise DataError(f"{path}: id {row['id']!r} comes after {last!r}, expected unique sorted ids")
             last = row["id"]
             if folder:
-                row = map_paths(row, lambda p: _path_from(folder, p))
+                row = map_paths(row, lambda p: path_from(folder, p))
             f.write(format_row(row))
             count += 1
     return count
@@ -229,13 +241,19 @@ def base_folder(path: str, standard: TextIO | None = None) -> str:
     return "" if stream else os.path.dirname(path)
 
 
+def output_folder(path: str) -> str:
+    """The folder that relative paths start from in a manifest to write, as `base_folder`."""
+    return base_folder("-" if path == "-" else os.path.abspath(path), sys.stdout)
+
+
 def rebase_paths(row: Row, folder: str) -> Row:
     """A row whose relative paths start from the current folder instead of from `folder`."""
     # relative even if the manifest was given by an absolute path, so that files written from these rows can be moved
-    return map_paths(row, lambda p: _rebase(folder, p)) if folder else row
+    return map_paths(row, lambda p: rebase_path(folder, p)) if folder else row
 
 
-def _rebase(folder: str, path: str) -> str:
+def rebase_path(folder: str, path: str) -> str:
+    """A relative path that starts from the current folder instead of from `folder`."""
     # os.path.relpath takes a tenth of the time of reading a row; of plain paths only the folder has to be changed
     if _NEEDS_NORMALIZING.search(path):
         return os.path.relpath(os.path.join(folder, path))
@@ -243,7 +261,7 @@ def _rebase(folder: str, path: str) -> str:
     return path if base == "." else f"{base}/{path}"
 
 
-def _path_from(folder: str, path: str) -> str:
+def path_from(folder: str, path: str) -> str:
     """What `os.path.relpath(path, folder)` returns; the folders, of which there are few, are looked up."""
     parent, _, name = path.rpartition("/")
     base, child = _relative_parent(folder, parent, os.getcwd())  # noqa: PTH109
@@ -272,7 +290,7 @@ def map_paths(row: Row, change: Callable[[str], str]) -> Row:
     return {**row, **changed} if changed else row
 
 
-def _id_of(line: str, location: str) -> str:
+def id_of(line: str, location: str) -> str:
     """The id in a bad line, to name it in the ledger; its location if there is none."""
     try:
         row = json.loads(line.encode("utf-8", "replace").decode())

@@ -39,11 +39,12 @@ def plan(
     from ds2cli.stages.train import select_device
     from ds2cli.train.data import prepare_job
     from ds2cli.train.precision import must_measure
+    from ds2cli.train.scan import ManifestRows
 
     device = select_device(config)
     ledger = Ledger()
     dev_rows = manifest.read(dev, REQUIRED_FIELDS) if dev else None
-    train_rows = manifest.read(train, REQUIRED_FIELDS, ledger)
+    train_rows = ManifestRows(train, REQUIRED_FIELDS, ledger)
     job = prepare_job(config, train_rows, dev_rows, "", saved_features(train, features), ledger, warn=ui.warn)
     if must_measure(job, ProcessGroup(device=device)):
         ui.log(f"plan: {MEASURING}")

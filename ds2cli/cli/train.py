@@ -78,6 +78,7 @@ def train(
     from ds2cli.train.monitor import monitored
     from ds2cli.train.network import plan_initial_weights
     from ds2cli.train.resume import LAST
+    from ds2cli.train.scan import ManifestRows
 
     _check_paths(exp, train, dev)
     stage.select_device(config)

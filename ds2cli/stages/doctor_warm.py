@@ -9,11 +9,14 @@ from typing import get_args
 
 import numpy as np
 
+from ds2cli.archive import ArkWriter
 from ds2cli.atomic import temporary_folder
+from ds2cli.drops import Ledger
 from ds2cli.kernels import _jit, ctc_cost
 from ds2cli.lm import arpa, kneser_ney
 from ds2cli.lm.query import NgramLm
 from ds2cli.lm.text import build_corpus
+from ds2cli.manifest import format_row
 from ds2cli.metrics.alignment import AlignmentRule, align_characters, align_words
 from ds2cli.metrics.bootstrap import draw_totals
 from ds2cli.metrics.rover import Hypothesis, VoteRule, combine
@@ -22,6 +25,10 @@ from ds2cli.search.beam import BeamSearch
 from ds2cli.search.text_score import ExactScorer
 from ds2cli.search.trellis import GapCosts
 from ds2cli.text.vocab import BLANK, Vocab
+from ds2cli.train.batching import plan_batches
+from ds2cli.train.examples import Utterance
+from ds2cli.train.scan import Candidate, ManifestRows, collect
+from ds2cli.train.table_builder import TableBuilder
 
 TEXTS = ["a b", "ab a", "b ab"]
 VOCAB = Vocab((BLANK, " ", "a", "b"))
@@ -81,3 +88,19 @@ def run_kernels(folder: Path) -> None:
     stream.best()
     search(log_probs)
     ExactScorer(search, lm)(log_probs, TEXTS[0])
+    _read_training_set(folder)
+
+
+def _read_training_set(folder: Path) -> None:
+    """Read a training set of one row, and plan its batches."""
+    archive, rows = str(folder / "warm.ark"), folder / "warm.jsonl"
+    with ArkWriter(archive) as ark:
+        row = {"id": "a", "text": TEXTS[0], "feats": ark.write("a", np.zeros((6, 1), np.float32))}
+    rows.write_text(format_row(row), "utf-8")
+    found = collect(ManifestRows(str(rows), ("id", "text")), Ledger(), lambda _: None)
+
+    def use(candidate: Candidate, bins: int | None) -> tuple[Utterance, int]:
+        return Utterance(candidate.id, candidate.feats, 6, np.ones(1, np.int32), candidate.text), bins or 1
+
+    table = TableBuilder(VOCAB, 1, False, use, Ledger(), 1).build(found)
+    plan_batches(table.num_frames, 10, 0, 0)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ds2cli.nn.checkpoint import TrainedModel, step_seconds
 from ds2cli.nn.distributed.process_group import ProcessGroup
+from ds2cli.train.epoch_plan import plan_epoch
 from ds2cli.train.evaluate import count_greedy_errors
 from ds2cli.train.job import TrainJob
 from ds2cli.train.state import peak_memory_mb
@@ -33,11 +34,10 @@ def estimate(job: TrainJob, device: torch.device) -> dict[str, Any]:
     Raises Ds2Error when a step fails as it would in training.
     """
     trainer = Trainer(job, ProcessGroup(device=device))
-    steps, later_steps = trainer.plan_steps(0), trainer.plan_steps(1)
-    batches = [batch for step in steps for batch in step]
-    frames = [[job.train_features.frames(job.train[i], 0) for i in batch] for batch in batches]
-    padded = np.array([max(lengths) * len(lengths) for lengths in frames], np.float64)
-    total_frames = float(sum(map(sum, frames)))
+    (steps, frames), later_steps = plan_epoch(job, 0), trainer.plan_steps(1)
+    batches = steps.batches
+    padded = frames[batches.longest].astype(np.float64) * batches.sizes
+    total_frames = float(frames[batches.order].sum(dtype=np.int64))
     longest_first = np.argsort(-padded, kind="stable")
     positions = np.linspace(0, len(batches) - 1, min(TIMED_STEPS, len(batches))).astype(int)
     timed = longest_first[positions]

@@ -82,16 +82,22 @@ class Vocab:
                 letters[c] += count
             for pair in split_bigrams(part) if units.kind == "bigram" else ():
                 bigrams[pair] += count
-        symbols, model = set(letters), b""
         if units.kind == "char":
-            symbols = {c for c, count in letters.items() if count >= units.min_count}
-        elif units.kind == "bigram":
+            return cls.from_letters(letters, units)
+        symbols, model = set(letters), b""
+        if units.kind == "bigram":
             symbols |= {pair for pair, count in bigrams.items() if count >= units.min_count}
         else:
             assert units.size is not None
             model = train_sentencepiece({p: n for p, n in part_counts.items() if is_run(p)}, units.kind, units.size)
             symbols |= set(load_sentencepiece(model)[0]) - {BLANK, SPACE}
         return cls((BLANK, *sorted(symbols)), model)
+
+    @classmethod
+    def from_letters(cls, letters: Counter[str], units: UnitsConfig) -> Vocab:
+        """The blank, then the characters in code-point order that occur often enough in normalized transcripts."""
+        units.check()
+        return cls((BLANK, *sorted(c for c, count in letters.items() if count >= units.min_count)))
 
     @classmethod
     def load(cls, path: str | Path) -> Vocab:

@@ -164,6 +164,11 @@ class Augmenter:
         speed = draw_speed(self.config, plan.features_rng(), frames, utterance.min_frames)
         return frames if speed == 1 else max(1, round(frames / speed))
 
+    @property
+    def keeps_lengths(self) -> bool:
+        """Whether `frames` is `num_frames` in every epoch."""
+        return not self.config.speed and all(speed == 1 for speed in self.config.speeds)
+
     def impulse_response(self, plan: AugmentPlan) -> Features | None:
         """The planned impulse response (M,); None without one, or when it cannot be read."""
         if plan.impulse_response is None or self.impulse_responses is None:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from ds2cli import memory
 from ds2cli.errors import BadUtterance, Ds2Error
 from ds2cli.feats.padding import pad
+from ds2cli.kernels.batch_cuts import find_cuts
+from ds2cli.train.batch_plan import Batches
 from ds2cli.train.examples import TrainFeatures, Utterance
 
 
@@ -35,14 +37,14 @@ class BatchArrays:
 
 
 def plan_batches(
-    lengths: Sequence[int],
+    lengths: Sequence[int] | NDArray[np.int32],
     max_frames: int,
     seed: int,
     epoch: int,
     *,
     ascending: bool = False,
     max_utterances: int | None = None,
-) -> list[list[int]]:
+) -> Batches:
     """Group utterances of similar length into batches of at most `max_frames` frames, padding included.
 
     Returns positions in `lengths`, the longest first in each batch. An utterance longer than `max_frames` is a batch of
@@ -50,20 +52,22 @@ def plan_batches(
     (SortaGrad, paper §3.3) they go from short to long. Everything follows from (seed, epoch).
     """
     rng = np.random.default_rng((seed, epoch))
-    tie_breaker = rng.permutation(len(lengths))
-    order = sorted(range(len(lengths)), key=lambda i: (lengths[i], tie_breaker[i]))
+    lengths = np.asarray(lengths, np.int32)
+    # utterances of equal length are in the order of random numbers
+    mixed = np.empty(len(lengths), np.int32)
+    mixed[rng.permutation(len(lengths))] = np.arange(len(lengths), dtype=np.int32)
+    order = mixed[sort_stably(lengths[mixed])]
     # a first batch of random size shifts all boundaries
-    limit = max_frames if ascending else int(max_frames * rng.uniform(0.2, 1.0))
-    batches: list[list[int]] = []
-    current: list[int] = []
-    for i in order:
-        if current and ((len(current) + 1) * lengths[i] > limit or len(current) == max_utterances):
-            batches.append(current[::-1])
-            current, limit = [], max_frames
-        current.append(i)
-    if current:
-        batches.append(current[::-1])
-    return batches if ascending else [batches[i] for i in rng.permutation(len(batches))]
+    first = max_frames if ascending else int(max_frames * rng.uniform(0.2, 1.0))
+    ends = find_cuts(lengths, order, first, max_frames, max_utterances)
+    return Batches(order, ends, np.arange(len(ends)) if ascending else rng.permutation(len(ends)))
+
+
+def sort_stably(lengths: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The positions of lengths >= 0 from short to long, equal ones in their order."""
+    # of 16 bits, numbers are counted instead of compared, in a tenth of the time
+    narrow = lengths.astype(np.uint16) if len(lengths) and lengths.max() < 1 << 16 else lengths
+    return np.argsort(narrow, kind="stable")
 
 
 def read_batch(utterances: Sequence[Utterance], train_features: TrainFeatures, epoch: int) -> BatchArrays:

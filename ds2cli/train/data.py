@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from ds2cli.train.job import TrainJob
 from ds2cli.train.lint import TextLint, check_dev_texts, clean_text
 from ds2cli.train.pools import open_pools
 from ds2cli.train.resume import LAST, load_checkpoint
+from ds2cli.train.scan import Candidate, Candidates, ManifestRows, collect
+from ds2cli.train.table_builder import TableBuilder
 
 STATS_UTTERANCES = 2000
 """At most this many utterances are read for the mean and deviation of each bin when no statistics are given."""
@@ -40,7 +42,7 @@ MAX_LOG_POWER = 1e4
 
 def prepare_job(
     config: TrainConfig,
-    rows: Iterable[Row],
+    rows: Iterable[Row] | ManifestRows,
     dev: Iterable[Row] | None,
     exp: str,
     features: dict[str, Any],
@@ -50,6 +52,7 @@ def prepare_job(
 ) -> TrainJob:
     """Turn rows into utterances with labels; drop those that cannot be used, with a reason code.
 
+    rows: of a manifest; `ManifestRows` are read without a Python object for each.
     Rows without stored features get those of their recordings, computed each time they are needed. dev: None without a
     dev set.
     exp: a checkpoint in this folder determines symbols and statistics; "" for none. features: settings the rows were
@@ -59,24 +62,25 @@ def prepare_job(
     UsageError when settings contradict each other.
     """
     _check_settings(config, dev is not None)
-    rows, tokens = list(_clean_rows(rows, "training", ledger, warn)), Path(exp) / TOKENS
+    candidates, tokens = collect(rows, ledger, warn), Path(exp) / TOKENS
     resuming = exp != "" and (Path(exp) / LAST).is_file() and tokens.is_file() and not config.fresh
-    vocab = Vocab.load(tokens) if resuming else Vocab.from_texts((row["text"] for row in rows), config.units)
+    vocab = Vocab.load(tokens) if resuming else _make_vocab(candidates, config)
     settings = FeatureConfig.from_saved(features, "features")
     known_mean, known_std = _checkpoint_statistics(exp) if resuming else (None, None)
     expected_bins = None if known_mean is None else len(known_mean)
-    train: list[Utterance] = []
-    for row in rows:
-        try:
-            frames, bins = _feature_shape(row, settings)
-            if expected_bins not in (None, bins):
-                raise BadUtterance("wrong-features", f"expected {expected_bins} bins as in earlier rows, found {bins}")
-            train.append(_train_utterance(row, frames, vocab, config))
-            expected_bins = bins
-        except BadUtterance as e:
-            ledger.drop_error(row["id"], e)
+
+    def check(candidate: Candidate, bins: int | None) -> tuple[Utterance, int]:
+        row = candidate.as_row()
+        frames, found = _feature_shape(row, settings)
+        if bins not in (None, found):
+            raise BadUtterance("wrong-features", f"expected {bins} bins as in earlier rows, found {found}")
+        return _train_utterance(row, frames, vocab, config), found
+
+    needs_audio = config.augment.needs_audio
+    builder = TableBuilder(vocab, config.model.stride, needs_audio, check, ledger, expected_bins)
+    train, expected_bins = builder.build(candidates), builder.bins
     ledger.kept += len(train)
-    if not train:
+    if not len(train):
         first = f", the first: {ledger.rows[0]['detail']}" if ledger.rows else ""
         raise DataError(f"train: no utterance can be used, {ledger.summary()}{first}")
     noise, impulse_responses = open_pools(config.augment)
@@ -93,7 +97,7 @@ def prepare_job(
     if expected_bins != len(mean):
         raise DataError(f"train: training features have {expected_bins} bins, the statistics have {len(mean)}")
     train_features = Augmenter(config.augment, settings, config.seed, mean, read_matrix, noise, impulse_responses)
-    dev_rows = _clean_rows(dev or [], "dev", ledger, warn)
+    dev_rows = _clean_rows(dev or [], ledger, warn)
     dev_utterances = [] if dev is None else list(_dev_utterances(dev_rows, len(mean), ledger, settings))
     for finding in check_dev_texts(vocab, [utterance.text for utterance in dev_utterances]):
         if finding.fatal and not resuming:
@@ -110,8 +114,15 @@ def _check_settings(config: TrainConfig, has_dev: bool) -> None:
         raise UsageError(f"train: {name} needs the error rate of a dev set (add --dev DEV)")
 
 
-def _clean_rows(rows: Iterable[Row], name: str, ledger: Ledger, warn: Callable[[str], None]) -> Iterator[Row]:
-    """The rows with clean texts, after the last of which the findings are reported; name: training or dev."""
+def _make_vocab(candidates: Candidates, config: TrainConfig) -> Vocab:
+    """The symbols of the texts."""
+    if config.units.kind == "char":
+        return Vocab.from_letters(candidates.letters, config.units)
+    return Vocab.from_texts(candidates.texts(), config.units)
+
+
+def _clean_rows(rows: Iterable[Row], ledger: Ledger, warn: Callable[[str], None]) -> Iterator[Row]:
+    """The dev rows with clean texts, after the last of which the findings are reported."""
     lint = TextLint()
     for row in rows:
         lint.add(row["text"])
@@ -119,7 +130,7 @@ def _clean_rows(rows: Iterable[Row], name: str, ledger: Ledger, warn: Callable[[
             yield {**row, "text": clean_text(row["text"])}
         except BadUtterance as e:
             ledger.drop_error(row["id"], e)
-    for finding in lint.findings(name):
+    for finding in lint.findings("dev"):
         warn(f"train: {finding}")
 
 
@@ -186,7 +197,7 @@ def _dev_utterances(
         raise DataError("train: no dev utterance has a text to compare with")
 
 
-def _compute_statistics(train: list[Utterance], dev_features: DevFeatures) -> NDArray[np.float64]:
+def _compute_statistics(train: Sequence[Utterance], dev_features: DevFeatures) -> NDArray[np.float64]:
     """CMVN statistics of at most STATS_UTTERANCES evenly spaced utterances; unreadable or damaged ones are left out."""
     stats = None
     for utterance in train[:: -(-len(train) // STATS_UTTERANCES)]:

@@ -51,7 +51,21 @@ class TrainFeatures(Protocol):
 
 def fingerprint(utterances: Sequence[Utterance]) -> str:
     """A hash of ids, lengths and labels: a checkpoint only resumes on the data it was trained on."""
+    # a table has computed it
+    if known := getattr(utterances, "fingerprint", ""):
+        return str(known)
     digest = hashlib.sha256()
-    for u in utterances:
-        digest.update(f"{u.id} {u.num_frames} ".encode() + np.asarray(u.labels, "<i4").tobytes())
+    for utterance in utterances:
+        digest.update(hashed_part(utterance))
     return digest.hexdigest()
+
+
+def hashed_part(u: Utterance) -> bytes:
+    """What `fingerprint` hashes of an utterance."""
+    return f"{u.id} {u.num_frames} ".encode() + np.asarray(u.labels, "<i4").tobytes()
+
+
+def num_frames(utterances: Sequence[Utterance]) -> NDArray[np.int32]:
+    """The frames of each utterance, without augmentation."""
+    known = getattr(utterances, "num_frames", None)
+    return np.array([u.num_frames for u in utterances], np.int32) if known is None else known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ class TrainJob:
     """The settings and data of one training run.
 
     features: settings the features were computed with; mean, std: (F,), of the training features;
+    train: a table (table.py), from which an utterance is read when it is used;
     train_features: reads a training utterance, augmented for an epoch; dev_features: reads a dev utterance;
     init: network to take the initial weights from.
     """
@@ -26,7 +28,7 @@ class TrainJob:
     config: TrainConfig
     vocab: Vocab
     features: dict[str, Any]
-    train: list[Utterance]
+    train: Sequence[Utterance]
     dev: list[Utterance]
     mean: NDArray[np.float32]
     std: NDArray[np.float32]

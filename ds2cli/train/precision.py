@@ -27,6 +27,7 @@ from ds2cli.nn.network import Network
 from ds2cli.train.backward import Backward
 from ds2cli.train.batches import Batch
 from ds2cli.train.events import Precision
+from ds2cli.train.examples import num_frames
 from ds2cli.train.job import TrainJob
 
 NAMES = ("float32", "bfloat16", "float16")
@@ -143,7 +144,7 @@ def _typical_size(job: TrainJob, processes: int) -> tuple[int, int]:
     on the number of utterances, which share each product with the weights, and hardly on the number of steps.
     """
     config, frames_per_s = job.config, 1000 / job.features["hop_ms"]
-    frames = max(int(np.median([u.num_frames for u in job.train])), 1)
+    frames = max(int(np.median(num_frames(job.train))), 1)
     utterances = round(config.batch_s * frames_per_s / frames)
     if config.batch_utts is not None:
         utterances = min(utterances, config.batch_utts)

@@ -26,9 +26,10 @@ from ds2cli.nn.distributed.process_group import ProcessGroup
 from ds2cli.nn.norm import has_batch_norm, synchronize_norms
 from ds2cli.runtime.file import describe_error
 from ds2cli.train.backward import Backward
+from ds2cli.train.batch_plan import Steps
 from ds2cli.train.batches import Batch, load_batch
-from ds2cli.train.batching import plan_batches
 from ds2cli.train.checkpoint_files import LOG, CheckpointFiles, Store
+from ds2cli.train.epoch_plan import plan_epoch
 from ds2cli.train.events import Event, MemoryProbe, Request, Saved, TimeLimit, TrainStep
 from ds2cli.train.examples import Utterance, fingerprint
 from ds2cli.train.failures import SkippedSteps, nothing_learned
@@ -144,19 +145,9 @@ class Trainer:
         stopped = stopped or self.state.epoch >= self.config.epochs or self.state.time_used(self.config) >= 1
         return stopped and not self.state.batch
 
-    def plan_steps(self, epoch: int) -> list[list[list[int]]]:
+    def plan_steps(self, epoch: int) -> Steps:
         """The steps of an epoch, each a list of batches of positions in the training set."""
-        lengths = [self.job.train_features.frames(u, epoch) for u in self.job.train]
-        batches = plan_batches(
-            lengths,
-            round(self.config.batch_s * 1000 / self.job.features["hop_ms"]),
-            self.config.seed,
-            epoch,
-            ascending=self.config.sorta_grad and epoch == 0,
-            max_utterances=self.config.batch_utts,
-        )
-        size = self.config.accumulate
-        return [batches[i : i + size] for i in range(0, len(batches), size)]
+        return plan_epoch(self.job, epoch)[0]
 
     def _shard(self, batch: Sequence[int]) -> list[Utterance]:
         return [self.job.train[i] for i in self.group.shard(list(batch))]
@@ -176,9 +167,9 @@ class Trainer:
 
     def _probe_memory(self, loader: BatchLoader) -> MemoryProbe:
         """Try the longest batch before the first step, to find out now whether it fits in memory."""
-        steps, num_frames = self.plan_steps(self.state.epoch), self.job.train_features.frames
-        batches = [batch for step in steps for batch in step]
-        frames = [max(num_frames(self.job.train[i], self.state.epoch) for i in batch) * len(batch) for batch in batches]
+        steps, num_frames = plan_epoch(self.job, self.state.epoch)
+        batches = steps.batches
+        frames = num_frames[batches.longest].astype(np.int64) * batches.sizes
         longest = int(np.argmax(frames))
         (batch,) = loader([self._shard(batches[longest])], self.state.epoch)
         loader.waited = 0.0
@@ -186,8 +177,9 @@ class Trainer:
         sums = self.backward([self._drop_single_step(batch)], seed=0)
         self.reducer.finish(torch.zeros(1, dtype=torch.float64, device=self.group.device))
         self.backward.restore_statistics()
-        measured = frames[longest], time.monotonic() - start, sums.pieces
-        return MemoryProbe(len(batches[longest]), *measured, len(steps), sum(frames), sums.too_large, sums.counted)
+        measured = int(frames[longest]), time.monotonic() - start, sums.pieces
+        total = int(frames.sum())
+        return MemoryProbe(len(batches[longest]), *measured, len(steps), total, sums.too_large, sums.counted)
 
     def time_step(self, batch: Sequence[int]) -> float:
         """Take one step with a batch of positions in the training set; returns its seconds, reading not included."""
