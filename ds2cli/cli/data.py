@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Annotated, Any
 
 import typer
 
-from ds2cli import manifest, ui
+from ds2cli import manifest, manifest_lines, ui
 from ds2cli.atomic import together
 from ds2cli.cli.lib.features import inherit_features
-from ds2cli.cli.lib.filter import filter_rows, report_drops, require_rows, save_config, source_name, write_rows
+from ds2cli.cli.lib.filter import (
+    count_lines,
+    refuse_drops_in,
+    report_drops,
+    require_rows,
+    save_config,
+    source_name,
+    write_rows,
+)
 from ds2cli.cli.lib.interop import export_app, import_app
 from ds2cli.cli.lib.options import IfStale, In, Out, number_option, with_config
 from ds2cli.cli.lib.provenance import begin
+from ds2cli.cli.lib.suspects import suspects
 from ds2cli.config.base import StageConfig
 from ds2cli.config.data import FixConfig, OverlapConfig, SplitConfig, SubsetConfig, ValidateConfig
 from ds2cli.drops import Ledger, no_utterances
-from ds2cli.manifest import Row
-
-MAX_TOGETHER = 100
-"""Up to this many parts, all files of a split appear together or not at all."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,6 +36,7 @@ app = typer.Typer(
 )
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
+app.command()(suspects)
 
 
 @app.command()
@@ -55,11 +62,11 @@ def validate(
 @with_config(StageConfig)
 def sort(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
     """Sort rows by id, as all commands expect them. Duplicate ids and malformed rows are dropped."""
-    from ds2cli.stages import data_repair
+    from ds2cli.stages import data_sort
 
     ledger = require_rows(Ledger(source=source_name(in_)), config)
-    rows, made = data_repair.sort(in_, ledger), begin("data sort", config, out, {"IN": in_})
-    write_rows("sort", config, out, rows, ledger, inherit_features([in_]), made)
+    rows, made = data_sort.sort(in_, out, ledger), begin("data sort", config, out, {"IN": in_})
+    write_rows("sort", config, out, rows, ledger, inherit_features([in_]), made, write=manifest_lines.write)
 
 
 @app.command()
@@ -85,17 +92,17 @@ def fix(
     run_fix(config, in_, out, in_place=in_place, diff=diff, dry_run=dry_run)
 
 
-@app.command()
+@app.command("subset")
 @with_config(SubsetConfig)
-def subset(config: SubsetConfig, in_: In = "-", out: Out = "-") -> None:
+def subset_(config: SubsetConfig, in_: In = "-", out: Out = "-") -> None:
     """Keep the rows that meet all conditions."""
-    from ds2cli.stages import data
+    from ds2cli.stages.data_subset import subset
 
-    def run(rows: Iterable[Row], ledger: Ledger) -> Iterable[Row]:
-        return data.subset(config, rows, ledger)
-
+    refuse_drops_in(in_, config)
     made = begin("data subset", config, out, {"IN": in_, "--ids": config.ids})
-    filter_rows("subset", config, in_, out, needs=("id",), run=run, facts=inherit_features([in_]), made=made)
+    ledger = require_rows(Ledger(source=source_name(in_)), config)
+    rows = ui.progress(subset(config, in_, out, ledger), "subset", count_lines(in_))
+    write_rows("subset", config, out, rows, ledger, inherit_features([in_]), made, write=manifest_lines.write)
 
 
 @app.command()
@@ -112,22 +119,23 @@ def split(
 ) -> None:
     """Split a manifest into parts, for parallel jobs or as training, dev and test sets. `combine` merges parts."""
     from ds2cli.errors import UsageError
-    from ds2cli.stages import data
+    from ds2cli.stages import data_split
 
     if "JOB" not in out:
         raise UsageError(f"{out}: OUT must contain JOB, such as {out.removesuffix('.jsonl')}.JOB.jsonl")
     features = inherit_features([in_])
-    parts = data.split(config, list(manifest.read(in_)), in_)
-    if empty := sum(not part for part in parts):
-        ui.warn(f"split: {empty} of {config.parts} parts are empty: {in_} has {sum(map(len, parts))} rows")
-    # of few parts, as each holds files open: parts of two splits may have utterances in common
-    with together() if len(parts) <= MAX_TOGETHER else contextlib.nullcontext():
-        for job, part in enumerate(parts, start=1):
-            manifest.write(out.replace("JOB", str(job)), part)
-            if features:
-                # a part may be trained on
-                save_config(config, out.replace("JOB", str(job)), **features)
-        save_config(config, out.replace("JOB", "all"))
+    with manifest_lines.rereadable(in_) as source:
+        rows = manifest_lines.read(in_, fields=data_split.fields_for(config), source=source)
+        parts = data_split.plan(config, rows, in_)
+        if empty := data_split.count_empty(parts, config.parts):
+            ui.warn(f"split: {empty} of {config.parts} parts are empty: {in_} has {len(parts)} rows")
+        # of few parts, as each holds files open: parts of two splits may have utterances in common
+        with together() if config.parts <= data_split.MAX_OPEN else contextlib.nullcontext():
+            for part in data_split.write(in_, out, parts, config.parts, source):
+                if features:
+                    # a part may be trained on
+                    save_config(config, part, **features)
+            save_config(config, out.replace("JOB", "all"))
 
 
 @app.command()
@@ -148,13 +156,16 @@ def overlap(
     if not fields:
         raise UsageError("overlap: --fields names no field, expected some, such as audio_filepath,text")
     overlaps, incomparable = 0, set()
-    for found in find_overlaps([(file, manifest.read(file)) for file in files], fields):
-        if isinstance(found, Missing):
-            ui.warn(f"overlap: {found.describe()}")
-            incomparable |= {found.field} if found.rows == found.total else set()
-        else:
-            overlaps += 1
-            ui.echo(found.describe(config.most))
+    with contextlib.ExitStack() as stack:
+        sources = [(file, stack.enter_context(manifest_lines.rereadable(file))) for file in files]
+        manifests = [(file, partial(_read_values, file, fields, source)) for file, source in sources]
+        for found in find_overlaps(manifests, fields, config.most):
+            if isinstance(found, Missing):
+                ui.warn(f"overlap: {found.describe()}")
+                incomparable |= {found.field} if found.rows == found.total else set()
+            else:
+                overlaps += 1
+                ui.echo(found.describe())
     if overlaps:
         raise Ds2Error(
             "overlap: error rates on such a test set are too low (ds2 data split --by speaker or --by text keeps parts "
@@ -166,6 +177,10 @@ def overlap(
             f"overlap: nothing was compared: a manifest has no {' and no '.join(fields)} (compare other --fields)"
         )
     ui.log(f"overlap: {len(files)} manifests have no {' or '.join(compared)} in common")
+
+
+def _read_values(path: str, fields: Sequence[str], source: str) -> Iterator[tuple[Any, ...]]:
+    return (line.values for line in manifest_lines.read(path, fields=fields, source=source))
 
 
 @app.command()
@@ -182,7 +197,7 @@ def combine(
     Manifests with different feature settings are refused.
     """
     from ds2cli.errors import UsageError
-    from ds2cli.stages import data
+    from ds2cli.stages import data_combine
 
     if len(files) < 2:
         raise UsageError("combine: expected at least two manifests, IN… OUT, got one")
@@ -190,8 +205,10 @@ def combine(
     inputs = {f"IN {number}": path for number, path in enumerate(sources, start=1)}
     made = begin("data combine", config, out, inputs, if_stale=if_stale)
     ledger, features = require_rows(Ledger(source=", ".join(sources)), config), inherit_features(sources)
-    rows = data.combine([manifest.read(source, ledger=ledger) for source in sources], ledger)
-    write_rows("combine", config, out, rows, ledger, features, made)
+    chunk = data_combine.chunk_for(len(sources))
+    parts = [manifest_lines.read(source, out, ledger=ledger, chunk=chunk) for source in sources]
+    rows = data_combine.combine(parts, ledger)
+    write_rows("combine", config, out, rows, ledger, features, made, write=manifest_lines.write)
 
 
 @app.command()
@@ -276,12 +293,12 @@ def show(
         raise Ds2Error(f"{source_name(in_)}: no row has the id {', '.join(map(repr, missing))}")
 
 
-@app.command()
-def stats(in_: In = "-") -> None:
+@app.command("stats")
+def stats_(in_: In = "-") -> None:
     """Print the utterances, hours, durations, speakers, words and characters of a manifest."""
-    from ds2cli.stages import data
+    from ds2cli.stages.data_stats import FIELDS, stats
 
-    for name, value in data.stats(manifest.read(in_), in_).items():
+    for name, value in stats(manifest_lines.read(in_, fields=FIELDS), in_).items():
         ui.echo(f"{name:>22}  {value}")
 
 
@@ -294,7 +311,6 @@ def level(config: StageConfig, in_: In = "-") -> None:
 
     Example: ds2 data level data/train.jsonl
     """
-    from ds2cli.cli.lib.filter import count_lines
     from ds2cli.stages.level import measure_levels, summarize
 
     ledger = require_rows(Ledger(source=source_name(in_)), config, is_choice=True)

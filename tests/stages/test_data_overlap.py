@@ -1,16 +1,20 @@
 from ds2cli.stages.data_overlap import Missing, Overlap, find_overlaps
 
 
-def overlaps(fields, **manifests):
-    return list(find_overlaps(manifests.items(), fields))
+def overlaps(fields, most=3, **manifests):
+    def reader(rows):
+        return lambda: (tuple(row.get(field) for field in fields) for row in rows)
+
+    return list(find_overlaps([(name, reader(rows)) for name, rows in manifests.items()], fields, most))
 
 
 def test_values_in_two_manifests_are_counted_with_their_rows():
     train = [{"text": "yes"}, {"text": "no"}, {"text": "yes"}]
     test = [{"text": "yes"}, {"text": "maybe"}, {"text": "yes"}, {"text": "no"}]
     assert overlaps(["text"], train=train, dev=[{"text": "perhaps"}], test=test) == [
-        Overlap("text", "train", "test", ("no", "yes"), 3, 4)
+        Overlap("text", "train", "test", ("no", "yes"), 2, 3, 4)
     ]
+    assert overlaps(["text"], 1, train=train, test=test) == [Overlap("text", "train", "test", ("no",), 2, 3, 4)]
 
 
 def test_every_pair_and_field_is_compared():
@@ -45,11 +49,10 @@ def test_recordings_are_the_same_by_any_path(tmp_path, monkeypatch):
 
 
 def test_descriptions():
-    assert (
-        Overlap("audio_filepath", "a", "b", ("x",), 1, 2).describe(3)
-        == "b: 1 of 2 rows shares its recording with a: 'x'"
+    assert Overlap("audio_filepath", "a", "b", ("x",), 1, 1, 2).describe() == (
+        "b: 1 of 2 rows shares its recording with a: 'x'"
     )
-    assert Overlap("text", "a", "b", tuple("xyz"), 5, 9).describe(2) == (
+    assert Overlap("text", "a", "b", ("x", "y"), 3, 5, 9).describe() == (
         "b: 5 of 9 rows share their text with a: 'x', 'y' and 1 more"
     )
     assert Missing("speaker", "a", 1, 3).describe() == "a: 1 of 3 rows has no speaker to compare"

@@ -48,7 +48,7 @@ def filter_rows(
     to it are then left unchanged, and the dropped rows are written to a file of their own. DataError for no rows.
     UsageError if the dropped rows would replace `source` or `out`.
     """
-    _refuse_drops_in(source, config)
+    refuse_drops_in(source, config)
     ledger = require_rows(Ledger(source=source_name(source)), config, is_choice=is_choice)
     rows = manifest.read(source, needs, ledger)
     lines = count_lines(source)
@@ -77,20 +77,22 @@ def write_rows(
     name: str,
     config: StageConfig,
     out: str,
-    rows: Iterable[Row],
+    rows: Iterable[Any],
     ledger: Ledger,
     facts: Mapping[str, Any] = MappingProxyType({}),
     made: Provenance | None = None,
+    write: Callable[[str, Iterable[Any]], int] = manifest.write,
 ) -> None:
     """Write the rows of a stage, its dropped rows and its settings; refuse the result if too many are bad.
 
     facts: what is saved with the settings, complete after the last row.  made: see `filter_rows`.
+    write: writes them; `manifest_lines.write` if they are lines.
     """
     parts: dict[str, None] = {}
     try:
         with writing(name, config, out, ledger, facts, made, parts):
             kept = _refuse_at_end(name, config, rows, ledger)
-            manifest.write(out, _note_archives(kept, made.archives, parts) if made and made.archives else kept)
+            write(out, _note_archives(kept, made.archives, parts) if made and made.archives else kept)
     finally:
         # otherwise the threads of an interrupted stage would finish all their work
         if isinstance(rows, Generator):
@@ -113,7 +115,7 @@ def writing(
     made: what `out` is made from.  parts: the files that it refers to, complete at the end of the block.
     UsageError if the dropped rows would replace `out`.
     """
-    _refuse_drops_in(out, config)
+    refuse_drops_in(out, config)
     try:
         # a pipe has its rows at once, and they may refer to archives
         with contextlib.nullcontext() if is_pipe(out) else together():
@@ -170,7 +172,7 @@ def drops_path(config: StageConfig, out: str, *, refused: bool = False) -> str |
     return f"{out}.refused.jsonl" if refused and os.path.exists(out) else f"{out}.dropped.jsonl"  # noqa: PTH110
 
 
-def _refuse_drops_in(path: str, config: StageConfig) -> None:
+def refuse_drops_in(path: str, config: StageConfig) -> None:
     """UsageError if --dropped names the file that a command reads or writes."""
     if config.dropped and not is_pipe(path) and os.path.realpath(config.dropped) == os.path.realpath(path):
         raise UsageError(f"--dropped {config.dropped}: the list would replace {path} (give it a name of its own)")
