@@ -12,7 +12,6 @@ from pathlib import Path
 
 from ds2cli import inputs
 from ds2cli.audio.formats import AUDIO_SUFFIXES
-from ds2cli.audio.read import is_audio
 from ds2cli.errors import BadUtterance, DataError
 
 _NO_RECORDINGS = re.compile(
@@ -54,6 +53,9 @@ def find_audio(folder: str | os.PathLike[str]) -> tuple[list[Recording], list[Le
     a recording) and "other-file".
     DataError if the folder itself cannot be read, or has no recordings and nothing that hides some.
     """
+    # it loads the decoders, which the help of prepare does not need
+    from ds2cli.audio.read import is_audio
+
     files, left = walk_files(folder)
     texts = [path for path in files if path.suffix.lower() == ".txt"]
     recordings = []

@@ -18,7 +18,6 @@ Example: ds2 prepare asterisk corpus data/train.jsonl --download --lang es --par
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 import shutil
@@ -35,6 +34,7 @@ from ds2cli.audio.formats import AUDIO_SUFFIXES
 from ds2cli.config.base import setting
 from ds2cli.config.prepare import PrepareConfig
 from ds2cli.corpora._download import Report
+from ds2cli.corpora._split import assign_split
 from ds2cli.drops import Ledger
 from ds2cli.encoding import explain_undecodable
 from ds2cli.errors import BadUtterance, DataError, Ds2Error
@@ -128,8 +128,7 @@ def find_files(source: Path, lang: str) -> tuple[Path, list[Path]]:
 
 def assign_part(text: str) -> str:
     """The part that a normalized text belongs to: train, dev or test."""
-    bucket = int(hashlib.sha1(text.encode()).hexdigest(), 16) % 10
-    return {0: "dev", 1: "test"}.get(bucket, "train")
+    return assign_split(text)
 
 
 def spoken_text(name: str, text: str, lang: str) -> str:
