@@ -1,8 +1,8 @@
 """What a stage has finished, kept beside its output while it runs, so that the next run can continue from there.
 
-The folder `.NAME.STAGE.unfinished` has the archives as far as they are written, and a journal: a line of JSON with the
-identity of the run, then one line per block of utterances. A stage divides its input into blocks by nothing but
-their position; the line of a block has
+The folder `.NAME.STAGE.unfinished` has the archives as far as they are written; about.json, for `ds2 status`; and the
+journal: a line of JSON with the identity of the run, then one per block of utterances. A stage divides its input into
+blocks by nothing but their position. The line of a block has
 
     key       hash of the input rows, and of the size and time of the files that they refer to
     outcomes  finished rows, and [id, reason, detail, bad] of dropped ones, in the order of the input
@@ -16,7 +16,6 @@ locked while it is used, and removed when the output is complete.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
@@ -37,7 +36,7 @@ from ds2cli.manifest import Row
 VERSION = 1
 """Format of the folder."""
 
-FILE = "journal.jsonl"
+FILE, ABOUT = "journal.jsonl", "about.json"
 
 B = TypeVar("B")
 
@@ -73,15 +72,17 @@ class Journal:
         self._head = b""
         self._on_replayed = on_replayed
 
-    def begin(self, identity: Mapping[str, Any]) -> None:
+    def begin(self, identity: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         """Keep what is there if it has the same identity, and otherwise remove it; OSError if neither is possible."""
         self._head = _to_line(identity)
+        (self.folder / ABOUT).write_bytes(_to_line(about))
         if self._path.exists():
             with self._path.open("rb") as f:
                 if f.readline(len(self._head)) == self._head:
                     return
         for entry in self.folder.iterdir():
-            entry.unlink()
+            if entry.name != ABOUT:
+                entry.unlink()
         self._path.write_bytes(self._head)
 
     @property
@@ -193,11 +194,18 @@ class Recorder(Generic[B]):
 
 @contextlib.contextmanager
 def open_journal(
-    place: str, stage: str, identity: Mapping[str, Any], on_replayed: Callable[[int], None] = lambda _: None
+    place: str,
+    stage: str,
+    identity: Mapping[str, Any],
+    on_replayed: Callable[[int], None] = lambda _: None,
+    *,
+    out: str = "",
+    command: str = "",
 ) -> Iterator[Journal | None]:
     """The journal of a run, in a folder next to `place`, which is removed at the end unless an error ends it.
 
     identity: what the results depend on besides the rows; what a run of another identity has left is removed.
+    out, command: what is to be finished, and how.
     After an error the folder stays if an utterance is finished. None if another process uses the folder, or if it
     cannot be created and locked: nothing is kept then.
     """
@@ -208,11 +216,11 @@ def open_journal(
     if lock is None:
         yield None
         return
-    journal, is_complete = Journal(folder, on_replayed), False
+    journal, is_complete, can_write = Journal(folder, on_replayed), False, False
     try:
-        can_write = False
         with contextlib.suppress(OSError):
-            journal.begin({"version": VERSION, "ds2cli": __version__, "stage": stage, **identity})
+            about = {"stage": stage, "out": os.path.relpath(out or place, folder.parent), "command": command}
+            journal.begin({"version": VERSION, "ds2cli": __version__, "stage": stage, **identity}, about)
             can_write = True
         yield journal if can_write else None
         is_complete = True
@@ -255,9 +263,9 @@ def _file_state(path: str) -> list[int] | None:
     """Size and time of change (ns) of a file; None if there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116
+        return [found.st_size, found.st_mtime_ns]
     except (OSError, ValueError):
         return None
-    return [found.st_size, found.st_mtime_ns]
 
 
 def _to_line(value: Any) -> bytes:
@@ -279,9 +287,7 @@ def _lock(folder: Path) -> int | None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as e:
-            if isinstance(e, FileNotFoundError) and e.errno == errno.ENOENT and folder.parent.is_dir():
-                continue
+        except OSError:
             return None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

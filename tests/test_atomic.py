@@ -11,7 +11,19 @@ from pathlib import Path
 import pytest
 
 from ds2cli import atomic
-from ds2cli.atomic import apart, remove_abandoned_files, replacing, replacing_files, temporary_folder, together
+from ds2cli.atomic import (
+    apart,
+    extending,
+    find_written,
+    link_file,
+    remove_abandoned_files,
+    remove_file,
+    replacing,
+    replacing_files,
+    temporary_folder,
+    together,
+    workspace,
+)
 from ds2cli.errors import DataError
 from ds2cli.io import open_out, open_out_bytes
 
@@ -235,3 +247,81 @@ def test_a_killed_process_leaves_a_folder_that_the_next_one_removes(tmp_path):
     with replacing_files(str(tmp_path)) as place:
         (place / "b").write_text("2")
     assert names(tmp_path) == ["b"]
+
+
+def test_a_linked_file_keeps_its_own_name_and_appears_at_the_end(tmp_path):
+    part, target = tmp_path / "part", tmp_path / "new" / "target"
+    part.write_text("content")
+    with pytest.raises(ValueError), together():
+        link_file(part, str(target))
+        raise ValueError
+    assert not target.exists() and part.read_text() == "content"
+    for _ in range(2):
+        with together():
+            link_file(part, str(target))
+            assert find_written(str(target)) == part
+        assert target.samefile(part)
+    assert [path.name for path in target.parent.iterdir()] == ["target"]
+
+
+def test_without_links_the_file_is_moved(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "part").write_text("content")
+    link_file(tmp_path / "part", str(tmp_path / "target"))
+    assert (tmp_path / "target").read_text() == "content" and not (tmp_path / "part").exists()
+
+
+def test_an_obsolete_file_is_removed_at_the_end(tmp_path):
+    (tmp_path / "old").touch()
+    with pytest.raises(ValueError), together():
+        remove_file(str(tmp_path / "old"))
+        raise ValueError
+    assert (tmp_path / "old").exists()
+    with together():
+        remove_file(str(tmp_path / "old"))
+        assert (tmp_path / "old").exists()
+    assert not (tmp_path / "old").exists()
+    remove_file(str(tmp_path / "old"))
+
+
+def test_a_workspace_is_there_until_its_files_have_their_names(tmp_path):
+    with together():
+        with workspace(str(tmp_path / "x")) as folder:
+            (folder / "part").write_text("content")
+            link_file(folder / "part", str(tmp_path / "x" / "target"))
+        assert folder.is_dir()
+    assert [path.name for path in (tmp_path / "x").iterdir()] == ["target"]
+    with pytest.raises(ValueError), workspace(str(tmp_path / "x")) as folder:
+        raise ValueError
+    assert not folder.exists()
+
+
+def test_an_unfinished_file_is_continued_from_a_position(tmp_path):
+    file = tmp_path / "part"
+    with extending("x.ark", file) as f:
+        f.write(b"0123456789")
+    with pytest.raises(ValueError), extending("x.ark", file, 4) as f:
+        f.write(b"ab")
+        raise ValueError
+    assert file.read_bytes() == b"0123ab"
+    with extending("x.ark", file, 3) as f:
+        assert f.tell() == 3
+
+
+def test_an_unfinished_file_with_another_name_is_not_changed_under_it(tmp_path):
+    """A run that was killed when its archive had its name already."""
+    file, target = tmp_path / "part", tmp_path / "x.ark"
+    file.write_bytes(b"0123456789")
+    os.link(file, target)
+    with extending(str(target), file, 4) as f:
+        f.write(b"ab")
+    assert (file.read_bytes(), target.read_bytes()) == (b"0123ab", b"0123456789")
+    assert {path.name for path in tmp_path.iterdir()} == {"part", "x.ark"}
+
+
+def test_an_unfinished_file_that_cannot_be_written_is_named_as_its_output(tmp_path):
+    with pytest.raises(DataError, match=r"x\.ark: cannot be written: "), extending("x.ark", tmp_path / "no" / "part"):
+        pass

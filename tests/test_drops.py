@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import pytest
@@ -62,3 +63,31 @@ def test_a_result_without_rows_is_refused_if_rows_are_needed():
     with pytest.raises(Ds2Error, match=r"^subset: refused: none of 4 utterances is kept \(3 no-match, 1 tone\)$"):
         ledger.enforce_max_bad("subset", 100.0)
     ledger.enforce_max_bad("subset", 100.0, kept=1)
+
+
+def test_drops_are_sorted_as_the_input():
+    """Whatever the stage reads ahead: bad lines come where they were, drops of the stage at the place of their row."""
+
+    def source(ledger):
+        ledger.drop("in:1", "not-json")
+        yield "a"
+        yield "b"
+        ledger.drop("b", "duplicate-id")
+        ledger.drop("in:4", "not-json")
+        yield "c"
+        ledger.drop("in:6", "not-json")
+
+    lists = []
+    for ahead in (1, 3):
+        ledger = Ledger()
+        items = ledger.follow(source(ledger), str)
+        while chunk := list(itertools.islice(items, ahead)):
+            for item in reversed(chunk):
+                ledger.drop(item, "stage")
+        assert [row["id"] for row in ledger.stage_drops(0)] == (list("abc") if ahead == 1 else list("cba"))
+        ledger.sort()
+        lists.append([(row["id"], row["reason"]) for row in ledger.rows])
+    assert lists[0] == lists[1] == [
+        ("in:1", "not-json"), ("a", "stage"), ("b", "stage"), ("b", "duplicate-id"), ("in:4", "not-json"),
+        ("c", "stage"), ("in:6", "not-json"),
+    ]  # fmt: skip

@@ -58,7 +58,7 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-", if_sta
 
     ark = archive_path(config.emissions, out) if config.emissions is not None else None
 
-    with resuming(made, resolved, out if ark is None else ark.removesuffix(".ark")) as journal:
+    with resuming(made, resolved, out, (ark or "").removesuffix(".ark")) as journal:
 
         def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
             return stage.run(resolved, rows, ledger, experiment, search, features=check.read, ark=ark, journal=journal)

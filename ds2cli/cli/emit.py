@@ -75,7 +75,7 @@ def emit(
     ark = archive_path(config.dir, out)
     warn_of_other_features(in_, experiment)
 
-    with resuming(made, config, ark.removesuffix(".ark")) as journal:
+    with resuming(made, config, out, ark.removesuffix(".ark")) as journal:
 
         def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
             return stage.run(rows, ledger, experiment, ark, config.max_bad, journal)

@@ -34,7 +34,7 @@ def featurize(config: FeaturizeConfig, in_: In = "-", out: Out = "-", if_stale: 
     tally = Tally()
 
     needs, copies = ("id", "audio_filepath"), len(stage.parse_speeds(config))
-    with resuming(made, config, stem) as journal:
+    with resuming(made, config, out, stem) as journal:
 
         def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
             return stage.run(config, rows, ledger, stem, tally, journal)

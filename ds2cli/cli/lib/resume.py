@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
+import sys
 from collections.abc import Iterator
 
 from ds2cli import ui
@@ -13,10 +15,11 @@ from ds2cli.provenance import FORMATS, Provenance
 
 
 @contextlib.contextmanager
-def resuming(made: Provenance | None, config: Config, place: str) -> Iterator[Journal | None]:
-    """The journal of a command, in a folder next to `place`; it is removed when the block succeeds.
+def resuming(made: Provenance | None, config: Config, out: str, place: str = "") -> Iterator[Journal | None]:
+    """The journal of a command, in a folder next to its archives or to OUT; it is removed when the block succeeds.
 
     made: what OUT is made from; None if there is no journal: OUT is a pipe, or replaces an input.
+    place: the path of the archives without the ending.
     """
     if made is None:
         yield None
@@ -25,7 +28,7 @@ def resuming(made: Provenance | None, config: Config, place: str) -> Iterator[Jo
     # rows that are finished refer to files by these paths; another device gives other last bits
     identity = {
         "format": FORMATS.get(made.stage, 1),
-        "place": place,
+        "place": place or out,
         "device": getattr(config, "device", None),
         "settings": dict(made.settings),
         "inputs": inputs,
@@ -34,7 +37,8 @@ def resuming(made: Provenance | None, config: Config, place: str) -> Iterator[Jo
     def log_replayed(count: int) -> None:
         ui.log(f"{made.stage}: continuing after {count:,} utterances that an interrupted run has finished")
 
-    with open_journal(place, made.stage, identity, log_replayed) as journal:
+    command = shlex.join(["ds2", *sys.argv[1:]])
+    with open_journal(place or out, made.stage, identity, log_replayed, out=out, command=command) as journal:
         try:
             yield journal
         except BaseException:
