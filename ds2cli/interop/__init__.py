@@ -3,6 +3,7 @@
     ImportOptions       config dataclass derived from `ImportConfig` (config/interop.py)
     ExportOptions       config dataclass derived from `ExportConfig`
     MAIN                name of a file that each export has; its settings and dropped rows are beside it
+    FILES               names of files and folders by which DIR is known to have data of the format already
     read(source, config, ledger)
                         a `Found`: the rows of SRC. ledger: `ledger.drop(id, reason, detail)` records what cannot be
                         used, so that each utterance of SRC is a row or dropped
@@ -32,5 +33,5 @@ def format_names() -> list[str]:
 
 def load_format(name: str) -> Any:
     """The module of a format; UsageError for an unknown name, or a plugin that lacks a name."""
-    needs = ("ImportOptions", "ExportOptions", "MAIN", "read", "write")
+    needs = ("ImportOptions", "ExportOptions", "MAIN", "FILES", "read", "write")
     return plugins.load_module(__name__, name.replace("-", "_"), "format", needs=needs)

@@ -17,12 +17,12 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError
 from ds2cli.interop._audiofolder_row import COLUMNS, FILE_NAME, KEPT, make_row
 from ds2cli.interop._extra import difference
-from ds2cli.interop._own_files import refuse_foreign
 from ds2cli.interop._segments import write_segment
 from ds2cli.io import open_out
 from ds2cli.manifest import Row
 
 MAIN = "metadata.jsonl"
+FILES = (MAIN, "metadata.csv", "audio")
 
 FILES_IN_FOLDER = 1000
 """The library and file systems get slow with many thousands."""
@@ -30,13 +30,12 @@ FILES_IN_FOLDER = 1000
 BLOCK = 256
 """Rows given to the threads at a time."""
 
-READABLE = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff", ".aif", ".au", ".m4a", ".mp4", ".w64", ".caf")
+READABLE = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff", ".au", ".caf", ".mp4", ".w64")
 """Endings of recordings that are linked or copied; others are decoded."""
 
 
 def write(open_rows: Callable[[Ledger], Iterator[Row]], folder: str, config: AudioFolderExport, ledger: Ledger) -> None:
     """Write metadata.jsonl, after the recordings in audio/."""
-    refuse_foreign(folder, [MAIN, "metadata.csv", "audio"], f"{MAIN}.config.toml")
     rows, numbers, segments = open_rows(ledger), count(), 0
 
     def place(numbered: tuple[int, Row]) -> str | BadUtterance:

@@ -18,7 +18,7 @@ from ds2cli.interop._extra import difference
 from ds2cli.interop._found import sort_items
 from ds2cli.interop._kaldi_plan import LETTERS, Plan, kaldi_text, make_plan, recording_key, speaker_of
 from ds2cli.interop._kaldi_row import make_row, text_of
-from ds2cli.interop._own_files import refuse_foreign, remove_others
+from ds2cli.interop._own_files import remove_others
 from ds2cli.io import open_out
 from ds2cli.manifest import Row, map_paths
 
@@ -37,7 +37,6 @@ OTHER_FILES = ("cmvn.scp", "vad.scp", "reco2dur", "spk2warp", "utt2warp", "utt2u
 
 def write(open_rows: OpenRows, folder: str, config: KaldiExport, ledger: Ledger) -> None:
     """Write the files of a data folder; all that name utterances have the same ids, in the same order."""
-    refuse_foreign(folder, ["wav.scp", "feats.scp", "text", "utt2spk"], kept.NAME)
     plan = make_plan(open_rows(Ledger()))
     prefix = config.prefix_speaker and plan.breaks > 0
     ledger.notes.extend(_describe_plan(plan, config))

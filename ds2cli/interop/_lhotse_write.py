@@ -19,12 +19,12 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance
 from ds2cli.interop._extra import difference
 from ds2cli.interop._lhotse_row import DS2, Fields, Source, make_row
-from ds2cli.interop._own_files import refuse_foreign
 from ds2cli.io import open_out
 from ds2cli.manifest import FIELDS, Row, map_paths
 
 MAIN = "cuts.jsonl.gz"
 RECORDINGS, SUPERVISIONS = "recordings.jsonl.gz", "supervisions.jsonl.gz"
+FILES = (MAIN, RECORDINGS, SUPERVISIONS)
 
 BLOCK = 1024
 """Rows whose headers are read at a time."""
@@ -37,7 +37,6 @@ Header = Callable[[str], AudioInfo | BadUtterance]
 
 def write(open_rows: Callable[[Ledger], Iterator[Row]], folder: str, config: LhotseExport, ledger: Ledger) -> None:
     """Write recordings, supervisions and cuts."""
-    refuse_foreign(folder, [MAIN, RECORDINGS, SUPERVISIONS], f"{MAIN}.config.toml")
     names = _name_recordings(open_rows(Ledger()))
     header: Header = lru_cache(2 * BLOCK)(_read_header)
     written: set[str] = set()

@@ -10,9 +10,9 @@ from ds2cli.atomic import remove_file
 from ds2cli.errors import UsageError
 
 
-def refuse_foreign(folder: str, names: Iterable[str], main: str) -> None:
-    """UsageError if the folder has one of the files `names`, but no `main`, which an export of ds2 writes."""
-    if not Path(folder, main).exists():
+def refuse_foreign(folder: str, names: Iterable[str], record: str) -> None:
+    """UsageError if the folder has one of the files `names`, but no `record`, which is beside an export of ds2."""
+    if not Path(folder, record).exists():
         for name in names:
             if Path(folder, name).exists():
                 raise UsageError(f"{folder}: its {name} is not an export of ds2 (name another folder)")

@@ -26,18 +26,18 @@ from ds2cli.drops import Ledger
 from ds2cli.encoding import explain_undecodable
 from ds2cli.errors import BadUtterance, DataError
 from ds2cli.interop._audiofolder_row import FILE_NAME, NUMBERS, make_row, parse_kept
-from ds2cli.interop._audiofolder_write import MAIN, write
+from ds2cli.interop._audiofolder_write import FILES, MAIN, write
 from ds2cli.interop._extra import restore
 from ds2cli.interop._found import Found, Item, order_fields
 from ds2cli.interop._made_ids import add_ids
 from ds2cli.json_lines import explain_json_error
 
-__all__ = ["MAIN", "ExportOptions", "ImportOptions", "read", "write"]
+__all__ = ["FILES", "MAIN", "ExportOptions", "ImportOptions", "read", "write"]
 
 ImportOptions = ImportConfig
 ExportOptions = AudioFolderExport
 
-METADATA = ("metadata.jsonl", "metadata.csv", "metadata.tsv")
+METADATA = ("metadata.jsonl", "metadata.csv")
 
 
 def read(source: str, config: ImportConfig, ledger: Ledger) -> Found:

@@ -25,11 +25,11 @@ from ds2cli.interop._found import Found, Item
 from ds2cli.interop._kaldi_extra import NAME as MAIN
 from ds2cli.interop._kaldi_extra import has_renamed, read_extra
 from ds2cli.interop._kaldi_row import RECORDING_FILES, UTTERANCE_FILES, Find, make_row, recording_of, text_of
-from ds2cli.interop._kaldi_write import write
+from ds2cli.interop._kaldi_write import FILES, write
 from ds2cli.interop._recordings import Recordings
 from ds2cli.interop._tables import Table, Value, join_entries
 
-__all__ = ["MAIN", "ExportOptions", "ImportOptions", "read", "write"]
+__all__ = ["FILES", "MAIN", "ExportOptions", "ImportOptions", "read", "write"]
 
 ImportOptions = KaldiImport
 ExportOptions = KaldiExport

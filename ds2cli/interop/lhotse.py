@@ -26,11 +26,11 @@ from ds2cli.errors import BadUtterance, DataError, UsageError
 from ds2cli.interop._extra import restore
 from ds2cli.interop._found import Found, Item
 from ds2cli.interop._lhotse_row import Fields, Source, add_features, kept_extra, make_row, make_source
-from ds2cli.interop._lhotse_write import MAIN, write
+from ds2cli.interop._lhotse_write import FILES, MAIN, write
 from ds2cli.interop._recordings import Recordings
 from ds2cli.json_lines import parse_json
 
-__all__ = ["MAIN", "ExportOptions", "ImportOptions", "read", "write"]
+__all__ = ["FILES", "MAIN", "ExportOptions", "ImportOptions", "read", "write"]
 
 ImportOptions = LhotseImport
 ExportOptions = LhotseExport

@@ -24,13 +24,13 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError
 from ds2cli.interop._found import Found, Item
 from ds2cli.interop._made_ids import add_ids
-from ds2cli.interop._own_files import refuse_foreign
 from ds2cli.manifest import Row
 
 ImportOptions = ImportConfig
 ExportOptions = NemoExport
 
 MAIN = "manifest.json"
+FILES = (MAIN,)
 
 _AUDIO_NAMES = ("audio_filename", "audio_file")
 """Other names of `audio_filepath` that NeMo reads."""
@@ -123,7 +123,6 @@ def _tarred(location: str, why: str) -> DataError:
 
 def write(open_rows: Callable[[Ledger], Iterator[Row]], folder: str, config: NemoExport, ledger: Ledger) -> None:
     """Write manifest.json."""
-    refuse_foreign(folder, [MAIN], f"{MAIN}.config.toml")
     manifest.write(os.path.join(folder, MAIN), _usable_rows(open_rows(ledger), config, ledger))
 
 

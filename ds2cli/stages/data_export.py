@@ -11,6 +11,7 @@ from ds2cli.config.interop import ExportConfig
 from ds2cli.drops import Ledger
 from ds2cli.interop import load_format
 from ds2cli.interop._found import read_items, write_items
+from ds2cli.interop._own_files import refuse_foreign
 from ds2cli.manifest import Row
 
 Show = Callable[[Iterable[Row]], Iterable[Row]]
@@ -38,5 +39,10 @@ def _read(source: str, ledger: Ledger) -> Iterator[Row]:
 
 
 def main_file(name: str, folder: str) -> str:
-    """The file of an export next to which its settings and its dropped rows are."""
-    return os.path.join(folder, load_format(name).MAIN)
+    """The file of an export next to which its settings and its dropped rows are.
+
+    UsageError if the folder has data of the format that ds2 has not written.
+    """
+    module = load_format(name)
+    refuse_foreign(folder, module.FILES, f"{module.MAIN}.config.toml")
+    return os.path.join(folder, module.MAIN)
