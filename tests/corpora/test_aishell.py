@@ -87,6 +87,7 @@ def test_parts(tree, part, ids):
         ("  两  个 ", "两个"),
         ("穿 t 恤 去 ktv club 唱", "穿t恤去ktv club唱"),
         ("Ｔ 恤", "Ｔ恤"),
+        ("ｋ 歌 ｂ ｔ", "ｋ歌ｂ ｔ"),
         ("", ""),
         ("one two", "one two"),
     ],
@@ -168,3 +169,12 @@ def test_nothing_of_the_corpus(tmp_path):
     (tmp_path / "x/file").touch()
     with pytest.raises(DataError, match=r"with wav and transcript.*\(--download fetches it\)"):
         list(prepare(str(tmp_path / "x"), Options(), Ledger()))
+
+
+@pytest.mark.peer
+def test_the_utterances_are_those_of_lhotse(tree):
+    recipes = pytest.importorskip("lhotse.recipes")
+    expected = recipes.prepare_aishell(tree.parent)
+    found = {part: manifests["supervisions"] for part, manifests in expected.items()}
+    segments = sorted((s.id, s.text, s.speaker, part) for part, segments in found.items() for s in segments)
+    assert [(row["id"], row["text"], row["speaker"], row["split"]) for row in run(tree)[0]] == segments

@@ -175,3 +175,17 @@ def test_the_command_downloads_before_it_reads(ds2, jsonl, tmp_path, site, opens
     assert len(site.requests) == 1 and "1 in = 0 kept + 1 dropped (1 empty-file)" in done.stderr
     done = ds2(*arguments, "--mirror", site.address, cwd=tmp_path)
     assert done.returncode == 2 and "--mirror" in done.stderr
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("part", ["dev-clean", "test-clean", "test-other"])
+def test_the_utterances_are_those_of_lhotse(shared_data, part):
+    recipes = pytest.importorskip("lhotse.recipes")
+    source = str(shared_data / "LibriSpeech")
+    expected = recipes.prepare_librispeech(source, dataset_parts=[part])[part]["supervisions"]
+    rows = list(prepare(source, Options(part=part), Ledger()))
+    assert [(row["id"], row["text"], row["speaker"]) for row in rows] == sorted(
+        (s.id, s.text, s.speaker) for s in expected
+    )
+    durations = {row["id"]: row["duration"] for row in stage.run("librispeech", source, Options(part=part), Ledger())}
+    assert durations == {s.id: pytest.approx(s.duration, abs=1e-4) for s in expected}

@@ -127,3 +127,12 @@ def test_a_folder_without_permission_is_an_error_of_one_line(tree):
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
     (tree / "wavs").chmod(0o755)
     assert (done.returncode, done.stderr) == (3, f"ds2: {tree}/wavs: permission denied\n")
+
+
+@pytest.mark.peer
+def test_the_utterances_are_those_of_lhotse(tree):
+    recipes = pytest.importorskip("lhotse.recipes")
+    expected = recipes.prepare_ljspeech(tree)["supervisions"]
+    rows = sorted(prepare(str(tree), Options(), Ledger()), key=lambda row: row["id"])
+    assert [(row["id"], row["text"]) for row in rows] == [(s.id, s.custom["normalized_text"]) for s in expected]
+    assert [row["duration"] for row in run(tree)[0]] == [pytest.approx(s.duration, abs=1e-4) for s in expected]

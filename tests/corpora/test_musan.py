@@ -117,3 +117,12 @@ def test_the_manifest_is_the_noise_of_an_augmentation(ds2, jsonl, tree, shared_d
     assert done.returncode == 0 and "noise at" in done.stdout and "was not used" not in done.stderr
     clean, noisy = soundfile.read(speech)[0], soundfile.read(tmp_path / "out/a.wav")[0]
     assert len(clean) == len(noisy) and abs(noisy - clean).max() > 1e-3
+
+
+@pytest.mark.peer
+def test_the_recordings_are_those_of_lhotse(tree):
+    recipes = pytest.importorskip("lhotse.recipes")
+    for part in ("noise", "speech"):
+        expected = recipes.prepare_musan(tree, parts=part)[part]["recordings"]
+        rows, _ = run(tree, part=part)
+        assert [(row["id"], row["duration"]) for row in rows] == sorted((r.id, r.duration) for r in expected)

@@ -202,3 +202,21 @@ def test_the_manifests_are_the_rooms_and_the_noise_of_an_augmentation(ds2, jsonl
     # both channels of a response cancel each other: only one of them was taken
     clean, changed = soundfile.read(speech)[0], soundfile.read(tmp_path / "out/a.wav")[0]
     assert len(clean) == len(changed) and np.abs(changed).max() > 0.01 and not np.allclose(clean, changed, atol=1e-3)
+
+
+@pytest.mark.peer
+def test_the_recordings_are_those_of_lhotse(tree):
+    recipes = pytest.importorskip("lhotse.recipes")
+    for part, theirs in (
+        ("simulated", "sim_rir"),
+        ("real", "real_rir"),
+        ("noises", "iso_noise"),
+        ("noises", "point_noise"),
+    ):
+        expected = recipes.prepare_rir_noise(tree, parts=theirs)[theirs]["recordings"]
+        names = {r.id.replace("-Room", "room-Room", 1): round(r.duration, 6) for r in expected}
+        rows = {row["id"]: row["duration"] for row in run(tree, part=part)[0]}
+        assert names.items() <= rows.items()
+        # lhotse takes files by their names, and those of Aachen do not say what they are
+        rest = rows.keys() - names.keys()
+        assert part == "noises" or rest <= {"air_type1_air_binaural_aula_carolina_0_1_90_3"}
