@@ -11,6 +11,7 @@ import typer
 
 from ds2cli import manifest, manifest_lines, ui
 from ds2cli.atomic import together
+from ds2cli.cli.lib.check_rows import fix, validate
 from ds2cli.cli.lib.features import inherit_features
 from ds2cli.cli.lib.filter import (
     count_lines,
@@ -26,7 +27,7 @@ from ds2cli.cli.lib.options import IfStale, In, Out, number_option, with_config
 from ds2cli.cli.lib.provenance import begin
 from ds2cli.cli.lib.suspects import suspects
 from ds2cli.config.base import StageConfig
-from ds2cli.config.data import FixConfig, OverlapConfig, SplitConfig, SubsetConfig, ValidateConfig
+from ds2cli.config.data import OverlapConfig, SplitConfig, SubsetConfig
 from ds2cli.drops import Ledger, no_utterances
 
 app = typer.Typer(
@@ -39,23 +40,7 @@ app.add_typer(export_app, name="export")
 app.command()(suspects)
 
 
-@app.command()
-@with_config(ValidateConfig)
-def validate(
-    config: ValidateConfig,
-    inputs: Annotated[
-        list[str] | None, typer.Argument(metavar="[IN…]", help="Manifests to check; - is standard input.  [default: -]")
-    ] = None,
-) -> None:
-    """Find all faults of all rows: form, texts, recordings, features, repeats. Exit with status 3 if there are any.
-
-    Several manifests must not share ids or recordings; shared speakers and texts are warnings.
-
-    Example: ds2 data validate train.jsonl dev.jsonl --train-config conf/train.toml --nj 2 --report faults.jsonl
-    """
-    from ds2cli.cli.lib.fault_report import run_validation
-
-    run_validation(config, inputs or ["-"])
+app.command()(validate)
 
 
 @app.command()
@@ -69,27 +54,7 @@ def sort(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
     write_rows("sort", config, out, rows, ledger, inherit_features([in_]), made, write=manifest_lines.write)
 
 
-@app.command()
-@with_config(FixConfig)
-def fix(
-    config: FixConfig,
-    in_: In = "-",
-    out: Out = "-",
-    in_place: Annotated[
-        bool, typer.Option("--in-place", help="Replace IN, as with OUT the same; IN.backup has what it was.")
-    ] = False,
-    diff: Annotated[bool, typer.Option("--diff", help="Print what changes, as a unified diff of rows.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; show counts, and --diff.")] = False,
-) -> None:
-    """Repair a manifest: order, ids, fields, texts (Unicode form, case, punctuation); drop rows that cannot be used.
-
-    IN may also be a JSON list. Rows without an id, such as those of NeMo, get one made from the path of the recording.
-
-    Example: ds2 data fix train.jsonl --in-place --audio header --diff
-    """
-    from ds2cli.cli.lib.fix_rows import run_fix
-
-    run_fix(config, in_, out, in_place=in_place, diff=diff, dry_run=dry_run)
+app.command()(fix)
 
 
 @app.command("subset")
