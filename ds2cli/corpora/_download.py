@@ -164,7 +164,7 @@ def _download(part: Part, folder: Path, archive: Archive, mirrors: tuple[str, ..
                 failures.append(f"{url}: {e}")
                 report.log(failures[-1])
                 break
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, SystemExit):
                 report.log(f"{archive.name}: stopped at {format_size(part.size)}: the same command continues")
                 raise
             found = _md5(part.file, report)

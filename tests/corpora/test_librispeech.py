@@ -1,5 +1,11 @@
+import re
 import shutil
+import signal
+import subprocess
+import sys
+import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -189,3 +195,26 @@ def test_the_utterances_are_those_of_lhotse(shared_data, part):
     )
     durations = {row["id"]: row["duration"] for row in stage.run("librispeech", source, Options(part=part), Ledger())}
     assert durations == {s.id: pytest.approx(s.duration, abs=1e-4) for s in expected}
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_download_that_the_user_ends_is_continued_by_the_same_command(tmp_path, site, number, status):
+    site.put("12/dev-clean.tar.gz", bytes(200_000))
+    site.delay_s, begun = 0.02, threading.Event()
+    site.on_block = lambda sent: begun.set() if sent > 20_000 else None
+    options = ["--part", "dev-clean", "--download", "--mirror", site.address]
+    command = [sys.executable, "-m", "ds2cli", "prepare", "librispeech", str(tmp_path / "x"), "-", *options]
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.PIPE, text=True)
+    assert begun.wait(30)
+    process.send_signal(number)
+    lines = process.communicate()[1].splitlines()
+    assert process.returncode == status, lines
+    name = "prepare librispeech: dev-clean.tar.gz"
+    assert lines[0].startswith(f"{name}: stopped at ") and lines[0].endswith("kB: the same command continues")
+    site.delay_s = 0
+    again = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert again.returncode == 1 and again.stdout == ""
+    assert site.requests[0][1] is None and int(site.requests[1][1].strip("bytes=-")) > 20_000
+    assert re.search(
+        r"the download failed: .* its MD5 checksum is \w+ \(200 kB\), expected \w+ \(try again", again.stderr
+    )
