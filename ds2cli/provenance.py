@@ -8,6 +8,7 @@ The table `made_by` of a record has the command, its stage, and
     inputs        of each role, such as IN or EXP: path, hash, and the fingerprint of the record next to it
     configs       of each --config FILE: path and values, so that a change of a comment changes nothing
     fingerprint   hash of the stage, its format, its settings and its inputs
+    text_rules_hash  of the modules with the rules for texts, if --text-rules is a setting
 
 Paths are relative to the folder of OUT, which may be moved. An input counts as changed when its content changes, or the
 fingerprint of its record: features computed with other settings may have the same rows.
@@ -27,6 +28,7 @@ from ds2cli.config.base import MADE_BY, Config, as_dict, find_presets, read_toml
 from ds2cli.errors import DataError, UsageError
 from ds2cli.fingerprint import FileState, fingerprint, hash_file, hash_files, hash_folder
 from ds2cli.inputs import is_stream
+from ds2cli.text.rule_sets import hash_rules
 
 FORMATS: dict[str, int] = {}
 """Versions of what stages write, 1 if not listed: raised when a stage gives another result for the same inputs."""
@@ -38,6 +40,9 @@ MOST_SHOWN = 60
 """Characters that a reason shows of a value."""
 
 PIPE = "-"
+
+MOST_STAGES = 20
+"""Stages whose records are followed, in case one is its own input."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,7 @@ class Provenance:
             "stage": self.stage,
             "format": FORMATS.get(self.stage, 1),
             "fingerprint": self.fingerprint,
+            **({"text_rules_hash": hash_rules()} if "text_rules" in self.settings else {}),
             "output": hash_file(str(file)).to_saved() if file.is_file() else {},
             "parts": [
                 {"path": os.path.relpath(part, folder or "."), "size": find_written(part).stat().st_size}
@@ -175,6 +181,27 @@ def default_settings(config_type: type[Config]) -> dict[str, Any]:
 def record_path(out: str) -> str:
     """The file of the record of an output: EXP/config.toml of an experiment, otherwise OUT.config.toml."""
     return os.path.join(out, "config.toml") if Path(out).is_dir() else f"{out}.config.toml"
+
+
+def find_text_rules(out: str) -> str:
+    """The --text-rules of the last stage that wrote the texts of an output, by its record and those of its inputs.
+
+    "" if no record names any.
+    """
+    for _ in range(MOST_STAGES):
+        record = read_record(out)
+        if record is None or (name := record["settings"].get("text_rules")):
+            return "" if record is None else str(name)
+        out = next((path for role, path, _ in read_inputs(out, record) if role in ("IN", "IN 1")), PIPE)
+    return ""
+
+
+def explain_other_rules(path: str, name: str) -> str:
+    """What to do about a manifest whose texts another --text-rules has written; "" if `name` has."""
+    found = find_text_rules(path)
+    if found in ("", name):
+        return ""
+    return f"{path}: its texts were written with --text-rules {found}, and are read with {name} (--text-rules {found})"
 
 
 def read_record(out: str) -> dict[str, Any] | None:

@@ -36,6 +36,7 @@ FAULTS = {
     "symbols": "signs that are read as words",
     "tags": "a tag such as [noise]",
     "language": "an unknown language",
+    "not-speech": "a text of hesitations and tags alone",
     "unspellable": "a letter that the network does not have",
     # recordings
     "missing-audio": "no such recording",

@@ -12,6 +12,7 @@ from ds2cli.encoding import code_point
 from ds2cli.errors import BadUtterance
 from ds2cli.text.characters import find_invisible
 from ds2cli.text.normalize import TextRules
+from ds2cli.text.rule_sets import LETTERS
 from ds2cli.text.vocab import Vocab
 
 CLEAN = "(ds2 data fix)"
@@ -61,7 +62,9 @@ class TextChecks:
         where = next((i for i, (a, b) in enumerate(zip(text, clean, strict=False)) if a != b), len(clean))
         start = max(0, where - 20)
         shown, expected = (f"{'…' * (start > 0)}{s[start : start + 40]}" for s in (text, clean))
-        return [("text-form", f"the text {shown!r} is not normalized, expected {expected!r} {CLEAN}")]
+        name = rules.rule_set.name
+        fix = CLEAN if name == LETTERS.name else f"(ds2 data fix --text-rules {name})"
+        return [("text-form", f"the text {shown!r} is not normalized, expected {expected!r} {fix}")]
 
     def _check_spelling(self, vocab: Vocab, text: str) -> list[Finding]:
         try:

@@ -15,6 +15,7 @@ from ds2cli.cli.lib.provenance import begin, existing
 from ds2cli.config.lm import InfoConfig, LmConfig, MixConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import Ds2Error, UsageError
+from ds2cli.provenance import explain_other_rules
 
 
 class EstimateByDefault(TyperGroup):
@@ -68,6 +69,9 @@ def estimate(
     made = begin("lm", config, out, inputs, if_stale=if_stale)
     estimator, prune = stage.check_options(config, out)
     rules = TextRules.of(config)
+    for path in (*sources, config.dev or ""):
+        if warning := explain_other_rules(path, config.text_rules):
+            ui.warn(warning)
     tokenizer = stage.make_tokenizer(config.unit, stage.load_vocab(config.vocab))
     ledger, facts = Ledger(), dict[str, Any]()
     with temporary_folder("ds2-lm-") as folder, writing("lm", config, out, ledger, facts, made):
@@ -167,7 +171,7 @@ def info(
     from ds2cli.lm.text import UNIT_PLURAL
     from ds2cli.stages import lm_info as stage
 
-    for name in () if texts else ("lang", "numbers", "remove_tags", "most"):
+    for name in () if texts else ("lang", "text_rules", "numbers", "remove_tags", "most"):
         if getattr(config, name) != getattr(InfoConfig(), name):
             raise UsageError(f"lm info: --{name.replace('_', '-')} only applies with TEXT (ds2 lm info MODEL TEXT…)")
     loaded = stage.load(config, model)

@@ -54,8 +54,9 @@ def score(config: ScoreConfig, in_: In = "-", out: OptionalOut = None, more: Mor
     arguments are results to read; nothing is written to them.
 
     --normalizer: `basic` (case, punctuation, Unicode form), `prepare` (the rules of ds2 prepare in the language of each
-    row, numbers spelled out), `english` and `chinese` (these rules in one language, whatever the row says), `whisper`
-    (Whisper's own normalizers; pip install 'ds2cli[whisper]').
+    row, numbers spelled out), `english` and `chinese` (these rules in one language, whatever the row says),
+    `conversation` (as ds2 prepare --text-rules conversation: without hesitations), `whisper` (Whisper's own
+    normalizers; pip install 'ds2cli[whisper]').
 
     Example: ds2 decode exp/base data/test.feats.jsonl | ds2 score - --worst 5
 

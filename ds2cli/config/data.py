@@ -70,7 +70,7 @@ class ValidateConfig(LanguageOption):
     """Find all faults of all rows of manifests."""
 
     no_effect: ClassVar = {
-        "lang": ("normalized", (False,)),
+        **dict.fromkeys(("lang", "text_rules"), ("normalized", (False,))),
         **dict.fromkeys(("audio", "nj", "tolerance", "silence_db", "max_dc", "max_clipped"), ("files", (False,))),
     }
 

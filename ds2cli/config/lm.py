@@ -45,7 +45,9 @@ class LmConfig(TextOptions, LanguageOption, StageConfig):
 class MixConfig(TextOptions, LanguageOption, StageConfig):
     """Interpolate language models."""
 
-    no_effect: ClassVar = dict.fromkeys(("numbers", "remove_tags", "lang", "max_bad", "dropped"), ("dev", (None,)))
+    no_effect: ClassVar = dict.fromkeys(
+        ("text_rules", "numbers", "remove_tags", "lang", "max_bad", "dropped"), ("dev", (None,))
+    )
 
     dev: str | None = setting(
         None, help="Text similar to the expected speech: weights are tuned and perplexities reported on it."

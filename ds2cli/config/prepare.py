@@ -19,8 +19,8 @@ EACH = "each"
 class PrepareConfig(StageConfig):
     """Turn a corpus on disk into a manifest.
 
-    The stage also uses `text`, and `numbers`, `remove_tags` and `lang` (config/text.py), if the corpus declares them.
-    Otherwise each recording needs a text, and an utterance with digits or tags in its text is dropped.
+    The stage also uses `text`, and `text_rules`, `numbers`, `remove_tags` and `lang` (config/text.py), if the corpus
+    declares them. Otherwise each recording needs a text, and an utterance with digits or tags in its text is dropped.
     """
 
     nj: int = setting(1, help="Threads that read the recordings.", min=1, max=1024, per_core=8)
@@ -37,7 +37,7 @@ class PrepareConfig(StageConfig):
 class TranscriptOptions(TextOptions, LanguageOption):
     """For recordings of any language, with or without texts."""
 
-    no_effect: ClassVar = {"numbers": ("text", (False,)), "remove_tags": ("text", (False,))}
+    no_effect: ClassVar = dict.fromkeys(("text_rules", "numbers", "remove_tags"), ("text", (False,)))
 
     text: bool = setting(True, help="Require a text for each recording; --no-text is for decoding.")
 

@@ -44,7 +44,7 @@ class ScoreConfig(StageConfig):
     alignment: Literal["kaldi", "sclite"] = setting(
         "kaldi", help="Error costs and tie-breaking: kaldi (all 1) or sclite (insertion, deletion 3, substitution 4)."
     )
-    normalizer: Literal["none", "basic", "english", "chinese", "prepare", "whisper"] = setting(
+    normalizer: Literal["none", "basic", "english", "chinese", "prepare", "conversation", "whisper"] = setting(
         "none", help="Normalize both texts before they are compared; ds2 score --help describes the rules."
     )
     lang: str = setting("en", help="Language of rows without `lang`, for --normalizer and the warning about writing.")

@@ -9,11 +9,20 @@ from ds2cli.config.base import Config, setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextOptions(Config):
+class RulesOption(Config):
+    """For texts that are written by one of the named sets of rules (ds2cli/text/rule_sets.py)."""
+
+    text_rules: Literal["letters", "cased", "written", "conversation", "keep"] = setting(
+        "letters", help="Rules for texts: letters, or with case, punctuation, no hesitations, or all kept (see Texts)."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextOptions(RulesOption):
     """For texts that may have digits and tags."""
 
-    numbers: Literal["refuse", "spell"] = setting(
-        "refuse", help="Drop texts with digits (refuse), or spell the numbers that can be read in only one way (spell)."
+    numbers: Literal["refuse", "spell", "keep"] | None = setting(
+        None, help="Texts with digits: drop, spell those read in one way, or keep [default: that of --text-rules]."
     )
     remove_tags: str = setting(
         "", help='Tags to remove from texts, such as "laughter, noise"; any other [tag] drops its text.'
@@ -21,7 +30,7 @@ class TextOptions(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LanguageOption(Config):
+class LanguageOption(RulesOption):
     """For texts of any language."""
 
     lang: str = setting("en", help="Language of the texts, such as en, tr or pt-BR; rows with `lang` have their own.")

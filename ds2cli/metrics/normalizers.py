@@ -14,13 +14,15 @@ from functools import cached_property, lru_cache
 from importlib import metadata, resources
 
 from ds2cli import __version__
-from ds2cli.errors import UsageError
+from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.metrics import whisper_rules
 from ds2cli.metrics.text_form import normalize_or_reduce, reduce_form
 from ds2cli.text.characters import INVISIBLE
+from ds2cli.text.normalize import NOT_SPEECH, TextRules
 from ds2cli.text.profiles import find_profile
+from ds2cli.text.rule_sets import RULE_SETS, SOURCES
 
-NAMES = ("none", "basic", "english", "chinese", "prepare", "whisper")
+NAMES = ("none", "basic", "english", "chinese", "prepare", "conversation", "whisper")
 
 FIXED = {"english": "en", "chinese": "zh"}
 """Normalizers of one language, whatever the row says."""
@@ -28,8 +30,7 @@ FIXED = {"english": "en", "chinese": "zh"}
 Rules = Callable[[str, str], tuple[str, bool]]
 """text, language -> normalized text, and whether the rules could read all of it."""
 
-_TEXT_SOURCES = ("normalize", "characters", "numbers", "profiles", "quotes", "tags", "units")
-PREPARE_SOURCES = (*(f"ds2cli/text/{name}.py" for name in _TEXT_SOURCES), "ds2cli/metrics/text_form.py")
+PREPARE_SOURCES = (*(f"ds2cli/text/{name}.py" for name in SOURCES), "ds2cli/metrics/text_form.py")
 """The files that have the rules of `ds2 prepare`."""
 
 BASIC_SOURCES = ("ds2cli/metrics/normalizers.py", "ds2cli/text/characters.py", "ds2cli/text/profiles.py")
@@ -77,6 +78,7 @@ def create_normalizer(name: str, lang: str = "en") -> Normalizer:
     """The normalizer of that name (one of `NAMES`); lang: of texts without a language of their own.
 
     none: the text as it is.  prepare: as `ds2 prepare --numbers spell`, in the language of each text.
+    conversation: as `ds2 prepare --text-rules conversation`: without hesitations and tags of sounds.
     english, chinese: the same rules in that language, whatever the language of the text.
     basic: plain writing of any language (see `basic`).  whisper: the rules of `whisper_rules.py`; a text on which they
     fail is reduced by `basic`.
@@ -93,6 +95,8 @@ def create_normalizer(name: str, lang: str = "en") -> Normalizer:
         return Normalizer(name, description, lang, lambda text, lang: (basic(text, lang), True), BASIC_SOURCES)
     if name == "prepare":
         return Normalizer(name, description, lang, _cached(_prepare), PREPARE_SOURCES, ("num2words",))
+    if name == "conversation":
+        return Normalizer(name, description, lang, _cached(_conversation), PREPARE_SOURCES, ("num2words",))
     if name in FIXED:
         read = _fix_language(_cached(_prepare), FIXED[name])
         return Normalizer(name, description, FIXED[name], read, PREPARE_SOURCES, ("num2words",))
@@ -114,6 +118,21 @@ def _prepare(text: str, lang: str) -> tuple[str, bool]:
     except ValueError:
         # Python converts no number of more than 4300 digits
         return " ".join(reduce_form(text, lang).split()), False
+
+
+_CONVERSATION = RULE_SETS["conversation"]
+_CONVERSATION_RULES = TextRules(numbers=_CONVERSATION.numbers, rule_set=_CONVERSATION)
+
+
+def _conversation(text: str, lang: str) -> tuple[str, bool]:
+    try:
+        return _CONVERSATION_RULES.normalize(text, lang), True
+    except BadUtterance as e:
+        # hesitations alone are no words
+        return ("", True) if e.reason == NOT_SPEECH else (basic(text, lang), False)
+    except ValueError:
+        # Python converts no number of more than 4300 digits
+        return basic(text, lang), False
 
 
 def _or_basic(read: Callable[[str, str], str]) -> Rules:

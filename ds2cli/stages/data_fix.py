@@ -18,7 +18,7 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance
 from ds2cli.manifest import FIELDS, Row
 from ds2cli.parallel import map_ordered
-from ds2cli.text.normalize import TextRules
+from ds2cli.text.normalize import NOT_SPEECH, TextRules
 
 _NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f]+")
 
@@ -95,7 +95,7 @@ def fix(
                     raise BadUtterance("bad-duration", "the duration is 0 s (--audio header measures it)")
                 yield repairs.repair_text(row, rules) if "text" in row else row
             except BadUtterance as e:
-                ledger.drop_error(row["id"], e)
+                ledger.drop_error(row["id"], e, bad=e.reason != NOT_SPEECH)
 
     nj = 1 if config.audio == "exists" else config.nj
     for result in map_ordered(partial(FileRepairs, config.audio), with_texts(), nj, lambda _: None):

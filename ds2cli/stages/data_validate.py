@@ -23,6 +23,7 @@ from ds2cli.errors import DataError, UsageError
 from ds2cli.json_lines import explain_document, starts_document
 from ds2cli.manifest import Row
 from ds2cli.parallel import map_ordered
+from ds2cli.provenance import explain_other_rules
 from ds2cli.text.normalize import TextRules
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class Validation:
         texts = TextChecks(rules, facts.vocab if facts else None, self.config.max_rate)
         earlier: list[Columns] = []
         for source in sources:
+            if rules is not None and (note := explain_other_rules(source.file, rules.rule_set.name)):
+                self.notes.append(note)
             feasibility = self._open_feasibility(facts, source)
             columns, before = Columns(source.name), self.tally.rows
             yield from self._check_rows(source, columns, texts, feasibility)

@@ -27,10 +27,10 @@ from ds2cli.lm.lint import Finding, lint
 from ds2cli.lm.query import NgramLm
 from ds2cli.lm.text import Unit, build_corpus, tokenize, vocabulary_mask
 from ds2cli.recognizer.vocabulary import open_vocab
-from ds2cli.text.normalize import TextRules
+from ds2cli.text.normalize import NOT_SPEECH, TextRules
 from ds2cli.text.vocab import Vocab
 
-EXPECTED_REASONS = ("digits", "symbols", "tags", "no-words", "unspellable")
+EXPECTED_REASONS = ("digits", "symbols", "tags", "no-words", NOT_SPEECH, "unspellable")
 """Reasons for which lines of ordinary written text are dropped; they do not count toward --max-bad."""
 
 _MEMORY = re.compile(r"\d+(\.\d+)?[%bKMGT]?")

@@ -75,6 +75,26 @@ def unify(text: str, profile: Profile = DEFAULT) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def tidy(text: str, profile: Profile = DEFAULT) -> str:
+    """The text in Unicode form NFC, without characters that cannot be seen, words separated by one space.
+
+    >>> tidy("\ufeffＯＫ,\u00a0 “so”\r\n")
+    'ＯＫ, “so”'
+    """
+    if not (text.isascii() and text.isprintable()):
+        while (again := _remove_unseen(text, profile)) != text:
+            text = again
+    return " ".join(text.split())
+
+
+def _remove_unseen(text: str, profile: Profile) -> str:
+    text = INVISIBLE.sub("", unicodedata.normalize("NFC", text))
+    text = "".join(c for c in text if c.isprintable() or c.isspace() or unicodedata.category(c) != "Cc")
+    if ZWNJ in text or ZWJ in text:
+        text = _JOINERS.sub(lambda run: _spelling_joiner(run, profile), text)
+    return unicodedata.normalize("NFC", text)
+
+
 def find_invisible(text: str) -> list[str]:
     """The characters that `unify` removes because they are invisible, with the joiners that spell nothing."""
     if text.isascii():

@@ -40,6 +40,8 @@ class Profile:
     inner: punctuation that is part of a word between two letters.  dotless_i: I is the capital of ı, and İ that of i.
     joiners: whether zero-width joiners spell words.  dotted_i: keeps the dot above an i that has an accent.
     ordinal_dot: "3." is an ordinal.  hyphenated_numbers: "20-year-old" is read as three words.
+    unspaced: no space stands beside a letter of a script without spaces between words.
+    wide: punctuation beside such a letter has its full width.  guillemet_spaces: spaces stand inside « and ».
     """
 
     name: str
@@ -52,6 +54,9 @@ class Profile:
     joiners: bool = True
     ordinal_dot: bool = False
     hyphenated_numbers: bool = False
+    unspaced: bool = False
+    wide: bool = False
+    guillemet_spaces: bool = False
 
     def lower(self, text: str) -> str:
         """Lower case; text in Unicode form NFC.
@@ -100,6 +105,7 @@ PROFILES = (
             endings=(),
             strict=True,
         ),
+        guillemet_spaces=True,
     ),
     Profile(
         "italian",
@@ -147,6 +153,8 @@ PROFILES = (
         # the sequences of before Unicode 5.1
         spellings={f"{letter}\u0d4d\u200d": chillu for letter, chillu in _CHILLU.items()},
     ),
+    Profile("chinese", ("zh", "zho", "chi", "cmn", "yue", "wuu", "nan", "hak"), unspaced=True, wide=True),
+    Profile("japanese", ("ja", "jpn"), wide=True),
 )
 """Every profile except `DEFAULT`; no language is in two."""
 

@@ -35,25 +35,25 @@ class _Edge(NamedTuple):
     sure: bool = False
 
 
-def settle_apostrophes(text: str, profile: Profile = DEFAULT) -> str:
-    """The text with every apostrophe as ' and a space for every single quotation mark.
+def settle_apostrophes(text: str, profile: Profile = DEFAULT, quote: str = " ") -> str:
+    """The text with every apostrophe as ' and `quote` for every single quotation mark.
 
-    text: in lower case, with its punctuation.
+    text: with its punctuation.  quote: if it is not a space, marks beside digits stay, as in 5'10.
 
     >>> settle_apostrophes("‘it’s muted,’ said o’neill").split()
     ["it's", 'muted,', 'said', "o'neill"]
     """
     if not _MARK.search(text):
         return text
-    text = _settle(text, profile.apostrophes)
+    text = _settle(text, profile.apostrophes, quote)
     # a mark that is read as an apostrophe may now pair with another: the result must not change when it is read again
-    while _EDGE.search(text) and (again := _settle(text, profile.apostrophes)) != text:
+    while _EDGE.search(text) and (again := _settle(text, profile.apostrophes, quote)) != text:
         text = again
     return text
 
 
-def _settle(text: str, rules: Apostrophes) -> str:
-    text = _DOUBLE.sub(" ", text)
+def _settle(text: str, rules: Apostrophes, quote: str) -> str:
+    text = _DOUBLE.sub(quote, text)
     characters, edges = list(text), []
     for match in _MARK.finditer(text):
         i = match.start()
@@ -61,7 +61,9 @@ def _settle(text: str, rules: Apostrophes) -> str:
         characters[i] = "'"
         if (before and after) or match[0] in "ʼʻ" or (rules.letter and (before or after) and match[0] != "‚"):
             continue
-        characters[i] = " "
+        if quote != " " and (text[i - 1 : i].isdigit() or text[i + 1 : i + 2].isdigit()):
+            continue
+        characters[i] = quote
         if after:
             edges.append(_start(text, i, rules))
         elif before or (i > 0 and text[i - 1] in ".,!?;:…"):
@@ -77,6 +79,7 @@ def _start(text: str, i: int, rules: Apostrophes) -> _Edge:
     word = _word(text[i + 1 : i + 32])
     end = i + 1 + len(word)
     enclosed = text[end : end + 1] != "" and _MARK.match(text[end]) is not None
+    word = word.lower()
     opens = text[i] not in "’´" and word not in rules.initial
     return _Edge(i, word, "start", opens=opens or enclosed, sure=text[i] in _OPENS and word not in rules.maybe_initial)
 
@@ -85,6 +88,7 @@ def _end(text: str, i: int, rules: Apostrophes) -> _Edge:
     word = _word(text[max(0, i - 32) : i][::-1])[::-1]
     opening = i - len(word) - 1
     enclosed = opening >= 0 and word != "" and _MARK.match(text[opening]) is not None
+    word = word.lower()
     sure = enclosed or word == "" or not (word in rules.final or word.endswith(rules.endings))
     return _Edge(i, word, "end", closes=enclosed or word not in rules.final, sure=sure)
 

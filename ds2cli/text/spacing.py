@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
-from ds2cli.text.units import is_unspaced
+from ds2cli.text.units import UNSPACED, is_unspaced
+
+_BESIDE_UNSPACED = re.compile(f" +(?=[{UNSPACED}])|(?<=[{UNSPACED}]) +")
 
 
 def find_spaces(words: Sequence[str], text: str) -> list[str]:
@@ -62,3 +65,12 @@ def space_between(before: str, after: str) -> str:
     if not before or not after or (is_unspaced(before[-1]) and is_unspaced(after[0])):
         return ""
     return " "
+
+
+def remove_spaces(text: str) -> str:
+    """A Chinese text without the spaces beside its characters; those between words in Latin letters stay.
+
+    >>> remove_spaces("打开 wi fi 设 置")
+    '打开wi fi设置'
+    """
+    return _BESIDE_UNSPACED.sub("", text)

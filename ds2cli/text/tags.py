@@ -44,6 +44,31 @@ SOUNDS = word_set(
 """Names of sounds, and of speech that was not understood."""
 
 
+NOT_UNDERSTOOD = word_set(
+    """
+    crosstalk foreign garbled inaudible incomprehensible indecipherable indiscernible indistinct mumble mumbles mumbling
+    murmur murmuring overlap overlapping singing unclear unintelligible unk unknown unspoken whispering whispers xxx
+    unverständlich inaudível incomprensibile неразборчиво anlaşılmıyor niewyraźne نامفهوم
+    """
+)
+"""Those of `SOUNDS` that stand for speech: without them a word is missing."""
+
+_ASIDES = ("b aside", "e aside", "vocalsound", "nonvocalsound")
+"""Further tags of conversations that stand for no word (Switchboard, AMI)."""
+
+
+class SoundNames(Container[str]):
+    """The names of tags that stand for no word: all that name a sound, and `names`."""
+
+    def __init__(self, names: Container[str] = ()) -> None:
+        self.names = names
+
+    def __contains__(self, name: object) -> bool:
+        words = str(name).split()
+        is_sound = not SOUNDS.isdisjoint(words) and NOT_UNDERSTOOD.isdisjoint(words) and len(words) <= _MAX_WORDS
+        return is_sound or name in _ASIDES or name in self.names
+
+
 class TagError(BadUtterance):
     """A tag that is not among those to be removed. name: what it says, as `parse_names` reads it."""
 
@@ -61,8 +86,19 @@ def parse_names(names: str) -> frozenset[str]:
     return frozenset(name for part in names.split(",") if (name := _name(part)))
 
 
-def resolve_tags(text: str, removed: Container[str] = ()) -> str:
+def remove_tags(text: str, removed: Container[str]) -> str:
+    """The text without the tags whose names are in `removed`; all others stay."""
+    if not removed or not _BRACKETS.search(text):
+        return text
+    while (shorter := _TAG.sub(lambda m: " " if _name(m[0]) in removed else m[0], text)) != text:
+        text = shorter
+    return text
+
+
+def resolve_tags(text: str, removed: Container[str] = (), *, keep_brackets: bool = False) -> str:
     """The text without the tags whose names are in `removed`, and without round brackets that are no tag.
+
+    keep_brackets: these round brackets stay.
 
     TagError for any other tag, BadUtterance "symbols" for brackets that hold no word, stand inside a word or, if square
     or curly, lack their partner.
@@ -87,7 +123,7 @@ def resolve_tags(text: str, removed: Container[str] = ()) -> str:
         if (_touch(before, tag[1]) or _touch(tag[-2], after)) and name:
             word = text[: match.start()].split(" ")[-1] + tag + text[match.end() :].split(" ")[0]
             raise BadUtterance("symbols", f"{word[:40]!r}: brackets inside a word: write it as spoken")
-        return f" {tag[1:-1]} "
+        return tag if keep_brackets else f" {tag[1:-1]} "
 
     resolved = _TAG.sub(resolve, text)
     if left := _LEFT_OVER.search(resolved):

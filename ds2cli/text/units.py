@@ -23,7 +23,10 @@ _RUNS = re.compile(f"[ {_SINGLE}]|[^ {_SINGLE}]+")
 _RUN = re.compile(f"[^ {_SINGLE}]+")
 
 # Thai, Lao, Myanmar and its extensions, Khmer
-_UNSPACED = re.compile(f"[{_SINGLE}\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f]")
+UNSPACED = f"{_SINGLE}\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f"
+"""The letters of scripts without spaces between words, as a set of a regular expression."""
+
+_UNSPACED = re.compile(f"[{UNSPACED}]")
 
 _SENTENCEPIECE_MARKERS = frozenset("\u2581\u2585")
 """Characters that sentencepiece reserves for a space and an unknown character."""

@@ -52,7 +52,10 @@ def package():
         ("prepare", "It’s 20 past, OK?", ("it's twenty past ok", True)),
         ("prepare", "50 % off, It’s", ("50 % off it's", False)),
         ("english", "It’s 20 past, OK?", ("it's twenty past ok", True)),
-        ("chinese", "你好，世界！OK", ("你好 世界 ok", True)),
+        ("chinese", "你 好，世界！OK go", ("你好世界ok go", True)),
+        ("conversation", "Um, it’s [laughter] 20 past, uh-huh?", ("it's twenty past uhhuh", True)),
+        ("conversation", "[noise] uh", ("", True)),
+        ("conversation", "uh 5 %", ("uh 5", False)),
         ("chinese", "我有 3 个。", ("我有 3 个", False)),
         ("basic", "It’s 20 past, OK? 5 %", ("it s 20 past ok 5", True)),
         ("basic", "[noise] (ﬁne) <a> ｆｕｌｌ＿ｗｉｄｔｈ", ("noise fine a full width", True)),
@@ -210,7 +213,7 @@ def test_identities_differ_between_rules_and_languages_and_are_stable(package):
     first = identities()
     assert first == identities() and all(len(i) == 64 for i in first)
     # those of one language or none do not depend on the default
-    assert len(set(first)) == 3 * 2 + 3
+    assert len(set(first)) == 4 * 2 + 3
     assert create_normalizer("none").identity == "fdbb9db68f1db204d7823d5cbd2ff3eee530677fc945b6304356e1c6658b9ca2"
 
 
@@ -221,6 +224,7 @@ def test_another_rule_or_version_is_another_identity(package, monkeypatch):
         "prepare",
         "english",
         "chinese",
+        "conversation",
         "whisper",
     }
     monkeypatch.undo()
