@@ -2,7 +2,7 @@
 # make check  lint, types and tests, before each merge                make help   every target
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-mini test test-fast test-slow fuzz fuzz-serve soak lint fmt type check docs native wheel native-sanitize kenlm sctk \
-	bench bench-rnn bench-ctc bench-decode bench-score bench-align bench-stream bench-serve bench-train bench-contention gpu gpu-wheels clean
+	bench bench-rnn bench-ctc bench-decode bench-score bench-align bench-stream bench-serve bench-train bench-contention data-peers gpu gpu-wheels clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -146,6 +146,10 @@ build/bench-align-venv/.ready: tests/peers/requirements-align.txt tests/peers/cu
 GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
 gpu:             ## run everything that needs a GPU, within 8 minutes; writes its tables into native/bench/RESULTS.md
 	PYTHONPATH=. $(GPU_PYTHON) native/gpu.py $(GPU)
+
+data-peers: $(READY) ## install the readers of other toolkits' data formats for tests/peers/test_data_peers.py
+	$(BIN)/python -m pip install -q --target build/data-peers --upgrade -r tests/peers/requirements-data.txt
+	$(BIN)/python -m pip install -q --target build/data-peers --upgrade --no-deps nemo_toolkit==3.0.0
 
 # the packages that a machine with torch, numpy, scipy and numba usually lacks, for its Python
 GPU_WHEELS ?= av soundfile cffi pycparser soxr tomli-w num2words sentencepiece typer rich safetensors \
