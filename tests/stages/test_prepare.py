@@ -6,15 +6,19 @@ import numpy as np
 import pytest
 import soundfile
 
+from ds2cli.audio import lengths
 from ds2cli.audio.recording import parse_recording, read_samples
 from ds2cli.config.base import build
 from ds2cli.config.prepare import PrepareConfig
+from ds2cli.config.text import TextOptions
 from ds2cli.corpora import corpus_names, csv, load_corpus
 from ds2cli.corpora import folder as folder_corpus
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
-from ds2cli.stages import prepare
 from ds2cli.stages.prepare import run
+
+TEXT = {f.name for f in fields(TextOptions)}
+COLUMNS = {f"{kind}_column" for kind in ("audio", "text", "id", "speaker")}
 
 
 @pytest.fixture
@@ -192,19 +196,14 @@ def test_unknown_corpora():
     "name, own",
     [
         ("asterisk", {"part", "lang", "download"}),
-        ("librispeech", {"part", "numbers", "remove_tags", "download", "mirror"}),
-        ("commonvoice", {"part", "lang", "min_up_votes", "max_down_votes", "numbers", "remove_tags"}),
-        ("tedlium", {"part", "unk", "numbers", "remove_tags"}),
-        ("voxforge", {"accent", "lang", "numbers", "remove_tags"}),
-        ("gigaspeech", {"part", "audio_dir", "numbers", "remove_tags"}),
-        ("wenetspeech", {"part", "audio_dir", "min_confidence", "numbers", "remove_tags"}),
-        ("folder", {"lang", "text", "numbers", "remove_tags", "speaker"}),
-        (
-            "csv",
-            {"lang", "text", "numbers", "remove_tags"}
-            | {f"{kind}_column" for kind in ("audio", "text", "id", "speaker")}
-            | {"audio_dir"},
-        ),
+        ("librispeech", {"part", "download", "mirror", *TEXT}),
+        ("commonvoice", {"part", "lang", "min_up_votes", "max_down_votes", *TEXT}),
+        ("tedlium", {"part", "unk", *TEXT}),
+        ("voxforge", {"accent", "lang", *TEXT}),
+        ("gigaspeech", {"part", "audio_dir", *TEXT}),
+        ("wenetspeech", {"part", "audio_dir", "min_confidence", *TEXT}),
+        ("folder", {"lang", "text", "speaker", *TEXT}),
+        ("csv", {"lang", "text", "audio_dir", *TEXT, *COLUMNS}),
     ],
 )
 def test_settings_of_each_corpus(name, own):
@@ -288,8 +287,8 @@ def test_segments_are_the_same_whether_they_are_decoded_or_their_times_are_trust
 
 def test_the_header_of_a_long_file_is_read_once_for_all_its_segments(folder, monkeypatch):
     folder[1]("long", "x", seconds=5)
-    read_headers, probe = [], prepare.probe
-    monkeypatch.setattr(prepare, "probe", lambda path, **options: read_headers.append(path) or probe(path, **options))
+    read_headers, probe = [], lengths.probe
+    monkeypatch.setattr(lengths, "probe", lambda path, **options: read_headers.append(path) or probe(path, **options))
     rows, _ = prepared_table(
         folder, "path,text,offset,duration", *(f"long.wav,a,{i / 1000},1" for i in range(1000)), check="header"
     )
@@ -319,14 +318,14 @@ def test_a_text_without_letters_is_shown_with_its_reason(folder):
 @pytest.mark.parametrize("nj", [1, 3])
 def test_a_recording_that_memory_does_not_hold_is_dropped(folder, monkeypatch, nj):
     folder[1]("large", "the large one")
-    probe = prepare.probe
+    probe = lengths.probe
 
     def probe_or_fail(path, **options):
         if Path(path).name == "large.wav":
             raise MemoryError
         return probe(path, **options)
 
-    monkeypatch.setattr(prepare, "probe", probe_or_fail)
+    monkeypatch.setattr(lengths, "probe", probe_or_fail)
     rows, drops = prepared(folder, nj=nj)
     assert [row["id"] for row in rows] == ["a", "b"] and drops == {"large": "out-of-memory"}
 
