@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ds2cli import io, manifest
 from ds2cli.archive import read_matrix
@@ -20,9 +21,14 @@ from ds2cli.manifest import Row
 from ds2cli.metrics.alignment import align
 from ds2cli.metrics.wer import words
 from ds2cli.stages.lineage import Output
+from ds2cli.train.losses import read_losses
 
 CLIPPED, SILENT_DB = 0.999, -60.0
 """Samples from this magnitude on count as clipped; recordings below this level as silent (dBFS)."""
+
+
+MOST_LOSSES = 10
+"""Epochs whose losses are listed."""
 
 
 @dataclass(frozen=True)
@@ -162,9 +168,22 @@ def _training(utterance: str, output: Output, is_same: re.Pattern[str]) -> Itera
         for name, reason in row.get("skipped", {}).items():
             if is_same.fullmatch(name):
                 skipped.setdefault(name, []).append(f"epoch {row['epoch']}: skipped: {reason}")
-    losses: dict[str, Any] = {}
-    for name in sorted({*skipped, *losses}):
-        yield Chapter(output, name, tuple(skipped.get(name, ())))
+    losses = read_losses(output.path)
+    places = {name: i for i, name in enumerate(losses.ids if losses else ()) if is_same.fullmatch(name)}
+    for name in sorted({*skipped, *places}):
+        lines = list(skipped.get(name, ()))
+        if losses is not None and name in places:
+            lines.append(describe_losses(losses.nats[:, places[name]]))
+        yield Chapter(output, name, tuple(lines))
+
+
+def describe_losses(nats: NDArray[np.float32]) -> str:
+    """The losses of an utterance in each epoch: `seen in 16 epochs: loss 312.10, 250.01, … 4.20 nats`."""
+    seen = [f"{x:.2f}" for x in nats if np.isfinite(x)]
+    if not seen:
+        return f"not seen in {len(nats)} epochs"
+    shown = seen if len(seen) <= MOST_LOSSES else [*seen[: MOST_LOSSES - 3], "…", *seen[-2:]]
+    return f"seen in {len(seen)} epoch{'s' * (len(seen) > 1)}: loss {', '.join(shown)} nats"
 
 
 def _timed(word: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -116,18 +117,23 @@ def recorded(
 
 
 def spread_costs(
-    step: Sequence[int], own: Iterable[tuple[int, str]], costs: Mapping[str, float]
-) -> NDArray[np.float64]:
+    batches: Sequence[list[int]],
+    shard: Callable[[list[int]], list[int]],
+    find_id: Callable[[int], str],
+    costs: Mapping[str, float],
+) -> list[float]:
     """The losses of a process in the order of a step, to be added to those of the other processes.
 
-    step: positions of the utterances in the training set.  own: position and id of those of this process.
-    costs: by id. Returns one value for each in `step`: 0 for those of other processes, NaN for skipped ones.
+    batches: positions of the utterances of the step in the training set.  shard: those of a batch that this process
+    has.  costs: of these, by id. Returns one value for each position: 0 for those of other processes, NaN for skipped
+    utterances.
     """
-    index = {position: i for i, position in enumerate(step)}
-    spread = np.zeros(len(step))
-    for position, name in own:
-        spread[index[position]] = costs.get(name, np.nan)
-    return spread
+    index = {position: i for i, position in enumerate(chain.from_iterable(batches))}
+    spread = np.zeros(len(index))
+    for batch in batches:
+        for position in shard(batch):
+            spread[index[position]] = costs.get(find_id(position), np.nan)
+    return spread.tolist()
 
 
 def read_losses(exp: str) -> Losses | None:

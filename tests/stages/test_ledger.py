@@ -12,7 +12,8 @@ from ds2cli.cli.main import app
 from ds2cli.errors import Ds2Error, UsageError
 from ds2cli.stages.ledger import find_targets, make_balance, make_entries
 from ds2cli.stages.lineage import trace
-from ds2cli.stages.why import describe_errors, id_matcher, tell
+from ds2cli.stages.why import describe_errors, describe_losses, id_matcher, tell
+from ds2cli.train.losses import read_losses
 
 NOISE = 0.1 * np.random.default_rng(0).normal(size=64000)
 SMALL = """
@@ -126,6 +127,7 @@ def test_the_story_of_an_utterance_that_was_kept(there):
     assert told["data/feats.jsonl", "u4"].startswith("features: 139 frames, data/feats/feats.1.ark:")
     assert "features: 15" in told["data/feats.jsonl", "sp0.9-u4"]
     assert told["exp/emit.jsonl", "u4"].startswith("emission: 70 steps")
+    assert "seen in 2 epochs: loss " in told["exp", "sp0.9-u4"]
     assert "hypothesis: " in told["exp/greedy.jsonl", "u4"]
     assert "errors in 2 words" in told["exp/scored.jsonl", "u4"]
 
@@ -182,3 +184,29 @@ def test_word_errors():
     assert describe_errors(["a", "b", "c"], ["a", "x", "c", "d"]) == "errors: b → x, +d"
     assert describe_errors(["a", "b"], ["a"]) == "errors: -b"
     assert describe_errors([], []) == "no word errors"
+
+
+def test_the_losses_of_the_utterances_add_up_to_those_of_the_epochs(there):
+    losses = read_losses("exp")
+    texts = {row["id"]: row["text"] for row in map(json.loads, Path("data/feats.jsonl").read_text().splitlines())}
+    assert losses.ids == list(texts)
+    labels = sum(map(len, texts.values()))
+    epochs = [json.loads(line)["loss"] for line in Path("exp/train.jsonl").read_text().splitlines()]
+    np.testing.assert_allclose(losses.nats.sum(axis=1) / labels, epochs, atol=1e-4)
+
+
+def test_losses_in_words():
+    nan = float("nan")
+    assert describe_losses(np.array([3.0, nan, 1.5])) == "seen in 2 epochs: loss 3.00, 1.50 nats"
+    assert describe_losses(np.array([nan, nan])) == "not seen in 2 epochs"
+    assert describe_losses(np.arange(20.0)).endswith(
+        "loss 0.00, 1.00, 2.00, 3.00, 4.00, 5.00, 6.00, …, 18.00, 19.00 nats"
+    )
+
+
+def test_suspects_of_the_training(there):
+    output = ds2("data", "suspects", "exp", "--most", 3, "--score", 0, "--out", "suspects.jsonl")
+    assert len(output.splitlines()) >= 4
+    rows = list(map(json.loads, Path("suspects.jsonl").read_text().splitlines()))
+    assert len(rows) == 12
+    assert all("suspicion" in row and "loss" in row["evidence"] for row in rows)

@@ -80,7 +80,7 @@ def test_the_same_command_resumes_and_does_nothing_once_finished(toy, tmp_path):
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_fresh_removes_the_checkpoint_with_the_first_step(toy, tmp_path):

@@ -110,6 +110,7 @@ def test_losses_that_cannot_be_written_do_not_end_the_training(tmp_path):
 
 
 def test_costs_in_the_order_of_a_step():
-    spread = spread_costs([7, 3, 9], [(9, "c"), (3, "b")], {"c": 1.5})
+    names = {3: "b", 7: "a", 9: "c"}
+    spread = spread_costs([[7, 3], [9]], lambda batch: [i for i in batch if i != 7], names.get, {"c": 1.5})
     np.testing.assert_array_equal(spread, [0, np.nan, 1.5])
-    assert spread_costs([], [], {}).shape == (0,)
+    assert spread_costs([], list, names.get, {}) == []
