@@ -161,6 +161,18 @@ def link_file(file: Path, path: str) -> None:
     _add(LinkPart(path, file, Path(os.path.realpath(path)), -1))
 
 
+def sync_file(file: Path) -> None:
+    """Wait until a file that another process may have written is on disk. DataError if it cannot be written."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as e:
+        raise cannot_be_written(str(file), e) from e
+
+
 def remove_file(path: str) -> None:
     """Remove a file of an earlier run; at the end of the `together` block, if there is one."""
     _add(ObsoletePart(path, Path(path), Path(os.path.realpath(path)), -1))
@@ -176,7 +188,7 @@ def _add(part: Part) -> None:
 
 @contextlib.contextmanager
 def extending(path: str, file: Path, position: int = 0) -> Iterator[BinaryIO]:
-    """An unfinished file, opened to write from `position` on, where what it has is cut off; on disk at the end.
+    """An unfinished file, opened to write from `position` on, where what it has is cut off. The caller syncs it.
 
     path: what the user calls it.  DataError as of `replacing`.
     """
@@ -191,8 +203,6 @@ def extending(path: str, file: Path, position: int = 0) -> Iterator[BinaryIO]:
             f.truncate(position)
             f.seek(position)
             yield f
-            f.flush()
-            os.fsync(f.fileno())
     except OSError as e:
         if isinstance(e, ConnectionError):
             raise

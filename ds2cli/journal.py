@@ -34,8 +34,6 @@ from ds2cli.drops import Ledger
 from ds2cli.manifest import Row
 
 VERSION = 1
-"""Format of the folder."""
-
 FILE, ABOUT = "journal.jsonl", "about.json"
 
 B = TypeVar("B")
@@ -58,11 +56,11 @@ class Entry:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-class Journal:
-    """The outcomes of the blocks of a run, in order.
+Append = Callable[[Block[B], Entry], None]
 
-    folder: also of the unfinished archives.  finished: utterances of which the outcome is known.
-    """
+
+class Journal:
+    """The outcomes of the blocks of a run, in order. finished: utterances of which the outcome is known."""
 
     def __init__(self, folder: Path, on_replayed: Callable[[int], None]) -> None:
         """on_replayed: called with the number of utterances that an earlier run has finished, if there are any."""
@@ -143,20 +141,21 @@ class Replay(Generic[B]):
 
     @property
     def rest(self) -> Iterator[Block[B]]:
-        """The blocks after those of the iteration, once that has ended."""
+        """The blocks after those of the iteration, when that has ended."""
         return chain(self._head, self._blocks)
 
 
 class Recorder(Generic[B]):
     """Appends the outcomes of blocks to a journal: of a stage that makes rows and drops of a stream of them.
 
+    append: called with each block and what became of it; None if nothing is kept.
     facts: those of the next block; called once for each, when its outcomes are known.
     """
 
     def __init__(
-        self, journal: Journal | None, ledger: Ledger, facts: Callable[[], dict[str, Any]] = dict[str, Any]
+        self, append: Append[B] | None, ledger: Ledger, facts: Callable[[], dict[str, Any]] = dict[str, Any]
     ) -> None:
-        self._journal, self._ledger, self._facts = journal, ledger, facts
+        self._append, self._ledger, self._facts = append, ledger, facts
         self._open: deque[tuple[Block[B], dict[str, int]]] = deque()
         self._drops: dict[str, list[Any]] = {}
         self._seen = len(ledger.rows)
@@ -182,14 +181,14 @@ class Recorder(Generic[B]):
 
     def _close(self, found: list[Row]) -> None:
         (block, places), facts = self._open.popleft(), self._facts()
-        if self._journal is None:
+        if self._append is None:
             return
         for drop in self._ledger.stage_drops(self._seen):
             self._drops[drop["id"]] = [drop[name] for name in ("id", "reason", "detail", "bad")]
         self._seen = len(self._ledger.rows)
         outcomes: dict[int, Row | list[Any]] = {places[row["id"]]: row for row in found}
         outcomes.update((place, self._drops.pop(name)) for name, place in places.items() if name in self._drops)
-        self._journal.append(block, Entry([outcomes[place] for place in sorted(outcomes)], facts))
+        self._append(block, Entry([outcomes[place] for place in sorted(outcomes)], facts))
 
 
 @contextlib.contextmanager

@@ -111,7 +111,7 @@ def map_ordered(
         _end(processes)
 
 
-def map_blocks(work: Callable[[T], Generator[R]], blocks: Iterable[T], nj: int) -> Iterator[R]:
+def map_blocks(work: Callable[[T], Generator[R]], blocks: Iterable[T], nj: int) -> Generator[R]:
     """Yield what `work` yields for each block, in the order of the blocks; a process that is free gets the next block.
 
     work: picklable; what it yields for the first unfinished block comes at once.

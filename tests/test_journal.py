@@ -43,7 +43,7 @@ def run(folder, rows, stop_after=None, identity=None, is_intact=lambda entry: Tr
         for block, entry in replay:
             taken += [row["id"] for row in block.rows]
             found += replay_drops(entry, ledger)
-        recorder = Recorder(journal, ledger)
+        recorder = Recorder(journal.append, ledger)
         for row in recorder.write(work(recorder.read(replay.rest))):
             found.append(row)
             if row["id"] == stop_after:

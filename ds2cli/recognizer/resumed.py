@@ -60,7 +60,8 @@ def process_chunks(
         opened = contextlib.nullcontext() if ark is None else ArkWriter(ark, file=part, position=size)
         with opened as writer:
             sizes: deque[dict[str, Any]] = deque()
-            recorder: Recorder[list[Row]] = Recorder(journal, ledger, dict if writer is None else sizes.popleft)
+            append = None if journal is None else journal.append
+            recorder: Recorder[list[Row]] = Recorder(append, ledger, dict if writer is None else sizes.popleft)
             chunks = load(recorder.read(replay.rest))
             if writer is not None:
                 chunks = _write_chunks(chunks, writer, sizes, is_kept=part is not None)
@@ -70,6 +71,8 @@ def process_chunks(
                     yield row
             if ark is not None:
                 ledger.enforce_max_bad(stage, max_bad, kept)
+            if writer is not None and part is not None:
+                writer.sync()
         if ark is not None and part is not None:
             link_file(part, ark)
     finally:

@@ -32,7 +32,7 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.feats import cmvn, kinds
 from ds2cli.feats.bandwidth import find_bandwidth
-from ds2cli.journal import Journal, Recorder, Replay, replay_drops
+from ds2cli.journal import Block, Entry, Journal, Recorder, Replay, replay_drops
 from ds2cli.manifest import Row
 from ds2cli.parallel import map_blocks
 from ds2cli.stages.featurize_blocks import (
@@ -40,11 +40,11 @@ from ds2cli.stages.featurize_blocks import (
     Tally,
     Task,
     is_intact,
-    part_path,
     publish_archives,
-    remove_other_parts,
+    remove_files,
     split_blocks,
 )
+from ds2cli.write_behind import WriteBehind
 
 Outcome = Row | tuple[str, str, str]
 """A finished row, or the id, reason and detail of a dropped one."""
@@ -78,12 +78,20 @@ def run(
                 count += 1
                 tally.add(Tally.from_saved(entry.facts["tally"]))
                 yield from replay_drops(entry, ledger)
-            remove_other_parts(folder, count)
-            ends: deque[dict[str, Any]] = deque()
-            recorder: Recorder[list[Task]] = Recorder(journal, ledger, ends.popleft)
+            remove_files(folder, "*.new", "*.part", keep=count)
+            ends: deque[BlockEnd] = deque()
+
+            def append(block: Block[list[Task]], entry: Entry) -> None:
+                behind.submit(partial(ends.popleft().finish, folder, journal, block, entry))
+
+            recorder = Recorder(append, ledger)
             numbered = enumerate(recorder.read(replay.rest), start=count + 1)
-            outcomes = map_blocks(partial(_featurize_block, config, stem, folder), numbered, config.nj)
-            yield from recorder.write(_take_ends(outcomes, ledger, tally, ends))
+            work = map_blocks(partial(_featurize_block, config, stem, folder), numbered, config.nj)
+            try:
+                with WriteBehind() as behind, contextlib.closing(work):
+                    yield from recorder.write(_take_ends(work, ledger, tally, ends))
+            finally:
+                remove_files(folder, "*.new")
             ledger.enforce_max_bad("featurize", config.max_bad, tally.utterances)
             publish_archives(folder, stem)
             with ArkWriter(f"{stem}.cmvn.ark") as ark:
@@ -138,7 +146,7 @@ def _filter_durations(config: FeaturizeConfig, tasks: Iterable[Task], ledger: Le
 def _featurize_block(
     config: FeaturizeConfig, stem: str, folder: Path, block: tuple[int, list[Task]]
 ) -> Generator[Outcome | BlockEnd]:
-    """Yield what becomes of the tasks of a block; its archive is in the folder, on disk, when the last one has come."""
+    """Yield what becomes of the tasks of a block, and last, when its archive is complete, its end."""
     number, tasks = block
     tally = Tally(stats=cmvn.empty(kinds.num_bins(config)))
     # a process of a killed run may still be writing its own
@@ -147,11 +155,10 @@ def _featurize_block(
         with ArkWriter(f"{stem}.{number}.ark", config.compress, new) as ark:
             for task in tasks:
                 yield _featurize(config, task, ark, tally)
-        new.replace(part_path(folder, number))
     except BaseException:
         new.unlink(missing_ok=True)
         raise
-    yield BlockEnd(number, ark.position, tally)
+    yield BlockEnd(number, new, ark.position, tally)
 
 
 def _featurize(config: FeaturizeConfig, task: Task, ark: ArkWriter, tally: Tally) -> Outcome:
@@ -169,14 +176,14 @@ def _featurize(config: FeaturizeConfig, task: Task, ark: ArkWriter, tally: Tally
 
 
 def _take_ends(
-    outcomes: Iterable[Outcome | BlockEnd], ledger: Ledger, tally: Tally, ends: deque[dict[str, Any]]
+    outcomes: Iterable[Outcome | BlockEnd], ledger: Ledger, tally: Tally, ends: deque[BlockEnd]
 ) -> Iterator[Row]:
-    """The finished rows; drops go to the ledger, ends of blocks to the tally and, as facts of an entry, to `ends`."""
+    """The finished rows; drops go to the ledger, ends of blocks to the tally and to `ends`."""
     for outcome in outcomes:
         if isinstance(outcome, BlockEnd):
             # in the order of the blocks, as sums depend on it in the last bit
             tally.add(outcome.tally)
-            ends.append({"number": outcome.number, "size": outcome.size, "tally": outcome.tally.to_saved()})
+            ends.append(outcome)
         elif isinstance(outcome, dict):
             yield outcome
         else:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.archive import has_key
-from ds2cli.atomic import link_file, remove_file
-from ds2cli.journal import Block, Entry
+from ds2cli.atomic import link_file, remove_file, sync_file
+from ds2cli.journal import Block, Entry, Journal
 from ds2cli.manifest import Row
 
 FIRST_BLOCK, LARGEST_BLOCK, BLOCKS_PER_SIZE = 16, 1024, 8
@@ -70,11 +70,20 @@ class Tally:
 
 @dataclass(frozen=True)
 class BlockEnd:
-    """The last result of a block. size: of its archive (bytes)."""
+    """The last result of a block. file: its archive, perhaps not on disk yet.  size: of the archive (bytes)."""
 
     number: int
+    file: Path
     size: int
     tally: Tally
+
+    def finish(self, folder: Path, journal: Journal | None, block: Block[Any], entry: Entry) -> None:
+        """Wait until the archive is on disk, and note that the block is finished."""
+        sync_file(self.file)
+        self.file.replace(part_path(folder, self.number))
+        if journal is not None:
+            facts = {"number": self.number, "size": self.size, "tally": self.tally.to_saved()}
+            journal.append(block, Entry(entry.outcomes, facts))
 
 
 def split_blocks(tasks: Iterable[Task]) -> Iterator[Block[list[Task]]]:
@@ -110,10 +119,10 @@ def is_intact(folder: Path, entry: Entry) -> bool:
     )
 
 
-def remove_other_parts(folder: Path, count: int) -> None:
-    """Remove what a killed run has left, except for its first `count` blocks."""
-    kept = {part_path(folder, number) for number in range(1, count + 1)}
-    for path in [*folder.glob("*.part"), *folder.glob("*.new")]:
+def remove_files(folder: Path, *patterns: str, keep: int = 0) -> None:
+    """Remove what a killed or interrupted run has left, except for its first `keep` blocks."""
+    kept = {part_path(folder, number) for number in range(1, keep + 1)}
+    for path in [path for pattern in patterns for path in folder.glob(pattern)]:
         if path not in kept:
             path.unlink(missing_ok=True)
 
