@@ -64,6 +64,10 @@ class Columns:
         """Remember the hash of the samples of a row."""
         self.hashes["samples"][index] = digest
 
+    def forget_segment(self, index: int) -> None:
+        """Do not compare the segment of a row, which is not in its recording."""
+        self.hashes["segment"][index] = NONE
+
     def column(self, name: str) -> Ints:
         """The hashes (N,) of a field."""
         return np.frombuffer(self.hashes[name], np.int64) if len(self.lines) else np.zeros(0, np.int64)

@@ -63,8 +63,8 @@ class Repairs:
             self.counts[what] += 1
         return repaired
 
-    def repair_text(self, row: Row, rules: TextRules) -> Row:
-        """The row with a normalized text; BadUtterance for a text that cannot be written in letters."""
+    def repair_text(self, row: Row, rules: TextRules) -> tuple[Row, list[str]]:
+        """The row with a normalized text, and what was done; BadUtterance for a text that has no such form."""
         text = row["text"]
         # a tab or a line break separates words, other control characters stand for nothing
         readable = text if text.isprintable() else "".join(c for c in text if c.isspace() or not _is_control(c))
@@ -72,9 +72,10 @@ class Repairs:
         if text.strip() and not clean:
             raise BadUtterance("no-text", f"the text {text[:40]!r} has no letters")
         if clean == text:
-            return row
-        self.counts["control characters removed from the text" if readable != text else "text normalized"] += 1
-        return {**row, "text": clean}
+            return row, []
+        return {**row, "text": clean}, [
+            "control characters removed from the text" if readable != text else "text normalized"
+        ]
 
 
 def fix(
@@ -88,12 +89,12 @@ def fix(
     repairs = repairs or Repairs()
     rules = TextRules.of(config)
 
-    def with_texts() -> Iterator[Row]:
+    def with_texts() -> Iterator[tuple[Row, list[str]]]:
         for row in rows:
             try:
                 if row.get("duration") == 0 and config.audio == "exists":
                     raise BadUtterance("bad-duration", "the duration is 0 s (--audio header measures it)")
-                yield repairs.repair_text(row, rules) if "text" in row else row
+                yield repairs.repair_text(row, rules) if "text" in row else (row, [])
             except BadUtterance as e:
                 ledger.drop_error(row["id"], e, bad=e.reason != NOT_SPEECH)
 
@@ -123,14 +124,18 @@ class FileRepairs:
     ) -> None:
         pass
 
-    def __call__(self, row: Row) -> tuple[Row, list[str], tuple[str, str] | None]:
-        """The row, what was repaired, and the reason and the detail if it has to be dropped."""
+    def __call__(self, item: tuple[Row, list[str]]) -> tuple[Row, list[str], tuple[str, str] | None]:
+        """The row, what was repaired, and the reason and the detail if it has to be dropped.
+
+        item: the row and what was repaired before.
+        """
+        row, before = item
         try:
             check_files(row)
             if self.depth == "exists":
-                return row, [], None
+                return row, before, None
             row, done = repair_recording(row, decode=self.depth == "decode")
-            return *repair_counts(row, done), None
+            return *repair_counts(row, [*before, *done]), None
         except BadUtterance as e:
             return row, [], (e.reason, e.detail)
 

@@ -115,6 +115,8 @@ class Validation:
             if index >= 0:
                 if checked.samples:
                     columns.set_samples(index, checked.samples)
+                if any(kind == "bad-segment" for kind, _ in checked.found):
+                    columns.forget_segment(index)
                 found = [*checked.found, *same.check(line, checked.columns)]
                 self.tally.add(source.name, line, name, found)
             yield

@@ -51,7 +51,7 @@ def test_warnings_are_faults_only_if_they_are_to_be(ds2, tmp_path):
     rows = '{"id":"a","text":"x"}\n{"id":"b","text":"x"}\n'
     done = ds2("data", "validate", "--needs", "id,text", "-", stdin=rows)
     assert done.returncode == 0 and "  <stdin>:2 b: the text 'x' is also in line 1" in done.stdout
-    assert done.stderr == "<stdin>: all 2 rows are valid, 1 warnings (--strict counts them as faults)\n"
+    assert done.stderr == "<stdin>: all 2 rows are valid, 1 warning (--strict counts them as faults)\n"
     done = ds2("data", "validate", "--needs", "id,text", "--strict", stdin=rows)
     assert done.returncode == 3 and "duplicate-text  fault     1      <stdin>:2" in done.stdout
     assert (

@@ -17,6 +17,9 @@ PATHS = {"LOOP": "too many levels of symbolic links", LONG: "file name too long"
 
 INPUTS = (
     "data validate {}",
+    "data validate a.jsonl {}",
+    "data validate a.jsonl --train-config {}",
+    "data validate a.jsonl --train-config 100m-rnn-7x2112 --features {}",
     "data sort {} -",
     "data fix {} -",
     "data subset {} -",
@@ -46,6 +49,7 @@ INPUTS = (
 OUTPUTS = (
     "data sort a.jsonl {}",
     "data sort a.jsonl - --dropped {}",
+    "data validate a.jsonl --report {}",
     "data combine a.jsonl {}",
     "data split a.jsonl {}/JOB --parts 1",
     "featurize a.jsonl {}",

@@ -130,6 +130,16 @@ def test_a_stated_99_s_and_an_offset_of_500_s_are_found_by_the_header_alone(tmp_
     assert kinds(tmp_path, rows, files=True, audio="header") == kinds(tmp_path, rows, files=True) == expected
 
 
+def test_a_segment_that_is_not_in_its_recording_overlaps_no_other(tmp_path):
+    soundfile.write(tmp_path / "a.wav", noise(0), RATE)
+    rows = [
+        {"id": "a", "audio_filepath": "a.wav", "duration": 1.0},
+        {"id": "b", "audio_filepath": "a.wav", "duration": 1.0, "offset": 500.0},
+        {"id": "c", "audio_filepath": "a.wav", "duration": 0.5, "offset": 0.5},
+    ]
+    assert kinds(tmp_path, rows, files=True) == [("bad-segment", 2), ("overlapping-segments", 3)]
+
+
 def test_manifests_that_share_something_are_compared_row_by_row(tmp_path):
     soundfile.write(tmp_path / "1.wav", noise(0), RATE)
     soundfile.write(tmp_path / "2.flac", noise(0), RATE)

@@ -83,7 +83,13 @@ def _printable(text: str) -> str:
 
 def _conclude(name: str, tally: Tally) -> None:
     faults, warnings = tally.total("fault"), tally.total("warning")
-    also = f", {warnings} warnings" if warnings else ""
+    also = f", {_count(warnings, 'warning')}" if warnings else ""
     if faults:
-        raise DataError(f"{name}: {faults} faults in {tally.faulty_rows} of {tally.rows} rows{also} ({FIX})")
-    ui.log(f"{name}: all {tally.rows} rows are valid{also and f'{also} (--strict counts them as faults)'}")
+        places = f"{tally.faulty_rows} of {_count(tally.rows, 'row')}"
+        raise DataError(f"{name}: {_count(faults, 'fault')} in {places}{also} ({FIX})")
+    valid = f"all {tally.rows} rows are valid" if tally.rows > 1 else "its row is valid"
+    ui.log(f"{name}: {valid}{also and f'{also} (--strict counts them as faults)'}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
