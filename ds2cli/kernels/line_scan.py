@@ -40,7 +40,7 @@ NOTHING, RELATIVE, DURATION = 0, 1, 2
 BEGIN, STOP, PLAIN = 0, 1, 2
 
 MOST_DIGITS = 15
-"""Decimal numbers of so many digits are distinct doubles, so Python writes them with the same digits."""
+"""Decimal numbers of up to 15 digits are distinct doubles, so Python writes them with the same digits."""
 
 _NUMERIC = (NUMBER, COUNT, SECONDS, FACTOR)
 _FNV, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)

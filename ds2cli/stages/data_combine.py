@@ -12,7 +12,7 @@ LEAST_CHUNK = 1 << 16
 
 
 def chunk_for(number: int) -> int:
-    """How many characters to read at a time of each of so many manifests, of which a chunk each is in memory."""
+    """How many characters to read at a time of each of `number` manifests, to hold a chunk of each in memory."""
     return max(LEAST_CHUNK, 2 * CHUNK // number)
 
 

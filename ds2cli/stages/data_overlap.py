@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
 from array import array
 from bisect import insort
@@ -22,6 +22,8 @@ ReadValues = Callable[[], Iterable[Sequence[Any]]]
 
 NO_VALUE = 0
 """The hash of a missing value."""
+
+MASK = (1 << 64) - 1
 
 NAMES = {"audio_filepath": "recording"}
 """What a field holds, in words, where its name does not say it."""
@@ -91,7 +93,7 @@ def find_overlaps(
                 shared = np.intersect1d(distinct[k], other_distinct[k], assume_unique=True)
                 if len(shared):
                     common[k, other] = len(shared), np.isin(column, shared)
-        masks = [(k, mask) for (k, _), (_, mask) in common.items()]
+        masks = [(k, mask.tobytes()) for (k, _), (_, mask) in common.items()]
         values = dict(zip(common, _first_values(read_values(), fields, masks, most), strict=True)) if common else {}
         for k, field in enumerate(fields):
             if missing := int((hashes[k] == NO_VALUE).sum()):
@@ -106,43 +108,46 @@ def find_overlaps(
 def _hash_values(rows: Iterable[Sequence[Any]], fields: Sequence[str]) -> list[Hashes]:
     """The hashes of each field's values, by row; NO_VALUE for a row without one."""
     columns = [array("Q") for _ in fields]
+    adders = [(column.append, _comparison(field)) for column, field in zip(columns, fields, strict=True)]
     for values in rows:
-        for field, value, column in zip(fields, values, columns, strict=True):
-            column.append(NO_VALUE if value in (None, "") else _hash(_comparable(field, value)))
+        for value, (add, comparable) in zip(values, adders, strict=True):
+            add(NO_VALUE if value is None or value == "" else hash(comparable(value)) & MASK or NO_VALUE + 1)
     return [np.frombuffer(column, np.uint64) for column in columns]
 
 
-def _hash(value: str) -> int:
-    digest = hashlib.blake2b(value.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "little") or NO_VALUE + 1
-
-
 def _first_values(
-    rows: Iterable[Sequence[Any]], fields: Sequence[str], masks: Sequence[tuple[int, NDArray[np.bool_]]], most: int
+    rows: Iterable[Sequence[Any]], fields: Sequence[str], masks: Sequence[tuple[int, bytes]], most: int
 ) -> list[tuple[str, ...]]:
     """The first values, in order, of a field in the rows of a mask, for each of the masks."""
     found: list[list[str]] = [[] for _ in masks]
+    wanted = [(kept, k, mask, _comparison(fields[k])) for kept, (k, mask) in zip(found, masks, strict=True)]
     for i, values in enumerate(rows):
-        for kept, (k, mask) in zip(found, masks, strict=True):
+        for kept, k, mask, comparable in wanted:
+            # a file that grows while it is compared has more rows
             if i < len(mask) and mask[i]:
-                value = _comparable(fields[k], values[k])
+                value = comparable(values[k])
                 if (len(kept) < most or value < kept[-1]) and value not in kept:
                     insort(kept, value)
                     del kept[most:]
     return [tuple(kept) for kept in found]
 
 
-def _comparable(field: str, value: Any) -> str:
-    return _real_path(value) if field == "audio_filepath" else str(value)
+def _comparison(field: str) -> Callable[[Any], str]:
+    """What is compared of a value of this field."""
+    return real_path if field == "audio_filepath" else str
 
 
-def _real_path(path: str) -> str:
+def real_path(path: str) -> str:
     """What `os.path.realpath` returns; the folders, of which there are few, are looked up."""
-    folder, name = os.path.split(path)
-    file = os.path.join(_real_folder(folder, os.getcwd()), name)  # noqa: PTH109
-    return os.path.realpath(path) if name in ("", ".", "..") or os.path.islink(file) else file  # noqa: PTH114
+    folder, slash, name = path.rpartition("/")
+    real, links = _real_folder(folder + slash, os.getcwd())  # noqa: PTH109
+    return os.path.realpath(path) if name in links else f"{real}/{name}"
 
 
-@lru_cache(1 << 16)
-def _real_folder(folder: str, _current: str) -> str:
-    return os.path.realpath(folder)
+@lru_cache(1 << 14)
+def _real_folder(folder: str, _current: str) -> tuple[str, frozenset[str]]:
+    """The real path of a folder, and the names in it that are not simply behind it."""
+    real, links = os.path.realpath(folder), {"", ".", ".."}
+    with contextlib.suppress(OSError), os.scandir(real) as entries:
+        links.update(entry.name for entry in entries if entry.is_symlink())
+    return real.rstrip("/"), frozenset(links)
