@@ -347,6 +347,19 @@ def test_a_row_per_channel(telephone):
     np.testing.assert_allclose(samples, telephone[1][::-1] / 2, atol=1e-6)
 
 
+def test_a_row_per_channel_of_a_table_unless_a_row_states_its_own(telephone):
+    lines = ("path,text,channel,offset,duration", "call.wav,a,B,,", "call.wav,b,,0.5,1", "mono.wav,c,,,")
+    rows, drops = prepared_table(telephone[0], *lines, channel="each")
+    assert not drops
+    assert [(row["id"], row["text"], row.get("channel")) for row in rows] == [
+        ("call-00000500-ch0", "b", 0),
+        ("call-00000500-ch1", "b", 1),
+        ("call-ch1", "a", 1),
+        ("mono", "c", None),
+    ]
+    assert [row["duration"] for row in rows] == [1.0, 1.0, 2.0, 2.0]
+
+
 def test_one_channel_of_all_recordings(telephone):
     rows, drops = prepared(telephone[0], text=False, channel="1")
     assert drops == {"mono": "no-such-channel"}

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from ds2cli import manifest
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError
 from ds2cli.metrics.alignment import align_words
@@ -45,6 +46,7 @@ def test_words_belong_to_the_segment_that_ends_after_their_middle(file):
         "offset": 0.0, "duration": 1.0, "label": "o,f0,female", "text": "a b", "pred_text": "a b",
     }  # fmt: skip
     assert "label" not in bob
+    assert manifest.parse(manifest.format_row(bob)) == bob, "another stage can read the rows"
     # times from the begin of the segment
     assert bob["pred_words"][2] == {"word": "c", "start": 0.1, "end": 0.2}
 

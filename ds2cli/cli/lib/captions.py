@@ -140,8 +140,9 @@ class CaptionFiles:
 
         (recording, _), offset = recording_of(row)
         channel = row.get("channel")
-        # Kaldi's recordings have one channel
-        recording = recording if channel is None else f"{recording}-ch{channel}"
+        # Kaldi's recordings have one channel; the rows of `ds2 segment` are named after the row of theirs
+        if channel is not None and not recording.endswith(f"-ch{channel}"):
+            recording = f"{recording}-ch{channel}"
         path = row.get("audio_filepath")
         if isinstance(path, str) and path and clean(path) == path:
             name = self._recordings.setdefault((recording, path), recording)
