@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections import deque
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -75,6 +76,8 @@ def train(
     from ds2cli.runtime.file import BEST
     from ds2cli.stages import train as stage
     from ds2cli.train.data import prepare_job
+    from ds2cli.train.examples import read_ids
+    from ds2cli.train.losses import recorded
     from ds2cli.train.monitor import monitored
     from ds2cli.train.network import plan_initial_weights
     from ds2cli.train.resume import LAST
@@ -111,6 +114,7 @@ def train(
         ui.warn(f"train: {exp} has no {LAST} to resume from: starting over, which replaces {BEST}")
     with handling_signals() as request:
         events = stage.run(job, exp, request, lambda: _save_settings(config, ledger, exp, dropped, made))
+        events = recorded(events, exp, len(job.train), partial(read_ids, job.train), fresh=config.fresh)
         done = show(monitored(events, exp, tensorboard=config.tensorboard), config)
     if request.stop and not done:
         ui.log("train: interrupted; last.pt was written and the same command resumes from it")

@@ -6,8 +6,9 @@ Does not import torch, so that data-loader processes start quickly.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -63,6 +64,18 @@ def fingerprint(utterances: Sequence[Utterance]) -> str:
 def hashed_part(u: Utterance) -> bytes:
     """What `fingerprint` hashes of an utterance."""
     return f"{u.id} {u.num_frames} ".encode() + np.asarray(u.labels, "<i4").tobytes()
+
+
+def read_id(utterances: Sequence[Utterance], place: int) -> str:
+    """The id of an utterance; of a table, without reading the rest of it."""
+    find: Callable[[int], str] | None = getattr(utterances, "read_id", None)
+    return find(place) if find is not None else utterances[place].id
+
+
+def read_ids(utterances: Sequence[Utterance]) -> Iterator[str]:
+    """The ids of all utterances; of a table, without reading the rest of them."""
+    find: Callable[[], Iterator[list[str]]] | None = getattr(utterances, "read_ids", None)
+    return chain.from_iterable(find()) if find is not None else (u.id for u in utterances)
 
 
 def num_frames(utterances: Sequence[Utterance]) -> NDArray[np.int32]:

@@ -23,6 +23,7 @@ from ds2cli.errors import DataError
 from ds2cli.inputs import explain_error
 from ds2cli.io import open_out, open_out_bytes
 from ds2cli.train.events import Epoch, Event, NotRecorded, TrainStep
+from ds2cli.train.examples import Utterance, read_id
 
 FOLDER, IDS = "losses", "ids.txt"
 _EPOCH = re.compile(r"epoch-(\d+)\.npy")
@@ -119,20 +120,20 @@ def recorded(
 def spread_costs(
     batches: Sequence[list[int]],
     shard: Callable[[list[int]], list[int]],
-    find_id: Callable[[int], str],
+    utterances: Sequence[Utterance],
     costs: Mapping[str, float],
 ) -> list[float]:
     """The losses of a process in the order of a step, to be added to those of the other processes.
 
     batches: positions of the utterances of the step in the training set.  shard: those of a batch that this process
-    has.  costs: of these, by id. Returns one value for each position: 0 for those of other processes, NaN for skipped
+    has.  utterances: the training set.  costs: of these, by id. Returns one value for each position: 0 for those of other processes, NaN for skipped
     utterances.
     """
     index = {position: i for i, position in enumerate(chain.from_iterable(batches))}
     spread = np.zeros(len(index))
     for batch in batches:
         for position in shard(batch):
-            spread[index[position]] = costs.get(find_id(position), np.nan)
+            spread[index[position]] = costs.get(read_id(utterances, position), np.nan)
     return spread.tolist()
 
 

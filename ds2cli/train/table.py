@@ -142,6 +142,11 @@ class UtteranceTable(Sequence[Utterance]):
         """Frames of each utterance, (R,)."""
         return self._column("frames")
 
+    def read_id(self, place: int) -> str:
+        """The id of an utterance, without the rest of it."""
+        (entry,) = np.frombuffer(self.rows.read(place * INDEX.itemsize, INDEX.itemsize), INDEX)
+        return _decode(self.pool.read(int(entry["at"]), int(entry["sizes"][0])))
+
     def read_ids(self) -> Iterator[list[str]]:
         """The ids, many at a time."""
         for entries in self._read_index():

@@ -35,6 +35,7 @@ from ds2cli.train.examples import Utterance, fingerprint
 from ds2cli.train.failures import SkippedSteps, nothing_learned
 from ds2cli.train.job import TrainJob
 from ds2cli.train.loader import BatchLoader
+from ds2cli.train.losses import spread_costs
 from ds2cli.train.network import build_initial_network
 from ds2cli.train.optim import WeightAverage, build_optimizer, learning_rate, take_optimizer_step
 from ds2cli.train.precision import choose_precision
@@ -74,6 +75,8 @@ class Trainer:
         self.state = TrainState()
         self.rows, self.failures = list(rows), SkippedSteps()
         self.files = CheckpointFiles(None)
+        self.positions: list[list[int]] = []
+        self.costs: Sequence[float] = ()
         if checkpoint is not None:
             try:
                 self._restore(checkpoint)
@@ -109,7 +112,8 @@ class Trainer:
                 step_start = time.monotonic()
                 remaining = steps[self.state.batch :] if self.state.time_used(self.config) < 1 else []
                 shards = self._load_shards(remaining, loader)
-                for batches in shards:
+                for step, batches in zip(remaining, shards, strict=True):
+                    self.positions = [list(batch) for batch in step]
                     # the rate of the middle of the step, so that neither the first nor the last step's is zero
                     progress = self.state.progress(self.config, len(steps), self.state.batch + 0.5)
                     requested = request() if self.group.rank == 0 else Request.NONE
@@ -206,7 +210,8 @@ class Trainer:
             self.backward.scale = state.scale if self.precision.name == "float16" else 1.0
             with memory.working():
                 sums = self.backward(batches, int(seeds.generate_state(1)[0]))
-            total = reduce_step(self.reducer, sums, batches, request, elapsed_s)
+            costs = spread_costs(self.positions, self.group.shard, self.job.train, sums.costs)
+            total = reduce_step(self.reducer, sums, batches, request, elapsed_s, costs)
             norm = self._scale_and_clip(1 / max(total.labels if optim.per == "label" else total.counted, 1))
             if math.isfinite(norm) or self.backward.scale <= 1 or total.non_finite or not total.counted:
                 break
@@ -217,9 +222,11 @@ class Trainer:
         state.frames += total.frames
         state.padding += total.padding
         state.cut += total.cut
+        self.costs = total.costs
         skipped = self.group.all_gather(sums.skipped) if total.any_skipped else {}
         if total.non_finite or not total.counted or not math.isfinite(norm):
             self.backward.restore_statistics()
+            self.costs = [math.nan] * len(total.costs)
             if state.scale < scale_before:
                 state.scale = max(scale_before / 2, 1.0)
             if not total.non_finite:
@@ -248,7 +255,8 @@ class Trainer:
 
     def _step_event(self, steps: int, loss: float, skipped: dict[str, str]) -> TrainStep:
         state, progress = self.state, self.state.progress(self.config, steps, self.state.batch)
-        return TrainStep(state.epoch, state.batch, steps, state.step, loss, progress, state.elapsed_s, skipped)
+        step = (state.epoch, state.batch, steps, state.step, loss, progress, state.elapsed_s, skipped)
+        return TrainStep(*step, [i for batch in self.positions for i in batch], self.costs)
 
     def _end_epoch(self, steps: int) -> Iterator[Event]:
         if not self.state.counted and self.state.batch > 1 and self.state.time_used(self.config) < 1:

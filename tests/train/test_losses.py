@@ -3,6 +3,7 @@ import pytest
 
 from ds2cli.errors import DataError
 from ds2cli.train.events import Epoch, NotRecorded, TrainStep
+from ds2cli.train.examples import Utterance
 from ds2cli.train.losses import LossRecorder, read_losses, recorded, spread_costs
 
 
@@ -110,7 +111,7 @@ def test_losses_that_cannot_be_written_do_not_end_the_training(tmp_path):
 
 
 def test_costs_in_the_order_of_a_step():
-    names = {3: "b", 7: "a", 9: "c"}
-    spread = spread_costs([[7, 3], [9]], lambda batch: [i for i in batch if i != 7], names.get, {"c": 1.5})
+    train = [Utterance(name, "", 1, np.zeros(0, np.int32), "") for name in "xyzbabacdcc"]
+    spread = spread_costs([[7, 3], [9]], lambda batch: [i for i in batch if i != 7], train, {"c": 1.5})
     np.testing.assert_array_equal(spread, [0, np.nan, 1.5])
-    assert spread_costs([], list, names.get, {}) == []
+    assert spread_costs([], list, train, {}) == []
