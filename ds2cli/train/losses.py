@@ -126,8 +126,8 @@ def spread_costs(
     """The losses of a process in the order of a step, to be added to those of the other processes.
 
     batches: positions of the utterances of the step in the training set.  shard: those of a batch that this process
-    has.  utterances: the training set.  costs: of these, by id. Returns one value for each position: 0 for those of other processes, NaN for skipped
-    utterances.
+    has.  utterances: the training set.  costs: of these, by id.
+    Returns one value for each position: 0 for those of other processes, NaN for skipped utterances.
     """
     index = {position: i for i, position in enumerate(chain.from_iterable(batches))}
     spread = np.zeros(len(index))
