@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 
@@ -46,10 +47,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 def _above(folder: Path) -> list[Path]:
     """The folders above, as paths that a user would write."""
-    if folder.is_absolute():
-        return list(folder.parents)[:_LEVELS_UP]
-    return [Path(*folder.parts[:-level]) if level < len(folder.parts) else Path(*[".."] * (level - len(folder.parts)))
-            for level in range(1, _LEVELS_UP + 1)]  # fmt: skip
+    return [Path(os.path.normpath(folder.joinpath(*[".."] * level))) for level in range(1, _LEVELS_UP + 1)]
 
 
 def _list(names: Collection[str]) -> str:

@@ -5,10 +5,11 @@ License    Creative Commons and public domain, as the LICENSE files in the folde
 Source     OpenSLR 17; SRC is the folder "musan" that its archive unpacks to. --download fetches it (11 GB), verifies
            its checksum and unpacks it; after an interruption the same command continues.
 Layout     noise/free-sound/noise-free-sound-0000.wav, music/fma/…, speech/librivox/…: --part selects noise (6 hours:
-           technical and ambient sounds, no voices), music (43 hours) and speech (60 hours: makes babble).
+           technical and ambient sounds, no voices), music (43 hours) and speech (60 hours: makes babble). The files
+           ANNOTATIONS say which music has singing (lines `music-fma-0000 GENRES Y ARTIST`): --no-vocals leaves it out.
 Split      By the SHA-1 hash of the id, modulo 10: 0 is dev, 1 is test, 2 … 9 are train; it never changes. Noise of a
            test set should be of its own part (--split).
-Dropped    Folders that cannot be read.
+Dropped    Folders that cannot be read and, not counted as bad, music that --no-vocals leaves out.
 
 Example: ds2 prepare musan musan data/noise.jsonl --part noise,music --split train --download
 """
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from ds2cli import io
 from ds2cli.audio.find import walk_files
 from ds2cli.config.base import setting
 from ds2cli.config.prepare import DownloadOptions, PrepareConfig
@@ -31,6 +33,7 @@ from ds2cli.errors import DataError, UsageError
 from ds2cli.manifest import Row
 
 PARTS = ("noise", "music", "speech")
+_LIST = "ANNOTATIONS"
 ARCHIVE = Archive("17/musan.tar.gz", "0c472d4fc0c5141eca47ad1ffeb2a7df", "musan", "speech", unpacked_ratio=1.2)
 
 
@@ -41,6 +44,7 @@ class Options(DownloadOptions, PrepareConfig):
     text: ClassVar[bool] = False
 
     part: str = setting("noise", help="Kinds of recordings: noise, music, speech, separated by commas, or all.")
+    vocals: bool = setting(True, help="Take music with singing, too.")
     split: Literal["all", "train", "dev", "test"] = setting("all", help="Part of the recordings.")
 
 
@@ -67,7 +71,18 @@ def _rows(folder: Path, part: str, config: Options, ledger: Ledger) -> Iterator[
     recordings = [path for path in files if path.suffix.lower() == ".wav"]
     if not recordings:
         raise DataError(f"{folder}: no recordings such as free-sound/noise-free-sound-0000.wav (unpack it again)")
+    sung = _read_sung(files) if part == "music" and not config.vocals else set()
     for path in recordings:
+        if path.stem in sung:
+            ledger.drop(path.stem, "vocals", f"{path.with_name(_LIST)} says that {path.name} has singing", bad=False)
+            continue
         split = assign_split(path.stem)
         if config.split in ("all", split):
             yield {"id": path.stem, "audio_filepath": str(path), "kind": part, "split": split}
+
+
+def _read_sung(files: list[Path]) -> set[str]:
+    """The ids of music with singing."""
+    lists = [path for path in files if path.name == _LIST]
+    rows = (line.split() for path in lists for _, line in io.read_lines(str(path)))
+    return {row[0] for row in rows if len(row) > 2 and row[2] == "Y"}

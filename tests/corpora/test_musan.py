@@ -31,6 +31,8 @@ def tree(tmp_path, shared_data):
         soundfile.write(path, samples, rate)
         (path.parent / "LICENSE").write_text("public domain\n")
         (path.parent / "ANNOTATIONS").write_text("noise-free-sound-0000\n")
+    (folder / "music/fma/ANNOTATIONS").write_text("music-fma-0000 pop,folk Y Some_Artist\n\n")
+    (folder / "music/hd-classical/ANNOTATIONS").write_text("music-hd-0000 baroque N Some_Composer\n")
     (folder / "README").write_text("MUSAN\n")
     return folder
 
@@ -58,6 +60,12 @@ def test_kinds(tree, part, kinds):
     assert len(rows) == sum(kind in kinds for kind in FILES.values())
     with pytest.raises(UsageError, match="--part noises: expected noise, music, speech or all"):
         run(tree, part="noises,music")
+
+
+def test_music_without_singing(tree):
+    rows, ledger = run(tree, part="music", vocals=False)
+    assert [row["id"] for row in rows] == ["music-hd-0000"]
+    assert [(row["id"], row["reason"], row["bad"]) for row in ledger.rows] == [("music-fma-0000", "vocals", False)]
 
 
 def test_splits_are_disjoint_and_complete(tree):
@@ -122,7 +130,8 @@ def test_the_manifest_is_the_noise_of_an_augmentation(ds2, jsonl, tree, shared_d
 @pytest.mark.peer
 def test_the_recordings_are_those_of_lhotse(tree):
     recipes = pytest.importorskip("lhotse.recipes")
-    for part in ("noise", "speech"):
-        expected = recipes.prepare_musan(tree, parts=part)[part]["recordings"]
-        rows, _ = run(tree, part=part)
+    for part in ("noise", "speech", "music"):
+        expected = recipes.prepare_musan(tree, parts=part, use_vocals=part != "music")[part]
+        expected = expected.get("supervisions", expected["recordings"])
+        rows, _ = run(tree, part=part, vocals=part != "music")
         assert [(row["id"], row["duration"]) for row in rows] == sorted((r.id, r.duration) for r in expected)
