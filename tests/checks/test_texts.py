@@ -6,6 +6,7 @@ import pytest
 
 from ds2cli.checks.texts import TextChecks
 from ds2cli.text.normalize import TextRules
+from ds2cli.text.rule_sets import RULE_SETS
 from ds2cli.text.vocab import BLANK, Vocab
 
 CHECKS = TextChecks(TextRules(), None, 35.0)
@@ -75,3 +76,14 @@ def test_the_speaking_rate_needs_a_duration():
 def test_the_difference_is_shown_where_it_is():
     ((_, detail),) = CHECKS("a" * 50 + " B " + "a" * 50, None, None)
     assert "B" in detail and "…" in detail
+
+
+def test_the_form_is_that_of_the_chosen_rules_and_the_fix_names_them():
+    written = TextChecks(TextRules(numbers="keep", rule_set=RULE_SETS["written"]), None, 35.0)
+    assert kinds("It’s 5, OK?", written) == ["text-form"] and kinds("It's 5, OK?", written) == []
+    ((_, detail),) = written("It’s", None, None)
+    assert detail.endswith("(ds2 data fix --text-rules written)")
+    ((_, detail),) = CHECKS("It’s", None, None)
+    assert detail.endswith("(ds2 data fix)")
+    talk = TextChecks(TextRules(rule_set=RULE_SETS["conversation"]), None, 35.0)
+    assert kinds("uh um", talk) == ["not-speech"] and kinds("well uh", talk) == ["text-form"]

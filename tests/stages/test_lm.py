@@ -243,3 +243,17 @@ def test_build_binary_writes_the_binary_where_it_is_installed(tmp_path, monkeypa
     (tmp_path / "out").mkdir()
     lm.write_model(tmp_path / "x.arpa", str(tmp_path / "out" / "y.bin"))
     assert (tmp_path / "out" / "y.bin").read_text() == "of a model"
+
+
+def test_sentences_are_written_by_the_chosen_set_of_rules(tmp_path):
+    (tmp_path / "t.txt").write_text("“Well”, uh, 3!\nuh [noise]\n[x]\n", "utf-8")
+
+    def read(name):
+        ledger = Ledger()
+        rules = TextRules.of(LmConfig(text_rules=name))
+        return list(lm.read_sentences(str, [str(tmp_path / "t.txt")], ledger, rules)), ledger.reasons, ledger.bad
+
+    assert read("letters") == ([], {"digits": 1, "tags": 2}, 0)
+    assert read("written") == (['"Well", uh, 3!'], {"tags": 2}, 0)
+    assert read("conversation") == (["well three"], {"not-speech": 1, "tags": 1}, 0)
+    assert read("keep") == (["“Well”, uh, 3!", "uh [noise]", "[x]"], {}, 0)

@@ -9,6 +9,7 @@ import soundfile
 from ds2cli.audio import lengths
 from ds2cli.audio.recording import parse_recording, read_samples
 from ds2cli.config.base import build
+from ds2cli.config.effects import refuse_without_effect
 from ds2cli.config.prepare import PrepareConfig
 from ds2cli.config.text import TextOptions
 from ds2cli.corpora import corpus_names, csv, load_corpus
@@ -373,3 +374,24 @@ def test_a_channel_that_is_no_number(telephone):
 
 def read_row(row):
     return read_samples(parse_recording(row), row["sample_rate"]), row["sample_rate"]
+
+
+def test_the_rules_for_texts_are_those_of_the_option(folder):
+    folder[1]("cased", "“Oh, IRMAK!”", seconds=3)
+    folder[1]("um", "Um, [laughter] uh-huh 5", seconds=3)
+    folder[1]("uh", "uh [noise]", seconds=3)
+    rows, drops = prepared(folder, text_rules="written")
+    texts = {r["id"]: r["text"] for r in rows}
+    assert texts["cased"] == '"Oh, IRMAK!"'
+    assert drops["um"] == drops["uh"] == "tags"
+    config, ledger = load_corpus("folder").Options(text_rules="conversation", check="header"), Ledger()
+    texts = {r["id"]: r["text"] for r in run("folder", str(folder[0]), config, ledger)}
+    assert texts["um"] == "uhhuh five" and texts["cased"] == "oh irmak"
+    assert {r["id"]: r["bad"] for r in ledger.rows if r["reason"] == "not-speech"} == {"uh": False}
+
+
+def test_rules_for_texts_without_texts_have_no_effect():
+    options = load_corpus("folder").Options
+    for name, value in (("text_rules", "cased"), ("numbers", "spell")):
+        with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} has no effect with --no-text"):
+            refuse_without_effect(options(text=False, **{name: value}), {name: value})

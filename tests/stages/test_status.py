@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from ds2cli.cli.main import app
 from ds2cli.errors import DataError, UsageError
+from ds2cli.provenance import explain_other_rules, find_text_rules
 from ds2cli.stages.status import find_status
 
 NOISE = 0.1 * np.random.default_rng(0).normal(size=16000)
@@ -189,3 +190,15 @@ def test_a_source_that_the_command_itself_fetches(project):
     assert reasons("data/all.jsonl") == "SRC wav is missing"
     shutil.move("elsewhere", "wav")
     assert states() == FRESH
+
+
+def test_the_rules_for_texts_are_those_of_the_stage_that_wrote_them(project):
+    for out in ("data/all.jsonl", "data/feats.jsonl", "data/both.jsonl", "data/lm.arpa"):
+        assert find_text_rules(out) == "letters" and explain_other_rules(out, "letters") == ""
+    ds2("data", "fix", "data/both.jsonl", "data/fixed.jsonl", "--text-rules", "written")
+    ds2("data", "subset", "data/fixed.jsonl", "data/two.jsonl", "--first", 2)
+    assert find_text_rules("data/two.jsonl") == "written" and find_text_rules("wav") == find_text_rules("-") == ""
+    explained = explain_other_rules("data/two.jsonl", "keep")
+    assert explained.startswith(
+        "data/two.jsonl: its texts were written with --text-rules written, and are read with keep"
+    )
