@@ -35,7 +35,7 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.io import FolderLock
 from ds2cli.manifest import Row
-from ds2cli.text.units import is_unspaced
+from ds2cli.text.spacing import remove_spaces
 
 FOLDER = "data_aishell"
 TEXTS = "transcript/aishell_transcript_v0.8.txt"
@@ -84,26 +84,17 @@ def prepare(source: str, config: Options, ledger: Ledger) -> Iterator[Row]:
         if name not in recordings:
             ledger.drop(name, "missing-audio", f"{table}:{number}: no {name}.wav in {folder}/wav")
         elif parts[name] in wanted:
-            row: Row = {"id": name, "audio_filepath": str(recordings[name]), "text": join_characters(text)}
+            row: Row = {
+                "id": name,
+                "audio_filepath": str(recordings[name]),
+                "text": remove_spaces(" ".join(text.split())),
+            }
             yield {**row, "speaker": recordings[name].parent.name, "lang": "zh", "split": parts[name]}
     if not listed:
         raise DataError(f"{table}: the list is empty, expected a line for each recording (unpack the archive again)")
     for name in sorted(recordings.keys() - listed):
         if parts[name] in wanted:
             ledger.drop(name, "no-text", f"{recordings[name]} has no line in {table.name}", bad=False)
-
-
-def join_characters(text: str) -> str:
-    """A Chinese text without the spaces beside its characters; those between words in Latin letters stay.
-
-    >>> join_characters("打开 wi fi 设 置")
-    '打开wi fi设置'
-    """
-    joined = ""
-    for word in text.split():
-        space = " " if joined and not is_unspaced(joined[-1]) and not is_unspaced(word[0]) else ""
-        joined += f"{space}{word}"
-    return joined
 
 
 def _find_packed(folder: Path) -> list[Path]:
