@@ -2,7 +2,7 @@
 # make check  lint, types and tests, before each merge                make help   every target
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-mini test test-fast test-slow fuzz fuzz-serve soak lint fmt type check docs native wheel native-sanitize kenlm sctk \
-	bench bench-rnn bench-ctc bench-decode bench-score bench-align bench-stream bench-serve bench-train bench-contention data-peers gpu gpu-wheels clean
+	bench bench-rnn bench-ctc bench-decode bench-featurize bench-score bench-align bench-stream bench-serve bench-train bench-contention data-peers gpu gpu-wheels clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -116,6 +116,9 @@ bench-decode: $(READY) build/bench-venv/.ready ## compare the decoder with other
 # BENCH="--streaming 1000000" also shows that the memory of a large manifest is bounded
 bench-score: $(READY) build/bench-venv/.ready ## compare ds2 score with other scorers, on the text in DS2_PEERS (../shared/peers)
 	build/bench-venv/bin/python tests/peers/bench_score.py --python $(BIN)/python $(BENCH)
+
+bench-featurize: $(READY) ## measure ds2 featurize from FLAC to archives, on the recordings in DS2_TEST_DATA (../shared/data)
+	$(BIN)/python tests/peers/bench_featurize.py $(BENCH)
 
 bench-align: $(READY) build/bench-align-venv/.ready ## compare the aligner with others, on the emissions of DS2_PEERS (../shared/peers)
 	build/bench-align-venv/bin/python tests/peers/bench_align.py $(BENCH)
