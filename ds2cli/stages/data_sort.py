@@ -137,7 +137,7 @@ def _read(path: str, out: str, name: str) -> Iterator[Line | BadLine]:
     scanner = Scanner(path, out)
     blocks = read_blocks(path)
     for number, text, size in blocks:
-        if size == len(text) and json_lines.starts_document(_first_line(text)):
+        if number == 1 and json_lines.starts_document(_first_line(text)):
             yield from _read_document("".join([text, *(block for _, block, _ in blocks)]), scanner, name)
             return
         yield from scanner.read_lines(text, number, size)
