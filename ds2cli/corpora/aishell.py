@@ -8,7 +8,7 @@ Source     OpenSLR 33; SRC is the folder "data_aishell" that data_aishell.tgz un
 Layout     wav/{train,dev,test}/S0002/BAC009S0002W0122.wav, and transcript/aishell_transcript_v0.8.txt with lines
            `BAC009S0002W0122 而 对 楼市 成交 抑制 作用 最 大 的 限 购`. --part selects train, dev or test.
 Texts      The network writes characters (section 3.9 of the paper), and Mandarin has no spaces: those of the list,
-           which show how words were told apart, are removed beside Chinese characters.
+           which separate its words, are removed beside Chinese characters.
 Dropped    Texts without a recording and, not counted as bad, recordings without a text: the published list lacks some.
 
 Example: ds2 prepare aishell data_aishell data/train.jsonl --part train --download

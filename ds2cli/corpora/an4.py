@@ -65,7 +65,7 @@ def prepare(source: str, config: Options, ledger: Ledger) -> Iterator[Row]:
             except BadUtterance as e:
                 ledger.drop_error(name, e)
     known = {name for part in PARTS for name in _read_ids(folder / f"etc/an4_{part}.fileids")}
-    # in a copy without lists of files, those of the other part cannot be told from these
+    # in a copy without lists of files, those of the other part look like these
     for name in sorted(recordings.keys() - known) if known else ():
         ledger.drop(name, "not-listed", f"{recordings[name]} is in no list of {folder}/etc", bad=False)
 
