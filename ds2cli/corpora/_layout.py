@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from ds2cli import inputs
@@ -30,15 +30,19 @@ def require_layout(source: str, name: str, needs: Collection[str], hint: str = "
         missing = [path for path in needs if not (folder / path).exists()]
         if not missing:
             return folder
-        for other in [*_subfolders(folder), *_above(folder)]:
-            if all((other / path).exists() for path in needs):
-                raise DataError(f"{source}: {expected} (pass {other})")
+        if (other := find_near(folder, lambda near: all((near / path).exists() for path in needs))) is not None:
+            raise DataError(f"{source}: {expected} (pass {other})")
         if len(missing) < len(needs):
             raise DataError(f"{source}: no {' and no '.join(missing)} in this folder, {expected} (unpack it again)")
         found = "" if any(folder.iterdir()) else ", this one is empty"
         raise DataError(f"{source}: {expected}{found}{hint and f' ({hint})'}")
     except OSError as e:
         raise DataError(f"{e.filename or source}: {inputs.explain_error(e)}") from e
+
+
+def find_near(folder: Path, is_right: Callable[[Path], bool]) -> Path | None:
+    """The folder in or above `folder` that was probably meant, if there is one. OSError for one that cannot be read."""
+    return next((other for other in [*_subfolders(folder), *_above(folder)] if is_right(other)), None)
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ds2cli import io
+from ds2cli.corpora._layout import require_layout
 from ds2cli.drops import Ledger
 from ds2cli.encoding import explain_undecodable
 from ds2cli.errors import BadUtterance, DataError, UsageError
@@ -238,8 +239,8 @@ def _find_list(source: Path, name: str) -> Path:
         if file.is_file():
             return file
     others = sorted(path.name for path in source.glob("*.json"))
-    hint = f" (SRC may be the file itself, such as {source / others[0]})" if others else ""
-    raise DataError(f"{source}: no {name} in this folder, expected the folder of the corpus{hint}")
+    hint = f"SRC may be the file itself, such as {source / others[0]}" if others else ""
+    return require_layout(str(source), name.removesuffix(".json"), (name,), hint) / name
 
 
 def _show(value: Any) -> str:

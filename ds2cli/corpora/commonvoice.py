@@ -28,6 +28,7 @@ from ds2cli.config.base import setting
 from ds2cli.config.prepare import PrepareConfig
 from ds2cli.config.text import TextOptions
 from ds2cli.corpora._audio_finder import AudioFinder
+from ds2cli.corpora._layout import find_near
 from ds2cli.corpora._table import Cells, Record, Separated, normalize_name
 from ds2cli.drops import Ledger
 from ds2cli.encoding import explain_undecodable
@@ -67,20 +68,26 @@ def prepare(source: str, config: Options, ledger: Ledger) -> Iterator[Row]:
 
 def _language_folders(source: Path, wanted: str | None) -> list[Path]:
     """SRC itself if it has tables, or the folders in it that do. DataError if there are none, UsageError if unknown."""
+    expected = "expected cv-corpus-VERSION, or the folder of a language in it, with train.tsv, …"
     if not source.is_dir():
-        raise DataError(f"{source}: no such folder, expected cv-corpus-VERSION or a language folder in it")
+        raise DataError(f"{source}: no such folder, {expected}")
     if _tables(source):
         return [source]
-    folders = {folder.name: folder for folder in sorted(source.iterdir()) if folder.is_dir() and _tables(folder)}
+    folders = _list_languages(source)
     if not folders:
-        hint = " (this is a folder of clips: its parent has the tables)" if source.name == "clips" else ""
-        raise DataError(f"{source}: no train.tsv, dev.tsv, … in this folder or in one of a language, such as tr{hint}")
+        near = find_near(source, lambda folder: bool(_tables(folder) or _list_languages(folder)))
+        raise DataError(f"{source}: {expected}{f' (pass {near})' if near else ''}")
     if wanted is None:
         return list(folders.values())
     names = [name.strip() for name in wanted.split(",")]
     if missing := [name for name in names if name not in folders]:
         raise UsageError(f"--lang {','.join(missing)}: not in {source}, which has {', '.join(folders)}")
     return [folders[name] for name in dict.fromkeys(names)]
+
+
+def _list_languages(folder: Path) -> dict[str, Path]:
+    """The folders of languages in a folder, by their names."""
+    return {path.name: path for path in sorted(folder.iterdir()) if path.is_dir() and _tables(path)}
 
 
 def _tables(folder: Path) -> list[str]:

@@ -27,6 +27,7 @@ from ds2cli.audio.formats import AUDIO_SUFFIXES
 from ds2cli.config.base import setting
 from ds2cli.config.prepare import PrepareConfig
 from ds2cli.config.text import TextOptions
+from ds2cli.corpora._layout import find_near
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError, UsageError
 from ds2cli.manifest import Row
@@ -69,17 +70,23 @@ def prepare(source: str, config: Options, ledger: Ledger) -> Iterator[Row]:
 
 def _find_parts(source: Path) -> dict[str, Path]:
     """The folders with a folder `stm`, by the names of the parts; DataError if there are none."""
+    expected = "expected the folder of a release of TED-LIUM, with train/stm, dev/stm or test/stm"
     if not source.is_dir():
-        raise DataError(f"{source}: no such folder, expected the folder of a release of TED-LIUM")
+        raise DataError(f"{source}: no such folder, {expected}")
+    if parts := _list_parts(source):
+        return parts
+    near = find_near(source, lambda folder: bool(_list_parts(folder)))
+    raise DataError(f"{source}: {expected}{f' (pass {near})' if near else ''}")
+
+
+def _list_parts(source: Path) -> dict[str, Path]:
+    """The parts below a folder, which may be one itself."""
     if (source / "stm").is_dir():
         return {source.resolve().name: source}
     for base in (source, source / "legacy"):
         if parts := {name: base / name for name in PARTS if (base / name / "stm").is_dir()}:
             return parts
-    if (source / "data/stm").is_dir():
-        return {"data": source / "data"}
-    hint = " (this is a folder of .stm files: expected the one above)" if list(source.glob("*.stm")) else ""
-    raise DataError(f"{source}: no train/stm, dev/stm or test/stm in this folder or in its folder legacy{hint}")
+    return {"data": source / "data"} if (source / "data/stm").is_dir() else {}
 
 
 def _part_rows(part: str, folder: Path, config: Options, ledger: Ledger) -> Iterator[Row]:

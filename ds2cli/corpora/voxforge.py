@@ -28,6 +28,7 @@ from ds2cli.audio.formats import AUDIO_SUFFIXES
 from ds2cli.config.base import setting
 from ds2cli.config.prepare import PrepareConfig
 from ds2cli.config.text import LanguageOption, TextOptions
+from ds2cli.corpora._layout import find_near
 from ds2cli.drops import Ledger
 from ds2cli.encoding import explain_undecodable
 from ds2cli.errors import DataError, UsageError
@@ -77,8 +78,10 @@ def prepare(source: str, config: Options, ledger: Ledger) -> Iterator[Row]:
     files, left = walk_files(source)
     submissions = _sort_files(files)
     if not any(submission.lists for submission in submissions.values()):
-        archives = any(path.suffix in (".tgz", ".gz") for path in files)
-        hint = " (unpack the archives: for f in *.tgz; do tar xzf $f; done)" if archives else ""
+        near = find_near(Path(source), lambda folder: (folder / "etc").is_dir())
+        hint = f" (pass {near})" if near else ""
+        if any(path.suffix in (".tgz", ".gz") for path in files):
+            hint = " (unpack the archives: for f in *.tgz; do tar xzf $f; done)"
         raise DataError(f"{source}: no SPEAKER-DATE-XXX/etc/PROMPTS in this folder, expected that of VoxForge{hint}")
     for item in left:
         if item.bad:

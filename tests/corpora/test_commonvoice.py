@@ -171,8 +171,9 @@ def test_a_clip_that_ends_early_is_found_by_the_list_of_durations(corpus):
 
 def test_folders_that_are_none_of_common_voice(corpus, tmp_path):
     folder = corpus("train", 0)
-    with pytest.raises(DataError, match=r"no train.tsv, .* \(this is a folder of clips: its parent has the tables\)"):
-        prepared(folder / "clips")
+    for source, meant in ((folder / "clips", folder), (folder.parents[1], folder.parent)):
+        with pytest.raises(DataError, match=rf"{source}: expected cv-corpus-VERSION, .* \(pass {meant}\)$"):
+            prepared(source)
     with pytest.raises(DataError, match="no such folder, expected cv-corpus-VERSION"):
         prepared(tmp_path / "none")
     with pytest.raises(UsageError, match=r"--part dev: not in .*, which has train"):

@@ -168,12 +168,16 @@ def test_the_list_may_lie_elsewhere_and_be_compressed(giga, tmp_path):
     folder = giga()
     text = (folder / "GigaSpeech.json").read_bytes()
     (folder / "GigaSpeech.json").unlink()
-    with pytest.raises(DataError, match=r"no GigaSpeech.json in this folder, expected the folder of the corpus$"):
+    with pytest.raises(DataError, match=r"expected the folder GigaSpeech with GigaSpeech.json$"):
         prepared(folder)
     (tmp_path / "own.json").write_bytes(text)
     assert len(prepared(tmp_path / "own.json", audio_dir=str(folder))[0]) == 6
-    with pytest.raises(DataError, match=r"no GigaSpeech.json .* \(SRC may be the file itself, such as .*own.json\)"):
+    with pytest.raises(DataError, match=r"GigaSpeech.json \(SRC may be the file itself, such as .*own.json\)"):
         prepared(tmp_path)
+    (folder / "GigaSpeech.json").write_bytes(text)
+    with pytest.raises(DataError, match=rf"expected the folder GigaSpeech with GigaSpeech.json \(pass {folder}\)"):
+        prepared(folder / "audio")
+    (folder / "GigaSpeech.json").unlink()
     (folder / "GigaSpeech.json.gz").write_bytes(gzip.compress(text))
     assert len(prepared(folder)[0]) == 6
     with pytest.raises(DataError, match="none"):

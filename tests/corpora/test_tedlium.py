@@ -158,8 +158,11 @@ def test_a_talk_that_ends_early_loses_only_the_segments_behind_its_end(part, lon
 
 def test_folders_that_are_none_of_ted_lium(part, tmp_path):
     part(tmp_path / "train")
-    with pytest.raises(DataError, match=r"no train/stm, .* \(this is a folder of .stm files: expected the one above\)"):
-        prepared(tmp_path / "train/stm")
+    (tmp_path / "elsewhere/sub").mkdir(parents=True)
+    for source in ("train/stm", "elsewhere"):
+        expected = "expected the folder of a release of TED-LIUM, with train/stm, dev/stm or test/stm"
+        with pytest.raises(DataError, match=rf"{source}: {expected} \(pass .*\)$"):
+            prepared(tmp_path / source)
     with pytest.raises(DataError, match="no such folder, expected the folder of a release of TED-LIUM"):
         prepared(tmp_path / "none")
     with pytest.raises(UsageError, match=r"--part eval: not in .*, which has train"):

@@ -184,5 +184,7 @@ def test_folders_that_are_none_of_voxforge(submission, tmp_path):
     with pytest.raises(DataError, match="no such folder"):
         prepared(tmp_path / "none")
     folder = submission("a-20100101-aaa")
+    with pytest.raises(DataError, match=rf"\(pass {folder}\)$"):
+        prepared(folder / "wav")
     rows, _, _ = prepared(folder)
     assert rows[0]["id"] == "a-20100101-aaa-a0405", "SRC may be a submission itself"
