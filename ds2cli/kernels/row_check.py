@@ -31,7 +31,7 @@ def read_int(data, at):
 def read_shape(data, at):
     """Rows and columns of the matrix at `at`; -1 if there is no whole one in a known format."""
     end = len(data)
-    if at + 21 > end or data[at] != 0 or data[at + 1] != 66 or data[at + 3] != 77:
+    if at + 15 > end or data[at] != 0 or data[at + 1] != 66 or data[at + 3] != 77:
         return -1, -1
     kind, width = data[at + 2], data[at + 4]
     if (kind == 70 or kind == 68) and width == 32:
