@@ -2,13 +2,12 @@
 
 The table `made_by` of a record has the command, its stage, and
 
-    format        version of what the stage writes (FORMATS)
+    format        version of what the stage writes (FORMATS); text_rules_hash of its rules for texts, if it has any
     output        size, time and hash of OUT
     parts         files that rows of OUT refer to, and their sizes
     inputs        of each role, such as IN or EXP: path, hash, and the fingerprint of the record next to it
     configs       of each --config FILE: path and values, so that a change of a comment changes nothing
     fingerprint   hash of the stage, its format, its settings and its inputs
-    text_rules_hash  of the modules with the rules for texts, if --text-rules is a setting
 
 Paths are relative to the folder of OUT, which may be moved. An input counts as changed when its content changes, or the
 fingerprint of its record: features computed with other settings may have the same rows.
@@ -19,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +39,6 @@ MOST_SHOWN = 60
 """Characters that a reason shows of a value."""
 
 PIPE = "-"
-
-MOST_STAGES = 20
-"""Stages whose records are followed, in case one is its own input."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +103,10 @@ class Provenance:
         """Hash the inputs, before they are read. inputs: paths by role; None for one that was not given."""
         read = {role: Input.read(path) for role, path in inputs.items() if path is not None}
         return cls(stage, relevant_settings(config), default_settings(type(config)), read, configs, archives)
+
+    def with_settings(self, **settings: Any) -> Provenance:
+        """The same with further settings, for one of several outputs of a command."""
+        return replace(self, settings={**self.settings, **settings})
 
     @property
     def fingerprint(self) -> str:
@@ -181,27 +181,6 @@ def default_settings(config_type: type[Config]) -> dict[str, Any]:
 def record_path(out: str) -> str:
     """The file of the record of an output: EXP/config.toml of an experiment, otherwise OUT.config.toml."""
     return os.path.join(out, "config.toml") if Path(out).is_dir() else f"{out}.config.toml"
-
-
-def find_text_rules(out: str) -> str:
-    """The --text-rules of the last stage that wrote the texts of an output, by its record and those of its inputs.
-
-    "" if no record names any.
-    """
-    for _ in range(MOST_STAGES):
-        record = read_record(out)
-        if record is None or (name := record["settings"].get("text_rules")):
-            return "" if record is None else str(name)
-        out = next((path for role, path, _ in read_inputs(out, record) if role in ("IN", "IN 1")), PIPE)
-    return ""
-
-
-def explain_other_rules(path: str, name: str) -> str:
-    """What to do about a manifest whose texts another --text-rules has written; "" if `name` has."""
-    found = find_text_rules(path)
-    if found in ("", name):
-        return ""
-    return f"{path}: its texts were written with --text-rules {found}, and are read with {name} (--text-rules {found})"
 
 
 def read_record(out: str) -> dict[str, Any] | None:
@@ -305,8 +284,7 @@ def _tables(record: Mapping[str, Any], name: str) -> dict[str, Mapping[str, Any]
 
 
 def _config_path(path: str, folder: str) -> str:
-    is_preset = path in find_presets() and not Path(path).exists()
-    return path if is_preset else os.path.relpath(path, folder or ".")
+    return path if path in find_presets() and not Path(path).exists() else os.path.relpath(path, folder or ".")
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

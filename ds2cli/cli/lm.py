@@ -15,7 +15,6 @@ from ds2cli.cli.lib.provenance import begin, existing
 from ds2cli.config.lm import InfoConfig, LmConfig, MixConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import Ds2Error, UsageError
-from ds2cli.provenance import explain_other_rules
 
 
 class EstimateByDefault(TyperGroup):
@@ -57,6 +56,7 @@ def estimate(
 
     Example: ds2 lm data/train.jsonl books.txt.gz exp/3gram.arpa.gz --order 3 --prune "0 0 1" --dev data/dev.jsonl
     """
+    from ds2cli.checks.text_rules import explain_other_rules
     from ds2cli.lm.text import UNIT_PLURAL
     from ds2cli.stages import lm as stage
     from ds2cli.text.normalize import TextRules

@@ -16,6 +16,7 @@ from ds2cli import inputs, io, manifest
 from ds2cli.checks.faults import KINDS, Tally
 from ds2cli.checks.repeats import Columns, describe, find_repeats, find_shared
 from ds2cli.checks.rows import parse_line
+from ds2cli.checks.text_rules import explain_other_rules
 from ds2cli.checks.texts import TextChecks
 from ds2cli.config.data import ValidateConfig
 from ds2cli.drops import no_utterances
@@ -23,7 +24,6 @@ from ds2cli.errors import DataError, UsageError
 from ds2cli.json_lines import explain_document, starts_document
 from ds2cli.manifest import Row
 from ds2cli.parallel import map_ordered
-from ds2cli.provenance import explain_other_rules
 from ds2cli.text.normalize import TextRules
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
+from ds2cli.checks.text_rules import explain_other_rules, find_text_rules
 from ds2cli.cli.main import app
 from ds2cli.errors import DataError, UsageError
-from ds2cli.provenance import explain_other_rules, find_text_rules
 from ds2cli.stages.status import find_status
 
 NOISE = 0.1 * np.random.default_rng(0).normal(size=16000)
@@ -43,6 +43,7 @@ def run_all(*options):
             ds2(
                 "data", "combine", "data/feats.jsonl", "data/feats.jsonl", "data/both.jsonl", "--max-bad", 60, *options
             ),
+            ds2("data", "split", "data/feats.jsonl", "data/part.JOB.jsonl"),
             ds2("lm", "data/all.jsonl", "data/lm.arpa", "--order", 2, *options),
         ]
     )
@@ -57,7 +58,8 @@ def reasons(out):
     return "; ".join(status.reasons)
 
 
-FRESH = dict.fromkeys(["data/all.jsonl", "data/both.jsonl", "data/feats.jsonl", "data/lm.arpa"], "fresh")
+PARTS = ["data/part.1.jsonl", "data/part.2.jsonl"]
+FRESH = dict.fromkeys(["data/all.jsonl", "data/both.jsonl", "data/feats.jsonl", "data/lm.arpa", *PARTS], "fresh")
 
 
 def test_everything_is_fresh_after_a_run(project):
@@ -75,7 +77,7 @@ def test_a_touch_or_a_comment_makes_nothing_stale(project):
 
 def test_a_changed_setting_is_named_and_what_depends_on_it_is_stale(project):
     Path("f.toml").write_text("compress = true\n")
-    assert states() == FRESH | {"data/feats.jsonl": "stale", "data/both.jsonl": "stale"}
+    assert states() == FRESH | dict.fromkeys(["data/feats.jsonl", "data/both.jsonl", *PARTS], "stale")
     assert reasons("data/feats.jsonl") == "f.toml: compress was False, is True"
     assert reasons("data/both.jsonl") == "IN 1 data/feats.jsonl is stale; IN 2 data/feats.jsonl is stale"
     output = run_all("--if-stale")
@@ -119,7 +121,8 @@ def test_missing_outputs_and_archives(project):
     assert states()["data/feats.jsonl"] == "partial"
     assert reasons("data/feats.jsonl") == "data/feats/feats.1.ark is missing"
     Path("data/feats.jsonl").unlink()
-    assert states() == FRESH | {"data/feats.jsonl": "missing", "data/both.jsonl": "stale"}
+    stale = dict.fromkeys(["data/both.jsonl", *PARTS], "stale")
+    assert states() == FRESH | stale | {"data/feats.jsonl": "missing"}
     assert run_all("--if-stale").count("fresh: nothing to do") == 3
     assert states() == FRESH
 
@@ -165,7 +168,7 @@ def test_the_command(project):
     output = ds2("status")
     assert "fresh    data/all.jsonl  (prepare)" in output
     assert "           $ ds2 " in output
-    assert output.endswith("2 fresh, 2 stale\n")
+    assert output.endswith("2 fresh, 4 stale\n")
     assert "data/all.jsonl" not in [line.split()[1] for line in ds2("status", "--stale").splitlines()]
     result = CliRunner().invoke(app, ["status", "--check"])
     assert result.exit_code
@@ -199,6 +202,4 @@ def test_the_rules_for_texts_are_those_of_the_stage_that_wrote_them(project):
     ds2("data", "subset", "data/fixed.jsonl", "data/two.jsonl", "--first", 2)
     assert find_text_rules("data/two.jsonl") == "written" and find_text_rules("wav") == find_text_rules("-") == ""
     explained = explain_other_rules("data/two.jsonl", "keep")
-    assert explained.startswith(
-        "data/two.jsonl: its texts were written with --text-rules written, and are read with keep"
-    )
+    assert "written with --text-rules written, and are read with keep (--text-rules written)" in explained
