@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ import typer
 from ds2cli.cli.lib.features import warn_of_other_features
 from ds2cli.cli.lib.filter import filter_rows
 from ds2cli.cli.lib.options import Exp, IfStale, In, Out, with_config
-from ds2cli.cli.lib.provenance import begin
+from ds2cli.cli.lib.provenance import begin, existing
 from ds2cli.cli.lib.resume import resuming
 from ds2cli.config.emit import EmitConfig
 from ds2cli.drops import Ledger
@@ -64,7 +65,10 @@ def emit(
     if config.onnx or config.scores is not None:
         from ds2cli.cli.lib.foreign import emit_onnx, emit_scores
 
-        (emit_onnx if config.onnx else emit_scores)(config, exp, in_, out)
+        beside = existing(str(Path(exp).with_name("tokens.txt"))) if config.onnx else None
+        files = {"--tokens": config.tokens or beside, "--scores": config.scores}
+        made = begin("emit", config, out, {"EXP": exp, "IN": in_, **files}, "emission", if_stale=if_stale)
+        (emit_onnx if config.onnx else emit_scores)(config, exp, in_, out, made)
         return
     members = {f"--ensemble {number}": path for number, path in enumerate(config.ensemble, start=1)}
     made = begin("emit", config, out, {"EXP": exp, "IN": in_, **members}, "emission", if_stale=if_stale)

@@ -219,3 +219,15 @@ def test_a_model_for_streams_is_refused(run, toy, tmp_path):
     onnx.save_model(model, "m.onnx")
     with pytest.raises(DataError, match="a model for streams: expected one for whole utterances"):
         run("emit", "--onnx", "m.onnx", toy / "dev.jsonl", "out.jsonl")
+
+
+def test_a_refused_result_is_accepted_at_once_with_a_higher_limit(run, toy, network, jsonl, capsys, monkeypatch):
+    rows = list(manifest.read(str(toy / "dev.jsonl")))
+    jsonl("in.jsonl", [*rows[:-1], {**rows[-1], "feats": "none.ark:3"}])
+    command = ("emit", "--onnx", network, "in.jsonl", "out.jsonl", "--step-ms", 20)
+    with pytest.raises(Ds2Error, match="1 of 8 utterances are bad"):
+        run(*command)
+    monkeypatch.setattr("ds2cli.onnx.model.CtcModel.compute", lambda *_: pytest.fail("nothing is left to compute"))
+    run(*command, "--max-bad", 50)
+    assert "emit: continuing after 8 utterances that an interrupted run has finished\n" in capsys.readouterr().err
+    assert len(jsonl("out.jsonl")) == 7 and not list(Path("emissions").glob(".*"))

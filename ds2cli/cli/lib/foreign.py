@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from ds2cli import ui
 from ds2cli.cli.lib.features import saved_features, warn_of_other_settings
 from ds2cli.cli.lib.filter import filter_rows
+from ds2cli.cli.lib.resume import resuming
 from ds2cli.config.emit import EmitConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError, UsageError
 from ds2cli.manifest import Row
+from ds2cli.provenance import Provenance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from ds2cli.text.tokens import Tokens
 
 
-def emit_onnx(config: EmitConfig, path: str, in_: str, out: str) -> None:
+def emit_onnx(config: EmitConfig, path: str, in_: str, out: str, made: Provenance | None) -> None:
     """Compute emissions with an ONNX model."""
     from ds2cli.onnx.packages import require_packages
 
@@ -51,10 +53,11 @@ def emit_onnx(config: EmitConfig, path: str, in_: str, out: str) -> None:
             raise BadUtterance("wrong-features", f"{x.shape[-1]} bins, the network takes {model.bins}")
         return model.compute(x)
 
-    _emit(config, in_, out, scores, tokens, lambda row, steps: step_s, ("id", "audio_filepath" if rate else "feats"))
+    needs = ("id", "audio_filepath" if rate else "feats")
+    _emit(config, in_, out, scores, tokens, lambda row, steps: step_s, needs, made)
 
 
-def emit_scores(config: EmitConfig, exp: str, in_: str, out: str) -> None:
+def emit_scores(config: EmitConfig, exp: str, in_: str, out: str, made: Provenance | None) -> None:
     """Take emissions from a file of scores; EXP is the list of symbols, or a folder with one."""
     from ds2cli.recognizer.score_files import open_scores
     from ds2cli.text.tokens import Tokens, load_tokens
@@ -85,11 +88,18 @@ def emit_scores(config: EmitConfig, exp: str, in_: str, out: str) -> None:
             )
         return round(float(row["duration"]) / steps, 6)
 
-    _emit(config, in_, out, lambda row: read(row["id"]), tokens, step_s, ("id",))
+    _emit(config, in_, out, lambda row: read(row["id"]), tokens, step_s, ("id",), made)
 
 
 def _emit(
-    config: EmitConfig, in_: str, out: str, scores: Scores, tokens: Tokens, step_s: Steps, needs: Iterable[str]
+    config: EmitConfig,
+    in_: str,
+    out: str,
+    scores: Scores,
+    tokens: Tokens,
+    step_s: Steps,
+    needs: Iterable[str],
+    made: Provenance | None,
 ) -> None:
     from ds2cli.recognizer.emissions import archive_path
     from ds2cli.stages import emit_foreign as stage
@@ -97,10 +107,13 @@ def _emit(
     ark = archive_path(config.dir, out)
     stage.check_tokens(ark, tokens.vocab)
 
-    def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
-        return stage.run(rows, ledger, scores, tokens, step_s, ark, config.max_bad)
+    # scores may be in further files, whose changes would not be noticed; reading them again takes no time
+    with resuming(None if config.scores is not None else made, config, out, ark.removesuffix(".ark")) as journal:
 
-    filter_rows("emit", config, in_, out, needs=needs, run=run, buffer_pipe=True)
+        def run(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
+            return stage.run(rows, ledger, scores, tokens, step_s, ark, config.max_bad, journal)
+
+        filter_rows("emit", config, in_, out, needs=needs, run=run, buffer_pipe=True, made=made)
     if tokens.left_out:
         ui.log(f"emit: left out, as they cannot be in texts: {', '.join(dict.fromkeys(tokens.left_out))}")
     ui.log(f"emit: the symbols are in {stage.tokens_path(ark)}; its folder takes the place of EXP in other commands")
