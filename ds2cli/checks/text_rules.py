@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from ds2cli.provenance import PIPE, read_inputs, read_record
+from ds2cli.text.rule_sets import LETTERS
+
+WRITERS = ("prepare", "data fix", "lm")
+"""The stages that write texts."""
 
 MOST_STAGES = 20
 """Stages whose records are followed, in case one is its own input."""
@@ -14,8 +18,9 @@ def find_text_rules(out: str) -> str:
         record = read_record(out)
         if record is None:
             return ""
-        if name := record["settings"].get("text_rules"):
-            return str(name)
+        if record.get("stage") in WRITERS:
+            # an older version had one set of rules
+            return str(record["settings"].get("text_rules", LETTERS.name))
         out = next((path for role, path, _ in read_inputs(out, record) if role in ("IN", "IN 1")), PIPE)
     return ""
 

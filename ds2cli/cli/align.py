@@ -66,7 +66,7 @@ def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-", if_stale
     # DataError now, and not one for each utterance
     _ = experiment.vocab
     warn_of_other_features(in_, experiment)
-    text = None if config.book is None else read_book(config.book, config.lang, in_)
+    text = None if config.book is None else read_book(config.book, config.lang, in_, config.text_rules)
     captions, progress = CaptionFiles(config, "words", out), ui.ShareProgress("align")
     with nullcontext() if is_pipe(out) else together(), captions:
 
@@ -86,16 +86,17 @@ def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-", if_stale
         ui.warn(warning)
 
 
-def read_book(path: str, lang: str, in_: str) -> str:
-    """The normalized text of a file, in the language of the first row of IN, else in `lang`.
+def read_book(path: str, lang: str, in_: str, rules: str = "letters") -> str:
+    """The normalized text of a file, in the language of the first row of IN, else in `lang`; rules: the --text-rules.
 
     UsageError if there is no such language, DataError if the file has no words or is not UTF-8.
     """
     from ds2cli.text.long_text import normalize_long
+    from ds2cli.text.rule_sets import RULE_SETS
 
     lang = (first_row(in_) or {}).get("lang", lang)
     try:
-        text = normalize_long(_read_utf8(path), lang)
+        text = normalize_long(_read_utf8(path), lang, RULE_SETS[rules])
     except BadUtterance as e:
         raise UsageError(f"--lang {lang}: {e.detail}") from e
     if not text:

@@ -8,17 +8,18 @@ from typing import ClassVar
 from ds2cli.config.base import StageConfig, setting
 from ds2cli.config.captions import CaptionsConfig
 from ds2cli.config.inference import InferenceConfig
+from ds2cli.config.text import RulesOption
 from ds2cli.config.timing import TimingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignConfig(InferenceConfig, TimingConfig, CaptionsConfig, StageConfig):
+class AlignConfig(InferenceConfig, TimingConfig, CaptionsConfig, RulesOption, StageConfig):
     """Forced alignment: word times for known texts, or a measurement of their errors."""
 
     no_effect: ClassVar = {
         **CaptionsConfig.no_effect,
         **dict.fromkeys(("gap_cost", "skip_cost"), (("gaps", "book"), (False, None))),
-        "lang": ("book", (None,)),
+        **dict.fromkeys(("lang", "text_rules"), ("book", (None,))),
         "seed": (("tune", "measure"), (False,)),
         **dict.fromkeys(("shift_ms", "extend_ms", "measure"), ("tune", (True,))),
     }

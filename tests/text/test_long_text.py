@@ -6,6 +6,7 @@ import pytest
 
 from ds2cli.errors import BadUtterance
 from ds2cli.text.long_text import normalize_long
+from ds2cli.text.rule_sets import RULE_SETS
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,15 @@ def test_language():
     assert normalize_long(["IŞIK 3"], "tr") == "ışık üç"
     with pytest.raises(BadUtterance, match="expected the code of a language"):
         normalize_long(["a"], "no language")
+
+
+def test_the_rules_may_be_those_of_any_set():
+    lines = ["It’s 5 “OK”; uh,", "uh…", "pp. 12-14 * [sic]"]
+    written = {name: normalize_long(lines, "en", rule_set) for name, rule_set in RULE_SETS.items()}
+    assert written == {
+        "letters": "it's five ok uh uh pp 12-14 sic",
+        "cased": "It's five OK uh uh pp 12-14 sic",
+        "written": 'It\'s 5 "OK"; uh, uh... pp. 12-14 sic',
+        "conversation": "it's five ok pp 12-14 sic",
+        "keep": "It’s 5 “OK”; uh, uh… pp. 12-14 * [sic]",
+    }
