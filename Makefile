@@ -123,6 +123,9 @@ bench-featurize: $(READY) ## measure ds2 featurize from FLAC to archives, on the
 bench-align: $(READY) build/bench-align-venv/.ready ## compare the aligner with others, on the emissions of DS2_PEERS (../shared/peers)
 	build/bench-align-venv/bin/python tests/peers/bench_align.py $(BENCH)
 
+bench-data: $(READY) ## measure the commands of ds2 data on a million rows, beside lhotse; writes tests/peers/RESULTS-data.md
+	$(BIN)/python tests/peers/bench_data.py --write tests/peers/RESULTS-data.md $(BENCH)
+
 bench-stream: $(READY) ## compare the products and recurrences of streams with torch's
 	$(BIN)/python native/bench/bench_stream.py
 

@@ -39,7 +39,8 @@ def make_texts(rng: random.Random) -> list[str]:
     """Texts without characters that JSON escapes."""
     if TRANSCRIPTS.is_file():
         with gzip.open(TRANSCRIPTS, "rt", encoding="utf-8") as f:
-            return [line.split(maxsplit=1)[1].strip().lower() for line in f]
+            # a quotation mark at the edge of a word is not normalized
+            return [" ".join(word.strip("'") for word in line.lower().split()[1:]) for line in f]
     words = make_words(20000, rng)
     # Zipf's law
     weights = list(accumulate(1 / rank for rank in range(1, len(words) + 1)))
