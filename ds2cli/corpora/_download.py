@@ -78,9 +78,9 @@ class Archive:
 
     def is_unpacked(self, folder: Path) -> bool:
         """Whether its files are in a folder, or the folder is the one that they are in."""
-        path = folder / self.marker
-        is_inside = Path(os.path.realpath(folder)).name == self.marker
-        return is_inside or (path.is_dir() and any(path.iterdir()))
+        path = Path(os.path.realpath(folder))
+        path = path if path.name == self.marker and path.is_dir() else path / self.marker
+        return path.is_dir() and any(path.iterdir())
 
 
 def fetch_archives(

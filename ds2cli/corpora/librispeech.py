@@ -63,6 +63,11 @@ def fetch_subsets(source: str, config: Options, resource: int, checksums: dict[s
     wanted = list(checksums) if config.part == "all" else _names(config.part)
     if unknown := [name for name in wanted if name not in checksums]:
         raise UsageError(f"--part {','.join(unknown)}: expected subsets to download: {', '.join(checksums)}")
+    here = Path(os.path.realpath(source))
+    if here.name in checksums and here.is_dir() and wanted != [here.name]:
+        raise DataError(
+            f"{source}: this is one subset, expected the folder {FOLDER} to download to (pass {here.parent})"
+        )
     # SRC may also be the folder above
     below = Path(source) / FOLDER
     archives = [Archive(f"{resource}/{name}.tar.gz", checksums[name], FOLDER, name) for name in wanted]

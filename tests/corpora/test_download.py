@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 
 import pytest
@@ -274,14 +273,13 @@ def test_a_process_that_was_stopped_is_continued_by_the_next(tmp_path, site, arc
     process.send_signal(number)
     process.wait()
     assert names(tmp_path / "x") == ["part.tar.gz.part", "part.tar.gz.part.json"]
-    time.sleep(0.05)
+    there = (tmp_path / "x/part.tar.gz.part").stat().st_size
     site.delay_s = 0
     fetch(tmp_path / "x", archive, site)
     check(tmp_path / "x")
-    (first, nothing), (second, wants) = site.requests
-    assert first == second and nothing is None
-    # of a killed process, a block that was not written is missing
-    assert int(wants.strip("bytes=-")) > (40_000 if number == signal.SIGINT else -1)
+    # of a killed process, the last blocks may not have been written
+    assert [wants for _, wants in site.requests] == [None, f"bytes={there}-" if there else None]
+    assert there > 0 or number == signal.SIGKILL
 
 
 def test_what_a_process_left_that_was_killed_while_it_unpacked_is_removed(tmp_path, site, archive):
