@@ -36,7 +36,7 @@ FATAL_SHARE, FATAL_SHARE_OTHER = 0.1, 0.5
 WARN_SHARE, WARN_SHARE_OTHER = 0.001, 0.05
 """A warning is given from this share of mismatched running words; likewise."""
 
-CLEAN = "ds2 lm TEXT… OUT, which cleans text as ds2 prepare cleans transcripts"
+CLEAN = "ds2 lm TEXT… OUT, which cleans text as ds2 prepare cleans transcripts with the same --text-rules"
 MORE_TEXT = "ds2 lm TEXT… OUT with more text like the references, or ds2 lm mix with a model of such text"
 CLEAN_ROWS = "ds2 data fix, which cleans the texts of a manifest"
 
