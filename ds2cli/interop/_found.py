@@ -6,6 +6,7 @@ import heapq
 import marshal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from ds2cli.atomic import temporary_folder
@@ -61,7 +62,8 @@ def sort_items(items: Iterable[Item]) -> Iterator[Item]:
 
 
 def _next_run(source: Iterator[Item]) -> list[Item]:
-    return sorted((item for item, _ in zip(source, range(RUN), strict=False)), key=_id_of)
+    # not zip with a range, which would take one item too many from the source
+    return sorted(islice(source, RUN), key=_id_of)
 
 
 def _id_of(item: Item) -> str:

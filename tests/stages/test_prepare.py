@@ -16,6 +16,7 @@ from ds2cli.corpora import corpus_names, csv, load_corpus
 from ds2cli.corpora import folder as folder_corpus
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
+from ds2cli.interop import _found
 from ds2cli.stages.prepare import run
 
 TEXT = {f.name for f in fields(TextOptions)}
@@ -294,6 +295,16 @@ def test_the_header_of_a_long_file_is_read_once_for_all_its_segments(folder, mon
         folder, "path,text,offset,duration", *(f"long.wav,a,{i / 1000},1" for i in range(1000)), check="header"
     )
     assert len(rows) == 1000 and len(read_headers) == 1
+
+
+@pytest.mark.parametrize("channel", ["mix", "each"])
+def test_rows_that_do_not_fit_in_memory_are_sorted_in_files(folder, monkeypatch, channel):
+    monkeypatch.setattr(_found, "RUN", 7)
+    monkeypatch.setattr("ds2cli.stages.prepare.BLOCK", 5)
+    segments = [f"a.wav,u{i * 37 % 100:03},{i / 200},0.5" for i in range(100)]
+    settings = {"check": "header", "text": False, "channel": channel}
+    rows, drops = prepared_table(folder, "path,id,offset,duration", *segments, **settings)
+    assert not drops and [row["id"] for row in rows] == [f"u{i:03}" for i in range(100)]
 
 
 def test_a_recording_shorter_than_its_row_states_is_dropped(folder, monkeypatch):
