@@ -45,7 +45,8 @@ def plan(
     ledger = Ledger()
     dev_rows = manifest.read(dev, REQUIRED_FIELDS) if dev else None
     train_rows = ManifestRows(train, REQUIRED_FIELDS, ledger)
-    job = prepare_job(config, train_rows, dev_rows, "", saved_features(train, features), ledger, warn=ui.warn)
+    mix = [ManifestRows(path, REQUIRED_FIELDS, ledger) for path in config.mix.manifests]
+    job = prepare_job(config, train_rows, dev_rows, "", saved_features(train, features), ledger, warn=ui.warn, mix=mix)
     if must_measure(job, ProcessGroup(device=device)):
         ui.log(f"plan: {MEASURING}")
     result = estimate(job, device)

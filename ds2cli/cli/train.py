@@ -83,12 +83,13 @@ def train(
     from ds2cli.train.resume import LAST
     from ds2cli.train.scan import ManifestRows
 
-    _check_paths(exp, train, dev)
+    _check_paths(exp, train, dev, *config.mix.manifests)
     stage.select_device(config)
-    if dev and not features:
+    if (others := [path for path in (dev, *config.mix.manifests) if path]) and not features:
         # raises DataError if they differ
-        inherit_features([train, dev])
+        inherit_features([train, *others])
     manifests = {"TRAIN": train, "--dev": dev, "augment.noise": config.augment.noise, "augment.rir": config.augment.rir}
+    manifests |= {f"mix.manifests {n}": path for n, path in enumerate(config.mix.manifests, 1)}
     made = begin_training(config, exp, {**manifests, "--cmvn": cmvn, "--features": features}, if_stale=if_stale)
     ledger, is_rank_0 = Ledger(), (torchrun_rank() or (0, 1))[0] == 0
     # the training processes of this machine, which torchrun has started if it is used
@@ -97,7 +98,8 @@ def train(
     dev_rows = manifest.read(dev, REQUIRED_FIELDS) if dev else None
     train_rows = ManifestRows(train, REQUIRED_FIELDS, ledger)
     warn = ui.warn if is_rank_0 else lambda _: None
-    job = prepare_job(config, train_rows, dev_rows, exp, saved_features(train, features), ledger, cmvn, warn)
+    mix = [ManifestRows(path, REQUIRED_FIELDS, ledger) for path in config.mix.manifests]
+    job = prepare_job(config, train_rows, dev_rows, exp, saved_features(train, features), ledger, cmvn, warn, mix)
     plan = None if job.init is None else plan_initial_weights(job)
     if not is_rank_0:
         # only rank 0 prints, writes files and handles signals

@@ -7,6 +7,7 @@ from typing import Literal
 
 from ds2cli.config.augment import AugmentConfig
 from ds2cli.config.base import StageConfig, section, setting
+from ds2cli.config.mix import MixConfig
 from ds2cli.config.model import ModelConfig, NetworkConfig
 from ds2cli.config.optim import OptimConfig
 from ds2cli.config.units import UnitsConfig
@@ -90,3 +91,4 @@ class TrainConfig(StageConfig):
     model: NetworkConfig = section(ModelConfig)
     optim: OptimConfig = section(OptimConfig)
     augment: AugmentConfig = section(AugmentConfig)
+    mix: MixConfig = section(MixConfig)

@@ -13,6 +13,7 @@ from ds2cli.archive import ArkWriter
 from ds2cli.atomic import temporary_folder
 from ds2cli.drops import Ledger
 from ds2cli.kernels import _jit, ctc_cost
+from ds2cli.kernels.draws import draw_first, draw_words
 from ds2cli.lm import arpa, kneser_ney
 from ds2cli.lm.query import NgramLm
 from ds2cli.lm.text import build_corpus
@@ -104,3 +105,4 @@ def _read_training_set(folder: Path) -> None:
 
     table = TableBuilder(VOCAB, 1, False, use, Ledger(), 1).build(found)
     plan_batches(table.num_frames, 10, 0, 0)
+    draw_first(draw_words(b"0 0 ", b"a", np.ones(1, np.int64))[:, 6:])

@@ -57,7 +57,7 @@ def estimate(job: TrainJob, device: torch.device) -> dict[str, Any]:
     # the first epoch, from short to long, has other batches than the later ones
     num_steps = len(steps) * min(epochs, 1) + len(later_steps) * max(epochs - 1, 0)
     return {
-        "utterances": len(job.train),
+        "utterances": len(batches.order),
         "hours": round(total_frames * hop_s / 3600, 2),
         "symbols": len(job.vocab),
         "parameters": sum(p.numel() for p in trainer.parameters),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from ds2cli.train.augmenter import NO_AUDIO, Augmenter, count_frames
 from ds2cli.train.examples import DevFeatures, Utterance
 from ds2cli.train.job import TrainJob
 from ds2cli.train.lint import TextLint, check_dev_texts, clean_text
+from ds2cli.train.mix import Corpora
 from ds2cli.train.pools import open_pools
 from ds2cli.train.resume import LAST, load_checkpoint
 from ds2cli.train.scan import Candidate, Candidates, ManifestRows, collect
@@ -49,6 +52,7 @@ def prepare_job(
     ledger: Ledger,
     stats: str | None = None,
     warn: Callable[[str], None] = lambda _: None,
+    mix: Sequence[Iterable[Row] | ManifestRows] = (),
 ) -> TrainJob:
     """Turn rows into utterances with labels; drop those that cannot be used, with a reason code.
 
@@ -57,14 +61,15 @@ def prepare_job(
     dev set.
     exp: a checkpoint in this folder determines symbols and statistics; "" for none. features: settings the rows were
     featurized with, or will be. stats: a file of Kaldi CMVN statistics; None computes them from the rows.
+    mix: the rows of each manifest of config.mix; they pass the same checks.
     warn: called with each problem of the texts that does not prevent training.
     Raises DataError when no utterance remains, sizes do not match or the network could not write the dev texts,
     UsageError when settings contradict each other.
     """
     _check_settings(config, dev is not None)
-    candidates, tokens = collect(rows, ledger, warn), Path(exp) / TOKENS
+    corpora, tokens = [collect(part, ledger, warn) for part in (rows, *mix)], Path(exp) / TOKENS
     resuming = exp != "" and (Path(exp) / LAST).is_file() and tokens.is_file() and not config.fresh
-    vocab = Vocab.load(tokens) if resuming else _make_vocab(candidates, config)
+    vocab = Vocab.load(tokens) if resuming else _make_vocab(corpora, config)
     settings = FeatureConfig.from_saved(features, "features")
     known_mean, known_std = _checkpoint_statistics(exp) if resuming else (None, None)
     expected_bins = None if known_mean is None else len(known_mean)
@@ -78,11 +83,13 @@ def prepare_job(
 
     needs_audio = config.augment.needs_audio
     builder = TableBuilder(vocab, config.model.stride, needs_audio, check, ledger, expected_bins)
-    train, expected_bins = builder.build(candidates), builder.bins
+    tables = tuple(builder.build(part) for part in corpora)
+    train, expected_bins = tables[0] if len(tables) == 1 else Corpora(tables), builder.bins
     ledger.kept += len(train)
-    if not len(train):
+    if not all(map(len, tables)):
         first = f", the first: {ledger.rows[0]['detail']}" if ledger.rows else ""
-        raise DataError(f"train: no utterance can be used, {ledger.summary()}{first}")
+        of = "" if not len(tables[0]) else f" of {config.mix.manifests[[len(t) for t in tables[1:]].index(0)]}"
+        raise DataError(f"train: no utterance{of} can be used, {ledger.summary()}{first}")
     noise, impulse_responses = open_pools(config.augment)
     without_augmentation = Augmenter(AugmentConfig(), settings, config.seed, np.zeros(0, np.float32), read_matrix)
     dev_features = without_augmentation.unaugmented
@@ -93,7 +100,7 @@ def prepare_job(
                 f"{exp}: was trained with other statistics than {stats} (leave out --cmvn, or add --fresh)"
             )
     else:
-        mean, std = cmvn.mean_std(_read_statistics(stats) if stats else _compute_statistics(train, dev_features))
+        mean, std = cmvn.mean_std(_read_statistics(stats) if stats else _compute_statistics(tables[0], dev_features))
     if expected_bins != len(mean):
         raise DataError(f"train: training features have {expected_bins} bins, the statistics have {len(mean)}")
     train_features = Augmenter(config.augment, settings, config.seed, mean, read_matrix, noise, impulse_responses)
@@ -114,11 +121,11 @@ def _check_settings(config: TrainConfig, has_dev: bool) -> None:
         raise UsageError(f"train: {name} needs the error rate of a dev set (add --dev DEV)")
 
 
-def _make_vocab(candidates: Candidates, config: TrainConfig) -> Vocab:
+def _make_vocab(corpora: Sequence[Candidates], config: TrainConfig) -> Vocab:
     """The symbols of the texts."""
     if config.units.kind == "char":
-        return Vocab.from_letters(candidates.letters, config.units)
-    return Vocab.from_texts(candidates.texts(), config.units)
+        return Vocab.from_letters(sum((part.letters for part in corpora), Counter()), config.units)
+    return Vocab.from_texts(chain.from_iterable(part.texts() for part in corpora), config.units)
 
 
 def _clean_rows(rows: Iterable[Row], ledger: Ledger, warn: Callable[[str], None]) -> Iterator[Row]:

@@ -82,3 +82,9 @@ def num_frames(utterances: Sequence[Utterance]) -> NDArray[np.int32]:
     """The frames of each utterance, without augmentation."""
     known = getattr(utterances, "num_frames", None)
     return np.array([u.num_frames for u in utterances], np.int32) if known is None else known
+
+
+def min_frames(utterances: Sequence[Utterance]) -> NDArray[np.int32]:
+    """The frames that the labels of each utterance need."""
+    known = getattr(utterances, "min_frames", None)
+    return np.array([u.min_frames for u in utterances], np.int32) if known is None else known

@@ -142,6 +142,11 @@ class UtteranceTable(Sequence[Utterance]):
         """Frames of each utterance, (R,)."""
         return self._column("frames")
 
+    @property
+    def min_frames(self) -> NDArray[np.int32]:
+        """Frames that the labels of each utterance need, (R,)."""
+        return self._column("needed")
+
     def read_id(self, place: int) -> str:
         """The id of an utterance, without the rest of it."""
         (entry,) = np.frombuffer(self.rows.read(place * INDEX.itemsize, INDEX.itemsize), INDEX)
