@@ -24,7 +24,7 @@ from typing import Any
 
 from ds2cli.atomic import find_written
 from ds2cli.config.base import MADE_BY, Config, as_dict, find_presets, read_toml
-from ds2cli.errors import DataError, UsageError
+from ds2cli.errors import UsageError
 from ds2cli.fingerprint import FileState, fingerprint, hash_file, hash_files, hash_folder
 from ds2cli.inputs import is_stream
 from ds2cli.text.rule_sets import hash_rules
@@ -34,9 +34,6 @@ FORMATS: dict[str, int] = {}
 
 NETWORK_FILES = ("best.safetensors", "tokens.txt", "pieces.model")
 """The files of an experiment that recognition depends on; the settings of its search are among those of each stage."""
-
-MOST_SHOWN = 60
-"""Characters that a reason shows of a value."""
 
 PIPE = "-"
 
@@ -111,8 +108,7 @@ class Provenance:
     @property
     def fingerprint(self) -> str:
         """Equal for results that are equal: a hash of the stage, its format, its settings and its inputs."""
-        inputs = {role: [i.sha256, i.made_by] for role, i in self.inputs.items()}
-        return fingerprint([self.stage, FORMATS.get(self.stage, 1), self.settings, inputs])
+        return combine_hashes(self.stage, fingerprint(self.settings), self.inputs)
 
     def to_saved(self, out: str, parts: Sequence[str] = ()) -> dict[str, Any]:
         """The record of OUT, which has been written; a table for `made_by`. parts: files that its rows refer to."""
@@ -123,38 +119,16 @@ class Provenance:
             "stage": self.stage,
             "format": FORMATS.get(self.stage, 1),
             "fingerprint": self.fingerprint,
+            "settings_hash": fingerprint(self.settings),
             **({"text_rules_hash": hash_rules()} if "text_rules" in self.settings else {}),
             "output": hash_file(str(file)).to_saved() if file.is_file() else {},
-            "parts": [
-                {"path": os.path.relpath(part, folder or "."), "size": find_written(part).stat().st_size}
-                for part in parts
-            ],
+            "parts": describe_archives(parts, folder),
             "inputs": {role: i.to_saved(folder) for role, i in inputs.items()},
             "configs": [
                 {"path": _config_path(path, folder), "values": {n: v for n, v in values.items() if n != MADE_BY}}
                 for path, values in self.configs
             ],
         }
-
-    def explain_stale(self, out: str) -> list[str]:
-        """Why OUT is not what this command would write; [] if it is."""
-        record = read_record(out)
-        if record is None:
-            return [f"{out} does not exist" if not Path(out).exists() else "no record says what it was made from"]
-        reasons = [*check_output(out, record)]
-        if record.get("stage") != self.stage:
-            reasons.append(f"ds2 {record.get('stage')} wrote it")
-        reasons += explain_format(record)
-        # a setting that an older version did not have behaved as its default
-        reasons += explain_settings({**self.defaults, **_flatten(record.get("settings", {}))}, self.settings)
-        saved = _tables(record, "inputs")
-        for role in sorted({*saved, *self.inputs}):
-            now, before = self.inputs.get(role), saved.get(role)
-            if now is None or before is None:
-                reasons.append(f"{role} was {'not given' if before is None else 'given'}")
-            else:
-                reasons += explain_input(role, before, now)
-        return reasons
 
 
 def relevant_settings(config: Config) -> dict[str, Any]:
@@ -196,105 +170,29 @@ def read_record(out: str) -> dict[str, Any] | None:
     return None
 
 
-def check_output(out: str, record: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with the files of an output themselves."""
-    state = FileState.from_saved(record.get("output", {}))
-    if not Path(out).exists():
-        yield f"{out} does not exist"
-    elif state is not None and hash_file(out, [state]).sha256 != state.sha256:
-        yield f"{out} was changed by something else since"
-    yield from missing_parts(out, record)
-
-
-def missing_parts(out: str, record: Mapping[str, Any]) -> Iterator[str]:
-    """The files that rows of OUT refer to and that are missing, or shorter or longer than they were."""
-    for part in record.get("parts", []):
-        path = os.path.normpath(os.path.join(os.path.dirname(out), str(part.get("path"))))
-        size = Path(path).stat().st_size if Path(path).is_file() else None
-        if size is None:
-            yield f"{path} is missing"
-        elif size != part.get("size"):
-            yield f"{path} has {size} bytes, had {part.get('size')}"
-
-
-def explain_format(record: Mapping[str, Any]) -> Iterator[str]:
-    """The reason for which a result of another version of a stage is stale."""
-    now = FORMATS.get(str(record.get("stage")), 1)
-    if record.get("format") != now:
-        yield f"written in format {record.get('format')}, now {now} (by ds2cli {record.get('ds2cli')})"
-
-
-def explain_settings(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> Iterator[str]:
-    """The settings of `now` that were different before. before: nested values, or those of `relevant_settings`."""
-    was = _flatten(before)
-    for name, value in _flatten(now).items():
-        if was.get(name) != value:
-            yield f"{where}{name} was {_shown(was.get(name))}, is {_shown(value)}"
-
-
-def explain_input(role: str, before: Mapping[str, Any], now: Input) -> Iterator[str]:
-    """Why an input is not what it was; before: its table in the record."""
-    if now.path == PIPE or before.get("path") == PIPE:
-        yield f"{role} is a pipe, of which no record is kept"
-    elif not now.sha256:
-        yield f"{role} {now.path} is missing"
-    elif before.get("sha256") != now.sha256:
-        yield f"{role} {now.path} has changed"
-    elif before.get("made_by", "") != now.made_by:
-        yield f"{role} {now.path} was made again with other settings or from other inputs"
-
-
-def explain_configs(out: str, record: Mapping[str, Any]) -> Iterator[str]:
-    """The values in the --config files of a record that are different now."""
-    for config in record.get("configs", []):
-        name, before = str(config.get("path")), config.get("values", {})
-        path = name if name in find_presets() else os.path.normpath(os.path.join(os.path.dirname(out), name))
-        try:
-            now = read_toml(path)
-        except UsageError as e:
-            yield str(e)
-            continue
-        removed = _flatten(before).keys() - _flatten(now).keys()
-        yield from explain_settings(before, now, f"{path}: ")
-        yield from (f"{path}: {name} was {_shown(_flatten(before)[name])}, is not set" for name in sorted(removed))
-
-
 def read_inputs(out: str, record: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     """Role, path and saved table of each input of a record."""
-    for role, before in _tables(record, "inputs").items():
+    for role, before in saved_tables(record, "inputs").items():
         path = str(before.get("path"))
         yield role, path if path == PIPE else os.path.normpath(os.path.join(os.path.dirname(out), path)), before
 
 
-def explain_saved_input(role: str, path: str, before: Mapping[str, Any]) -> Iterator[str]:
-    """Why an input of a record is not what it was, looked at now."""
-    if path == PIPE:
-        return
-    try:
-        now = Input.read(path, FileState.from_saved(before))
-    except DataError as e:
-        yield f"{role} {e}"
-        return
-    yield from explain_input(role, before, now)
+def describe_archives(paths: Sequence[str], folder: str) -> list[dict[str, Any]]:
+    """The files that rows refer to, as a record lists them; folder: of OUT."""
+    return [{"path": os.path.relpath(p, folder or "."), "size": find_written(p).stat().st_size} for p in paths]
 
 
-def _tables(record: Mapping[str, Any], name: str) -> dict[str, Mapping[str, Any]]:
+def combine_hashes(stage: str, settings_hash: str, inputs: Mapping[str, Input]) -> str:
+    """The fingerprint of a record. settings_hash: of the settings that change the result."""
+    hashes = {role: [i.sha256, i.made_by] for role, i in inputs.items()}
+    return fingerprint([stage, FORMATS.get(stage, 1), settings_hash, hashes])
+
+
+def saved_tables(record: Mapping[str, Any], name: str) -> dict[str, Mapping[str, Any]]:
+    """A table of tables in a record, without what is damaged."""
     value = record.get(name, {})
     return {k: v for k, v in value.items() if isinstance(v, Mapping)} if isinstance(value, Mapping) else {}
 
 
 def _config_path(path: str, folder: str) -> str:
     return path if path in find_presets() and not Path(path).exists() else os.path.relpath(path, folder or ".")
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if name != MADE_BY:
-            flat.update(_flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value})
-    return flat
-
-
-def _shown(value: Any) -> str:
-    text = "not set" if value is None else repr(value)
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"

@@ -79,4 +79,4 @@ if [[ ${#missing[@]} -gt 0 ]]; then
   wait "$runner" || fail "$out was not written; $resume_hint" $?
   trap - INT TERM HUP
 fi
-"$here/steps/join_parts.sh" --max-bad "$max_bad" --command "$(printf '%q ' "${once[@]}")" "${parts[@]}" "$out"
+"$here/steps/join_parts.sh" --max-bad "$max_bad" --in "$in" --command "$(printf '%q ' "${once[@]}")" "${parts[@]}" "$out"

@@ -24,10 +24,10 @@ from ds2cli.cli.lib.filter import (
 )
 from ds2cli.cli.lib.interop import export_app, import_app
 from ds2cli.cli.lib.options import IfStale, In, Out, number_option, with_config
-from ds2cli.cli.lib.provenance import begin
+from ds2cli.cli.lib.provenance import begin, save_joined_record
 from ds2cli.cli.lib.suspects import suspects
 from ds2cli.config.base import StageConfig
-from ds2cli.config.data import OverlapConfig, SplitConfig, SubsetConfig
+from ds2cli.config.data import CombineConfig, OverlapConfig, SplitConfig, SubsetConfig
 from ds2cli.drops import Ledger, no_utterances
 
 app = typer.Typer(
@@ -89,6 +89,7 @@ def split(
     if "JOB" not in out:
         raise UsageError(f"{out}: OUT must contain JOB, such as {out.removesuffix('.jsonl')}.JOB.jsonl")
     features = inherit_features([in_])
+    made = begin("data split", config, out, {"IN": in_})
     with manifest_lines.rereadable(in_) as source:
         rows = manifest_lines.read(in_, fields=data_split.fields_for(config), source=source)
         parts = data_split.plan(config, rows, in_)
@@ -96,10 +97,11 @@ def split(
             ui.warn(f"split: {empty} of {config.parts} parts are empty: {in_} has {len(parts)} rows")
         # of few parts, as each holds files open: parts of two splits may have utterances in common
         with together() if config.parts <= data_split.MAX_OPEN else contextlib.nullcontext():
-            for part in data_split.write(in_, out, parts, config.parts, source):
-                if features:
-                    # a part may be trained on
-                    save_config(config, part, **features)
+            for number, part in enumerate(data_split.write(in_, out, parts, config.parts, source)):
+                # a part may be trained on
+                kept = int((parts == number).sum())
+                record = made.with_settings(part=number + 1).to_saved(part) if made else {}
+                save_config(config, part, kept=kept, dropped=0, **features, **record)
             save_config(config, out.replace("JOB", "all"))
 
 
@@ -149,9 +151,9 @@ def _read_values(path: str, fields: Sequence[str], source: str) -> Iterator[tupl
 
 
 @app.command()
-@with_config(StageConfig)
+@with_config(CombineConfig)
 def combine(
-    config: StageConfig,
+    config: CombineConfig,
     files: Annotated[
         list[str], typer.Argument(metavar="IN… OUT", help="Manifests to merge, then the manifest to write.")
     ],
@@ -174,6 +176,8 @@ def combine(
     parts = [manifest_lines.read(source, out, ledger=ledger, chunk=chunk) for source in sources]
     rows = data_combine.combine(parts, ledger)
     write_rows("combine", config, out, rows, ledger, features, made, write=manifest_lines.write)
+    if config.parts_of is not None and made is not None:
+        save_joined_record(config, out, sources)
 
 
 @app.command()

@@ -44,6 +44,18 @@ class SplitConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CombineConfig(StageConfig):
+    """Merge manifests."""
+
+    no_effect: ClassVar = {"command": ("parts_of", (None,))}
+
+    parts_of: str | None = setting(
+        None, help="Save the record of one command over this manifest, of whose parts the inputs are the results."
+    )
+    command: str | None = setting(None, help="With --parts-of: that command [default: that of the first part].")
+
+
+@dataclass(frozen=True, kw_only=True)
 class OverlapConfig(Config):
     """Check that manifests have nothing in common."""
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ds2cli import provenance
+from ds2cli import provenance, staleness
 from ds2cli.errors import DataError, UsageError
 from ds2cli.provenance import PIPE
 from ds2cli.stages.lineage import find_outputs
@@ -59,16 +59,16 @@ class Checker:
         stage, command = str(record["stage"]), str(record.get("command", ""))
         if not Path(out).exists():
             return Status(out, "missing", stage, (f"{out} does not exist",), command)
-        partial = [*provenance.missing_parts(out, record), *_unfinished_training(out, record)]
+        partial = [*staleness.missing_parts(out, record), *_unfinished_training(out, record)]
         if partial:
             return Status(out, "partial", stage, tuple(partial), command)
         reasons = [
-            *provenance.check_output(out, record),
-            *provenance.explain_format(record),
-            *provenance.explain_configs(out, record),
+            *staleness.check_output(out, record),
+            *staleness.explain_format(record),
+            *staleness.explain_configs(out, record),
         ]
         for role, path, before in provenance.read_inputs(out, record):
-            changed = list(provenance.explain_saved_input(role, path, before))
+            changed = list(staleness.explain_saved_input(role, path, before))
             reasons += changed
             upstream = None if changed or path == PIPE else self.check(path)
             if upstream is not None and upstream.state != "fresh":

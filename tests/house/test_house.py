@@ -18,7 +18,7 @@ LAYERS = [
     "blas kernels native processes",
     "audio text lm search metrics captions",
     "feats runtime onnx nn",
-    "drops parallel write_behind fingerprint provenance",
+    "drops parallel write_behind fingerprint provenance staleness joined_record",
     "manifest manifest_lines plain_lines archive archive_compressed journal transcripts corpora",
     "train recognizer",
     "checks interop",

@@ -63,7 +63,11 @@ def test_decoding_in_parts_equals_decoding_at_once(emissions):
             assert (emissions / f"of-{nj}" / name).read_bytes() == (emissions / "whole" / name).read_bytes()
         settings = tomllib.loads((emissions / f"of-{nj}" / "x.jsonl.config.toml").read_text())
         settings["made_by"]["command"] = settings["made_by"]["command"].replace(f"of-{nj}/", "whole/")
+        for made_by in (settings["made_by"], expected["made_by"]):
+            made_by["output"].pop("mtime_ns", None)
         assert settings == expected
+        status = bash("-c", 'ds2 status "$0"', f"of-{nj}/x.jsonl", cwd=emissions)
+        assert status.stdout.splitlines()[-1] == "1 fresh", status.stdout
 
 
 def test_max_bad_counts_all_parts_and_can_be_raised_without_running_again(emissions, jsonl):
@@ -242,7 +246,7 @@ def test_a_refused_result_leaves_the_one_before_it(tmp_path, jsonl):
         jsonl(tmp_path / "1.jsonl.dropped.jsonl", drops)
         done = bash(ROOT / "steps" / "join_parts.sh", "--max-bad", "50", "1.jsonl", "out.jsonl", cwd=tmp_path)
         assert done.returncode == status, done.stderr
-        found = {path.name: path.read_bytes() for path in tmp_path.glob("out.jsonl*")}
+        found = {path.name: path.read_bytes() for path in tmp_path.glob("out.jsonl*") if path.suffix != ".toml"}
         assert found.pop("out.jsonl.refused.jsonl", b"").count(b"\n") == 2 * status
         files = files or found
         assert found == files
@@ -271,11 +275,13 @@ def test_the_command_and_the_counts_of_all_parts_are_saved(tmp_path, jsonl):
         rows = [{"id": f"{part}-{i}", "reason": "r", "detail": "", "bad": False} for i in range(drops)]
         jsonl(tmp_path / f"{part}.jsonl.dropped.jsonl", rows)
     command = 'ds2 x "a b" c\\d & e'
-    words = ["--max-bad", "60", "--command", command, "1.jsonl", "2.jsonl", "out.jsonl"]
+    jsonl(tmp_path / "in.jsonl", [])
+    words = ["--max-bad", "60", "--in", "in.jsonl", "--command", command, "1.jsonl", "2.jsonl", "out.jsonl"]
     done = bash(ROOT / "steps" / "join_parts.sh", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     saved = tomllib.loads((tmp_path / "out.jsonl.config.toml").read_text())
-    assert saved == {"max_bad": 60, "made_by": {"command": command, "kept": 2, "dropped": 2}}
+    counts = {"kept": 2, "dropped": 2, "dropped_list": "out.jsonl.dropped.jsonl"}
+    assert saved == {"max_bad": 60, "made_by": {"command": command, **counts}}
 
 
 def test_a_run_that_read_standard_input_cannot_be_resumed(tmp_path):

@@ -12,7 +12,10 @@ from ds2cli import io, ui
 from ds2cli.cli.lib.filter import is_pipe
 from ds2cli.cli.lib.options import config_files
 from ds2cli.config.base import Config, read_toml
-from ds2cli.provenance import PIPE, Provenance, read_record
+from ds2cli.config.data import CombineConfig
+from ds2cli.joined_record import join_records
+from ds2cli.provenance import PIPE, Provenance, read_record, record_path
+from ds2cli.staleness import explain_stale
 
 MOST_REASONS = 3
 
@@ -47,7 +50,7 @@ def begin(
     made = Provenance.begin(stage, config, read, configs, archives)
     if not if_stale:
         return made
-    reasons = made.explain_stale(out)
+    reasons = explain_stale(made, out)
     if not reasons:
         ui.log(f"{stage}: {out} is fresh: nothing to do")
         raise typer.Exit
@@ -60,7 +63,7 @@ def begin(
 def begin_training(config: Config, exp: str, inputs: Mapping[str, str | None], *, if_stale: bool) -> Provenance:
     """What the experiment EXP is about to be trained from; see `begin`. An unfinished training is never fresh."""
     made = Provenance.begin("train", config, inputs, config_files.get())
-    if if_stale and (read_record(exp) or {}).get("finished") and not made.explain_stale(exp):
+    if if_stale and (read_record(exp) or {}).get("finished") and not explain_stale(made, exp):
         ui.log(f"train: {exp} is fresh: nothing to do")
         raise typer.Exit
     return made
@@ -74,3 +77,13 @@ def redirected(path: str) -> str:
 def existing(path: str | None) -> str | None:
     """The path, if it is one: some options also take names."""
     return path if path is not None and os.path.exists(path) else None  # noqa: PTH110
+
+
+def save_joined_record(config: CombineConfig, out: str, parts: Sequence[str]) -> None:
+    """Write the record of OUT as if the command that made the parts had run once, over `config.parts_of`."""
+    import tomli_w
+
+    assert config.parts_of is not None
+    if values := join_records(out, parts, config.parts_of, config.command or "", config.max_bad):
+        with io.open_out(record_path(out)) as f:
+            f.write(tomli_w.dumps(values))
