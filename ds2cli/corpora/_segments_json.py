@@ -38,12 +38,14 @@ _TRUNCATED = 32
 class Segment:
     """A segment, with the recording that it is in.
 
-    base: folder of the paths.  location: `path:line` of the recording in the list.
+    base: folder of the paths.  location: `path:line` of the recording in the list.  recording: its id, None if it has
+    none.
     """
 
     base: str
     location: str
     audio: dict[str, Any]
+    recording: str | None
     fields: dict[str, Any]
 
     @property
@@ -74,7 +76,8 @@ class Segment:
 
     def as_row(self) -> Row:
         """A row without a text; BadUtterance for fields that are missing or make no sense."""
-        if self.name == self.location:
+        name = self.name
+        if name == self.location:
             raise BadUtterance("no-id", f"{self.location}: a segment without a sid, or with one that has spaces in it")
         path = self.audio.get("path")
         if not isinstance(path, str) or not path or "\0" in path or explain_undecodable(path):
@@ -82,13 +85,13 @@ class Segment:
         begin, end = self.number("begin_time"), self.number("end_time")
         if not 0 <= begin < end <= MAX_SECONDS:
             raise BadUtterance("bad-segment", f"{self.location}: the segment is from {begin:g} to {end:g} s")
-        row: Row = {"id": self.name, "audio_filepath": os.path.join(self.base, path), "offset": begin}
+        row: Row = {"id": name, "audio_filepath": os.path.join(self.base, path), "offset": begin}
         row["duration"] = round(end - begin, 6)
         speaker = self.fields.get("speaker", self.audio.get("speaker"))
         if isinstance(speaker, str) and speaker not in NO_SPEAKER:
             row["speaker"] = speaker
-        if is_id(recording := self.audio.get("aid")):
-            row["recording"] = recording
+        if self.recording is not None:
+            row["recording"] = self.recording
         return row
 
 
@@ -107,9 +110,10 @@ def read_segments(source: str, list_name: str, audio_dir: str | None, ledger: Le
             detail = f"{location}: expected a recording with a list of segments, got {_show(audio)}"
             ledger.drop(location, "wrong-type", detail)
             continue
+        recording = audio["aid"] if is_id(audio.get("aid")) else None
         for fields in audio["segments"]:
             if isinstance(fields, dict):
-                yield Segment(base, location, audio, fields)
+                yield Segment(base, location, audio, recording, fields)
             else:
                 ledger.drop(location, "wrong-type", f"{location}: a segment must be an object, got {_show(fields)}")
 

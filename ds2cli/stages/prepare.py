@@ -22,6 +22,9 @@ from ds2cli.text.normalize import NOT_SPEECH, TextRules
 BLOCK = 256
 """Rows given to the threads at a time, and the most that Ctrl-C has to wait for."""
 
+PART = 8
+"""Rows given to a thread at a time."""
+
 MAX_CHARACTERS_PER_SECOND = 25.0
 """Faster than anyone speaks: the text does not match the recording."""
 
@@ -35,7 +38,10 @@ def run(name: str, source: str, config: PrepareConfig, ledger: Ledger) -> Iterat
     rules, channel = TextRules.of(config), None if config.channel == EACH else parse_channel(config.channel, ", each")
     found: Iterable[Row] = load_corpus(name).prepare(source, config, ledger)
     lengths = Lengths(decode=config.check == "decode")
-    check = partial(_check, config=config, rules=rules, lengths=lengths)
+
+    def check(rows: list[Row]) -> list[Row | BadUtterance]:
+        return [_check(row, config, rules, lengths) for row in rows]
+
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(config.nj))
         if config.channel == EACH:
@@ -46,7 +52,9 @@ def run(name: str, source: str, config: PrepareConfig, ledger: Ledger) -> Iterat
         rows = stack.enter_context(closing(_sort(found)))
         last = None
         while block := list(islice(rows, BLOCK)):
-            for row, checked in zip(block, pool.map(check, block), strict=True):
+            # a thread gets several rows at a time, as a header takes less than to hand over a row
+            parts = [block[i : i + PART] for i in range(0, len(block), PART)]
+            for row, checked in zip(block, chain.from_iterable(pool.map(check, parts)), strict=True):
                 if row["id"] == last:
                     ledger.drop(
                         row["id"],
