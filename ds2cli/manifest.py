@@ -29,6 +29,8 @@ PATH_FIELDS = ("audio_filepath", "feats", "emission")
 _NEEDS_NORMALIZING = re.compile(r"(^|/)(\.{0,2}/|\.{0,2}$)")
 """Paths with an empty part, . or .. that `os.path.relpath` would shorten."""
 
+_NOT_IN_ID = re.compile(r"[\s\x00-\x1f\x7f]")
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _MAX_FLOAT = sys.float_info.max
 MAX_SECONDS = 1e9
 """No recording lasts thirty years; numbers of samples beyond that do not fit their types."""
@@ -40,7 +42,7 @@ def _is_string(value: Any) -> bool:
 
 def is_id(value: Any) -> bool:
     """Whether a value can be an id: a string that is not empty, without spaces and control characters."""
-    return isinstance(value, str) and value != "" and not any(c.isspace() or c < " " or c == "\x7f" for c in value)
+    return isinstance(value, str) and value != "" and not _NOT_IN_ID.search(value)
 
 
 def _is_path(value: Any) -> bool:
@@ -189,8 +191,7 @@ def write(path: str, rows: Iterable[Row]) -> int:
 
     DataError if ids are not unique and sorted; then `path` is not written.
     """
-    folder = output_folder(path)
-    count, last = 0, ""
+    folder, count, last = output_folder(path), 0, ""
     with io.open_out(path) as f:
         for row in rows:
             if row["id"] <= last:
@@ -205,7 +206,7 @@ def write(path: str, rows: Iterable[Row]) -> int:
 
 def format_row(row: Row) -> str:
     """One row as a line of JSON, with its newline."""
-    return json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n"
+    return _ENCODER.encode(row) + "\n"
 
 
 def join(left: Iterable[Row], right: Iterable[Row]) -> Iterator[tuple[Row | None, Row | None]]:
@@ -285,8 +286,7 @@ def _relative_folder(folder: str, _current: str) -> str:
 
 def map_paths(row: Row, change: Callable[[str], str]) -> Row:
     """A row with `change` applied to its relative paths; an empty one stays empty."""
-    paths = {n: row[n] for n in PATH_FIELDS if isinstance(row.get(n), str) and row[n]}
-    changed = {n: change(path) for n, path in paths.items() if not os.path.isabs(path)}
+    changed = {n: change(p) for n in PATH_FIELDS if isinstance(p := row.get(n), str) and p and p[0] != "/"}
     return {**row, **changed} if changed else row
 
 
