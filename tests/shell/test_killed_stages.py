@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 ROOT = Path(__file__).parents[2]
 FEATS = ("featurize", "in.jsonl", "feats.jsonl", "--max-bad", 50, "--speeds", "1.0 0.9", "--compress")
@@ -142,3 +145,75 @@ def check(tmp_path, material, inputs, command, reference=None, *, seed=0, kills=
     assert killed and " that an interrupted run has finished" in errors, (killed, errors)
     assert results(folder) == expected
     assert not list(folder.rglob("*.unfinished"))
+
+
+KILLED_AT = """
+import os, signal, sys
+left = int(sys.argv.pop(1))
+
+def counted(function):
+    def call(*arguments, **options):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **options)
+    return call
+
+for name in ("fsync", "link", "replace", "unlink", "rmdir", "truncate"):
+    setattr(os, name, counted(getattr(os, name)))
+from ds2cli.cli.main import main
+main()
+"""
+"""Runs a command that is killed at a certain call of those that change files."""
+
+
+def killed_at(folder, call, *command):
+    """Whether a command was killed at that call; False if it ended before."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_AT, str(call), *map(str, command)],
+        cwd=folder, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode != 0
+
+
+def small_input(folder, count=40):
+    rng = np.random.default_rng(0)
+    (folder / "wav").mkdir(parents=True)
+    lines = []
+    for i in range(count):
+        soundfile.write(folder / "wav" / f"{i:02}.wav", rng.normal(scale=0.1, size=1600 + 160 * (i % 7)), 16000)
+        lines.append(json.dumps({"id": f"u{i:02}", "audio_filepath": f"wav/{i:02}.wav"}))
+    (folder / "in.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "wav/07.wav").write_bytes(b"RIFF")
+
+
+def check_calls(tmp_path, calls):
+    """Kill a featurize at each of these calls, in the place of an earlier result with more rows and other settings."""
+    small_input(tmp_path / "a", 70)
+    small = ("featurize", "in.jsonl", "out.jsonl", "--max-bad", 50)
+    run(tmp_path / "a", *small, "--compress")
+    lines = (tmp_path / "a/in.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "a/in.jsonl").write_text("".join(lines[:40]))
+    shutil.copytree(tmp_path / "a", tmp_path / "whole")
+    run(tmp_path / "whole", *small)
+    expected, killed = results(tmp_path / "whole"), 0
+    for call in calls:
+        folder = tmp_path / f"at{call}"
+        shutil.copytree(tmp_path / "a", folder)
+        if not killed_at(folder, call, *small):
+            break
+        killed += 1
+        run(folder, *small)
+        assert results(folder) == expected, f"killed at call {call}"
+    return killed
+
+
+def test_a_kill_while_the_results_get_their_names(tmp_path):
+    assert check_calls(tmp_path, [5, 14, 19, 24]) == 4
+
+
+@pytest.mark.slow
+def test_a_kill_at_every_change_of_a_file(tmp_path):
+    assert 20 < check_calls(tmp_path, range(1, 1000)) < 100
