@@ -64,7 +64,7 @@ def subset_(config: SubsetConfig, in_: In = "-", out: Out = "-") -> None:
     from ds2cli.stages.data_subset import subset
 
     refuse_drops_in(in_, config)
-    made = begin("data subset", config, out, {"IN": in_, "--ids": config.ids})
+    made = begin("data subset", config, out, {"IN": in_, "--ids": config.ids, "--without": config.without})
     ledger = require_rows(Ledger(source=source_name(in_)), config)
     rows = ui.progress(subset(config, in_, out, ledger), "subset", count_lines(in_))
     write_rows("subset", config, out, rows, ledger, inherit_features([in_]), made, write=manifest_lines.write)

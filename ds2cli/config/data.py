@@ -20,7 +20,8 @@ class SubsetConfig(StageConfig):
     shortest: int | None = setting(None, help="Keep the N shortest of the matching utterances.", min=0)
     random: int | None = setting(None, help="Keep N of the matching rows, drawn at random with --seed.", min=0)
     seed: int = setting(1, help="Seed of --random.", min=0)
-    ids: str | None = setting(None, help="Keep only the ids listed in this file, one per line.")
+    ids: str | None = setting(None, help="Keep only the ids in this file: one per line, or a manifest.")
+    without: str | None = setting(None, help="Leave out the ids in this file: one per line, or a manifest.")
     speakers: str | None = setting(None, help="Keep only these speakers, separated by commas.")
     min_duration: float = setting(0.0, help="Keep only utterances of at least this duration (s).", min=0)
     max_duration: float | None = setting(

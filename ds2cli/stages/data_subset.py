@@ -11,10 +11,11 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from ds2cli import io
+from ds2cli import io, manifest
 from ds2cli.config.data import SubsetConfig
 from ds2cli.drops import Ledger
 from ds2cli.errors import UsageError
+from ds2cli.json_lines import is_object
 from ds2cli.manifest_lines import Line, read, rereadable
 
 
@@ -65,6 +66,7 @@ class _Conditions:
     def __init__(self, config: SubsetConfig) -> None:
         self._config = config
         self._ids = _read_ids(config.ids) if config.ids else None
+        self._without = _read_ids(config.without) if config.without else frozenset()
         self._speakers = set(config.speakers.split(",")) if config.speakers else None
         self._missing_ids, self._missing_speakers = set(self._ids or ()), set(self._speakers or ())
         self._longest = config.max_duration if config.max_duration is not None else float("inf")
@@ -78,6 +80,8 @@ class _Conditions:
         speaker, text = line.values
         if self._ids is not None and line.id not in self._ids:
             return "not-listed"
+        if line.id in self._without:
+            return "left-out"
         if self._speakers is not None and speaker not in self._speakers:
             return "other-speaker"
         duration = 0.0 if math.isnan(line.duration) else line.duration
@@ -103,4 +107,8 @@ class _Conditions:
 
 
 def _read_ids(path: str) -> set[str]:
-    return {line.split()[0] for _, line in io.read_lines(path) if line.strip()}
+    """The ids in a file, one per line, or those of the rows of a manifest."""
+    lines = [line for _, line in io.read_lines(path) if line.strip()]
+    if lines and is_object(lines[0]):
+        return {row["id"] for row in manifest.read(path)}
+    return {line.split()[0] for line in lines}

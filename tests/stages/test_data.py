@@ -61,6 +61,14 @@ def test_a_list_of_ids(tmp_path):
     assert ids(data.subset(SubsetConfig(ids=str(tmp_path / "ids")), ROWS, Ledger())) == ["u1", "u3"]
 
 
+@pytest.mark.parametrize("content", ["u3 x\n\nu1\n", '{"id": "u1", "score": 3}\n{"id": "u3"}\n'])
+def test_rows_that_are_left_out(tmp_path, content):
+    (tmp_path / "ids").write_text(content)
+    ledger = Ledger()
+    assert ids(data.subset(SubsetConfig(without=str(tmp_path / "ids"), first=3), ROWS, ledger)) == ["u0", "u2", "u4"]
+    assert ledger.unselected == {"left-out": 2, "not-chosen": 2}
+
+
 def test_ids_and_speakers_that_no_row_has_are_reported(tmp_path):
     (tmp_path / "ids").write_text("u3\nzz\nyy\n")
     ledger = Ledger()
