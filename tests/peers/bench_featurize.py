@@ -1,6 +1,6 @@
 """Benchmark of `ds2 featurize`: from FLAC files to archives, rows and statistics, with the start of the processes.
 
-The recordings are the FLAC files below FOLDER, repeated under other ids until they have so many hours. Each run is a
+The recordings are the FLAC files below FOLDER, repeated under other ids until they have that many hours. Each run is a
 command of its own, and its result is written to a folder of its own. Prints a Markdown table:
 
     s             wall time: the best of the rounds
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def write_manifest(path: Path, recordings: list[tuple[str, float]], seconds: float) -> float:
-    """Write rows of at least so many seconds; returns how many they have."""
+    """Write rows of at least that many seconds; returns how many they have."""
     total, count = 0.0, 0
     with path.open("w") as f:
         while total < seconds:
