@@ -57,7 +57,8 @@ class Epoch:
     epoch: from 1.  step: steps since the start.  loss: nats per label, None when no utterance counted.  lr: learning
     rate of the last step.  hours_per_hour: hours of audio trained on per hour.  padding: of all frames, in percent.
     waiting: for data loading, in percent of the time.  cut: steps computed in pieces for lack of memory.
-    skipped, dev_skipped: reason codes by utterance id.  dev_wer, dev_cer: in percent, None without a dev set.
+    skipped, dev_skipped: reason codes by utterance id.  unnamed: skipped utterances that `skipped` is too short for.
+    dev_wer, dev_cer: in percent, None without a dev set.
     samples: `id`, `text` and `pred_text` of some dev utterances.  untrained: epochs, and parts of epochs, that
     --minutes has left out so far, and all later ones if it ended the training with this one.
     """
@@ -73,6 +74,7 @@ class Epoch:
     memory_mb: int
     cut: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
+    unnamed: int = 0
     dev_wer: float | None = None
     dev_cer: float | None = None
     samples: list[dict[str, str]] = field(default_factory=list)
@@ -82,7 +84,7 @@ class Epoch:
     def to_row(self) -> dict[str, Any]:
         """The row of train.jsonl; fields that do not apply are left out."""
         row = {f.name: getattr(self, f.name) for f in fields(self)}
-        omitted = {name for name in ("cut", "skipped", "dev_skipped", "untrained") if not row[name]}
+        omitted = {name for name in ("cut", "skipped", "unnamed", "dev_skipped", "untrained") if not row[name]}
         if self.dev_wer is None:
             omitted |= {"dev_wer", "dev_cer", "samples"}
         return {name: value for name, value in row.items() if name not in omitted}

@@ -13,6 +13,9 @@ import torch
 from ds2cli.config.train import TrainConfig
 from ds2cli.train.events import Epoch
 
+MAX_NAMED = 100_000
+"""Skipped utterances of an epoch whose names are kept."""
+
 
 @dataclass
 class TrainState:
@@ -23,7 +26,8 @@ class TrainState:
     kept: [rate, file] of the networks kept by --keep-best.
     scale: of the cost in float16.  steady: steps since it last changed.
     Sums of the epoch: loss (nats), labels, counted utterances; frames without and of padding; seconds; waited: seconds
-    spent waiting for data; cut: steps computed in pieces for lack of memory; skipped: reason codes by utterance id.
+    spent waiting for data; cut: steps computed in pieces for lack of memory; skipped: reason codes by utterance id, of
+    the last MAX_NAMED; unnamed: skipped utterances before these.
     """
 
     epoch: int = 0
@@ -46,6 +50,7 @@ class TrainState:
     waited: float = 0.0
     cut: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
+    unnamed: int = 0
 
     def __post_init__(self) -> None:
         """Accept the list of skipped utterances of old checkpoints. Raises ValueError for an impossible position."""
@@ -53,6 +58,13 @@ class TrainState:
             raise ValueError(f"epoch, batch and step: expected counts, found {self.epoch}, {self.batch}, {self.step}")
         if not isinstance(self.skipped, dict):
             self.skipped = dict.fromkeys(self.skipped, "unknown")
+
+    def skip(self, reasons: dict[str, str]) -> None:
+        """Note skipped utterances, with their reason codes."""
+        self.skipped |= reasons
+        while len(self.skipped) > MAX_NAMED:
+            del self.skipped[next(iter(self.skipped))]
+            self.unnamed += 1
 
     def time_used(self, config: TrainConfig) -> float:
         """Fraction of the time limit that is used; 0 without a limit."""
@@ -85,13 +97,14 @@ class TrainState:
             memory_mb=peak_memory_mb(),
             cut=self.cut,
             skipped=self.skipped,
+            unnamed=self.unnamed,
             untrained=round(self.count_untrained(config, self.epoch + 1), 2),
         )
 
     def next_epoch(self) -> None:
         """Go to the next epoch and reset the sums."""
         self.epoch += 1
-        self.batch = self.labels = self.counted = self.frames = self.padding = self.cut = 0
+        self.batch = self.labels = self.counted = self.frames = self.padding = self.cut = self.unnamed = 0
         self.loss = self.seconds = self.waited = 0.0
         self.skipped = {}
 

@@ -232,10 +232,10 @@ class Trainer:
             if not total.non_finite:
                 reasons = {name: "gradient-not-finite" for b in batches for name in b.ids if name not in sums.skipped}
                 skipped = skipped | self.group.all_gather(reasons)
-            state.skipped |= skipped
+            state.skip(skipped)
             self.failures.add(state.skipped, empty_batch=not total.counted and not total.non_finite)
             return math.nan, skipped, total.request
-        state.skipped |= skipped
+        state.skip(skipped)
         take_optimizer_step(self.optimizer, learning_rate(progress, state.epoch, state.divisions, optim))
         self.average.update(self.model, state.step)
         self.failures = SkippedSteps()

@@ -394,6 +394,7 @@ MAY_NOT_CHANGE = {
     "init": "other", "batch_s": 11.0, "batch_utts": 3, "accumulate": 2, "sorta_grad": False, "seed": 1,
     "sync_norm": True, "precision": "bfloat16", "keep": "last", "units": {"min_count": 2}, "model": {"dropout": 0.2},
     "optim": {"ema": 0.9}, "augment": {"gain_db": 1.0},
+    "mix": {"manifests": ["a.jsonl"], "weights": [0.1]},
 }  # fmt: skip
 
 

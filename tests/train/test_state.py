@@ -17,7 +17,7 @@ LEARNED = {
 CONFIG = TrainConfig()
 SUMS = {
     "loss": 12.3456, "labels": 8, "counted": 3, "frames": 36_000, "padding": 4_000, "seconds": 12.0, "waited": 3.0,
-    "cut": 2, "skipped": {"a": "no-frames"},
+    "cut": 2, "skipped": {"a": "no-frames"}, "unnamed": 4,
 }  # fmt: skip
 
 
@@ -71,3 +71,17 @@ def test_the_peak_memory_is_in_megabytes():
         pytest.skip("no /proc")
     kilobytes = int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1])
     assert peak_memory_mb() == pytest.approx(kilobytes / 1024, rel=0.1)
+
+
+def test_of_many_skipped_utterances_only_the_last_are_named_and_the_others_counted(monkeypatch):
+    monkeypatch.setattr("ds2cli.train.state.MAX_NAMED", 3)
+    state = TrainState()
+    for n in range(5):
+        state.skip({f"{n}a": "no-frames", f"{n}b": "reader-died"})
+    state.skip({"4b": "reader-died"})
+    assert list(state.skipped) == ["3b", "4a", "4b"] and state.unnamed == 7
+    epoch = state.summarize_epoch(CONFIG, {"hop_ms": 10.0}, lr=0.1)
+    assert epoch.to_row()["unnamed"] == 7
+    state.next_epoch()
+    assert (state.skipped, state.unnamed) == ({}, 0)
+    assert "unnamed" not in state.summarize_epoch(CONFIG, {"hop_ms": 10.0}, lr=0.1).to_row()

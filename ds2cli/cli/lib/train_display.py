@@ -215,7 +215,7 @@ def _join_names(names: Sequence[str]) -> str:
 def _format_epoch(epoch: Epoch, config: TrainConfig) -> str:
     """`epoch 3/40  loss 0.912  dev WER 61.20 CER 24.10  lr 0.0019  12 s (95 h of audio per hour)`."""
     dev = "" if epoch.dev_wer is None else f"  dev WER {epoch.dev_wer:.2f} CER {epoch.dev_cer:.2f}"
-    num_skipped = len(epoch.skipped) + len(epoch.dev_skipped)
+    num_skipped = len(epoch.skipped) + epoch.unnamed + len(epoch.dev_skipped)
     skipped = f"  {num_skipped} skipped" if num_skipped else ""
     loss = "none" if epoch.loss is None else f"{epoch.loss:.3f}"
     return (
