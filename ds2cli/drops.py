@@ -3,14 +3,99 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableSequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast, overload
 
 from ds2cli.errors import BadUtterance, DataError, Ds2Error
 
 T = TypeVar("T")
+
+
+MOST_IN_MEMORY = 50_000
+"""Dropped rows that are held in memory; further ones are in a temporary file."""
+
+
+class DroppedRows(MutableSequence[dict[str, Any]]):
+    """The rows of dropped utterances, a list of any length in little memory. A changed row has to be assigned."""
+
+    def __init__(self, rows: Iterable[dict[str, Any]] = ()) -> None:
+        self._first: list[dict[str, Any]] = []
+        self._ends = array("Q")
+        self._file: BinaryIO | None = None
+        self.extend(rows)
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._ends)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        number = range(len(self))[index]
+        return self._first[number] if number < len(self._first) else self._read(number - len(self._first))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        rows = [*self]
+        rows[index] = value
+        self._replace(rows)
+
+    def __delitem__(self, index: Any) -> None:
+        rows = [*self]
+        del rows[index]
+        self._replace(rows)
+
+    def insert(self, index: int, value: dict[str, Any]) -> None:
+        """Insert a row; quick at the end."""
+        if index < len(self):
+            self._replace([*self[:index], value, *self[index:]])
+        elif len(self._first) < MOST_IN_MEMORY and not self._ends:
+            self._first.append(value)
+        else:
+            self._write(value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, (list, DroppedRows)) and [*self] == [*other]
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr([*self])
+
+    def _replace(self, rows: list[dict[str, Any]]) -> None:
+        self._close()
+        self._first, self._ends, self._file = [], array("Q"), None
+        self.extend(rows)
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    __del__ = _close
+
+    def _write(self, row: dict[str, Any]) -> None:
+        if self._file is None:
+            # without a name, so that nothing is left of a killed process
+            self._file = cast(BinaryIO, tempfile.TemporaryFile(prefix="ds2-drops-"))  # noqa: SIM115
+        data = json.dumps(row).encode()
+        self._file.write(data)
+        self._ends.append((self._ends[-1] if self._ends else 0) + len(data))
+
+    def _read(self, number: int) -> dict[str, Any]:
+        assert self._file is not None
+        self._file.flush()
+        begin = self._ends[number - 1] if number else 0
+        row: dict[str, Any] = json.loads(os.pread(self._file.fileno(), self._ends[number] - begin, begin))
+        return row
 
 
 @dataclass
@@ -25,7 +110,7 @@ class Ledger:
     """
 
     kept: int = 0
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: DroppedRows = field(default_factory=lambda: DroppedRows())
     reasons: Counter[str] = field(default_factory=Counter)
     bad: int = 0
     unselected: Counter[str] = field(default_factory=Counter)

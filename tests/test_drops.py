@@ -1,8 +1,11 @@
 import itertools
 import json
+import subprocess
+import sys
 
 import pytest
 
+from ds2cli import drops
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance, DataError, Ds2Error
 
@@ -91,3 +94,34 @@ def test_drops_are_sorted_as_the_input():
         ("in:1", "not-json"), ("a", "stage"), ("b", "stage"), ("b", "duplicate-id"), ("in:4", "not-json"),
         ("c", "stage"), ("in:6", "not-json"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("in_memory", [0, 1, 3, 100])
+def test_dropped_rows_are_a_list_of_any_length(monkeypatch, in_memory):
+    monkeypatch.setattr(drops, "MOST_IN_MEMORY", in_memory)
+    ledger, expected = Ledger(), []
+    for i in range(10):
+        ledger.drop(f"ü{i}", "r", "a \udce9 \u2028 \n", bad=i % 2 == 0)
+        expected.append({"id": f"ü{i}", "reason": "r", "detail": "a \udce9 \u2028 \n", "bad": i % 2 == 0})
+        assert ledger.rows == expected and len(ledger.rows) == i + 1
+    assert (ledger.rows[-1], ledger.rows[3:7], ledger.bad) == (expected[-1], expected[3:7], 5)
+    assert ledger.rows != expected[1:] and expected[4] in ledger.rows and bool(ledger.rows)
+    with pytest.raises(IndexError):
+        ledger.rows[10]
+    ledger.rows[:] = ledger.rows[::-1]
+    ledger.rows.insert(2, {"id": "x"})
+    del ledger.rows[0]
+    expected.reverse()
+    assert ledger.rows == [expected[1], {"id": "x"}, *expected[2:]] and str(ledger.rows) == str([*ledger.rows])
+
+
+@pytest.mark.long
+def test_many_dropped_rows_take_little_memory():
+    code = (
+        "import resource; from ds2cli.drops import Ledger; ledger = Ledger()\n"
+        "for i in range(300_000): ledger.drop(f'utterance-{i}', 'r', f'path/to/a.jsonl:{i}: ' + 99 * 'x')\n"
+        "assert sum(map(len, ledger.format_lines())) > 50_000_000\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 100

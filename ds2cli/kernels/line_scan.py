@@ -56,7 +56,7 @@ def read_decimal(data, at, end):
         at += 1
     begin, mantissa, significant = at, np.int64(0), 0
     while at < end and 48 <= data[at] <= 57:
-        significant += mantissa > 0 or data[at] != 48
+        significant += 1 if mantissa > 0 or data[at] != 48 else 0
         if significant > 18:
             return -1, 0.0, 0, False, False
         mantissa = mantissa * 10 + np.int64(data[at] - 48)
@@ -73,7 +73,7 @@ def read_decimal(data, at, end):
     at += 1
     begin = at
     while at < end and 48 <= data[at] <= 57:
-        significant += mantissa > 0 or data[at] != 48
+        significant += 1 if mantissa > 0 or data[at] != 48 else 0
         if significant > MOST_DIGITS:
             return -1, 0.0, 0, False, False
         mantissa = mantissa * 10 + np.int64(data[at] - 48)

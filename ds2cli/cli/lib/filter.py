@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
@@ -189,11 +190,10 @@ def _log_drops(name: str, ledger: Ledger, dropped: str | None) -> None:
     for note in ledger.notes:
         ui.log(f"{name}: {note}")
     if not dropped:
-        bad = [row for row in ledger.rows if row["bad"]]
-        for row in bad[:20]:
+        for row in islice((row for row in ledger.rows if row["bad"]), 20):
             ui.log(f"{name}: dropped {row['id']}: {row['reason']}: {row['detail']}")
-        if len(bad) > 20:
-            ui.log(f"{name}: … and {len(bad) - 20} more (--dropped FILE lists all of them)")
+        if ledger.bad > 20:
+            ui.log(f"{name}: … and {ledger.bad - 20} more (--dropped FILE lists all of them)")
 
 
 def save_config(config: Config, out: str, **facts: Any) -> None:
