@@ -58,7 +58,7 @@ _CODES = {
 }  # fmt: skip
 """Other codes of these languages."""
 
-_ANSWERS = frozenset((("uh", "huh"), ("mm", "hmm"), ("mm", "hm"), ("um", "hum"), ("uh", "hum")))
+_ANSWERS = re.compile(r"(?<!\S)(?:(?:uh|um) (?:huh|hum)|mm hmm?)(?!\S)")
 """English answers that may also be written with a space."""
 
 _MARK = re.compile(r"[\[%_]")
@@ -100,17 +100,9 @@ def remove_hesitations(text: str, lang: str) -> str:
     hesitation = _find_hesitation(language)
     if hesitation is None or not hesitation.search(text):
         return text
-    if language in _UNSPACED:
-        return " ".join(hesitation.sub("", text).split())
-    words, kept, i = text.split(), [], 0
-    while i < len(words):
-        if language == "en" and (*words[i : i + 2],) in _ANSWERS:
-            kept.append(words[i] + words[i + 1])
-            i += 1
-        elif not hesitation.fullmatch(words[i]):
-            kept.append(words[i])
-        i += 1
-    return " ".join(kept)
+    if language == "en":
+        text = _ANSWERS.sub(lambda m: m[0].replace(" ", ""), text)
+    return " ".join(hesitation.sub("", text).split())
 
 
 def find_language(lang: str) -> str:
@@ -121,7 +113,10 @@ def find_language(lang: str) -> str:
 
 @lru_cache(maxsize=64)
 def _find_hesitation(language: str) -> re.Pattern[str] | None:
-    return re.compile(HESITATIONS[language]) if language in HESITATIONS else None
+    if language not in HESITATIONS:
+        return None
+    pattern = HESITATIONS[language]
+    return re.compile(pattern if language in _UNSPACED else rf"(?<!\S)(?:{pattern})(?!\S)")
 
 
 @lru_cache(maxsize=64)

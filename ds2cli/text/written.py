@@ -19,6 +19,9 @@ from ds2cli.text.units import UNSPACED
 SIGNS = "+=°×÷©®™№℃"
 """Symbols that stay, besides those of currencies."""
 
+_CLEAN = re.compile(r"(?:[A-Za-z]+(?:'[A-Za-z]+)*[,.?!]?(?: |$))*")
+"""Texts that no rule changes, but for a space at the end."""
+
 _REFUSED = "*⁎٭\\[]{}<>"
 _POINTS = ",.?!;:،؛؟।॥…"
 
@@ -42,6 +45,8 @@ def write_punctuated(text: str, lang: str, profile: Profile, numbers: Numbers, r
     The errors of `normalize`; symbols are refused but for currencies, % & # @ § and `SIGNS`.
     "" if it has neither letters nor digits.
     """
+    if _CLEAN.fullmatch(text):
+        return text.rstrip()
     unified = resolve_tags(unify(text, profile).replace("_", " "), remove_tags, keep_brackets=True)
     if numbers == "spell":
         unified = spell_numbers(unified, lang)
