@@ -8,9 +8,10 @@
                                        called. report: shows the progress, a `Report` (_download.py)
 
 A row has an `id` (without spaces), an `audio_filepath`, usually a `text` as the corpus writes it, and optionally
-`offset` and `duration` (s, for a part of a longer file), `speaker`, `lang` and `split`. `stages/prepare.py` does the
-rest for every corpus: it sorts the rows, reads the recordings, adds `duration` and `sample_rate`, normalizes the texts,
-and drops what cannot be used.
+`offset` and `duration` (s, for a part of a longer file), `channel` (a number from 0), `speaker`, `lang` and `split`.
+`stages/prepare.py` does the rest for every corpus: it sorts the rows, reads the recordings, adds `duration` and
+`sample_rate`, normalizes the texts, and drops what cannot be used, such as a recording that is shorter than the
+`duration` of its row. Yield rows one by one if there may be millions: they are sorted in files.
 
 The docstring of the module is the help of `ds2 prepare NAME`: what the corpus is, its license, source and layout, and
 which recordings are dropped and why. Paragraphs keep their line breaks, except the last, `Example: ds2 prepare …`.
