@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,13 @@ class Corpora(Sequence[Utterance]):
     def __iter__(self) -> Iterator[Utterance]:
         for table in self.tables:
             yield from table
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process counts the frames itself."""
+        return {"tables": self.tables}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
 
     @property
     def sizes(self) -> list[int]:

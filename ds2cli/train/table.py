@@ -24,8 +24,10 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from ds2cli import inputs
 from ds2cli.atomic import temporary_folder
 from ds2cli.audio.recording import Recording
+from ds2cli.errors import DataError
 from ds2cli.text.vocab import Vocab
 from ds2cli.train.examples import Utterance
 
@@ -65,12 +67,20 @@ class Store:
         self._descriptor = -1
 
     def append(self, data: Any) -> None:
-        """Append bytes, or the bytes of an array."""
+        """Append bytes, or the bytes of an array. DataError if the disk does not hold them."""
         data = memoryview(data).cast("B")
         self.size += len(data)
         if self._path is None and self.size <= IN_MEMORY:
             self._bytes += data
             return
+        try:
+            self._write(data)
+        except OSError as e:
+            place = self._path or "a folder for temporary files"
+            reason = inputs.explain_error(e)
+            raise DataError(f"train: {place}: cannot be written: {reason} (set TMPDIR to a folder with space)") from e
+
+    def _write(self, data: memoryview) -> None:
         if self._path is None:
             assert self._space is not None
             self._path = self._space.file(self._name)

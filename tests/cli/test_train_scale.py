@@ -61,7 +61,7 @@ main()
 
 
 def train(folder, rows, every, most, batch_s, *options):
-    """Train on so many rows, most steps at most; returns what every so many steps report."""
+    """Train on a number of rows, for `most` steps or an epoch; returns the reports, one every `every` steps."""
     manifest = folder / "train.jsonl"
     generate = [sys.executable, ROOT / "utils/big_manifest.py", manifest, "--rows", str(rows), "--features"]
     subprocess.run(generate, check=True)

@@ -16,7 +16,7 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.train.data import prepare_job
 from ds2cli.train.epoch_plan import plan_epoch
-from ds2cli.train.examples import fingerprint, min_frames, read_id, read_ids
+from ds2cli.train.examples import fingerprint, min_frames, num_frames, read_id, read_ids
 from ds2cli.train.mix import draw_utterances
 from ds2cli.train.scan import ManifestRows
 
@@ -106,6 +106,9 @@ def test_all_corpora_pass_the_same_checks_and_share_symbols_and_the_ledger(corpo
     assert job.train[30].id == "base-000" and job.train[-1].id == "base-099" and job.train[29].id == "new-029"
     assert [u.id for u in job.train[28:32]] == ["new-028", "new-029", "base-000", "base-001"]
     np.testing.assert_array_equal(job.mean, prepare(corpora[:1]).mean)
+    before = len(pickle.dumps(job.train))
+    assert len(num_frames(job.train)) == 129
+    assert len(pickle.dumps(job.train)) == before, "another process counts the frames itself"
     copy = pickle.loads(pickle.dumps(job))
     assert copy.train[40].id == job.train[40].id and copy.train.fingerprint == job.train.fingerprint
 

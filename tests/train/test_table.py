@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import resource
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from ds2cli.config.augment import AugmentConfig
 from ds2cli.config.features import FeatureConfig
 from ds2cli.config.train import TrainConfig
 from ds2cli.drops import Ledger
-from ds2cli.errors import BadUtterance
+from ds2cli.errors import BadUtterance, DataError
 from ds2cli.kernels.row_check import read_shape
 from ds2cli.text.vocab import BLANK, Vocab
 from ds2cli.train import table, table_builder
@@ -205,3 +207,16 @@ def test_pages_of_archives_are_given_back(tmp_path, monkeypatch):
         assert archive.read_matrix(ref, str(n)).sum() == n * 250_000
         most = max(most, resident() - before)
     assert most < 10_000
+
+
+def test_a_full_disk_is_one_line_that_says_what_helps(monkeypatch):
+    monkeypatch.setattr(table, "IN_MEMORY", 10)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+        with pytest.raises(DataError, match=r"ds2-rows-.*/x: cannot be written: .*\(set TMPDIR"):
+            Store(Space(), "x").append(bytes(1000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
