@@ -8,9 +8,10 @@ Layout     {train,dev,test}/stm/TALK.stm and sph/TALK.sph. A row is a segment of
            `channel`), with the id that Kaldi gives it: TALK-BEGIN-END in 1/100 s. --part selects train, dev or test.
 Texts      Split words are joined (that 's, don 't, do n't), numbers of pronunciations, <sil> and noises such as {COUGH}
            are removed, {UH} and {UM} are written uh and um.
-Dropped    Bad lines of an .stm file, segments without a recording, and talks without an .stm file; by rule, so not
-           counted as bad, segments that are not to be scored (ignore_time_segment_in_scoring), and those in which a
-           word is not known (<unk>), as a network would learn to leave out words (--unk remove keeps them).
+Dropped    Bad lines of an .stm file, or one that cannot be read, segments without a recording, and talks without an
+           .stm file; by rule, so not counted as bad, segments that are not to be scored
+           (ignore_time_segment_in_scoring), and those in which a word is not known (<unk>), as a network would learn
+           to leave out words (--unk remove keeps them).
 
 Example: ds2 prepare tedlium TEDLIUM_release-3 data/train.jsonl --part train --nj 8
 """
@@ -96,7 +97,12 @@ def _part_rows(part: str, folder: Path, config: Options, ledger: Ledger) -> Iter
         raise DataError(f"{folder / 'stm'}: no .stm files in this folder (unpack the release again)")
     described: set[str] = set()
     for path in lists:
-        segments = stm.read(str(path), ledger)
+        try:
+            segments = stm.read(str(path), ledger)
+        except DataError as e:
+            ledger.drop(path.stem, "unreadable-file", str(e))
+            described.add(path.stem)
+            continue
         described |= {path.stem, *(segment.recording for segment in segments)}
         for segment in segments:
             audio = recordings.get(segment.recording, folder / "sph" / f"{segment.recording}.sph")

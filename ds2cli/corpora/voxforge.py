@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -145,7 +146,11 @@ def _sort_files(files: list[Path]) -> dict[Path, _Submission]:
 def _read_details(readme: Path | None) -> dict[str, str]:
     """What a README tells of the speaker: `gender`, `age`, and `dialect`, which may be the first language."""
     found: dict[str, str] = {}
-    for line in readme.read_bytes().decode("utf-8", "replace").splitlines() if readme else ():
+    data = b""
+    # without a README, nothing is known of the speaker
+    with suppress(OSError):
+        data = readme.read_bytes() if readme else b""
+    for line in data.decode("utf-8", "replace").splitlines():
         match = _DETAIL.fullmatch(line.strip(" \t;"))
         if match and not _UNKNOWN.fullmatch(match[2].strip()):
             found.setdefault(match[1].split()[0].lower(), match[2].strip())
@@ -157,7 +162,12 @@ def _read_details(readme: Path | None) -> dict[str, str]:
 def _submission_rows(folder: Path, submission: _Submission, details: Row, ledger: Ledger) -> Iterator[Row]:
     name = "_".join(folder.resolve().name.split())
     recordings = dict(submission.recordings)
-    for prompt, (location, text) in _read_prompts(submission).items():
+    try:
+        prompts = _read_prompts(submission)
+    except DataError as e:
+        ledger.drop(name, "unreadable-file", str(e))
+        return
+    for prompt, (location, text) in prompts.items():
         utterance = f"{name}-{prompt}"
         if error := explain_undecodable(text):
             ledger.drop(utterance, "not-utf8", f"{location}: {error}")

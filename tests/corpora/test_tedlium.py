@@ -145,6 +145,14 @@ def test_what_is_broken_is_dropped_by_reason(part, tmp_path):
     assert len(prepared(tmp_path, remove_tags="laugh")[0]) == 8
 
 
+def test_a_list_that_cannot_be_read_costs_its_talk(part, tmp_path):
+    part(tmp_path / "train")
+    part(tmp_path / "train", "Broken_2010")
+    (tmp_path / "train/stm/Broken_2010.stm").write_bytes(b"\x7fELF\0\0\0")
+    rows, drops, _ = prepared(tmp_path)
+    assert len(rows) == 6 and drops["Broken_2010"] == "unreadable-file"
+
+
 def test_a_talk_that_ends_early_loses_only_the_segments_behind_its_end(part, long_recording, tmp_path):
     part(tmp_path / "train")
     sphere = tmp_path / f"train/sph/{TALK}.sph"

@@ -167,6 +167,16 @@ def test_what_is_broken_is_dropped_by_reason(submission, tmp_path):
     assert f"etc/PROMPTS:1: no a0405.wav or .flac in {folder}" in ledger.rows[0]["detail"]
 
 
+def test_files_that_cannot_be_read_cost_their_submission(submission, tmp_path):
+    folder = submission("a-20100101-aaa")
+    (folder / "etc/README").unlink()
+    (folder / "etc/README").mkdir()
+    (submission("b-20100101-bbb") / "etc/PROMPTS").write_bytes(b"\x7fELF\0\0\0")
+    rows, drops, _ = prepared(tmp_path)
+    assert {row["speaker"] for row in rows} == {"a"} and not any("accent" in row for row in rows)
+    assert drops == {"b-20100101-bbb": "unreadable-file"}
+
+
 def test_a_submission_that_was_unpacked_twice_is_taken_once(submission, tmp_path):
     submission("one/a-20100101-aaa")
     submission("two/a-20100101-aaa")
