@@ -60,9 +60,9 @@ def normalize(
     >>> normalize("Hello, World!  It’s")
     "hello world it's"
     """
-    profile = _require_profile(lang)
-    lowered = profile.lower(text) if case == "lower" else text
-    if (PLAIN if case == "lower" else _PLAIN_CASED).fullmatch(lowered):
+    profile, is_lower = _require_profile(lang), case == "lower"
+    lowered = profile.lower(text) if is_lower else text
+    if (PLAIN if is_lower else _PLAIN_CASED).fullmatch(lowered):
         if _APOSTROPHE_AT_EDGE.search(lowered):
             lowered = settle_apostrophes(lowered, profile)
         return " ".join(lowered.split())
@@ -73,7 +73,7 @@ def normalize(
         detail = f"{number[0]!r} in {text.strip()[:40]!r} is another number without its punctuation: write it as spoken"
         raise BadUtterance("digits", detail)
     inner = keep_inner_marks(unified, profile)
-    lowered = unicodedata.normalize("NFC", profile.lower(inner) if case == "lower" else inner)
+    lowered = unicodedata.normalize("NFC", profile.lower(inner) if is_lower else inner)
     settled = settle_apostrophes(lowered, profile)
     try:
         words = settled.translate(_characters(profile, numbers == "keep")).split()
@@ -118,6 +118,8 @@ class TextRules:
         out; bytes that could not be decoded are the only error of the rules that keep everything.
         """
         try:
+            if self.rule_set is LETTERS:
+                return normalize(text, lang or self.lang, numbers=self.numbers, remove_tags=self.remove_tags)
             return self._write(text, lang or self.lang)
         except BadUtterance as e:
             option = self._helpful_option(e, text, lang)
@@ -196,6 +198,7 @@ def _characters(profile: Profile, digits: bool) -> _Characters:
     return _Characters("".join(profile.inner.values()), digits)
 
 
+@lru_cache(maxsize=256)
 def _require_profile(lang: str) -> Profile:
     if not is_language_tag(lang):
         raise BadUtterance("language", f"{lang!r}: expected the code of a language, such as en, tr or pt-BR")
