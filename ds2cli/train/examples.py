@@ -88,3 +88,9 @@ def min_frames(utterances: Sequence[Utterance]) -> NDArray[np.int32]:
     """The frames that the labels of each utterance need."""
     known = getattr(utterances, "min_frames", None)
     return np.array([u.min_frames for u in utterances], np.int32) if known is None else known
+
+
+def read_recordings(utterances: Sequence[Utterance], places: NDArray[np.int64]) -> list[Recording | None]:
+    """The recordings of the utterances at ascending places; of a table, without reading the rest of them."""
+    find: Callable[[NDArray[np.int64]], list[Recording | None]] | None = getattr(utterances, "read_recordings", None)
+    return find(places) if find is not None else [utterances[place].recording for place in places.tolist()]

@@ -8,18 +8,18 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from ds2cli.audio.recording import Recording
+from ds2cli.config.features import FeatureConfig
+from ds2cli.feats import kinds
 from ds2cli.kernels.draws import draw_first, draw_words
 from ds2cli.train.augmenter import Augmenter
-from ds2cli.train.examples import Utterance, min_frames, num_frames, read_ids
+from ds2cli.train.examples import Utterance, min_frames, num_frames, read_ids, read_recordings
 
 _AT_ONCE = 1 << 16
 
 
 def draw_all_frames(augmenter: Augmenter, utterances: Sequence[Utterance], epoch: int) -> NDArray[np.int32]:
-    """What `augmenter.frames` returns for each utterance, (N,): the same draws, many at a time.
-
-    Utterances that are resampled in this epoch are drawn one by one: their recordings decide how long they get.
-    """
+    """What `augmenter.frames` returns for each utterance, (N,): the same draws, many at a time."""
     if augmenter.keeps_lengths:
         return num_frames(utterances)
     frames, needed = num_frames(utterances).copy(), min_frames(utterances)
@@ -29,12 +29,49 @@ def draw_all_frames(augmenter: Augmenter, utterances: Sequence[Utterance], epoch
         part = slice(begin, begin + len(names))
         words = _hash_ids(prefix, names)
         speed = speeds[((words[:, 0] >> np.uint64(11)) / float(1 << 53) * len(speeds)).astype(np.int64)]
+        if len(changed := np.flatnonzero(speed != 1)):
+            recordings = read_recordings(utterances, begin + changed)
+            rows = begin + changed
+            frames[rows] = _resample(augmenter.features, recordings, frames[rows], needed[rows], speed[changed])
         if augmenter.config.speed:
             frames[part] = _stretch(frames[part], needed[part], augmenter.config.speed, draw_first(words[:, 6:]))
-        for n in np.flatnonzero(speed != 1).tolist():
-            frames[begin + n] = augmenter.frames(utterances[begin + n], epoch)
         begin += len(names)
     return frames
+
+
+def _resample(
+    config: FeatureConfig,
+    recordings: Sequence[Recording | None],
+    frames: NDArray[np.int32],
+    needed: NDArray[np.int32],
+    speed: NDArray[np.float64],
+) -> NDArray[np.int64]:
+    """Frames at a speed, or at speed 1 where it leaves too few for the labels: see `Augmenter.frames`."""
+    values = [(r.duration_s, r.speed, r.rate) if r else (None, 1.0, None) for r in recordings]
+    columns = np.array(values, np.float64).T
+    found = _count_frames(config, columns, frames, speed)
+    short = (speed > 1) & (found < needed)
+    found[short] = _count_frames(config, columns[:, short], frames[short], np.ones(np.count_nonzero(short)))
+    return found
+
+
+def _count_frames(
+    config: FeatureConfig, columns: NDArray[np.float64], frames: NDArray[np.int32], factor: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Frames at speed `factor`, as `audio.recording.count_samples` counts the samples, or from the frames.
+
+    columns: (3, N), durations, speeds and rates of the recordings, NaN where they are unknown.
+    """
+    duration, speed, rate = columns
+    seconds = duration * speed
+    samples = np.floor(seconds * config.sample_rate / (speed * factor) + 0.51)
+    exact = np.floor(np.rint(seconds * rate) * config.sample_rate / (rate * speed * factor) + 0.5)
+    samples = np.where(np.isnan(rate), samples, exact)
+    guessed = np.rint((config.window_samples + (frames - 0.5) * config.hop_samples) / factor)
+    samples = np.where(np.isnan(duration), guessed, samples).astype(np.int64)
+    # of which there are few, each a call of the module of these features
+    distinct, place = np.unique(samples, return_inverse=True)
+    return np.array([kinds.num_frames(count, config) for count in distinct.tolist()], np.int64)[place]
 
 
 def _hash_ids(prefix: bytes, names: Sequence[str]) -> NDArray[np.uint64]:

@@ -19,6 +19,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from ds2cli.audio.recording import Recording
 from ds2cli.train.examples import Utterance, min_frames, num_frames
 from ds2cli.train.table import UtteranceTable
 
@@ -83,6 +84,16 @@ class Corpora(Sequence[Utterance]):
         """The ids, many at a time."""
         for table in self.tables:
             yield from table.read_ids()
+
+    def read_recordings(self, places: NDArray[np.int64]) -> list[Recording | None]:
+        """The recordings of the utterances at ascending places."""
+        found: list[Recording | None] = []
+        begin = 0
+        for table in self.tables:
+            own = places[(places >= begin) & (places < begin + len(table))] - begin
+            found += table.read_recordings(own) if len(own) else []
+            begin += len(table)
+        return found
 
     @cached_property
     def _ends(self) -> list[int]:

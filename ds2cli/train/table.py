@@ -171,6 +171,18 @@ class UtteranceTable(Sequence[Utterance]):
             spans = zip((entries["at"] - begin).tolist(), entries["sizes"][:, 0].tolist(), strict=True)
             yield [_decode(data[at : at + size]) for at, size in spans]
 
+    def read_recordings(self, places: NDArray[np.int64]) -> list[Recording | None]:
+        """The recordings of the utterances at ascending places, which are near to each other."""
+        first, last = int(places[0]), int(places[-1]) + 1
+        data = self.rows.read(first * INDEX.itemsize, (last - first) * INDEX.itemsize)
+        entries = np.frombuffer(data, INDEX)[places - first]
+        begin, sizes = int(entries["at"][0]), entries["sizes"]
+        pool = self.pool.read(begin, int(entries["at"][-1]) + int(sizes[-1].sum()) - begin)
+        starts = entries["at"] - begin + sizes[:, 0] + sizes[:, 1]
+        spans = zip(starts.tolist(), sizes[:, 2].tolist(), strict=True)
+        values = json.loads(b"[" + b",".join(pool[at : at + size] or b"null" for at, size in spans) + b"]")
+        return [value and Recording(*value) for value in values]
+
     def _column(self, name: str) -> NDArray[np.int32]:
         column = np.empty(len(self), np.int32)
         for n, entries in enumerate(self._read_index()):

@@ -19,7 +19,8 @@ def utterances(count):
     for n in range(count):
         frames, recording = int(rng.integers(1, 900)), None
         if n % 3:
-            recording = Recording("a.wav", duration_s=frames / 100 + 0.0123, rate=8000 if n % 2 else None, speed=1.0)
+            duration = None if n % 11 == 0 else round(frames / 100 + 0.0123, n % 7)
+            recording = Recording("a.wav", None, duration, (1.0, 0.9, 1.1)[n % 3], (None, 8000, 22050, 16000)[n % 4])
         name = f"{'ü' if n % 5 == 0 else 'u'}{n}{'x' * (n % 300)}"
         found.append(
             Utterance(name, "f", frames, np.zeros(0, np.int32), "", int(rng.integers(1, frames + 1)), recording)
@@ -31,6 +32,7 @@ def utterances(count):
 @pytest.mark.parametrize(
     "settings",
     [{}, {"speed": 0.1}, {"speed": 0.5}, {"speeds": (0.9, 1.0, 1.1)}, {"speeds": (1.0, 1.0)}, {"speeds": (1.2,)},
+     {"speeds": (2.0, 0.5, 1.3)},
      {"speed": 0.2, "speeds": (0.9, 1.0)}],
 )  # fmt: skip
 def test_all_lengths_are_those_of_each_utterance(monkeypatch, settings, at_once):

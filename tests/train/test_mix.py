@@ -16,7 +16,7 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.train.data import prepare_job
 from ds2cli.train.epoch_plan import plan_epoch
-from ds2cli.train.examples import fingerprint, min_frames, num_frames, read_id, read_ids
+from ds2cli.train.examples import fingerprint, min_frames, num_frames, read_id, read_ids, read_recordings
 from ds2cli.train.mix import draw_utterances
 from ds2cli.train.scan import ManifestRows
 
@@ -102,6 +102,8 @@ def test_all_corpora_pass_the_same_checks_and_share_symbols_and_the_ledger(corpo
     assert job.train.sizes == [30, 99] and job.vocab.symbols[1:] == (" ", "a", "b", "c")
     assert ledger.kept == 129 and [row["id"] for row in ledger.rows] == ["base-007"]
     assert [u.id for u in job.train] == list(read_ids(job.train)) == [read_id(job.train, n) for n in range(129)]
+    places = np.array([3, 29, 30, 128])
+    assert read_recordings(job.train, places) == [job.train[n].recording for n in places]
     assert [u.min_frames for u in job.train] == min_frames(job.train).tolist()
     assert job.train[30].id == "base-000" and job.train[-1].id == "base-099" and job.train[29].id == "new-029"
     assert [u.id for u in job.train[28:32]] == ["new-028", "new-029", "base-000", "base-001"]

@@ -24,7 +24,7 @@ from ds2cli.kernels.row_check import read_shape
 from ds2cli.text.vocab import BLANK, Vocab
 from ds2cli.train import table, table_builder
 from ds2cli.train.data import _feature_shape, _train_utterance, prepare_job
-from ds2cli.train.examples import fingerprint, num_frames
+from ds2cli.train.examples import fingerprint, num_frames, read_recordings
 from ds2cli.train.scan import Candidate, ManifestRows, collect
 from ds2cli.train.table import Space, Store
 from ds2cli.train.table_builder import TableBuilder
@@ -107,6 +107,9 @@ def test_the_table_holds_what_checks_one_by_one_keep(rows, symbols, augment):
     assert dropped.rows == ledger.rows and len({row["reason"] for row in ledger.rows}) > 1
     assert found.fingerprint == fingerprint(expected) == fingerprint(found)
     assert num_frames(found).tolist() == [u.num_frames for u in expected] == num_frames(expected).tolist()
+    for places in ([0], [1, 4, 5], range(len(expected))):
+        chosen = np.array([n for n in places if n < len(expected)])
+        assert read_recordings(found, chosen) == [expected[n].recording for n in chosen] if len(chosen) else True
     assert [name for names in found.read_ids() for name in names] == [u.id for u in expected]
     assert symbols == "none of them" or len(expected) > 30
 
