@@ -23,7 +23,10 @@ def parse_line(line: str, needs: Sequence[str]) -> tuple[Row | None, list[Findin
         if e.reason != "wrong-type":
             return None, [(e.reason, e.detail)]
         infinite = (e.reason, e.detail)
-        row = parse_json(line, finite=False)
+        try:
+            row = parse_json(line, finite=False)
+        except BadUtterance as other:
+            return None, [infinite, (other.reason, other.detail)]
     malformed = None
     for name, value in row.items():
         known = FIELDS.get(name)

@@ -65,6 +65,11 @@ def test_a_line_that_is_no_object_has_one_fault(line, kind):
     assert row is None and [k for k, _ in found] == [kind]
 
 
+def test_an_infinite_number_hides_no_other_fault():
+    row, found = parse_line('{"id": "\\ud800", "x": 1e999}', NEEDS)
+    assert row is None and [kind for kind, _ in found] == ["wrong-type", "not-utf8"]
+
+
 def test_all_missing_fields_are_named():
     _, found = parse_line("{}", NEEDS)
     assert [detail for _, detail in found] == [f"the field {name!r} is missing" for name in NEEDS]

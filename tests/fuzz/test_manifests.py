@@ -33,6 +33,7 @@ LINES = st.one_of(
 FILTERS = (
     ("data", "sort"),
     ("data", "fix"),
+    ("data", "fix", "--audio", "decode"),
     ("data", "subset", "--first", "2"),
     ("data", "subset", "--random", "2", "--min-duration", "1"),
     ("data", "subset", "--match", "a|b"),
@@ -41,6 +42,18 @@ FILTERS = (
 )
 READERS = (
     *(("data", "stats"), ("data", "show"), ("data", "validate"), ("data", "validate", "--files", "--normalized")),
+    (
+        "data",
+        "validate",
+        "--audio",
+        "header",
+        "--train-config",
+        "35m-conv-1x1d",
+        "--speeds",
+        "1.1",
+        "--json",
+        "--strict",
+    ),
     *(("score", "--worst", "3", "--confusions", "3"), ("lm", "info", "model.arpa")),
 )
 
