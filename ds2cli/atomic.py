@@ -215,6 +215,8 @@ def extending(path: str, file: Path, position: int = 0) -> Iterator[BinaryIO]:
 def together() -> Iterator[None]:
     """Files that are written in this block appear at its end, and if an error ends it, none of them does.
 
+    Where linked files replace others (`link_file`), the files that may refer to these are removed before.
+
     A block within another one is part of it.
     """
     if _waiting.get() is not None:
@@ -223,6 +225,12 @@ def together() -> Iterator[None]:
     token = _waiting.set(parts := list[Part]())
     try:
         yield
+        # a kill from here on must not leave the rows of an earlier run beside the archives of this one
+        if any(isinstance(part, LinkPart) and part.replaces_another for part in parts):
+            # archives, which rows refer to, come before them
+            for part in reversed(parts):
+                if type(part) is Part and part.target.is_file():
+                    part.target.unlink()
         for part in parts:
             part.replace()
     except BrokenPipeError as e:

@@ -73,6 +73,11 @@ class FolderPart(Part):
 class LinkPart(Part):
     """A complete file that gets another name, and keeps its own."""
 
+    @property
+    def replaces_another(self) -> bool:
+        """Whether there is another file of that name."""
+        return self.target.exists() and not self.target.samefile(self.file)
+
     def _replace(self) -> None:
         self.target.parent.mkdir(parents=True, exist_ok=True)
         link = self.target.with_name(f".{os.getpid()}.part.{secrets.token_hex(4)}.{self.target.name}")

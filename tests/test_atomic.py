@@ -264,6 +264,27 @@ def test_a_linked_file_keeps_its_own_name_and_appears_at_the_end(tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["target"]
 
 
+@pytest.mark.parametrize("is_same", [False, True])
+def test_what_refers_to_a_replaced_archive_is_removed_before(tmp_path, monkeypatch, is_same):
+    write(tmp_path / "rows", "old rows")
+    write(tmp_path / "part", "new")
+    os.link(tmp_path / "part", tmp_path / "x.ark") if is_same else write(tmp_path / "x.ark", "old")
+
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(DataError), together():
+        link_file(tmp_path / "part", str(tmp_path / "x.ark"))
+        write(tmp_path / "rows", "new rows")
+        monkeypatch.setattr(os, "replace", fail)
+    monkeypatch.undo()
+    assert (tmp_path / "rows").exists() == is_same
+    with together():
+        link_file(tmp_path / "part", str(tmp_path / "x.ark"))
+        write(tmp_path / "rows", "new rows")
+    assert (tmp_path / "rows").read_text() == "new rows" and (tmp_path / "x.ark").read_text() == "new"
+
+
 def test_without_links_the_file_is_moved(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.EPERM, "Operation not permitted")

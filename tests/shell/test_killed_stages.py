@@ -197,6 +197,7 @@ def check_calls(tmp_path, calls):
     lines = (tmp_path / "a/in.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "a/in.jsonl").write_text("".join(lines[:40]))
     shutil.copytree(tmp_path / "a", tmp_path / "whole")
+    earlier = results(tmp_path / "whole")
     run(tmp_path / "whole", *small)
     expected, killed = results(tmp_path / "whole"), 0
     for call in calls:
@@ -205,6 +206,12 @@ def check_calls(tmp_path, calls):
         if not killed_at(folder, call, *small):
             break
         killed += 1
+        left = {name: data for name, data in results(folder).items() if "/." not in name and name[0] != "."}
+        if "out.jsonl" in left:
+            referred = [
+                {n: d for n, d in x.items() if n.endswith((".ark", "out.jsonl"))} for x in (left, earlier, expected)
+            ]
+            assert referred[0] in referred[1:], f"rows and archives of two runs after a kill at call {call}"
         run(folder, *small)
         assert results(folder) == expected, f"killed at call {call}"
     return killed
