@@ -34,6 +34,9 @@ TOKENS = "tokens.txt"
 PIECES = "pieces.model"
 """The sentencepiece model, next to tokens.txt."""
 
+_MOST_KEPT = 1 << 17
+"""Runs of letters whose symbols are remembered: texts repeat their words."""
+
 _ESCAPED = re.compile(r"<U\+([0-9A-F]{4,6})>")
 
 
@@ -175,6 +178,11 @@ class Vocab:
             return load_sentencepiece(self.pieces)[1]
         return make_longest_match(self.symbols[1:]) if max(map(len, self.symbols[1:]), default=0) > 2 else split_bigrams
 
+    @cached_property
+    def _encoded(self) -> dict[str, list[int]]:
+        """The symbol ids of runs of letters that were encoded."""
+        return {}
+
     def __len__(self) -> int:
         return len(self.symbols)
 
@@ -183,7 +191,8 @@ class Vocab:
         try:
             if self.by_character:
                 return [self._index[c] for c in text]
-            return [i for part in split_runs(text) for i in self._encode_part(part)]
+            found = self._encoded
+            return [i for part in split_runs(text) for i in found.get(part) or self._encode_part(part)]
         except KeyError as e:
             detail = f"{e.args[0]!r} in {text[:40]!r} is not among the network's {len(self)} symbols"
             raise BadUtterance("unspellable", detail) from e
@@ -193,7 +202,10 @@ class Vocab:
         if len(part) == 1:
             return [index[part]]
         units = (([index[unit]] if unit in index else [index[c] for c in unit]) for unit in self._segment(part))
-        return [i for unit in units for i in unit]
+        encoded = [i for unit in units for i in unit]
+        if len(self._encoded) < _MOST_KEPT:
+            self._encoded[part] = encoded
+        return encoded
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of symbol ids; blanks are ignored."""
