@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -85,18 +86,18 @@ def _place(number: int, row: Row, folder: str, config: AudioFolderExport) -> str
     source = row.get("audio_filepath")
     if not source:
         raise BadUtterance("no-audio-filepath", "the field 'audio_filepath' is missing")
-    if not Path(source).is_file():
+    if not os.path.isfile(source):
         raise BadUtterance("missing-audio", f"no file {source}")
-    suffix = Path(source).suffix.lower()
+    suffix = os.path.splitext(source)[1].lower()
     is_part = _is_part(row) and not ("offset" not in row and probe(source, decode=False).channels == 1)
-    ending = f".{config.format}" if is_part or suffix not in READABLE else suffix
+    is_decoded = is_part or suffix not in READABLE
+    ending = f".{config.format}" if is_decoded else suffix
     name = f"audio/{number // FILES_IN_FOLDER:04d}/{row['id'].replace('/', '_')}{ending}"
-    target = Path(folder, name)
+    target = os.path.join(folder, name)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if is_part or suffix not in READABLE:
-            write_segment(row, str(target))
-        elif not target.is_symlink() or str(target.readlink()) != os.path.abspath(source) or config.copy:
+        if is_decoded:
+            write_segment(row, target)
+        else:
             _link(source, target, config.copy)
     except OSError as e:
         raise DataError(f"{target}: cannot be written: {e.strerror}") from e
@@ -107,15 +108,21 @@ def _is_part(row: Row) -> bool:
     return "offset" in row or "channel" in row
 
 
-def _link(source: str, target: Path, copy: bool) -> None:
-    """Let the target be a link to the source, or a copy where links are not possible or not wanted."""
+def _link(source: str, path: str, copy: bool) -> None:
+    """Let `path` be a link to the source, or a copy where links are not possible or not wanted."""
+    link, target = os.path.abspath(source), Path(path)
+    if not copy:
+        with contextlib.suppress(OSError):
+            # of a new export; otherwise the file of an earlier one is replaced at once
+            os.symlink(link, path)
+            return
+    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{os.getpid()}.part.{target.name}")
     temporary.unlink(missing_ok=True)
-    if not copy:
-        try:
-            temporary.symlink_to(os.path.abspath(source))
-        except OSError:
-            copy = True
-    if copy:
+    try:
+        if copy:
+            raise OSError
+        temporary.symlink_to(link)
+    except OSError:
         shutil.copyfile(source, temporary)
     temporary.replace(target)

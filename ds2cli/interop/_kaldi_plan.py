@@ -98,7 +98,7 @@ _USABLE: dict[str, Callable[[Any], bool]] = {
     "duration": lambda value: value > 0,
     "channel": lambda value: True,
     "text": lambda value: True,
-    "lang": is_id,
+    "lang": lambda value: value.isalpha() or is_id(value),
     "feats": bool,
     "num_frames": lambda value: value > 0,
 }

@@ -28,6 +28,9 @@ FILES = (
     *("wav.scp", "segments", "reco2file_and_channel", "text", "utt2spk", "spk2utt", "spk2gender"),
     *("utt2lang", "utt2dur", "utt2num_frames", "feats.scp", kept.NAME),
 )
+_OF_RECORDINGS = ("wav.scp", "reco2file_and_channel")
+"""Files that name recordings, not utterances, if there are segments."""
+
 SYMBOLS = ("<s>", "</s>", "#0")
 """Words that Kaldi uses itself."""
 
@@ -77,7 +80,7 @@ class _Writer:
         self._folder, self._plan, self._stack = folder, plan, contextlib.ExitStack()
         self._path = os.path.abspath if config.paths == "absolute" else _from_here
         self._utterances: dict[str, list[str]] = {}
-        self._recordings: dict[str, Row] = {}
+        self._recordings: dict[str, dict[str, str]] = {}
         self._last_speaker = ""
         self._files: dict[str, TextIO] = {}
         self.written = ["utt2spk", "spk2utt", kept.NAME]
@@ -113,11 +116,12 @@ class _Writer:
         genders = {speaker: self._plan.genders[speaker]} if self._plan.genders else {}
         derived = make_row(utterance, values, genders, lambda value, _: text_of(value))
         for name, value in values.items():
-            if name in self._files and not (self._plan.has_segments and name in ("wav.scp", "reco2file_and_channel")):
+            if name in self._files and not (self._plan.has_segments and name in _OF_RECORDINGS):
                 self._files[name].write(f"{utterance} {value}".rstrip(" ") + "\n")
         self._files[kept.NAME].write(kept.format_extra(utterance, difference(row, derived)))
         if self._plan.has_segments:
-            self._recordings.setdefault(derived["recording"], row)
+            entries = {name: values[name] for name in _OF_RECORDINGS if name in values}
+            self._recordings.setdefault(derived["recording"], entries)
         self._utterances.setdefault(speaker, []).append(utterance)
         faults.update(_find_faults(values.get("text"), row))
         if speaker < self._last_speaker:
@@ -165,10 +169,8 @@ class _Writer:
 
     def _write_recordings(self) -> None:
         for recording in sorted(self._recordings):
-            values = self._values(self._recordings[recording])
-            for name in ("wav.scp", "reco2file_and_channel"):
-                if name in self._files:
-                    self._files[name].write(f"{recording} {values[name]}\n")
+            for name, value in self._recordings[recording].items():
+                self._files[name].write(f"{recording} {value}\n")
 
 
 def _from_here(path: str) -> str:
@@ -199,7 +201,7 @@ def _find_faults(text: str | None, row: Row) -> Iterator[str]:
     if text == "":
         yield "texts have no words"
     elif text is not None:
-        if any(word in SYMBOLS for word in text.split(" ")):
+        if any(symbol in text for symbol in SYMBOLS) and not set(SYMBOLS).isdisjoint(text.split(" ")):
             yield f"texts have words that Kaldi reserves: {' '.join(SYMBOLS)}"
         if not text.isprintable():
             yield "texts have characters that cannot be printed, which Kaldi refuses (--non-print accepts them)"

@@ -53,11 +53,12 @@ class Table:
 
     def _is_sorted(self) -> bool:
         last = ""
-        for line in self._lines():
-            id_ = line[1].partition(" ")[0].partition("\t")[0]
-            if id_ < last:
-                return False
-            last = id_
+        with io.open_in(self.path or "") as f:
+            for line in f:
+                id_ = (line.split(maxsplit=1) or [last])[0]
+                if id_ < last:
+                    return False
+                last = id_
         return True
 
     def _lines(self) -> Iterator[tuple[int, str]]:
@@ -70,7 +71,7 @@ class Table:
         for number, line in self._lines():
             id_, *rest = _SPACE.split(line, maxsplit=1)
             if line.isascii() or not (error := explain_undecodable(line)):
-                if is_id(id_):
+                if id_.isprintable() or is_id(id_):
                     yield id_, rest[0].strip() if rest else ""
                 else:
                     # not an id that sorts: reported here, where its line is known

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from itertools import islice
-from pathlib import Path
 
 from ds2cli.archive import matrix_shape
 from ds2cli.audio.read import AudioInfo, probe
@@ -56,7 +56,8 @@ def _check(item: Item, header: Header, trust: bool) -> Row | BadUtterance:
         check_types(row)
         if not trust:
             path = row.get("audio_filepath")
-            if path and not Path(path).is_file():
+            # that of Path takes several times as long
+            if path and not os.path.isfile(path):
                 raise BadUtterance("missing-audio", f"no file {path}")
             if not is_complete:
                 row = _complete(dict(row), header)
@@ -67,11 +68,11 @@ def _check(item: Item, header: Header, trust: bool) -> Row | BadUtterance:
 
 def check_types(row: Row) -> None:
     """BadUtterance "bad-id" or "wrong-type" for what no manifest may have."""
-    if not is_id(row["id"]):
+    if not (row["id"].isalnum() or is_id(row["id"])):
         raise BadUtterance("bad-id", f"{row['id'][:80]!r}: expected an id without spaces and control characters")
     for name, value in row.items():
         known = FIELDS.get(name)
-        if known and not known[0](value):
+        if known and name != "id" and not known[0](value):
             raise BadUtterance("wrong-type", f"field {name!r} must be {known[1]}, got {value!r:.60}")
 
 

@@ -107,7 +107,7 @@ def hard_rows(recordings, tmp_path):
          "speaker": "b", "gender": "female", "feats": feats[1], "num_frames": 30},
         {"id": "b-2", "audio_filepath": stereo, "channel": 0, "duration": 3.0, "speaker": "B", "gender": "x",
          "words": [{"word": "hi", "start": 0.1, "end": 0.2, "conf": 1}]},
-        {"id": "c", "audio_filepath": stereo, "duration": 3.0, "text": "all channels", "lang": "pt-BR",
-         "sample_rate": 8000, "nested": {"array": [1, 2.5, "x"], "sources": {}}, "recording": "the-call", "score": -1e-7},
-        {"id": "é/d", "audio_filepath": mono, "duration": 4.0, "text": "a\u00a0b\u200bc", "split": "dev", "offset": 1e-06},
+        {"id": "c", "audio_filepath": stereo, "duration": 3.0, "text": "all channels", "lang": "pt-BR", "score": -1e-7,
+         "sample_rate": 8000, "nested": {"array": [1, 2.5, "x"], "sources": {}}, "recording": "the-call"},
+        {"id": "é/d", "audio_filepath": mono, "duration": 3.5, "text": "a\u00a0b\u200bc", "offset": 1e-06},
     ]  # fmt: skip

@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from tests.interop.conftest import FORMATS, real_paths
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ds2cli.interop._extra import difference, restore
+from tests.interop.conftest import FORMATS, real_paths
 
 
 @pytest.mark.parametrize("name", FORMATS)

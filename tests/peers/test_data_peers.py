@@ -25,7 +25,9 @@ def rows(shared_data):
         seconds = soundfile.info(path).frames / 16000
         row = {"id": path.stem, "audio_filepath": str(path), "duration": seconds, "text": f"text of {path.stem}"}
         rows += [{**row, "speaker": path.stem.split("-")[0], "lang": "en"}]
-        rows += [{**row, "id": f"{path.stem}-part", "offset": 0.5, "duration": 1.25, "words": [{"word": "a", "start": 1}]}]
+        rows += [
+            {**row, "id": f"{path.stem}-part", "offset": 0.5, "duration": 1.25, "words": [{"word": "a", "start": 1}]}
+        ]
     return rows
 
 
