@@ -189,13 +189,14 @@ def first_draws(words, draws, pool, entropy, seeds):
 def draw_words(prefix: bytes, data: bytes, sizes: NDArray[np.int64]) -> NDArray[np.uint64]:
     """The hashes of the prefix and each part of data, (N, 8). sizes: (N,) bytes of each part."""
     words, scratch = np.empty((len(sizes), 8), np.uint64), np.empty((2, 16), np.uint64)
-    arrays = [np.frombuffer(text, np.uint8) for text in (prefix, data)]
-    hash_words(*arrays, np.cumsum(sizes, dtype=np.int64), words, scratch[0], scratch[1])
+    first, parts = np.frombuffer(prefix, np.uint8), np.frombuffer(data, np.uint8)
+    hash_words(first, parts, np.cumsum(sizes, dtype=np.int64), words, scratch[0], scratch[1])
     return words
 
 
 def draw_first(words: NDArray[np.uint64]) -> NDArray[np.float64]:
     """The first draw of each generator, (N,). words: (N, 2)."""
     draws = np.empty(len(words), np.float64)
-    first_draws(np.ascontiguousarray(words), draws, *(np.empty(size, np.uint64) for size in (4, 5, 4)))
+    pool, entropy, seeds = np.empty(4, np.uint64), np.empty(5, np.uint64), np.empty(4, np.uint64)
+    first_draws(np.ascontiguousarray(words), draws, pool, entropy, seeds)
     return draws
