@@ -18,9 +18,11 @@ from ds2cli.lm import arpa, kneser_ney
 from ds2cli.lm.query import NgramLm
 from ds2cli.lm.text import build_corpus
 from ds2cli.manifest import format_row
+from ds2cli.manifest_lines import PathChange
 from ds2cli.metrics.alignment import AlignmentRule, align_characters, align_words
 from ds2cli.metrics.bootstrap import draw_totals
 from ds2cli.metrics.rover import Hypothesis, VoteRule, combine
+from ds2cli.plain_lines import PlainLines
 from ds2cli.search.align import align
 from ds2cli.search.beam import BeamSearch
 from ds2cli.search.text_score import ExactScorer
@@ -90,6 +92,13 @@ def run_kernels(folder: Path) -> None:
     search(log_probs)
     ExactScorer(search, lm)(log_probs, TEXTS[0])
     _read_training_set(folder)
+    _copy_line()
+
+
+def _copy_line() -> None:
+    """Copy a line of a manifest, as the commands of `ds2 data` do."""
+    text = format_row({"id": "a"})
+    list(PlainLines((), PathChange("", ""), len(text)).read(text, 1, lambda line, number: None))
 
 
 def _read_training_set(folder: Path) -> None:
