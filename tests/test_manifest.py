@@ -289,4 +289,4 @@ def test_paths_are_rebased_as_by_relpath(tmp_path, monkeypatch):
             if path and not path.startswith("/"):
                 expected = os.path.relpath(os.path.join(folder, path))
                 assert manifest.rebase_paths({"feats": path}, folder) == {"feats": expected}, (folder, path)
-                assert manifest._path_from(folder, path) == os.path.relpath(path, folder), (folder, path)
+                assert manifest.path_from(folder, path) == os.path.relpath(path, folder), (folder, path)
