@@ -41,8 +41,20 @@ _searched: set[Path] = set()
 """Folders in which this process has looked for files of killed processes."""
 
 
-_waiting: ContextVar[list[Part] | None] = ContextVar("waiting", default=None)
-"""The complete files of a `together` block."""
+class _Waiting(list[Part]):
+    """The complete files of a `together` block. files: where each is until the end, by the path that it then has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files: dict[Path, Path] = {}
+
+    def append(self, part: Part) -> None:
+        """Add a file, folder or removal."""
+        super().append(part)
+        self.files.setdefault(part.target, part.file)
+
+
+_waiting: ContextVar[_Waiting | None] = ContextVar("waiting", default=None)
 
 
 def begin_output() -> None:
@@ -222,7 +234,7 @@ def together() -> Iterator[None]:
     if _waiting.get() is not None:
         yield
         return
-    token = _waiting.set(parts := list[Part]())
+    token = _waiting.set(parts := _Waiting())
     try:
         yield
         # a kill from here on must not leave the rows of an earlier run beside the archives of this one
@@ -246,7 +258,8 @@ def together() -> Iterator[None]:
 def find_written(path: str) -> Path:
     """The file that will be at `path` at the end of the `together` block around it, or is there already."""
     target = Path(os.path.realpath(path))
-    return next((part.file for part in _waiting.get() or () if part.target == target), target)
+    waiting = _waiting.get()
+    return target if waiting is None else waiting.files.get(target, target)
 
 
 @contextlib.contextmanager
