@@ -22,7 +22,7 @@ FEATURES = FeatureConfig()
 
 
 def row_of(text, frames):
-    """A row whose recording has so many frames of 20 ms every 10 ms."""
+    """A row whose recording has this number of frames, of 20 ms every 10 ms."""
     return {"id": "u", "audio_filepath": "a.wav", "text": text, "duration": 0.02 + 0.01 * (frames - 1)}
 
 
