@@ -40,4 +40,3 @@ def test_features_stand_behind_the_ids_of_their_rows(tmp_path, frames):
     assert [key for key, _ in archive.list_matrices(str(tmp_path / "feats/m.1.ark"))] == [
         row["id"] for row in rows[:34]
     ]
-    assert json.loads((tmp_path / "m.jsonl").read_text().splitlines()[0])["feats"].startswith("feats/m.1.ark:")
