@@ -2,8 +2,11 @@
 
 import json
 import re
+import sys
 
 import pytest
+
+from ds2cli import ui
 
 LINES = '{"id":"b","text":"Hello!"}\n{"id":"a","text":"x"}\n{"id":"c","text":"5"}\nno row\n{"id":"d","text":"fine"}\n'
 FIXED = [{"id": "a", "text": "x"}, {"id": "b", "text": "hello"}, {"id": "d", "text": "fine"}]
@@ -64,6 +67,17 @@ def apply(old, diff):
             assert line.startswith("+")
             new.append(line[1:])
     return new + old[position:]
+
+
+def test_a_diff_is_colored_on_a_terminal_only(capsys, monkeypatch):
+    lines = ("--- a", "+++ b", "@@ -1 +1 @@", '-{"id":"a\x1b"}', "+b")
+    for line in lines:
+        ui.echo_diff(line)
+    assert capsys.readouterr().out.splitlines() == ["--- a", "+++ b", "@@ -1 +1 @@", '-{"id":"a\\x1b"}', "+b"]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    ui.echo_diff("-a")
+    ui.echo_diff("+b")
+    assert capsys.readouterr().out == "\x1b[31m-a\x1b[0m\n\x1b[32m+b\x1b[0m\n"
 
 
 def test_a_dry_run_writes_nothing(ds2, rows):
