@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--only", default="", help="run the operations that match this regular expression")
     parser.add_argument("--folder", help="folder for the manifests, kept [default: a temporary one]")
-    parser.add_argument("--write", help="file whose lines from the first table on are replaced by the output")
+    parser.add_argument("--write", help="file whose lines from the name of the machine on are replaced by the output")
     options = parser.parse_args()
     has_lhotse = importlib.util.find_spec("lhotse") is not None
     lines = [f"    {describe_machine()} at the start", "", f"{options.rows} rows", ""]
@@ -169,7 +169,8 @@ def main() -> None:
     print("\n".join(["", *goals]))
     if options.write:
         file = Path(options.write)
-        kept = file.read_text("utf-8").partition("\n    ")[0] if file.is_file() else "# The data commands\n"
+        text = file.read_text("utf-8") if file.is_file() else "# The data commands\n"
+        kept = re.split(r"\n    .* cores, Python ", text)[0]
         file.write_text("\n".join([kept.rstrip(), "", *lines, "", *goals, ""]), "utf-8")
 
 
