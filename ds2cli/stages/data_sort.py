@@ -85,7 +85,7 @@ class _Runs:
     def merge(self) -> Iterator[Key]:
         """All lines, sorted by id and number."""
         self._lines.sort()
-        yield from heapq.merge(*map(_read_run, self._files), self._lines)
+        yield from heapq.merge(*map(read_run, self._files), self._lines)
 
     def _store(self) -> None:
         """Write the lines in memory to a file."""
@@ -94,13 +94,13 @@ class _Runs:
         self._last = self._lines[-1]
         if not follows and len(self._files) == MOST_RUNS:
             merged = self._new_file()
-            _write_run(merged, heapq.merge(*map(_read_run, self._files)))
+            write_run(merged, heapq.merge(*map(read_run, self._files)))
             for file in self._files:
                 file.unlink()
             self._files = [merged]
         if not follows:
             self._files.append(self._new_file())
-        _write_run(self._files[-1], self._lines)
+        write_run(self._files[-1], self._lines)
         self._lines, self._size = [], 0
 
     def _new_file(self) -> Path:
@@ -110,14 +110,15 @@ class _Runs:
         return self._folder / str(self._number)
 
 
-def _write_run(file: Path, lines: Iterable[Key]) -> None:
+def write_run(file: Path, lines: Iterable[Key]) -> None:
     """Append lines to a run."""
     with _disk_errors(file), file.open("a", encoding="utf-8", newline="\n") as f:
         # ids have no spaces
         f.writelines(f"{row_id} {number} {text}" for row_id, number, text in lines)
 
 
-def _read_run(file: Path) -> Iterator[Key]:
+def read_run(file: Path) -> Iterator[Key]:
+    """The lines of a run."""
     with file.open(encoding="utf-8", newline="\n") as f:
         for line in f:
             row_id, number, text = line.split(" ", 2)

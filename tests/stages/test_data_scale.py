@@ -21,6 +21,7 @@ from ds2cli.errors import DataError
 from ds2cli.stages import data_combine, data_overlap, data_sort, data_split, data_stats, data_subset
 from tests.stages import data_reference
 
+ROOT = Path(__file__).parents[2]
 IDS = "ab é😀\uffff\U00010000Zz-"
 
 
@@ -145,14 +146,25 @@ def test_a_manifest_that_changes_while_it_is_split_is_an_error(tmp_path):
 
 
 @pytest.mark.long
-def test_a_thousand_parts_need_few_open_files(tmp_path, ds2):
+def test_a_thousand_parts_need_few_open_files(tmp_path):
     path = write_rows(tmp_path / "a.jsonl", ({"id": f"{i:05}", "duration": 1.0} for i in range(3000)))
-    limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))  # noqa: E731
-    command = [sys.executable, "-m", "ds2cli", "data", "split", path, str(tmp_path / "o.JOB.jsonl"), "--parts", "1000"]
+
+    def run(*arguments):
+        done = subprocess.run(
+            [sys.executable, "-m", "ds2cli", "data", *arguments],
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)),
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+
     for by in ("id", "duration"):
-        done = subprocess.run([*command, "--by", by], preexec_fn=limit, capture_output=True, text=True)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert sum(len((tmp_path / f"o.{i}.jsonl").read_text().splitlines()) for i in range(1, 1001)) == 3000
+        run("split", path, "o.JOB.jsonl", "--parts", "1000", "--by", by)
+        run("combine", *(f"o.{i}.jsonl" for i in range(1, 1001)), "all.jsonl")
+        merged = map(json.loads, (tmp_path / "all.jsonl").read_text().splitlines())
+        assert [row["id"] for row in merged] == [f"{i:05}" for i in range(3000)]
 
 
 SELECTIONS = [{}, {"first": 3}, {"last": 5}, {"shortest": 9}, {"random": 11}, {"random": 999}, {"last": 0}]
@@ -172,7 +184,9 @@ def test_subsets_are_those_of_rows_in_memory(tmp_path, monkeypatch, selection, c
     assert ledgers[0] == ledgers[1] and ledgers[0].bad == 1
 
 
-def test_manifests_in_several_folders_are_combined(tmp_path, monkeypatch):
+@pytest.mark.parametrize("at_a_time", [2, 3, 100])
+def test_manifests_in_several_folders_are_combined(tmp_path, monkeypatch, at_a_time):
+    monkeypatch.setattr(data_combine, "MAX_OPEN", at_a_time)
     monkeypatch.chdir(tmp_path)
     rows = list(make_rows(200, 4))
     paths = [f"{folder}/a.jsonl" for folder in ("x", "x/y", "z", ".")]
