@@ -168,7 +168,7 @@ def test_a_thousand_parts_need_few_open_files(tmp_path):
 
 
 SELECTIONS = [{}, {"first": 3}, {"last": 5}, {"shortest": 9}, {"random": 11}, {"random": 999}, {"last": 0}]
-CONDITIONS = [{}, {"speakers": "s1,s2,nobody"}, {"min_duration": 0.5, "max_duration": 4.0}, {"match": "é|no"}]
+CONDITIONS = [{}, {"speakers": "s1,s2,unknown"}, {"min_duration": 0.5, "max_duration": 4.0}, {"match": "é|no"}]
 
 
 @pytest.mark.parametrize("selection", SELECTIONS)
