@@ -137,7 +137,7 @@ def rereadable(path: str) -> Iterator[str]:
     if path != "-" and os.path.isfile(path):
         yield path
         return
-    with temporary_folder("ds2-rows-") as folder:
+    with temporary_folder("ds2-copy-") as folder:
         copy = folder / "rows.jsonl"
         with copy.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as f:
             f.writelines(text for _, text, _ in read_blocks(path))
