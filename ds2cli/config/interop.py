@@ -68,6 +68,9 @@ class KaldiExport(AbsolutePathOption, ExportConfig):
     prefix_speaker: bool = setting(
         False, help="Begin each id with its speaker if the order of the ids is not that of the speakers."
     )
+    ffmpeg: bool = setting(
+        False, help="Let Kaldi read recordings through ffmpeg that are not WAV, or one of several channels."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,7 +88,7 @@ def _place(number: int, row: Row, folder: str, config: AudioFolderExport) -> str
         raise BadUtterance("no-audio-filepath", "the field 'audio_filepath' is missing")
     if not os.path.isfile(source):
         raise BadUtterance("missing-audio", f"no file {source}")
-    suffix = os.path.splitext(source)[1].lower()
+    suffix = Path(source).suffix.lower()
     is_part = _is_part(row) and not ("offset" not in row and probe(source, decode=False).channels == 1)
     is_decoded = is_part or suffix not in READABLE
     ending = f".{config.format}" if is_decoded else suffix
@@ -114,7 +114,7 @@ def _link(source: str, path: str, copy: bool) -> None:
     if not copy:
         with contextlib.suppress(OSError):
             # of a new export; otherwise the file of an earlier one is replaced at once
-            os.symlink(link, path)
+            target.symlink_to(link)
             return
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{os.getpid()}.part.{target.name}")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
+from ds2cli.captions.kaldi import read_command
 from ds2cli.config.interop import KaldiExport
 from ds2cli.drops import Ledger
 from ds2cli.errors import BadUtterance
@@ -19,6 +20,8 @@ from ds2cli.interop._found import sort_items
 from ds2cli.interop._kaldi_plan import LETTERS, Plan, kaldi_text, make_plan, recording_key, speaker_of
 from ds2cli.interop._kaldi_row import make_row, text_of
 from ds2cli.interop._own_files import remove_others
+from ds2cli.interop._recordings import parse_read_command
+from ds2cli.interop._tables import Value
 from ds2cli.io import open_out
 from ds2cli.manifest import Row, map_paths
 
@@ -79,6 +82,7 @@ class _Writer:
     def __init__(self, folder: str, plan: Plan, config: KaldiExport) -> None:
         self._folder, self._plan, self._stack = folder, plan, contextlib.ExitStack()
         self._path = os.path.abspath if config.paths == "absolute" else _from_here
+        self._ffmpeg = config.ffmpeg
         self._utterances: dict[str, list[str]] = {}
         self._recordings: dict[str, dict[str, str]] = {}
         self._last_speaker = ""
@@ -114,7 +118,7 @@ class _Writer:
         row = map_paths(row, self._path)
         speaker = values["utt2spk"]
         genders = {speaker: self._plan.genders[speaker]} if self._plan.genders else {}
-        derived = make_row(utterance, values, genders, lambda value, _: text_of(value))
+        derived = make_row(utterance, values, genders, self._derived_path)
         for name, value in values.items():
             if name in self._files and not (self._plan.has_segments and name in _OF_RECORDINGS):
                 self._files[name].write(f"{utterance} {value}".rstrip(" ") + "\n")
@@ -134,7 +138,7 @@ class _Writer:
         if "wav.scp" in self._files:
             if not row.get("audio_filepath"):
                 raise BadUtterance("no-audio-filepath", "the field 'audio_filepath' is missing, which `segments` needs")
-            values["wav.scp"] = self._readable_path(row["audio_filepath"])
+            values["wav.scp"] = self._readable_path(row["audio_filepath"], row.get("channel"))
             if plan.has_channels:
                 file = "_".join(Path(row["audio_filepath"]).stem.split())
                 values["reco2file_and_channel"] = f"{file} {LETTERS[row.get('channel', 0)]}"
@@ -155,11 +159,16 @@ class _Writer:
             values["feats.scp"] = self._path(row["feats"])
         return values
 
-    def _readable_path(self, path: str) -> str:
+    def _derived_path(self, value: Value, _: str) -> str:
+        """The file that an import finds for an entry of wav.scp."""
+        own = parse_read_command(text_of(value)) if self._ffmpeg else None
+        return own[0] if own else text_of(value)
+
+    def _readable_path(self, path: str, channel: int | None) -> str:
         if path != path.strip() or path.endswith("|") or path.startswith("|") or "\n" in path:
             detail = f"{path!r}: Kaldi reads this as something else than a file (rename it)"
             raise BadUtterance("unusable-path", detail)
-        return self._path(path)
+        return read_command(path, channel) if self._ffmpeg else self._path(path)
 
     def _write_speakers(self) -> None:
         for speaker in sorted(self._utterances):
@@ -192,8 +201,8 @@ def _describe_plan(plan: Plan, config: KaldiExport) -> Iterator[str]:
             yield f"{plan.rows - plan.has[name]} rows have no {name}: no {file} is written, which would need all"
     if plan.has["other channel"]:
         yield "channels from the third on have no letter: no reco2file_and_channel is written"
-    if plan.has["channel"]:
-        yield "wav.scp names files with several channels, of which Kaldi itself reads the first"
+    if plan.has["channel"] and not config.ffmpeg:
+        yield "wav.scp names files of which Kaldi itself reads the first channel (--ffmpeg selects that of the row)"
 
 
 def _find_faults(text: str | None, row: Row) -> Iterator[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import struct
 import subprocess
 from pathlib import Path
 
 from ds2cli import inputs
+from ds2cli.captions.kaldi import read_command
 from ds2cli.config.interop import CommandOptions
 from ds2cli.errors import BadUtterance, UsageError
 from ds2cli.io import open_out_bytes
@@ -18,6 +20,7 @@ TIMEOUT_S = 600
 """A command that takes longer than this is stopped."""
 
 _IN_ARCHIVE = re.compile(r"(.+):(\d+)")
+_OWN_COMMAND = re.compile(r"ffmpeg -nostdin -v error -i (.+) (?:-ac 1|-af 'pan=mono\|c0=c(\d{1,3})') -f wav - \|")
 _NOT_IN_NAMES = re.compile(r"[^\w.+-]+")
 
 
@@ -52,7 +55,8 @@ class Recordings:
         """
         value = value.strip()
         if value.endswith("|"):
-            return self.run(value[:-1], name)
+            own = parse_read_command(value)
+            return own[0] if own else self.run(value[:-1], name)
         if not value or value == "-" or value.startswith("|"):
             raise BadUtterance("no-recording", f"{value!r} is not a recording: expected a path, or a command with | ")
         path = self.join(value)
@@ -114,6 +118,19 @@ class Recordings:
         with open_out_bytes(path) as f:
             f.write(data)
         return path
+
+
+def parse_read_command(value: str) -> tuple[str, int | None] | None:
+    """The file and the channel of a command that ds2 has written for Kaldi, which need not be run; None for others."""
+    found = _OWN_COMMAND.fullmatch(value)
+    if found is None:
+        return None
+    try:
+        words = shlex.split(found[1])
+    except ValueError:
+        return None
+    channel = int(found[2]) if found[2] else None
+    return (words[0], channel) if len(words) == 1 and read_command(words[0], channel) == value else None
 
 
 def _shown(command: str) -> str:

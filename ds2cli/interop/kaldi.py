@@ -4,10 +4,12 @@ Import     SRC is the folder; files may end in .gz. Of reco2file_and_channel, ut
            and utt2num_frames, those that exist are used. A segment that ends at -1 ends with its recording.
 Commands   A recording that is the output of a command (`sph2pipe … |`) is dropped; --allow-commands runs the commands
            and stores what they write in --audio-dir, as rows refer to files. It also takes recordings in archives.
+           Of the commands with ffmpeg that ds2 writes itself, the files are read, and nothing is run.
 Dropped    Utterances without a recording, segment or text, lines that repeat an id or are not UTF-8, features that are
            a part of a matrix (`[0:99]`) or come from a command.
 Export     Files that utils/validate_data_dir.sh accepts, with `segments` if rows have an offset. Kaldi wants the order
-           of ids to be that of speakers: --prefix-speaker. What Kaldi has no file for is kept in ds2.jsonl.
+           of ids to be that of speakers: --prefix-speaker. It reads WAV files of one channel, and others through
+           commands: --ffmpeg. What Kaldi has no file for is kept in ds2.jsonl.
 
 Example: ds2 data import kaldi data/train train.jsonl
 """
@@ -26,7 +28,7 @@ from ds2cli.interop._kaldi_extra import NAME as MAIN
 from ds2cli.interop._kaldi_extra import has_renamed, read_extra
 from ds2cli.interop._kaldi_row import RECORDING_FILES, UTTERANCE_FILES, Find, make_row, recording_of, text_of
 from ds2cli.interop._kaldi_write import FILES, write
-from ds2cli.interop._recordings import Recordings
+from ds2cli.interop._recordings import Recordings, parse_read_command
 from ds2cli.interop._tables import Table, Value, join_entries
 
 __all__ = ["FILES", "MAIN", "ExportOptions", "ImportOptions", "read", "write"]
@@ -80,9 +82,12 @@ def _read_utterances(source: str, tables: Tables, files: Recordings, ledger: Led
         if extra is not None and extra[0] == utterance:
             yield restore(row, extra[1]), True
             continue
-        if str(values.get("wav.scp", "")).endswith("|"):
-            # the command has selected the channel
+        command = str(values.get("wav.scp", ""))
+        if command.endswith("|"):
+            # the command has selected the channel; one of ds2 is not run, and its file has all of them
             row.pop("channel", None)
+            if (own := parse_read_command(command)) and own[1] is not None:
+                row["channel"] = own[1]
         yield row, False
     if unused := len(recordings.get("wav.scp", {}).keys() - used):
         ledger.notes.append(f"{unused} recordings of wav.scp have no segment")

@@ -25,3 +25,11 @@ def test_rows_in_order_pass_through():
 
 def test_the_order_of_fields():
     assert list(order_fields({"x": 1, "text": "", "id": "a"})) == ["id", "text", "x"]
+
+
+@pytest.mark.parametrize("run", [1, 2, 3, 7, 49, 50, 51])
+@pytest.mark.parametrize("count", [0, 1, 50])
+def test_no_row_is_lost_at_the_end_of_a_run(monkeypatch, run, count):
+    monkeypatch.setattr(_found, "RUN", run)
+    items = [({"id": f"é{i * 37 % 10}", "number": i}, i % 2 == 0) for i in range(count)]
+    assert list(sort_items(iter(items))) == sorted(items, key=lambda item: item[0]["id"])

@@ -1,6 +1,9 @@
 """Kaldi's data folders: faults are found and named, commands run only on request, others read what is written."""
 
 import gzip
+import os
+import shlex
+from pathlib import Path
 
 import kaldi_native_io
 import numpy as np
@@ -124,6 +127,18 @@ def test_a_command_is_not_run_unless_it_is_allowed(folder, tmp_path):
     with pytest.raises(UsageError, match="--audio-dir"):
         import_rows("kaldi", data, allow_commands=True)
     assert not (tmp_path / "ran").exists()
+
+
+def test_commands_that_ds2_writes_are_not_run(folder):
+    """And what only begins like them is not taken for them."""
+    pan = "ffmpeg -nostdin -v error -i {} -af 'pan=mono|c0=c1' -f wav - |\n"
+    stereo = os.path.abspath("my stereo.wav")
+    data = folder(wav_scp=f"a {pan.format(stereo)}b {pan.format(shlex.quote(stereo))}"
+                          f"c {pan.format('/x.wav; touch ran; echo')}d {pan.format('relative.wav')}")  # fmt: skip
+    rows, ledger = import_rows("kaldi", data)
+    assert [(row["id"], row["audio_filepath"], row["channel"]) for row in rows] == [("b", stereo, 1)]
+    assert reasons(ledger) == {"a": "command", "c": "command", "d": "command"}
+    assert not Path("ran").exists()
 
 
 def test_an_allowed_command_is_run_once_and_its_output_stored(folder, tmp_path):

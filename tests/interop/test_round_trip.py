@@ -43,6 +43,14 @@ def test_kaldi_with_ids_that_begin_with_the_speaker(round_trip, hard_rows):
     assert real_paths(trip.rows) == real_paths(hard_rows)
 
 
+@pytest.mark.parametrize("prefix_speaker", [False, True])
+def test_kaldi_with_commands_of_ffmpeg(round_trip, hard_rows, prefix_speaker):
+    trip = round_trip("kaldi", hard_rows, ffmpeg=True, prefix_speaker=prefix_speaker)
+    entries = (trip.folder / "wav.scp").read_text().splitlines()
+    assert sum("-af 'pan=mono|c0=c1'" in entry and "'/" in entry for entry in entries) == 1
+    assert (trip.imported.rows, real_paths(trip.rows)) == ([], real_paths(hard_rows))
+
+
 def test_audiofolder_with_copies(round_trip, hard_rows):
     trip = round_trip("hf-audiofolder", hard_rows, copy=True, format="wav")
     assert not any(p.is_symlink() for p in trip.folder.rglob("*"))
