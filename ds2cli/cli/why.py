@@ -15,7 +15,7 @@ def why(
         list[str] | None, typer.Argument(metavar="DIR…", help="Folders, or outputs [default: the current folder].")
     ] = None,
 ) -> None:
-    """Tell what became of an utterance in each stage: kept with what, or dropped and why.
+    """Say what became of an utterance in each stage: kept with what, or dropped and why.
 
     The outputs in DIR, and those that they were made from, are searched for the id, and for those of its copies at
     other speeds, of its channels and of its segments.
@@ -23,15 +23,15 @@ def why(
     Example: ds2 why 1272-128104-0000 exp/base
     """
     from ds2cli.errors import Ds2Error
+    from ds2cli.stages.explain_utterance import explain_utterance
     from ds2cli.stages.lineage import trace
-    from ds2cli.stages.why import tell
 
     found = False
-    for chapter in tell(utterance, trace(places or ["."])):
+    for finding in explain_utterance(utterance, trace(places or ["."])):
         found = True
-        name = "" if chapter.id == utterance else f" {chapter.id}"
-        ui.echo_data(f"{chapter.output.path} ({chapter.output.stage}){name}")
-        for line in chapter.lines:
+        name = "" if finding.id == utterance else f" {finding.id}"
+        ui.echo_data(f"{finding.output.path} ({finding.output.stage}){name}")
+        for line in finding.lines:
             ui.echo_data(f"    {ui.one_line(line, 'utf-8')}")
     if not found:
         raise Ds2Error(

@@ -2,8 +2,8 @@
 
 Evidence, each as far as it is known:
 
-    loss    CTC loss per character (nats), averaged over the epochs of training after the first: networks learn wrong texts
-            later than right ones
+    loss    CTC loss per character (nats), averaged over the epochs of training after the first: networks learn wrong
+            texts later than right ones
     cost    CTC cost per character (nats) of the trained network (ds2 align, ds2 filter)
     rate    characters per second, slower or faster than others
     cer     character error rate of the hypothesis (percent)

@@ -49,7 +49,8 @@ def test_train_then_emit(ds2, toy, tmp_path, conf, jsonl):
     saved = tomllib.loads((exp / "config.toml").read_text())
     assert saved["optim"]["lr"] == 0.01 and saved["made_by"]["command"].startswith("ds2 train")
     assert {p.name for p in exp.iterdir()} == {
-        "best.safetensors", "config.toml", "dropped.jsonl", "last.pt", "losses", "tokens.txt", "train.jsonl", "train.png",
+        "best.safetensors", "config.toml", "dropped.jsonl", "last.pt", "losses", "tokens.txt", "train.jsonl",
+        "train.png",
     }  # fmt: skip
     assert ds2(*train, "--fresh").returncode == 0
     rerun = ds2(*train[:5], "--config", exp / "config.toml")

@@ -1,4 +1,4 @@
-"""The ledger over all stages, and the story of single utterances, of real commands on recordings of noise."""
+"""The ledger over all stages, and what became of single utterances, of real commands on recordings of noise."""
 
 import json
 from pathlib import Path
@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from ds2cli.cli.main import app
 from ds2cli.errors import Ds2Error, UsageError
+from ds2cli.stages.explain_utterance import describe_errors, describe_losses, explain_utterance, id_matcher
 from ds2cli.stages.ledger import find_targets, make_balance, make_entries
 from ds2cli.stages.lineage import trace
-from ds2cli.stages.why import describe_errors, describe_losses, id_matcher, tell
 from ds2cli.train.losses import read_losses
 
 NOISE = 0.1 * np.random.default_rng(0).normal(size=64000)
@@ -115,25 +115,25 @@ def test_places_that_have_no_record(there):
         trace(["small.toml"])
 
 
-def story(utterance, *places):
-    return {(c.output.path, c.id): " | ".join(c.lines) for c in tell(utterance, trace([*places] or ["."]))}
+def explained(utterance, *places):
+    return {(c.output.path, c.id): " | ".join(c.lines) for c in explain_utterance(utterance, trace([*places] or ["."]))}
 
 
-def test_the_story_of_an_utterance_that_was_kept(there):
-    told = story("u4")
-    assert told["data/all.jsonl", "u4"].startswith("recording wav/u4.wav: 1.40 s, 16000 Hz, 1 channel, level -20.")
-    assert "text: 'text e', 4.3 characters/s" in told["data/all.jsonl", "u4"]
-    assert told["data/some.jsonl", "u4"] == "kept"
-    assert told["data/feats.jsonl", "u4"].startswith("features: 139 frames, data/feats/feats.1.ark:")
-    assert "features: 15" in told["data/feats.jsonl", "sp0.9-u4"]
-    assert told["exp/emit.jsonl", "u4"].startswith("emission: 70 steps")
-    assert "seen in 2 epochs: loss " in told["exp", "sp0.9-u4"]
-    assert "hypothesis: " in told["exp/greedy.jsonl", "u4"]
-    assert "errors in 2 words" in told["exp/scored.jsonl", "u4"]
+def test_an_utterance_that_was_kept(there):
+    found = explained("u4")
+    assert found["data/all.jsonl", "u4"].startswith("recording wav/u4.wav: 1.40 s, 16000 Hz, 1 channel, level -20.")
+    assert "text: 'text e', 4.3 characters/s" in found["data/all.jsonl", "u4"]
+    assert found["data/some.jsonl", "u4"] == "kept"
+    assert found["data/feats.jsonl", "u4"].startswith("features: 139 frames, data/feats/feats.1.ark:")
+    assert "features: 15" in found["data/feats.jsonl", "sp0.9-u4"]
+    assert found["exp/emit.jsonl", "u4"].startswith("emission: 70 steps")
+    assert "seen in 2 epochs: loss " in found["exp", "sp0.9-u4"]
+    assert "hypothesis: " in found["exp/greedy.jsonl", "u4"]
+    assert "errors in 2 words" in found["exp/scored.jsonl", "u4"]
 
 
 @pytest.mark.parametrize(
-    ("utterance", "chapters"),
+    ("utterance", "expected"),
     [
         ("u1", {("data/all.jsonl", "u1"): "dropped: no-text: no text file wav/u1.txt"}),
         ("u2", {("data/all.jsonl", "u2"): "dropped: digits: "}),
@@ -146,11 +146,11 @@ def test_the_story_of_an_utterance_that_was_kept(there):
         ),
     ],
 )
-def test_the_story_of_an_utterance_that_was_dropped(there, utterance, chapters):
-    told = story(utterance)
-    for chapter, start in chapters.items():
-        assert told[chapter].startswith(start)
-    assert not any(path.startswith("exp") for path, _ in told)
+def test_an_utterance_that_was_dropped(there, utterance, expected):
+    found = explained(utterance)
+    for place, start in expected.items():
+        assert found[place].startswith(start)
+    assert not any(path.startswith("exp") for path, _ in found)
 
 
 def test_an_utterance_that_is_nowhere(there):
@@ -159,15 +159,15 @@ def test_an_utterance_that_is_nowhere(there):
     assert "u77" not in output.stdout
 
 
-def test_a_missing_recording_and_archive_are_part_of_the_story(there):
+def test_a_missing_recording_and_archive_are_named(there):
     row = next(json.loads(line) for line in Path("data/feats.jsonl").read_text().splitlines() if '"u5"' in line)
     moved = {Path("wav/u5.wav"): Path("wav/elsewhere"), Path("data/feats/feats.1.ark"): Path("data/elsewhere")}
     for file, place in moved.items():
         file.rename(place)
     try:
-        told = story("u5")
-        assert "recording wav/u5.wav: missing-audio: no file" in told["data/all.jsonl", "u5"]
-        assert "features: missing-archive" in told["data/feats.jsonl", "u5"]
+        found = explained("u5")
+        assert "recording wav/u5.wav: missing-audio: no file" in found["data/all.jsonl", "u5"]
+        assert "features: missing-archive" in found["data/feats.jsonl", "u5"]
         assert row["num_frames"] > 0
     finally:
         for file, place in moved.items():

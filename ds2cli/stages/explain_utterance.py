@@ -1,4 +1,4 @@
-"""One utterance's story: its recording, and what each stage made of it, or where and why it was dropped."""
+"""What became of one utterance: its recording, what each stage made of it, or where and why it was dropped."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MOST_LOSSES = 10
 
 
 @dataclass(frozen=True)
-class Chapter:
+class Finding:
     """What one output has of an utterance. id: there, such as sp0.9-ID.  lines: sentences about it.
 
     dropped: whether the stage dropped it.
@@ -44,10 +44,10 @@ class Chapter:
     dropped: bool = False
 
 
-def tell(utterance: str, outputs: Iterable[Output]) -> Iterator[Chapter]:
-    """A chapter for each output that has the utterance or dropped it, in the order of the outputs.
+def explain_utterance(utterance: str, outputs: Iterable[Output]) -> Iterator[Finding]:
+    """A finding for each output that has the utterance or dropped it, in the order of the outputs.
 
-    What an earlier chapter says of the same id is not repeated.
+    What an earlier finding says of the same id is not repeated.
     """
     is_same, said = id_matcher(utterance), set[tuple[str, str]]()
     recording_shown = False
@@ -61,13 +61,13 @@ def tell(utterance: str, outputs: Iterable[Output]) -> Iterator[Chapter]:
                     recording_shown = True
                 new = [line for line in lines if (row["id"], line) not in said]
                 said.update((row["id"], line) for line in new)
-                yield Chapter(output, row["id"], tuple(new or ["kept"]))
+                yield Finding(output, row["id"], tuple(new or ["kept"]))
         if Path(output.path).is_dir():
             yield from _training(utterance, output, is_same)
         if output.dropped_list is not None and Path(output.dropped_list).is_file():
             for row in find_rows(output.dropped_list, utterance, is_same):
                 reason = f"{row.get('reason')}: {row.get('detail')}"
-                yield Chapter(output, row["id"], (f"dropped: {reason}",), dropped=True)
+                yield Finding(output, row["id"], (f"dropped: {reason}",), dropped=True)
 
 
 def id_matcher(utterance: str) -> re.Pattern[str]:
@@ -160,7 +160,7 @@ def _describe_matrix(row: Row, field: str, name: str, unit: str) -> str:
     return f"{name}: {len(x)} {unit}, {row[field]}"
 
 
-def _training(utterance: str, output: Output, is_same: re.Pattern[str]) -> Iterator[Chapter]:
+def _training(utterance: str, output: Output, is_same: re.Pattern[str]) -> Iterator[Finding]:
     """What training made of the utterance and of its copies: epochs in which it was skipped, its losses."""
     skipped: dict[str, list[str]] = {}
     log = Path(output.path, "train.jsonl")
@@ -174,7 +174,7 @@ def _training(utterance: str, output: Output, is_same: re.Pattern[str]) -> Itera
         lines = list(skipped.get(name, ()))
         if losses is not None and name in places:
             lines.append(describe_losses(losses.nats[:, places[name]]))
-        yield Chapter(output, name, tuple(lines))
+        yield Finding(output, name, tuple(lines))
 
 
 def describe_losses(nats: NDArray[np.float32]) -> str:
