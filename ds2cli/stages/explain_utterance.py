@@ -20,7 +20,7 @@ from ds2cli.errors import BadUtterance
 from ds2cli.manifest import Row
 from ds2cli.metrics.alignment import align
 from ds2cli.metrics.wer import words
-from ds2cli.stages.lineage import Output
+from ds2cli.stages.lineage import Output, find_sources
 from ds2cli.train.losses import read_losses
 
 CLIPPED, SILENT_DB = 0.999, -60.0
@@ -47,9 +47,9 @@ class Finding:
 def explain_utterance(utterance: str, outputs: Iterable[Output]) -> Iterator[Finding]:
     """A finding for each output that has the utterance or dropped it, in the order of the outputs.
 
-    What an earlier finding says of the same id is not repeated.
+    What the finding of an output says is not repeated for those that were made from it.
     """
-    is_same, said = id_matcher(utterance), set[tuple[str, str]]()
+    is_same, said = id_matcher(utterance), dict[tuple[str, str], list[str]]()
     recording_shown = False
     for output in outputs:
         path = output.path if Path(output.path).is_file() else None
@@ -59,8 +59,10 @@ def explain_utterance(utterance: str, outputs: Iterable[Output]) -> Iterator[Fin
                 if not recording_shown and row.get("audio_filepath"):
                     lines = [*describe_recording(row), *lines]
                     recording_shown = True
-                new = [line for line in lines if (row["id"], line) not in said]
-                said.update((row["id"], line) for line in new)
+                sources = find_sources(output)
+                new = [line for line in lines if sources.isdisjoint(said.get((row["id"], line), ()))]
+                for line in new:
+                    said.setdefault((row["id"], line), []).append(output.path)
                 yield Finding(output, row["id"], tuple(new or ["kept"]))
         if Path(output.path).is_dir():
             yield from _training(utterance, output, is_same)

@@ -34,6 +34,15 @@ class Output:
         return None if name is None else os.path.normpath(os.path.join(os.path.dirname(self.path), str(name)))
 
 
+def find_sources(output: Output) -> set[str]:
+    """The paths of all outputs that an output was made from."""
+    sources: set[str] = set()
+    for _, path, source in output.inputs:
+        if source is not None and path not in sources:
+            sources |= {source.path, *find_sources(source)}
+    return sources
+
+
 def find_outputs(folder: str) -> Iterator[str]:
     """The outputs below a folder that have a record."""
     for here, folders, files in os.walk(folder):
