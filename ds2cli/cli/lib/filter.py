@@ -82,18 +82,19 @@ def write_rows(
     ledger: Ledger,
     facts: Mapping[str, Any] = MappingProxyType({}),
     made: Provenance | None = None,
-    write: Callable[[str, Iterable[Any]], int] = manifest.write,
+    write: Callable[[str, Iterable[Any]], int] | None = None,
 ) -> None:
     """Write the rows of a stage, its dropped rows and its settings; refuse the result if too many are bad.
 
     facts: what is saved with the settings, complete after the last row.  made: see `filter_rows`.
-    write: writes them; `manifest_lines.write` if they are lines.
+    write: writes them; `manifest_lines.write` if they are lines [default: `manifest.write`].
     """
     parts: dict[str, None] = {}
     try:
         with writing(name, config, out, ledger, facts, made, parts):
             kept = _refuse_at_end(name, config, rows, ledger)
-            write(out, _note_archives(kept, made.archives, parts) if made and made.archives else kept)
+            kept = _note_archives(kept, made.archives, parts) if made and made.archives else kept
+            (write or manifest.write)(out, kept)
     finally:
         # otherwise the threads of an interrupted stage would finish all their work
         if isinstance(rows, Generator):
