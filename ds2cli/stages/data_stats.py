@@ -35,8 +35,9 @@ def stats(lines: Iterable[Line], name: str = "IN") -> dict[str, Any]:
     texts.count()
     if not seconds:
         raise no_utterances(name)
-    durations = np.sort(np.frombuffer(seconds, np.float64))
-    total = sum(array("d", durations.tobytes()))
+    durations = np.frombuffer(seconds, np.float64)
+    durations.sort()
+    total = sum(seconds)
 
     def quantile(q: float) -> float:
         return float(durations[min(len(durations) - 1, int(q * len(durations)))])
