@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,15 @@ from typing import Any
 
 from ds2cli.config.base import MADE_BY, read_toml
 from ds2cli.fingerprint import hash_file
-from ds2cli.provenance import Input, combine_hashes, describe_archives, read_inputs, record_path
+from ds2cli.provenance import (
+    Input,
+    combine_hashes,
+    describe_archives,
+    folder_of,
+    read_inputs,
+    record_path,
+    resolve_path,
+)
 
 
 def join_records(out: str, parts: Sequence[str], source: str, command: str, max_bad: float) -> dict[str, Any]:
@@ -37,11 +44,11 @@ def join_records(out: str, parts: Sequence[str], source: str, command: str, max_
     if joined["dropped"]:
         joined["dropped_list"] = f"{Path(out).name}.dropped.jsonl"
     if "stage" in joined:
-        folder = os.path.dirname(out)
+        folder = folder_of(out)
         inputs = {role: Input.read(path) for role, path, _ in read_inputs(parts[0], joined) if role != "IN"}
         inputs["IN"] = Input.read(source)
         archives = {
-            os.path.normpath(os.path.join(os.path.dirname(part), str(a.get("path")))): None
+            resolve_path(part, str(a.get("path"))): None
             for part, record in zip(parts, records, strict=True)
             for a in record.get("parts", [])
         }

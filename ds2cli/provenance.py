@@ -112,7 +112,7 @@ class Provenance:
 
     def to_saved(self, out: str, parts: Sequence[str] = ()) -> dict[str, Any]:
         """The record of OUT, which has been written; a table for `made_by`. parts: files that its rows refer to."""
-        folder, file = os.path.dirname(out), find_written(out)
+        folder, file = folder_of(out), find_written(out)
         # what a command has downloaded was not there when it began
         inputs = {role: i if i.sha256 or i.path == PIPE else Input.read(i.path) for role, i in self.inputs.items()}
         return {
@@ -174,7 +174,18 @@ def read_inputs(out: str, record: Mapping[str, Any]) -> Iterator[tuple[str, str,
     """Role, path and saved table of each input of a record."""
     for role, before in saved_tables(record, "inputs").items():
         path = str(before.get("path"))
-        yield role, path if path == PIPE else os.path.normpath(os.path.join(os.path.dirname(out), path)), before
+        yield role, path if path == PIPE else resolve_path(out, path), before
+
+
+def folder_of(out: str) -> str:
+    """The folder that an output is in, to which the paths of its record are relative; "" for the current one."""
+    name = os.path.normpath(out)
+    return os.path.join(name, "..") if Path(name).name in ("", "..") else os.path.dirname(name)
+
+
+def resolve_path(out: str, path: str) -> str:
+    """A path in the record of an output, from the current folder."""
+    return os.path.normpath(os.path.join(folder_of(out), path))
 
 
 def describe_archives(paths: Sequence[str], folder: str) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from ds2cli.config.base import MADE_BY, find_presets, read_toml
 from ds2cli.errors import DataError, UsageError
 from ds2cli.fingerprint import FileState, hash_file
-from ds2cli.provenance import FORMATS, PIPE, Input, Provenance, read_record, saved_tables
+from ds2cli.provenance import FORMATS, PIPE, Input, Provenance, read_record, resolve_path, saved_tables
 
 MOST_SHOWN = 60
 """Characters that a reason shows of a value."""
@@ -50,7 +49,7 @@ def check_output(out: str, record: Mapping[str, Any]) -> Iterator[str]:
 def missing_parts(out: str, record: Mapping[str, Any]) -> Iterator[str]:
     """The files that rows of OUT refer to and that are missing, or shorter or longer than they were."""
     for part in record.get("parts", []):
-        path = os.path.normpath(os.path.join(os.path.dirname(out), str(part.get("path"))))
+        path = resolve_path(out, str(part.get("path")))
         size = Path(path).stat().st_size if Path(path).is_file() else None
         if size is None:
             yield f"{path} is missing"
@@ -89,7 +88,7 @@ def explain_configs(out: str, record: Mapping[str, Any]) -> Iterator[str]:
     """The values in the --config files of a record that are different now."""
     for config in record.get("configs", []):
         name, before = str(config.get("path")), config.get("values", {})
-        path = name if name in find_presets() else os.path.normpath(os.path.join(os.path.dirname(out), name))
+        path = name if name in find_presets() else resolve_path(out, name)
         try:
             now = read_toml(path)
         except UsageError as e:

@@ -26,7 +26,7 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.experiment_files import refuse_bundle
 from ds2cli.io import open_out
-from ds2cli.provenance import Provenance, read_record
+from ds2cli.provenance import Provenance, folder_of, read_record
 
 REQUIRED_FIELDS = ("id", "text")
 FeaturesFile = Annotated[
@@ -175,7 +175,7 @@ def _save_record(
     config: TrainConfig, ledger: Ledger, exp: str, dropped: str | None, made: Provenance, *, finished: bool
 ) -> None:
     command = {"ds2cli": __version__, "command": shlex.join(["ds2", *sys.argv[1:]])}
-    counts = count_facts(ledger, dropped or config.dropped, os.path.dirname(exp)) | {"finished": finished}
+    counts = count_facts(ledger, dropped or config.dropped, folder_of(exp)) | {"finished": finished}
     with open_out(f"{exp}/config.toml") as f:
         # EXP/config.toml may be passed back with --config to resume, which must not start over
         f.write(to_toml(replace(config, fresh=False), {**command, **counts, **made.to_saved(exp)}))

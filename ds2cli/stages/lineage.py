@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ds2cli.errors import UsageError
-from ds2cli.provenance import PIPE, read_inputs, read_record, record_path
+from ds2cli.provenance import PIPE, read_inputs, read_record, record_path, resolve_path
 
 RECORD, TRAINING = ".config.toml", "config.toml"
 
@@ -31,7 +31,7 @@ class Output:
     def dropped_list(self) -> str | None:
         """The file that lists the utterances it dropped, None if there are none."""
         name = self.record.get("dropped_list")
-        return None if name is None else os.path.normpath(os.path.join(os.path.dirname(self.path), str(name)))
+        return None if name is None else resolve_path(self.path, str(name))
 
 
 def find_sources(output: Output) -> set[str]:

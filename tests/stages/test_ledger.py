@@ -210,3 +210,17 @@ def test_suspects_of_the_training(there):
     rows = list(map(json.loads, Path("suspects.jsonl").read_text().splitlines()))
     assert len(rows) == 12
     assert all("suspicion" in row and "loss" in row["evidence"] for row in rows)
+
+
+def test_the_record_of_a_training_does_not_depend_on_how_its_folder_is_named(there, monkeypatch):
+    ds2("train", "data/feats.jsonl", "slash/", "--config", "small.toml", "--set", "epochs=1")
+    Path("inside").mkdir()
+    with monkeypatch.context() as patch:
+        patch.chdir("inside")
+        ds2("train", "../data/feats.jsonl", ".", "--config", "../small.toml", "--set", "epochs=1")
+        assert ds2("status").startswith("fresh    .  (train)")
+        ds2("data", "suspects", ".")
+    for exp in ("slash", "slash/", "inside", "./inside"):
+        assert ds2("status", exp).startswith(f"fresh    {exp.strip('./')}  (train)")
+        assert "data/all.jsonl" in ds2("why", "u0", exp)
+        ds2("data", "suspects", exp)
