@@ -4,7 +4,7 @@ The table `made_by` of a record has the command, its stage, and
 
     format        version of what the stage writes (FORMATS); text_rules_hash of its rules for texts, if it has any
     output        size, time and hash of OUT
-    parts         files that rows of OUT refer to, and their sizes
+    parts         files that rows of OUT refer to, or that a training has written, and their sizes
     inputs        of each role, such as IN or EXP: path, hash, and the fingerprint of the record next to it
     configs       of each --config FILE: path and values, so that a change of a comment changes nothing
     fingerprint   hash of the stage, its format, its settings and its inputs

@@ -47,7 +47,7 @@ def check_output(out: str, record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def missing_parts(out: str, record: Mapping[str, Any]) -> Iterator[str]:
-    """The files that rows of OUT refer to and that are missing, or shorter or longer than they were."""
+    """The files that belong to OUT, such as archives, and that are missing, or shorter or longer than they were."""
     for part in record.get("parts", []):
         path = resolve_path(out, str(part.get("path")))
         size = Path(path).stat().st_size if Path(path).is_file() else None

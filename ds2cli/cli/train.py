@@ -26,7 +26,7 @@ from ds2cli.drops import Ledger
 from ds2cli.errors import DataError, UsageError
 from ds2cli.experiment_files import refuse_bundle
 from ds2cli.io import open_out
-from ds2cli.provenance import Provenance, folder_of, read_record
+from ds2cli.provenance import NETWORK_FILES, Provenance, folder_of, read_record
 
 REQUIRED_FIELDS = ("id", "text")
 FeaturesFile = Annotated[
@@ -90,7 +90,8 @@ def train(
         inherit_features([train, *others])
     manifests = {"TRAIN": train, "--dev": dev, "augment.noise": config.augment.noise, "augment.rir": config.augment.rir}
     manifests |= {f"mix.manifests {n}": path for n, path in enumerate(config.mix.manifests, 1)}
-    made = begin_training(config, exp, {**manifests, "--cmvn": cmvn, "--features": features}, if_stale=if_stale)
+    others_read = {"--cmvn": cmvn, "--features": features, "--init": config.init}
+    made = begin_training(config, exp, {**manifests, **others_read}, if_stale=if_stale)
     ledger, is_rank_0 = Ledger(), (torchrun_rank() or (0, 1))[0] == 0
     # the training processes of this machine, which torchrun has started if it is used
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if torchrun_rank() else config.nproc
@@ -176,9 +177,11 @@ def _save_record(
 ) -> None:
     command = {"ds2cli": __version__, "command": shlex.join(["ds2", *sys.argv[1:]])}
     counts = count_facts(ledger, dropped or config.dropped, folder_of(exp)) | {"finished": finished}
+    files = (os.path.join(exp, name) for name in NETWORK_FILES)
+    network = [file for file in files if Path(file).is_file()] if finished else []
     with open_out(f"{exp}/config.toml") as f:
         # EXP/config.toml may be passed back with --config to resume, which must not start over
-        f.write(to_toml(replace(config, fresh=False), {**command, **counts, **made.to_saved(exp)}))
+        f.write(to_toml(replace(config, fresh=False), {**command, **counts, **made.to_saved(exp, network)}))
 
 
 def _save_settings(config: TrainConfig, ledger: Ledger, exp: str, dropped: str | None, made: Provenance) -> None:

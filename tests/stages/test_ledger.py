@@ -9,7 +9,7 @@ import soundfile
 from typer.testing import CliRunner
 
 from ds2cli.cli.main import app
-from ds2cli.errors import Ds2Error, UsageError
+from ds2cli.errors import DataError, Ds2Error, UsageError
 from ds2cli.stages.explain_utterance import describe_errors, describe_losses, explain_utterance, id_matcher
 from ds2cli.stages.ledger import find_targets, make_balance, make_entries
 from ds2cli.stages.lineage import trace
@@ -224,3 +224,27 @@ def test_the_record_of_a_training_does_not_depend_on_how_its_folder_is_named(the
         assert ds2("status", exp).startswith(f"fresh    {exp.strip('./')}  (train)")
         assert "data/all.jsonl" in ds2("why", "u0", exp)
         ds2("data", "suspects", exp)
+
+
+def test_a_training_without_its_network_is_partial_and_is_not_skipped(there):
+    command = ["train", "data/feats.jsonl", "broken", "--config", "small.toml", "--set", "epochs=1"]
+    ds2(*command)
+    assert "fresh: nothing to do" in ds2(*command, "--if-stale")
+    network = Path("broken/best.safetensors")
+    network.write_bytes(network.read_bytes()[:-1])
+    assert "broken/best.safetensors has" in ds2("status", "broken")
+    network.unlink()
+    assert ds2("status", "broken").startswith("partial  broken  (train)\n           broken/best.safetensors is missing")
+    with pytest.raises(DataError, match="missing, although training is complete"):
+        ds2(*command, "--if-stale")
+
+
+def test_another_network_to_start_from_makes_a_training_stale(there):
+    start = Path("start.safetensors")
+    start.write_bytes(Path("exp/best.safetensors").read_bytes())
+    Path("tokens.txt").write_bytes(Path("exp/tokens.txt").read_bytes())
+    command = ["train", "data/feats.jsonl", "tuned", "--config", "small.toml", "--set", "epochs=1", "--init", start]
+    ds2(*command)
+    assert "fresh: nothing to do" in ds2(*command, "--if-stale")
+    start.write_bytes(start.read_bytes()[:-4] + bytes(4))
+    assert "--init start.safetensors has changed" in ds2("status", "tuned")
