@@ -149,7 +149,9 @@ def writing(
 
 def count_facts(ledger: Ledger, dropped: str | None, folder: str) -> dict[str, Any]:
     """What a record says of the utterances. dropped: the file that lists the dropped ones.  folder: of the output."""
-    facts: dict[str, Any] = {"kept": ledger.kept, "dropped": ledger.dropped, "reasons": dict(ledger.reasons)}
+    facts: dict[str, Any] = {"kept": ledger.kept, "dropped": ledger.dropped}
+    if ledger.reasons:
+        facts["reasons"] = dict(ledger.reasons)
     if ledger.unselected:
         facts["not_selected"] = dict(ledger.unselected)
     if dropped and ledger.rows:
