@@ -45,7 +45,7 @@ def join_records(out: str, parts: Sequence[str], source: str, command: str, max_
         joined["dropped_list"] = f"{Path(out).name}.dropped.jsonl"
     if "stage" in joined:
         folder = folder_of(out)
-        inputs = {role: Input.read(path) for role, path, _ in read_inputs(parts[0], joined) if role != "IN"}
+        inputs = {role: Input.read(path, role=role) for role, path, _ in read_inputs(parts[0], joined) if role != "IN"}
         inputs["IN"] = Input.read(source)
         archives = {
             resolve_path(part, str(a.get("path"))): None

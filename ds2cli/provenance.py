@@ -35,6 +35,9 @@ FORMATS: dict[str, int] = {}
 NETWORK_FILES = ("best.safetensors", "tokens.txt", "pieces.model")
 """The files of an experiment that recognition depends on; the settings of its search are among those of each stage."""
 
+NETWORK_ROLES = ("EXP", "--ensemble", "--init")
+"""Inputs that are experiments; one may have no network but only symbols, beside emissions of another toolkit."""
+
 PIPE = "-"
 
 
@@ -48,16 +51,17 @@ class Input:
     state: FileState | None = None
 
     @classmethod
-    def read(cls, path: str, known: FileState | None = None) -> Input:
+    def read(cls, path: str, known: FileState | None = None, role: str = "") -> Input:
         """An input now: a file, a folder of recordings, an experiment, or a pipe; without a hash if there is none.
 
-        known: its state at an earlier time. DataError if it cannot be read.
+        known: its state at an earlier time.  role: for which it is read. DataError if it cannot be read.
         """
         if path == PIPE or is_stream(path):
             return cls(PIPE, "")
         if not os.path.exists(path):  # noqa: PTH110
             return cls(path, "")
-        if Path(path, NETWORK_FILES[0]).is_file():
+        is_network = role.partition(" ")[0] in NETWORK_ROLES or Path(path, NETWORK_FILES[0]).is_file()
+        if is_network and Path(path).is_dir():
             return cls(path, hash_files(path, NETWORK_FILES))
         if Path(path).is_dir():
             return cls(path, hash_folder(path))
@@ -77,8 +81,9 @@ class Input:
 class Provenance:
     """What a command makes its output from.
 
-    settings: those that change the result, by name; defaults: their defaults.  inputs: by role.  configs: paths and
-    values of --config files.  archives: field of the rows that refers to archives of this stage, "" for none.
+    settings: those that change the result, but for paths of inputs, by name; defaults: their defaults.  inputs: by
+    role.  configs: paths and values of --config files.  archives: field of the rows that refers to archives of this
+    stage, "" for none.
     """
 
     stage: str
@@ -98,8 +103,11 @@ class Provenance:
         archives: str = "",
     ) -> Provenance:
         """Hash the inputs, before they are read. inputs: paths by role; None for one that was not given."""
-        read = {role: Input.read(path) for role, path in inputs.items() if path is not None}
-        return cls(stage, relevant_settings(config), default_settings(type(config)), read, configs, archives)
+        read = {role: Input.read(path, role=role) for role, path in inputs.items() if path is not None}
+        # the path of an input is another one from another folder: what counts is its content
+        named = {role.partition(" ")[0].removeprefix("--").replace("-", "_") for role in read}
+        settings = {name: value for name, value in relevant_settings(config).items() if name not in named}
+        return cls(stage, settings, default_settings(type(config)), read, configs, archives)
 
     def with_settings(self, **settings: Any) -> Provenance:
         """The same with further settings, for one of several outputs of a command."""
@@ -114,7 +122,8 @@ class Provenance:
         """The record of OUT, which has been written; a table for `made_by`. parts: files that its rows refer to."""
         folder, file = folder_of(out), find_written(out)
         # what a command has downloaded was not there when it began
-        inputs = {role: i if i.sha256 or i.path == PIPE else Input.read(i.path) for role, i in self.inputs.items()}
+        missing = [role for role, i in self.inputs.items() if not i.sha256 and i.path != PIPE]
+        inputs = {**self.inputs, **{role: Input.read(self.inputs[role].path, role=role) for role in missing}}
         return {
             "stage": self.stage,
             "format": FORMATS.get(self.stage, 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,19 @@ MOST_SHOWN = 60
 """Characters that a reason shows of a value."""
 
 
-def explain_stale(made: Provenance, out: str) -> list[str]:
-    """Why OUT is not what a command that begins would write; [] if it is. made: what it begins with."""
+def explain_stale(made: Provenance, out: str, archives_in: str | None = None) -> list[str]:
+    """Why OUT is not what a command that begins would write; [] if it is. made: what it begins with.
+
+    archives_in: the folder that the command is to write archives to; None for any.
+    """
     record = read_record(out)
     if record is None:
         return [f"{out} does not exist" if not Path(out).exists() else "no record says what it was made from"]
     reasons = [*check_output(out, record)]
+    if archives_in is not None:
+        place = os.path.realpath(archives_in)
+        folders = {os.path.dirname(resolve_path(out, str(part.get("path")))) for part in record.get("parts", [])}
+        reasons += [f"its archives are in {folder}" for folder in sorted(folders) if os.path.realpath(folder) != place]
     if record.get("stage") != made.stage:
         reasons.append(f"ds2 {record.get('stage')} wrote it")
     reasons += explain_format(record)
@@ -104,7 +112,7 @@ def explain_saved_input(role: str, path: str, before: Mapping[str, Any]) -> Iter
     if path == PIPE:
         return
     try:
-        now = Input.read(path, FileState.from_saved(before))
+        now = Input.read(path, FileState.from_saved(before), role)
     except DataError as e:
         yield f"{role} {e}"
         return

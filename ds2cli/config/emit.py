@@ -20,7 +20,7 @@ class EmitConfig(InferenceConfig, StageConfig):
         "ensemble": ("onnx", (True,)),
     }
 
-    dir: str | None = setting(None, help="Folder for the archive [default: emissions/ next to OUT].")
+    dir: str | None = setting(None, help="Folder for the archive [default: emissions/ next to OUT].", same_result=True)
     ensemble: tuple[str, ...] = setting(
         (), help="Experiments whose probabilities are averaged with those of EXP (same symbols, features, stride)."
     )

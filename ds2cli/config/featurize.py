@@ -16,7 +16,7 @@ from ds2cli.errors import UsageError
 class FeaturizeConfig(FeatureConfig, StageConfig):
     """Compute features and their normalization statistics."""
 
-    dir: str | None = setting(None, help="Folder for the archives [default: feats/ next to OUT].")
+    dir: str | None = setting(None, help="Folder for the archives [default: feats/ next to OUT].", same_result=True)
     nj: int = setting(1, help="Number of processes; the result does not depend on it.", min=1, max=1024, per_core=1)
     compress: bool = setting(
         False, help="Store one byte per bin instead of four (Kaldi's compressed matrices, slightly lossy)."

@@ -57,22 +57,26 @@ def find_outputs(folder: str) -> Iterator[str]:
 def trace(places: Iterable[str]) -> list[Output]:
     """The outputs below some folders, or at some paths, and all that they were made from, each after its inputs.
 
+    An input that was itself made from the output has replaced what the output was made from: it counts as unknown.
     UsageError for a place that does not exist, or an output without a record.
     """
     found: dict[str, Output] = {}
     ordered: list[Output] = []
+    unfinished: set[str] = set()
 
     def add(path: str) -> Output | None:
         name = os.path.realpath(path)
         if name in found:
-            return found[name]
+            return None if name in unfinished else found[name]
         record = read_record(path)
         if record is None:
             return None
         output = found[name] = Output(path, record)
+        unfinished.add(name)
         for role, source, _ in read_inputs(path, record):
             output.inputs.append((role, source, None if source == PIPE else add(source)))
         ordered.append(output)
+        unfinished.remove(name)
         return output
 
     for place in places:

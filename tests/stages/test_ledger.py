@@ -248,3 +248,40 @@ def test_another_network_to_start_from_makes_a_training_stale(there):
     assert "fresh: nothing to do" in ds2(*command, "--if-stale")
     start.write_bytes(start.read_bytes()[:-4] + bytes(4))
     assert "--init start.safetensors has changed" in ds2("status", "tuned")
+
+
+def test_the_same_command_from_another_folder_finds_everything_fresh(there, monkeypatch):
+    ds2("lm", "data/feats.jsonl", "exp/lm.arpa", "--order", 2)
+    ds2("featurize", "data/some.jsonl", "data/again.jsonl", "--dir", "data/again")
+    ds2("emit", "exp", "data/feats.jsonl", "exp/two.jsonl", "--dir", "exp/two", "--ensemble", "exp")
+    ds2("decode", "exp", "exp/two.jsonl", "exp/two.lm.jsonl", "--lm", "exp/lm.arpa")
+    with monkeypatch.context() as patch:
+        patch.chdir("exp")
+        emit = ["emit", ".", "../data/feats.jsonl", "two.jsonl", "--ensemble", "../exp", "--if-stale"]
+        for command in (
+            ["featurize", "../data/some.jsonl", "../data/again.jsonl", "--dir", "../data/again", "--if-stale"],
+            [*emit, "--dir", "two"],
+            ["decode", ".", "two.jsonl", "two.lm.jsonl", "--lm", "lm.arpa", "--if-stale"],
+        ):
+            assert "is fresh: nothing to do" in ds2(*command)
+        assert ds2("status", "two.lm.jsonl").startswith("fresh")
+        assert "making two.jsonl: its archives are in two" in ds2(*emit, "--dir", "elsewhere")
+
+
+def test_a_folder_with_symbols_for_a_network_may_have_the_results(there):
+    Path("lab").mkdir()
+    Path("lab/tokens.txt").write_bytes(Path("exp/tokens.txt").read_bytes())
+    command = ["decode", "lab", "exp/emit.jsonl", "lab/greedy.jsonl", "--greedy"]
+    ds2(*command)
+    assert "is fresh: nothing to do" in ds2(*command, "--if-stale")
+    Path("lab/tokens.txt").write_text(Path("lab/tokens.txt").read_text().replace("x", "z"))
+    assert "EXP lab has changed" in ds2("status", "lab")
+
+
+def test_a_file_that_replaced_an_input_is_no_input(there):
+    ds2("data", "sort", "data/some.jsonl", "round/a.jsonl")
+    ds2("data", "sort", "round/a.jsonl", "round/b.jsonl")
+    ds2("data", "sort", "round/b.jsonl", "round/a.jsonl")
+    ds2("data", "sort", "round/a.jsonl", "round/c.jsonl")
+    assert "round/c.jsonl: 7 in = 7 kept + 0 dropped" in ds2("ledger", "round")
+    assert "stale    round/c.jsonl" in ds2("status", "round")

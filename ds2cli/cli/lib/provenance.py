@@ -50,7 +50,7 @@ def begin(
     made = Provenance.begin(stage, config, read, configs, archives)
     if not if_stale:
         return made
-    reasons = explain_stale(made, out)
+    reasons = explain_stale(made, out, getattr(config, "dir", None))
     if not reasons:
         ui.log(f"{stage}: {out} is fresh: nothing to do")
         raise typer.Exit
