@@ -106,7 +106,7 @@ def kill(folder, command, rng, whole_group=True):
     return running.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("nj", [1, 2])
+@pytest.mark.parametrize("nj", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_featurize_continues_after_kills(tmp_path, material, nj):
     check(tmp_path, material, ("in.jsonl", "broken.wav"), (*FEATS, "--nj", nj), FEATS)
 
@@ -115,7 +115,7 @@ def test_emit_continues_after_kills(tmp_path, material):
     check(tmp_path, material, ("exp", "feats.jsonl", "feats"), EMIT)
 
 
-@pytest.mark.parametrize("options", [(), ("--emissions", "e", "--nj", 2)])
+@pytest.mark.parametrize("options", [pytest.param((), marks=pytest.mark.slow), ("--emissions", "e", "--nj", 2)])
 def test_decode_continues_after_kills(tmp_path, material, options):
     check(tmp_path, material, ("exp", "feats.jsonl", "feats"), (*DECODE, *options))
 

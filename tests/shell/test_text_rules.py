@@ -38,7 +38,7 @@ def write_corpus(folder, rules):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("rules", ["written", "keep"])
+@pytest.mark.parametrize("rules", ["written", pytest.param("keep", marks=pytest.mark.slow)])
 def test_a_network_writes_texts_as_its_manifest_has_them(ds2, jsonl, tmp_path, rules):
     write_corpus(tmp_path, rules)
 
