@@ -175,7 +175,9 @@ def read_record(out: str) -> dict[str, Any] | None:
         values = read_toml(path)
         record = values.pop(MADE_BY, None)
         if isinstance(record, dict) and isinstance(record.get("stage"), str):
-            return {**record, "settings": values}
+            output = record.get("output")
+            lists = {name: _tables(record.get(name)) for name in ("parts", "configs")}
+            return {**record, **lists, "output": output if isinstance(output, dict) else {}, "settings": values}
     return None
 
 
@@ -212,6 +214,11 @@ def saved_tables(record: Mapping[str, Any], name: str) -> dict[str, Mapping[str,
     """A table of tables in a record, without what is damaged."""
     value = record.get(name, {})
     return {k: v for k, v in value.items() if isinstance(v, Mapping)} if isinstance(value, Mapping) else {}
+
+
+def _tables(value: Any) -> list[dict[str, Any]]:
+    """The tables in a list of a record, without what is damaged."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _config_path(path: str, folder: str) -> str:

@@ -95,7 +95,8 @@ def explain_input(role: str, before: Mapping[str, Any], now: Input) -> Iterator[
 def explain_configs(out: str, record: Mapping[str, Any]) -> Iterator[str]:
     """The values in the --config files of a record that are different now."""
     for config in record.get("configs", []):
-        name, before = str(config.get("path")), config.get("values", {})
+        name, values = str(config.get("path")), config.get("values")
+        before = values if isinstance(values, Mapping) else {}
         path = name if name in find_presets() else resolve_path(out, name)
         try:
             now = read_toml(path)

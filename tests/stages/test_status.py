@@ -1,11 +1,13 @@
 """Real commands in a folder; then something changes, and the status of every output is checked."""
 
 import shutil
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import tomli_w
 from typer.testing import CliRunner
 
 from ds2cli.checks.text_rules import explain_other_rules, find_text_rules
@@ -203,3 +205,17 @@ def test_the_rules_for_texts_are_those_of_the_stage_that_wrote_them(project):
     assert find_text_rules("data/two.jsonl") == "written" and find_text_rules("wav") == find_text_rules("-") == ""
     explained = explain_other_rules("data/two.jsonl", "keep")
     assert "written with --text-rules written, and are read with keep (--text-rules written)" in explained
+
+
+@pytest.mark.parametrize(
+    "damage", ["parts", "configs", "output", "inputs", "reasons", "not_selected", "kept", "command"]
+)
+@pytest.mark.parametrize("value", ["3", '"x"', "[1]", '{ a = "b" }', '[{ path = "f.toml", values = 3 }]'])
+def test_a_damaged_record_costs_no_traceback(project, damage, value):
+    record = Path("data/feats.jsonl.config.toml")
+    values = tomllib.loads(record.read_text())
+    values["made_by"][damage] = tomllib.loads(f"x = {value}")["x"]
+    record.write_text(tomli_w.dumps(values))
+    assert len(states()) == len(FRESH)
+    ds2("why", "a")
+    CliRunner().invoke(app, ["ledger"], catch_exceptions=False)
