@@ -13,6 +13,9 @@ from typer.testing import CliRunner
 from ds2cli.checks.text_rules import explain_other_rules, find_text_rules
 from ds2cli.cli.main import app
 from ds2cli.errors import DataError, UsageError
+from ds2cli.stages.explain_utterance import explain_utterance
+from ds2cli.stages.ledger import make_entries
+from ds2cli.stages.lineage import trace
 from ds2cli.stages.status import find_status
 
 NOISE = 0.1 * np.random.default_rng(0).normal(size=16000)
@@ -207,15 +210,11 @@ def test_the_rules_for_texts_are_those_of_the_stage_that_wrote_them(project):
     assert "written with --text-rules written, and are read with keep (--text-rules written)" in explained
 
 
-@pytest.mark.parametrize(
-    "damage", ["parts", "configs", "output", "inputs", "reasons", "not_selected", "kept", "command"]
-)
-@pytest.mark.parametrize("value", ["3", '"x"', "[1]", '{ a = "b" }', '[{ path = "f.toml", values = 3 }]'])
-def test_a_damaged_record_costs_no_traceback(project, damage, value):
+def test_a_damaged_record_costs_no_traceback(project):
     record = Path("data/feats.jsonl.config.toml")
     values = tomllib.loads(record.read_text())
-    values["made_by"][damage] = tomllib.loads(f"x = {value}")["x"]
-    record.write_text(tomli_w.dumps(values))
-    assert len(states()) == len(FRESH)
-    ds2("why", "a")
-    CliRunner().invoke(app, ["ledger"], catch_exceptions=False)
+    for name in ("parts", "configs", "output", "inputs", "reasons", "not_selected", "kept", "command"):
+        for value in (3, "x", [1], {"a": "b"}, [{"path": "f.toml", "values": 3}]):
+            record.write_text(tomli_w.dumps({**values, "made_by": {**values["made_by"], name: value}}))
+            assert states("data/feats.jsonl") and list(explain_utterance("a", trace(["data"])))
+            make_entries(trace(["data"]))
