@@ -152,7 +152,7 @@ def test_many_parts_need_few_open_files(tmp_path):
     def run(*arguments):
         done = subprocess.run(
             [sys.executable, "-m", "ds2cli", "data", *arguments],
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128)),
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)),
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             cwd=tmp_path,
             capture_output=True,
