@@ -136,8 +136,10 @@ class Backward:
         labels = int(batch.target_lengths[ok.cpu()].sum())
         reasons = {name: verdict.code for name, verdict in bad.items()}
         each = dict(zip(batch.ids, costs.detach().tolist(), strict=True))
-        counted = {name: nats for name, nats in each.items() if name not in bad}
-        return LossSums(float(cost.detach()), labels, len(counted), counted, reasons, non_finite)
+        kept = {name: nats for name, nats in each.items() if name not in bad}
+        # [mix] may have an utterance twice in a batch
+        counted = sum(name not in bad for name in batch.ids)
+        return LossSums(float(cost.detach()), labels, counted, kept, reasons, non_finite)
 
     def _join_norms(self) -> None:
         """Take part in the synchronized norms without a frame, in the order of the other processes."""

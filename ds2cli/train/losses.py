@@ -125,22 +125,24 @@ def spread_costs(
 ) -> list[float]:
     """The losses of a process in the order of a step, to be added to those of the other processes.
 
-    batches: positions of the utterances of the step in the training set.  shard: those of a batch that this process
-    has.  utterances: the training set.  costs: of these, by id.
+    batches: positions of the utterances of the step in the training set; one may be there twice ([mix]).  shard: the
+    part of a list as long as a batch that this process has.  utterances: the training set.  costs: of these, by id.
     Returns one value for each position: 0 for those of other processes, NaN for skipped utterances.
     """
-    index = {position: i for i, position in enumerate(chain.from_iterable(batches))}
-    spread = np.zeros(len(index))
+    positions, begin = [*chain.from_iterable(batches)], 0
+    spread = np.zeros(len(positions))
     for batch in batches:
-        for position in shard(batch):
-            spread[index[position]] = costs.get(read_id(utterances, position), np.nan)
+        for place in shard([*range(begin, begin + len(batch))]):
+            spread[place] = costs.get(read_id(utterances, positions[place]), np.nan)
+        begin += len(batch)
     return spread.tolist()
 
 
 def read_losses(exp: str) -> Losses | None:
     """The losses of the complete epochs of an experiment; None if it has none. DataError if a file is damaged."""
     folder = Path(exp) / FOLDER
-    files = sorted(path for path in folder.glob("epoch-*.npy") if _EPOCH.fullmatch(path.name))
+    found = ((_EPOCH.fullmatch(path.name), path) for path in folder.glob("epoch-*.npy"))
+    files = [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]
     if not files:
         return None
     try:

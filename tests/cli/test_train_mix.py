@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import tomllib
 
+import numpy as np
 import pytest
+
+from ds2cli.train.losses import read_losses
 
 CONFIG = """
 epochs = 2
@@ -61,3 +64,19 @@ def test_a_corpus_with_other_features_is_refused(ds2, toy, tmp_path, mixed):
     mixed.write_text(mixed.read_text().replace(str(toy), str(tmp_path)))
     done = ds2("train", tmp_path / "other.jsonl", tmp_path / "exp", "--config", mixed)
     assert done.returncode == 3 and "features have other settings" in done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("nproc", [1, 2])
+def test_a_small_corpus_with_a_large_share_is_seen_several_times_in_a_step(ds2, toy, tmp_path, mixed, nproc):
+    small = tmp_path / "small.jsonl"
+    rows = [json.loads(line) for line in (toy / "train.jsonl").read_text().splitlines()[:2]]
+    for row in rows:
+        row["feats"] = str(toy / row["feats"])
+    small.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    if (toy / "train.jsonl.config.toml").exists():
+        small.with_name("small.jsonl.config.toml").write_text((toy / "train.jsonl.config.toml").read_text())
+    mixed.write_text(mixed.read_text().replace(f"{toy}/train.jsonl", str(small)))
+    done = ds2("train", toy / "dev.jsonl", tmp_path / "exp", "--config", mixed, "--nproc", nproc)
+    assert done.returncode == 0, done.stderr
+    assert np.isfinite(read_losses(str(tmp_path / "exp")).nats).all()

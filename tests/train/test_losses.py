@@ -112,6 +112,22 @@ def test_losses_that_cannot_be_written_do_not_end_the_training(tmp_path):
 
 def test_costs_in_the_order_of_a_step():
     train = [Utterance(name, "", 1, np.zeros(0, np.int32), "") for name in "xyzbabacdcc"]
-    spread = spread_costs([[7, 3], [9]], lambda batch: [i for i in batch if i != 7], train, {"c": 1.5})
+    spread = spread_costs([[7, 3], [9]], lambda places: [i for i in places if i != 0], train, {"c": 1.5})
     np.testing.assert_array_equal(spread, [0, np.nan, 1.5])
     assert spread_costs([], list, train, {}) == []
+
+
+def test_an_utterance_that_is_twice_in_a_step_has_its_own_loss():
+    train = [Utterance(name, "", 1, np.zeros(0, np.int32), "") for name in "abc"]
+    batches, costs = [[2, 1, 1], [1, 0]], {"a": 1.0, "b": 2.0, "c": 3.0}
+    parts = [spread_costs(batches, lambda places, rank=rank: places[rank::2], train, costs) for rank in (0, 1)]
+    assert np.sum(parts, axis=0).tolist() == [3.0, 2.0, 2.0, 2.0, 1.0]
+
+
+def test_epochs_are_in_the_order_of_their_numbers(tmp_path):
+    recorder = LossRecorder(str(tmp_path), 1)
+    for epoch in (999, 1000, 99):
+        recorder.add(epoch, [0], [float(epoch)])
+        recorder.finish(epoch)
+    recorder.begin(["a"])
+    assert read_losses(str(tmp_path)).nats.ravel().tolist() == [99.0, 999.0, 1000.0]
