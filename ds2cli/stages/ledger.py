@@ -48,7 +48,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Balance:
-    """All utterances on the way to one output, each counted as often as the stages before the last one copy it."""
+    """All utterances on the way to one output, each counted as often as the stages before the last one copy it.
+
+    The way begins at the last stage that makes another number of utterances than it reads, such as a segmentation.
+    """
 
     out: str
     total: int
@@ -80,7 +83,7 @@ def make_balance(target: Output) -> Balance:
         # the copies are made by the stage itself: what it drops is a copy
         dropped.update({reason: n * count for reason, n in entry.dropped.items()})
         not_selected.update({reason: n * count for reason, n in entry.not_selected.items()})
-        if not _sources(output):
+        if not _counted_sources(output):
             total += entry.total * count
     return Balance(target.path, total, int(target.record["kept"]), dropped, not_selected)
 
@@ -99,7 +102,7 @@ def _count_times(output: Output, times: int, counts: Counter[int], order: list[O
     if not counts[id(output)]:
         order.append(output)
     counts[id(output)] += times
-    for source in _sources(output):
+    for source in _counted_sources(output):
         _count_times(source, times * _copies(output), counts, order)
 
 
@@ -124,6 +127,11 @@ def _inputs(output: Output) -> list[Output | None]:
 
 def _sources(output: Output) -> list[Output]:
     return [source for source in _inputs(output) if source is not None]
+
+
+def _counted_sources(output: Output) -> list[Output]:
+    """The sources whose utterances the output has, or has dropped."""
+    return [] if output.stage in NOT_COMPARED else _sources(output)
 
 
 def _copies(output: Output) -> int:

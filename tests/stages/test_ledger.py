@@ -285,3 +285,14 @@ def test_a_file_that_replaced_an_input_is_no_input(there):
     ds2("data", "sort", "round/a.jsonl", "round/c.jsonl")
     assert "round/c.jsonl: 7 in = 7 kept + 0 dropped" in ds2("ledger", "round")
     assert "stale    round/c.jsonl" in ds2("status", "round")
+
+
+def test_sums_begin_where_the_number_of_utterances_changes(there):
+    ds2("data", "split", "data/feats.jsonl", "split/p.JOB.jsonl", "--parts", 2)
+    ds2("data", "combine", "split/p.1.jsonl", "split/p.2.jsonl", "split/both.jsonl")
+    ds2("decode", "exp", "split/p.1.jsonl", "split/greedy.jsonl", "--greedy")
+    ds2("rover", "exp/greedy.jsonl", "exp/greedy.jsonl", "split/rover.jsonl")
+    output = ds2("ledger", "split")
+    assert "split/both.jsonl: 12 in = 12 kept + 0 dropped" in output
+    assert "split/greedy.jsonl: 6 in = 6 kept + 0 dropped" in output
+    assert "split/rover.jsonl: 12 in = 12 kept + 0 dropped" in output
