@@ -26,7 +26,7 @@ from ds2cli.atomic import find_written
 from ds2cli.config.base import MADE_BY, Config, as_dict, find_presets, read_toml
 from ds2cli.errors import UsageError
 from ds2cli.fingerprint import FileState, fingerprint, hash_file, hash_files, hash_folder
-from ds2cli.inputs import is_stream
+from ds2cli.inputs import describe_special
 from ds2cli.text.rule_sets import hash_rules
 
 FORMATS: dict[str, int] = {}
@@ -56,10 +56,11 @@ class Input:
 
         known: its state at an earlier time.  role: for which it is read. DataError if it cannot be read.
         """
-        if path == PIPE or is_stream(path):
-            return cls(PIPE, "")
-        if not os.path.exists(path):  # noqa: PTH110
+        if not os.path.exists(path) and path != PIPE:  # noqa: PTH110
             return cls(path, "")
+        # some devices never end: that they are no input is for the stage to say
+        if path == PIPE or describe_special(path) not in ("", "a folder"):
+            return cls(PIPE, "")
         is_network = role.partition(" ")[0] in NETWORK_ROLES or Path(path, NETWORK_FILES[0]).is_file()
         if is_network and Path(path).is_dir():
             return cls(path, hash_files(path, NETWORK_FILES))

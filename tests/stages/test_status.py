@@ -118,7 +118,7 @@ def test_changes_of_the_recordings(project, change, stale):
 def test_an_output_that_was_edited_is_stale_and_so_is_what_was_made_from_it(project):
     Path("data/all.jsonl").write_text(Path("data/all.jsonl").read_text().replace("the", "a"))
     assert states() == dict.fromkeys(FRESH, "stale")
-    assert reasons("data/all.jsonl") == "data/all.jsonl was changed by something else since"
+    assert reasons("data/all.jsonl") == "data/all.jsonl has changed since ds2 wrote it"
 
 
 def test_missing_outputs_and_archives(project):
@@ -218,3 +218,8 @@ def test_a_damaged_record_costs_no_traceback(project):
             record.write_text(tomli_w.dumps({**values, "made_by": {**values["made_by"], name: value}}))
             assert states("data/feats.jsonl") and list(explain_utterance("a", trace(["data"])))
             make_entries(trace(["data"]))
+
+
+def test_a_device_is_not_hashed(project):
+    with pytest.raises(DataError, match="/dev/zero"):
+        ds2("data", "sort", "/dev/zero", "data/sorted.jsonl")
