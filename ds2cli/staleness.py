@@ -50,7 +50,7 @@ def check_output(out: str, record: Mapping[str, Any]) -> Iterator[str]:
     if not Path(out).exists():
         yield f"{out} does not exist"
     elif state is not None and hash_file(out, [state]).sha256 != state.sha256:
-        yield f"{out} was changed by something else since"
+        yield f"{out} has changed since ds2 wrote it"
     yield from missing_parts(out, record)
 
 

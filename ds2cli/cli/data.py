@@ -33,13 +33,10 @@ from ds2cli.drops import Ledger, no_utterances
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Check, sort, select, split, merge and count the rows of manifests.",
+    help="Check, repair, sort, select, split, merge, count, import and export the rows of manifests.",
 )
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
-app.command()(suspects)
-
-
 app.command()(validate)
 
 
@@ -289,3 +286,6 @@ def level(config: StageConfig, in_: In = "-") -> None:
     ledger.enforce_max_bad("level", config.max_bad)
     for name, value in summarize(levels).items():
         ui.echo(f"{name:>22}  {value}")
+
+
+app.command()(suspects)

@@ -20,7 +20,7 @@ def ledger(
 
     The stages are those of the outputs in DIR, and those that their inputs come from, in order. A copy at another speed
     counts as an utterance of its own: what was dropped before counts once per copy. Exit status 1 if utterances are
-    unaccounted for, because a manifest was changed by something else.
+    unaccounted for, because a manifest was changed by something other than ds2.
 
     Example: ds2 ledger exp/base --reasons
     """
@@ -55,7 +55,8 @@ def ledger(
     for fault in faults:
         ui.warn(fault)
     if faults:
-        raise Ds2Error(f"ledger: {len(faults)} sums do not agree (ds2 status says what has changed)")
+        sums = f"{len(faults)} sum{'s' * (len(faults) > 1)} with unaccounted utterances"
+        raise Ds2Error(f"ledger: {sums} (ds2 status shows what has changed)")
 
 
 def _sorted(counts: Counter[str]) -> list[tuple[str, int]]:

@@ -18,7 +18,7 @@ def status(
     check: Annotated[bool, typer.Option("--check", help="Exit with status 1 unless everything is fresh.")] = False,
     stale: Annotated[bool, typer.Option("--stale", help="List only what is not fresh.")] = False,
 ) -> None:
-    """Say which outputs are fresh, stale, partial or missing, and what has changed.
+    """Show which outputs are fresh, stale, partial or missing, and what has changed.
 
     Each command saves what its output was made from in OUT.config.toml. An output is stale if the content of an input
     has changed since, or that of a --config file in more than comments, if an input was made again with other settings,

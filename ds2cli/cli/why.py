@@ -15,7 +15,7 @@ def why(
         list[str] | None, typer.Argument(metavar="DIR…", help="Folders, or outputs [default: the current folder].")
     ] = None,
 ) -> None:
-    """Say what became of an utterance in each stage: kept with what, or dropped and why.
+    """Show what became of an utterance in each stage: what it was kept with, or why it was dropped.
 
     The outputs in DIR, and those that they were made from, are searched for the id, and for those of its copies at
     other speeds, of its channels and of its segments.

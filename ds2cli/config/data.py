@@ -51,9 +51,9 @@ class CombineConfig(StageConfig):
     no_effect: ClassVar = {"command": ("parts_of", (None,))}
 
     parts_of: str | None = setting(
-        None, help="Save the record of one command over this manifest, of whose parts the inputs are the results."
+        None, help="Manifest of whose parts IN are the results: record OUT as if one command had read it."
     )
-    command: str | None = setting(None, help="With --parts-of: that command [default: that of the first part].")
+    command: str | None = setting(None, help="Command to record with --parts-of [default: that of the first part].")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class FixConfig(TextOptions, LanguageOption, StageConfig):
     no_effect: ClassVar = {"nj": ("audio", ("exists",))}
 
     audio: Literal["exists", "header", "decode"] = setting(
-        "exists", help="Take duration and sample_rate from headers, or from decoded recordings; or only look for files."
+        "exists", help="Take duration and sample_rate from header or decoded audio, or only check that files exist."
     )
     nj: int = setting(1, help="Processes that read recordings.", min=1, max=1024, per_core=1, same_result=True)
 

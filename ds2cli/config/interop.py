@@ -15,9 +15,9 @@ from ds2cli.config.base import Config, StageConfig, setting
 class ImportConfig(StageConfig):
     """Turn the data of another toolkit into a manifest."""
 
-    nj: int = setting(1, help="Threads that look at the recordings.", min=1, max=1024, per_core=8)
+    nj: int = setting(1, help="Threads that read the headers of recordings.", min=1, max=1024, per_core=8)
     check: Literal["header", "none"] = setting(
-        "header", help="Look for each recording and read durations that are not stated, or trust the source."
+        "header", help="Check that recordings exist and read missing durations (header), or trust SRC (none)."
     )
 
 
@@ -36,7 +36,7 @@ class CommandOptions(Config):
         False, help="Run the shell commands in SRC that make recordings (trust SRC first) and store their output."
     )
     audio_dir: str | None = setting(
-        None, help="Folder for recordings without a file of their own: output of commands, parts of archives."
+        None, help="Folder in which to store the output of commands, and recordings that are in archives."
     )
 
 
@@ -69,7 +69,7 @@ class KaldiExport(AbsolutePathOption, ExportConfig):
         False, help="Begin each id with its speaker if the order of the ids is not that of the speakers."
     )
     ffmpeg: bool = setting(
-        False, help="Let Kaldi read recordings through ffmpeg that are not WAV, or one of several channels."
+        False, help="Write ffmpeg commands to wav.scp for recordings that are not WAV files of one channel."
     )
 
 
@@ -93,7 +93,7 @@ class AudioFolderExport(ThreadsOption, ExportConfig):
 
     copy: bool = setting(False, help="Copy the recordings instead of linking to them.")
     format: Literal["flac", "wav"] = setting(
-        "flac", help="Format of segments, channels and recordings that the library cannot read."
+        "flac", help="Format of segments, single channels, and recordings that the library cannot read."
     )
 
 
@@ -106,4 +106,6 @@ class KaldiImport(RootOption, CommandOptions, ImportConfig):
 class LhotseImport(RootOption, CommandOptions, ImportConfig):
     """Read manifests of lhotse."""
 
-    part: str | None = setting(None, help="Words in the names of the manifests, if SRC has those of several sets.")
+    part: str | None = setting(
+        None, help="Part of the file names that selects a set, such as dev-clean, if SRC has several sets."
+    )

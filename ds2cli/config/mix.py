@@ -11,11 +11,11 @@ from ds2cli.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class MixConfig(Config):
-    """Further corpora, of which each epoch has a part besides all of TRAIN; none by default."""
+    """Further corpora, of which each epoch has a share besides all of TRAIN; none by default."""
 
     no_effect: ClassVar = {"weights": ("manifests", ((),))}
 
-    manifests: tuple[str, ...] = setting((), help="Manifests of further corpora, with features as those of TRAIN.")
+    manifests: tuple[str, ...] = setting((), help="Manifests of further corpora, with the same features as TRAIN.")
     weights: tuple[float, ...] = setting(
         (), help="Share of each of these corpora in the utterances of an epoch, for example [0.3].", min=0, max=0.999
     )

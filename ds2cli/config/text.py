@@ -13,7 +13,8 @@ class RulesOption(Config):
     """For texts that are written by one of the named sets of rules (ds2cli/text/rule_sets.py)."""
 
     text_rules: Literal["letters", "cased", "written", "conversation", "keep"] = setting(
-        "letters", help="Rules for texts: letters, or with case, punctuation, no hesitations, or all kept (see Texts)."
+        "letters",
+        help="Text normalization: letters only, cased, written (punctuation), conversation, or keep as is.",
     )
 
 
@@ -22,7 +23,7 @@ class TextOptions(RulesOption):
     """For texts that may have digits and tags."""
 
     numbers: Literal["refuse", "spell", "keep"] | None = setting(
-        None, help="Texts with digits: drop, spell those read in one way, or keep [default: that of --text-rules]."
+        None, help="Texts with digits: drop (refuse), spell if unambiguous, or keep [default: that of --text-rules]."
     )
     remove_tags: str = setting(
         "", help='Tags to remove from texts, such as "laughter, noise"; any other [tag] drops its text.'

@@ -44,7 +44,7 @@ class Options(DownloadOptions, PrepareConfig):
     text: ClassVar[bool] = False
 
     part: str = setting("noise", help="Kinds of recordings: noise, music, speech, separated by commas, or all.")
-    vocals: bool = setting(True, help="Take music with singing, too.")
+    vocals: bool = setting(True, help="Also take music with singing.")
     split: Literal["all", "train", "dev", "test"] = setting("all", help="Part of the recordings.")
 
 

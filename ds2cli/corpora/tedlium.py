@@ -55,7 +55,7 @@ class Options(TextOptions, PrepareConfig):
 
     part: str = setting("all", help="Parts: train, dev, test; all takes those in SRC.")
     unk: Literal["drop", "remove"] = setting(
-        "drop", help="Segments with <unk>, a word that is not known: drop them, or remove only the mark."
+        "drop", help="Segments with <unk>, an unknown word: drop them, or remove only the mark."
     )
 
 

@@ -60,7 +60,7 @@ class Options(TextOptions, LanguageOption, PrepareConfig):
     """Settings of VoxForge."""
 
     accent: str = setting(
-        "all", help="Accents: american-canadian, commonwealth, european, indian, comma-separated; all takes any."
+        "all", help="Accents, separated by commas: american-canadian, commonwealth, european, indian; or all."
     )
 
 

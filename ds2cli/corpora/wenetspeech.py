@@ -33,7 +33,9 @@ class Options(TextOptions, PrepareConfig):
     """Settings of WenetSpeech."""
 
     part: str = setting("all", help="Subsets, such as S or DEV,TEST_NET; all takes every segment of the list.")
-    min_confidence: float = setting(0.0, help="Leave out segments whose text is less sure (0 to 1).", min=0, max=1)
+    min_confidence: float = setting(
+        0.0, help="Leave out segments whose text has a lower confidence (0 to 1).", min=0, max=1
+    )
     audio_dir: str | None = setting(
         None, help="Folder that the paths in the list start from [default: that of the list]."
     )

@@ -9,6 +9,8 @@ Export     metadata.jsonl and audio/, with links to the recordings (--copy copie
            the column `ds2`, as JSON in a string.
 
 Example: ds2 data import hf-audiofolder my_dataset all.jsonl
+
+Example: ds2 data export hf-audiofolder all.jsonl my_dataset --copy
 """
 
 from __future__ import annotations

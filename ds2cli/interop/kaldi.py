@@ -3,15 +3,17 @@
 Import     SRC is the folder; files may end in .gz. Of reco2file_and_channel, utt2dur, reco2dur, utt2lang, spk2gender
            and utt2num_frames, those that exist are used. A segment that ends at -1 ends with its recording.
 Commands   A recording that is the output of a command (`sph2pipe … |`) is dropped; --allow-commands runs the commands
-           and stores what they write in --audio-dir, as rows refer to files. It also takes recordings in archives.
-           Of the commands with ffmpeg that ds2 writes itself, the files are read, and nothing is run.
+           and stores their output in --audio-dir, where recordings of archives (wav.ark) are stored, too. The ffmpeg
+           commands that ds2 writes itself are not run: the files that they name are read.
 Dropped    Utterances without a recording, segment or text, lines that repeat an id or are not UTF-8, features that are
            a part of a matrix (`[0:99]`) or come from a command.
-Export     Files that utils/validate_data_dir.sh accepts, with `segments` if rows have an offset. Kaldi wants the order
-           of ids to be that of speakers: --prefix-speaker. It reads WAV files of one channel, and others through
-           commands: --ffmpeg. What Kaldi has no file for is kept in ds2.jsonl.
+Export     Files that utils/validate_data_dir.sh accepts, with `segments` if rows have an offset. Kaldi expects ids in
+           the order of their speakers (--prefix-speaker), and reads WAV files of one channel, others only through
+           commands (--ffmpeg). What Kaldi has no file for is kept in ds2.jsonl.
 
 Example: ds2 data import kaldi data/train train.jsonl
+
+Example: ds2 data export kaldi train.jsonl data/train
 """
 
 from __future__ import annotations

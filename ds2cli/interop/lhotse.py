@@ -11,6 +11,8 @@ Dropped    Mixed and padding cuts, recordings that are no files or are changed w
 Export     recordings.jsonl.gz, supervisions.jsonl.gz and cuts.jsonl.gz. Other fields of rows become custom fields.
 
 Example: ds2 data import lhotse data/manifests dev.jsonl --part dev-clean
+
+Example: ds2 data export lhotse dev.jsonl lhotse/dev
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ Dropped    Lines that are no JSON object, or have values of a wrong type or no r
 Export     manifest.json. NeMo ignores the fields that it does not know, so nothing is lost.
 
 Example: ds2 data import nemo train_manifest.json train.jsonl
+
+Example: ds2 data export nemo train.jsonl nemo/train
 """
 
 from __future__ import annotations

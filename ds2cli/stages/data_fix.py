@@ -144,13 +144,14 @@ class FileRepairs:
 
 
 def check_files(row: Row) -> None:
-    """BadUtterance "vanished" if a file that the row names is not there."""
+    """BadUtterance if a file that the row names is not there."""
     for name in manifest.PATH_FIELDS:
         if name not in row:
             continue
         file = row[name] if name == "audio_filepath" else row[name].rpartition(":")[0]
         if not os.path.isfile(file):
-            raise BadUtterance("vanished", f"{name}: no file {file}")
+            kind = "missing-audio" if name == "audio_filepath" else "missing-archive"
+            raise BadUtterance(kind, f"{name}: no file {file}")
 
 
 def repair_recording(row: Row, *, decode: bool) -> tuple[Row, list[str]]:

@@ -25,7 +25,7 @@ def test_a_manifest_that_is_replaced_has_a_backup_that_no_other_replaces(ds2, js
     for number, suffix in enumerate(("", ".1", ".2")):
         before = (rows / "in.jsonl").read_text()
         done = ds2("data", "fix", "in.jsonl", out, *OPTIONS, cwd=rows)
-        assert done.returncode == 0 and f"fix: in.jsonl.backup{suffix} has what in.jsonl was" in done.stderr
+        assert done.returncode == 0 and f"original in.jsonl is kept as in.jsonl.backup{suffix}\n" in done.stderr
         assert (COUNTS in done.stderr) == (number == 0)
         assert (rows / f"in.jsonl.backup{suffix}").read_text() == before
     assert jsonl(rows / "in.jsonl") == FIXED and (rows / "in.jsonl.backup").read_text() == LINES

@@ -46,7 +46,7 @@ def test_texts_are_normalized_and_unusable_rows_dropped(clip):
     ]
     fixed, dropped, notes = fix(rows)
     assert {row["id"]: row["text"] for row in fixed} == {"a": "hello", "d": "the café", "f": "fine"}
-    assert dropped == {"b": "digits", "c": "vanished", "e": "no-text"}
+    assert dropped == {"b": "digits", "c": "missing-audio", "e": "no-text"}
     assert notes == ["1 row: control characters removed from the text", "1 row: text normalized"]
 
 

@@ -100,7 +100,7 @@ def test_counts_that_do_not_agree_are_named(there):
     before = record.read_text()
     try:
         record.write_text(before.replace("kept = 7", "kept = 9"))
-        with pytest.raises(Ds2Error, match="2 sums do not agree"):
+        with pytest.raises(Ds2Error, match="2 sums with unaccounted utterances"):
             ds2("ledger", "data")
     finally:
         record.write_text(before)

@@ -19,7 +19,8 @@ def validate(
 ) -> None:
     """Find all faults of all rows: form, texts, recordings, features, repeats. Exit with status 3 if there are any.
 
-    Several manifests must not share ids or recordings; shared speakers and texts are warnings.
+    Several manifests must not share ids or recordings; shared speakers and texts are warnings, which count only with
+    --strict.
 
     Example: ds2 data validate train.jsonl dev.jsonl --train-config conf/train.toml --nj 2 --report faults.jsonl
     """
@@ -34,10 +35,12 @@ def fix(
     in_: In = "-",
     out: Out = "-",
     in_place: Annotated[
-        bool, typer.Option("--in-place", help="Replace IN, as with OUT the same; IN.backup has what it was.")
+        bool, typer.Option("--in-place", help="Replace IN by the result; IN.backup keeps the original.")
     ] = False,
     diff: Annotated[bool, typer.Option("--diff", help="Print what changes, as a unified diff of rows.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; show counts, and --diff.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing; print counts, and with --diff the changes.")
+    ] = False,
 ) -> None:
     """Repair a manifest: order, ids, fields, texts (Unicode form, case, punctuation); drop rows that cannot be used.
 

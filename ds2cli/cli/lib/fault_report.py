@@ -87,7 +87,7 @@ def _conclude(name: str, tally: Tally) -> None:
     if faults:
         places = f"{tally.faulty_rows} of {_count(tally.rows, 'row')}"
         raise DataError(f"{name}: {_count(faults, 'fault')} in {places}{also} ({FIX})")
-    valid = f"all {tally.rows} rows are valid" if tally.rows > 1 else "its row is valid"
+    valid = f"all {tally.rows} rows are valid" if tally.rows > 1 else "the row is valid"
     ui.log(f"{name}: {valid}{also and f'{also} (--strict counts them as faults)'}")
 
 

@@ -58,4 +58,4 @@ def _write(config: FixConfig, in_: str, out: str, rows: Iterable[Row], ledger: L
     with together():
         backup = write_backup(in_)
         write_rows("fix", config, out, rows, ledger, inherit_features([in_]), made)
-    ui.log(f"fix: {backup} has what {in_} was")
+    ui.log(f"fix: the original {in_} is kept as {backup}")

@@ -26,10 +26,10 @@ def suspects(
 ) -> None:
     """Rank the training utterances by how likely their transcript is wrong, with the evidence.
 
-    The evidence is the loss per character (nats) in each epoch but the first, which EXP/losses/ has, the rate of speech
-    (characters per second), and, with IN, the CTC cost of ds2 align and the character error rate of ds2 decode. Each is
-    measured in robust standard deviations from the median of all utterances; the score is their sum. ds2 why tells more
-    about an utterance, and ds2 data subset --without leaves those of --out out of the next training.
+    The evidence is the loss per character (nats) after the first epoch, which training saves in EXP/losses/, the
+    speaking rate (characters per second), and, with IN, the CTC cost of ds2 align and the character error rate of ds2
+    decode. Each is measured in robust standard deviations from the median of all utterances; the score is their sum.
+    ds2 why shows more about an utterance, and ds2 data subset --without SUSPECTS leaves out the rows of --out.
 
     Example: ds2 data suspects exp/base --out suspects.jsonl
 
