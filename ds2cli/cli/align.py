@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 from ds2cli import io, ui
 from ds2cli.atomic import together
-from ds2cli.cli.lib.captions import CaptionFiles
+from ds2cli.cli.lib.captions import FOLDERS, CaptionFiles
 from ds2cli.cli.lib.features import warn_of_other_features
 from ds2cli.cli.lib.filter import filter_rows, first_row, is_pipe
 from ds2cli.cli.lib.options import Exp, IfStale, In, Out, with_config
@@ -61,7 +61,8 @@ def align(config: AlignConfig, exp: Exp, in_: In = "-", out: Out = "-", if_stale
         return
     config = resolve_timing(config, exp)
     inputs = {"EXP": exp, "IN": in_, "--book": config.book}
-    made = begin("align", config, out, inputs, if_stale=if_stale, tuned=[f"{exp}/{TIMING_FILE}"])
+    tuned, files = [f"{exp}/{TIMING_FILE}"], [config.ctm, config.kaldi_data, *(getattr(config, f) for f in FOLDERS)]
+    made = begin("align", config, out, inputs, if_stale=if_stale, tuned=tuned, further=files)
     experiment = Experiment(exp, device=config.device, precision=config.precision)
     # DataError now, and not one for each utterance
     _ = experiment.vocab

@@ -296,3 +296,12 @@ def test_sums_begin_where_the_number_of_utterances_changes(there):
     assert "split/both.jsonl: 12 in = 12 kept + 0 dropped" in output
     assert "split/greedy.jsonl: 6 in = 6 kept + 0 dropped" in output
     assert "split/rover.jsonl: 12 in = 12 kept + 0 dropped" in output
+
+
+def test_a_missing_ctm_is_written_again(there):
+    command = ["align", "exp", "exp/emit.jsonl", "exp/words.jsonl", "--ctm", "exp/words.ctm", "--srt", "exp/srt"]
+    ds2(*command)
+    assert "is fresh: nothing to do" in ds2(*command, "--if-stale")
+    Path("exp/words.ctm").unlink()
+    assert "making exp/words.jsonl: exp/words.ctm does not exist" in ds2(*command, "--if-stale")
+    assert Path("exp/words.ctm").exists()

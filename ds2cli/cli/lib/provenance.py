@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import typer
@@ -29,6 +29,7 @@ def begin(
     *,
     if_stale: bool = False,
     tuned: Sequence[str] = (),
+    further: Iterable[str | None] = (),
 ) -> Provenance | None:
     """What OUT is about to be made from; None if OUT is a pipe, which gets no record.
 
@@ -37,6 +38,7 @@ def begin(
     inputs: paths by role, such as IN or --lm; None for one that was not given.  archives: field of the rows that refers
     to archives of this stage, such as feats.
     tuned: files with settings that an earlier command has stored, such as EXP/decode.toml.
+    further: other files or folders that the command writes.
     if_stale: end the command if OUT is fresh, and otherwise say why it is not.
     """
     if is_pipe(out):
@@ -51,6 +53,7 @@ def begin(
     if not if_stale:
         return made
     reasons = explain_stale(made, out, getattr(config, "dir", None))
+    reasons += [f"{path} does not exist" for path in further if path is not None and not Path(path).exists()]
     if not reasons:
         ui.log(f"{stage}: {out} is fresh: nothing to do")
         raise typer.Exit
