@@ -198,7 +198,7 @@ def _describe_plan(plan: Plan, config: KaldiExport) -> Iterator[str]:
         yield "each id begins with its speaker, as the order of ids was not that of the speakers"
     for name, file in (("text", "text"), ("lang", "utt2lang"), ("feats", "feats.scp"), ("duration", "utt2dur")):
         if 0 < plan.has[name] < plan.rows:
-            yield f"{plan.rows - plan.has[name]} rows have no {name}: no {file} is written, which would need all"
+            yield f"{plan.rows - plan.has[name]} rows have no {name}: no {file} is written, as it must list all rows"
     if plan.has["other channel"]:
         yield "channels from the third on have no letter: no reco2file_and_channel is written"
     if plan.has["channel"] and not config.ffmpeg:

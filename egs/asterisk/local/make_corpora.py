@@ -1,4 +1,4 @@
-"""Write a few clips of the corpus in the layouts of corpora that cannot be downloaded freely, to try `ds2 prepare`.
+"""Write a few clips of the corpus in the layouts of other corpora, to try `ds2 prepare`.
 
 usage: make_corpora.py CLIPS.jsonl OUT
 
@@ -7,6 +7,12 @@ OUT/TEDLIUM_release-3   TED-LIUM: a long SPHERE file and its segments
 OUT/voxforge            VoxForge: a submission
 OUT/GigaSpeech          GigaSpeech and WenetSpeech: a long Opus file, and a JSON file with its segments
 OUT/WenetSpeech
+OUT/LibriSpeech         LibriSpeech and Mini LibriSpeech: FLAC files and their transcripts
+OUT/data_aishell        AISHELL-1: WAV files by speaker, and a list of texts
+OUT/an4                 AN4: SPHERE files and lists
+OUT/LJSpeech-1.1        LJ Speech: WAV files and a table
+OUT/musan               MUSAN: noises
+OUT/RIRS_NOISES         RIRS_NOISES: a list of (synthetic) room impulse responses
 """
 
 import argparse
@@ -77,6 +83,87 @@ def speech_json(folder: Path, clips: list, rate: int, subsets: list, text_field:
     (folder / f"{folder.name}.json").write_text(json.dumps({"audios": audios}, indent=2), "utf-8")
 
 
+def librispeech(folder: Path, clips: list, rate: int) -> None:
+    """A chapter of a subset; the folder is that of the subset."""
+    import soundfile
+
+    chapter = folder / "1/2"
+    chapter.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for number, (samples, text) in enumerate(clips):
+        soundfile.write(chapter / f"1-2-{number:04}.flac", samples, rate)
+        lines.append(f"1-2-{number:04} {text.upper()}")
+    (chapter / "1-2.trans.txt").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def aishell(folder: Path, clips: list, rate: int) -> None:
+    """The recordings of a speaker; their texts are English here."""
+    import soundfile
+
+    speaker = folder / "wav/train/S0002"
+    for part in (speaker, folder / "transcript"):
+        part.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for number, (samples, text) in enumerate(clips):
+        name = f"BAC009S0002W{number:04}"
+        soundfile.write(speaker / f"{name}.wav", samples, rate)
+        lines.append(f"{name} {text}")
+    (folder / "transcript/aishell_transcript_v0.8.txt").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def an4(folder: Path, clips: list, rate: int) -> None:
+    """The recordings of a speaker of the training part."""
+    import soundfile
+
+    for part in ("wav/an4_clstk/fash", "etc"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    ids, texts = "", ""
+    for number, (samples, text) in enumerate(clips):
+        name = f"an{number}-fash-b"
+        soundfile.write(folder / f"wav/an4_clstk/fash/{name}.sph", samples, rate, format="NIST")
+        ids += f"an4_clstk/fash/{name}\n"
+        texts += f"<s> {text.upper()} </s> ({name})\n"
+    (folder / "etc/an4_train.fileids").write_text(ids, "utf-8")
+    (folder / "etc/an4_train.transcription").write_text(texts, "utf-8")
+
+
+def ljspeech(folder: Path, clips: list, rate: int) -> None:
+    """The recordings, and a table with each text twice: as printed, and as read."""
+    import soundfile
+
+    (folder / "wavs").mkdir(parents=True, exist_ok=True)
+    lines = []
+    for number, (samples, text) in enumerate(clips):
+        soundfile.write(folder / f"wavs/LJ001-{number:04}.wav", samples, rate)
+        lines.append(f"LJ001-{number:04}|{text}|{text}")
+    (folder / "metadata.csv").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def musan(folder: Path, clips: list, rate: int) -> None:
+    """The clips as noises."""
+    import soundfile
+
+    (folder / "noise/free-sound").mkdir(parents=True, exist_ok=True)
+    for number, (samples, _) in enumerate(clips):
+        soundfile.write(folder / f"noise/free-sound/noise-free-sound-{number:04}.wav", samples, rate)
+
+
+def rirs_noises(folder: Path, rate: int) -> None:
+    """Rooms with an exponential decay of 0.1 to 0.4 s."""
+    import numpy as np
+    import soundfile
+
+    random, lines = np.random.default_rng(1), []
+    for number in range(1, 5):
+        path = f"simulated_rirs/smallroom/Room{number:03}/Room{number:03}-00001.wav"
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        times = np.arange(rate // 2) / rate
+        response = random.standard_normal(len(times)) * 10 ** (-3 * times / (0.1 * number))
+        soundfile.write(folder / path, 0.1 * response, rate)
+        lines.append(f"--rir-id small-{number} --room-id Room{number:03} RIRS_NOISES/{path}")
+    (folder / "simulated_rirs/smallroom/rir_list").write_text("\n".join(lines) + "\n", "utf-8")
+
+
 def join(clips: list, rate: int) -> tuple:
     """The clips after pauses: samples, and begin and end of each (s)."""
     import numpy as np
@@ -108,6 +195,13 @@ def main() -> None:
     voxforge(args.out / "voxforge", clips, rate)
     speech_json(args.out / "GigaSpeech", clips, rate, ["{XL}", "{XS}"], "text_tn")
     speech_json(args.out / "WenetSpeech", clips, rate, ["L", "S"], "text")
+    for subset in ("dev-clean", "train-clean-5"):
+        librispeech(args.out / "LibriSpeech" / subset, clips, rate)
+    aishell(args.out / "data_aishell", clips, rate)
+    an4(args.out / "an4", clips, rate)
+    ljspeech(args.out / "LJSpeech-1.1", clips, rate)
+    musan(args.out / "musan", clips, rate)
+    rirs_noises(args.out / "RIRS_NOISES", rate)
 
 
 if __name__ == "__main__":
