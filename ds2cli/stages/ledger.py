@@ -10,7 +10,7 @@ from typing import Any
 from ds2cli.errors import DataError
 from ds2cli.stages.lineage import Output
 
-ROLES = ("IN", "TRAIN", "--dev")
+ROLES = ("IN", "TRAIN", "--dev", "mix.manifests")
 """Inputs whose utterances a stage counts; `IN 2` is one, too."""
 
 NOT_COMPARED = frozenset(["prepare", "segment", "rover", "data split"])

@@ -108,6 +108,15 @@ def test_counts_that_do_not_agree_are_named(there):
     assert entry.reconciles
 
 
+def test_the_further_corpora_and_the_dev_set_of_a_training_count(there):
+    ds2("data", "subset", "data/feats.jsonl", "more.jsonl", "--first", 4)
+    Path("mixed.toml").write_text(SMALL + '[mix]\nmanifests = ["more.jsonl"]\nweights = [0.2]\n')
+    ds2("train", "data/feats.jsonl", "mixed", "--config", "mixed.toml", "--dev", "more.jsonl")
+    entry = next(entry for entry in make_entries(trace(["mixed"])) if entry.out == "mixed")
+    assert (entry.expected, entry.total) == (20, 20)
+    assert "unaccounted" not in ds2("ledger", "mixed")
+
+
 def test_places_that_have_no_record(there):
     with pytest.raises(UsageError, match="nowhere: no such"):
         trace(["nowhere"])
@@ -305,3 +314,11 @@ def test_a_missing_ctm_is_written_again(there):
     Path("exp/words.ctm").unlink()
     assert "making exp/words.jsonl: exp/words.ctm does not exist" in ds2(*command, "--if-stale")
     assert Path("exp/words.ctm").exists()
+
+
+def test_a_training_on_other_utterances_has_losses_of_its_own(there):
+    ds2("train", "data/feats.jsonl", "twice", "--config", "small.toml", "--set", "epochs=1")
+    Path("twice/last.pt").unlink()
+    ds2("data", "subset", "data/feats.jsonl", "data/few.jsonl", "--first", 6)
+    ds2("train", "data/few.jsonl", "twice", "--config", "small.toml", "--set", "epochs=1")
+    assert len(read_losses("twice").ids) == 6
