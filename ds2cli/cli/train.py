@@ -117,7 +117,7 @@ def train(
         ui.warn(f"train: {exp} has no {LAST} to resume from: starting over, which replaces {BEST}")
     with handling_signals() as request:
         events = stage.run(job, exp, request, lambda: _save_settings(config, ledger, exp, dropped, made))
-        events = recorded(events, exp, len(job.train), partial(read_ids, job.train), fresh=config.fresh)
+        events = recorded(events, exp, len(job.train), partial(read_ids, job.train))
         done = show(monitored(events, exp, tensorboard=config.tensorboard), config)
     if request.stop and not done:
         ui.log("train: interrupted; last.pt was written and the same command resumes from it")

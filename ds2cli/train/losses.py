@@ -69,6 +69,7 @@ class LossRecorder:
 
     def remove(self) -> None:
         """Remove the losses of an earlier training."""
+        self._epoch, self._nats = -1, np.zeros(0, np.float32)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _complete(self, epoch: int) -> None:
@@ -92,22 +93,19 @@ class LossRecorder:
             raise DataError(f"{path}: cannot be written: {explain_error(e)}") from e
 
 
-def recorded(
-    events: Iterable[Event], exp: str, count: int, read_ids: Callable[[], Iterable[str]], *, fresh: bool = False
-) -> Iterator[Event]:
+def recorded(events: Iterable[Event], exp: str, count: int, read_ids: Callable[[], Iterable[str]]) -> Iterator[Event]:
     """Pass on the events of a training in EXP and write the losses of its utterances.
 
-    count, read_ids: of the training set.  fresh: remove those of an earlier training. What cannot be written is
-    reported once and does not end the training.
+    count, read_ids: of the training set. The first step of a training removes the losses of an earlier one. What cannot
+    be written is reported once and does not end the training.
     """
     recorder: LossRecorder | None = LossRecorder(exp, count)
     for event in events:
         yield event
         try:
             if recorder is not None and isinstance(event, TrainStep):
-                if fresh:
+                if (event.epoch, event.batch) == (0, 1):
                     recorder.remove()
-                    fresh = False
                 recorder.add(event.epoch, event.positions, event.costs)
             elif recorder is not None and isinstance(event, Epoch):
                 recorder.begin(read_ids())

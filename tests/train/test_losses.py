@@ -96,10 +96,17 @@ def test_the_losses_of_a_training_are_written_as_it_runs(tmp_path):
 
 
 def test_a_new_training_removes_the_losses_of_the_earlier_one(tmp_path):
-    for fresh, epochs in ((False, 2), (True, 1)):
+    for epochs, ids in ((2, ["a", "b", "c"]), (1, ["d", "e"])):
         events = [event for e in range(epochs) for event in (step(e, [0, 1], [1.0, 2.0]), epoch_end(e + 1))]
-        list(recorded(events, str(tmp_path), 2, lambda: ["a", "b"], fresh=fresh))
-    assert read_losses(str(tmp_path)).nats.shape == (1, 2)
+        list(recorded(events, str(tmp_path), len(ids), lambda ids=ids: ids))
+    losses = read_losses(str(tmp_path))
+    assert losses.nats.shape == (1, 2) and losses.ids == ["d", "e"]
+
+
+def test_a_training_that_starts_over_in_the_same_process_keeps_nothing(tmp_path):
+    events = [step(0, [0], [1.0]), step(0, [1], [2.0]), epoch_end(1)]
+    list(recorded(events, str(tmp_path), 2, lambda: ["a", "b"]))
+    np.testing.assert_array_equal(read_losses(str(tmp_path)).nats, [[np.nan, 2.0]])
 
 
 def test_losses_that_cannot_be_written_do_not_end_the_training(tmp_path):
