@@ -22,6 +22,7 @@ from __future__ import annotations
 from typing import Any
 
 from ds2cli import plugins
+from ds2cli.errors import UsageError
 
 __path__.extend(plugins.search_path("interop"))
 
@@ -33,5 +34,10 @@ def format_names() -> list[str]:
 
 def load_format(name: str) -> Any:
     """The module of a format; UsageError for an unknown name, or a plugin that lacks a name."""
+    if name.replace("_", "-") not in (known := format_names()):
+        expected = ", ".join(known)
+        raise UsageError(
+            f"unknown format {name!r}, expected one of {expected} ({plugins.VARIABLE} adds those of plugins)"
+        )
     needs = ("ImportOptions", "ExportOptions", "MAIN", "FILES", "read", "write")
     return plugins.load_module(__name__, name.replace("-", "_"), "format", needs=needs)

@@ -73,7 +73,7 @@ def test_dropped_utterances_are_listed_and_too_many_are_refused(ds2, jsonl, rows
 @pytest.mark.parametrize(
     "words, code, message",
     [
-        (["import", "kaldy", "x"], 2, "unknown format 'kaldy', expected one of hf"),
+        (["import", "kaldy", "x"], 2, "unknown format 'kaldy', expected one of hf-audiofolder, kaldi"),
         (["import", "kaldi", "nowhere"], 3, "no such folder"),
         (["import", "nemo", "nowhere.json"], 3, "no such file"),
         (["import", "lhotse", "nowhere"], 3, "no such file or folder"),
