@@ -10,6 +10,7 @@ from ds2cli import manifest, ui
 from ds2cli.cli.lib.filter import save_config
 from ds2cli.cli.lib.options import with_config
 from ds2cli.config.suspects import SuspectsConfig
+from ds2cli.drops import Ledger
 
 SHOWN_TEXT = 60
 """Characters of a text that are printed."""
@@ -28,8 +29,9 @@ def suspects(
 
     The evidence is the loss per character (nats) after the first epoch, which training saves in EXP/losses/, the
     speaking rate (characters per second), and, with IN, the CTC cost of ds2 align and the character error rate of ds2
-    decode. Each is measured in robust standard deviations from the median of all utterances; the score is their sum.
-    ds2 why shows more about an utterance, and ds2 data subset --without SUSPECTS leaves out the rows of --out.
+    decode. For losses and costs, 3 is added to the number of characters, as those of short texts are higher. Each is
+    measured in robust standard deviations from the median of all utterances; the score is their sum. ds2 why shows more
+    about an utterance, and ds2 data subset --without SUSPECTS leaves out the rows of --out.
 
     Example: ds2 data suspects exp/base --out suspects.jsonl
 
@@ -39,7 +41,12 @@ def suspects(
     from ds2cli.train.losses import read_losses
 
     train = find_training_set(exp)
-    ranked = rank(manifest.read(train), [manifest.read(path) for path in files or ()], read_losses(exp))
+    # bad rows were dropped by the training, too
+    bad = Ledger()
+    results = [manifest.read(path, ledger=bad) for path in files or ()]
+    ranked = rank(manifest.read(train, ledger=bad), results, read_losses(exp))
+    if bad.rows:
+        ui.warn(f"suspects: rows that cannot be read: {bad.dropped}, the first: {bad.rows[0]['detail']}")
     rows = []
     for suspect in ranked[: config.most]:
         values = [_format(suspect.evidence.get(name), suspect.deviations.get(name, 0.0)) for name in EVIDENCE]
