@@ -52,6 +52,7 @@ def explain_utterance(utterance: str, outputs: Iterable[Output]) -> Iterator[Fin
     is_same, said = id_matcher(utterance), dict[tuple[str, str], list[str]]()
     recording_shown = False
     for output in outputs:
+        found = False
         path = output.path if Path(output.path).is_file() else None
         if path is not None and re.search(r"\.jsonl(\.gz)?$", path):
             for row in find_rows(path, utterance, is_same):
@@ -63,13 +64,17 @@ def explain_utterance(utterance: str, outputs: Iterable[Output]) -> Iterator[Fin
                 new = [line for line in lines if sources.isdisjoint(said.get((row["id"], line), ()))]
                 for line in new:
                     said.setdefault((row["id"], line), []).append(output.path)
+                found = True
                 yield Finding(output, row["id"], tuple(new or ["kept"]))
         if Path(output.path).is_dir():
             yield from _training(utterance, output, is_same)
         if output.dropped_list is not None and Path(output.dropped_list).is_file():
             for row in find_rows(output.dropped_list, utterance, is_same):
                 reason = f"{row.get('reason')}: {row.get('detail')}"
+                found = True
                 yield Finding(output, row["id"], (f"dropped: {reason}",), dropped=True)
+        if not found and (reasons := output.record.get("not_selected")):
+            yield from _not_selected(utterance, output, is_same, list(reasons))
 
 
 def id_matcher(utterance: str) -> re.Pattern[str]:
@@ -160,6 +165,14 @@ def _describe_matrix(row: Row, field: str, name: str, unit: str) -> str:
     except BadUtterance as e:
         return f"{name}: {e.reason}: {e.detail}"
     return f"{name}: {len(x)} {unit}, {row[field]}"
+
+
+def _not_selected(utterance: str, output: Output, is_same: re.Pattern[str], reasons: list[str]) -> Iterator[Finding]:
+    """The rows of the inputs that the stage left out by its conditions: it counts them, but lists none."""
+    for role, path, _ in output.inputs:
+        if role.partition(" ")[0] == "IN" and Path(path).is_file():
+            for row in find_rows(path, utterance, is_same):
+                yield Finding(output, row["id"], (f"not selected: {' or '.join(reasons)}",))
 
 
 def _training(utterance: str, output: Output, is_same: re.Pattern[str]) -> Iterator[Finding]:

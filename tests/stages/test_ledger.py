@@ -162,6 +162,13 @@ def test_an_utterance_that_was_dropped(there, utterance, expected):
     assert not any(path.startswith("exp") for path, _ in found)
 
 
+def test_an_utterance_that_was_not_selected(there):
+    found = explained("u9")
+    assert found["data/some.jsonl", "u9"] == "not selected: no-match"
+    assert [path for path, _ in found] == ["data/all.jsonl", "data/some.jsonl"]
+    assert "data/some.jsonl (data subset)\n    not selected: no-match\n" in ds2("why", "u9")
+
+
 def test_an_utterance_that_is_nowhere(there):
     output = CliRunner().invoke(app, ["why", "u77"])
     assert output.exit_code
