@@ -73,13 +73,18 @@ class _Submission:
     recordings: dict[str, Path] = field(default_factory=dict)
 
 
+def _is_submission(folder: Path) -> bool:
+    """Whether a folder has a list of prompts; /etc has none."""
+    return any(path.name.lower() in LISTS for path in folder.glob("etc/*"))
+
+
 def prepare(source: str, config: Options, ledger: Ledger) -> Iterator[Row]:
     """Yield a row for each prompt of the submissions with the accents in `config.accent`."""
     wanted = _parse_accents(config.accent)
     files, left = walk_files(source)
     submissions = _sort_files(files)
     if not any(submission.lists for submission in submissions.values()):
-        near = find_near(Path(source), lambda folder: (folder / "etc").is_dir())
+        near = find_near(Path(source), _is_submission)
         hint = f" (pass {near})" if near else ""
         if any(path.suffix in (".tgz", ".gz") for path in files):
             hint = " (unpack the archives: for f in *.tgz; do tar xzf $f; done)"

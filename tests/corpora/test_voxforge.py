@@ -188,6 +188,9 @@ def test_folders_that_are_none_of_voxforge(submission, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"no SPEAKER-DATE-XXX/etc/PROMPTS in this folder, expected that of VoxForge$"):
         prepared(tmp_path / "empty")
+    (tmp_path / "etc").mkdir()
+    with pytest.raises(DataError, match=r"expected that of VoxForge$"):
+        prepared(tmp_path / "empty")
     (tmp_path / "empty/a-20100101-aaa.tgz").touch()
     with pytest.raises(DataError, match=r"\(unpack the archives: for f in"):
         prepared(tmp_path / "empty")
