@@ -21,7 +21,7 @@ def decode(config: DecodeConfig, exp: Exp, in_: In = "-", out: Out = "-", if_sta
 
     Rows with an `emission` are decoded without the network; the others need features, and the network computes their
     emissions while earlier ones are searched. --emissions stores these, so that decoding again skips the network.
-    The same command continues after the utterances that an interrupted one has finished, also one that was killed.
+    After an interruption (also by a kill), the same command continues after the finished utterances.
 
     --timestamps also writes confidences from 0 to 1: `conf` of each word in `pred_words`, and their mean, `pred_conf`.
 

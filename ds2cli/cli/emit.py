@@ -38,8 +38,8 @@ def emit(
     """Compute emissions: run the network of EXP over the features of IN.
 
     The rows of OUT get `emission` (a reference into the archive), `num_steps` and `step_s`. `ds2 decode`, `ds2 align`
-    and tuning read them instead of running the network. The same command continues
-    after the utterances that an interrupted one has finished, also one that was killed.
+    and tuning read them instead of running the network. After an interruption (also by a kill), the same command
+    continues after the finished utterances.
 
     --ensemble averages the probabilities of several networks. With a language model, tuned again, they often make fewer
     errors together than each alone; greedy decoding may make more. They need the same symbols, in any order, the same

@@ -18,8 +18,8 @@ from ds2cli.manifest import Row
 def featurize(config: FeaturizeConfig, in_: In = "-", out: Out = "-", if_stale: IfStale = False) -> None:
     """Compute features of the recordings in IN, write them to archives, and write the rows with `feats` to OUT.
 
-    Features are computed in blocks of rows, each with an archive of its own: NAME.1.ark, NAME.2.ark and so on. The same
-    command continues after the blocks that an interrupted one has finished, also one that was killed.
+    Features are computed in blocks of rows, each with an archive of its own: NAME.1.ark, NAME.2.ark and so on. After an
+    interruption (also by a kill), the same command continues after the finished blocks.
 
     Example: ds2 featurize data/train.jsonl data/train.feats.jsonl --nj 4 --compress --speeds "0.9 1.0 1.1"
 
