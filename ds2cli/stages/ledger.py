@@ -131,7 +131,7 @@ def _sources(output: Output) -> list[Output]:
 
 def _counted_sources(output: Output) -> list[Output]:
     """The sources whose utterances the output has, or has dropped."""
-    return [] if output.stage in NOT_COMPARED else _sources(output)
+    return [] if output.stage in NOT_COMPARED else [source for source in _sources(output) if _counts(source)]
 
 
 def _copies(output: Output) -> int:

@@ -108,6 +108,17 @@ def test_counts_that_do_not_agree_are_named(there):
     assert entry.reconciles
 
 
+@pytest.mark.parametrize("kept", ["", 'kept = "x"'])
+def test_a_record_without_a_count_costs_only_its_own_sums(there, kept):
+    record = Path("exp/emit.jsonl.config.toml")
+    before = record.read_text()
+    try:
+        record.write_text(before.replace("kept = 12", kept))
+        assert "exp/scored.jsonl: 12 in = 12 kept + 0 dropped\n" in ds2("ledger", "exp")
+    finally:
+        record.write_text(before)
+
+
 def test_the_further_corpora_and_the_dev_set_of_a_training_count(there):
     ds2("data", "subset", "data/feats.jsonl", "more.jsonl", "--first", 4)
     Path("mixed.toml").write_text(SMALL + '[mix]\nmanifests = ["more.jsonl"]\nweights = [0.2]\n')
