@@ -35,7 +35,8 @@ def transcribe(
     `ds2 decode`. --partials also prints the text as it grows: one line per change, preceded by the seconds of audio
     decoded. --timestamps prints a line per word instead of the text: its start and end (s), tab-separated. --nbest N
     prints N lines, the best first: score (nats) and text. With --json, they are fields of the row. --channel each
-    transcribes each channel of a recording separately, such as the two sides of a call: its lines begin with `ch0` or `ch1`.
+    transcribes each channel of a recording separately, such as the two sides of a call: its lines begin with `ch0` or
+    `ch1`.
 
     A recording longer than --chunk is divided at pauses of the network's output, and each segment is decoded as an
     utterance of its own: `segments` of the row has their start, end (s), text, `conf` with --timestamps, and n-best
