@@ -51,10 +51,13 @@ class Input:
     state: FileState | None = None
 
     @classmethod
-    def read(cls, path: str, known: FileState | None = None, role: str = "") -> Input:
+    def read(
+        cls, path: str, known: FileState | None = None, role: str = "", folders: dict[str, str] | None = None
+    ) -> Input:
         """An input now: a file, a folder of recordings, an experiment, or a pipe; without a hash if there is none.
 
-        known: its state at an earlier time.  role: for which it is read. DataError if it cannot be read.
+        known: its state at an earlier time.  role: for which it is read.  folders: hashes of folders by their path,
+        where new ones are added. DataError if it cannot be read.
         """
         if not os.path.exists(path) and path != PIPE:  # noqa: PTH110
             return cls(path, "")
@@ -65,7 +68,10 @@ class Input:
         if is_network and Path(path).is_dir():
             return cls(path, hash_files(path, NETWORK_FILES))
         if Path(path).is_dir():
-            return cls(path, hash_folder(path))
+            folders = {} if folders is None else folders
+            name = os.path.realpath(path)
+            folders[name] = folders.get(name) or hash_folder(path)
+            return cls(path, folders[name])
         record = read_record(path) or {}
         state = hash_file(path, [known, FileState.from_saved(record.get("output", {}))])
         return cls(path, state.sha256, str(record.get("fingerprint", "")), state)

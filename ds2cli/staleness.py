@@ -108,12 +108,12 @@ def explain_configs(out: str, record: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"{path}: {name} was {_shown(_flatten(before)[name])}, is not set" for name in sorted(removed))
 
 
-def explain_saved_input(role: str, path: str, before: Mapping[str, Any]) -> Iterator[str]:
-    """Why an input of a record is not what it was, looked at now."""
+def explain_saved_input(role: str, path: str, before: Mapping[str, Any], folders: dict[str, str]) -> Iterator[str]:
+    """Why an input of a record is not what it was, looked at now; folders: see `Input.read`."""
     if path == PIPE:
         return
     try:
-        now = Input.read(path, FileState.from_saved(before), role)
+        now = Input.read(path, FileState.from_saved(before), role, folders)
     except DataError as e:
         yield f"{role} {e}"
         return

@@ -38,9 +38,10 @@ class Status:
 
 @dataclass
 class Checker:
-    """Finds the state of outputs; each is looked at once."""
+    """Finds the state of outputs; each is looked at once, and so is a folder that several were made from."""
 
     _known: dict[str, Status] = field(default_factory=dict)
+    _folders: dict[str, str] = field(default_factory=dict)
 
     def check(self, out: str) -> Status | None:
         """The state of an output; None if there is no record of it."""
@@ -68,7 +69,7 @@ class Checker:
             *staleness.explain_configs(out, record),
         ]
         for role, path, before in provenance.read_inputs(out, record):
-            changed = list(staleness.explain_saved_input(role, path, before))
+            changed = list(staleness.explain_saved_input(role, path, before, self._folders))
             reasons += changed
             upstream = None if changed or path == PIPE else self.check(path)
             if upstream is not None and upstream.state != "fresh":

@@ -10,6 +10,7 @@ import soundfile
 import tomli_w
 from typer.testing import CliRunner
 
+from ds2cli import provenance
 from ds2cli.checks.text_rules import explain_other_rules, find_text_rules
 from ds2cli.cli.main import app
 from ds2cli.errors import DataError, UsageError
@@ -223,3 +224,12 @@ def test_a_damaged_record_costs_no_traceback(project):
 def test_a_device_is_not_hashed(project):
     with pytest.raises(DataError, match="/dev/zero"):
         ds2("data", "sort", "/dev/zero", "data/sorted.jsonl")
+
+
+def test_a_folder_that_several_outputs_are_made_from_is_read_once(project, monkeypatch):
+    for name in ("b", "c"):
+        ds2("prepare", "folder", "wav", f"data/{name}.jsonl")
+    read, hash_folder = [], provenance.hash_folder
+    monkeypatch.setattr(provenance, "hash_folder", lambda folder: read.append(folder) or hash_folder(folder))
+    assert states() == FRESH | {"data/b.jsonl": "fresh", "data/c.jsonl": "fresh"}
+    assert read == ["wav"]
