@@ -147,7 +147,7 @@ def find_training_set(exp: str) -> str:
     """The manifest that EXP was trained on, by its record. DataError if it is not known, or not there."""
     record = read_record(exp)
     if record is None:
-        raise DataError(f"{exp}: expected an experiment that this version of ds2 train has written, found no record of it")
+        raise DataError(f"{exp}: expected an experiment of ds2 train (of this version), found no record of it")
     for role, path, _ in read_inputs(exp, record):
         if role == "TRAIN":
             if Path(path).is_file():
