@@ -88,3 +88,16 @@ def test_mistakes_are_usage_or_data_errors(ds2, tmp_path, words, code, message):
     assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr and done.stdout == ""
+
+
+def test_an_export_without_one_of_its_files_is_partial(ds2, jsonl, rows, tmp_path):
+    command = ["data", "export", "kaldi", "rows.jsonl", "out"]
+    assert ds2(*command, cwd=tmp_path).returncode == 0
+    (tmp_path / "out/text").unlink()
+    assert ds2("status", "out", cwd=tmp_path).stdout.startswith("partial  out/ds2.jsonl")
+    assert "making out/ds2.jsonl: out/text is missing" in ds2(*command, "--if-stale", cwd=tmp_path).stderr
+    assert (tmp_path / "out/text").exists() and (tmp_path / "out/segments").exists()
+    # files of the earlier run that are not written again do not count
+    jsonl(tmp_path / "rows.jsonl", rows[:1])
+    assert "has changed" in ds2(*command, "--if-stale", cwd=tmp_path).stderr
+    assert ds2("status", "out", cwd=tmp_path).stdout.startswith("fresh    out/ds2.jsonl")

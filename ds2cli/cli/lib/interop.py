@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from ds2cli import ui
+from ds2cli.atomic import find_written
 from ds2cli.cli.lib.filter import count_lines, require_rows, source_name, write_rows, writing
 from ds2cli.cli.lib.options import IfStale, In, Out, with_config
 from ds2cli.cli.lib.provenance import begin
@@ -75,11 +77,18 @@ def _export_command(name: str) -> Any:
         made = begin(f"data export {name}", config, out, {"IN": in_}, if_stale=if_stale)
         ledger = require_rows(Ledger(source=source_name(in_)), config)
         lines = count_lines(in_)
-        with writing(label, config, out, ledger, {}, made):
+        files = (os.path.join(folder, file) for file in module.FILES if file != module.MAIN)
+        # looked for when all are written; those of an earlier run are about to be removed
+        written = (file for file in files if find_written(file).is_file() and not _is_in_place(file))
+        with writing(label, config, out, ledger, {}, made, written):
             data_export.run(name, in_, folder, config, ledger, lambda rows: ui.progress(rows, label, lines))
             ledger.enforce_max_bad(label, config.max_bad)
 
     return _make_command(name, module, export)
+
+
+def _is_in_place(file: str) -> bool:
+    return os.path.exists(file) and find_written(file).samefile(file)  # noqa: PTH110
 
 
 def _make_command(name: str, module: Any, function: Any) -> Any:
