@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ds2cli.errors import DataError
 from ds2cli.inputs import explain_error
 from ds2cli.io import open_out, open_out_bytes
-from ds2cli.train.events import Epoch, Event, NotRecorded, TrainStep
+from ds2cli.train.events import Epoch, Event, NotRecorded, Resumed, TrainStep
 from ds2cli.train.examples import Utterance, read_id
 
 FOLDER, IDS = "losses", "ids.txt"
@@ -55,11 +55,14 @@ class LossRecorder:
     def add(self, epoch: int, positions: Sequence[int], nats: Sequence[float]) -> None:
         """Note the losses of a step. epoch: from 0.  positions: of its utterances.  nats: NaN for a skipped one."""
         if epoch != self._epoch:
-            # an earlier run may have been ended between its checkpoint and this
-            for earlier in range(epoch):
-                self._complete(earlier)
+            self.complete_before(epoch)
             self._epoch, self._nats = epoch, self._open(epoch)
         self._nats[np.asarray(positions, np.int64)] = nats
+
+    def complete_before(self, epoch: int) -> None:
+        """Give the files of earlier epochs their names: a run may have been ended after its checkpoint, before this."""
+        for earlier in range(epoch):
+            self._complete(earlier)
 
     def finish(self, epoch: int) -> None:
         """The epoch is complete: give its file the final name."""
@@ -107,6 +110,9 @@ def recorded(events: Iterable[Event], exp: str, count: int, read_ids: Callable[[
                 if (event.epoch, event.batch) == (0, 1):
                     recorder.remove()
                 recorder.add(event.epoch, event.positions, event.costs)
+            elif recorder is not None and isinstance(event, Resumed) and recorder.folder.is_dir():
+                recorder.begin(read_ids())
+                recorder.complete_before(event.epoch)
             elif recorder is not None and isinstance(event, Epoch):
                 recorder.begin(read_ids())
                 recorder.finish(event.epoch - 1)

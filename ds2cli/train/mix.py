@@ -3,7 +3,7 @@
 With N utterances in the first corpus and weights w, an epoch has N / (1 - Σw) utterances in all, and of corpus i
 the share w_i of them. They are drawn without replacement: a corpus is passed in a random order, from where the epoch
 before ended; when all were seen, it is passed again in another order. A share that is larger than its corpus therefore
-has utterances more than once. Everything follows from (seed, epoch).
+has utterances more than once, and the smallest share is one utterance. Everything follows from (seed, epoch).
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def draw_utterances(sizes: Sequence[int], weights: Sequence[float], seed: int, e
     total, begin = sizes[0] / (1 - sum(weights)), sizes[0]
     drawn = [np.arange(sizes[0], dtype=np.int32)]
     for number, (size, weight) in enumerate(zip(sizes[1:], weights, strict=True)):
-        share = round(weight * total)
+        share = max(1, round(weight * total))
         drawn.append(begin + _draw(size, epoch * share, (epoch + 1) * share, (seed, _MIX, number)))
         begin += size
     return np.concatenate(drawn)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ds2cli.errors import DataError
-from ds2cli.train.events import Epoch, NotRecorded, TrainStep
+from ds2cli.train.events import Epoch, NotRecorded, Resumed, TrainStep
 from ds2cli.train.examples import Utterance
 from ds2cli.train.losses import LossRecorder, read_losses, recorded, spread_costs
 
@@ -138,3 +138,10 @@ def test_epochs_are_in_the_order_of_their_numbers(tmp_path):
         recorder.finish(epoch)
     recorder.begin(["a"])
     assert read_losses(str(tmp_path)).nats.ravel().tolist() == [99.0, 999.0, 1000.0]
+
+
+def test_a_run_without_a_step_completes_what_the_one_before_has_left(tmp_path):
+    list(recorded([step(0, [0, 1], [1.0, 2.0])], str(tmp_path), 2, lambda: ["a", "b"]))
+    resumed = Resumed("last.pt", 1, 0, 1, 1.0, complete=True)
+    assert list(recorded([resumed], str(tmp_path), 2, lambda: ["a", "b"])) == [resumed]
+    np.testing.assert_array_equal(read_losses(str(tmp_path)).nats, [[1, 2]])

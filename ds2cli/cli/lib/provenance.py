@@ -57,19 +57,26 @@ def begin(
     if not reasons:
         ui.log(f"{stage}: {out} is fresh: nothing to do")
         raise typer.Exit
-    more = [f"and {len(reasons) - MOST_REASONS} more"] if len(reasons) > MOST_REASONS else []
-    shown = "; ".join([*reasons[:MOST_REASONS], *more])
-    ui.log(f"{stage}: making {out}: {shown}")
+    ui.log(f"{stage}: making {out}: {_join_first(reasons)}")
     return made
 
 
 def begin_training(config: Config, exp: str, inputs: Mapping[str, str | None], *, if_stale: bool) -> Provenance:
     """What the experiment EXP is about to be trained from; see `begin`. An unfinished training is never fresh."""
     made = Provenance.begin("train", config, inputs, config_files.get())
-    if if_stale and (read_record(exp) or {}).get("finished") and not explain_stale(made, exp):
-        ui.log(f"train: {exp} is fresh: nothing to do")
-        raise typer.Exit
+    if if_stale:
+        is_finished = (read_record(exp) or {}).get("finished")
+        reasons = explain_stale(made, exp) if is_finished else ["the training has not finished"]
+        if not reasons:
+            ui.log(f"train: {exp} is fresh: nothing to do")
+            raise typer.Exit
+        ui.log(f"train: training {exp}: {_join_first(reasons)}")
     return made
+
+
+def _join_first(reasons: Sequence[str]) -> str:
+    more = [f"and {len(reasons) - MOST_REASONS} more"] if len(reasons) > MOST_REASONS else []
+    return "; ".join([*reasons[:MOST_REASONS], *more])
 
 
 def redirected(path: str) -> str:
