@@ -188,6 +188,17 @@ def read_record(out: str) -> dict[str, Any] | None:
     return None
 
 
+def is_damaged(out: str) -> bool:
+    """Whether the file of the record of an output is empty or not TOML: a settings file without a record is neither."""
+    path = Path(record_path(out))
+    if not path.is_file():
+        return False
+    try:
+        return not path.stat().st_size or not read_toml(str(path))
+    except UsageError:
+        return True
+
+
 def read_inputs(out: str, record: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     """Role, path and saved table of each input of a record."""
     for role, before in saved_tables(record, "inputs").items():

@@ -88,6 +88,8 @@ def explain_input(role: str, before: Mapping[str, Any], now: Input) -> Iterator[
         yield f"{role} {now.path} is missing"
     elif before.get("sha256") != now.sha256:
         yield f"{role} {now.path} has changed"
+    elif before.get("made_by", "") and not now.made_by:
+        yield f"the record of {role} {now.path} is missing or damaged"
     elif before.get("made_by", "") != now.made_by:
         yield f"{role} {now.path} was made again with other settings or from other inputs"
 

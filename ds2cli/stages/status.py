@@ -44,13 +44,17 @@ class Checker:
     _folders: dict[str, str] = field(default_factory=dict)
 
     def check(self, out: str) -> Status | None:
-        """The state of an output; None if there is no record of it."""
+        """The state of an output; None if there is no record of it. With a damaged one, it counts as stale."""
         name = os.path.realpath(out)
         if name in self._known:
             return self._known[name]
         record = provenance.read_record(out)
         if record is None:
-            return None
+            if not (Path(out).is_file() and provenance.is_damaged(out)):
+                return None
+            reason = f"{provenance.record_path(out)} is damaged: what {out} was made from is not known"
+            self._known[name] = Status(out, "stale", "?", (reason,))
+            return self._known[name]
         # a record that names its own output as an input must not be followed for ever
         self._known[name] = Status(out, "fresh", str(record["stage"]))
         self._known[name] = self._check(out, record)

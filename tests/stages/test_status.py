@@ -221,6 +221,16 @@ def test_a_damaged_record_costs_no_traceback(project):
             make_entries(trace(["data"]))
 
 
+@pytest.mark.parametrize("content", [b"", b"no TOML\xff", b"max_bad = 1.0\n[made"])
+def test_an_output_with_a_damaged_record_is_listed(project, content):
+    Path("data/feats.jsonl.config.toml").write_bytes(content)
+    output = ds2("status")
+    assert "stale    data/feats.jsonl  (?)\n           data/feats.jsonl.config.toml is damaged: what" in output
+    assert "the record of IN 1 data/feats.jsonl is missing or damaged" in output
+    assert "data/feats.jsonl" in run_all("--if-stale")
+    assert states() == FRESH
+
+
 def test_a_device_is_not_hashed(project):
     with pytest.raises(DataError, match="/dev/zero"):
         ds2("data", "sort", "/dev/zero", "data/sorted.jsonl")
