@@ -30,7 +30,7 @@ from ds2cli.train.augmenter import NO_AUDIO, Augmenter, count_frames
 from ds2cli.train.examples import DevFeatures, Utterance
 from ds2cli.train.job import TrainJob
 from ds2cli.train.lint import TextLint, check_dev_texts, clean_text
-from ds2cli.train.mix import Corpora
+from ds2cli.train.mix import Corpora, refuse_shared_ids
 from ds2cli.train.pools import open_pools
 from ds2cli.train.resume import LAST, load_checkpoint
 from ds2cli.train.scan import Candidate, Candidates, ManifestRows, collect
@@ -84,6 +84,7 @@ def prepare_job(
     needs_audio = config.augment.needs_audio
     builder = TableBuilder(vocab, config.model.stride, needs_audio, check, ledger, expected_bins)
     tables = tuple(builder.build(part) for part in corpora)
+    refuse_shared_ids(tables, ("TRAIN", *config.mix.manifests))
     train, expected_bins = tables[0] if len(tables) == 1 else Corpora(tables), builder.bins
     ledger.kept += len(train)
     if not all(map(len, tables)):

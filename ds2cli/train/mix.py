@@ -13,13 +13,14 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, chain, combinations
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ds2cli.audio.recording import Recording
+from ds2cli.errors import DataError
 from ds2cli.train.examples import Utterance, min_frames, num_frames
 from ds2cli.train.table import UtteranceTable
 
@@ -109,6 +110,25 @@ class Corpora(Sequence[Utterance]):
         return table[row]
 
 
+def refuse_shared_ids(tables: Sequence[UtteranceTable], names: Sequence[str]) -> None:
+    """DataError if two corpora have an id in common: the losses of utterances are known by their ids.
+
+    names: of the tables.
+    """
+    hashes = [np.sort(np.fromiter(map(hash, chain.from_iterable(t.read_ids())), np.int64, len(t))) for t in tables]
+    for first, second in combinations(range(len(tables)), 2):
+        common = set(np.intersect1d(hashes[first], hashes[second]).tolist())
+        if shared := _ids_of(tables[first], common) & _ids_of(tables[second], common):
+            raise DataError(
+                f"train: {names[second]} and {names[first]} have ids in common, {len(shared)} in all, such as "
+                f"{min(shared)} (ds2 data subset --without leaves them out)"
+            )
+
+
+def _ids_of(table: UtteranceTable, hashes: set[int]) -> set[str]:
+    return {name for name in chain.from_iterable(table.read_ids()) if hash(name) in hashes} if hashes else set()
+
+
 def draw_utterances(sizes: Sequence[int], weights: Sequence[float], seed: int, epoch: int) -> NDArray[np.int32]:
     """The positions in `Corpora` of an epoch's utterances: all of the first corpus, then the share of each other.
 
@@ -117,7 +137,7 @@ def draw_utterances(sizes: Sequence[int], weights: Sequence[float], seed: int, e
     total, begin = sizes[0] / (1 - sum(weights)), sizes[0]
     drawn = [np.arange(sizes[0], dtype=np.int32)]
     for number, (size, weight) in enumerate(zip(sizes[1:], weights, strict=True)):
-        share = max(1, round(weight * total))
+        share = max(int(weight > 0), round(weight * total))
         drawn.append(begin + _draw(size, epoch * share, (epoch + 1) * share, (seed, _MIX, number)))
         begin += size
     return np.concatenate(drawn)

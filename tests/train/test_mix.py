@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,3 +144,20 @@ def test_a_corpus_without_a_usable_utterance_is_named(corpora, tmp_path):
     empty.write_text('{"id": "a", "text": ""}\n')
     with pytest.raises(DataError, match=r"no utterance of .*empty\.jsonl can be used"):
         prepare([corpora[0], str(empty)])
+
+
+def test_an_id_of_two_corpora_is_refused(corpora):
+    lines = Path(corpora[1]).read_text().replace('"id": "base-005"', '"id": "new-005"').splitlines()
+    rows = sorted(map(json.loads, lines), key=lambda row: row["id"])
+    # features of the row in the other corpus, whose key is its id
+    rows[-1]["feats"] = (
+        "new.ark:" + json.loads(Path(corpora[0]).read_text().splitlines()[5])["feats"].rpartition(":")[2]
+    )
+    Path(corpora[1]).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(DataError, match=r"base.jsonl and TRAIN have ids in common, 1 in all, such as new-005 \("):
+        prepare(corpora)
+
+
+def test_a_share_is_one_utterance_or_more():
+    assert len(draw_utterances([10, 50], (0.001,), 0, 0)) == 11
+    assert len(draw_utterances([10, 50], (0.0,), 0, 0)) == 10
