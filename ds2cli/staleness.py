@@ -11,6 +11,7 @@ from ds2cli.config.base import MADE_BY, find_presets, read_toml
 from ds2cli.errors import DataError, UsageError
 from ds2cli.fingerprint import FileState, hash_file
 from ds2cli.provenance import FORMATS, PIPE, Input, Provenance, read_record, resolve_path, saved_tables
+from ds2cli.text.rule_sets import hash_rules
 
 MOST_SHOWN = 60
 """Characters that a reason shows of a value."""
@@ -70,6 +71,8 @@ def explain_format(record: Mapping[str, Any]) -> Iterator[str]:
     now = FORMATS.get(str(record.get("stage")), 1)
     if record.get("format") != now:
         yield f"written in format {record.get('format')}, now {now} (by ds2cli {record.get('ds2cli')})"
+    if record.get("text_rules_hash", hash_rules()) != hash_rules():
+        yield "the rules for texts have changed since"
 
 
 def explain_settings(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Real commands in a folder; then something changes, and the status of every output is checked."""
 
+import json
 import shutil
 import tomllib
 from pathlib import Path
@@ -231,6 +232,18 @@ def test_an_output_with_a_damaged_record_is_listed(project, content):
     assert states() == FRESH
 
 
+def test_what_an_interrupted_command_has_left_is_found_by_the_name_of_its_output(project):
+    left = Path("data/feats/.new.featurize.unfinished")
+    left.mkdir(parents=True)
+    about = {"stage": "featurize", "out": "../new.jsonl", "command": "ds2 featurize data/all.jsonl data/new.jsonl"}
+    (left / "about.json").write_text(json.dumps(about))
+    for place in ("data/new.jsonl", "./data/new.jsonl"):
+        assert "partial " in ds2("status", place)
+    assert states("data/feats.jsonl") == {"data/feats.jsonl": "fresh"}
+    with pytest.raises(UsageError, match="no such file or folder"):
+        ds2("status", "data/other.jsonl")
+
+
 def test_a_device_is_not_hashed(project):
     with pytest.raises(DataError, match="/dev/zero"):
         ds2("data", "sort", "/dev/zero", "data/sorted.jsonl")
@@ -243,3 +256,12 @@ def test_a_folder_that_several_outputs_are_made_from_is_read_once(project, monke
     monkeypatch.setattr(provenance, "hash_folder", lambda folder: read.append(folder) or hash_folder(folder))
     assert states() == FRESH | {"data/b.jsonl": "fresh", "data/c.jsonl": "fresh"}
     assert read == ["wav"]
+
+
+def test_other_rules_for_texts(project):
+    record = Path("data/all.jsonl.config.toml")
+    rules = next(line for line in record.read_text().splitlines() if line.startswith("text_rules_hash"))
+    record.write_text(record.read_text().replace(rules, 'text_rules_hash = "those of an earlier version"'))
+    assert reasons("data/all.jsonl") == "the rules for texts have changed since"
+    assert "making data/all.jsonl: the rules for texts have changed since" in run_all("--if-stale")
+    assert states() == FRESH
