@@ -93,6 +93,8 @@ def find_status(places: Iterable[str]) -> Iterator[Status]:
                 if status := checker.check(out):
                     found[out] = status
             found |= {status.out: status for status in _find_unfinished(place, found)}
+        elif unfinished := _find_unfinished_of(place, checker):
+            found[place] = unfinished
         elif not Path(place).exists() and not Path(provenance.record_path(place)).is_file():
             raise UsageError(f"{place}: no such file or folder")
         elif status := checker.check(place):
@@ -112,6 +114,13 @@ def _find_unfinished(folder: str, found: Mapping[str, Status]) -> Iterator[Statu
             reason = f"an interrupted run has left {os.path.join(here, name)}: the same command continues{earlier}"
             yield Status(out, "partial", str(about.get("stage", "?")), (reason,), str(about.get("command", "")))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+
+
+def _find_unfinished_of(out: str, checker: Checker) -> Status | None:
+    """What an interrupted command has left of one output, below the folder that it is in."""
+    earlier = checker.check(out)
+    unfinished = _find_unfinished(os.path.dirname(out) or ".", {os.path.normpath(out): earlier} if earlier else {})
+    return next((status for status in unfinished if status.out == os.path.normpath(out)), None)
 
 
 def _read_about(folder: str) -> dict[str, Any]:
