@@ -14,7 +14,10 @@ from ds2cli.errors import DataError
 from ds2cli.inputs import explain_error
 
 MAX_HASHED = 16 << 20
-"""Files of a folder up to this size (bytes) are hashed by what they contain, larger ones by their size."""
+"""Files of a folder up to this size (bytes) are hashed as a whole, of larger ones a sample."""
+
+SAMPLE = 256
+"""Bytes of a recording that are hashed: reading all of a corpus would take as long as preparing it."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,9 @@ def hash_files(folder: str, names: Iterable[str]) -> str:
 
 
 def hash_folder(folder: str) -> str:
-    """A hash of the files below a folder: of recordings their paths and sizes, of the others also what they contain.
+    """A hash of the files below a folder: of recordings and large files a sample, of the others all that they contain.
 
+    The sample is in the middle, where any other recording, also one of the same size, has other bytes.
     Hidden files, and what this program writes next to manifests, are left out. DataError if a file cannot be read.
     """
     from ds2cli.audio.find import walk_files
@@ -78,6 +82,16 @@ def hash_folder(folder: str) -> str:
     for path in walk_files(folder)[0]:
         size = path.stat().st_size if path.exists() else -1
         by_content = 0 <= size <= MAX_HASHED and path.suffix.lower() not in AUDIO_SUFFIXES
-        content = hash_file(str(path)).sha256 if by_content else ""
+        content = hash_file(str(path)).sha256 if by_content else _sample(path, size).hex()
         digest.update(os.fsencode(f"{os.path.relpath(path, folder)}\0{size}\0{content}\n"))
     return digest.hexdigest()
+
+
+def _sample(path: Path, size: int) -> bytes:
+    """Some bytes in the middle of a file; none if it cannot be read, which the command that needs it reports."""
+    try:
+        with path.open("rb", buffering=0) as f:
+            f.seek(max(size, 0) // 2)
+            return f.read(SAMPLE)
+    except OSError:
+        return b""

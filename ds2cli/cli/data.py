@@ -42,12 +42,13 @@ app.command()(validate)
 
 @app.command()
 @with_config(StageConfig)
-def sort(config: StageConfig, in_: In = "-", out: Out = "-") -> None:
+def sort(config: StageConfig, in_: In = "-", out: Out = "-", if_stale: IfStale = False) -> None:
     """Sort rows by id, as all commands expect them. Duplicate ids and malformed rows are dropped."""
     from ds2cli.stages import data_sort
 
+    made = begin("data sort", config, out, {"IN": in_}, if_stale=if_stale)
     ledger = require_rows(Ledger(source=source_name(in_)), config)
-    rows, made = data_sort.sort(in_, out, ledger), begin("data sort", config, out, {"IN": in_})
+    rows = data_sort.sort(in_, out, ledger)
     write_rows("sort", config, out, rows, ledger, inherit_features([in_]), made, write=manifest_lines.write)
 
 
@@ -56,12 +57,13 @@ app.command()(fix)
 
 @app.command("subset")
 @with_config(SubsetConfig)
-def subset_(config: SubsetConfig, in_: In = "-", out: Out = "-") -> None:
+def subset_(config: SubsetConfig, in_: In = "-", out: Out = "-", if_stale: IfStale = False) -> None:
     """Keep the rows that meet all conditions."""
     from ds2cli.stages.data_subset import subset
 
     refuse_drops_in(in_, config)
-    made = begin("data subset", config, out, {"IN": in_, "--ids": config.ids, "--without": config.without})
+    inputs = {"IN": in_, "--ids": config.ids, "--without": config.without}
+    made = begin("data subset", config, out, inputs, if_stale=if_stale)
     ledger = require_rows(Ledger(source=source_name(in_)), config)
     rows = ui.progress(subset(config, in_, out, ledger), "subset", count_lines(in_))
     write_rows("subset", config, out, rows, ledger, inherit_features([in_]), made, write=manifest_lines.write)

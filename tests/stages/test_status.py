@@ -106,6 +106,7 @@ def test_features_of_other_settings_are_noticed_though_their_rows_are_the_same(p
     [
         (lambda: Path("wav/a.txt").write_text("another text"), ["data/all.jsonl", "data/feats.jsonl", "data/lm.arpa"]),
         (lambda: soundfile.write("wav/a.wav", NOISE[:5000], 16000), ["data/all.jsonl", "data/feats.jsonl"]),
+        (lambda: soundfile.write("wav/a.wav", NOISE[: 8000 + 1000 * ord("a")] / 2, 16000), ["data/all.jsonl"]),
         (lambda: shutil.copy("wav/a.wav", "wav/d.wav"), ["data/all.jsonl"]),
         (lambda: Path("wav/c.wav").unlink(), ["data/all.jsonl", "data/lm.arpa"]),
     ],

@@ -9,6 +9,7 @@ import typer
 from ds2cli import manifest, ui
 from ds2cli.cli.lib.filter import save_config
 from ds2cli.cli.lib.options import with_config
+from ds2cli.cli.lib.provenance import begin
 from ds2cli.config.suspects import SuspectsConfig
 from ds2cli.drops import Ledger
 
@@ -40,6 +41,8 @@ def suspects(
     from ds2cli.stages.suspects import EVIDENCE, find_training_set, rank
     from ds2cli.train.losses import read_losses
 
+    inputs = {"EXP": exp, **{f"IN {number}": path for number, path in enumerate(files or (), start=1)}}
+    made = None if config.out is None else begin("data suspects", config, config.out, inputs)
     train = find_training_set(exp)
     # bad rows were dropped by the training, too
     bad = Ledger()
@@ -57,7 +60,7 @@ def suspects(
     if config.out is not None:
         written = sorted(found, key=lambda suspect: suspect.id)
         manifest.write(config.out, ({**s.row, "suspicion": s.score, "evidence": dict(s.evidence)} for s in written))
-        save_config(config, config.out)
+        save_config(config, config.out, **(made.to_saved(config.out) if made else {}))
 
 
 def _format(value: float | None, deviations: float) -> str:
