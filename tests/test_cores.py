@@ -101,7 +101,7 @@ def test_more_jobs_than_cores_are_lowered_in_one_line(ds2, tmp_path, jsonl, nj):
     assert done.returncode == 0, done.stderr
     lowered = "warning: --nj 99: 2 used, as 2 cores are available"
     assert [line for line in done.stderr.splitlines() if "--nj" in line] == [lowered] * (nj == 99)
-    assert len(list((tmp_path / "feats").glob("out.[0-9]*.ark"))) == 2
+    assert len(jsonl(tmp_path / "out.jsonl")) == 10
 
 
 def test_threads_that_wait_for_disks_may_be_more_than_the_cores(ds2, tmp_path):

@@ -302,16 +302,16 @@ def emissions(path, sizes):
 def transcribed(files):
     ledger = Ledger()
     rows = transcribe.run(config, recordings(files), ledger, exp, GreedySearch(exp.vocab), Listener(print))
-    return [(row["id"], row["pred_text"], row["pred_score"]) for row in rows], ledger.rows
+    return [(row["id"], row["pred_text"], row["pred_score"]) for row in rows], list(ledger.rows)
 
 def featurized(files, name):
     ledger = Ledger()
     rows = featurize.run(FeaturizeConfig(max_bad=100.0), recordings(files), ledger, f"{folder}/{name}")
-    return [row["id"] for row in rows], ledger.rows, open(f"{folder}/{name}.1.ark", "rb").read().hex()
+    return [row["id"] for row in rows], list(ledger.rows), open(f"{folder}/{name}.1.ark", "rb").read().hex()
 
 def aligned(rows):
     ledger = Ledger()
-    return list(align.run(AlignConfig(nj=2), rows, ledger, exp)), ledger.rows
+    return list(align.run(AlignConfig(nj=2), rows, ledger, exp)), list(ledger.rows)
 
 small = {f"u{i}": (60, 4) for i in range(6)}
 rows = list(emissions(f"{folder}/e.ark", {"u2-large": (30000, 6000), **small}))

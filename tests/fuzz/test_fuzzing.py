@@ -53,10 +53,10 @@ def here(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), DataError("two\nlines" * 50), KeyError("a bug")])
 def test_an_exception_of_a_command_is_found(here, monkeypatch, error):
-    def fail(*_):
+    def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(data_commands.manifest, "read", fail)
+    monkeypatch.setattr(data_commands.manifest_lines, "read", fail)
     with pytest.raises((AssertionError, ValueError, KeyError)):
         ds2("data", "stats", "in.jsonl")
 

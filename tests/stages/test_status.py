@@ -175,7 +175,7 @@ def test_the_command(project):
     Path("f.toml").write_text("compress = true\n")
     output = ds2("status")
     assert "fresh    data/all.jsonl  (prepare)" in output
-    assert "           $ ds2 " in output
+    assert "           $ ds2" in output
     assert output.endswith("2 fresh, 4 stale\n")
     assert "data/all.jsonl" not in [line.split()[1] for line in ds2("status", "--stale").splitlines()]
     result = CliRunner().invoke(app, ["status", "--check"])

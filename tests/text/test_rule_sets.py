@@ -55,7 +55,7 @@ def test_the_documents_show_what_each_set_writes():
 
 
 def test_the_documents_list_what_each_set_does():
-    words = {"lower": "lower", "keep": "kept", "remove": "removed", "unify": "in one form", "refuse": "refused"}
+    words = {"lower": "lower", "keep": "kept", "remove": "removed", "unify": "in one form", "refuse": "drop the text"}
     words |= {"sounds": "sounds removed", "spell": "spelled"}
     for name, rule_set in RULE_SETS.items():
         cells = [words[getattr(rule_set, f.name)] for f in fields(rule_set)[1:]]
