@@ -123,15 +123,24 @@ def replacing(path: str) -> Iterator[Path]:
             part.discard()
 
 
-@contextlib.contextmanager
-def replacing_files(folder: str) -> Iterator[Path]:
+def replacing_files(folder: str) -> contextlib.AbstractContextManager[Path]:
     """A temporary folder whose files, of any number, are moved to `folder` on success. DataError if that fails."""
+    return _folder_of(FolderPart, folder)
+
+
+def workspace(folder: str) -> contextlib.AbstractContextManager[Path]:
+    """A temporary folder in `folder` for files that get their names by `link_file`; removed once they have them."""
+    return _folder_of(WorkspacePart, folder)
+
+
+@contextlib.contextmanager
+def _folder_of(kind: type[WorkspacePart], folder: str) -> Iterator[Path]:
     begin_output()
     target, waiting = Path(os.path.realpath(folder)), _waiting.get()
     try:
         target.mkdir(parents=True, exist_ok=True)
         remove_abandoned_files(target)
-        part = FolderPart(folder, *create_folder(f".{os.getpid()}.part.", target))
+        part = kind(folder, *create_folder(f".{os.getpid()}.part.", target))
     except OSError as e:
         raise cannot_be_written(folder, e) from e
     try:
@@ -139,26 +148,6 @@ def replacing_files(folder: str) -> Iterator[Path]:
         if waiting is None:
             part.replace()
         else:
-            waiting.append(part)
-    finally:
-        if part not in (waiting or ()):
-            part.discard()
-
-
-@contextlib.contextmanager
-def workspace(folder: str) -> Iterator[Path]:
-    """A temporary folder in `folder` for files that get their names by `link_file`; removed once they have them."""
-    begin_output()
-    target, waiting = Path(os.path.realpath(folder)), _waiting.get()
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        remove_abandoned_files(target)
-        part = WorkspacePart(folder, *create_folder(f".{os.getpid()}.part.", target))
-    except OSError as e:
-        raise cannot_be_written(folder, e) from e
-    try:
-        yield part.file
-        if waiting is not None:
             waiting.append(part)
     finally:
         if part not in (waiting or ()):

@@ -52,7 +52,19 @@ class Part:
         os.close(self.lock)
 
 
-class FolderPart(Part):
+class WorkspacePart(Part):
+    """A temporary folder."""
+
+    def _replace(self) -> None:
+        """Keep the folder until other files have their names."""
+
+    def discard(self) -> None:
+        """Remove the folder with the files that are left in it, and release the lock."""
+        shutil.rmtree(self.file, ignore_errors=True)
+        os.close(self.lock)
+
+
+class FolderPart(WorkspacePart):
     """Files in a temporary folder, which is `file`, that get their names in the folder `target`."""
 
     def _replace(self) -> None:
@@ -63,11 +75,6 @@ class FolderPart(Part):
             with (self.file / name).open("rb") as f:
                 os.fsync(f.fileno())
             (self.file / name).replace(self.target / name)
-
-    def discard(self) -> None:
-        """Remove the temporary folder with the files that are left in it, and release the lock."""
-        shutil.rmtree(self.file, ignore_errors=True)
-        os.close(self.lock)
 
 
 class LinkPart(Part):
@@ -105,18 +112,6 @@ class ObsoletePart(Part):
 
     def discard(self) -> None:
         """Leave the file where it is."""
-
-
-class WorkspacePart(Part):
-    """A temporary folder."""
-
-    def _replace(self) -> None:
-        """Keep the folder until other files have their names."""
-
-    def discard(self) -> None:
-        """Remove the folder, and release the lock."""
-        shutil.rmtree(self.file, ignore_errors=True)
-        os.close(self.lock)
 
 
 def create_part(path: str, target: Path) -> Part:
