@@ -6,44 +6,16 @@ import functools
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from ds2cli import ui
 from ds2cli.cli.lib.filter import require_rows, write_rows
 from ds2cli.cli.lib.options import IfStale, Out, with_config
+from ds2cli.cli.lib.plugin_group import PluginGroup
 from ds2cli.cli.lib.provenance import begin
 from ds2cli.config.prepare import PrepareConfig
 from ds2cli.corpora import corpus_names, load_corpus
 from ds2cli.drops import Ledger
 from ds2cli.ui_bytes import ByteProgress
-
-
-class CorpusGroup(TyperGroup):
-    """The corpora as subcommands; the module of a corpus is imported when its command is used or listed."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """The names of the corpora."""
-        return corpus_names()
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of a corpus; UsageError for an unknown one, None while a shell completes a word."""
-        if ctx is not None and ctx.resilient_parsing and cmd_name not in corpus_names():
-            return None
-        return corpus_command(cmd_name)
-
-
-app = typer.Typer(
-    cls=CorpusGroup,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    subcommand_metavar="CORPUS SRC [OUT]",
-    help="Write a manifest of a corpus: the id, audio file, duration and text of each usable utterance.",
-)
-
-
-@app.callback()
-def _group() -> None:
-    """Without a callback, Typer takes an app with no registered commands for an empty one."""
 
 
 @functools.cache
@@ -74,3 +46,24 @@ def corpus_command(name: str) -> Any:
     command = typer.Typer(rich_markup_mode=None, add_completion=False)
     command.command(name, short_help=title)(prepare)
     return typer.main.get_command(command)
+
+
+class CorpusGroup(PluginGroup):
+    """The corpora as subcommands."""
+
+    find_names = staticmethod(corpus_names)
+    make_command = staticmethod(corpus_command)
+
+
+app = typer.Typer(
+    cls=CorpusGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    subcommand_metavar="CORPUS SRC [OUT]",
+    help="Write a manifest of a corpus: the id, audio file, duration and text of each usable utterance.",
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Without a callback, Typer takes an app with no registered commands for an empty one."""

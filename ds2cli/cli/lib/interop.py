@@ -4,36 +4,19 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from ds2cli import ui
 from ds2cli.atomic import find_written
 from ds2cli.cli.lib.filter import count_lines, require_rows, source_name, write_rows, writing
 from ds2cli.cli.lib.options import IfStale, In, Out, with_config
+from ds2cli.cli.lib.plugin_group import PluginGroup
 from ds2cli.cli.lib.provenance import begin
 from ds2cli.config.interop import ExportConfig, ImportConfig
 from ds2cli.drops import Ledger
 from ds2cli.interop import format_names, load_format
-
-
-class _FormatGroup(TyperGroup):
-    """The formats as subcommands; the module of a format is imported when its command is used or listed."""
-
-    make_command: Callable[[str], Any]
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """The names of the formats."""
-        return format_names()
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of a format; UsageError for an unknown one, None while a shell completes a word."""
-        if ctx is not None and ctx.resilient_parsing and cmd_name not in format_names():
-            return None
-        return type(self).make_command(cmd_name)
 
 
 @functools.cache
@@ -100,19 +83,21 @@ def _make_command(name: str, module: Any, function: Any) -> Any:
     return typer.main.get_command(command)
 
 
-class ImportGroup(_FormatGroup):
+class ImportGroup(PluginGroup):
     """`ds2 data import`."""
 
+    find_names = staticmethod(format_names)
     make_command = staticmethod(_import_command)
 
 
-class ExportGroup(_FormatGroup):
+class ExportGroup(PluginGroup):
     """`ds2 data export`."""
 
+    find_names = staticmethod(format_names)
     make_command = staticmethod(_export_command)
 
 
-def _group(cls: type[_FormatGroup], metavar: str, help: str) -> typer.Typer:
+def _group(cls: type[PluginGroup], metavar: str, help: str) -> typer.Typer:
     group = typer.Typer(cls=cls, no_args_is_help=True, rich_markup_mode=None, subcommand_metavar=metavar, help=help)
     # without a callback, Typer takes an app with no registered commands for an empty one
     group.callback()(lambda: None)
