@@ -2,69 +2,69 @@
 # Deep Speech 2 on the telephone prompts of Asterisk (24 minutes, one speaker): from Debian packages to word error rates.
 set -euo pipefail
 caller=$PWD; cd "$(dirname "$0")"; root=../..
-stage=0; stop_stage=9; nj=; lang=en; conf=conf/train.toml; seed=0; resume=false; features=; exp=; data=; corpus=
+lang=en; conf=conf/train.toml; seed=0; features=; exp=; data=; corpus=
 help="usage: egs/asterisk/run.sh [--stage 0] [--stop-stage 9] [--nj CORES] [--lang en|es|fr|it|ru] [--conf conf/train.toml] [--seed 0]
                             [--features conf/featurize.fbank.toml]   (other features, in exp/LANG-fbank and data/LANG-fbank)
                             [--exp exp/LANG] [--data data/LANG] [--corpus FOLDER]   (use these recordings instead of fetching them)
                             [--resume true]   (make only what is not fresh: see ds2 status)
+                            [--cmd \"utils/slurm.sh --partition NAME\"] [--dry-run true]   (see cmd.sh)
 stages: 0 fetch  1 prepare  2 featurize  3 lm  4 train  5 emit  6 tune  7 decode  8 score  9 align"
-. $root/utils/options.sh
-if_stale=(); [[ $resume == false ]] || if_stale=(--if-stale)
+. ./cmd.sh
+. $root/utils/recipe.sh
 name=$(basename "$features" .toml); suffix=${features:+-${name#featurize.}}
 exp=${exp:-exp/$lang$suffix}; data=${data:-data/$lang$suffix}
 [[ -z $corpus || $corpus == /* ]] || corpus=$caller/$corpus
 download=--no-download; [[ -n $corpus ]] || { corpus=corpus/$lang; download=--download; }
-. $root/utils/path.sh
-. $root/utils/cores.sh; nj=${nj:-$cores}
-begin_stage() { [[ $stage -le $1 && $stop_stage -ge $1 ]] && echo "== stage $1: $2" >&2; }
 
 if begin_stage 0 "fetch the recordings and transcripts"; then
-  ds2 prepare asterisk "${if_stale[@]}" "$corpus" "$data/all.jsonl" --lang "$lang" $download
+  job prepare fetch ds2 prepare asterisk "${if_stale[@]}" "$corpus" "$data/all.jsonl" --lang "$lang" $download
 fi
 if begin_stage 1 "one manifest per part; identical texts stay in one part"; then
   for part in train dev test; do
-    ds2 prepare asterisk "${if_stale[@]}" "$corpus" "$data/$part.jsonl" --lang "$lang" --part $part
+    job prepare prepare."$part" ds2 prepare asterisk "${if_stale[@]}" "$corpus" "$data/$part.jsonl" --lang "$lang" --part $part
   done
-  ds2 data stats "$data/train.jsonl"
+  job_to "$data/train.stats" prepare stats ds2 data stats "$data/train.jsonl"
 fi
 if begin_stage 2 "features; the training part at several speeds"; then
-  ds2 featurize "${if_stale[@]}" "$data/train.jsonl" "$data/train.feats.jsonl" --dir "$data/feats/train" --nj "$nj" \
-    --config conf/featurize.train.toml ${features:+--config "$features"}
-  for part in dev test; do
-    ds2 featurize "${if_stale[@]}" "$data/$part.jsonl" "$data/$part.feats.jsonl" --dir "$data/feats/$part" --nj "$nj" ${features:+--config "$features"}
+  for part in train dev test; do
+    speeds=(); [[ $part != train ]] || speeds=(--config conf/featurize.train.toml)
+    split_job prepare featurize."$part" "$data/$part.jsonl" "$data/$part.feats.jsonl" \
+      ds2 featurize "${if_stale[@]}" {in} {out} --dir "$data/feats/$part" "${parallel[@]}" "${speeds[@]}" ${features:+--config "$features"}
   done
 fi
 if begin_stage 3 "language model from the training transcripts"; then
-  ds2 lm "${if_stale[@]}" "$data/train.jsonl" "$exp/lm.arpa" --dev "$data/dev.jsonl" --config conf/lm.toml
+  job prepare lm ds2 lm "${if_stale[@]}" "$data/train.jsonl" "$exp/lm.arpa" --dev "$data/dev.jsonl" --config conf/lm.toml
 fi
 if begin_stage 4 "train the network"; then
-  ds2 train "${if_stale[@]}" "$data/train.feats.jsonl" "$exp" --dev "$data/dev.feats.jsonl" --config "$conf" --seed "$seed"
+  job train train ds2 train "${if_stale[@]}" "$data/train.feats.jsonl" "$exp" --dev "$data/dev.feats.jsonl" --config "$conf" --seed "$seed"
 fi
 if begin_stage 5 "emissions of the dev and test parts"; then
   for part in dev test; do
-    ds2 emit "${if_stale[@]}" "$exp" "$data/$part.feats.jsonl" "$exp/$part.emit.jsonl" --dir "$exp/emissions/$part"
+    split_job emit emit."$part" "$data/$part.feats.jsonl" "$exp/$part.emit.jsonl" \
+      ds2 emit "${if_stale[@]}" "$exp" {in} {out} --dir "$exp/emissions/$part"
   done
 fi
 if begin_stage 6 "tune the search weights on dev"; then
-  ds2 decode "${if_stale[@]}" "$exp" "$exp/dev.emit.jsonl" --tune --lm "$exp/lm.arpa" --nj "$nj"
+  job decode tune ds2 decode "${if_stale[@]}" "$exp" "$exp/dev.emit.jsonl" --tune --lm "$exp/lm.arpa" "${parallel[@]}"
 fi
 if begin_stage 7 "decode without and with the language model"; then
-  ds2 decode "${if_stale[@]}" "$exp" "$exp/test.emit.jsonl" "$exp/test.greedy.jsonl" --greedy
+  split_job decode decode.test.greedy "$exp/test.emit.jsonl" "$exp/test.greedy.jsonl" ds2 decode "${if_stale[@]}" "$exp" {in} {out} --greedy
   for part in dev test; do
-    ds2 decode "${if_stale[@]}" "$exp" "$exp/$part.emit.jsonl" "$exp/$part.lm.jsonl" --lm "$exp/lm.arpa" --nj "$nj" --nbest 5 --timestamps
+    split_job decode decode."$part".lm "$exp/$part.emit.jsonl" "$exp/$part.lm.jsonl" \
+      ds2 decode "${if_stale[@]}" "$exp" {in} {out} --lm "$exp/lm.arpa" "${parallel[@]}" --nbest 5 --timestamps
   done
 fi
 if begin_stage 8 "word and character error rates; causes of the errors on dev; the gain by the language model"; then
   echo "dev, lm:"  # causes on dev only: they lead to tuning, and test is not for tuning
-  ds2 score "$exp/dev.lm.jsonl" "$exp/dev.lm.scored.jsonl" --why "$exp" --nj "$nj" | tee "$exp/dev.lm.why"
+  job_to "$exp/dev.lm.why" decode score.dev ds2 score "$exp/dev.lm.jsonl" "$exp/dev.lm.scored.jsonl" --why "$exp" "${parallel[@]}"
   for kind in greedy lm; do
     echo "test, $kind:"
-    ds2 score "$exp/test.$kind.jsonl" "$exp/test.$kind.scored.jsonl" --unit both | tee "$exp/test.$kind.wer"
+    job_to "$exp/test.$kind.wer" decode score.test.$kind ds2 score "$exp/test.$kind.jsonl" "$exp/test.$kind.scored.jsonl" --unit both
   done
   echo "test, is the gain by the language model real?"
-  ds2 score --compare "$exp/test.greedy.jsonl" "$exp/test.lm.jsonl" | tee "$exp/test.compare"
+  job_to "$exp/test.compare" decode compare.test ds2 score --compare "$exp/test.greedy.jsonl" "$exp/test.lm.jsonl"
 fi
 if begin_stage 9 "word times of the dev part (CTM)"; then
-  ds2 align "${if_stale[@]}" "$exp" "$exp/dev.emit.jsonl" "$exp/dev.align.jsonl" --ctm "$exp/dev.ctm"
-  head -n 5 "$exp/dev.ctm" >&2
+  job decode align ds2 align "${if_stale[@]}" "$exp" "$exp/dev.emit.jsonl" "$exp/dev.align.jsonl" --ctm "$exp/dev.ctm"
+  [[ $dry_run == true ]] || head -n 5 "$exp/dev.ctm" >&2
 fi
