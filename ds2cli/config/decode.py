@@ -106,7 +106,8 @@ class DecodeConfig(SearchConfig):
     no_effect: ClassVar = {
         **SearchConfig.no_effect,
         **dict.fromkeys(
-            ("tune_speed", "plot", "seed", "alphas", "betas", "unknowns", "unknown_letters"), ("tune", (False,))
+            ("tune_speed", "max_cer", "plot", "seed", "alphas", "betas", "unknowns", "unknown_letters"),
+            ("tune", (False,)),
         ),
     }
 
@@ -118,6 +119,11 @@ class DecodeConfig(SearchConfig):
     )
     tune_speed: bool = setting(
         False, help="With --tune: then find the tightest beam and pruning limits that add no errors."
+    )
+    max_cer: float = setting(
+        60.0,
+        help="With --tune: store the default weights if this share of the characters is wrong without --lm (percent).",
+        min=0,
     )
     plot: str | None = setting(
         None, help="With --tune: PNG of the error rates around the best weights [default: EXP/decode.png]."

@@ -197,9 +197,19 @@ class Summary:
     better: float
 
 
-def summarize(axes: Sequence[Axis], start: Weights, history: TrialHistory, seed: int) -> Summary:
-    """Try the points around the best one, until none of them is better, and compare it with `start`."""
-    panels = _measure_panels(axes, history)
+def rate_interval(trial: Trial, seed: int) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the error rate of a trial (percent)."""
+    return bootstrap.interval(bootstrap.draw_rates(trial.per_utterance, seed))
+
+
+def summarize(
+    axes: Sequence[Axis], start: Weights, history: TrialHistory, seed: int, *, with_panels: bool = True
+) -> Summary:
+    """Try the points around the best one, until none of them is better, and compare it with `start`.
+
+    with_panels: False compares the trials so far.
+    """
+    panels = _measure_panels(axes, history) if with_panels else []
     best, untuned = history.best()[0], history[start]
     rates, untuned_rates = (bootstrap.draw_rates(trial.per_utterance, seed) for trial in (best, untuned))
     better = 100 * bootstrap.share_better(rates, untuned_rates)

@@ -14,6 +14,7 @@ from ds2cli.config.decode import LIMITS, DecodeConfig
 from ds2cli.errors import Ds2Error, UsageError
 from ds2cli.metrics import heatmap
 from ds2cli.recognizer import decoder
+from ds2cli.stages import tune_guard
 from ds2cli.text.vocab import BLANK, Vocab
 
 VOCAB = Vocab((BLANK, " ", "a", "b", "é"))
@@ -87,6 +88,41 @@ def test_the_scale_of_confidences_is_fitted_and_stored(place, capsys):
     stored = tomllib.loads((place / "exp" / "decode.toml").read_text())["confidence_scale"]
     assert tuned.endswith(f" confidence_scale {stored:.4g} *") and 0.01 <= stored <= 10
     assert decoder.resolve_settings(DecodeConfig(lm="lm.arpa"), "exp").confidence_scale == stored
+
+
+def test_the_weights_of_a_network_that_has_learned_nothing_stay_the_defaults(place, capsys, jsonl):
+    with ArkWriter(place / "b.ark") as ark:
+        blank = np.full((8, len(VOCAB)), 0.02)
+        blank[:, 0] = 0.9
+        refs = [ark.write(name, np.log(blank).astype(np.float32)) for name in ("u0", "u1")]
+    jsonl("blank.jsonl", [{"id": f"u{i}", "text": "aé ab ab", "emission": ref} for i, ref in enumerate(refs)])
+    tune(config(alphas=(0.4, 0.8), betas=(1.0, 2.0), tune_speed=True), "exp", "blank.jsonl", "-")
+    printed = capsys.readouterr()
+    assert printed.out == "" and "tune: 1 trials in" in printed.err
+    (warning,) = [line for line in printed.err.splitlines() if "without a language model" in line]
+    assert "100.0 % of the characters are wrong" in warning and "the defaults were stored" in warning
+    stored = tomllib.loads((place / "exp" / "decode.toml").read_text())
+    result = stored.pop("made_by")["result"]
+    assert stored == {"alpha": 0.8, "beta": 1.0, "unknown": 0.0, "unknown_letter": 0.0}
+    assert result.startswith("%WER 100.00") and not (place / "exp" / "decode.png").exists()
+    tune(config(max_cer=1000.0), "exp", "blank.jsonl", "-")
+    assert "without a language model" not in capsys.readouterr().err
+
+
+def test_weights_far_from_the_grid_are_stored_only_with_evidence(place, capsys, monkeypatch):
+    far = tune_guard.find_far
+    monkeypatch.setattr(tune_guard, "find_far", lambda axes, weights: [a for a in axes if a.name == "alpha"])
+    # alpha 0 instead of 0.8 is better in all resamplings
+    tune(config(), "exp", "dev.jsonl", "-")
+    assert "stored the tuned weights" in capsys.readouterr().err
+    monkeypatch.setattr(tune_guard, "BEYOND_CHANCE", 101.0)
+    tune(config(), "exp", "dev.jsonl", "-")
+    assert "the gain may be chance (fewer errors than the defaults in 100.0 % of the resam" in capsys.readouterr().err
+    stored = tomllib.loads((place / "exp" / "decode.toml").read_text())
+    assert stored["alpha"] == 0.8 and stored["made_by"]["result"] == "%WER 33.33 [ 2 / 6, 0 ins, 0 del, 2 sub ]"
+    monkeypatch.setattr(tune_guard, "find_far", far)
+    tune(config(), "exp", "dev.jsonl", "-")
+    assert tomllib.loads((place / "exp" / "decode.toml").read_text())["alpha"] == 0.0
 
 
 def test_a_character_model_is_tuned_by_the_character_error_rate(place, capsys):

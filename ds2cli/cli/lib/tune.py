@@ -40,6 +40,7 @@ def tune(config: DecodeConfig, exp: str, dev: str, out: str, *, if_stale: bool =
     from ds2cli.recognizer.experiment import Experiment
     from ds2cli.search.tune import TrialHistory, tune_weights
     from ds2cli.stages import tune as stage
+    from ds2cli.stages import tune_guard
     from ds2cli.stages.calibrate import fit_confidences
 
     stored = f"{exp}/{TUNED_FILE}"
@@ -69,34 +70,46 @@ def tune(config: DecodeConfig, exp: str, dev: str, out: str, *, if_stale: bool =
         report_drops("tune", config, "-", ledger)
         ledger.enforce_max_bad("tune", config.max_bad)
         history, start, started = TrialHistory(runner.try_weights), stage.start_weights(axes), working_clock()
-        for _ in ui.progress(tune_weights(axes, start, history), "tune", unit="trial"):
+        errors = tune_guard.greedy_errors(runner.items, experiment.vocab)
+        is_useless = errors.rate >= config.max_cer
+        points = history.run([start]) if is_useless else tune_weights(axes, start, history)
+        for _ in ui.progress(points, "tune", unit="trial"):
             pass
-        summary = stage.summarize(axes, start, history, config.seed)
+        summary = stage.summarize(axes, start, history, config.seed, with_panels=not is_useless)
         seconds = working_clock() - started
         ui.log(f"tune: {len(history)} trials in {seconds:.1f} s, {60 * len(history) / seconds:.0f} per minute")
-        _print_summary(summary, rate_name, dev)
-        settings = dict(summary.weights)
-        if config.tune_speed:
-            tightened, trials = stage.tighten_limits(runner, summary.weights, limits)
+        if is_useless:
+            verdict = tune_guard.Verdict(summary.untuned, tune_guard.describe_useless(errors, config.max_cer))
+        else:
+            _print_summary(summary, rate_name, dev)
+            verdict = tune_guard.check(axes, summary)
+        settings: dict[str, float] = {axis.name: getattr(verdict.trial.weights, axis.name) for axis in axes}
+        if verdict.warning:
+            ui.warn(f"tune: {verdict.warning}")
+        if config.tune_speed and not is_useless:
+            tightened, trials = stage.tighten_limits(runner, dict(settings), limits)
             _print_limits(trials, rate_name)
             settings |= tightened
-        fit = fit_confidences(runner, settings)
-        _print_fit(fit)
-        if fit.scale is not None:
-            settings[CONFIDENCE_SCALE] = round(fit.scale, 4)
+        if not is_useless:
+            fit = fit_confidences(runner, settings)
+            _print_fit(fit)
+            if fit.scale is not None:
+                settings[CONFIDENCE_SCALE] = round(fit.scale, 4)
     with together():
         stage.save_settings(
             exp,
             settings,
             lm=config.lm,
             made_on=dev,
-            result=rate_line(rate_name, summary.best.counts),
-            interval=[round(bound, 2) for bound in summary.interval],
+            result=rate_line(rate_name, verdict.trial.counts),
+            interval=[round(bound, 2) for bound in stage.rate_interval(verdict.trial, config.seed)],
         )
         if made is not None:
             save_config(config, stored, **made.to_saved(stored))
     ui.log(f"tune: stored in {stored} for ds2 decode")
     plot = config.plot or str(Path(exp) / "decode.png")
+    if is_useless:
+        return
     if heatmap.can_draw():
         heatmap.draw(plot, f"%{rate_name} on {dev}", summary.panels)
         ui.log(f"tune: plotted in {plot}")
