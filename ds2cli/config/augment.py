@@ -48,6 +48,9 @@ class AugmentConfig(Config):
     warp: float = setting(
         0.0, help="Maximum relative stretch of the frequency axis (0.1: ±10 %), in addition to speed.", min=0, max=0.5
     )
+    cepstra: bool = setting(
+        False, help="Stretch, warp and mask the log mel spectrum of features that are cepstra (MFCC), its DCT."
+    )
     freq_masks: int = setting(0, help="Number of frequency masks, bands of bins set to the mean.", min=0, max=1000)
     freq_width: int = setting(20, help="Maximum width of a frequency mask (bins).", min=1)
     time_masks: int = setting(0, help="Number of time masks, stretches of frames set to the mean.", min=0, max=1000)

@@ -50,6 +50,10 @@ class NetworkConfig(Config):
 class ModelConfig(NetworkConfig):
     """Deep Speech 2: convolutions, recurrent layers, row convolution, fully connected layers (paper §3.1)."""
 
+    input_norm: Literal["corpus", "utterance"] = setting(
+        "corpus",
+        help="Subtract the mean of each bin over the training set (corpus) or over each utterance.",
+    )
     conv: Literal["1d", "2d"] = setting(
         "1d", help="Convolutions over time (1d) or over frequency and time (2d) (paper §3.5)."
     )
@@ -106,6 +110,11 @@ class ModelConfig(NetworkConfig):
                 f"model.activation: expected tanh with cell lstm, got {self.activation} "
                 "(model.activation=tanh or model.cell=gru)"
             )
+        if self.input_norm == "utterance" and not self.bidirectional:
+            raise UsageError(
+                "model.input_norm: expected corpus in a forward-only network, got utterance, known at its end only "
+                "(model.input_norm=corpus or model.bidirectional=true)"
+            )
         if self.row_conv and self.bidirectional:
             raise UsageError(
                 f"model.row_conv: expected 0 in a bidirectional network, got {self.row_conv} "
@@ -123,7 +132,7 @@ class ModelConfig(NetworkConfig):
     @property
     def look_ahead(self) -> int | None:
         """Number of future frames that the output of a step depends on; None: up to the end of the utterance."""
-        if self.bidirectional and self.rnn_layers:
+        if self.input_norm == "utterance" or (self.bidirectional and self.rnn_layers):
             return None
         frames, step = 0, 1
         for kernel, stride in zip(self.kernels, self.strides[: len(self.channels)], strict=False):

@@ -66,6 +66,12 @@ class Frames:
         padded = x.new_zeros(self.rows * self.steps, x.shape[1]).index_copy(0, index, x)
         return padded.view((self.steps, self.rows, -1) if steps_first else (self.rows, self.steps, -1))
 
+    def mean(self, x: Tensor) -> Tensor:
+        """The mean over the frames of its utterance, for each row of (M, C)."""
+        sums = self.unpack(x).sum(1)
+        means = sums / self.lengths.to(self.device).unsqueeze(1)
+        return means.index_select(0, self._frame_major % self.rows)
+
 
 def strided_length(length: Tensor, stride: int) -> Tensor:
     """Number of frames after a "same" convolution: ceil(length / stride)."""

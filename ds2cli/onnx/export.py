@@ -122,6 +122,11 @@ def _classify(g: Graph, config: ModelConfig, weights: Weights, x: str) -> str:
     return g.op("LogSoftmax", x, axis=-1)
 
 
+def _offset(config: ModelConfig, weights: Weights) -> layers.Array:
+    mean = weights["mean"]
+    return np.zeros_like(mean) if config.input_norm == "utterance" else mean
+
+
 def _build_whole(config: ModelConfig, weights: Weights, bins: int, symbols: int) -> Graph:
     g = Graph()
     x, lengths = g.input("x", ("N", "T", bins)), g.input("x_lens", ("N",), onnx.TensorProto.INT64)
@@ -134,7 +139,9 @@ def _build_whole(config: ModelConfig, weights: Weights, bins: int, symbols: int)
         valid = g.op("Less", times, g.op("Unsqueeze", lengths, g.ints(1)))
         return g.op("Where", g.op("Unsqueeze", valid, g.ints(2)), x, g.weight("zero", np.float32(0)))
 
-    x = mask(layers.normalize(g, x, weights["mean"], weights["std"]))
+    if config.input_norm == "utterance":
+        x = layers.subtract_mean(g, mask(x), lengths)
+    x = mask(layers.normalize(g, x, _offset(config, weights), weights["std"]))
     for conv in _convs(config, weights, bins):
         x, stride = conv.compute(g, x, pad=conv.half), conv.strides[-1]
         if stride > 1:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from ds2cli.onnx.graph import LAST, Graph, Shape
@@ -24,6 +25,13 @@ ORDER = {"gru": (1, 0, 2), "rnn": (0,), "lstm": (0, 3, 1, 2)}
 def normalize(g: Graph, x: str, mean: Array, std: Array) -> str:
     """The features with the mean and standard deviation of the training frames taken out."""
     return g.op("Div", g.op("Sub", x, g.weight("mean", mean)), g.weight("std", std))
+
+
+def subtract_mean(g: Graph, x: str, lengths: str) -> str:
+    """(N, T, F), zeros past the end of each utterance, less the mean of each bin over the utterance."""
+    sums = g.op("ReduceSum", x, g.ints(1), keepdims=1)
+    counts = g.op("Unsqueeze", g.op("Cast", lengths, to=onnx.TensorProto.FLOAT), g.ints(1, 2))
+    return g.op("Sub", x, g.op("Div", sums, counts))
 
 
 def clipped_relu(g: Graph, x: str) -> str:

@@ -34,6 +34,31 @@ class Layer(Protocol):
         ...
 
 
+class UtteranceMean:
+    """Subtracts the mean of each bin over the utterance (`input_norm`), whose frames wait for its end."""
+
+    def __init__(self, bins: int) -> None:
+        self.bins = bins
+
+    def begin(self) -> list[bytes]:
+        """The frames until now. See `Layer`."""
+        return []
+
+    def advance(self, states: Sequence[list[bytes]], x: Ragged, ends: Sequence[bool]) -> Ragged:
+        """See `Layer`."""
+        parts = []
+        for waiting, rows, end in zip(states, x.split(), ends, strict=True):
+            waiting.append(rows.tobytes())
+            if not end:
+                parts.append(rows[:0])
+                continue
+            whole = np.frombuffer(b"".join(waiting), np.float32).reshape(-1, self.bins)
+            waiting.clear()
+            # as torch adds them up: in float32
+            parts.append(whole - whole.mean(0) if len(whole) else whole)
+        return Ragged.join(parts)
+
+
 class Conv1d:
     """Convolution over time with all bins as channels, and a clipped ReLU (paper §3.1)."""
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ds2cli.config.model import ModelConfig
 from ds2cli.runtime.fold import fold_norms
-from ds2cli.runtime.layers import Conv1d, Conv2d, Dense, Layer, Recurrent, RowConv, count_state_bytes
+from ds2cli.runtime.layers import Conv1d, Conv2d, Dense, Layer, Recurrent, RowConv, UtteranceMean, count_state_bytes
 from ds2cli.runtime.matrix import Array, Weights
 from ds2cli.runtime.ragged import Ragged
 from ds2cli.runtime.shapes import check_shapes
@@ -39,6 +39,7 @@ class RuntimeNetwork:
         state = fold_norms(state)
         check_shapes(config, state)
         self.mean, self.std = state["mean"], state["std"]
+        self.offset = np.zeros_like(self.mean) if config.input_norm == "utterance" else self.mean
         output = Dense(state["output.weight"], state["output.bias"], "float32", relu=False)
         self._symbols = len(state["output.bias"])
         self._layers = [*_make_layers(config, state, weights), output]
@@ -86,7 +87,7 @@ class RuntimeNetwork:
             raise ValueError(f"features: expected (T, {self.bins}), got {wrong[0]}")
         ends = [False] * len(states) if ends is None else ends
         x = Ragged.join([np.asarray(part, np.float32) for part in feats])
-        x = Ragged((x.rows - self.mean) / self.std, x.counts)
+        x = Ragged((x.rows - self.offset) / self.std, x.counts)
         for i, layer in enumerate(self._layers):
             x = layer.advance([state.states[i] for state in states], x, ends)
         return x
@@ -98,8 +99,8 @@ class RuntimeNetwork:
 
 def _make_layers(config: ModelConfig, state: Mapping[str, Array], kind: Weights) -> list[Layer]:
     """The layers before the output."""
-    layers: list[Layer] = []
     bins = len(state["mean"])
+    layers: list[Layer] = [UtteranceMean(bins)] if config.input_norm == "utterance" else []
     for i in range(len(config.channels)):
         weight, bias = state[f"convs.{i}.conv.weight"], state[f"convs.{i}.conv.bias"]
         if config.conv == "1d":

@@ -108,7 +108,8 @@ def plan_augmentation(config: AugmentConfig, seed: int, epoch: int, utterance_id
 class Augmenter:
     """Computes the features of utterances. Safe to share between threads and to send to other processes.
 
-    features: settings of the stored features, and of those computed here.  fill: (F,), values that masks write.
+    features: settings of the stored features, and of those computed here.  fill: (F,), values that masks write; None
+    for the means of the utterance.
     read: returns stored features (T, F) by their reference.  noise, impulse_responses: the recordings of `config.noise`
     and `config.rir`.  channel: channel of a multi-channel file, None for the mean of all.
     """
@@ -116,7 +117,7 @@ class Augmenter:
     config: AugmentConfig
     features: FeatureConfig
     seed: int
-    fill: Features
+    fill: Features | None
     read: Callable[[str], Features]
     noise: RecordingPool | None = None
     impulse_responses: RecordingPool | None = None

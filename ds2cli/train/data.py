@@ -104,7 +104,9 @@ def prepare_job(
         mean, std = cmvn.mean_std(_read_statistics(stats) if stats else _compute_statistics(tables[0], dev_features))
     if expected_bins != len(mean):
         raise DataError(f"train: training features have {expected_bins} bins, the statistics have {len(mean)}")
-    train_features = Augmenter(config.augment, settings, config.seed, mean, read_matrix, noise, impulse_responses)
+    # a network that subtracts the mean of each utterance sees masks as zeros, too
+    fill = None if getattr(config.model, "input_norm", "corpus") == "utterance" else mean
+    train_features = Augmenter(config.augment, settings, config.seed, fill, read_matrix, noise, impulse_responses)
     dev_rows = _clean_rows(dev or [], ledger, warn)
     dev_utterances = [] if dev is None else list(_dev_utterances(dev_rows, len(mean), ledger, settings))
     for finding in check_dev_texts(vocab, [utterance.text for utterance in dev_utterances]):

@@ -1,6 +1,12 @@
-"""Augmentation of spectrograms: speed, frequency warp, level, masks (SpecAugment). T frames, F bins, P positions."""
+"""Augmentation of spectrograms: speed, frequency warp, level, masks (SpecAugment). T frames, F bins, P positions.
+
+Cepstra are the cosine transform of a log mel spectrum, of which they keep the smooth part. Their order is not one of
+frequencies, so they are augmented as the spectrum that they describe, of B = 2 F bins (`augment.cepstra`).
+"""
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +17,24 @@ Spectrogram = NDArray[np.float32]
 
 
 def spec_augment(
-    x: Spectrogram, fill: Spectrogram, config: AugmentConfig, rng: np.random.Generator, min_frames: int
+    x: Spectrogram, fill: Spectrogram | None, config: AugmentConfig, rng: np.random.Generator, min_frames: int
 ) -> Spectrogram:
     """Draw a speed, a frequency warp, a level and masks, and apply them to a copy.
 
-    x: (T, F) float32, log power. fill: (F,), values that masks write. min_frames: frames the labels need; a speed that
-    leaves fewer is not applied.
+    x: (T, F) float32, log power, or cepstra. fill: (F,), values that masks write; None for the utterance's means.
+    min_frames: frames the labels need; a speed that leaves fewer is not applied.
     """
+    if not config.cepstra:
+        return _augment(x, fill, config, rng, min_frames)
+    transform = cosine_transform(x.shape[1])
+    fill = None if fill is None else fill @ transform
+    # the rows of the transform are orthonormal
+    return _augment(x @ transform, fill, config, rng, min_frames) @ transform.T
+
+
+def _augment(
+    x: Spectrogram, fill: Spectrogram | None, config: AugmentConfig, rng: np.random.Generator, min_frames: int
+) -> Spectrogram:
     speed = draw_speed(config, rng, len(x), min_frames)
     warp = 1 + config.warp * rng.uniform(-1, 1)
     x = x.copy() if speed == warp == 1 else stretch(x, speed, speed * warp)
@@ -25,6 +42,7 @@ def spec_augment(
         # scaling the samples adds the same number to the log power of every bin
         x += np.float32(config.gain_db * rng.uniform(-1, 1) * np.log(10) / 10)
     frames, bins = x.shape
+    fill = x.mean(0) if fill is None else fill
     for _ in range(config.freq_masks):
         width = int(rng.integers(0, min(config.freq_width, bins) + 1))
         start = int(rng.integers(0, bins - width + 1))
@@ -34,6 +52,15 @@ def spec_augment(
         start = int(rng.integers(0, frames - width + 1))
         x[start : start + width] = fill
     return x
+
+
+@lru_cache(maxsize=8)
+def cosine_transform(cepstra: int) -> Spectrogram:
+    """The first rows of the orthonormal DCT-II of twice as many bins: (F, 2 F) float32."""
+    bins = 2 * cepstra
+    rows = np.sqrt(2 / bins) * np.cos(np.pi / bins * np.arange(cepstra)[:, None] * (np.arange(bins) + 0.5))
+    rows[0] /= np.sqrt(2)
+    return np.asarray(rows, np.float32)
 
 
 def draw_speed(config: AugmentConfig, rng: np.random.Generator, frames: int, min_frames: int) -> float:

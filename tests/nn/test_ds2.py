@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -192,3 +193,25 @@ def test_recurrent_layers_have_the_cell_of_the_settings(key, bidirectional):
     assert [rnn.cell for rnn in rnns] == [CELLS[key]] * 2
     shape = (2 if bidirectional else 1, 4 * CELLS[key].gates, 4)
     assert [tuple(rnn.recurrent.shape) for rnn in rnns] == [shape] * 2
+
+
+def test_the_utterance_mean_makes_an_offset_of_the_features_irrelevant():
+    config = ModelConfig(channels=(8,), kernels=(5,), strides=(2,), rnn_layers=1, rnn_size=6, input_norm="utterance")
+    torch.manual_seed(0)
+    model = DeepSpeech2(config, 5, 4).eval()
+    feats, lengths = torch.randn(3, 11, 4), torch.tensor([11, 7, 1])
+    feats[1, 7:], feats[2, 1:] = math.nan, math.inf
+    offset = torch.randn(3, 1, 4)
+    logits, steps = model(feats, lengths)
+    moved, _ = model(feats + offset, lengths)
+    alone, _ = model(feats[1:2, :7], lengths[1:2])
+    valid = (torch.arange(6)[:, None] < steps)[..., None]
+    assert torch.isfinite(logits.where(valid, 0)).all()
+    torch.testing.assert_close(logits.where(valid, 0), moved.where(valid, 0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(logits[:4, 1], alone[:, 0], rtol=1e-4, atol=1e-5)
+    model.config = replace(config, input_norm="corpus")
+    assert not model.can_stream
+    assert not torch.allclose(model(feats, lengths)[0][:4, 1], model(feats + offset, lengths)[0][:4, 1], atol=1e-3)
+    with pytest.raises(UsageError, match="input_norm: expected corpus in a forward-only network"):
+        replace(config, bidirectional=False)
+    assert config.look_ahead is None and not model.can_stream

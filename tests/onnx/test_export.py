@@ -47,6 +47,7 @@ OTHERS = {
     "three": replace(ONE_D, channels=(4, 4, 4), kernels=(3, 3, 3), strides=(2, 1, 2)),
     "no-recurrence": replace(ONE_D, rnn_layers=0, bidirectional=True),
     "no-recurrence-row": replace(ONE_D, rnn_layers=0, row_conv=4),
+    "mean-both": replace(ONE_D, bidirectional=True, input_norm="utterance"),
     "fc-both": replace(ONE_D, bidirectional=True, fc_layers=1, fc_size=9),
 }
 ALL = {**CONFIGS, **OTHERS}

@@ -30,6 +30,8 @@ FORWARD = {
 CONFIGS = {
     **FORWARD,
     "both": replace(ONE_D, bidirectional=True),
+    "both-mean": replace(ONE_D, bidirectional=True, input_norm="utterance"),
+    "mean-no-recurrence": replace(ONE_D, rnn_layers=0, bidirectional=True, input_norm="utterance"),
     "both-2d-lstm": replace(TWO_D, bidirectional=True, cell="lstm"),
 }
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -143,3 +145,40 @@ def test_masks_are_not_wider_than_a_small_spectrogram():
         widths.add(int(masked.all(0).sum()))
         assert masked.any(1).all() or not masked.any(), "a fifth of 4 frames is none"
     assert widths == set(range(4))
+
+
+def test_without_fill_masks_write_the_means_of_the_utterance():
+    config = AugmentConfig(freq_masks=1, freq_width=5, time_masks=1, time_width=5)
+    for i in range(20):
+        y = spec_augment(ramp(), None, config, np.random.default_rng(i), 1)
+        changed = ~np.isclose(y, ramp())
+        np.testing.assert_allclose(y[changed], np.broadcast_to(ramp().mean(0), y.shape)[changed], rtol=1e-6)
+
+
+def smooth_spectrum(frames=20, cepstra=13):
+    """A log mel spectrum of 26 bins that its first 13 cepstra describe, and these cepstra by scipy's transform."""
+    from scipy.fft import dct, idct
+
+    coefficients = np.random.default_rng(0).standard_normal((frames, cepstra))
+    spectrum = idct(np.pad(coefficients, ((0, 0), (0, cepstra))), norm="ortho")
+    np.testing.assert_allclose(dct(spectrum, norm="ortho")[:, :cepstra], coefficients)
+    return spectrum.astype(np.float32), coefficients.astype(np.float32)
+
+
+def test_cepstra_are_augmented_as_the_spectrum_that_they_describe():
+    from scipy.fft import dct
+
+    spectrum, cepstra = smooth_spectrum()
+    assert (
+        np.abs(spec_augment(cepstra, None, AugmentConfig(cepstra=True), np.random.default_rng(0), 1) - cepstra).max()
+        < 1e-5
+    )
+    config = AugmentConfig(speed=0.1, warp=0.1, gain_db=3, freq_masks=2, freq_width=6, time_masks=1, time_width=4)
+    for i in range(20):
+        plain = spec_augment(spectrum, None, config, np.random.default_rng(i), 1)
+        ours = spec_augment(cepstra, None, replace(config, cepstra=True), np.random.default_rng(i), 1)
+        np.testing.assert_allclose(ours, dct(plain, norm="ortho")[:, :13], atol=1e-4)
+    fill = cepstra.mean(0) + 1
+    masks = AugmentConfig(time_masks=1, time_width=4, cepstra=True)
+    masked = [spec_augment(cepstra, fill, masks, np.random.default_rng(i), 1) for i in range(20)]
+    assert any(np.isclose(y, fill, atol=1e-5).all(1).any() for y in masked)

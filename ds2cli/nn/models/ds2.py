@@ -55,7 +55,8 @@ class DeepSpeech2(Network):
         Returns logits (T', N, V) and their lengths (N,) on the CPU.
         """
         frames = Frames(lengths, feats.device)
-        x = (frames.pack(feats) - self.mean) / self.std
+        x = frames.pack(feats)
+        x = (x - (frames.mean(x) if self.config.input_norm == "utterance" else self.mean)) / self.std
         for conv in self.convs:
             x, frames = conv(x, frames)
             x = self.dropout(x)
