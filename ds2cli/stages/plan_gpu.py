@@ -1,0 +1,169 @@
+"""Estimate a training run on a GPU that is not there, by arithmetic from its data sheet and the layers of the network.
+
+B batches; N utterances, T frames, M valid frames of a batch on one GPU.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ds2cli.config.plan import Gpu
+from ds2cli.config.train import TrainConfig
+from ds2cli.stages.plan_layers import LayerCost, Products
+from ds2cli.train.batch_plan import Batches
+from ds2cli.train.batching import plan_batches
+
+Floats = NDArray[np.float64]
+
+ARITHMETIC = {"float32": 0.85, "tf32": 0.6, "float16": 0.6, "bfloat16": 0.6}
+"""Share of the peak that large matrix products reach."""
+
+SMALL_ARITHMETIC = 0.5
+"""Share of the peak that the products of single frames reach."""
+
+BANDWIDTH = 0.65
+"""Share of the memory bandwidth that kernels reach."""
+
+CACHE_SPEED = 3.0
+"""How many times as fast the level-2 cache is read as the memory."""
+
+LAUNCH_S = 5e-6
+"""Seconds from one kernel to the next that depends on it."""
+
+KERNELS_FUSED = 4
+"""Kernels in a row per frame of a recurrence in cuDNN: DeepBench's GRUs take 20 us per frame besides the weights."""
+
+CALL_S = 10e-6
+"""Seconds that a torch call takes on the CPU, which small kernels wait for."""
+
+LAYER_CALLS = 40
+"""Torch calls per layer and batch outside of recurrences, forward and backward."""
+
+CTC_STEP_S = 20e-6
+"""Seconds of the CTC loss and its gradient per step: warp-ctc's table has 3.3 ms for 150 steps."""
+
+LINK = 1 / 3
+"""Share of the link's rate, both directions together, at which gradients are summed."""
+
+
+class Shapes(NamedTuple):
+    """Batches on one GPU, (B,) each: utterances, frames of the longest one, valid frames."""
+
+    utterances: Floats
+    longest: Floats
+    frames: Floats
+
+
+class Machine(NamedTuple):
+    """What computes: the GPUs, and the precision of matrix products."""
+
+    gpu: Gpu
+    count: int
+    precision: str
+
+    @property
+    def size(self) -> int:
+        """Bytes of an activation and of a weight as factors of products."""
+        return 4 if self.precision == "float32" else 2
+
+    def kind(self, unit: str) -> str:
+        """The precision of products of a `Products.unit`."""
+        if unit == "float32":
+            return "float32"
+        # torch lets cuDNN round to TF32, but not linear layers
+        rounded = unit == "cudnn" and self.precision == "float32" and self.gpu.tf32 is not None
+        return "tf32" if rounded else self.precision
+
+    def rate(self, unit: str, share: float | None = None) -> float:
+        """FLOP/s of products: a share of the peak, that of large ones unless it is given."""
+        kind = self.kind(unit)
+        return (share or ARITHMETIC[kind]) * self.gpu.peak(kind) * 1e12
+
+
+def share_batches(sizes: Floats, longest: Floats, frames: Floats, processes: int) -> Shapes:
+    """The part of each batch that one of the processes computes: every n-th utterance."""
+    utterances = np.ceil(sizes / processes)
+    return Shapes(utterances, longest, np.minimum(frames / processes, utterances * longest))
+
+
+def time_batches(layers: list[LayerCost], machine: Machine, shapes: Shapes) -> Floats:
+    """Seconds of the gradients of each batch on one GPU, (B,)."""
+    seconds = np.zeros(len(shapes.frames))
+    for layer in layers:
+        steps = np.ceil(shapes.longest / layer.stride)
+        rows = np.maximum(shapes.frames / layer.stride, 1)
+        padded = steps * shapes.utterances
+        for products in layer.products:
+            seconds += _product_seconds(products, machine, padded if products.padded else rows)
+        seconds += layer.accesses * rows * machine.size / (BANDWIDTH * machine.gpu.bandwidth * 1e9)
+        seconds += LAYER_CALLS * CALL_S
+        if layer.recurrence is not None:
+            seconds += _recurrence_seconds(layer, machine, steps, rows / steps)
+    return seconds + CTC_STEP_S * np.ceil(shapes.longest / layers[-1].stride)
+
+
+def time_step(parameters: int, machine: Machine, train: TrainConfig) -> float:
+    """Seconds of the sum of gradients over the GPUs, of clipping and of the optimizer."""
+    states = (2 if train.optim.method == "adamw" else 1) + (train.optim.ema > 0)
+    # gradients are scaled, their norm is taken, they are clipped; weights and states are read and written
+    accesses = 2 + 1 + 2 + 1 + 2 * (1 + states)
+    casts = 0 if machine.precision == "float32" else 6 * parameters
+    memory = (4 * accesses * parameters + casts) / (BANDWIDTH * machine.gpu.bandwidth * 1e9)
+    moved = 2 * 4 * parameters * (machine.count - 1) / machine.count
+    return memory + moved / (LINK * machine.gpu.link * 1e9)
+
+
+def _product_seconds(products: Products, machine: Machine, rows: Floats) -> Floats:
+    flops = 2 * products.macs * products.passes * (np.ones(len(rows)) if products.once else rows)
+    return flops / machine.rate(products.unit)
+
+
+def _recurrence_seconds(layer: LayerCost, machine: Machine, steps: Floats, rows: Floats) -> Floats:
+    """Seconds of a recurrence, whose frames wait for each other; backward makes a product of the same size.
+
+    steps: (B,) frames of the longest utterance. rows: (B,) utterances per frame, on average.
+    """
+    recurrence = layer.recurrence
+    assert recurrence is not None
+    weights = float(recurrence.gates * recurrence.size**2)
+    kind = "cudnn" if recurrence.fused else "matmul"
+    arithmetic = 2 * weights * rows / machine.rate(kind, SMALL_ARITHMETIC)
+    cached = weights * recurrence.directions * machine.size <= machine.gpu.cache * 1e6
+    speed = machine.gpu.bandwidth * 1e9 * (CACHE_SPEED if cached else 1.0)
+    product = np.maximum(arithmetic, weights * machine.size / (BANDWIDTH * speed))
+    if recurrence.fused:
+        frame = recurrence.directions * (KERNELS_FUSED * LAUNCH_S + product)
+        return 2 * frame * steps
+    # both directions are one product, and the CPU prepares a call while the GPU computes the one before
+    busy = recurrence.directions * product + 4 * LAUNCH_S
+    forward, backward = (np.maximum(calls * CALL_S, busy) for calls in recurrence.calls)
+    return (forward + backward) * steps
+
+
+def spread_lengths(count: int, mean: float, longest: float) -> NDArray[np.int32]:
+    """Frames of `count` utterances (in order of length) of this mean and maximum: longest · u^k, u even in 0..1.
+
+    With longest = 2 mean, all lengths up to the longest are equally frequent.
+    """
+    power = max(longest / mean - 1, 0.0)
+    positions = (np.arange(count) + 0.5) / count
+    lengths = longest * positions**power
+    frames: NDArray[np.int32] = np.maximum(np.round(lengths * mean / lengths.mean()), 1).astype(np.int32)
+    return frames
+
+
+def plan_lengths(lengths: NDArray[np.int32], config: TrainConfig, hop_ms: float) -> tuple[Floats, Floats, Floats]:
+    """Utterances, longest frames and valid frames of the batches of epoch 2, (B,) each, as training plans them."""
+    frames = round(config.batch_s * 1000 / hop_ms)
+    batches = plan_batches(lengths, frames, config.seed, 1, max_utterances=config.batch_utts)
+    return measure_batches(batches, lengths)
+
+
+def measure_batches(batches: Batches, lengths: NDArray[np.int32]) -> tuple[Floats, Floats, Floats]:
+    """Utterances, longest frames and valid frames of batches, (B,) each."""
+    starts = np.concatenate([[0], batches.ends[:-1]])
+    totals = np.add.reduceat(lengths[batches.order].astype(np.float64), starts)[batches.turn]
+    return batches.sizes.astype(np.float64), lengths[batches.longest].astype(np.float64), totals
