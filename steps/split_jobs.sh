@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Run a row filter as parallel jobs: steps/split_jobs.sh [--nj 4] [--run "utils/slurm.sh --mem 4G"] IN OUT LOGDIR ds2 decode EXP {in} {out} …
 # Splits IN into --nj parts, of a row or more each, runs COMMAND on each with {in}, {out} and JOB replaced, and joins the results to OUT, dropped rows and settings
-# next to it, as if COMMAND had run once: its --max-bad counts for all parts together. After a failure, --resume runs only the missing parts.
+# next to it, as if COMMAND had run once: its --max-bad counts for all parts together. After a failure, --resume runs only the missing parts; with --restart
+# also all parts, if COMMAND or what it reads has changed since, where --resume alone refuses.
 set -euo pipefail
 # bash 5.2 would replace & in a path by the matched text
 shopt -u patsub_replacement 2>/dev/null || true
-nj=4; run=; resume=false
-help="usage: $0 [--nj 4] [--run \"utils/run.sh --max-jobs 2\"] [--resume] IN OUT LOGDIR COMMAND (with {in}, {out} and JOB in it)"
+nj=4; run=; resume=false; restart=false
+help="usage: $0 [--nj 4] [--run \"utils/run.sh --max-jobs 2\"] [--resume [--restart]] IN OUT LOGDIR COMMAND (with {in}, {out} and JOB in it)"
 here=$(cd "$(dirname "$0")/.." && pwd)
 . "$here/utils/options.sh"
 root=$here; . "$here/utils/path.sh"
@@ -38,16 +39,19 @@ fi
 
 stamp=$part/command
 same=$(printf '%q ' "$nj" "$in" "$@")
-if [[ $resume == true && -e $stamp ]]; then
+changed() { if [[ $restart == true ]]; then echo "steps/split_jobs.sh: $1: all parts run again" >&2; resume=false; else fail "--resume: $1 (omit --resume to run all parts again)"; fi; }
+[[ -e $stamp ]] || resume=false
+if [[ $resume == true ]]; then
   [[ $in != - ]] || fail "--resume: standard input cannot be read again (give a file as IN)"
-  [[ $(<"$stamp") == "$same" ]] || fail "--resume: the command, IN or --nj differs from the earlier run (omit --resume to run all parts again)"
+  [[ $(<"$stamp") == "$same" ]] || changed "the command, IN or --nj differs from the earlier run"
   # of a folder that is an experiment: the files that decoding reads
   for word in "$in" "$@"; do
     for file in "$word" "$word"/{best.safetensors,decode.toml}; do
-      [[ ! -f $file || ! $file -nt $stamp ]] || fail "--resume: $file has changed since the earlier run (omit --resume to run all parts again)"
+      [[ $resume == false || ! -f $file || ! $file -nt $stamp ]] || changed "$file has changed since the earlier run"
     done
   done
-else
+fi
+if [[ $resume == false ]]; then
   rm -f "$stamp" "$part"/*.jsonl "$part"/*.toml
   ds2 data split "$in" "$part/in.JOB.jsonl" --parts "$nj" --allow-empty
   # a part without rows needs no job

@@ -55,13 +55,13 @@ if begin_stage 7 "decode without and with the language model"; then
   done
 fi
 if begin_stage 8 "word and character error rates; causes of the errors on dev; the gain by the language model"; then
-  echo "dev, lm:"  # causes on dev only: they lead to tuning, and test is not for tuning
+  say "dev, lm:"  # causes on dev only: they lead to tuning, and test is not for tuning
   job_to "$exp/dev.lm.why" decode score.dev ds2 score "$exp/dev.lm.jsonl" "$exp/dev.lm.scored.jsonl" --why "$exp" "${parallel[@]}"
   for kind in greedy lm; do
-    echo "test, $kind:"
+    say "test, $kind:"
     job_to "$exp/test.$kind.wer" decode score.test.$kind ds2 score "$exp/test.$kind.jsonl" "$exp/test.$kind.scored.jsonl" --unit both
   done
-  echo "test, is the gain by the language model real?"
+  say "test, is the gain by the language model real?"
   job_to "$exp/test.compare" decode compare.test ds2 score --compare "$exp/test.greedy.jsonl" "$exp/test.lm.jsonl"
 fi
 if begin_stage 9 "word times of the dev part (CTM)"; then
