@@ -170,9 +170,8 @@ def _add_gpu(lines: list[tuple[str, str]], result: dict[str, Any]) -> list[tuple
     stored, compressed = (f"{result[key] / 1024:,.1f} GB" for key in ("features_mb", "compressed_mb"))
     texts["disk"] += f"; stored features {compressed} compressed, {stored} otherwise"
     texts["estimate"] = (
-        f"nothing was measured: published times differed from such estimates by up to a factor of {result['off_by']:g}; "
-        "reading the data is not included"
-    )
+        "nothing was measured: published times were {0:g} to {1:g} times such estimates; reading the data is not included"
+    ).format(*result["off_by"])
     gpu = ("GPU", f"{count} x {find_gpu(result['gpu']).title}")
     return [next(iter(texts.items())), gpu, *list(texts.items())[1:]]
 

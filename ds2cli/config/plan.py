@@ -39,6 +39,8 @@ class Gpu(NamedTuple):
 
 GPUS = {
     "titan-x": Gpu("GeForce GTX Titan X (Maxwell)", 12, 336.5, 6.6, None, None, None, 3, 32),
+    "gtx-1080": Gpu("GeForce GTX 1080", 8, 320, 8.9, None, None, None, 2, 32),
+    "gtx-1080-ti": Gpu("GeForce GTX 1080 Ti", 11, 484, 11.3, None, None, None, 2.75, 32),
     "v100": Gpu("Tesla V100 SXM2 16 GB", 16, 900, 15.7, None, 125, None, 6, 300),
     "v100-32": Gpu("Tesla V100 SXM2 32 GB", 32, 900, 15.7, None, 125, None, 6, 300),
     "t4": Gpu("T4", 16, 320, 8.1, None, 65, None, 4, 32),

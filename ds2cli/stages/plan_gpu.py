@@ -18,8 +18,17 @@ from ds2cli.train.batching import plan_batches
 
 Floats = NDArray[np.float64]
 
-ARITHMETIC = {"float32": 0.85, "tf32": 0.6, "float16": 0.6, "bfloat16": 0.6}
-"""Share of the peak that large matrix products reach."""
+SHARES = {
+    "matmul": (0.85, 0.6),
+    "float32": (0.85, 0.85),
+    "rnn": (0.85, 0.6),
+    "conv": (0.6, 0.25),
+    "conv of one map": (0.55, 0.01),
+}
+"""Shares of the peak, in float32 and with tensor cores, that products reach: of linear layers and of recurrent ones, of
+those that stay in float32, and of convolutions. In DeepBench's table of the V100 (results/train) large products reach
+0.8 to 0.95 and 0.6 to 0.75, those of its second speech convolution 0.65 and 0.24 in the mean of forward and backward,
+and those of the first one, with one input map, 0.58 and 0.01."""
 
 SMALL_ARITHMETIC = 0.5
 """Share of the peak that the products of single frames reach."""
@@ -36,8 +45,12 @@ LAUNCH_S = 5e-6
 KERNELS_FUSED = 4
 """Kernels in a row per frame of a recurrence in cuDNN: DeepBench's GRUs take 20 us per frame besides the weights."""
 
+CUDNN_S = 1.5e-3
+"""Seconds of a recurrence in cuDNN besides its frames, forward and again backward (DeepBench: short ones)."""
+
 CALL_S = 10e-6
-"""Seconds that a torch call takes on the CPU, which small kernels wait for."""
+"""Seconds that a torch call takes on the CPU, which small kernels wait for: Braun (arXiv 1806.01818) has 0.305 s for
+1000 frames of an LSTM in a Python loop, with some 30 calls per frame."""
 
 LAYER_CALLS = 40
 """Torch calls per layer and batch outside of recurrences, forward and backward."""
@@ -45,8 +58,16 @@ LAYER_CALLS = 40
 CTC_STEP_S = 20e-6
 """Seconds of the CTC loss and its gradient per step: warp-ctc's table has 3.3 ms for 150 steps."""
 
-LINK = 1 / 3
-"""Share of the link's rate, both directions together, at which gradients are summed."""
+NVLINK, PCI_EXPRESS = 0.35, 0.12
+"""Shares of the link's rate, both directions together, at which gradients are summed. By table 7 of the paper, 4 and 8
+GPUs summed them at 5.1 and 3.1 GB/s over PCI Express, with 32 GB/s."""
+
+SLOWEST_NVLINK = 100
+"""GB/s; links below are PCI Express."""
+
+GPUS_PER_MACHINE = 8
+NETWORK = 5.0
+"""GB/s at which gradients are summed between machines: 0.4 of 100 Gb/s, as with the paper's 56 Gb/s (table 7)."""
 
 
 class Shapes(NamedTuple):
@@ -69,18 +90,19 @@ class Machine(NamedTuple):
         """Bytes of an activation and of a weight as factors of products."""
         return 4 if self.precision == "float32" else 2
 
-    def kind(self, unit: str) -> str:
-        """The precision of products of a `Products.unit`."""
-        if unit == "float32":
-            return "float32"
-        # torch lets cuDNN round to TF32, but not linear layers
-        rounded = unit == "cudnn" and self.precision == "float32" and self.gpu.tf32 is not None
-        return "tf32" if rounded else self.precision
-
     def rate(self, unit: str, share: float | None = None) -> float:
-        """FLOP/s of products: a share of the peak, that of large ones unless it is given."""
-        kind = self.kind(unit)
-        return (share or ARITHMETIC[kind]) * self.gpu.peak(kind) * 1e12
+        """FLOP/s of products (`Products.unit`): a share of the peak, that of large ones unless it is given."""
+        kind = "float32" if unit == "float32" else self.precision
+        if kind == "float32" and unit not in ("float32", "matmul") and self.gpu.tf32 is not None:
+            # torch lets cuDNN round to TF32, but not linear layers
+            kind = "tf32"
+        return (share or SHARES[unit][kind != "float32"]) * self.gpu.peak(kind) * 1e12
+
+    @property
+    def link(self) -> float:
+        """Bytes per second at which gradients are summed over the GPUs."""
+        rate = self.gpu.link * (NVLINK if self.gpu.link >= SLOWEST_NVLINK else PCI_EXPRESS)
+        return 1e9 * (min(rate, NETWORK) if self.count > GPUS_PER_MACHINE else rate)
 
 
 def share_batches(sizes: Floats, longest: Floats, frames: Floats, processes: int) -> Shapes:
@@ -112,8 +134,9 @@ def time_step(parameters: int, machine: Machine, train: TrainConfig) -> float:
     accesses = 2 + 1 + 2 + 1 + 2 * (1 + states)
     casts = 0 if machine.precision == "float32" else 6 * parameters
     memory = (4 * accesses * parameters + casts) / (BANDWIDTH * machine.gpu.bandwidth * 1e9)
+    # as in a ring (paper §4.1)
     moved = 2 * 4 * parameters * (machine.count - 1) / machine.count
-    return memory + moved / (LINK * machine.gpu.link * 1e9)
+    return memory + moved / machine.link
 
 
 def _product_seconds(products: Products, machine: Machine, rows: Floats) -> Floats:
@@ -129,14 +152,14 @@ def _recurrence_seconds(layer: LayerCost, machine: Machine, steps: Floats, rows:
     recurrence = layer.recurrence
     assert recurrence is not None
     weights = float(recurrence.gates * recurrence.size**2)
-    kind = "cudnn" if recurrence.fused else "matmul"
+    kind = "rnn" if recurrence.fused else "matmul"
     arithmetic = 2 * weights * rows / machine.rate(kind, SMALL_ARITHMETIC)
     cached = weights * recurrence.directions * machine.size <= machine.gpu.cache * 1e6
     speed = machine.gpu.bandwidth * 1e9 * (CACHE_SPEED if cached else 1.0)
     product = np.maximum(arithmetic, weights * machine.size / (BANDWIDTH * speed))
     if recurrence.fused:
         frame = recurrence.directions * (KERNELS_FUSED * LAUNCH_S + product)
-        return 2 * frame * steps
+        return 2 * (CUDNN_S + frame * steps)
     # both directions are one product, and the CPU prepares a call while the GPU computes the one before
     busy = recurrence.directions * product + 4 * LAUNCH_S
     forward, backward = (np.maximum(calls * CALL_S, busy) for calls in recurrence.calls)

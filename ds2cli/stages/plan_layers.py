@@ -31,9 +31,9 @@ CALLS_GATED = (18, 26)
 class Products(NamedTuple):
     """Products made for all frames at once.
 
-    macs: multiply-adds per output step, or with `once` per batch. unit: "cudnn" (TF32 where float32 is set and the GPU
-    has it), "matmul", or "float32" (in every precision). padded: whether they are made on padding, too. passes: 3 for
-    a layer that also passes a gradient to its input, 2 for the first one.
+    macs: multiply-adds per output step, or with `once` per batch. unit: what makes them, one of plan_gpu.SHARES.
+    padded: whether they are made on padding, too. passes: 3 for a layer that also passes a gradient to its input, 2 for
+    the first one.
     """
 
     macs: float
@@ -91,10 +91,11 @@ def _layer_cost(model: Network, number: int, synchronized: bool, dropout: bool) 
         return _recurrent_cost(layer.name, layer.stride, module, synchronized, dropout, width)
     if isinstance(module, Conv1d | Conv2d):
         # the input is unpacked and the output packed: a read and a write, each with its gradient
-        products = [Products(macs, "cudnn", padded=True, passes=passes)]
+        one_map = isinstance(module, Conv2d) and module.maps == 1
+        products = [Products(macs, "conv of one map" if one_map else "conv", padded=True, passes=passes)]
         return LayerCost(layer.name, layer.stride, width, products, None, width * (pointwise + 12))
     if isinstance(module, RowConv):
-        return LayerCost(layer.name, layer.stride, width, [Products(macs, "cudnn", True)], None, width * 16.0)
+        return LayerCost(layer.name, layer.stride, width, [Products(macs, "conv", True)], None, width * 16.0)
     return LayerCost(layer.name, layer.stride, width, [Products(macs, "matmul", passes=passes)], None, width * 12.0)
 
 
@@ -105,7 +106,7 @@ def _recurrent_cost(
     D, rows, H = module.recurrent.shape
     fused = cell.fused is not None and not synchronized
     # a product with the recurrent matrix forward, and one for each of its two gradients backward
-    weights = Products(D * rows * H, "cudnn" if fused else "matmul", passes=1)
+    weights = Products(D * rows * H, "rnn" if fused else "matmul", passes=1)
     pointwise = width * (4.0 * D + 4 * dropout)
     if not fused:
         calls = CALLS_SIMPLE if cell.gates == 1 else CALLS_GATED
@@ -115,7 +116,7 @@ def _recurrent_cost(
         products = [Products(inputs * rows, "matmul"), weights]
         return LayerCost(name, stride, width, products, recurrence, pointwise + norm + gates)
     # cuDNN makes the input projection of each direction on its own
-    products = [Products(D * inputs * rows, "cudnn"), weights]
+    products = [Products(D * inputs * rows, "rnn"), weights]
     if isinstance(module.norm, SequenceNorm):
         # the covariance of the input, with a gradient of the same size, instead of a norm of the output
         products.append(Products(inputs * inputs, "float32", passes=2))

@@ -26,6 +26,9 @@ FRAGMENTATION = 1.1
 SPARE = 0.93
 """Share of the memory of a GPU that a process can have: error correction and the driver take the rest."""
 
+MASK_BYTES = 1
+"""Bytes that dropout keeps of an element, on a GPU."""
+
 LABELS_PER_FRAME = 0.15
 """Labels per frame of 10 ms: 15 characters per second (paper, footnote 2: English has 14.1)."""
 
@@ -57,7 +60,9 @@ class Memory(NamedTuple):
             steps = -(-longest // kept.stride)
             total += kept.per_row * frames / kept.stride + kept.per_padded * steps * utterances
             total += kept.per_step * steps
-        return total
+        # CTC: the forward variables, two for each label and one more
+        states = 2 * LABELS_PER_FRAME * longest + 1
+        return total + 4 * states * -(-longest // self.kept[-1].stride) * utterances
 
     def peak(self, utterances: float, longest: float, frames: float) -> float:
         """Bytes of the step, with those of the CUDA context."""
@@ -71,7 +76,7 @@ def count_memory(network: NetworkSpec, train: TrainConfig, processes: int, preci
     with torch.device("meta"):
         model = make_network(network.config, network.symbols, network.bins)
     size = 4 if precision == "float32" else 2
-    mask = 1 if getattr(network.config, "dropout", 0.0) > 0 else 0
+    mask = MASK_BYTES if getattr(network.config, "dropout", 0.0) > 0 else 0
     synchronized = train.sync_norm and processes > 1
     kept, widest, stride, width = [], [], 1, network.bins
     extra = 0.0
@@ -93,10 +98,8 @@ def count_memory(network: NetworkSpec, train: TrainConfig, processes: int, preci
         elif isinstance(module, Dense):
             kept.append(Kept(layer.stride, size * (width + (1 + _has_norm(module)) * out) + mask * out, 0))
         else:
-            # the output layer: the input of its norm, its own input, logits, and the saved arrays of CTC
-            alphas = 4 * 2 * LABELS_PER_FRAME
-            kept.append(Kept(layer.stride, 2 * size * width, (size + 4) * out))
-            kept.append(Kept(1, 0, alphas))
+            # the output layer: the input of its norm, its own input, and the logits
+            kept.append(Kept(layer.stride, (1 + _has_norm(module)) * size * width, size * out))
         widest.append((layer.stride, 3.0 * size * max(out, width)))
         stride, width = layer.stride, out
     parameters = sum(p.numel() for p in model.parameters())
@@ -120,10 +123,13 @@ def _kept_by_recurrence(module: Recurrent, stride: int, size: int, mask: int, fu
         return Kept(stride, size * inputs + centered + size * D * (rows + 3 * H) + mask * H, 0)
     # the input, that of the norm, two indices of the frames
     per_row = size * (inputs + rows * norm) + mask * H + 16
+    # the gates are reversed in time for the backward direction, and its states back: gather keeps its input
+    gathered = 4.0 * rows + 16
     if module.cell.gates == 1:
-        return Kept(stride, per_row, size * D * H + 8)
+        copies = 4 * D * H if size == 2 and D == 2 else 0
+        return Kept(stride, per_row, size * D * H + gathered + copies)
     # of each frame: two gates, the candidate before its activation, the difference to the state; u and the state
-    per_padded = D * H * (4 * 4 + (module.cell.gates + 1) * size) + 8 + D
+    per_padded = D * H * (4 * 4 + (module.cell.gates + 1) * size + 4 * (D - 1)) + gathered + D
     # every frame casts the weights again
     casts = 2 * D * rows * H if size == 2 else 0
     return Kept(stride, per_row, per_padded, casts)

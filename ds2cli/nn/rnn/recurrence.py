@@ -136,9 +136,10 @@ def rnn_torch(cell: Cell, gates: Tensor, recurrent: Tensor, lengths: Tensor) -> 
     else:
         transposed, states = recurrent.transpose(1, 2), []
         state = (gates.new_zeros(D, N, H),) * cell.states
-        for t in range(T):
-            new = cell.step(x[t], torch.bmm(state[0], transposed), state)
-            state = tuple(torch.where(valid[t], part, 0) for part in new)
+        # indexing frame by frame would fill an array of all frames with zeros in each frame's backward
+        for x_t, valid_t in zip(x.unbind(0), valid.unbind(0), strict=True):
+            new = cell.step(x_t, torch.bmm(state[0], transposed), state)
+            state = tuple(torch.where(valid_t, part, 0) for part in new)
             states.append(state[0])
         out = torch.stack(states, dim=1) if states else gates.new_zeros(D, 0, N, H)
     if D == 1:
