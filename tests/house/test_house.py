@@ -21,7 +21,7 @@ LAYERS = [
     "drops parallel write_behind fingerprint provenance staleness joined_record",
     "manifest manifest_lines plain_lines archive archive_compressed journal transcripts corpora",
     "train recognizer",
-    "checks interop",
+    "checks interop recommend",
     "stages",
     "api serve report",
     "ui ui_bytes ui_live",
