@@ -16,7 +16,7 @@ from ds2cli import manifest
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "egs/aishell/run.sh"
 MAKE_MINI = ROOT / "egs/aishell/local/make_mini.py"
-STAGES = ["download", "prepare", "featurize", "lm", "train", "average", "emit", "tune", "decode", "score", "report"]
+STAGES = 12
 TEXTS = ["打开 空调", "关闭 电视", "二零一五年", "apple pay 支付", "今天 天气 很 好", "明天 下 雨"]
 TINY = """
 epochs = 2
@@ -58,7 +58,7 @@ def value(command, option):
 def test_every_stage_of_the_published_corpus():
     found = commands()
     titles = [words for words in found if words[:2] == ["#", "stage"]]
-    assert [words[2] for words in titles] == [f"{number}:" for number in range(len(STAGES))]
+    assert [words[2] for words in titles] == [f"{number}:" for number in range(STAGES)]
     ds2 = [words[1] for words in found if words[0] == "ds2"]
     # features of three parts; two parts, without and with a language model
     assert ds2 == [
@@ -84,43 +84,15 @@ def test_every_stage_of_the_published_corpus():
 
 
 def test_options_reach_the_commands(tmp_path):
-    found = commands(
-        *(
-            "--corpus-dir",
-            tmp_path / "data_aishell",
-            "--net",
-            "mandarin-deployed",
-            "--on-the-fly",
-            "true",
-            "--musan",
-            tmp_path / "musan",
-        ),
-        *(
-            "--rirs",
-            tmp_path / "RIRS_NOISES",
-            "--text",
-            f"{tmp_path}/a.txt {tmp_path}/b.txt",
-            "--epochs",
-            "3",
-            "--nproc",
-            "4",
-        ),
-        *(
-            "--beam",
-            "200",
-            "--average",
-            "false",
-            "--features",
-            "conf/featurize.spectrogram.toml",
-            "--seed",
-            "7",
-            "--gpu",
-            "h200",
-        ),
+    options = (
+        f"--corpus-dir {tmp_path}/data_aishell --musan {tmp_path}/musan --rirs {tmp_path}/RIRS_NOISES"
+        " --net mandarin-deployed --epochs 3 --nproc 4 --beam 200 --average false --features spectrogram --seed 7 --gpu h200"
     )
-    assert "--no-download" in words_of(
-        found, "ds2", "prepare", "aishell", str(tmp_path / "data_aishell"), "data/spectrogram/all.jsonl"
-    )
+    found = commands(*options.split(), "--text", f"{tmp_path}/a.txt {tmp_path}/b.txt")
+    # a folder that is given is not downloaded to
+    assert [words[4] for words in found if words[:3] == ["ds2", "prepare", "aishell"]] == [
+        f"data/spectrogram/{part}.jsonl" for part in ("train", "dev", "test")
+    ]
     lm = words_of(found, "ds2", "lm")
     assert lm[2:6] == [
         "data/spectrogram/train.jsonl",
@@ -132,7 +104,7 @@ def test_options_reach_the_commands(tmp_path):
     assert train[2:4] == ["data/spectrogram/train.jsonl", "exp/mandarin-deployed"]
     given = " ".join(train)
     for part in (
-        "--config mandarin-deployed --config conf/net.toml",
+        "--config mandarin-deployed --config conf/train.toml",
         "--features conf/featurize.spectrogram.toml",
         "--epochs 3",
     ):
@@ -144,7 +116,9 @@ def test_options_reach_the_commands(tmp_path):
         "--seed 7",
     ):
         assert part in given
-    assert words_of(found, "ds2", "prepare", "musan")[3] == str(tmp_path / "musan")
+    for corpus in ("musan", "rirs_noises"):
+        # downloaded, and prepared
+        assert [words[-1] for words in found if words[:3] == ["ds2", "prepare", corpus]] == ["--download", "2"]
     # the training part has no stored features, and nothing is averaged
     assert [words[2] for words in found if words[:2] == ["ds2", "featurize"]] == [
         f"data/spectrogram/{part}.jsonl" for part in ("dev", "test")
@@ -168,9 +142,10 @@ def test_a_language_model_and_a_network_of_the_user(tmp_path):
     "options, message",
     [
         (["--net", "mandarin-research", "--conf", "conf/ds2.toml"], "--net and --conf both name a network"),
-        (["--musan", "musan"], "--musan and --rirs change recordings, not stored features (add --on-the-fly true)"),
+        (["--musan", "musan", "--on-the-fly", "false"], "--musan and --rirs change recordings, not stored features"),
         (["--source", "recordings"], "--source only applies with --mini true"),
-        (["--mini", "true", "--corpus-dir", "/none"], "no corpus at /none (--source with Mandarin recordings"),
+        (["--mini", "true", "--corpus-dir", "/none"], "no corpus at '/none' (--corpus-dir data_aishell,"),
+        (["--features", "mfcc"], "--features: expected spectrogram or fbank, got 'mfcc'"),
     ],
 )
 def test_options_that_do_not_fit(options, message):

@@ -82,7 +82,7 @@ def test_a_language_without_spaces():
         ([], "--lang is missing: expected the code of a language"),
         (["--lang", "tr"], "download it with an account at https://datacollective.mozillafoundation.org"),
         (["--lang", "tr", "--corpus-dir", "/none"], "no folder of Common Voice at '/none'"),
-        (["--lang", "tr", "--rirs", "rooms"], "add --on-the-fly true"),
+        (["--lang", "tr", "--rirs", "rooms", "--on-the-fly", "false"], "leave out --on-the-fly false"),
         (["--lang", "tr", "--net", "english-icml", "--conf", "conf/ds2.toml"], "--net and --conf both name a network"),
     ],
 )
