@@ -86,7 +86,8 @@ def test_every_stage_of_the_published_corpus():
 def test_options_reach_the_commands(tmp_path):
     options = (
         f"--corpus-dir {tmp_path}/data_aishell --musan {tmp_path}/musan --rirs {tmp_path}/RIRS_NOISES"
-        " --net mandarin-deployed --epochs 3 --nproc 4 --beam 200 --average false --features spectrogram --seed 7 --gpu h200"
+        " --net mandarin-deployed --epochs 3 --nproc 4 --beam 200 --average false"
+        " --features spectrogram --seed 7 --gpu h200"
     )
     found = commands(*options.split(), "--text", f"{tmp_path}/a.txt {tmp_path}/b.txt")
     # a folder that is given is not downloaded to
