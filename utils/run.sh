@@ -6,12 +6,13 @@ set -euo pipefail
 trap 'exit 130' INT TERM HUP
 ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501)) ||
   { echo "utils/run.sh: expected bash 5.1 or later, this is $BASH_VERSION (run it with a newer bash)" >&2; exit 2; }
-max_jobs=0; num_threads=; mem=; gpu=; time=; partition=
+max_jobs=0; num_threads=; mem=; gpu=; time=; partition=; nodes=1
 help="usage: $0 [--max-jobs N] [--num-threads N] [JOB=1:N] LOG COMMAND…
   --num-threads sets OMP_NUM_THREADS, and is that variable by default; --mem, --gpu, --time and --partition of utils/slurm.sh are accepted and ignored"
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/options.sh"
 . "$here/parse_jobs.sh"
+[[ $nodes == 1 ]] || { echo "utils/run.sh: --nodes $nodes: expected 1, this machine (several nodes: utils/slurm.sh)" >&2; exit 2; }
 root=$here/..; . "$here/cores.sh"
 # the first of its numbers, one for each level of nesting; ds2 sets it to the number of cores, for what it starts as well
 [[ ! ${OMP_NUM_THREADS-} =~ ^[[:space:]]*([1-9][0-9]*)[[:space:]]*(,|$) ]] || num_threads=${num_threads:-${BASH_REMATCH[1]}}

@@ -3,9 +3,10 @@
 # Waits for the array; Ctrl-C cancels it. Options that a site always needs: export DS2_SBATCH="--account=speech --qos=short"
 set -euo pipefail
 trap 'exit 130' INT TERM HUP
-max_jobs=0; num_threads=; mem=; gpu=; time=; partition=
-help="usage: $0 [--max-jobs N] [--num-threads N] [--mem 4G] [--gpu N] [--time 4:00:00] [--partition NAME] [JOB=1:N] LOG COMMAND…
+max_jobs=0; num_threads=; mem=; gpu=; time=; partition=; nodes=
+help="usage: $0 [--max-jobs N] [--num-threads N] [--mem 4G] [--gpu N] [--time 4:00:00] [--partition NAME] [--nodes N] [JOB=1:N] LOG COMMAND…
   --num-threads also sets OMP_NUM_THREADS; --gpu may name a type (a100:1); other options of sbatch: DS2_SBATCH=\"--account=… …\";
+  --nodes starts COMMAND once on each of N nodes (utils/torchrun.sh), with --mem, --gpu and --num-threads on each of them;
   DS2_LOG_WAIT: seconds to wait for the last lines of logs on a network file system (30)"
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/options.sh"
@@ -28,6 +29,13 @@ options+=(--parsable --job-name="$name" --array="${range//:/-}" --output="${outp
 [[ -z $time ]] || options+=(--time="$time")
 [[ -z $partition ]] || options+=(--partition="$partition")
 [[ -z $num_threads ]] || options+=(--cpus-per-task="$num_threads")
+launcher=
+if [[ -n $nodes ]]; then
+  [[ $nodes =~ ^[1-9][0-9]*$ ]] || { echo "utils/slurm.sh: --nodes: expected a number, got '$nodes'" >&2; exit 2; }
+  options+=(--nodes="$nodes" --ntasks-per-node=1)
+  # since Slurm 22.05, steps do not inherit the cores of a task; a node that fails ends the others
+  launcher="srun --ntasks=$nodes --ntasks-per-node=1 ${num_threads:+--cpus-per-task=$num_threads} --kill-on-bad-exit=1"
+fi
 
 id=; sleeper=
 cancel() {
@@ -45,7 +53,7 @@ trap cancel INT TERM HUP
 # the command is quoted for the shell of the task, which replaces JOB by its own number
 id=$(sbatch "${options[@]}" <<<"#!/usr/bin/env bash
 command=(${*@Q})
-exec ${here@Q}/job.sh \"\${command[@]//JOB/\$SLURM_ARRAY_TASK_ID}\"") ||
+exec ${here@Q}/job.sh $launcher \"\${command[@]//JOB/\$SLURM_ARRAY_TASK_ID}\"") ||
   { echo "utils/slurm.sh: sbatch refused the array (see its message; --mem, --gpu, --num-threads, --time, --partition, DS2_SBATCH)" >&2; exit 1; }
 echo "utils/slurm.sh: job $id, JOB=$range" >&2
 

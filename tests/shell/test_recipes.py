@@ -1,9 +1,11 @@
-"""The recipes from their first stage to their last, as a user runs them (minutes, so only in `make test-slow`)."""
+"""The recipes from their first stage to their last, as a user runs them (most take minutes: `make test-slow`)."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,8 +22,8 @@ strides = [3]
 rnn_layers = 1
 rnn_size = 32
 """
-
-pytestmark = pytest.mark.slow
+SETS = ["dev-clean", "test-clean", "test-other"]
+PASSES = ["greedy", "lm", "rescored"]
 
 
 @pytest.fixture
@@ -60,18 +62,100 @@ def scored_sets(stdout):
     return [title for title, line in pairwise(stdout.splitlines()) if title.endswith(":") and line.startswith("%WER ")]
 
 
-def test_librispeech_mini(bash, shared_data, tmp_path):
-    exp = tmp_path / "exp"
-    stdout = bash(
-        *(ROOT / "egs/librispeech/run.sh", "--mini", "true", "--corpus-dir", shared_data / "LibriSpeech"),
-        *("--exp", exp, "--data", tmp_path / "data"),
-    )
-    assert scored_sets(stdout) == [f"test-{side}, {kind}:" for side in ("clean", "other") for kind in ("greedy", "lm")]
-    for name in ("best.safetensors", "last.pt", "lm.arpa", "train.jsonl", "test-clean.lm.scored.jsonl"):
+def librispeech(shared_data, tmp_path, *options):
+    """The command that runs every stage of the recipe on a few utterances."""
+    folders = ["--exp", tmp_path / "exp", "--data", tmp_path / "data", "--corpus-dir", shared_data / "LibriSpeech"]
+    return [ROOT / "egs/librispeech/run.sh", "--mini", "true", *folders, *options]
+
+
+def check_librispeech(exp, stdout, sets):
+    """Every set was scored in every pass; the report has their rates, each with an interval and a certificate."""
+    assert scored_sets(stdout) == [f"{name}, {kind}:" for name in sets for kind in PASSES]
+    for name in ("best.safetensors", "last.pt", "train.jsonl", "average/best.safetensors", "rescore/decode.toml"):
         assert (exp / name).stat().st_size > 0
-    assert (exp / "test-other.lm.wer").read_text().startswith("%WER ")
+    report = (exp / "RESULTS.md").read_text()
+    assert report in stdout
+    for name in sets:
+        for kind in PASSES:
+            score = json.loads((exp / f"{name}.{kind}.json").read_text())
+            assert f"| {name} | {kind} | {score['rates']['word']['rate']:.2f} |" in report
+        assert score["certificate"]["references"][:16] in report
 
 
+def test_librispeech_tiny(bash, shared_data, tmp_path):
+    """One epoch of a tiny network on 7 utterances, with noise and rooms mixed in on the fly."""
+    (tmp_path / "tiny.toml").write_text(TINY.replace("epochs = 2", "epochs = 1"))
+    sets = ["--train", "dev-clean", "--dev", "dev-clean", "--test", "", "--readers", "0"]
+    noise = ["--musan", shared_data / "noise", "--rirs", shared_data / "rir"]
+    stdout = bash(*librispeech(shared_data, tmp_path, "--conf", tmp_path / "tiny.toml", *sets, *noise))
+    check_librispeech(tmp_path / "exp", stdout, ["dev-clean"])
+    config = tomllib.loads((tmp_path / "exp/config.toml").read_text())
+    assert config["augment"]["noise"].endswith("noise.jsonl") and config["augment"]["rir"].endswith("rooms.jsonl")
+    assert not (tmp_path / "data/train.feats.jsonl").exists()
+
+
+def test_librispeech_dry_run_needs_no_data(bash, tmp_path):
+    cluster = ["--cmd", "utils/slurm.sh --partition gpu", "--nodes", 4, "--nproc", 8]
+    command = [ROOT / "egs/librispeech/run.sh", "--dry-run", "--data", tmp_path / "data", "--exp", tmp_path / "exp"]
+    printed = bash(*command, *cluster, "--gpu", "h100", "--musan", tmp_path / "musan", "--lm", "own")
+    train = next(line for line in printed.splitlines() if "ds2 train" in line)
+    assert (
+        "slurm.sh --partition gpu --nodes 4 " in train
+        and " --gpu 8 " in train
+        and "utils/torchrun.sh --nproc 8" in train
+    )
+    assert "--config 70m-rnn-7x1760 --config conf/train.toml" in train
+    estimates = [line for line in printed.splitlines() if line.startswith("#   ")]
+    for name in ("time", "memory", "disk"):
+        assert any(line.split()[1] == name for line in estimates), estimates
+    assert "281,241 utterances" in printed and "4-gram.arpa.gz" in printed and "ds2 prepare musan" in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--net", "none", "--conf", "x.toml"], "--net and --conf both name a network"),
+        (["--lm", "5-gram"], "expected 3-gram.pruned.1e-7, 3-gram, 4-gram, own, transcripts, or a file"),
+        (["--musan", "musan", "--on-the-fly", "false"], "change recordings, not stored features"),
+        (["--nodes", "2"], "--nodes 2: needs a cluster"),
+        (["--features", "mfcc"], "expected spectrogram or fbank"),
+        (["--corpus-dir", "/nonexistent"], "no LibriSpeech folder at '/nonexistent'"),
+    ],
+)
+def test_librispeech_refuses_what_it_cannot_do(options, message):
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [ROOT / "egs/librispeech/run.sh", *options], env={**os.environ, "PATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and message in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cmd", ["", "utils/run.sh"])
+def test_librispeech_mini(bash, shared_data, tmp_path, cmd):
+    stdout = bash(*librispeech(shared_data, tmp_path, *(["--cmd", cmd] if cmd else [])))
+    check_librispeech(tmp_path / "exp", stdout, SETS)
+    assert (tmp_path / "exp/log/train.log").exists() == bool(cmd)
+    trained = (tmp_path / "exp/best.safetensors").stat().st_mtime_ns
+    again = bash(*librispeech(shared_data, tmp_path, *(["--cmd", cmd] if cmd else []), "--resume"))
+    check_librispeech(tmp_path / "exp", again, SETS)
+    assert (tmp_path / "exp/best.safetensors").stat().st_mtime_ns == trained
+
+
+@pytest.mark.slow
+def test_librispeech_mini_on_slurm(bash, shared_data, tmp_path):
+    """Every stage as jobs of a one-node Slurm; the training by torchrun, in two processes."""
+    missing = [p for p in ("munged", "slurmctld") if not shutil.which(p, path=os.environ["PATH"] + ":/usr/sbin")]
+    if missing or os.getuid() != 0:
+        pytest.skip("needs root, and apt-get install -y slurm-wlm munge")
+    cluster = ["--cmd", "utils/slurm.sh --partition test", "--nodes", 1, "--nproc", 2]
+    stdout = bash("bash", ROOT / "tests/shell/slurm_node.sh", *librispeech(shared_data, tmp_path, *cluster))
+    check_librispeech(tmp_path / "exp", stdout, SETS)
+    assert "torchrun.sh --nproc 2 ds2 train" in (tmp_path / "exp/log/train.log").read_text()
+
+
+@pytest.mark.slow
 def test_asterisk_in_spanish(bash, prompts, tmp_path):
     exp = tmp_path / "exp"
     conf = tmp_path / "tiny.toml"
@@ -86,6 +170,7 @@ def test_asterisk_in_spanish(bash, prompts, tmp_path):
     assert len(bash("ds2", "transcribe", exp, prompt).splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_asterisk_as_it_goes(bash, prompts, tmp_path):
     """The look-aheads of a forward-only network beside a bidirectional one; the second call trains only the new one."""
     (tmp_path / "tiny.toml").write_text(TINY)
