@@ -64,6 +64,6 @@ def find_gpu(name: str) -> Gpu:
     written = name.lower().replace("_", "-").replace(" ", "-")
     if written in GPUS:
         return GPUS[written]
-    near = difflib.get_close_matches(written, GPUS, 1) or [known for known in GPUS if known.startswith(written)]
+    near = [known for known in GPUS if written and written in known] or difflib.get_close_matches(written, GPUS, 1)
     hint = f"did you mean {' or '.join(near)}?" if near else f"expected one of {', '.join(GPUS)}"
     raise UsageError(f"--gpu {name}: not a known GPU, {hint}")

@@ -126,7 +126,7 @@ def estimate_on_gpu(
     padded = data.utterances * data.longest
     memory = count_memory(network, config, config.nproc, machine.precision)
     longest = int(np.argmax(padded))
-    peak = memory.peak(*(float(part[longest]) for part in shapes))
+    peak = float(memory.peak(*shapes).max())
     utterances = data.scale * float(data.utterances.sum())
     stored = frames * kinds.num_bins(features)
     return {

@@ -82,7 +82,7 @@ class Machine(NamedTuple):
     """What computes: the GPUs, and the precision of matrix products."""
 
     gpu: Gpu
-    count: int
+    gpus: int
     precision: str
 
     @property
@@ -102,7 +102,7 @@ class Machine(NamedTuple):
     def link(self) -> float:
         """Bytes per second at which gradients are summed over the GPUs."""
         rate = self.gpu.link * (NVLINK if self.gpu.link >= SLOWEST_NVLINK else PCI_EXPRESS)
-        return 1e9 * (min(rate, NETWORK) if self.count > GPUS_PER_MACHINE else rate)
+        return 1e9 * (min(rate, NETWORK) if self.gpus > GPUS_PER_MACHINE else rate)
 
 
 def share_batches(sizes: Floats, longest: Floats, frames: Floats, processes: int) -> Shapes:
@@ -135,7 +135,7 @@ def time_step(parameters: int, machine: Machine, train: TrainConfig) -> float:
     casts = 0 if machine.precision == "float32" else 6 * parameters
     memory = (4 * accesses * parameters + casts) / (BANDWIDTH * machine.gpu.bandwidth * 1e9)
     # as in a ring (paper §4.1)
-    moved = 2 * 4 * parameters * (machine.count - 1) / machine.count
+    moved = 2 * 4 * parameters * (machine.gpus - 1) / machine.gpus
     return memory + moved / machine.link
 
 

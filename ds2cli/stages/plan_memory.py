@@ -6,9 +6,11 @@ keeps. H units, G gates, D directions.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from ds2cli.config.train import TrainConfig
@@ -16,6 +18,8 @@ from ds2cli.nn.layers import Conv1d, Conv2d, Dense, Recurrent, RowConv
 from ds2cli.nn.network import make_network
 from ds2cli.nn.norm import SequenceNorm
 from ds2cli.stages.model import NetworkSpec
+
+Number = TypeVar("Number", float, NDArray[np.float64])
 
 CONTEXT_BYTES = 0.8e9
 """CUDA's context and the workspaces of its libraries."""
@@ -53,22 +57,27 @@ class Memory(NamedTuple):
     kept: list[Kept]
     widest: list[tuple[int, float]]
 
-    def activations(self, utterances: float, longest: float, frames: float) -> float:
-        """Bytes kept of a batch until its gradients are computed. longest, frames: of the input, without padding."""
-        total = 0.0
+    def activations(self, utterances: Number, longest: Number, frames: Number) -> Number:
+        """Bytes kept of a batch until its gradients are computed; of numbers, or of arrays for several batches.
+
+        longest, frames: frames of the longest utterance, and of all of them without padding.
+        """
+        total: Any = 0.0
         for kept in self.kept:
             steps = -(-longest // kept.stride)
             total += kept.per_row * frames / kept.stride + kept.per_padded * steps * utterances
             total += kept.per_step * steps
         # CTC: the forward variables, two for each label and one more
         states = 2 * LABELS_PER_FRAME * longest + 1
-        return total + 4 * states * -(-longest // self.kept[-1].stride) * utterances
+        total += 4 * states * -(-longest // self.kept[-1].stride) * utterances
+        return total  # type: ignore[no-any-return]
 
-    def peak(self, utterances: float, longest: float, frames: float) -> float:
+    def peak(self, utterances: Number, longest: Number, frames: Number) -> Number:
         """Bytes of the step, with those of the CUDA context."""
-        largest = max(each * -(-longest // stride) * utterances for stride, each in self.widest)
-        used = self.fixed + self.activations(utterances, longest, frames) + largest
-        return FRAGMENTATION * used + CONTEXT_BYTES
+        parts: Any = [each * -(-longest // stride) * utterances for stride, each in self.widest]
+        largest = np.maximum.reduce(parts)
+        used: Any = self.fixed + self.activations(utterances, longest, frames) + largest
+        return FRAGMENTATION * used + CONTEXT_BYTES  # type: ignore[no-any-return]
 
 
 def count_memory(network: NetworkSpec, train: TrainConfig, processes: int, precision: str) -> Memory:

@@ -95,8 +95,8 @@ def test_weights_gradients_and_states_of_the_optimizer(optim, processes, precisi
 def test_the_paper_s_70_m_network():
     """Paper §4.3: 280 MB of weights, 1.5 GB of activations for 64 utterances of 7 s, in the paper's own library.
 
-    Two states per recurrent layer and one output of each other layer, at stride 3, would be 1.7 GB. torch also keeps the
-    input of each norm and the gates, reversed, of each layer: three times as much.
+    Two states per recurrent layer and one output of each other layer, at stride 3, would be 1.7 GB. torch also keeps
+    the input of each norm and the gates, reversed, of each layer: three times as much.
     """
     model = {
         "channels": [1760], "kernels": [11], "strides": [3], "cell": "rnn", "activation": "relu", "rnn_layers": 7,

@@ -1,0 +1,123 @@
+"""How an error rate falls with the hours of training data: wer = a h^-b + c (paper §6.1, table 10).
+
+P points (a training run each), S sizes, R draws of the bootstrap, K candidates for c.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+SIZES_FOR_FLOOR = 4
+"""Sizes of training set from which the curve may have a floor c: it has three parameters then."""
+
+CANDIDATES = 400
+"""Floors that are tried, from 0 to the lowest error rate."""
+
+CRITICAL = np.array(
+    [[1, 2, 3, 4, 5, 6, 8, 10, 20, np.inf], [39.9, 8.53, 5.54, 4.54, 4.06, 3.78, 3.46, 3.29, 2.97, 2.71]]
+)
+"""Degrees of freedom, and the F (1, n) that a floor must exceed: the 5 % level, as a floor is not below 0."""
+
+DRAWS = 1000
+
+MOST_AT_ONCE = 200_000
+"""Candidates times points that are computed at once."""
+
+
+class Curves(NamedTuple):
+    """Curves wer = a h^-b + c, (R,) each; wer in percent, h in hours."""
+
+    a: Floats
+    b: Floats
+    c: Floats
+
+    def predict(self, hours: float) -> Floats:
+        """The error rates at this size, (R,)."""
+        return self.a * hours**-self.b + self.c
+
+    def hours_for(self, wer: float) -> Floats:
+        """The hours at which the curves reach an error rate, (R,): inf where they never do, or do not fall."""
+        out = np.full(len(self.a), np.inf)
+        reached = (self.c < wer) & (self.b > 0)
+        out[reached] = np.exp(np.log(self.a[reached] / (wer - self.c[reached])) / self.b[reached])
+        return out
+
+    def reduction(self, hours: float) -> Floats:
+        """Reduction of the error rate by tenfold data, from hours / 10 to hours (percent), (R,)."""
+        return 100 * (1 - self.predict(hours) / self.predict(hours / 10))
+
+
+def fit_curve(hours: Floats, wer: Floats) -> tuple[Curves, bool]:
+    """The curve through points (P,) of at least two sizes, by least squares of log(wer); whether it has a floor.
+
+    A floor is fitted to SIZES_FOR_FLOOR sizes or more, and kept if it explains significantly more.
+    """
+    without, error = _fit(hours, wer[None], floors=False)
+    free = len(wer) - 3
+    if len(np.unique(hours)) < SIZES_FOR_FLOOR or free < 1:
+        return without, False
+    with_floor, lower = _fit(hours, wer[None], floors=True)
+    limit = float(np.interp(-1 / free, -1 / CRITICAL[0], CRITICAL[1]))
+    if (error[0] - lower[0]) * free > limit * lower[0] and with_floor.c[0] > 0:
+        return with_floor, True
+    return without, False
+
+
+def draw_curves(hours: Floats, wer: Floats, *, floor: bool, seed: int = 0, draws: int = DRAWS) -> tuple[Curves, bool]:
+    """Curves through R resampled sets of points; whether runs were resampled.
+
+    Where a size has several runs (seeds), as many of them are drawn with replacement; the spread of the curves is that
+    between runs. If no size has several, the residuals of the curve are drawn instead.
+    """
+    rng = np.random.default_rng(seed)
+    order = np.argsort(hours, kind="stable")
+    hours, wer = hours[order], wer[order]
+    _, starts, counts = np.unique(hours, return_index=True, return_counts=True)
+    if counts.max() > 1:
+        first, count = np.repeat(starts, counts), np.repeat(counts, counts)
+        chosen = first + (rng.random((draws, len(wer))) * count).astype(np.int64)
+        return _fit(hours, wer[chosen], floors=floor)[0], True
+    curve, _ = _fit(hours, wer[None], floors=floor)
+    expected = np.log(curve.a[:, None] * hours ** -curve.b[:, None] + curve.c[:, None])[0]
+    # a fitted curve passes closer to the points than the true one
+    scale = np.sqrt(len(wer) / max(len(wer) - 2 - floor, 1))
+    residuals = rng.choice(np.log(wer) - expected, (draws, len(wer))) * scale
+    return _fit(hours, np.exp(expected + residuals), floors=floor)[0], False
+
+
+def _fit(hours: Floats, wer: Floats, *, floors: bool) -> tuple[Curves, Floats]:
+    """The curves through points (R, P), and the sums of their squared errors of log(wer), (R,)."""
+    shares = np.linspace(0, 0.999, CANDIDATES) if floors else np.zeros(1)
+    best, least = _fit_floors(hours, wer, shares[:1])
+    step = max(MOST_AT_ONCE // wer.size, 1)
+    for begin in range(1, len(shares), step):
+        found, error = _fit_floors(hours, wer, shares[begin : begin + step])
+        better = error < least
+        least = np.where(better, error, least)
+        best = Curves(*(np.where(better, new, old) for new, old in zip(found, best, strict=True)))
+    return best, least
+
+
+def _fit_floors(hours: Floats, wer: Floats, shares: Floats) -> tuple[Curves, Floats]:
+    """As `_fit`, with the best of the floors that are these shares (K,) of the lowest error rate of each row."""
+    c = shares[:, None] * wer.min(1)
+    rest = wer - c[:, :, None]
+    x, y = np.log(hours), np.log(rest)
+    # errors of log(wer), not of log(wer - c)
+    weight = (rest / wer) ** 2
+    total = weight.sum(2)
+    mean_x, mean_y = (weight * x).sum(2) / total, (weight * y).sum(2) / total
+    from_mean = x - mean_x[:, :, None]
+    spread = (weight * from_mean**2).sum(2)
+    b = -(weight * from_mean * (y - mean_y[:, :, None])).sum(2) / np.where(spread > 0, spread, 1)
+    a = np.exp(mean_y + b * mean_x)
+    expected = a[:, :, None] * hours ** -b[:, :, None] + c[:, :, None]
+    error = ((np.log(expected) - np.log(wer)) ** 2).sum(2)
+    row = np.arange(len(wer))
+    chosen = error.argmin(0)
+    return Curves(a[chosen, row], b[chosen, row], c[chosen, row]), error[chosen, row]
