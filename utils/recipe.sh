@@ -118,6 +118,9 @@ job() {  # KIND NAME COMMAND…
 job_to() {  # FILE KIND NAME COMMAND…
   local file=$1 kind=$2 name=$3; shift 3
   if [[ -n $cmd ]]; then
+    # another output of the command may be fresh while FILE is missing
+    [[ -e $file ]] || local resume=false
+    [[ $dry_run == true ]] || rm -f "$file.part"
     # standard output of a job is its log; the command takes the place of the shell, which would end before it on a signal
     # shellcheck disable=SC2016
     job "$kind" "$name" bash -c 'exec "${@:2}" >"$1"' job_to "$file.part" "$@"
@@ -128,7 +131,7 @@ job_to() {  # FILE KIND NAME COMMAND…
     mkdir -p "$(dirname "$file")"
     _run "$name" "" "${_words[@]}" >"$file.part"
   fi
-  mv "$file.part" "$file"
+  [[ ! -e $file.part ]] || mv "$file.part" "$file"
   cat "$file"
 }
 

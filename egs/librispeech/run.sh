@@ -79,6 +79,10 @@ passes=(lm); [[ $rescore == none ]] || passes+=(rescored)
 if begin_stage 0 "download what is not there; here, as nodes of a cluster often have no access to the Internet"; then
   published=(); for one in "$lm" "$rescore"; do [[ $one != [34]-gram* || $one == */* ]] || published+=("$one"); done
   [[ $lm != own && $rescore != own || $mini == true ]] || published+=(text)
+  # what stage 4 needs is looked for before hours of download
+  if [[ ${#published[@]} -gt 0 && $dry_run == false ]]; then
+    PATH=$PATH${KENLM_BIN:+:$KENLM_BIN}:$root/tools/kenlm/bin command -v build_binary >/dev/null || refuse "no build_binary of KenLM, which stage 4 needs (make kenlm)"
+  fi
   [[ $download == false ]] || cmd= job prepare download python3 local/download.py corpus "$corpus_dir" "${train[@]}" "${dev[@]}" "${test[@]}"
   [[ ${#published[@]} -eq 0 ]] || cmd= job prepare download.lm python3 local/download.py lm corpus/lm "${published[@]}"
   [[ -z $musan || -d $musan ]] || cmd= job prepare download.musan ds2 prepare musan "$musan" "$data/noise.jsonl" --split train --check header --download

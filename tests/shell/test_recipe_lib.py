@@ -142,6 +142,44 @@ def test_resume_submits_only_what_is_not_fresh(recipe):
     assert log.exists() and len((recipe.folder / "first.jsonl").read_text().splitlines()) == 1
 
 
+def test_resume_of_a_command_whose_standard_output_is_missing(recipe):
+    rows(recipe.folder)
+    body = "job_to said.txt check first ds2 data subset in.jsonl first.jsonl --first 2\n"
+    recipe(body, "--cmd", RUN)
+    (recipe.folder / "said.txt").write_text("kept\n")
+    assert recipe(body, "--cmd", RUN, "--resume").stdout == "kept\n"
+    (recipe.folder / "said.txt").unlink()
+    assert recipe(body, "--cmd", RUN, "--resume").stdout == "" and (recipe.folder / "said.txt").exists()
+
+
+TORCHRUN = 'echo "OMP=$OMP_NUM_THREADS $@"\n'
+
+
+@pytest.mark.parametrize(
+    ("variables", "nodes", "meet"),
+    [
+        ({}, "--nnodes 1", "--standalone"),
+        (
+            {"SLURM_JOB_NUM_NODES": "3", "SLURM_JOB_NODELIST": "n[1-3]", "SLURM_JOB_ID": "123456"},
+            "--nnodes 3",
+            "--rdzv-backend c10d --rdzv-id 123456 --rdzv-endpoint n1:23456",
+        ),
+    ],
+)
+def test_torchrun_on_one_machine_and_on_the_nodes_of_a_job(tmp_path, variables, nodes, meet):
+    for name, text in {"torchrun": TORCHRUN, "scontrol": "printf 'n1\\nn2\\nn3\\n'\n"}.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{text}")
+        (tmp_path / name).chmod(0o755)
+    env = environment() | variables | {"OMP_NUM_THREADS": "8"}
+    env["PATH"] = f"{tmp_path}:{env['PATH']}"
+    command = [ROOT / "utils/torchrun.sh", "--nproc", "2", "ds2", "train", "a b.jsonl", "exp"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    processes = f"{nodes} --nproc-per-node 2 --max-restarts 3 {meet}"
+    assert done.stdout == f"OMP=4 {processes} -m ds2cli train a b.jsonl exp\n", done.stderr
+    done = subprocess.run([*command[:4], "decode", "exp"], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "expected 'ds2 train …'" in done.stderr
+
+
 def test_resume_continues_split_jobs_and_starts_again_when_their_input_changed(recipe):
     rows(recipe.folder)
     script = "echo x >>ran.JOB; [ JOB != 2 ] || [ -e repaired ] || exit 5; cp {in} {out}"

@@ -4,11 +4,11 @@
 set -euo pipefail
 [[ $# -eq 2 ]] || { echo "usage: $0 IN.arpa.gz OUT.bin" >&2; exit 2; }
 root=$(cd "$(dirname "$0")/../../.." && pwd)
-build_binary=$(command -v build_binary || echo "$root/tools/kenlm/bin/build_binary")
-[[ -x $build_binary ]] || { echo "$0: no build_binary of KenLM (make kenlm)" >&2; exit 2; }
+PATH=$PATH${KENLM_BIN:+:$KENLM_BIN}:$root/tools/kenlm/bin
+command -v build_binary >/dev/null || { echo "$0: no build_binary of KenLM (make kenlm)" >&2; exit 2; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$(dirname "$2")"
 gzip -dc "$1" | LC_ALL=C tr A-Z a-z >"$work/lower.arpa"
-"$build_binary" -T "$work" probing "$work/lower.arpa" "$2.part" >&2
+build_binary -T "$work" probing "$work/lower.arpa" "$2.part" >&2
 mv "$2.part" "$2"
