@@ -234,3 +234,16 @@ def test_rows_of_augmented_recordings(paper, tmp_path):
     path = str(tmp_path.resolve() / "a.wav")
     assert row == {"id": "a~0", "audio_filepath": path, "duration": 0.5, "text": "x", "sample_rate": 16000}
     assert paper.parts.original("a~0") == paper.parts.original("a") == "a"
+
+
+def test_the_estimate_knows_runs_of_other_seeds(paper, tmp_path):
+    run, left = paper.rows.Run("rnn-7", (("model.norm", "none"),)), paper.rows.describe_left
+    jobs = [paper.rows.Job(f"{tmp_path}/{run.name}.{seed}", "data", run, []) for seed in "123"]
+    guess = paper.rows.read("networks")["rnn-7"]["minutes"]
+    assert left(jobs, "small", 1) == f"3 of 3 runs are to be trained: about {3 * guess} minutes of one core"
+    other = tmp_path / f"{run.name}.2"
+    other.mkdir()
+    (other / "train.jsonl").write_text('{"seconds": 600.0}\n{"seconds": 120.0}\n')
+    (other / "done").write_text("")
+    assert left(jobs, "small", 2) == "2 of 3 runs are to be trained: about 24 minutes of one core, 12 on 2"
+    assert left(jobs, "full", 2) == "2 of 3 runs are to be trained"

@@ -5,13 +5,14 @@ usage: rows.py runs --table 1,3 --scale small --data asterisk --seeds '1 2 3' [-
        rows.py data --table 1,3 --scale small   the data sets that they are trained on, one per line
        rows.py parts --table 10 --scale small   the percentages of the training set that rows need
 
-`runs` prints a line per run, words quoted for a shell: EXP FOLDER PART OPTIONS…, where OPTIONS are those of `ds2 train`.
+`runs` prints a line per run, words quoted for a shell: EXP FOLDER PART OPTIONS…, where OPTIONS are of `ds2 train`.
 The name of a run has all that it differs in, so tables share runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import sys
 import tomllib
@@ -188,14 +189,23 @@ def jobs(tables: list[Table], args: argparse.Namespace) -> list[Job]:
     return list(found.values())
 
 
+def measured_minutes(job: Job) -> float | None:
+    """Minutes of training of another seed that is finished; None if there is none."""
+    folder, _, _ = job.exp.rpartition(".")
+    for done in Path(folder).parent.glob(f"{Path(folder).name}.*/done"):
+        rows = (done.parent / "train.jsonl").read_text("utf-8").splitlines()
+        return sum(float(json.loads(row)["seconds"]) for row in rows) / 60
+    return None
+
+
 def describe_left(found: list[Job], scale: str, at_a_time: int) -> str:
-    """How many runs are not finished; at the small scale how long they take, by the minutes of conf/networks.toml."""
+    """How many runs are not finished; at the small scale how long they take."""
     left = [job for job in found if not (Path(job.exp) / "done").is_file()]
     text = f"{len(left)} of {len(found)} runs are to be trained"
     if scale == "full":
         return text
     networks = read("networks")
-    minutes = sum(networks[job.run.net]["minutes"] for job in left)
+    minutes = sum(measured_minutes(job) or networks[job.run.net]["minutes"] for job in left)
     text += f": about {minutes:.0f} minutes of one core"
     return text + (f", {minutes / at_a_time:.0f} on {at_a_time}" if at_a_time > 1 else "")
 
@@ -229,7 +239,9 @@ def run(args: argparse.Namespace) -> str:
     if args.what == "data":
         return "\n".join(args.data.split() or sorted({table.data for table in tables}))
     if args.what == "parts":
-        return " ".join(str(part) for part in sorted({run.part for table in tables if table.curve for run in table.runs}))
+        return " ".join(
+            str(part) for part in sorted({run.part for table in tables if table.curve for run in table.runs})
+        )
     if args.what == "left":
         return describe_left(jobs(tables, args), args.scale, args.jobs)
     return "\n".join(job.line for job in jobs(tables, args))
