@@ -38,20 +38,25 @@ def recommend(
     from ds2cli.cli.lib.features import saved_features
     from ds2cli.config.features import FeatureConfig
     from ds2cli.recommend import describe, figures, rule
-    from ds2cli.recommend.facts import FIELDS, measure
+    from ds2cli.recommend.facts import FIELDS, choose_sample_rate, measure
 
     start = None if config.init is None else _read_start(config.init)
-    features = FeatureConfig.from_saved(saved_features(rows, config.features), rows)
+    saved = FeatureConfig.from_saved(saved_features(rows, config.features), rows)
+    features = None if saved == FeatureConfig() else saved
     facts = measure(manifest_lines.read(rows, fields=FIELDS), features, "IN" if rows == "-" else rows)
     settings, split = rule.choose(facts, start), rule.choose_split(facts)
-    rate, expected = rule.choose_sample_rate(facts), figures.expect(facts)
+    rate, expected = choose_sample_rate(facts.sample_rates), figures.expect(facts)
     if out is not None:
         head = (f"Settings for ds2 train, chosen by ds2 recommend {__version__} for {rows}.", *expected)
         text = describe.to_toml(settings, head)
         with io.open_out(out) as f:
             f.write(text)
     if config.json:
-        found = {"facts": {**asdict(facts), "is_closed": facts.is_closed}, "settings": {s.name: s.value for s in settings}, "split": split._asdict()}
+        found = {
+            "facts": {**asdict(facts), "is_closed": facts.is_closed},
+            "settings": {s.name: s.value for s in settings},
+            "split": split._asdict(),
+        }
         ui.echo_data(dumps({**found, "sample_rate": rate, "expect": expected}))
         return
     # the settings go to standard output, the report to people

@@ -7,7 +7,7 @@ import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import eq
 from typing import Any
 
@@ -30,6 +30,12 @@ FASTEST = 1.1
 
 RARE = 10
 """A symbol that occurs less often can hardly be learned."""
+
+NO_NAMES = frozenset(("", "unknown", "none", "null", "nan", "n/a", "?", "-"))
+"""What tables have in place of a speaker who is not known."""
+
+TELEPHONE = 8000
+"""Sample rate of telephones (Hz)."""
 
 CLOSED_WORDS = 300
 CLOSED_REPEATS = 15.0
@@ -130,24 +136,26 @@ class Facts:
         return found
 
 
-def measure(lines: Iterable[Line], features: FeatureConfig, name: str = "IN") -> Facts:
+def measure(lines: Iterable[Line], features: FeatureConfig | None = None, name: str = "IN") -> Facts:
     """Read the rows once.
 
-    lines: with the values of `FIELDS`, paths relative to the current folder.  features: of rows without stored ones.
+    lines: with the values of `FIELDS`, paths relative to the current folder.
+    features: of rows without stored ones; None: the default ones, at the sample rate that suits the recordings.
     DataError if there is no row, Ds2Error if none has a text.
     """
     durations, rates = array("d"), array("d")
     languages, sample_rates, letters, words = Counter[str](), Counter[int](), Counter[str](), Counter[str]()
     speakers, texts, found_in, unfit = set[Any](), set[int](), dict[str, str](), Counter[int]()
-    counts, ref, hop_s = Counter[str](), "", features.hop_ms / 1000
+    counts, ref, given = Counter[str](), "", features or FeatureConfig()
     for line in lines:
         text, speaker, lang, rate, frames, feats = line.values
-        seconds = line.duration if not math.isnan(line.duration) else (frames or 0) * hop_s
+        seconds = line.duration if not math.isnan(line.duration) else (frames or 0) * given.hop_ms / 1000
         durations.append(seconds)
         languages[str(lang or "")] += 1
         sample_rates[int(rate or 0)] += 1
-        counts["speaker"] += not speaker
-        speakers.add(speaker)
+        known = str(speaker or "").strip().lower() not in NO_NAMES
+        counts["speaker"] += not known
+        speakers.update([speaker] * known)
         counts["stored"] += bool(feats)
         ref = ref or feats or ""
         text = " ".join(text.split()) if isinstance(text, str) else ""
@@ -162,18 +170,20 @@ def measure(lines: Iterable[Line], features: FeatureConfig, name: str = "IN") ->
         if seconds:
             rates.append(len(text) / seconds)
             needed = len(text) + sum(map(eq, text, text[1:]))
-            fastest = _frames_at_speed(seconds, frames, features)
+            fastest = _frames_at_speed(seconds, frames, given)
             unfit.update(stride for stride in STRIDES if needed > -(-fastest // stride))
     if not durations:
         raise no_utterances(name)
     if not texts:
         raise Ds2Error(f"{name}: no utterance has a text, expected the transcripts of a training set (ds2 prepare)")
+    if features is None:
+        given = replace(given, sample_rate=choose_sample_rate(sample_rates))
     return Facts(
         utterances=len(durations),
         seconds=math.fsum(durations),
         durations=Quantiles.of(durations),
         rates=Quantiles.of(rates or array("d", [0.0])),
-        speakers=len({s for s in speakers if s}),
+        speakers=len(speakers),
         no_speaker=counts["speaker"],
         languages=dict(languages.most_common()),
         sample_rates=dict(sample_rates.most_common()),
@@ -185,8 +195,18 @@ def measure(lines: Iterable[Line], features: FeatureConfig, name: str = "IN") ->
         distinct_texts=len(texts),
         unfit={stride: unfit[stride] for stride in STRIDES},
         stored=counts["stored"],
-        bins=_find_bins(ref, features),
+        bins=_find_bins(ref, given),
     )
+
+
+def choose_sample_rate(counts: Mapping[int, int]) -> int:
+    """The sample rate of the features: 8000 Hz if nearly all recordings have no more, else 16000.
+
+    counts: how many recordings have each rate; 0: unknown.
+    """
+    known = {rate: n for rate, n in counts.items() if rate}
+    low = sum(n for rate, n in known.items() if rate <= TELEPHONE)
+    return TELEPHONE if known and low >= 0.9 * sum(known.values()) else FeatureConfig.sample_rate
 
 
 def _frames_at_speed(seconds: float, frames: int | None, features: FeatureConfig) -> int:

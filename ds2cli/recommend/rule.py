@@ -157,13 +157,6 @@ def choose_split(facts: Facts) -> Split:
     return Split("text", PARTS, f"{voices}; no text of dev or test is in training")
 
 
-def choose_sample_rate(facts: Facts) -> int:
-    """The sample rate of the features: 8000 Hz if nearly all recordings have no more, else 16000."""
-    known = {rate: n for rate, n in facts.sample_rates.items() if rate}
-    low = sum(n for rate, n in known.items() if rate <= 8000)
-    return 8000 if known and low >= 0.9 * sum(known.values()) else 16000
-
-
 def _choose_network(facts: Facts) -> list[Setting]:
     size = next(size for size in SIZES if facts.hours <= size.hours)
     stride = _choose_stride(facts)

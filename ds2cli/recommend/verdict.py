@@ -50,9 +50,11 @@ class Verdict:
         """One or two sentences."""
         always = f"always {self.text!r}" if self.text else "always nothing"
         dev = f"on dev {self.cer:.1f} % of the characters are wrong; writing {always} gets {self.baseline:.1f} %"
-        loss = f"the loss went from {self.first_loss:.2f} to {self.loss:.2f} nats per symbol"
+        loss = (
+            f"the loss was {self.first_loss:.2f} after one epoch, {self.loss:.2f} after {self.epochs} (nats per symbol)"
+        )
         chance = f"knowing only how frequent each letter is gives {self.entropy:.2f}"
-        return f"The network has {self.state}: {dev}. In {self.epochs} epochs {loss}; {chance}."
+        return f"The network has {self.state}: {dev}. {loss[0].upper()}{loss[1:]}; {chance}."
 
     def advice(self, *, is_closed: bool, minutes: float) -> list[str]:
         """What to do about it, the most promising first."""
@@ -60,13 +62,13 @@ class Verdict:
         closed = "record a closed vocabulary: few words, each many times by each speaker"
         init = "start from a trained network, also of another language (--init EXP)"
         suspects = "look for wrong transcripts: ds2 data suspects EXP"
-        longer = "train longer, its best epoch was the last one (--set epochs=…)"
+        longer = "train for more epochs: the best one was the last (run.sh --conf FILE with epochs = …)"
         still_falling = [longer] if self.epoch == self.epochs else []
         few_words = [] if is_closed or minutes > 60 else [closed]
         if self.state == "learned":
             return still_falling
         if self.state == "diverged":
-            return ["a lower learning rate (--set optim.lr=5e-4)", suspects]
+            return ["a lower learning rate (run.sh --conf FILE with lr = 5e-4 in its section [optim])", suspects]
         if self.state == "learned by heart":
             return [more, *few_words, init]
         if self.state == "begun to learn":

@@ -108,10 +108,9 @@ if begin_stage 4 "features"; then
     fi
   done
 fi
-# a network whose training texts are single words cannot write a space: its language model is one of letters
 if begin_stage 5 "language model from the training transcripts${texts[*]:+ and ${texts[*]}}"; then
   kind=(--order 3)
-  if [[ -s $data/train.good.jsonl ]] && ! python3 local/has_spaces.py "$data/train.good.jsonl"; then kind=(--order 6 --unit char); fi
+  [[ $dry_run == true || $(python3 local/lm_unit.py "$data/train.good.jsonl" "$data/dev.good.jsonl" "${#texts[@]}") == word ]] || kind=(--order 6 --unit char)
   mapfile -t more < <(absolute "${texts[@]}")
   job prepare lm ds2 lm "${if_stale[@]}" "$data/train.good.jsonl" "${more[@]}" "$exp/lm.arpa" --dev "$data/dev.good.jsonl" --lang "$lang" "${kind[@]}"
 fi

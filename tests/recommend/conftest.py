@@ -14,6 +14,6 @@ def facts_of():
             Line(f"u{i:05d}", i + 1, "", row.get("duration", float("nan")), tuple(row.get(name) for name in FIELDS))
             for i, row in enumerate(rows)
         ]
-        return measure(lines, FeatureConfig(**features))
+        return measure(lines, FeatureConfig(**features) if features else None)
 
     return find

@@ -11,6 +11,7 @@ from ds2cli.config.features import FeatureConfig
 from ds2cli.errors import DataError, Ds2Error
 from ds2cli.feats import kinds
 from ds2cli.kernels.viterbi import steps_needed
+from ds2cli.recommend.facts import choose_sample_rate
 
 
 def test_counts_of_a_small_set(facts_of):
@@ -49,6 +50,9 @@ def test_one_speaker_is_only_known_if_no_utterance_lacks_it(facts_of):
     assert facts_of(rows).has_one_speaker
     assert not facts_of([*rows, {"duration": 1.0, "text": "a"}]).has_one_speaker
     assert not facts_of([{"duration": 1.0, "text": "a"}]).has_one_speaker
+    # tables such as those of Common Voice have this where nothing is known
+    unknown = facts_of([{"duration": 1.0, "text": "a", "speaker": "Unknown"}] * 3)
+    assert (unknown.speakers, unknown.no_speaker) == (0, 3)
 
 
 def test_texts_that_do_not_fit_are_those_of_a_plain_count(facts_of):
@@ -105,3 +109,12 @@ def test_manifests_without_rows_or_texts_are_refused(facts_of):
         facts_of([])
     with pytest.raises(Ds2Error, match="no utterance has a text"):
         facts_of([{"duration": 1.0}, {"duration": 1.0, "text": " "}])
+
+
+def test_the_sample_rate_is_that_of_nearly_all_recordings(facts_of):
+    assert choose_sample_rate({8000: 90, 16000: 10}) == 8000
+    assert choose_sample_rate({8000: 89, 44100: 11, 0: 50}) == 16000
+    assert choose_sample_rate({0: 9}) == 16000 == choose_sample_rate({})
+    rows = [{"duration": 1.0, "text": "a", "sample_rate": 8000}]
+    assert (facts_of(rows).bins, facts_of(rows, window_ms=10.0).bins) == (81, 81)
+    assert facts_of([{"duration": 1.0, "text": "a"}]).bins == 161

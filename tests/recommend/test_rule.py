@@ -12,7 +12,7 @@ from ds2cli.config.train import TrainConfig
 from ds2cli.recommend import rule
 from ds2cli.recommend.describe import fact_lines, setting_lines, to_toml
 from ds2cli.recommend.facts import Facts, Quantiles
-from ds2cli.recommend.rule import Start, choose, choose_sample_rate, choose_split
+from ds2cli.recommend.rule import Start, choose, choose_split
 
 SOME = Quantiles(1.0, 1.0, 2.0, 5.0, 9.0)
 
@@ -116,9 +116,3 @@ def test_a_training_that_starts_from_a_network_has_its_sizes_and_takes_smaller_s
 def test_the_split(speakers, no_speaker, texts, by, parts, said):
     found = choose_split(facts(0.5, speakers, no_speaker=no_speaker, distinct_texts=texts))
     assert (found.by, found.parts) == (by, parts) and said in found.reason
-
-
-def test_the_sample_rate_is_that_of_nearly_all_recordings():
-    assert choose_sample_rate(facts(sample_rates={8000: 90, 16000: 10})) == 8000
-    assert choose_sample_rate(facts(sample_rates={8000: 89, 44100: 11, 0: 50})) == 16000
-    assert choose_sample_rate(facts(sample_rates={0: 9})) == 16000 == choose_sample_rate(facts())

@@ -59,11 +59,11 @@ def test_states(losses, cer, state):
 
 def test_advice_fits_the_data():
     begun = decide(epochs(2.2, 1.2, cers=[50, 25]), 25.0, TRAIN, DEV)
-    assert begun.epoch == 2 and any("train longer" in line for line in begun.advice(is_closed=True, minutes=3))
+    assert begun.epoch == 2 and any("more epochs" in line for line in begun.advice(is_closed=True, minutes=3))
     assert not any("closed vocabulary" in line for line in begun.advice(is_closed=True, minutes=3))
     assert any("closed vocabulary" in line for line in begun.advice(is_closed=False, minutes=3))
     early = decide(epochs(2.2, 1.2, cers=[25, 50]), 25.0, TRAIN, DEV)
-    assert early.epoch == 1 and not any("train longer" in line for line in early.advice(is_closed=True, minutes=3))
+    assert early.epoch == 1 and not any("more epochs" in line for line in early.advice(is_closed=True, minutes=3))
     assert any(
         "suspects" in line for line in decide(epochs(2.2, 2.2), 99.0, TRAIN, DEV).advice(is_closed=False, minutes=3)
     )
