@@ -122,7 +122,7 @@ class DecodeConfig(SearchConfig):
     )
     max_cer: float = setting(
         60.0,
-        help="With --tune: store the default weights if this share of the characters is wrong without --lm (percent).",
+        help="With --tune: keep the default weights if the CER without --lm is at least this (percent).",
         min=0,
     )
     plot: str | None = setting(
