@@ -99,3 +99,48 @@ def test_the_smallest_table_with_a_tiny_network(paper, shared_data, tmp_path):
     assert again.returncode == 0, again.stderr
     assert "0 of 2 runs are to be trained" in again.stderr and again.stdout == first.stdout
     assert (exp / "small/an4/rnn-7.1/best.safetensors").stat().st_mtime_ns == trained
+
+
+@pytest.mark.slow
+def test_recordings_with_noise(tmp_path):
+    """Three copies for training, of which some have noise; a noisy copy of each recording of dev, with other noise."""
+    import numpy as np
+    import soundfile
+
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / "noise").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / f"noise/{name}.wav", rng.normal(0, 0.1, 32000), 16000)
+    data = tmp_path / "set"
+    data.mkdir()
+    for part, count in (("text", 12), ("dev", 3)):
+        rows = [
+            {"id": f"{part}{i:02d}", "audio_filepath": str(data / f"{part}{i}.wav"), "duration": 1.0}
+            for i in range(count)
+        ]
+        for row in rows:
+            soundfile.write(row["audio_filepath"], 0.1 * np.sin(np.arange(16000) / 9), 16000)
+        manifest.write(str(data / f"{part}.jsonl"), [{**row, "text": "x"} for row in rows])
+
+    def script(name, *words):
+        env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+        command = [str(ROOT / "egs/paper/local" / name), *map(str, words)]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, cwd=ROOT / "egs/paper")
+        assert done.returncode == 0, done.stderr
+
+    script("noise.sh", tmp_path / "noise", tmp_path / "lists")
+    names = {
+        part: [row["id"] for row in manifest.read(str(tmp_path / f"lists/{part}.jsonl"))] for part in ("train", "dev")
+    }
+    assert names == {"train": ["b", "c"], "dev": ["a", "d"]}
+    script("augment.sh", data, tmp_path / "lists")
+    train = list(manifest.read(str(data / "train.jsonl")))
+    assert [row["id"] for row in train[:3]] == ["text00~0", "text00~1", "text00~2"] and len(train) == 36
+    assert {round(row["duration"], 2) for row in train} == {0.91, 1.0, 1.11}
+    effects = "".join((data / f"augmented/{copy}.txt").read_text() for copy in "012")
+    assert 5 <= effects.count("noise at") <= 24
+    noisy = (data / "augmented/noisy.txt").read_text()
+    assert noisy.count("noise at") == 3 and "speed" not in noisy
+    made = (data / "train.jsonl").stat().st_mtime_ns
+    script("augment.sh", data, tmp_path / "lists")
+    assert (data / "train.jsonl").stat().st_mtime_ns == made

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 data=$1 noise=$2 all=1000000000
-stamp=$(cat "$data/text.jsonl" "$data/dev.jsonl" "$noise"/*.jsonl "$0" | sha256sum)
+stamp=$(cat "$data/text.jsonl" "$data/dev.jsonl" "$noise"/*.jsonl local/augment.sh | sha256sum)
 [[ ! -f $data/augmented.sha256 || $(<"$data/augmented.sha256") != "$stamp" ]] || exit 0
 for copy in 0 1 2; do
   mkdir -p "$data/augmented/$copy"
