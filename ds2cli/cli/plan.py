@@ -74,6 +74,7 @@ def plan(
     over seeds.
 
     Example: ds2 plan data/train.feats.jsonl --config conf/train.toml
+
     Example: ds2 plan --hours 960 --utterances 281241 --config conf/ds2.toml --gpu a100-80 --nproc 8
     """
     from json import dumps

@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 SIZES_FOR_FLOOR = 4
 """Sizes of training set from which the curve may have a floor c: it has three parameters then."""
 
-CANDIDATES = 400
+CANDIDATES = 200
 """Floors that are tried, from 0 to the lowest error rate."""
 
 CRITICAL = np.array(

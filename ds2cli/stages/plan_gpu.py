@@ -119,11 +119,11 @@ def time_batches(layers: list[LayerCost], machine: Machine, shapes: Shapes) -> F
         rows = np.maximum(shapes.frames / layer.stride, 1)
         padded = steps * shapes.utterances
         for products in layer.products:
-            seconds += _product_seconds(products, machine, padded if products.padded else rows)
+            seconds += product_seconds(products, machine, padded if products.padded else rows)
         seconds += layer.accesses * rows * machine.size / (BANDWIDTH * machine.gpu.bandwidth * 1e9)
         seconds += LAYER_CALLS * CALL_S
         if layer.recurrence is not None:
-            seconds += _recurrence_seconds(layer, machine, steps, rows / steps)
+            seconds += recurrence_seconds(layer, machine, steps, rows / steps)
     return seconds + CTC_STEP_S * np.ceil(shapes.longest / layers[-1].stride)
 
 
@@ -139,12 +139,13 @@ def time_step(parameters: int, machine: Machine, train: TrainConfig) -> float:
     return memory + moved / machine.link
 
 
-def _product_seconds(products: Products, machine: Machine, rows: Floats) -> Floats:
+def product_seconds(products: Products, machine: Machine, rows: Floats) -> Floats:
+    """Seconds of the products of a layer with this many output steps (B,), forward and backward."""
     flops = 2 * products.macs * products.passes * (np.ones(len(rows)) if products.once else rows)
     return flops / machine.rate(products.unit)
 
 
-def _recurrence_seconds(layer: LayerCost, machine: Machine, steps: Floats, rows: Floats) -> Floats:
+def recurrence_seconds(layer: LayerCost, machine: Machine, steps: Floats, rows: Floats) -> Floats:
     """Seconds of a recurrence, whose frames wait for each other; backward makes a product of the same size.
 
     steps: (B,) frames of the longest utterance. rows: (B,) utterances per frame, on average.
