@@ -2,7 +2,7 @@
 # make check  lint, types and tests, before each merge                make help   every target
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-mini test test-fast test-slow fuzz fuzz-serve soak lint fmt type check docs native wheel native-sanitize kenlm sctk \
-	bench bench-rnn bench-ctc bench-decode bench-featurize bench-score bench-align bench-stream bench-serve bench-train bench-contention data-peers gpu gpu-wheels clean
+	results bench bench-rnn bench-ctc bench-decode bench-featurize bench-score bench-align bench-stream bench-serve bench-train bench-contention data-peers gpu gpu-wheels clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -91,6 +91,10 @@ kenlm:           ## build lmplz and build_binary for large text (1-3 minutes)
 
 sctk:            ## download NIST's sclite, sc_stats and rover (Debian and Ubuntu)
 	utils/install_sctk.sh
+
+# RESULTS=--write replaces the figures that differ
+results: $(READY) ## compute the figures of RESULTS files again from stored emissions; fails where one differs
+	$(BIN)/python utils/results.py recompute $(RESULTS)
 
 bench: bench-rnn bench-ctc ## compare the native kernels with torch
 

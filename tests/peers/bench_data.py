@@ -138,6 +138,7 @@ def main() -> None:
     options = parser.parse_args()
     has_lhotse = importlib.util.find_spec("lhotse") is not None
     lines = [f"    {describe_machine()} at the start", "", f"{options.rows} rows", ""]
+    lines += ["<!-- results: command `make bench-data` -->"]
     lines += ["| operation | s | CPU s | µs | peak |", "|:--|--:|--:|--:|--:|"]
     goals = []
     print("\n".join(lines), flush=True)
