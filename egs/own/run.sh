@@ -86,7 +86,8 @@ if begin_stage 2 "training, dev and test sets"; then
   else
     ds2 recommend "$data/all.good.jsonl" --json >"$data/all.json"
     read -r by number < <(python3 -c 'import json, sys; s = json.load(open(sys.argv[1]))["split"]; print(s["by"], s["parts"]); print("split:", s["reason"], file=sys.stderr)' "$data/all.json")
-    job prepare split ds2 data split "$data/all.good.jsonl" "$data/part.JOB.jsonl" --parts "$number" --by "$by"
+    # not as a job: JOB would be the number of the job
+    ds2 data split "$data/all.good.jsonl" "$data/part.JOB.jsonl" --parts "$number" --by "$by"
     training=(); for ((i = 1; i <= number - 2; i++)); do training+=("$data/part.$i.jsonl"); done
     job prepare train ds2 data combine "${if_stale[@]}" "${training[@]}" "$data/train.good.jsonl"
     job prepare test ds2 data combine "${if_stale[@]}" "$data/part.$((number - 1)).jsonl" "$data/test.good.jsonl"
