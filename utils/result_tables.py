@@ -41,7 +41,10 @@ class Origin:
 
 @dataclass(frozen=True)
 class Marker:
-    """The comment before a table. kind: stored, command, history or description. columns, rows: of stored ones, rows by name."""
+    """The comment before a table. kind: stored, command, history or description.
+
+    columns: the name of the columns of a stored one. rows: the origin of its rows, by their first cells.
+    """
 
     kind: str
     commands: tuple[str, ...] = ()
@@ -96,7 +99,7 @@ def find_files(root: Path) -> list[Path]:
 
 def read_tables(file: Path) -> list[Table]:
     """The tables of a file; UsageError for a comment that is none of the forms."""
-    lines = file.read_text("utf-8").split("\n")
+    lines = [*file.read_text("utf-8").split("\n"), ""]
     tables: list[Table] = []
     generated: Marker | None = None
     is_code, number = False, 0

@@ -149,6 +149,7 @@ def test_the_rate_is_that_of_the_decoder(checkout, results):
         ("ds2 data stats", "ds2 data statistics", "no such command: ds2 data statistics"),
         ("`ds2 data stats x.jsonl`", "`python tools/gone.py`", "no such command: python tools/gone.py"),
         ("results: command", "results: commands", "not a comment of a table"),
+        (COMMANDS, "<!-- results: history -->\n", "say of which version"),
         ("word=text\n", "word=text\nall = c\n", "expected COLUMNS, and each ROW"),
         ("seed 0 = a", "seed 0 = c", "no stored c (utils/results.py store EXP c)"),
         ("seed 1 = b", "seed 2 = b", "0 rows begin with 'seed 2', expected one"),
@@ -170,6 +171,18 @@ def test_a_wrong_origin_is_refused(checkout, results, old, new, fault):
     except UsageError as e:  # a comment that cannot be read
         faults = [str(e)]
     assert any(fault in found for found in faults)
+
+
+@pytest.mark.parametrize("origin", ["history: version 0.1", "description", "command `ds2 score`\n  (of stage 8)"])
+def test_other_origins(checkout, results, origin):
+    """Also the table that a command has written between its comments; blank lines may come before a table."""
+    file = checkout / "egs" / "tiny" / "RESULTS.md"
+    generated = "<!-- make bench: ctc -->\nOn a GPU:\n\n| a |\n|:-:|\n<!-- end -->\n"
+    file.write_text(RESULTS.replace(COMMANDS, f"<!-- results: {origin} -->\n\n") + generated)
+    tables, faults = results.check(checkout, [file])
+    assert len(tables) == 3 and not faults
+    file.write_text(file.read_text() + "\n| a |\n|---|\n| the end |")
+    assert len(results.check(checkout, [file])[1]) == 1
 
 
 def test_figures_are_skipped_where_their_data_are_missing(checkout, results, capsys):
