@@ -142,11 +142,9 @@ def choose_split(facts: Facts) -> Split:
         parts = min(PARTS, facts.speakers)
         return Split("speaker", parts, f"{facts.speakers} speakers: dev and test get speakers of their own")
     if facts.no_speaker:
-        known = (
-            f"{facts.speakers} speakers known, {facts.no_speaker} utterances without" if facts.speakers else "unknown"
-        )
+        known = f"{facts.speakers} known, {facts.no_speaker} utterances without" if facts.speakers else "unknown"
     else:
-        known = f"{facts.speakers} speaker{'s' * (facts.speakers != 1)}"
+        known = str(facts.speakers)
     voices = f"speakers: {known}, so dev and test have voices of training, and other voices get more errors"
     texts = facts.distinct_texts
     if facts.is_closed or texts < LEAST_PER_PART * PARTS or texts < 0.2 * facts.utterances:

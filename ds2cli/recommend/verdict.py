@@ -54,7 +54,7 @@ class Verdict:
             f"the loss was {self.first_loss:.2f} after one epoch, {self.loss:.2f} after {self.epochs} (nats per symbol)"
         )
         chance = f"knowing only how frequent each letter is gives {self.entropy:.2f}"
-        return f"The network has {self.state}: {dev}. {loss[0].upper()}{loss[1:]}; {chance}."
+        return f"The network has {self.state}: {dev}. {loss}; {chance}."
 
     def advice(self, *, is_closed: bool, minutes: float) -> list[str]:
         """What to do about it, the most promising first."""

@@ -106,8 +106,8 @@ def test_a_training_that_starts_from_a_network_has_its_sizes_and_takes_smaller_s
     [
         (5, 0, 900, "speaker", 5, "speakers of their own"),
         (66, 0, 900, "speaker", 10, "66 speakers"),
-        (66, 3, 900, "text", 10, "66 speakers known, 3 utterances without"),
-        (4, 0, 900, "text", 10, "4 speakers, so dev and test have voices of training"),
+        (66, 3, 900, "text", 10, "speakers: 66 known, 3 utterances without, so"),
+        (4, 0, 900, "text", 10, "speakers: 4, so dev and test have voices of training"),
         (0, 600, 900, "text", 10, "speakers: unknown"),
         (3, 0, 10, "duration", 10, "the same 10 texts are said again and again"),
         (1, 0, 100, "duration", 10, "again and again"),

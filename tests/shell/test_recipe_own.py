@@ -92,7 +92,7 @@ def test_a_folder_with_broken_files_interrupted_and_resumed(digits, places, tmp_
     recipe = [RECIPE, "--audio", digits, *places]
     first = run(*recipe, "--stop-stage", "6")
     assert "speakers: the subfolders jackson, nicolas, theo (--speaker none" in first.stderr
-    assert "what to expect" in first.stdout and "split: speakers: 3 speakers" in first.stderr
+    assert "what to expect" in first.stdout and "split: speakers: 3, so" in first.stderr
     dropped = (tmp_path / "data/all.jsonl.dropped.jsonl").read_text()
     assert dropped.count("\n") == 4 and "digits" in dropped and "no-text" in dropped
     trained = (tmp_path / "exp/best.safetensors").stat().st_mtime_ns

@@ -28,8 +28,8 @@ def main(exp: Path, data: Path) -> None:
     train = data / "train.good.jsonl"
     facts = measure(read(str(train), fields=FIELDS), None, str(train))
     dev = read_texts(exp / "dev.greedy.jsonl")
-    speakers = f"{facts.speakers} speakers" if facts.speakers else "unknown speakers"
-    ui.echo(f"Training: {facts.utterances} utterances, {facts.minutes:.1f} minutes, {speakers}.\n")
+    speakers = f"speakers: {facts.speakers or 'unknown'}"
+    ui.echo(f"Training: {facts.utterances} utterances, {facts.minutes:.1f} minutes; {speakers}.\n")
     ui.echo("| set | search | WER | CER | words |\n|:--|:--|--:|--:|--:|")
     for part in ("dev", "test"):
         for kind, name in (("greedy", "greedy"), ("lm", "language model")):
