@@ -137,6 +137,13 @@ def test_the_curve_has_a_row_per_run_and_set(paper, tmp_path):
     assert "lower the WER by 49.9 (49.9–49.9; ±0.0) % (paper, 10 to 100 %: 38.9 %)" in curve
 
 
+def test_one_run_shows_nothing(paper, tmp_path):
+    write_rates(tmp_path / "small/asterisk", {"rnn-1/dev.lm": [40], "gru-1/dev.lm": [30]})
+    lines = describe(paper, "3", tmp_path)
+    start = next(i for i, line in enumerate(lines) if "GRUs have fewer errors than simple cells" in line)
+    assert lines[start + 1].endswith("| +3.87 | +10.0 | one run | not shown |")
+
+
 def test_no_results_give_an_empty_table(paper, tmp_path):
     lines = describe(paper, "1", tmp_path)
     assert "| 1 RNN, 5 layers | 10.55 | - | 11.99 | - | 13.55 | - | 14.40 | - |" in lines
@@ -183,7 +190,7 @@ def test_rows_have_as_many_parameters_as_in_the_paper(paper):
     millions = {"conv-2x2d-68m": 68.0}
     for name, net in networks.items():
         size = millions.get(name) or (float(name[4:-1]) if name.endswith("m") else 35.0 if "conv" in name else 38.0)
-        # what is said of 35 M networks, whose rows the paper does not count apart, is not exact
+        # the paper does not count the rows of its 35 M networks apart
         assert count(net, net.get("full", {}), 161) == pytest.approx(size * 1e6, rel=0.04), name
         for bins in map(int, net["width"]):
             small = count(net, paper.rows.small_settings(net, bins), bins)

@@ -122,7 +122,7 @@ def read_table(number: str, scale: str) -> Table:
 
 
 def small_settings(net: dict[str, Any], bins: int) -> dict[str, Any]:
-    """The settings of [model] at the small scale: layers as wide as `width` says for features with so many bins."""
+    """The settings of [model] at the small scale: layers as wide as `width` has it for that number of bins."""
     widths = net["width"]
     if str(bins) not in widths:
         raise ValueError(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -101,6 +102,11 @@ def cell_title(table: Table, key: str) -> str:
     return f"{table.rows[row]}, {table.columns[column]}"
 
 
+def describe_limits(found: Interval) -> str:
+    """`+1.2 to +3.4`, or that there are too few runs for an interval."""
+    return f"{found.low:+.1f} to {found.high:+.1f}" if math.isfinite(found.low) else "one run"
+
+
 def comparison_rows(table: Table, comparison: Comparison, values: Mapping[str, Values]) -> Iterator[str]:
     """A line per pair, and before them one that counts."""
     unit = " %" if comparison.kind == "gain" else ""
@@ -114,7 +120,7 @@ def comparison_rows(table: Table, comparison: Comparison, values: Mapping[str, V
         titles = " − ".join(cell_title(table, key) for key in pair[:2])
         if len(pair) == 4:
             titles = f"({titles}) − (" + " − ".join(cell_title(table, key) for key in pair[2:]) + ")"
-        found = "- | -" if ours is None else f"{ours.mean:+.1f}{unit} | {ours.low:+.1f} to {ours.high:+.1f}"
+        found = "- | -" if ours is None else f"{ours.mean:+.1f}{unit} | {describe_limits(ours)}"
         lines.append(f"| {titles} | {paper:+.2f}{unit} | {found} | {verdicts[-1]} |")
     there = sum(found != MISSING for found in verdicts)
     shown, total = verdicts.count(SAME), len(verdicts)

@@ -11,7 +11,11 @@ train=$data/train$suffix.feats.jsonl lm=$data/lm.arpa
 configs=(); for word in "$@"; do [[ ! -f $word ]] || configs+=("$word"); done
 sets="dev train"; [[ ! -s $data/noisy.feats.jsonl ]] || sets+=" noisy"
 stamp=$({ echo "${line#* * * }"; cat "$train" "$data"/dev.feats.jsonl "$lm" "${configs[@]}"; } | sha256sum)
-[[ ! -f $exp/done || $(<"$exp/done") != "$stamp" ]] || { echo "$exp is finished" >&2; exit; }
+is_finished() {
+  [[ -f $exp/done && $(<"$exp/done") == "$stamp" ]] || return 1
+  for set in $sets; do [[ -s $exp/$set.greedy.wer && ($set == train || -s $exp/$set.lm.wer) ]] || return 1; done
+}
+! is_finished || { echo "$exp is finished" >&2; exit; }
 echo "$exp: training" >&2
 ds2 train --if-stale "$train" "$exp" --dev "$data/dev.feats.jsonl" "$@"
 for set in $sets; do
