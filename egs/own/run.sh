@@ -42,17 +42,23 @@ parts() { if [[ -n $rows ]]; then echo train dev ${test:+test}; [[ -n $dev ]] ||
 has_test() { [[ -z $dev || -n $test ]]; }
 has_features() { grep -q '"feats"' <(head -n 1 "$1" 2>/dev/null); }
 
+normalization=("${rules[@]}" ${numbers:+--numbers "$numbers"} ${remove_tags:+--remove-tags "$remove_tags"})
+take_rows() {  # NAME IN OUT: order, ids and texts are repaired; recordings of rows with features may be elsewhere, which fix would drop
+  if has_features "$2"; then
+    job prepare rows."$1" ds2 data sort "${if_stale[@]}" "$2" "$3" "${bad[@]}"
+  else
+    job prepare rows."$1" ds2 data fix "$2" "$3" --audio header "${normalization[@]}" "${bad[@]}"
+  fi
+}
+
 if begin_stage 0 "look at the recordings: what there is, and what to expect"; then
   if [[ -n $rows && -n $dev ]]; then
-    job prepare rows.train ds2 data sort "${if_stale[@]}" "$rows" "$data/train.jsonl" "${bad[@]}"
-    job prepare rows.dev ds2 data sort "${if_stale[@]}" "$dev" "$data/dev.jsonl" "${bad[@]}"
-    [[ -z $test ]] || job prepare rows.test ds2 data sort "${if_stale[@]}" "$test" "$data/test.jsonl" "${bad[@]}"
+    for part in $(parts); do take_rows "$part" "$([[ $part == train ]] && echo "$rows" || echo "${!part}")" "$data/$part.jsonl"; done
     job_to "$data/train.look" prepare look ds2 recommend "$data/train.jsonl" ${init:+--init "$init"}
   else
     if [[ -n $rows ]]; then
-      job prepare rows ds2 data sort "${if_stale[@]}" "$rows" "$data/all.jsonl" "${bad[@]}"
+      take_rows all "$rows" "$data/all.jsonl"
     else
-      normalization=("${rules[@]}" ${numbers:+--numbers "$numbers"} ${remove_tags:+--remove-tags "$remove_tags"})
       if [[ -d $audio ]]; then
         rule=$(python3 local/speakers.py "$audio" "$speaker")
         corpus=(folder "$audio" "$data/all.jsonl" ${rule:+--speaker "$rule"})
