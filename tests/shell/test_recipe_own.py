@@ -125,3 +125,21 @@ def test_a_table_of_digits(shared_data, tmp_path):
     lines = (tmp_path / "fsdd.csv").read_text().splitlines()
     assert lines[0] == "path,sentence,speaker" and len(lines) == 301
     assert lines[1].endswith("/fsdd/recordings/0_jackson_0.wav,zero,jackson")
+
+
+@pytest.mark.parametrize(
+    ("train", "dev", "more", "unit", "said"),
+    [
+        (["yes please", "no"], ["yes", "no please"], 0, "word", ""),
+        (["yes", "no"], ["yes"], 0, "char", "no training text has a space"),
+        (["yes please", "no"], ["what else", "no"], 0, "char", "67 % of the words of dev are not in training"),
+        (["yes please", "no"], ["what else", "no"], 1, "word", ""),
+    ],
+)
+def test_the_unit_of_the_language_model(jsonl, tmp_path, train, dev, more, unit, said):
+    paths = [
+        jsonl(tmp_path / f"{name}.jsonl", [{"id": f"u{i}", "text": text} for i, text in enumerate(texts)])
+        for name, texts in (("train", train), ("dev", dev))
+    ]
+    done = run(sys.executable, ROOT / "egs/own/local/lm_unit.py", *paths, more)
+    assert done.stdout == f"{unit}\n" and said in done.stderr and bool(done.stderr) == bool(said)
