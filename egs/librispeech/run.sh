@@ -3,7 +3,7 @@
 set -euo pipefail
 caller=$PWD; cd "$(dirname "$0")"; root=../..
 corpus_dir=${LIBRISPEECH:-}; download=; train="train-clean-100 train-clean-360 train-other-500"; dev="dev-clean dev-other"; test="test-clean test-other"
-features=spectrogram; on_the_fly=; musan=; rirs=; text=; lm=; rescore=; net=; conf=; epochs=; nproc=1; nodes=; readers=; seed=0; average=true
+features=spectrogram; on_the_fly=; musan=; rirs=; text=; lm=; rescore=; net=; conf=; epochs=; batch_s=; nproc=1; nodes=; readers=; seed=0; average=true
 mini=false; exp=; data=; gpu=h100; lm_memory=
 help="usage: egs/librispeech/run.sh [--stage 0] [--stop-stage 12] [--nj JOBS] [--seed 0] [--exp exp/NAME] [--data data/FEATURES]
   data:      [--corpus-dir LibriSpeech]   (use this folder, or LIBRISPEECH=FOLDER; otherwise the subsets are downloaded; --download true: into it)
@@ -13,7 +13,7 @@ help="usage: egs/librispeech/run.sh [--stage 0] [--stop-stage 12] [--nj JOBS] [-
              [--musan FOLDER] [--rirs FOLDER]   (mix in noise, add reverberation: MUSAN and RIRS_NOISES, which are downloaded if FOLDER
                                    does not exist, or any folder of recordings)
   network:   [--net 70m-rnn-7x1760]   (a network of the paper: ds2 model list; conf/train.toml has the settings of its training)
-             [--conf FILE]   (or all settings in this file) [--epochs N] [--average false] (use the best epoch)
+             [--conf FILE]   (or all settings in this file) [--epochs N] [--batch-s SECONDS] [--average false] (use the best epoch)
              [--nproc GPUS] [--nodes MACHINES]   (processes per machine; --nodes starts them with torchrun, one machine included)
              [--readers N]   (data-loader processes per process; 4 with --on-the-fly)
   language:  [--lm MODEL] [--rescore MODEL|none]   (of the first pass, and of a second one over the same emissions; MODEL is
@@ -57,6 +57,7 @@ read -ra train <<<"$train"; read -ra dev <<<"$dev"; read -ra test <<<"$test"
   refuse "no LibriSpeech folder at '$corpus_dir' (--corpus-dir FOLDER, or LIBRISPEECH=FOLDER, or --download true)"
 network=(--config "${net:-$conf}"); [[ -z $net ]] || network+=(--config conf/train.toml)
 [[ -z $epochs ]] || network+=(--epochs "$epochs")
+[[ -z $batch_s ]] || network+=(--batch-s "$batch_s")
 kind=(); [[ $features == spectrogram ]] || kind=(--config conf/featurize.fbank.toml)
 train_rows=$data/train.feats.jsonl; [[ $on_the_fly == false ]] || train_rows=$data/train.jsonl
 recognizer=$exp; [[ $average == false ]] || recognizer=$exp/average

@@ -1,15 +1,22 @@
 """The recipes from their first stage to their last, as a user runs them (most take minutes: `make test-slow`)."""
 
+import functools
+import hashlib
+import http.server
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import tomllib
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+
+from ds2cli.errors import Ds2Error
 
 ROOT = Path(__file__).parents[2]
 TINY = """
@@ -129,6 +136,37 @@ def test_librispeech_refuses_what_it_cannot_do(options, message):
         [ROOT / "egs/librispeech/run.sh", *options], env={**os.environ, "PATH": path}, capture_output=True, text=True
     )
     assert done.returncode == 2 and message in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.fixture
+def mirror(tmp_path):
+    """A folder and the address of a server that sends its files."""
+    folder = tmp_path / "mirror"
+    (folder / "11").mkdir(parents=True)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_language_models_are_downloaded_once_and_compared_with_their_hash(mirror, tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("download", ROOT / "egs/librispeech/local/download.py")
+    download = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(download)
+    folder, address = mirror
+    (folder / "11/4-gram.arpa.gz").write_bytes(b"model")
+    out = tmp_path / "lm"
+    with pytest.raises(Ds2Error, match="expected 1355172078 bytes, got 5"):
+        download.download_lm(out, "4-gram", (address,))
+    file = download.File("4-gram.arpa.gz", 5, "sha256", hashlib.sha256(b"model").hexdigest())
+    monkeypatch.setitem(download.FILES, "4-gram", file)
+    download.download_lm(out, "4-gram", (f"{address}/none", address))
+    assert [path.read_bytes() for path in out.iterdir()] == [b"model"]
+    download.download_lm(out, "4-gram", ("http://127.0.0.1:9",))  # it is there
+    (out / "4-gram.arpa.gz").write_bytes(b"moderl"[:5])
+    with pytest.raises(Ds2Error, match=r"its sha256 is \w+, expected .* \(remove it"):
+        download.download_lm(out, "4-gram", (address,))
 
 
 @pytest.mark.slow
