@@ -174,6 +174,9 @@ def main() -> int:
     except (Ds2Error, OSError) as e:
         sys.stderr.write(f"results: {e}\n")
         return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("results: interrupted\n")
+        return 130
 
 
 if __name__ == "__main__":
