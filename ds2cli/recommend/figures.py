@@ -42,6 +42,7 @@ class Figure(NamedTuple):
 
 FIGURES = (
     Figure(1.6, True, False, "FSDD", "new recordings of the same speakers", (10, 10), (3.3, 3.3), "egs/own/RESULTS.md"),
+    Figure(2.7, False, True, "asterisk, 70 utterances", "new texts", (85, 89), (67, 70), "egs/own/RESULTS.md"),
     Figure(20, False, True, "asterisk, English", "new texts", (34, 45), (24, 29), "egs/asterisk/RESULTS.md"),
     Figure(38, True, False, "AN4 cepstra", "new speakers", (13.9, 13.9), (9.2, 9.2), "egs/an4/RESULTS.md"),
     Figure(46, False, False, "LibriSpeech mini", "new speakers", (99, 105), (92, 98), "egs/librispeech/RESULTS.md"),

@@ -50,11 +50,13 @@ class Verdict:
         """One or two sentences."""
         always = f"always {self.text!r}" if self.text else "always nothing"
         dev = f"on dev {self.cer:.1f} % of the characters are wrong; writing {always} gets {self.baseline:.1f} %"
-        loss = (
-            f"the loss was {self.first_loss:.2f} after one epoch, {self.loss:.2f} after {self.epochs} (nats per symbol)"
-        )
+        first = f"{self.first_loss:.2f} after one epoch, " if self.epochs > 1 else ""
+        loss = f"The loss was {first}{self.loss:.2f} at the end (nats per symbol)"
         chance = f"knowing only how frequent each letter is gives {self.entropy:.2f}"
-        return f"The network has {self.state}: {dev}. {loss}; {chance}."
+        heart = ""
+        if self.state == "begun to learn" and self.loss < KNOWS_TRAINING * self.entropy:
+            heart = " It knows the training texts by heart: more epochs will not help."
+        return f"The network has {self.state}: {dev}. {loss}; {chance}.{heart}"
 
     def advice(self, *, is_closed: bool, minutes: float) -> list[str]:
         """What to do about it, the most promising first."""

@@ -54,6 +54,8 @@ def test_states(losses, cer, state):
     verdict = decide(epochs(*losses), cer, TRAIN, DEV)
     assert verdict.state == state and (verdict.text, verdict.epochs) == ("yes", 2)
     assert verdict.describe().startswith(f"The network has {state}: on dev {cer:.1f} % of the characters are wrong")
+    by_heart = state == "begun to learn" and losses[-1] < 1
+    assert ("knows the training texts by heart" in verdict.describe()) == by_heart
     assert bool(verdict.advice(is_closed=False, minutes=3)) or state == "learned"
 
 
