@@ -364,6 +364,18 @@ def test_only_training_utterances_are_augmented_and_the_seed_of_the_run_decides_
     np.testing.assert_array_equal(job.train_features.fill, job.mean)
 
 
+def test_with_the_means_of_utterances_all_bins_have_one_scale_and_masks_write_those_means(toy, tmp_path):
+    settings = {"model": {**SMALL["model"], "input_norm": "utterance"}, "augment": {"freq_masks": 1}}
+    each, one = prepared(toy, tmp_path / "each"), prepared(toy, tmp_path / "one", **settings)
+    assert len(set(each.std.tolist())) > 1 and len(set(one.std.tolist())) == 1
+    assert one.std[0] == pytest.approx(np.sqrt(np.square(each.std).mean()), rel=1e-6)
+    np.testing.assert_array_equal(each.mean, one.mean)
+    assert one.train_features.fill is None
+    rows_of(prepared(toy, tmp_path / "one", epochs=1, **settings), tmp_path / "one")
+    resumed = prepared(toy, tmp_path / "one", **settings)
+    np.testing.assert_array_equal(resumed.std, one.std)
+
+
 def test_training_starts_from_the_weights_of_another_network(toy, tmp_path):
     first = tmp_path / "first"
     rows_of(prepared(toy, first, epochs=1), first)
