@@ -245,7 +245,7 @@ def assert_files_are_written_before_they_are_read(commands, given):
     for words in commands:
         arguments = [*takewhile(lambda word: not word.startswith("--"), words)]
         written = set() if "--tune" in words or words[:2] == ["data", "stats"] else {arguments[-1]}
-        made = {words[i + 1] for i, word in enumerate(words) if word in ("--dir", "--ctm")}
+        made = {words[i + 1] for i, word in enumerate(words) if word in ("--dir", "--ctm", "--json")}
         missing = {word for word in words if word.startswith("/")} - written - made - known
         assert not missing, words
         known |= written
@@ -283,15 +283,15 @@ def test_the_recipe_of_asterisk_passes_its_options_to_the_stages(recipe, tmp_pat
     [
         ("asterisk/run.sh", (0, 0), ["prepare"]),
         ("asterisk/run.sh", (3, 5), ["lm", "train", "emit", "emit"]),
-        ("librispeech/run.sh", (2, 5), ["lm", "train", "emit", "emit", "emit", "decode"]),
+        ("librispeech/run.sh", (5, 8), ["train", *["emit"] * 4, "data", "decode"]),
     ],
 )
 def test_only_the_stages_that_are_asked_for_run(recipe, tmp_path, name, stages, expected):
-    corpus = ["--corpus-dir", tmp_path] if name.startswith("libri") else []
+    corpus = ["--corpus-dir", tmp_path, "--average", "false"] if name.startswith("libri") else []
     commands, _ = recipe(name, "--stage", stages[0], "--stop-stage", stages[1], *corpus)
     assert [words[0] for words in commands] == expected
     if corpus:
-        commands, _ = recipe(name, "--stage", 3, "--stop-stage", 3, "--mini", "true", *corpus)
+        commands, _ = recipe(name, "--stage", 5, "--stop-stage", 5, "--mini", "true", *corpus)
         assert commands[0][:3] == ["train", "data/mini/train.feats.jsonl", "exp/mini"]
         assert values_of("--config", commands) == [("train", "conf/mini.toml")]
     elif expected == ["prepare"]:
@@ -306,22 +306,35 @@ def test_the_recipe_of_librispeech_passes_its_options_to_the_stages(recipe, tmp_
     for folder in ("corpus", "exp"):
         (tmp_path / folder).mkdir()
     subsets = ["--train", "t1 t2", "--dev", "d1 d2", "--test", "e1 e2", "--text", tmp_path / "more.txt"]
-    options = ["--corpus-dir", "corpus", "--nj", 3, "--nproc", 2, "--conf", "c.toml", *subsets]
+    options = ["--corpus-dir", "corpus", "--nj", 3, "--nproc", 2, "--conf", "c.toml", "--average", "false", *subsets]
+    options += ["--lm", "transcripts", "--rescore", "own", "--stage", 1, "--stop-stage", 11]
     commands, _ = recipe("librispeech/run.sh", *options, "--exp", tmp_path / "exp", "--data", tmp_path / "data")
-    assert_files_are_written_before_they_are_read(commands, ["/corpus", "/more.txt"])
+    assert_files_are_written_before_they_are_read(commands, ["/corpus", "/more.txt", "/exp/rescore"])
     assert values_of("--part", commands) == [("prepare", part) for part in ("t1", "t2", "d1", "d2", "e1", "e2")]
     assert values_of("--nproc", commands) == [("train", "2")]
     assert {value for _, value in values_of("--nj", commands)} == {"3"}
     assert {name for name, _ in values_of("--nj", commands)} == {"prepare", "featurize", "decode"}
     assert ("train", "c.toml") in values_of("--config", commands)
     combined = [words[2:] for words in commands if words[:2] == ["data", "combine"]]
-    assert combined == [[f"/data/{s}{i}.feats.jsonl" for i in (1, 2)] + [f"/data/{name}.feats.jsonl"]
-                        for s, name in (("t", "train"), ("d", "dev"))]  # fmt: skip
-    (lm,) = (words for words in commands if words[0] == "lm")
-    assert lm[1:7] == ["/data/t1.jsonl", "/data/t2.jsonl", "/more.txt", "/exp/lm.arpa", "--dev", "/data/d1.jsonl"]
-    assert [words[2] for words in commands if "--tune" in words] == ["/exp/dev.emit.jsonl"]
+    assert combined == [
+        ["/data/t1.feats.jsonl", "/data/t2.feats.jsonl", "/data/train.feats.jsonl"],
+        ["/data/d1.feats.jsonl", "/data/d2.feats.jsonl", "/data/dev.feats.jsonl"],
+        ["/exp/d1.emit.jsonl", "/exp/d2.emit.jsonl", "/exp/dev.emit.jsonl"],
+    ]
+    small, large = ([word for word in words if word.startswith("/")] for words in commands if words[0] == "lm")
+    assert small == ["/data/t1.jsonl", "/data/t2.jsonl", "/data/lm/transcripts.bin", "/data/d1.jsonl"]
+    assert large == ["/data/t1.jsonl", "/data/t2.jsonl", "/more.txt", "/data/lm/own.bin", "/data/d1.jsonl"]
+    # each language model has weights of its own, which know no test set
+    tuned = [(words[1], words[2], words[words.index("--lm") + 1]) for words in commands if "--tune" in words]
+    models = [("/exp", "/data/lm/transcripts.bin"), ("/exp/rescore", "/data/lm/own.bin")]
+    assert tuned == [(exp, "/exp/dev.emit.jsonl", lm) for exp, lm in models]
+    used = {
+        (words[1], words[words.index("--lm") + 1]) for words in commands if words[0] == "decode" and "--lm" in words
+    }
+    assert used == set(models)
     scored = [words[1] for words in commands if words[0] == "score"]
-    assert scored == [f"/exp/{part}.{kind}.jsonl" for part in ("e1", "e2") for kind in ("greedy", "lm")]
+    kinds = ("greedy", "lm", "rescored")
+    assert scored == [f"/exp/{part}.{kind}.jsonl" for part in ("d1", "d2", "e1", "e2") for kind in kinds]
 
 
 def test_the_table_of_seeds(recipe, tmp_path):
