@@ -9,6 +9,8 @@ for program in munged slurmctld slurmd sbatch; do
 done
 [[ $(id -u) -eq 0 ]] || { echo "$0: starting the daemons of Slurm needs root" >&2; exit 2; }
 dir=$(mktemp -d) port=$((20000 + $$ % 20000)) node=$(hostname); node=${node%%.*}
+# as much as there is: recipes ask for gigabytes
+memory=$(awk '/MemTotal/ { print int($2 / 1024 * 0.9) }' /proc/meminfo)
 chmod 755 "$dir"; mkdir "$dir"/{state,spool}
 daemons=()
 stop() {
@@ -43,7 +45,7 @@ SelectTypeParameters=CR_Core_Memory
 SchedulerParameters=sched_interval=1,batch_sched_delay=0
 KillWait=5
 GresTypes=gpu
-NodeName=$node NodeAddr=127.0.0.1 CPUs=2 RealMemory=1000 Gres=gpu:1
+NodeName=$node NodeAddr=127.0.0.1 CPUs=2 RealMemory=$memory Gres=gpu:1
 PartitionName=test Nodes=$node Default=YES DefMemPerCPU=100 State=UP
 CONF
 head -c 1024 /dev/urandom >"$dir/munge.key"; chmod 400 "$dir/munge.key"
