@@ -15,18 +15,21 @@ Floats = NDArray[np.float64]
 SIZES_FOR_FLOOR = 4
 """Sizes of training set from which the curve may have a floor c: it has three parameters then."""
 
-CANDIDATES = 200
-"""Floors that are tried, from 0 to the lowest error rate."""
+CANDIDATES, ROUNDS = 21, 3
+"""Floors that are tried in each round, the first from 0 to the lowest error rate, the others around the best one."""
+
+HIGHEST = 0.999
+"""Largest floor, as a share of the lowest error rate."""
 
 CRITICAL = np.array(
     [[1, 2, 3, 4, 5, 6, 8, 10, 20, np.inf], [39.9, 8.53, 5.54, 4.54, 4.06, 3.78, 3.46, 3.29, 2.97, 2.71]]
 )
 """Degrees of freedom, and the F (1, n) that a floor must exceed: the 5 % level, as a floor is not below 0."""
 
-DRAWS = 1000
+MOST_AT_ONCE = 2_000_000
+"""Candidates times points of all rows that are computed at once."""
 
-MOST_AT_ONCE = 200_000
-"""Candidates times points that are computed at once."""
+DRAWS = 1000
 
 
 class Curves(NamedTuple):
@@ -92,20 +95,25 @@ def draw_curves(hours: Floats, wer: Floats, *, floor: bool, seed: int = 0, draws
 
 def _fit(hours: Floats, wer: Floats, *, floors: bool) -> tuple[Curves, Floats]:
     """The curves through points (R, P), and the sums of their squared errors of log(wer), (R,)."""
-    shares = np.linspace(0, 0.999, CANDIDATES) if floors else np.zeros(1)
-    best, least = _fit_floors(hours, wer, shares[:1])
-    step = max(MOST_AT_ONCE // wer.size, 1)
-    for begin in range(1, len(shares), step):
-        found, error = _fit_floors(hours, wer, shares[begin : begin + step])
-        better = error < least
-        least = np.where(better, error, least)
-        best = Curves(*(np.where(better, new, old) for new, old in zip(found, best, strict=True)))
+    at_once = max(MOST_AT_ONCE // (CANDIDATES * wer.shape[1]), 1)
+    if len(wer) > at_once:
+        parts = [_fit(hours, wer[n : n + at_once], floors=floors) for n in range(0, len(wer), at_once)]
+        curves = Curves(*map(np.concatenate, zip(*(curve for curve, _ in parts), strict=True)))
+        return curves, np.concatenate([least for _, least in parts])
+    if not floors:
+        return _fit_floors(hours, wer, np.zeros((1, len(wer))))
+    shares, width = np.repeat(np.linspace(0, HIGHEST, CANDIDATES)[:, None], len(wer), axis=1), HIGHEST / CANDIDATES
+    for _ in range(ROUNDS):
+        best, least = _fit_floors(hours, wer, shares)
+        # again, around the best floor of each row
+        nearest = best.c / wer.min(1) + width * np.linspace(-1, 1, CANDIDATES)[:, None]
+        shares, width = np.clip(nearest, 0, HIGHEST), 2 * width / CANDIDATES
     return best, least
 
 
 def _fit_floors(hours: Floats, wer: Floats, shares: Floats) -> tuple[Curves, Floats]:
-    """As `_fit`, with the best of the floors that are these shares (K,) of the lowest error rate of each row."""
-    c = shares[:, None] * wer.min(1)
+    """As `_fit`, with the best of the floors that are these shares (K, R) of the lowest error rate of each row."""
+    c = shares * wer.min(1)
     rest = wer - c[:, :, None]
     x, y = np.log(hours), np.log(rest)
     # errors of log(wer), not of log(wer - c)
