@@ -254,5 +254,5 @@ def test_the_whole_with_real_mandarin(tmp_path):
         RECIPE, "--mini", "true", "--source", source, *places, "--cmd", "utils/run.sh", "--resume", "true", timeout=3000
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    for name in ("featurize.train", "lm", "train", "emit.test", "tune", "decode.test.lm"):
+    for name in ("featurize.train", "lm", "train", "emit.test", "tune", "decode.test.greedy"):
         assert f"{name}: fresh" in done.stderr.splitlines()

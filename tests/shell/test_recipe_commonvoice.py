@@ -127,5 +127,5 @@ def test_jobs_and_computed_features(shared_data, tmp_path, places):
     assert (tmp_path / "fly/results.md").is_file()
     done = run(*mini, "--resume", "true", timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
-    for name in ("prepare.all", "featurize.train", "lm", "train", "emit.test", "tune", "decode.test.lm"):
+    for name in ("prepare.all", "featurize.train", "lm", "train", "emit.test", "tune", "decode.test.greedy"):
         assert f"{name}: fresh" in done.stderr.splitlines()
