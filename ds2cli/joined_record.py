@@ -12,7 +12,9 @@ from ds2cli.fingerprint import hash_file
 from ds2cli.provenance import (
     Input,
     combine_hashes,
+    config_path,
     describe_archives,
+    find_config,
     folder_of,
     read_inputs,
     record_path,
@@ -57,5 +59,9 @@ def join_records(out: str, parts: Sequence[str], source: str, command: str, max_
             "output": hash_file(out).to_saved(),
             "parts": describe_archives([*archives], folder),
             "inputs": {role: i.to_saved(folder) for role, i in inputs.items()},
+            "configs": [
+                {**config, "path": config_path(find_config(parts[0], str(config.get("path"))), folder)}
+                for config in joined.get("configs", [])
+            ],
         }
     return {**values[0], "max_bad": max_bad, MADE_BY: joined}

@@ -141,7 +141,7 @@ class Provenance:
             "parts": describe_archives(parts, folder),
             "inputs": {role: i.to_saved(folder) for role, i in inputs.items()},
             "configs": [
-                {"path": _config_path(path, folder), "values": {n: v for n, v in values.items() if n != MADE_BY}}
+                {"path": config_path(path, folder), "values": {n: v for n, v in values.items() if n != MADE_BY}}
                 for path, values in self.configs
             ],
         }
@@ -239,5 +239,11 @@ def _tables(value: Any) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _config_path(path: str, folder: str) -> str:
+def find_config(out: str, name: str) -> str:
+    """The --config file that the record of an output names, from the current folder; the name of a preset stays."""
+    return name if name in find_presets() else resolve_path(out, name)
+
+
+def config_path(path: str, folder: str) -> str:
+    """A --config file, from the current folder, as a record in `folder` names it: relative, or the name of a preset."""
     return path if path in find_presets() and not Path(path).exists() else os.path.relpath(path, folder or ".")

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ds2cli.config.base import MADE_BY, find_presets, read_toml
+from ds2cli.config.base import MADE_BY, read_toml
 from ds2cli.errors import DataError, UsageError
 from ds2cli.fingerprint import FileState, hash_file
-from ds2cli.provenance import FORMATS, PIPE, Input, Provenance, read_record, resolve_path, saved_tables
+from ds2cli.provenance import FORMATS, PIPE, Input, Provenance, find_config, read_record, resolve_path, saved_tables
 from ds2cli.text.rule_sets import hash_rules
 
 MOST_SHOWN = 60
@@ -102,7 +102,7 @@ def explain_configs(out: str, record: Mapping[str, Any]) -> Iterator[str]:
     for config in record.get("configs", []):
         name, values = str(config.get("path")), config.get("values")
         before = values if isinstance(values, Mapping) else {}
-        path = name if name in find_presets() else resolve_path(out, name)
+        path = find_config(out, name)
         try:
             now = read_toml(path)
         except UsageError as e:

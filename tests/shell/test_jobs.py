@@ -315,3 +315,18 @@ def test_parts_without_rows_join_to_a_result_as_of_one_run(tmp_path, jsonl):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out.jsonl").read_text() == ""
     assert "3 in = 0 kept + 3 dropped" in done.stderr
+
+
+@pytest.mark.long
+def test_the_record_of_joined_parts_names_config_files_from_its_folder(tmp_path, shared_data, jsonl):
+    recording = sorted((shared_data / "LibriSpeech").rglob("*.flac"))[0]
+    rows = [{"id": f"u{i}", "audio_filepath": str(recording), "duration": 1.0, "offset": float(i)} for i in range(2)]
+    jsonl(tmp_path / "in.jsonl", rows)
+    (tmp_path / "bins.toml").write_text("window_ms = 25.0\n")
+    words = ["ds2", "featurize", "{in}", "{out}", "--dir", "feats", "--config", "bins.toml"]
+    done = bash(SPLIT, "--nj", "2", "in.jsonl", "x/out.jsonl", "x/log", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert 'path = "../bins.toml"' in (tmp_path / "x/out.jsonl.config.toml").read_text()
+    assert "fresh" in bash("-c", "ds2 status x/out.jsonl", cwd=tmp_path).stdout
+    (tmp_path / "bins.toml").write_text("window_ms = 30.0\n")
+    assert "window_ms was 25.0, is 30.0" in bash("-c", "ds2 status x/out.jsonl", cwd=tmp_path).stdout
