@@ -135,7 +135,17 @@ class Recurrent(nn.Module):
     Both directions share the input projection and its norm; each has its own recurrent matrix, without a second bias.
     """
 
-    def __init__(self, inputs: int, size: int, *, bidirectional: bool, cell: Cell = GRU, norm: bool = True) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        size: int,
+        *,
+        bidirectional: bool,
+        cell: Cell = GRU,
+        norm: bool = True,
+        gain: float = 1.0,
+    ) -> None:
+        """gain: scale of the initial recurrent weights."""
         super().__init__()
         self.cell = cell
         width = cell.gates * size
@@ -144,7 +154,7 @@ class Recurrent(nn.Module):
         self.recurrent = nn.Parameter(torch.empty(2 if bidirectional else 1, width, size))
         for direction in self.recurrent.data:
             for gate in direction.split(size):
-                nn.init.orthogonal_(gate)
+                nn.init.orthogonal_(gate, gain)
         nn.init.xavier_uniform_(self.project.weight)
 
     def forward(self, x: Tensor, frames: Frames) -> Tensor:

@@ -34,8 +34,9 @@ class DeepSpeech2(Network):
                 width = maps * bins
         self.rnns = nn.ModuleList()
         cell = CELLS[config.cell, config.activation]
+        both, gain = config.bidirectional, config.initial_gain
         for _ in range(config.rnn_layers):
-            rnn = Recurrent(width, config.rnn_size, bidirectional=config.bidirectional, cell=cell, norm=norm)
+            rnn = Recurrent(width, config.rnn_size, bidirectional=both, cell=cell, norm=norm, gain=gain)
             self.rnns.append(rnn)
             width = config.rnn_size
         self.row_conv = RowConv(width, config.row_conv) if config.row_conv else None
