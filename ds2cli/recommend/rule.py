@@ -68,11 +68,11 @@ EPOCHS = (10, 100)
 SPEED, WARP = 0.1, 0.08
 """Largest change of speed and stretch of frequencies, other in each epoch."""
 
-FREQ_MASKS, FREQ_SHARE, TIME_MASKS, TIME_WIDTH = 2, 0.2, 2, 15
-"""Masks: how many, and their largest widths, as a share of the bins and in frames."""
+TIME_MASKS, TIME_WIDTH = 2, 15
+"""Masks in time: how many, and their largest width (frames). Masks of frequencies made AN4 learn far more slowly."""
 
 LEAST_BINS = 20
-"""Fewer bins are cepstra, not frequencies: their axis cannot be stretched, nor a band of it hidden."""
+"""Fewer bins are cepstra, not frequencies."""
 
 INIT_LR, INIT_EPOCHS = 0.5, 0.5
 """What of the learning rate and of the epochs is needed when the training starts from another network."""
@@ -176,6 +176,7 @@ def _choose_network(facts: Facts) -> list[Setting]:
         else "not tried here: on the way to the paper's sizes"
     )
     return [
+        *_choose_input_norm(facts),
         Setting("model.conv", "1d", "convolutions over time only: those over time and frequency cost far more"),
         Setting("model.channels", [size.channels] * len(KERNELS), f"for {_describe_hours(facts)} of speech; {origin}"),
         Setting("model.kernels", list(KERNELS), ""),
@@ -190,6 +191,13 @@ def _choose_network(facts: Facts) -> list[Setting]:
         Setting("model.rnn_size", units, ""),
         Setting("model.dropout", _choose_dropout(facts), "more for several speakers and little speech"),
     ]
+
+
+def _choose_input_norm(facts: Facts) -> list[Setting]:
+    if facts.has_one_speaker:
+        return []
+    reason = "subtracts what is constant in an utterance: voices and microphones differ by it"
+    return [Setting("model.input_norm", "utterance", reason)]
 
 
 def _copy_network(start: Start) -> list[Setting]:
@@ -229,19 +237,14 @@ def _choose_dropout(facts: Facts) -> float:
 
 
 def _choose_augmentation(facts: Facts) -> list[Setting]:
-    bins = facts.bins or 0
-    masks = [
-        Setting("augment.time_masks", TIME_MASKS, "SpecAugment: hides parts of each utterance, others in each epoch"),
-        Setting("augment.time_width", TIME_WIDTH, ""),
-    ]
-    if bins < LEAST_BINS:
-        return masks
+    cepstra = 0 < (facts.bins or 0) < LEAST_BINS
+    kind = [Setting("augment.cepstra", True, f"features of {facts.bins} bins are cepstra")] if cepstra else []
     return [
+        *kind,
         Setting("augment.speed", SPEED, "up to 10 % slower or faster"),
         Setting("augment.warp", WARP, "longer and shorter vocal tracts"),
-        *masks,
-        Setting("augment.freq_masks", FREQ_MASKS, ""),
-        Setting("augment.freq_width", max(1, round(FREQ_SHARE * bins)), f"of {bins} bins"),
+        Setting("augment.time_masks", TIME_MASKS, "hides parts of each utterance, others in each epoch (SpecAugment)"),
+        Setting("augment.time_width", TIME_WIDTH, ""),
     ]
 
 

@@ -87,10 +87,19 @@ def test_the_stride_is_the_largest_that_loses_half_a_percent(unfit, stride):
     assert settings_of(0.5, 1, unfit=unfit, utterances=1000)["model.strides"] == [stride, 1]
 
 
-def test_cepstra_are_not_stretched():
+def test_cepstra_are_augmented_as_spectra():
     cepstra, mel = settings_of(bins=13), settings_of(bins=26)
-    assert not [n for n in cepstra if n.startswith("augment.") and "time" not in n]
-    assert mel["augment.freq_width"] == 5 and mel["augment.speed"] == 0.1
+    assert cepstra.pop("augment.cepstra") is True
+    assert {n: v for n, v in cepstra.items() if n.startswith("augment.")} == {
+        n: v for n, v in mel.items() if n.startswith("augment.")
+    }
+    assert mel["augment.speed"] == 0.1 and "augment.freq_masks" not in mel
+
+
+def test_the_mean_of_each_utterance_is_subtracted_unless_there_is_one_speaker():
+    assert settings_of(speakers=9)["model.input_norm"] == settings_of(speakers=0, no_speaker=5)["model.input_norm"]
+    assert settings_of(speakers=9)["model.input_norm"] == "utterance"
+    assert "model.input_norm" not in settings_of(speakers=1)
 
 
 def test_a_training_that_starts_from_a_network_has_its_sizes_and_takes_smaller_steps():
