@@ -48,13 +48,15 @@ if begin_stage 6 "tune the search weights on dev"; then
   job decode tune ds2 decode "${if_stale[@]}" "$exp" "$exp/dev.emit.jsonl" --tune --lm "$exp/lm.arpa" "${parallel[@]}"
 fi
 if begin_stage 7 "decode without and with the language model"; then
-  split_job decode decode.test.greedy "$exp/test.emit.jsonl" "$exp/test.greedy.jsonl" ds2 decode "${if_stale[@]}" "$exp" {in} {out} --greedy
   for part in dev test; do
+    split_job decode decode."$part".greedy "$exp/$part.emit.jsonl" "$exp/$part.greedy.jsonl" ds2 decode "${if_stale[@]}" "$exp" {in} {out} --greedy
     split_job decode decode."$part".lm "$exp/$part.emit.jsonl" "$exp/$part.lm.jsonl" \
       ds2 decode "${if_stale[@]}" "$exp" {in} {out} --lm "$exp/lm.arpa" "${parallel[@]}" --nbest 5 --timestamps
   done
 fi
 if begin_stage 8 "word and character error rates; causes of the errors on dev; the gain by the language model"; then
+  say "dev, greedy:"
+  job_to "$exp/dev.greedy.wer" decode score.dev.greedy ds2 score "$exp/dev.greedy.jsonl" "$exp/dev.greedy.scored.jsonl" --unit both
   say "dev, lm:"  # causes on dev only: they lead to tuning, and test is not for tuning
   job_to "$exp/dev.lm.why" decode score.dev ds2 score "$exp/dev.lm.jsonl" "$exp/dev.lm.scored.jsonl" --why "$exp" "${parallel[@]}"
   for kind in greedy lm; do

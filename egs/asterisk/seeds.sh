@@ -26,24 +26,13 @@ export -f run_seed options_of; export exp lang OMP_NUM_THREADS=1
 for kind in $features; do
   for seed in $seeds; do echo "$kind $seed"; done
 done | xargs -P "$nj" -L 1 bash -c 'run_seed "$@"' run_seed
-python3 - "$exp" "$features" "$seeds" <<'P'
-import json, pathlib, re, sys
-from statistics import mean
-exp, kinds, seeds = pathlib.Path(sys.argv[1]), sys.argv[2].split(), sys.argv[3].split()
-rate = lambda path, unit: float(re.search(rf"%{unit} ([0-9.]+)", path.read_text())[1])
-columns = ("dev WER", "dev CER", "dev WER with LM", "test WER", "test CER", "test WER with LM", "test CER with LM")
-print(f"| features, seed | loss | {' | '.join(columns)} |\n|:--|{'--:|' * (len(columns) + 1)}")
-for kind in kinds:
-    runs = []
-    for seed in seeds:
-        run = exp / f"{kind}.{seed}"
-        epochs = [json.loads(line) for line in (run / "train.jsonl").open()]
-        best = min(epochs, key=lambda epoch: epoch["dev_cer"])
-        greedy, lm = run / "test.greedy.wer", run / "test.lm.wer"
-        values = [best["dev_wer"], best["dev_cer"], rate(run / "dev.lm.why", "WER")]
-        values += [rate(greedy, "WER"), rate(greedy, "CER"), rate(lm, "WER"), rate(lm, "CER")]
-        runs.append(values)
-        print(f"| {kind}, {seed} | {epochs[-1]['loss']:.3f} | " + " | ".join(f"{v:.2f}" for v in values) + " |")
-    cells = [f"{mean(column):.1f} ({min(column):.1f}-{max(column):.1f})" for column in zip(*runs)]
-    print(f"| **{kind}, mean and range** | | " + " | ".join(cells) + " |")
-P
+runs=()
+for kind in $features; do
+  for seed in $seeds; do runs+=("$exp/$kind.$seed"); done
+done
+columns=("loss=train.jsonl:loss" "dev WER=dev.greedy.wer:WER" "dev CER=dev.greedy.wer:CER" "dev WER with LM=dev.lm.why:WER")
+for kind in "" " with LM"; do
+  file=test.$([[ -z $kind ]] && echo greedy || echo lm).wer
+  columns+=("test WER$kind=$file:WER" "test CER$kind=$file:CER")
+done
+$root/utils/seed_table.py "${runs[@]}" "${columns[@]}"

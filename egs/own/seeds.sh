@@ -46,5 +46,13 @@ for corpus in $corpora; do source_of "$corpus" >/dev/null; fetch "$corpus"; done
 export -f run_seed source_of; export exp data shared conf OMP_NUM_THREADS=1
 status=0
 for seed in $seeds; do for corpus in $corpora; do echo "$corpus $seed"; done; done | xargs -P "$nj" -L 1 bash -c 'run_seed "$@"' run_seed || status=$?
-python3 local/table.py "$exp" "$corpora" "$seeds"
+runs=()
+for corpus in $corpora; do
+  for seed in $seeds; do runs+=("$exp/$corpus.$seed"); done
+done
+columns=("loss=train.jsonl:loss")
+for part in dev test; do
+  columns+=("$part CER=$part.greedy.wer:CER" "$part WER=$part.greedy.wer:WER" "$part WER with LM=$part.lm.wer:WER")
+done
+$root/utils/seed_table.py "${runs[@]}" "${columns[@]}" 'verdict=report.md:^The network has ([a-z ]+):'
 exit "$status"

@@ -202,7 +202,7 @@ def test_asterisk_in_spanish(bash, prompts, tmp_path):
         *(ROOT / "egs/asterisk/run.sh", "--lang", "es", "--corpus", prompts, "--conf", conf),
         *("--exp", exp, "--data", tmp_path / "data"),
     )
-    assert scored_sets(stdout) == ["test, greedy:", "test, lm:"]
+    assert scored_sets(stdout) == ["dev, greedy:", "test, greedy:", "test, lm:"]
     assert (exp / "dev.ctm").stat().st_size > 0
     prompt = sorted(prompts.rglob("vm-intro.g722"))[0]
     assert len(bash("ds2", "transcribe", exp, prompt).splitlines()) == 1
