@@ -10,9 +10,6 @@ from ds2cli.config.base import Config, setting
 from ds2cli.config.kinds import Kinds
 from ds2cli.errors import UsageError
 
-SIMPLE_GAIN = 0.4
-"""Scale of the initial recurrent weights of simple cells with clipped ReLU (egs/paper/RESULTS.md)."""
-
 KINDS = Kinds("ds2cli.nn.models", "kind of network", "ds2", needs=("Model",))
 """The kinds of networks."""
 
@@ -93,11 +90,8 @@ class ModelConfig(NetworkConfig):
         min=0,
         max=10000,
     )
-    recurrent_gain: float | None = setting(
-        None,
-        help="Scale of the initial recurrent weights, orthogonal matrices [default: 0.4 for rnn with relu, else 1].",
-        min=0.001,
-        max=10,
+    recurrent_gain: float = setting(
+        1.0, help="Scale of the initial recurrent weights, which are orthogonal matrices.", min=0.001, max=10
     )
     fc_layers: int = setting(0, help="Number of fully connected layers before the output.", min=0, max=1000)
     fc_size: int = setting(256, help="Units per fully connected layer.", min=1, max=65536)
@@ -129,17 +123,6 @@ class ModelConfig(NetworkConfig):
                 f"model.row_conv: expected 0 in a bidirectional network, got {self.row_conv} "
                 "(model.bidirectional=false or model.row_conv=0)"
             )
-
-    @property
-    def initial_gain(self) -> float:
-        """The scale of the initial recurrent weights.
-
-        The sum of a state with clipped ReLU and its input grows from step to step: with a scale of 1, seven layers stay
-        at blanks for hundreds of steps more.
-        """
-        if self.recurrent_gain is not None:
-            return self.recurrent_gain
-        return SIMPLE_GAIN if (self.cell, self.activation) == ("rnn", "relu") else 1.0
 
     @property
     def stride(self) -> int:

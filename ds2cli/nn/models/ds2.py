@@ -34,7 +34,7 @@ class DeepSpeech2(Network):
                 width = maps * bins
         self.rnns = nn.ModuleList()
         cell = CELLS[config.cell, config.activation]
-        both, gain = config.bidirectional, config.initial_gain
+        both, gain = config.bidirectional, config.recurrent_gain
         for _ in range(config.rnn_layers):
             rnn = Recurrent(width, config.rnn_size, bidirectional=both, cell=cell, norm=norm, gain=gain)
             self.rnns.append(rnn)
