@@ -4,6 +4,8 @@
 #   job KIND NAME COMMAND…                     runs a command here; with --cmd, as a job with the resources that cmd.sh gives to KIND, logged to $exp/log/NAME.log
 #   job_to FILE KIND NAME COMMAND…             the same; its standard output goes to FILE, and is printed
 #   split_job KIND NAME IN OUT COMMAND…        runs a filter of rows, with {in} and {out} in it; with --cmd, as $nj jobs on parts of IN
+#   refuse TEXT                                ends the recipe: an option is wrong
+#   from_caller PATH                           prints a path that was given as an option, relative to the folder of the caller, as an absolute one; "" for ""
 #   say TEXT                                   prints a title of results on standard output; with --dry-run true, as a comment
 #   estimate OPTION…                           with --dry-run true, prints what `ds2 plan OPTION…` estimates, as comments
 # KIND_job in cmd.sh has the options of utils/run.sh and utils/slurm.sh for a kind of job, and KIND_nj the number of parts of its split jobs unless --nj is given.
@@ -14,15 +16,16 @@ shopt -u patsub_replacement 2>/dev/null || true
 caller=${caller:-$PWD}
 stage=${stage:-0}; stop_stage=${stop_stage:-99}; nj=${nj-}; resume=${resume:-false}; dry_run=${dry_run:-false}; cmd=${cmd-}
 . "$root/utils/options.sh"
-_refuse() { echo "$0: $1" >&2; exit 2; }
-[[ $# -eq 0 ]] || _refuse "unexpected argument $1 (--help lists the options)"
+refuse() { echo "$0: $1" >&2; exit 2; }
+from_caller() { [[ -z $1 || $1 == /* ]] && echo "$1" || echo "$caller/$1"; }
+[[ $# -eq 0 ]] || refuse "unexpected argument $1 (--help lists the options)"
 for _name in stage stop_stage; do
-  [[ ${!_name} =~ ^[0-9]+$ ]] || _refuse "--${_name//_/-}: expected the number of a stage, got '${!_name}' (--help lists them)"
+  [[ ${!_name} =~ ^[0-9]+$ ]] || refuse "--${_name//_/-}: expected the number of a stage, got '${!_name}' (--help lists them)"
 done
 for _name in resume dry_run; do
-  [[ ${!_name} =~ ^(true|false)$ ]] || _refuse "--${_name//_/-}: expected true or false, got '${!_name}'"
+  [[ ${!_name} =~ ^(true|false)$ ]] || refuse "--${_name//_/-}: expected true or false, got '${!_name}'"
 done
-[[ -z $nj || $nj =~ ^[1-9][0-9]*$ ]] || _refuse "--nj: expected a number of jobs, got '$nj'"
+[[ -z $nj || $nj =~ ^[1-9][0-9]*$ ]] || refuse "--nj: expected a number of jobs, got '$nj'"
 . "$root/utils/path.sh"
 . "$root/utils/cores.sh"; _given_nj=$nj; nj=${nj:-$cores}
 if_stale=(); [[ $resume == false ]] || if_stale=(--if-stale)
@@ -32,7 +35,7 @@ read -ra _runner <<<"$cmd"
 if [[ -n $cmd && ${_runner[0]} == */* && ${_runner[0]} != /* ]]; then
   if [[ -x $caller/${_runner[0]} ]]; then _runner[0]=$caller/${_runner[0]}; else _runner[0]=$root/${_runner[0]}; fi
 fi
-[[ -z $cmd ]] || command -v "${_runner[0]}" >/dev/null || _refuse "--cmd: ${_runner[0]} is no program (utils/run.sh or utils/slurm.sh, with options)"
+[[ -z $cmd ]] || command -v "${_runner[0]}" >/dev/null || refuse "--cmd: ${_runner[0]} is no program (utils/run.sh or utils/slurm.sh, with options)"
 [[ $dry_run == false ]] || printf 'cd %q\n' "$PWD"
 
 _stage=

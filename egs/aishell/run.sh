@@ -26,8 +26,6 @@ help="usage: egs/aishell/run.sh [--stage 0] [--stop-stage 11] [--nj JOBS] [--see
 stages: 0 download  1 prepare  2 features  3 noise and rooms  4 lm  5 train  6 average  7 emit  8 tune  9 decode  10 score  11 report"
 . ./cmd.sh
 . $root/utils/recipe.sh
-refuse() { echo "$0: $1" >&2; exit 2; }
-from_caller() { [[ -z $1 || $1 == /* ]] && echo "$1" || echo "$caller/$1"; }
 for name in mini average; do [[ ${!name} =~ ^(true|false)$ ]] || refuse "--$name: expected true or false, got '${!name}'"; done
 [[ -z $net || -z $conf ]] || refuse "--net and --conf both name a network (give one of them)"
 [[ $features == spectrogram || $features == fbank ]] || refuse "--features: expected spectrogram or fbank, got '$features'"
@@ -46,6 +44,7 @@ download=${download:-$([[ -n $corpus_dir ]] && echo false || echo true)}
 corpus_dir=$(from_caller "${corpus_dir:-$PWD/corpus/data_aishell}"); lm=$(from_caller "$lm"); musan=$(from_caller "$musan"); rirs=$(from_caller "$rirs"); source=$(from_caller "$source")
 train_job=${train_job//NPROC/$nproc}
 read -ra text <<<"$text"; for i in "${!text[@]}"; do text[i]=$(from_caller "${text[i]}"); done
+. $root/utils/noise.sh
 train=$data/train.feats.jsonl; [[ $on_the_fly == false ]] || train=$data/train.jsonl
 
 [[ $download == true || $dry_run == true || -n $source || -d $corpus_dir ]] ||
@@ -53,8 +52,7 @@ train=$data/train.feats.jsonl; [[ $on_the_fly == false ]] || train=$data/train.j
 
 if begin_stage 0 "download what is not there; here, as nodes of a cluster often have no access to the Internet"; then
   [[ $download == false ]] || cmd= job prepare download ds2 prepare aishell "$corpus_dir" "$data/all.jsonl" --download --check header "${parallel[@]}"
-  [[ -z $musan || -d $musan ]] || cmd= job prepare download.musan ds2 prepare musan "$musan" "$data/noise.jsonl" --split train --check header --download
-  [[ -z $rirs || -d $rirs ]] || cmd= job prepare download.rirs ds2 prepare rirs_noises "$rirs" "$data/rooms.jsonl" --split train --check header --download
+  download_noise
   [[ -z $source || ($resume == true && -d $corpus_dir/wav) ]] || job prepare arrange python3 local/make_mini.py "$source" "$corpus_dir"
 fi
 if begin_stage 1 "a manifest of each part"; then
@@ -74,18 +72,8 @@ if begin_stage 2 "features; stored ones of the training part at three speeds"; t
       ds2 featurize "${if_stale[@]}" {in} {out} --dir "$data/feats/$part" --compress "${parallel[@]}" --config "$kind" "${speeds[@]}"
   done
 fi
-augment=()
-if [[ -n $musan ]]; then
-  augment+=(--set "augment.noise=$data/noise.jsonl")
-  noises=(musan --split train); [[ ! -d $musan || -d $musan/noise ]] || noises=(folder --no-text)
-fi
-if [[ -n $rirs ]]; then
-  augment+=(--set "augment.rir=$data/rooms.jsonl")
-  rooms=(rirs_noises --split train); [[ ! -d $rirs || -d $rirs/simulated_rirs || -d $rirs/real_rirs_isotropic_noises ]] || rooms=(folder --no-text)
-fi
 if begin_stage 3 "noise and rooms"; then
-  [[ -z $musan ]] || job prepare noise ds2 prepare "${noises[0]}" "${if_stale[@]}" "$musan" "$data/noise.jsonl" "${noises[@]:1}" "${parallel[@]}"
-  [[ -z $rirs ]] || job prepare rooms ds2 prepare "${rooms[0]}" "${if_stale[@]}" "$rirs" "$data/rooms.jsonl" "${rooms[@]:1}" "${parallel[@]}"
+  prepare_noise
 fi
 if begin_stage 4 "language model of characters: the training transcripts${text:+, and ${text[*]}}"; then
   [[ -n $lm ]] || job lm lm ds2 lm "${if_stale[@]}" "$data/train.jsonl" "${text[@]}" "$exp/lm.bin" --dev "$data/dev.jsonl" --config conf/lm.toml

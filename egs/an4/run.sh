@@ -12,17 +12,17 @@ help="usage: egs/an4/run.sh --corpus-dir an4       (the folder that CMU's an4_sp
 stages: 0 prepare  1 featurize  2 lm  3 train  4 emit  5 tune  6 decode  7 score"
 . ./cmd.sh
 . $root/utils/recipe.sh
-absolute() { [[ -z $1 || $1 == /* ]] && echo "$1" || echo "$caller/$1"; }
-corpus_dir=$(absolute "$corpus_dir"); cepstra=$(absolute "$cepstra"); test=$(absolute "$test")
+corpus_dir=$(from_caller "$corpus_dir"); cepstra=$(from_caller "$cepstra"); test=$(from_caller "$test")
+[[ -z $corpus_dir || -z $cepstra ]] || refuse "--corpus-dir and --cepstra: expected one of them (the variables AN4 and AN4_CEPSTRA set them, too)"
 [[ -n $corpus_dir$cepstra ]] || cepstra=$(cd $root && pwd)/../shared/data/an4_mfcc
-[[ -z $test || -n $cepstra ]] || { echo "egs/an4/run.sh: --test needs --cepstra (the official archive has its test set)" >&2; exit 2; }
+[[ -z $test || -n $cepstra ]] || refuse "--test needs --cepstra (the official archive has its test set)"
 name=recordings; sets="dev test"; kind=()
 if [[ -n $cepstra ]]; then
   name=cepstra; sets=dev; [[ -z $test ]] || sets="dev test"
   kind=(--config conf/cepstra.toml)
-  [[ -f $cepstra/train.jsonl || $dry_run == true ]] || { echo "egs/an4/run.sh: no train.jsonl in '$cepstra' (--cepstra FOLDER, or --corpus-dir an4)" >&2; exit 2; }
+  [[ -f $cepstra/train.jsonl || $dry_run == true ]] || refuse "no train.jsonl in '$cepstra' (--cepstra FOLDER, or --corpus-dir an4)"
 elif [[ ! -d $corpus_dir/etc && $dry_run != true ]]; then
-  echo "egs/an4/run.sh: no folder etc in '$corpus_dir' (--corpus-dir an4: the folder that the archive unpacks to)" >&2; exit 2
+  refuse "no folder etc in '$corpus_dir' (--corpus-dir an4: the folder that the archive unpacks to)"
 fi
 exp=${exp:-exp/$name}; data=${data:-data/$name}
 # speakers of the official training set whose 98 utterances are held out of it
@@ -70,7 +70,7 @@ fi
 if begin_stage 7 "word and character error rates"; then
   for part in $sets; do
     for way in greedy lm; do
-      echo "$part, $way:"
+      say "$part, $way:"
       job_to "$exp/$part.$way.wer" decode score.$part.$way ds2 score "$exp/$part.$way.jsonl" "$exp/$part.$way.scored.jsonl" --unit both
     done
   done

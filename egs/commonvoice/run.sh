@@ -30,8 +30,6 @@ The corpus needs an account, so no script can download it: https://datacollectiv
 unpack the archive of the language."
 . ./cmd.sh
 . $root/utils/recipe.sh
-refuse() { echo "$0: $1" >&2; exit 2; }
-from_caller() { [[ -z $1 || $1 == /* ]] && echo "$1" || echo "$caller/$1"; }
 for name in mini average; do [[ ${!name} =~ ^(true|false)$ ]] || refuse "--$name: expected true or false, got '${!name}'"; done
 [[ -z $net || -z $conf ]] || refuse "--net and --conf both name a network (give one of them)"
 [[ $features == spectrogram || $features == fbank ]] || refuse "--features: expected spectrogram or fbank, got '$features'"
@@ -55,11 +53,11 @@ read -ra text <<<"$text"; for i in "${!text[@]}"; do text[i]=$(from_caller "${te
 case $lang in zh* | ja | yue | th | lo | my | km) unit=${unit:-char} ;; *) unit=${unit:-word} ;; esac
 rules=(--text-rules "$text_rules" ${numbers:+--numbers "$numbers"})
 kind=conf/featurize.$features.toml
+. $root/utils/noise.sh
 train=$data/train.feats.jsonl; [[ $on_the_fly == false ]] || train=$data/train.jsonl
 
 if begin_stage 0 "download noise and rooms if they are not there (the corpus itself: see --help)"; then
-  [[ -z $musan || -d $musan ]] || cmd= job prepare download.musan ds2 prepare musan "$musan" "$data/noise.jsonl" --split train --check header --download
-  [[ -z $rirs || -d $rirs ]] || cmd= job prepare download.rirs ds2 prepare rirs_noises "$rirs" "$data/rooms.jsonl" --split train --check header --download
+  download_noise
 fi
 if begin_stage 1 "a manifest of each part"; then
   if [[ $mini == true ]]; then
@@ -84,18 +82,8 @@ if begin_stage 2 "features; stored ones of the training part at three speeds"; t
       ds2 featurize "${if_stale[@]}" {in} {out} --dir "$data/feats/$part" --compress "${parallel[@]}" --config "$kind" "${speeds[@]}"
   done
 fi
-augment=()
-if [[ -n $musan ]]; then
-  augment+=(--set "augment.noise=$data/noise.jsonl")
-  noises=(musan --split train); [[ ! -d $musan || -d $musan/noise ]] || noises=(folder --no-text)
-fi
-if [[ -n $rirs ]]; then
-  augment+=(--set "augment.rir=$data/rooms.jsonl")
-  rooms=(rirs_noises --split train); [[ ! -d $rirs || -d $rirs/simulated_rirs || -d $rirs/real_rirs_isotropic_noises ]] || rooms=(folder --no-text)
-fi
 if begin_stage 3 "noise and rooms"; then
-  [[ -z $musan ]] || job prepare noise ds2 prepare "${noises[0]}" "${if_stale[@]}" "$musan" "$data/noise.jsonl" "${noises[@]:1}" "${parallel[@]}"
-  [[ -z $rirs ]] || job prepare rooms ds2 prepare "${rooms[0]}" "${if_stale[@]}" "$rirs" "$data/rooms.jsonl" "${rooms[@]:1}" "${parallel[@]}"
+  prepare_noise
 fi
 if begin_stage 4 "language model of ${unit}s: the training transcripts${text:+, and ${text[*]}}"; then
   [[ -n $lm ]] || job lm lm ds2 lm "${if_stale[@]}" "$data/train.jsonl" "${text[@]}" "$exp/lm.bin" --dev "$data/dev.jsonl" --config "conf/lm.$unit.toml" --lang "$lang" "${rules[@]}"

@@ -28,8 +28,6 @@ stages: 0 download  1 prepare  2 features  3 noise and rooms  4 lm  5 train  6 a
 . ./cmd.sh
 . $root/utils/recipe.sh
 . ./local/figures.sh
-refuse() { echo "$0: $1" >&2; exit 2; }
-from_caller() { [[ -z $1 || $1 == /* ]] && echo "$1" || echo "$caller/$1"; }
 for name in mini average; do [[ ${!name} =~ ^(true|false)$ ]] || refuse "--$name: expected true or false, got '${!name}'"; done
 [[ -z $net || -z $conf ]] || refuse "--net and --conf both name a network (give one of them)"
 [[ $features == spectrogram || $features == fbank ]] || refuse "--features: expected spectrogram or fbank, got '$features'"
@@ -55,6 +53,7 @@ read -ra text <<<"$text"; for i in "${!text[@]}"; do text[i]=$(from_caller "${te
 read -ra train <<<"$train"; read -ra dev <<<"$dev"; read -ra test <<<"$test"
 [[ $download == true || $dry_run == true || -d $corpus_dir ]] ||
   refuse "no LibriSpeech folder at '$corpus_dir' (--corpus-dir FOLDER, or LIBRISPEECH=FOLDER, or --download true)"
+. $root/utils/noise.sh
 network=(--config "${net:-$conf}"); [[ -z $net ]] || network+=(--config conf/train.toml)
 [[ -z $epochs ]] || network+=(--epochs "$epochs")
 [[ -z $batch_s ]] || network+=(--batch-s "$batch_s")
@@ -78,7 +77,7 @@ lm_file=$(model "$lm"); rescore_file=$(model "$rescore")
 passes=(lm); [[ $rescore == none ]] || passes+=(rescored)
 
 if begin_stage 0 "download what is not there; here, as nodes of a cluster often have no access to the Internet"; then
-  published=(); for one in "$lm" "$rescore"; do [[ $one != [34]-gram* || $one == */* ]] || published+=("$one"); done
+  published=(); for one in "$lm" "$rescore"; do case $one in 3-gram.pruned.1e-7 | [34]-gram) published+=("$one") ;; esac; done
   [[ $lm != own && $rescore != own || $mini == true ]] || published+=(text)
   # what stage 4 needs is looked for before hours of download
   if [[ ${#published[@]} -gt 0 && $dry_run == false ]]; then
@@ -86,8 +85,7 @@ if begin_stage 0 "download what is not there; here, as nodes of a cluster often 
   fi
   [[ $download == false ]] || cmd= job prepare download python3 local/download.py corpus "$corpus_dir" "${train[@]}" "${dev[@]}" "${test[@]}"
   [[ ${#published[@]} -eq 0 ]] || cmd= job prepare download.lm python3 local/download.py lm corpus/lm "${published[@]}"
-  [[ -z $musan || -d $musan ]] || cmd= job prepare download.musan ds2 prepare musan "$musan" "$data/noise.jsonl" --split train --check header --download
-  [[ -z $rirs || -d $rirs ]] || cmd= job prepare download.rirs ds2 prepare rirs_noises "$rirs" "$data/rooms.jsonl" --split train --check header --download
+  download_noise
 fi
 if begin_stage 1 "manifests of the subsets"; then
   for subset in "${train[@]}" "${dev[@]}" "${test[@]}"; do
@@ -104,18 +102,8 @@ if begin_stage 2 "features"; then
   job prepare combine.train ds2 data combine "${if_stale[@]}" $(rows_of "${train_rows#"$data/train"}" "${train[@]}") "$train_rows"
   job prepare combine.dev ds2 data combine "${if_stale[@]}" $(rows_of .feats.jsonl "${dev[@]}") "$data/dev.feats.jsonl"
 fi
-augment=()
-if [[ -n $musan ]]; then
-  augment+=(--set augment.noise="$data/noise.jsonl")
-  corpus=(musan --split train); [[ ! -d $musan || -d $musan/noise ]] || corpus=(folder --no-text)
-fi
-if [[ -n $rirs ]]; then
-  augment+=(--set augment.rir="$data/rooms.jsonl")
-  responses=(rirs_noises --split train); [[ ! -d $rirs || -d $rirs/simulated_rirs || -d $rirs/real_rirs_isotropic_noises ]] || responses=(folder --no-text)
-fi
 if begin_stage 3 "noise and rooms"; then
-  [[ -z $musan ]] || job prepare noise ds2 prepare "${corpus[0]}" "${if_stale[@]}" "$musan" "$data/noise.jsonl" "${corpus[@]:1}" "${parallel[@]}"
-  [[ -z $rirs ]] || job prepare rooms ds2 prepare "${responses[0]}" "${if_stale[@]}" "$rirs" "$data/rooms.jsonl" "${responses[@]:1}" "${parallel[@]}"
+  prepare_noise
 fi
 if begin_stage 4 "language models"; then
   for one in "$lm" "$rescore"; do
@@ -141,7 +129,7 @@ if begin_stage 5 "train the network"; then
   job train train "${start[@]}" "${if_stale[@]}" "$train_rows" "$exp" --dev "$data/dev.feats.jsonl" "${network[@]}" "${augment[@]}" "${how[@]}" --seed "$seed"
 fi
 if begin_stage 6 "average the best epochs"; then
-  [[ $average == false ]] || job prepare average local/average.sh "$exp" "$recognizer"
+  [[ $average == false ]] || job prepare average $root/steps/average.sh "$exp" "$recognizer"
 fi
 if begin_stage 7 "emissions"; then
   estimate_emission "${dev[@]}" "${test[@]}"

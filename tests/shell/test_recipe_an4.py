@@ -65,7 +65,7 @@ def test_cepstra(recipe, shared_data, tmp_path):
 @pytest.mark.parametrize("options, sets", [(("--cepstra", "x"), ("dev",)), (("--corpus-dir", "x"), ("dev", "test"))])
 def test_dry_run(recipe, options, sets):
     printed = recipe(*options, "--dry-run")
-    assert [line for line in printed.splitlines() if line.endswith(", lm:")] == [f"{name}, lm:" for name in sets]
+    assert [line for line in printed.splitlines() if line.endswith(", lm:")] == [f"# {name}, lm:" for name in sets]
     assert ("ds2 prepare an4" in printed) == ("--corpus-dir" in options)
 
 
@@ -82,4 +82,5 @@ def test_the_archive_up_to_training(recipe, shared_data, tmp_path):
 def test_what_is_missing_is_named(recipe, tmp_path):
     assert "no train.jsonl in" in recipe("--cepstra", tmp_path, rc=2)
     assert "no folder etc in" in recipe("--corpus-dir", tmp_path, rc=2)
+    assert "expected one of them" in recipe("--corpus-dir", tmp_path, "--cepstra", tmp_path, rc=2)
     assert "--test needs --cepstra" in recipe("--corpus-dir", tmp_path, "--test", "x", rc=2)
