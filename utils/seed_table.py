@@ -3,7 +3,8 @@
 
 RUN is a folder NAME.SEED, and the runs of one name are a group, below which stand their mean and range. COLUMN is
 TITLE=FILE:PATTERN: what the group of the regular expression PATTERN matches in the last line of RUN/FILE where it does.
-Numbers are averaged; other values are counted, such as `5 of 5 learned`.
+Numbers are averaged; other values are counted, such as `5 of 5 learned`. A run without figures, which may have failed,
+keeps its row, and a mean of fewer numbers than there are runs says of how many.
 """
 
 import re
@@ -12,8 +13,11 @@ from collections import Counter
 from pathlib import Path
 from statistics import mean
 
-PATTERNS = {"WER": r"%WER (\S+)", "CER": r"%CER (\S+)", "loss": r'"loss": ([\d.]+)'}
+PATTERNS = {"WER": r"%WER (\S+)", "CER": r"%CER (\S+)", "loss": r'"loss": ([^,}]+)'}
 """Patterns that columns may name."""
+
+
+NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
 def read_cell(run: Path, column: str) -> str:
@@ -25,17 +29,15 @@ def read_cell(run: Path, column: str) -> str:
 
 
 def summarize(values: list[str]) -> str:
-    """`12.3 (11.9-12.7)` of numbers, `4 of 5 learned` of words."""
-    known = [value for value in values if value]
-    try:
-        numbers = [float(value) for value in known]
-    except ValueError:
-        value, count = Counter(known).most_common(1)[0]
-        return f"{count} of {len(values)} {value}"
-    if not numbers:
-        return ""
-    digits = 1 if max(numbers) >= 1 else 3
-    return "{:.{d}f} ({:.{d}f}-{:.{d}f})".format(mean(numbers), min(numbers), max(numbers), d=digits)
+    """`12.3 (11.9-12.7)` of numbers, `30.1 (29.8-30.4), 2 of 3 runs` if one is missing, `4 of 5 learned` of words."""
+    numbers = [float(value) for value in values if NUMBER.fullmatch(value)]
+    if numbers:
+        digits = 1 if max(numbers) >= 1 else 3
+        text = "{:.{d}f} ({:.{d}f}-{:.{d}f})".format(mean(numbers), min(numbers), max(numbers), d=digits)
+        return text if len(numbers) == len(values) else f"{text}, {len(numbers)} of {len(values)} runs"
+    if words := Counter(filter(None, values)).most_common(1):
+        return f"{words[0][1]} of {len(values)} {words[0][0]}"
+    return ""
 
 
 def format_table(runs: list[Path], columns: list[str]) -> str:
@@ -46,8 +48,7 @@ def format_table(runs: list[Path], columns: list[str]) -> str:
     for run in runs:
         group, _, seed = run.name.rpartition(".")
         cells = [read_cell(run, column) for column in columns]
-        if any(cells):
-            groups.setdefault(group, []).append([f"{group}, {seed}", *cells])
+        groups.setdefault(group, []).append([f"{group}, {seed}", *cells])
     for group, rows in groups.items():
         spans = [summarize(list(column)) for column in list(zip(*rows, strict=True))[1:]]
         lines += [*rows, [f"**{group}, mean and range**", *spans]]

@@ -31,9 +31,25 @@ def test_runs_of_a_name_have_a_mean_and_a_range(tmp_path):
         "| :-- | --: | --: | --: |",
         "| gru, 0 | 0.5 | 40.00 | learned |",
         "| gru, 1 | 0.25 | 30.50 | not learned |",
-        "| **gru, mean and range** | 0.375 (0.250-0.500) | 35.2 (30.5-40.0) | 1 of 2 learned |",
+        "| gru, 2 |  |  |  |",
+        "| **gru, mean and range** | 0.375 (0.250-0.500), 2 of 3 runs | 35.2 (30.5-40.0), 2 of 3 runs "
+        "| 1 of 3 learned |",
         "| rnn, 0 |  | 20.00 |  |",
         "| **rnn, mean and range** |  | 20.0 (20.0-20.0) |  |",
+    ]
+
+
+def test_a_loss_that_became_none_is_not_replaced_by_the_one_before(tmp_path):
+    for seed, last in enumerate(("0.5", "null")):
+        (tmp_path / f"a.{seed}").mkdir()
+        (tmp_path / f"a.{seed}/train.jsonl").write_text(
+            f'{{"epoch": 1, "loss": 2.0}}\n{{"epoch": 2, "loss": {last}}}\n'
+        )
+    done = table(tmp_path / "a.0", tmp_path / "a.1", "loss=train.jsonl:loss")
+    assert done.stdout.splitlines()[2:] == [
+        "| a, 0 | 0.5 |",
+        "| a, 1 | null |",
+        "| **a, mean and range** | 0.500 (0.500-0.500), 1 of 2 runs |",
     ]
 
 
