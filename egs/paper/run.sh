@@ -9,7 +9,7 @@ help="usage: egs/paper/run.sh --table 1|2|3|4|5|6|10|11|all [--scale small|full]
                         [--shared FOLDER]           (with an4_mfcc, LibriSpeech and noise) [--asterisk-corpus FOLDER]
                         [--librispeech FOLDER]      (--scale full: manifests of egs/librispeech) [--lm FILE] [--nproc GPUS]
                         [--gpu NAME]                (--scale full --dry-run true: estimate time and memory on this GPU)
-                        [--exp exp] [--store data]  (where runs and data sets go)
+                        [--exp exp] [--store data]  (where runs and data sets go; in egs/paper unless absolute)
                         [--quick FILE]              (settings of ds2 train that come last, to try the recipe out)
 stages: 0 data  1 language model  2 train, emit, decode and score every row and seed  3 the tables
 Finished runs are not repeated, and tables share them. Rows and comparisons are in conf/tableN.toml, networks in conf/networks.toml."
@@ -17,7 +17,7 @@ Finished runs are not repeated, and tables share them. Rows and comparisons are 
 . $root/utils/recipe.sh
 [[ -n $table ]] || { echo "$0: expected --table 1|2|3|4|5|6|10|11|all" >&2; exit 2; }
 shared=${shared:-$(cd $root && pwd)/../shared/data}; librispeech=${librispeech:-../librispeech/data/spectrogram}
-for name in shared asterisk_corpus lm quick librispeech exp store; do
+for name in shared asterisk_corpus lm quick librispeech; do
   [[ -z ${!name} || ${!name} == /* || ! -e $caller/${!name} ]] || printf -v "$name" %s "$caller/${!name}"
 done
 rows() { python3 local/rows.py "$@" --scale "$scale"; }
