@@ -20,22 +20,23 @@ help="usage: egs/own/run.sh --audio FOLDER|TABLE [--stage 0] [--stop-stage 12] [
 stages: 0 look  1 check  2 split  3 recommend  4 featurize  5 lm  6 train  7 emit  8 tune  9 decode  10 score  11 transcribe  12 report"
 . ./cmd.sh
 . $root/utils/recipe.sh
-absolute() { local word; for word in "$@"; do [[ $word == /* ]] && echo "$word" || echo "$caller/$word"; done; }
-refuse() { echo "egs/own/run.sh: $1 (--help lists the options)" >&2; exit 2; }
-[[ -n $audio || -n $rows ]] || refuse "no recordings: expected --audio FOLDER, --audio TABLE or --rows TRAIN.jsonl"
+[[ -n $audio || -n $rows ]] || refuse "no recordings: expected --audio FOLDER, --audio TABLE or --rows TRAIN.jsonl (--help lists the options)"
 [[ -z $audio || -z $rows ]] || refuse "--audio and --rows: expected one of them"
 [[ -n $rows || -z $dev$test ]] || refuse "--dev and --test only apply with --rows"
 [[ -z $test || -n $dev ]] || refuse "--test needs --dev"
+[[ -z $rows || $speaker$prepare_options == auto ]] || refuse "--speaker and --prepare-options only apply with --audio: manifests have speakers"
 source=${audio:-$rows}
 [[ -n $name ]] || { name=$(basename "$source"); name=${name%.*}; name=${name//[^[:alnum:]_.-]/_}; }
 exp=${exp:-exp/$name}; data=${data:-data/$name}
 for path in audio rows dev test init; do
-  [[ -z ${!path} ]] || printf -v "$path" %s "$(absolute "${!path}")"
+  [[ -z ${!path} ]] || printf -v "$path" %s "$(from_caller "${!path}")"
   [[ -z ${!path} || $path == init || -e ${!path} ]] || refuse "--$path ${!path}: no such file or folder"
 done
-[[ -z $conf ]] || conf=$(absolute "$conf")
+conf=$(from_caller "$conf")
 # shellcheck disable=SC2206
 { texts=($text); recordings=($transcribe); further=($prepare_options); }
+for i in "${!texts[@]}"; do texts[i]=$(from_caller "${texts[i]}"); done
+for i in "${!recordings[@]}"; do recordings[i]=$(from_caller "${recordings[i]}"); done
 bad=(--max-bad "$max_bad")
 rules=(--lang "$lang" --text-rules "$text_rules")
 parts() { if [[ -n $rows ]]; then echo train dev ${test:+test}; [[ -n $dev ]] || echo test; else echo train dev test; fi; }
@@ -87,6 +88,9 @@ fi
 if begin_stage 2 "training, dev and test sets"; then
   if [[ -n $rows && -n $dev ]]; then
     say "training and dev sets as given${test:+, and a test set}"
+    # status 1: something is in two sets, which is printed; it may be meant so
+    # shellcheck disable=SC2016
+    job_to "$data/overlap.txt" prepare overlap bash -c '"$@" || [[ $? -eq 1 ]]' overlap ds2 data overlap "$data"/train.good.jsonl "$data/dev.good.jsonl" ${test:+"$data/test.good.jsonl"}
   elif [[ $dry_run == true ]]; then
     echo "# ds2 data split $data/all.good.jsonl $data/part.JOB.jsonl --by speaker|text|duration, whichever ds2 recommend chooses; the last part is dev, the one before it test"
   else
@@ -118,8 +122,7 @@ fi
 if begin_stage 5 "language model from the training transcripts${texts[*]:+ and ${texts[*]}}"; then
   kind=(--order 3)
   [[ $dry_run == true || $(python3 local/lm_unit.py "$data/train.good.jsonl" "$data/dev.good.jsonl" "${#texts[@]}") == word ]] || kind=(--order 6 --unit char)
-  mapfile -t more < <(absolute "${texts[@]}")
-  job prepare lm ds2 lm "${if_stale[@]}" "$data/train.good.jsonl" "${more[@]}" "$exp/lm.arpa" --dev "$data/dev.good.jsonl" --lang "$lang" "${kind[@]}"
+  job prepare lm ds2 lm "${if_stale[@]}" "$data/train.good.jsonl" "${texts[@]}" "$exp/lm.arpa" --dev "$data/dev.good.jsonl" --lang "$lang" "${kind[@]}"
 fi
 training=("$data/train.feats.jsonl" --dev "$data/dev.feats.jsonl" --config "$exp/train.toml" ${conf:+--config "$conf"} --seed "$seed" "${bad[@]}")
 if begin_stage 6 "train the network"; then
@@ -152,9 +155,7 @@ if begin_stage 10 "word and character error rates"; then
   done
 fi
 if begin_stage 11 "transcribe recordings"; then
-  if [[ ${#recordings[@]} -gt 0 ]]; then
-    mapfile -t recordings < <(absolute "${recordings[@]}")
-  elif [[ -s $data/dev.good.jsonl ]]; then
+  if [[ ${#recordings[@]} -eq 0 && -s $data/dev.good.jsonl ]]; then
     mapfile -t recordings < <(python3 local/recordings.py "$data/dev.good.jsonl" 3)
   fi
   if [[ ${#recordings[@]} -gt 0 ]]; then

@@ -62,6 +62,7 @@ def digits(shared_data, tmp_path):
         (["--audio", "/", "--rows", "x"], "--audio and --rows: expected one of them"),
         (["--audio", "/", "--dev", "x"], "--dev and --test only apply with --rows"),
         (["--rows", "/", "--test", "x"], "--test needs --dev"),
+        (["--rows", "/", "--speaker", "none"], "--speaker and --prepare-options only apply with --audio"),
         (["--audio", "no-such-folder"], "/no-such-folder: no such file or folder"),
         (["--audio", "/", "--epochs", "3"], "unknown option --epochs"),
     ],
