@@ -32,6 +32,8 @@ unpack the archive of the language."
 . $root/utils/recipe.sh
 for name in mini average; do [[ ${!name} =~ ^(true|false)$ ]] || refuse "--$name: expected true or false, got '${!name}'"; done
 [[ -z $net || -z $conf ]] || refuse "--net and --conf both name a network (give one of them)"
+[[ -z $unit || $unit == word || $unit == char ]] || refuse "--unit: expected word or char, got '$unit'"
+[[ -z $text || -z $lm ]] || refuse "--text and --lm: the text is for the model that is made here (give one of them)"
 [[ $features == spectrogram || $features == fbank ]] || refuse "--features: expected spectrogram or fbank, got '$features'"
 [[ $on_the_fly != false || -z $musan$rirs ]] || refuse "--musan and --rirs change recordings, not stored features (leave out --on-the-fly false)"
 on_the_fly=${on_the_fly:-$([[ -n $musan$rirs ]] && echo true || echo false)}

@@ -34,7 +34,7 @@ for name in mini average; do [[ ${!name} =~ ^(true|false)$ ]] || refuse "--$name
 [[ ${nodes:-1} == 1 || -n $cmd ]] || refuse "--nodes $nodes: needs a cluster (--cmd \"utils/slurm.sh …\"; without Slurm, start utils/torchrun.sh on each machine)"
 [[ $on_the_fly != false || -z $musan$rirs ]] || refuse "--musan and --rirs change recordings, not stored features (leave out --on-the-fly false)"
 on_the_fly=${on_the_fly:-$([[ -n $musan$rirs ]] && echo true || echo false)}
-full=$(full_sizes)
+full=$(full_sizes); given_memory=$lm_memory
 if [[ $mini == true ]]; then
   mini_jobs; mini_figures
   [[ $train != *train-clean-360* ]] || train=train-clean-100
@@ -73,6 +73,7 @@ model() {  # MODEL → its file
   esac
 }
 lm_file=$(model "$lm"); rescore_file=$(model "$rescore")
+[[ -z ${text[*]}$given_memory || $lm == own || $rescore == own ]] || refuse "--text and --lm-memory are for the model own (--lm own or --rescore own)"
 [[ -n $lm_file ]] || refuse "--lm none: the first pass needs a language model (--rescore none leaves out the second)"
 passes=(lm); [[ $rescore == none ]] || passes+=(rescored)
 

@@ -146,6 +146,7 @@ def test_a_language_model_and_a_network_of_the_user(tmp_path):
         (["--musan", "musan", "--on-the-fly", "false"], "--musan and --rirs change recordings, not stored features"),
         (["--source", "recordings"], "--source only applies with --mini true"),
         (["--mini", "true", "--corpus-dir", "/none"], "no corpus at '/none' (--corpus-dir data_aishell,"),
+        (["--text", "a.txt", "--lm", "b.bin"], "--text and --lm: the text is for the model that is made here"),
         (["--features", "mfcc"], "--features: expected spectrogram or fbank, got 'mfcc'"),
     ],
 )

@@ -83,6 +83,7 @@ def test_a_language_without_spaces():
         (["--lang", "tr"], "download it with an account at https://datacollective.mozillafoundation.org"),
         (["--lang", "tr", "--corpus-dir", "/none"], "no folder of Common Voice at '/none'"),
         (["--lang", "tr", "--rirs", "rooms", "--on-the-fly", "false"], "leave out --on-the-fly false"),
+        (["--lang", "tr", "--unit", "letter"], "--unit: expected word or char, got 'letter'"),
         (["--lang", "tr", "--net", "english-icml", "--conf", "conf/ds2.toml"], "--net and --conf both name a network"),
     ],
 )

@@ -125,6 +125,7 @@ def test_librispeech_dry_run_needs_no_data(bash, tmp_path):
         (["--net", "none", "--conf", "x.toml"], "--net and --conf both name a network"),
         (["--lm", "5-gram"], "expected 3-gram.pruned.1e-7, 3-gram, 4-gram, own, transcripts, or a file"),
         (["--musan", "musan", "--on-the-fly", "false"], "change recordings, not stored features"),
+        (["--text", "more.txt", "--dry-run"], "--text and --lm-memory are for the model own"),
         (["--nodes", "2"], "--nodes 2: needs a cluster"),
         (["--features", "mfcc"], "expected spectrogram or fbank"),
         (["--corpus-dir", "/nonexistent"], "no LibriSpeech folder at '/nonexistent'"),

@@ -13,9 +13,9 @@ from typing import Any
 
 
 def cells(rate: dict[str, Any]) -> list[str]:
-    """The rate and its 95 % interval."""
-    low, high = rate["interval_95"]
-    return [f"{rate['rate']:.2f}", f"{low:.2f} to {high:.2f}"]
+    """The rate and its 95 % interval, which a single utterance does not have."""
+    interval = "{:.2f} to {:.2f}".format(*rate["interval_95"]) if "interval_95" in rate else ""
+    return [f"{rate['rate']:.2f}", interval]
 
 
 def rates_table(exp: Path, sets: list[str], passes: list[str], full: dict[str, str]) -> tuple[list[str], list[str]]:
