@@ -10,6 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ds2cli.blas import load_scipy
+
+special = load_scipy("special")
+
 Floats = NDArray[np.float64]
 
 SIZES_FOR_FLOOR = 4
@@ -74,17 +78,22 @@ def fit_curve(hours: Floats, wer: Floats) -> tuple[Curves, bool]:
 def draw_curves(hours: Floats, wer: Floats, *, floor: bool, seed: int = 0, draws: int = DRAWS) -> tuple[Curves, bool]:
     """Curves through R resampled sets of points; whether runs were resampled.
 
-    Where a size has several runs (seeds), as many of them are drawn with replacement; the spread of the curves is that
-    between runs. If no size has several, the residuals of the curve are drawn instead.
+    Where sizes have several runs (seeds), the spread of the curves is that between runs: deviations of log(wer) from the
+    means of their sizes are drawn for all runs, also those that are alone. If no size has several, the residuals of the
+    curve are drawn instead.
     """
     rng = np.random.default_rng(seed)
     order = np.argsort(hours, kind="stable")
     hours, wer = hours[order], wer[order]
-    _, starts, counts = np.unique(hours, return_index=True, return_counts=True)
+    _, size, counts = np.unique(hours, return_inverse=True, return_counts=True)
     if counts.max() > 1:
-        first, count = np.repeat(starts, counts), np.repeat(counts, counts)
-        chosen = first + (rng.random((draws, len(wer))) * count).astype(np.int64)
-        return _fit(hours, wer[chosen], floors=floor)[0], True
+        means = (np.bincount(size, np.log(wer)) / counts)[size]
+        deviations = (np.log(wer) - means)[counts[size] > 1]
+        free = len(deviations) - int((counts > 1).sum())
+        # a mean is closer to its few runs than the true one, and how far they spread is known from few
+        scale = np.sqrt(len(deviations) / free) * special.stdtrit(free, 0.975) / special.ndtri(0.975)
+        drawn = means + scale * rng.choice(deviations, (draws, len(wer)))
+        return _fit(hours, np.exp(drawn), floors=floor)[0], True
     curve, _ = _fit(hours, wer[None], floors=floor)
     expected = np.log(curve.a[:, None] * hours ** -curve.b[:, None] + curve.c[:, None])[0]
     # a fitted curve passes closer to the points than the true one
