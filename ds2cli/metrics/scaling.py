@@ -78,9 +78,9 @@ def fit_curve(hours: Floats, wer: Floats) -> tuple[Curves, bool]:
 def draw_curves(hours: Floats, wer: Floats, *, floor: bool, seed: int = 0, draws: int = DRAWS) -> tuple[Curves, bool]:
     """Curves through R resampled sets of points; whether runs were resampled.
 
-    Where sizes have several runs (seeds), the spread of the curves is that between runs: deviations of log(wer) from the
-    means of their sizes are drawn for all runs, also those that are alone. If no size has several, the residuals of the
-    curve are drawn instead.
+    Where sizes have several runs (seeds), the spread of the curves is that between runs: deviations of log(wer) from
+    the means of their sizes are drawn for all runs, also for those that are alone. If no size has several, the
+    residuals of the curve are drawn instead.
     """
     rng = np.random.default_rng(seed)
     order = np.argsort(hours, kind="stable")
