@@ -24,7 +24,7 @@ rows() { python3 local/rows.py "$@" --scale "$scale"; }
 chosen=(--table "$table" --data "$data")
 sets=$(rows data "${chosen[@]}"); parts=$(rows parts "${chosen[@]}")
 runs=$(rows runs "${chosen[@]}" --seeds "$seeds" --root "$exp" --store "$store" --nproc "$nproc" ${quick:+--quick "$quick"})
-title=$scale.table${table//[ ,]/-}
+title=$scale.table${table//[ ,]/-}; full_job=${full_job//NPROC/$nproc}
 
 make() { job prepare "$@"; }  # NAME COMMAND…
 subset() { make "$1" ds2 data subset "${if_stale[@]}" "${@:2}"; }  # NAME IN OUT

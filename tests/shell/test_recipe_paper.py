@@ -54,7 +54,7 @@ def test_a_dry_run_at_full_scale_estimates_the_time(paper, tmp_path):
     assert done.stdout.count("ds2 train ") == 4 and "no estimate" not in done.stdout
     # once per network, not per seed
     assert done.stdout.count("8 x H100") == 2
-    assert done.stdout.count("--gpu 1 --time 7-0:00:00") == 4
+    assert done.stdout.count("--gpu 8 --time 7-0:00:00") == 4
 
 
 @pytest.mark.parametrize(
