@@ -43,9 +43,13 @@ def recommend(
     start = None if config.init is None else _read_start(config.init)
     saved = FeatureConfig.from_saved(saved_features(rows, config.features), rows)
     features = None if saved == FeatureConfig() else saved
+    if start is not None and features is None:
+        features = FeatureConfig.from_saved(start.features, start.path)
     facts = measure(manifest_lines.read(rows, fields=FIELDS), features, "IN" if rows == "-" else rows)
     settings, split = rule.choose(facts, start), rule.choose_split(facts)
-    rate, expected = choose_sample_rate(facts.sample_rates), figures.expect(facts)
+    expected = figures.expect(facts)
+    rate = choose_sample_rate(facts.sample_rates) if start is None or features is None else features.sample_rate
+    chosen = FeatureConfig(sample_rate=rate) if features is None else features
     if out is not None:
         head = (f"Settings for ds2 train, chosen by ds2 recommend {__version__} for {rows}.", *expected)
         text = describe.to_toml(settings, head)
@@ -57,7 +61,10 @@ def recommend(
             "settings": {s.name: s.value for s in settings},
             "split": split._asdict(),
         }
-        ui.echo_data(dumps({**found, "sample_rate": rate, "expect": expected}))
+        # what `ds2 featurize --set` needs
+        defaults = {**type(chosen)().features(), "kind": FeatureConfig.kind}
+        changed = {name: value for name, value in chosen.features().items() if value != defaults.get(name)}
+        ui.echo_data(dumps({**found, "sample_rate": rate, "features": changed, "expect": expected}))
         return
     # the settings go to standard output, the report to people
     echo = ui.log if out == "-" else ui.echo
@@ -84,5 +91,5 @@ def _read_start(path: str) -> Start:
     from ds2cli.recommend.rule import Start
     from ds2cli.runtime.file import read_network
 
-    model = read_network(path).config
-    return Start(path, as_dict(model), model.stride)
+    network = read_network(path)
+    return Start(path, as_dict(network.config), network.config.stride, network.features)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ds2cli.recommend.facts import STRIDES, Facts
@@ -100,11 +100,15 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class Start:
-    """The network that a training starts from. path: as the user gave it.  model: its settings."""
+    """The network that a training starts from. path: as the user gave it.  model: its settings.
+
+    features: settings of its features.
+    """
 
     path: str
     model: Mapping[str, Any]
     stride: int
+    features: Mapping[str, Any] = field(default_factory=dict)
 
 
 def choose(facts: Facts, start: Start | None = None) -> list[Setting]:

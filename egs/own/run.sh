@@ -108,14 +108,17 @@ if begin_stage 3 "settings that suit the training set"; then
   job_to "$exp/recommend.txt" prepare recommend ds2 recommend "$data/train.good.jsonl" "$exp/train.toml" ${init:+--init "$init"}
 fi
 if begin_stage 4 "features"; then
-  rate=16000
-  [[ $dry_run == true ]] || rate=$(ds2 recommend "$data/train.good.jsonl" --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["sample_rate"])')
+  # at the sample rate of telephones, or those of the network that the training starts from
+  found=
+  [[ $dry_run == true ]] || found=$(ds2 recommend "$data/train.good.jsonl" ${init:+--init "$init"} --json | python3 -c 'import json, sys
+for name, value in json.load(sys.stdin)["features"].items(): print(f"--set={name}=" + (value if isinstance(value, str) else json.dumps(value)))')
+  settings=(); [[ -z $found ]] || mapfile -t settings <<<"$found"
   for part in $(parts); do
     if has_features "$data/$part.good.jsonl"; then
       job prepare featurize."$part" ds2 data sort "${if_stale[@]}" "$data/$part.good.jsonl" "$data/$part.feats.jsonl"
     else
       split_job prepare featurize."$part" "$data/$part.good.jsonl" "$data/$part.feats.jsonl" \
-        ds2 featurize "${if_stale[@]}" {in} {out} --dir "$data/feats/$part" --sample-rate "$rate" "${parallel[@]}" "${bad[@]}"
+        ds2 featurize "${if_stale[@]}" {in} {out} --dir "$data/feats/$part" "${settings[@]}" "${parallel[@]}" "${bad[@]}"
     fi
   done
 fi

@@ -68,14 +68,32 @@ def test_a_dash_writes_the_settings_to_standard_output_and_the_report_to_people(
 
 def test_one_json_object_for_programs(digits):
     found = json.loads(run(digits, "--json").stdout)
-    assert sorted(found) == ["expect", "facts", "sample_rate", "settings", "split"]
+    assert sorted(found) == ["expect", "facts", "features", "sample_rate", "settings", "split"]
     assert found["facts"]["is_closed"] is True and found["facts"]["speakers"] == 2 and found["sample_rate"] == 8000
+    assert found["features"] == {"sample_rate": 8000}
     assert found["split"]["by"] == "duration" and found["settings"]["model.cell"] == "gru"
 
 
 def test_a_network_to_start_from_must_exist(digits):
     with pytest.raises(DataError, match="no trained network found"):
         run(digits, "--init", "nowhere")
+
+
+def test_the_features_are_those_of_the_network_to_start_from(digits, tmp_path):
+    from ds2cli.config.features import FeatureConfig
+    from ds2cli.config.model import ModelConfig
+    from ds2cli.nn.checkpoint import dump_model
+    from ds2cli.nn.models.ds2 import DeepSpeech2
+    from ds2cli.text.vocab import BLANK, Vocab
+
+    config = ModelConfig(channels=(4,), kernels=(5,), strides=(2,), rnn_layers=1, rnn_size=4)
+    model, vocab = DeepSpeech2(config, 3, 40), Vocab((BLANK, "a", "b"))
+    features = FeatureConfig.from_saved({"kind": "fbank", "num_mels": 40, "sample_rate": 16000}, "x").features()
+    (tmp_path / "net.safetensors").write_bytes(dump_model(model.state_dict(), config, vocab, features, {}))
+    found = json.loads(run(digits, "--init", tmp_path / "net.safetensors", "--json").stdout)
+    # recordings of 8 kHz notwithstanding
+    assert found["features"] == {"kind": "fbank", "num_mels": 40} and found["sample_rate"] == 16000
+    assert found["facts"]["bins"] == 40 and found["settings"]["model.rnn_size"] == 4
 
 
 def test_rows_that_cannot_be_trained_on_are_refused(jsonl, tmp_path):
