@@ -38,16 +38,22 @@ def plan(
         ),
     ] = None,
     hours: Annotated[
-        float | None, number_option("--hours", float, "Size of a training set that is not there (h).", min=0.001)
+        float | None, number_option("--hours", float, "Estimate without TRAIN: its amount of speech (h).", min=0.001)
     ] = None,
-    utterances: Annotated[int | None, number_option("--utterances", int, "Number of its utterances.", min=1)] = None,
+    utterances: Annotated[
+        int | None, number_option("--utterances", int, "With --hours: number of utterances.", min=1)
+    ] = None,
     longest: Annotated[
         float | None,
-        number_option("--longest", float, "Its longest utterance (s) [default: twice the mean length].", min=0.01),
+        number_option(
+            "--longest", float, "With --hours: longest utterance (s) [default: twice the mean length].", min=0.01
+        ),
     ] = None,
     symbols: Annotated[
         int | None,
-        number_option("--symbols", int, "Its output symbols, blank included [default: 29 for characters].", min=2),
+        number_option(
+            "--symbols", int, "With --hours: output symbols, blank included [default: 29 for characters].", min=2
+        ),
     ] = None,
     extrapolate: Annotated[
         str | None,
