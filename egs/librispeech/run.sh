@@ -62,7 +62,10 @@ train_rows=$data/train.feats.jsonl; [[ $on_the_fly == false ]] || train_rows=$da
 recognizer=$exp; [[ $average == false ]] || recognizer=$exp/average
 train_job=${train_job//NPROC/$nproc}
 
-rows_of() { local subset; for subset in "${@:2}"; do echo "$data/$subset$1"; done; }  # END SUBSET…; subsets and folders have no spaces
+rows_of() {  # FOLDER END SUBSET…  →  _rows, a file of each subset
+  local subset; _rows=()
+  for subset in "${@:3}"; do _rows+=("$1/$subset$2"); done
+}
 model() {  # MODEL → its file
   case $1 in
     none) ;;
@@ -100,21 +103,24 @@ if begin_stage 2 "features"; then
     split_job featurize featurize."$subset" "$data/$subset.jsonl" "$data/$subset.feats.jsonl" \
       ds2 featurize "${if_stale[@]}" {in} {out} --dir "$data/feats/$subset" --compress "${kind[@]}" "${parallel[@]}"
   done
-  job prepare combine.train ds2 data combine "${if_stale[@]}" $(rows_of "${train_rows#"$data/train"}" "${train[@]}") "$train_rows"
-  job prepare combine.dev ds2 data combine "${if_stale[@]}" $(rows_of .feats.jsonl "${dev[@]}") "$data/dev.feats.jsonl"
+  rows_of "$data" "${train_rows#"$data/train"}" "${train[@]}"
+  job prepare combine.train ds2 data combine "${if_stale[@]}" "${_rows[@]}" "$train_rows"
+  rows_of "$data" .feats.jsonl "${dev[@]}"
+  job prepare combine.dev ds2 data combine "${if_stale[@]}" "${_rows[@]}" "$data/dev.feats.jsonl"
 fi
 if begin_stage 3 "noise and rooms"; then
   prepare_noise
 fi
 if begin_stage 4 "language models"; then
+  rows_of "$data" .jsonl "${train[@]}"
   for one in "$lm" "$rescore"; do
     case $one in
       [34]-gram | 3-gram.pruned.1e-7) job lm "lm.$one" local/lower_arpa.sh "corpus/lm/$one.arpa.gz" "$(model "$one")" ;;
       transcripts)
-        job lm lm.transcripts ds2 lm "${if_stale[@]}" $(rows_of .jsonl "${train[@]}") "$(model "$one")" --dev "$data/${dev[0]}.jsonl" --config conf/lm.transcripts.toml ;;
+        job lm lm.transcripts ds2 lm "${if_stale[@]}" "${_rows[@]}" "$(model "$one")" --dev "$data/${dev[0]}.jsonl" --config conf/lm.transcripts.toml ;;
       own)
         published=(corpus/lm/librispeech-lm-norm.txt.gz); [[ $mini == false ]] || published=()
-        job lm lm.own ds2 lm "${if_stale[@]}" $(rows_of .jsonl "${train[@]}") "${published[@]}" "${text[@]}" "$(model "$one")" \
+        job lm lm.own ds2 lm "${if_stale[@]}" "${_rows[@]}" "${published[@]}" "${text[@]}" "$(model "$one")" \
           --dev "$data/${dev[0]}.jsonl" --config conf/lm.own.toml --memory "${lm_memory:-32G}" ;;
     esac
     [[ $one != "$rescore" ]] || break
@@ -138,7 +144,8 @@ if begin_stage 7 "emissions"; then
     split_job emit emit."$subset" "$data/$subset.feats.jsonl" "$exp/$subset.emit.jsonl" \
       ds2 emit "${if_stale[@]}" "$recognizer" {in} {out} --dir "$exp/emissions/$subset"
   done
-  job prepare combine.emit ds2 data combine "${if_stale[@]}" $(data=$exp rows_of .emit.jsonl "${dev[@]}") "$exp/dev.emit.jsonl"
+  rows_of "$exp" .emit.jsonl "${dev[@]}"
+  job prepare combine.emit ds2 data combine "${if_stale[@]}" "${_rows[@]}" "$exp/dev.emit.jsonl"
 fi
 if begin_stage 8 "tune the search weights on dev"; then
   job tune tune ds2 decode "${if_stale[@]}" "$recognizer" "$exp/dev.emit.jsonl" --tune --lm "$lm_file" "${parallel[@]}"
