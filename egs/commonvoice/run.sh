@@ -67,9 +67,9 @@ if begin_stage 1 "a manifest of each part"; then
     job prepare subset ds2 data subset "${if_stale[@]}" "$data/all.jsonl" "$data/some.jsonl" --random 400
     # each text is in one part; not as a job, in whose command JOB is its number
     cmd= job prepare split ds2 data split "$data/some.jsonl" "$data/part.JOB.jsonl" --parts 5 --by text
-    job prepare train ds2 data combine "${if_stale[@]}" "$data"/part.{1,2,3}.jsonl "$data/train.jsonl"
-    job prepare dev ds2 data combine "${if_stale[@]}" "$data/part.4.jsonl" "$data/dev.jsonl"
-    job prepare test ds2 data combine "${if_stale[@]}" "$data/part.5.jsonl" "$data/test.jsonl"
+    job prepare combine.train ds2 data combine "${if_stale[@]}" "$data"/part.{1,2,3}.jsonl "$data/train.jsonl"
+    job prepare combine.dev ds2 data combine "${if_stale[@]}" "$data/part.4.jsonl" "$data/dev.jsonl"
+    job prepare combine.test ds2 data combine "${if_stale[@]}" "$data/part.5.jsonl" "$data/test.jsonl"
   else
     for part in train dev test; do
       job prepare prepare.$part ds2 prepare commonvoice "${if_stale[@]}" "$corpus_dir" "$data/$part.jsonl" --lang "$lang" --part $part "${rules[@]}" "${parallel[@]}"

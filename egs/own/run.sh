@@ -99,9 +99,9 @@ if begin_stage 2 "training, dev and test sets"; then
     # not as a job: JOB would be the number of the job
     ds2 data split "$data/all.good.jsonl" "$data/part.JOB.jsonl" --parts "$number" --by "$by"
     training=(); for ((i = 1; i <= number - 2; i++)); do training+=("$data/part.$i.jsonl"); done
-    job prepare train ds2 data combine "${if_stale[@]}" "${training[@]}" "$data/train.good.jsonl"
-    job prepare test ds2 data combine "${if_stale[@]}" "$data/part.$((number - 1)).jsonl" "$data/test.good.jsonl"
-    job prepare dev ds2 data combine "${if_stale[@]}" "$data/part.$number.jsonl" "$data/dev.good.jsonl"
+    job prepare combine.train ds2 data combine "${if_stale[@]}" "${training[@]}" "$data/train.good.jsonl"
+    job prepare combine.test ds2 data combine "${if_stale[@]}" "$data/part.$((number - 1)).jsonl" "$data/test.good.jsonl"
+    job prepare combine.dev ds2 data combine "${if_stale[@]}" "$data/part.$number.jsonl" "$data/dev.good.jsonl"
   fi
 fi
 if begin_stage 3 "settings that suit the training set"; then
