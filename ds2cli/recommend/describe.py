@@ -44,7 +44,8 @@ def fact_lines(facts: Facts) -> list[tuple[str, str]]:
     lines.append(
         (
             "too short",
-            f"for their texts, {FASTEST:g} times as fast: {', '.join(fits)} ({facts.utterances:,} utterances)",
+            f"of {facts.utterances:,} utterances, too few steps for their texts when spoken {FASTEST:g} times as fast: "
+            f"{', '.join(fits)}",
         )
     )
     return lines

@@ -153,11 +153,15 @@ def choose_split(facts: Facts) -> Split:
         known = str(facts.speakers)
     voices = f"speakers: {known}, so dev and test have voices of training, and other voices get more errors"
     texts = facts.distinct_texts
-    if facts.is_closed or texts < LEAST_PER_PART * PARTS or texts < 0.2 * facts.utterances:
+    repeated = facts.is_closed or texts < 0.2 * facts.utterances
+    if repeated or texts < LEAST_PER_PART * PARTS:
         parts = max(3, min(PARTS, facts.utterances // LEAST_PER_PART))
-        return Split(
-            "duration", parts, f"{voices}; the same {texts} texts are said again and again, also in dev and test"
+        why = (
+            f"the same {texts} texts are said again and again, also in dev and test"
+            if repeated
+            else f"{texts} different texts are too few to divide by text"
         )
+        return Split("duration", parts, f"{voices}; {why}")
     return Split("text", PARTS, f"{voices}; no text of dev or test is in training")
 
 
@@ -191,8 +195,8 @@ def _choose_network(facts: Facts) -> list[Setting]:
         ),
         Setting("model.cell", cell, why),
         Setting("model.activation", "relu" if simple else "tanh", ""),
-        Setting("model.rnn_layers", size.layers, ""),
-        Setting("model.rnn_size", units, ""),
+        Setting("model.rnn_layers", size.layers, "recurrent layers"),
+        Setting("model.rnn_size", units, "units per layer and direction"),
         Setting("model.dropout", _choose_dropout(facts), "more for several speakers and little speech"),
     ]
 

@@ -14,7 +14,7 @@ stages: 0 prepare  1 featurize  2 lm  3 train  4 emit  5 tune  6 decode  7 score
 . $root/utils/recipe.sh
 corpus_dir=$(from_caller "$corpus_dir"); cepstra=$(from_caller "$cepstra"); test=$(from_caller "$test")
 [[ -z $corpus_dir || -z $cepstra ]] || refuse "--corpus-dir and --cepstra: expected one of them (the variables AN4 and AN4_CEPSTRA set them, too)"
-[[ -n $corpus_dir$cepstra ]] || cepstra=$(cd $root && pwd)/../shared/data/an4_mfcc
+[[ -n $corpus_dir$cepstra ]] || refuse "no recordings: expected --corpus-dir an4, or --cepstra FOLDER"
 [[ -z $test || -n $cepstra ]] || refuse "--test needs --cepstra (the official archive has its test set)"
 name=recordings; sets="dev test"; kind=()
 if [[ -n $cepstra ]]; then

@@ -3,16 +3,17 @@
 # finished runs are not repeated.
 set -euo pipefail
 caller=$PWD; cd "$(dirname "$0")"; root=../..
-nj=; seeds="0 1 2"; cepstra=${AN4_CEPSTRA:-}; conf=conf/train.toml; exp=exp/seeds
+nj=; seeds="0 1 2"; cepstra=${AN4_CEPSTRA:-$root/../shared/data/an4_mfcc}; conf=conf/train.toml; exp=exp/seeds
 help="usage: egs/an4/seeds.sh [--nj CORES] [--seeds '0 1 2'] [--cepstra FOLDER] [--conf conf/train.toml] [--exp exp/seeds]"
 . $root/utils/options.sh
-[[ -z $cepstra || $cepstra == /* ]] || cepstra=$caller/$cepstra
+[[ $cepstra == /* || $cepstra == "$root"/* ]] || cepstra=$caller/$cepstra
+cepstra=$(cd "$cepstra" && pwd) || { echo "egs/an4/seeds.sh: no cepstra (--cepstra FOLDER, or AN4_CEPSTRA=FOLDER)" >&2; exit 2; }
 . $root/utils/path.sh
 . $root/utils/cores.sh; nj=${nj:-$cores}; limit_to_cores nj jobs "at a time"
 run_seed() {  # SEED
   local dir=$exp/cepstra.$1
   mkdir -p "$dir"
-  [[ -s $dir/dev.lm.wer ]] || ./run.sh ${cepstra:+--cepstra "$cepstra"} --nj 1 --conf "$conf" --seed "$1" --exp "$dir" --resume true >"$dir/log" 2>&1 ||
+  [[ -s $dir/dev.lm.wer ]] || ./run.sh --cepstra "$cepstra" --nj 1 --conf "$conf" --seed "$1" --exp "$dir" --resume true >"$dir/log" 2>&1 ||
     { echo "$dir failed: see $dir/log" >&2; return 1; }
 }
 export -f run_seed; export exp cepstra conf OMP_NUM_THREADS=1

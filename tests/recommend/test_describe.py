@@ -15,7 +15,8 @@ def test_the_lines_name_rare_and_suspicious_symbols_and_what_does_not_fit(facts_
     assert "7 1 (in u00020)" in lines["below 10 times"]
     assert "7 a digit (in u00020), U+200B invisible (in u00020)" in lines["suspicious"]
     # 0.1 s are 8 frames at 1.1 times the speed, the text has 15 characters and a pair of equal ones
-    assert "1 at a stride of 3, 1 at a stride of 2, 1 at a stride of 1 (22 utterances)" in lines["too short"]
+    assert lines["too short"].startswith("of 22 utterances, too few steps")
+    assert lines["too short"].endswith("1 at a stride of 3, 1 at a stride of 2, 1 at a stride of 1")
 
 
 def test_a_known_and_an_unknown_number_of_speakers(facts_of):

@@ -80,6 +80,7 @@ def test_the_archive_up_to_training(recipe, shared_data, tmp_path):
 
 
 def test_what_is_missing_is_named(recipe, tmp_path):
+    assert "no recordings: expected --corpus-dir an4, or --cepstra" in recipe(rc=2)
     assert "no train.jsonl in" in recipe("--cepstra", tmp_path, rc=2)
     assert "no folder etc in" in recipe("--corpus-dir", tmp_path, rc=2)
     assert "expected one of them" in recipe("--corpus-dir", tmp_path, "--cepstra", tmp_path, rc=2)
