@@ -99,7 +99,7 @@ def places(tmp_path):
 
 
 def test_mini(shared_data, tmp_path, places):
-    done = run(RECIPE, "--mini", "true", "--corpus-dir", shared_data / "commonvoice", *places)
+    done = run(RECIPE, "--mini", "true", "--corpus-dir", shared_data / "commonvoice", *places, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Traceback" not in done.stderr
     exp, data = tmp_path / "exp", tmp_path / "data"
