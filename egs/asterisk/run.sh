@@ -2,10 +2,12 @@
 # Deep Speech 2 on the telephone prompts of Asterisk (24 minutes, one speaker): from Debian packages to word error rates.
 set -euo pipefail
 caller=$PWD; cd "$(dirname "$0")"; root=../..
-lang=en; conf=conf/train.toml; seed=0; features=; exp=; data=; corpus=
+lang=en; conf=conf/train.toml; seed=0; features=; exp=; data=; corpus=; more=; text=
 help="usage: egs/asterisk/run.sh [--stage 0] [--stop-stage 9] [--nj CORES] [--lang en|es|fr|it|ru] [--conf conf/train.toml] [--seed 0]
                             [--features conf/featurize.fbank.toml]   (other features, in exp/LANG-fbank and data/LANG-fbank)
                             [--exp exp/LANG] [--data data/LANG] [--corpus FOLDER]   (use these recordings instead of fetching them)
+                            [--more 'ROWS…']  (manifests of ds2 prepare: further recordings of the language to train on, and their texts for the language model)
+                            [--text 'FILE…']  (further text for the language model; its share is tuned on dev)
                             [--resume true]   (make only what is not fresh: see ds2 status)
                             [--cmd \"utils/slurm.sh --partition NAME\"] [--dry-run true]   (see cmd.sh)
 stages: 0 fetch  1 prepare  2 featurize  3 lm  4 train  5 emit  6 tune  7 decode  8 score  9 align"
@@ -14,6 +16,10 @@ stages: 0 fetch  1 prepare  2 featurize  3 lm  4 train  5 emit  6 tune  7 decode
 name=$(basename "$features" .toml); suffix=${features:+-${name#featurize.}}
 exp=${exp:-exp/$lang$suffix}; data=${data:-data/$lang$suffix}
 [[ -z $corpus || $corpus == /* ]] || corpus=$caller/$corpus
+read -ra more <<<"$more"; read -ra text <<<"$text"
+for i in "${!more[@]}"; do more[i]=$(from_caller "${more[i]}"); done
+for i in "${!text[@]}"; do text[i]=$(from_caller "${text[i]}"); done
+train=$data/train.feats.jsonl; [[ ${#more[@]} -eq 0 ]] || train=$data/train.more.feats.jsonl
 download=--no-download; [[ -n $corpus ]] || { corpus=corpus/$lang; download=--download; }
 
 if begin_stage 0 "fetch the recordings and transcripts"; then
@@ -31,12 +37,24 @@ if begin_stage 2 "features; the training part at several speeds"; then
     split_job prepare featurize."$part" "$data/$part.jsonl" "$data/$part.feats.jsonl" \
       ds2 featurize "${if_stale[@]}" {in} {out} --dir "$data/feats/$part" "${parallel[@]}" "${speeds[@]}" ${features:+--config "$features"}
   done
+  further=()
+  for i in "${!more[@]}"; do
+    further+=("$data/more.$i.feats.jsonl")
+    split_job prepare featurize.more."$i" "${more[i]}" "${further[-1]}" \
+      ds2 featurize "${if_stale[@]}" {in} {out} --dir "$data/feats/more" "${parallel[@]}" ${features:+--config "$features"}
+  done
+  [[ ${#more[@]} -eq 0 ]] || job prepare combine ds2 data combine "${if_stale[@]}" "$data/train.feats.jsonl" "${further[@]}" "$train"
 fi
 if begin_stage 3 "language model from the training transcripts"; then
-  job prepare lm ds2 lm "${if_stale[@]}" "$data/train.jsonl" "$exp/lm.arpa" --dev "$data/dev.jsonl" --config conf/lm.toml
+  prompts=$exp/lm.arpa; [[ ${#more[@]}${#text[@]} == 00 ]] || prompts=$exp/lm.prompts.arpa
+  job prepare lm ds2 lm "${if_stale[@]}" "$data/train.jsonl" "$prompts" --dev "$data/dev.jsonl" --config conf/lm.toml
+  if [[ $prompts != "$exp/lm.arpa" ]]; then
+    job prepare lm.more ds2 lm "${if_stale[@]}" "${more[@]}" "${text[@]}" "$exp/lm.more.arpa" --dev "$data/dev.jsonl" --config conf/lm.toml --max-bad 20
+    job prepare lm.mix ds2 lm mix "$prompts" "$exp/lm.more.arpa" "$exp/lm.arpa" --dev "$data/dev.jsonl"
+  fi
 fi
 if begin_stage 4 "train the network"; then
-  job train train ds2 train "${if_stale[@]}" "$data/train.feats.jsonl" "$exp" --dev "$data/dev.feats.jsonl" --config "$conf" --seed "$seed"
+  job train train ds2 train "${if_stale[@]}" "$train" "$exp" --dev "$data/dev.feats.jsonl" --config "$conf" --seed "$seed"
 fi
 if begin_stage 5 "emissions of the dev and test parts"; then
   for part in dev test; do
