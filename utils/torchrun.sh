@@ -21,7 +21,7 @@ nodes=${SLURM_JOB_NUM_NODES:-1}
 if [[ $nodes -eq 1 ]]; then
   meet=(--standalone)
 else
-  head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+  read -r head < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
   meet=(--rdzv-backend c10d --rdzv-id "$SLURM_JOB_ID" --rdzv-endpoint "$head:${port:-$((20000 + SLURM_JOB_ID % 20000))}")
 fi
 exec torchrun --nnodes "$nodes" --nproc-per-node "$nproc" --max-restarts "$max_restarts" "${meet[@]}" -m ds2cli "$@"
