@@ -55,6 +55,7 @@ read -ra train <<<"$train"; read -ra dev <<<"$dev"; read -ra test <<<"$test"
   refuse "no LibriSpeech folder at '$corpus_dir' (--corpus-dir FOLDER, or LIBRISPEECH=FOLDER, or --download true)"
 . $root/utils/noise.sh
 network=(--config "${net:-$conf}"); [[ -z $net ]] || network+=(--config conf/train.toml)
+[[ -z $net || $mini == false ]] || { network+=(--set precision=float32); batch_s=${batch_s:-16}; }
 [[ -z $epochs ]] || network+=(--epochs "$epochs")
 [[ -z $batch_s ]] || network+=(--batch-s "$batch_s")
 kind=(); [[ $features == spectrogram ]] || kind=(--config conf/featurize.fbank.toml)
