@@ -3,12 +3,12 @@
 # each; finished runs are not repeated. asterisk is fetched with apt-get; AN4's cepstra, LibriSpeech and FSDD come from --shared.
 set -euo pipefail
 caller=$PWD; cd "$(dirname "$0")"; root=../..
-nj=2; seeds="0 1 2 3 4"; corpora="asterisk-en asterisk-es an4 librispeech fsdd"; shared=$root/../shared/data; exp=exp/seeds; data=data/seeds; conf=
-help="usage: egs/own/seeds.sh [--nj 2] [--seeds '0 1 2 3 4'] [--corpora 'asterisk-en asterisk-es an4 librispeech fsdd'] [--shared FOLDER]
+nj=; seeds="0 1 2 3 4"; corpora="asterisk-en asterisk-es an4 librispeech fsdd"; shared=$root/../shared/data; exp=exp/seeds; data=data/seeds; conf=
+help="usage: egs/own/seeds.sh [--nj CORES] [--seeds '0 1 2 3 4'] [--corpora 'asterisk-en asterisk-es an4 librispeech fsdd'] [--shared FOLDER]
                        [--exp exp/seeds] [--data data/seeds] [--conf FILE]   (settings that replace recommended ones)"
 . $root/utils/options.sh
 . $root/utils/path.sh
-. $root/utils/cores.sh; limit_to_cores nj jobs "at a time"
+. $root/utils/cores.sh; nj=${nj:-$cores}; limit_to_cores nj jobs "at a time"
 [[ $shared == /* || $shared == "$root"/* ]] || shared=$caller/$shared
 [[ -z $conf || $conf == /* ]] || conf=$caller/$conf
 for path in exp data shared; do [[ ${!path} == /* ]] || printf -v "$path" %s "$PWD/${!path}"; done
