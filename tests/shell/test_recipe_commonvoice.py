@@ -98,6 +98,7 @@ def places(tmp_path):
     return ("--conf", tmp_path / "tiny.toml", "--data", tmp_path / "data", "--exp", tmp_path / "exp")
 
 
+@pytest.mark.slow
 def test_mini(shared_data, tmp_path, places):
     done = run(RECIPE, "--mini", "true", "--corpus-dir", shared_data / "commonvoice", *places, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
