@@ -8,6 +8,7 @@
 #   from_caller PATH                           prints a path that was given as an option, relative to the folder of the caller, as an absolute one; "" for ""
 #   say TEXT                                   prints a title of results on standard output; with --dry-run true, as a comment
 #   estimate OPTION…                           with --dry-run true, prints what `ds2 plan OPTION…` estimates, as comments
+#   mini_jobs                                  asks for as little as small corpora need: a node of 2 cores and 1 GB without a GPU is enough
 # KIND_job in cmd.sh has the options of utils/run.sh and utils/slurm.sh for a kind of job, and KIND_nj the number of parts of its split jobs unless --nj is given.
 # ${if_stale[@]} is --if-stale with --resume true. ${parallel[@]} is --nj with the threads that a command may use: $nj here, the --num-threads of KIND in a job.
 # With --dry-run true, nothing runs: each command is printed as one could paste it, with its resources.
@@ -37,6 +38,13 @@ if [[ -n $cmd && ${_runner[0]} == */* && ${_runner[0]} != /* ]]; then
 fi
 [[ -z $cmd ]] || command -v "${_runner[0]}" >/dev/null || refuse "--cmd: ${_runner[0]} is no program (utils/run.sh or utils/slurm.sh, with options)"
 [[ $dry_run == false ]] || printf 'cd %q\n' "$PWD"
+
+mini_jobs() {
+  local kind
+  for kind in prepare featurize lm emit tune decode score; do printf -v ${kind}_job '%s' "--mem 450M --num-threads 1 --time 1:00:00"; done
+  train_job="--mem 900M --num-threads 2 --time 1:00:00"
+  featurize_nj=2; decode_nj=2
+}
 
 _stage=
 begin_stage() {

@@ -13,11 +13,3 @@ score_job="--mem 4G --num-threads 1 --time 1:00:00"
 featurize_nj=32
 emit_nj=1
 decode_nj=16
-
-# Of --mini true: a node without a GPU is enough.
-mini_jobs() {
-  local kind
-  for kind in prepare featurize lm emit tune decode score; do printf -v ${kind}_job '%s' "--mem 450M --num-threads 1 --time 1:00:00"; done
-  train_job="--mem 900M --num-threads 2 --time 1:00:00"
-  featurize_nj=2; decode_nj=2
-}

@@ -57,6 +57,7 @@ rules=(--text-rules "$text_rules" ${numbers:+--numbers "$numbers"})
 kind=conf/featurize.$features.toml
 . $root/utils/noise.sh
 train=$data/train.feats.jsonl; [[ $on_the_fly == false ]] || train=$data/train.jsonl
+. $root/utils/network_stages.sh
 
 if begin_stage 0 "download noise and rooms if they are not there (the corpus itself: see --help)"; then
   download_noise
@@ -77,12 +78,7 @@ if begin_stage 1 "a manifest of each part"; then
   fi
 fi
 if begin_stage 2 "features; stored ones of the training part at three speeds"; then
-  for part in train dev test; do
-    [[ $part != train || $on_the_fly == false ]] || continue
-    speeds=(); [[ $part != train ]] || speeds=(--config conf/featurize.train.toml)
-    split_job featurize featurize.$part "$data/$part.jsonl" "$data/$part.feats.jsonl" \
-      ds2 featurize "${if_stale[@]}" {in} {out} --dir "$data/feats/$part" --compress "${parallel[@]}" --config "$kind" "${speeds[@]}"
-  done
+  featurize_parts
 fi
 if begin_stage 3 "noise and rooms"; then
   prepare_noise
@@ -92,43 +88,23 @@ if begin_stage 4 "language model of ${unit}s: the training transcripts${text:+, 
 fi
 lm=${lm:-$exp/lm.bin}
 if begin_stage 5 "train the network"; then
-  settings=(--config "${conf:-conf/ds2.toml}"); [[ -z $net ]] || settings=(--config "$net" --config conf/train.toml)
-  [[ -z $net || $mini == false ]] || settings+=(--set precision=float32)
-  [[ $on_the_fly == false ]] || settings+=(--features "$kind" --config conf/on_the_fly.toml)
-  settings+=("${augment[@]}" --seed "$seed" ${readers:+--readers "$readers"} ${epochs:+--epochs "$epochs"} ${init:+--init "$init"})
   # a language of 100 hours, if it is not there
   planned=(--hours 100 --utterances 72000 --features "$kind")
   [[ $on_the_fly == true ]] || planned=(--hours 302 --utterances 216000 --features "$kind")
   [[ ! -f $train ]] || planned=("$train")
-  [[ -z $gpu ]] || estimate "${planned[@]}" --gpu "$gpu" "${settings[@]}" --nproc $((nproc * ${nodes:-1}))
-  start=(ds2 train)
-  if [[ -n $nodes ]]; then
-    start=($root/utils/torchrun.sh --nproc "$nproc" ds2 train); train_job="--nodes $nodes $train_job"
-  else
-    settings+=(--nproc "$nproc")
-  fi
-  job train train "${start[@]}" "${if_stale[@]}" "$train" "$exp" --dev "$data/dev.feats.jsonl" "${settings[@]}"
+  train_network --seed "$seed" ${readers:+--readers "$readers"} ${epochs:+--epochs "$epochs"} ${init:+--init "$init"}
 fi
-network=$exp; [[ $average == false ]] || network=$exp/average
 if begin_stage 6 "average the networks of the best epochs"; then
-  [[ $average == false ]] || job score average $root/steps/average.sh "$exp" "$network"
+  average_network
 fi
 if begin_stage 7 "emissions of the dev and test parts"; then
-  for part in dev test; do
-    split_job emit emit.$part "$data/$part.feats.jsonl" "$exp/$part.emit.jsonl" \
-      ds2 emit "${if_stale[@]}" "$network" {in} {out} --dir "$exp/emissions/$part"
-  done
+  emit_parts
 fi
 if begin_stage 8 "tune the search weights on 2,000 utterances of dev"; then
-  job prepare tune.subset ds2 data subset "${if_stale[@]}" "$exp/dev.emit.jsonl" "$exp/dev.tune.jsonl" --random 2000
-  job tune tune ds2 decode "${if_stale[@]}" "$network" "$exp/dev.tune.jsonl" --tune --lm "$lm" "${parallel[@]}"
+  tune_weights
 fi
 if begin_stage 9 "decode without and with the language model"; then
-  for part in dev test; do
-    split_job decode decode.$part.greedy "$exp/$part.emit.jsonl" "$exp/$part.greedy.jsonl" ds2 decode "${if_stale[@]}" "$network" {in} {out} --greedy
-    split_job decode decode.$part.lm "$exp/$part.emit.jsonl" "$exp/$part.lm.jsonl" \
-      ds2 decode "${if_stale[@]}" "$network" {in} {out} --lm "$lm" --config conf/decode.toml ${beam:+--beam "$beam"} "${parallel[@]}"
-  done
+  search_parts
 fi
 if begin_stage 10 "word and character error rates, with certificates in the .json files"; then
   for part in dev test; do
