@@ -86,7 +86,7 @@ def test_stored_features_count_and_have_their_bins(facts_of, tmp_path):
     facts = facts_of([{"text": "abcdefghijk", "feats": ref, "num_frames": 33}])
     assert (facts.stored, facts.bins, facts.seconds) == (1, 13, pytest.approx(0.33))
     assert facts.unfit == {3: 1, 2: 0, 1: 0}
-    assert facts_of([{"text": "a", "feats": "gone.ark:7", "num_frames": 33}]).bins is None
+    assert facts_of([{"text": "a", "feats": "missing.ark:7", "num_frames": 33}]).bins is None
 
 
 def test_suspicious_characters(facts_of):

@@ -147,7 +147,7 @@ def test_the_rate_is_that_of_the_decoder(checkout, results):
         (COMMANDS, "", "RESULTS.md:20: it is not"),
         ("make bench", "make bank", "no such command: make bank"),
         ("ds2 data stats", "ds2 data statistics", "no such command: ds2 data statistics"),
-        ("`ds2 data stats x.jsonl`", "`python tools/gone.py`", "no such command: python tools/gone.py"),
+        ("`ds2 data stats x.jsonl`", "`python tools/missing.py`", "no such command: python tools/missing.py"),
         ("results: command", "results: commands", "not a comment of a table"),
         (COMMANDS, "<!-- results: history -->\n", "say of which version"),
         ("word=text\n", "word=text\nall = c\n", "expected COLUMNS, and each ROW"),
